@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, urlencode
 
+# The account whose DAGs carry no name of an account.
+DEFAULT_ACCOUNT = "default"
+# Stands for a whole record among the fields of an address.
+WHOLE = "(record)"
+
 
 class Place(StrEnum):
     """The entries of the bar, and the first part of their addresses."""
@@ -37,10 +42,20 @@ class Addresses:
         return self._at(place, account, **query)
 
     def differences(
-        self, account: str, *, table: str | None = None, field: str | None = None, cause: str | None = None
+        self,
+        account: str,
+        *,
+        table: str | None = None,
+        field: str | None = None,
+        cause: str | None = None,
+        run: str | None = None,
     ) -> str:
-        """Return the address of the differences, of a table, a field or a cause alone."""
-        return self._at(Place.DIFFERENCES, account, table=table, field=field, cause=cause)
+        """Return the address of the differences, of a table, a field or a cause alone.
+
+        :param field: a CRM column, or :data:`WHOLE`.
+        :param run: the reconciliation that found them; None for the newest.
+        """
+        return self._at(Place.DIFFERENCES, account, table=table, field=field, cause=cause, run=run)
 
     def record(self, account: str, table: str, key: str) -> str:
         """Return the address of a record.

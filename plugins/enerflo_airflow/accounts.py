@@ -11,11 +11,10 @@ from pathlib import Path
 
 from airflow.sdk import Asset
 
+from enerflo_sync.addresses import DEFAULT_ACCOUNT as DEFAULT_ACCOUNT
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.shipped import named_config
-
-DEFAULT_ACCOUNT = "default"
 
 
 def config_path() -> Path:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.utils.types import DagRunType
 
+from enerflo_airflow.links import RunLink
 from enerflo_airflow.notes import NOTE_KEY
 from enerflo_airflow.operators import flag, noted_failure
 from enerflo_sync.errors import ConfigurationError
@@ -48,6 +49,7 @@ class EstimateBackfillOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("account", "choice", "start", "end", "ids")
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (RunLink(),)
     ui_color = "#e8f3ec"
 
     def __init__(
@@ -109,6 +111,7 @@ class BackfillApprovalOperator(ApprovalOperator):
     """
 
     template_fields: Sequence[str] = ("subject", "body", "estimate", "limit", "estimate_only")
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (RunLink(),)
 
     def __init__(
         self,
@@ -150,6 +153,7 @@ class StartBackfillOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("account", "backfill_id", "of_installs")
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (RunLink(),)
 
     def __init__(self, *, account: str, backfill_id: str, of_installs: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -181,6 +185,7 @@ class ReadChunkOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("account", "backfill_id", "chunk")
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (RunLink(),)
     ui_color = "#e8f3ec"
 
     def __init__(self, *, account: str, backfill_id: str, chunk: Any, **kwargs: Any) -> None:
@@ -214,6 +219,7 @@ class FinishBackfillOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("account", "backfill_id")
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (RunLink(),)
     ui_color = "#e8eef7"
 
     def __init__(self, *, account: str, backfill_id: str, **kwargs: Any) -> None:

@@ -25,6 +25,7 @@ class HoldChangeOrdersOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("account", "full")
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (QualityLink(),)
     ui_color = "#f3ead8"
 
     def __init__(self, *, account: str, full: bool | str = False, **kwargs: Any) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
+from enerflo_airflow.links import FreshnessLink
 from enerflo_airflow.notes import NOTE_KEY, ingest_note
 from enerflo_airflow.operators import changed_mirror, counts_of, engine_run_id, noted_failure
 
@@ -34,6 +35,7 @@ class IngestDropOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("account",)
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (FreshnessLink(),)
     ui_color = "#e8f3ec"
 
     def __init__(self, *, account: str, **kwargs: Any) -> None:

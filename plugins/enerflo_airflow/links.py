@@ -1,15 +1,15 @@
-"""Addresses of the report pages, and the buttons that lead from a task to its report."""
+"""Addresses of the pages inside the Airflow UI, and the buttons that lead there from a task."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from airflow.configuration import conf
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.execution_time.xcom import XCom
 
-from enerflo_sync.addresses import Addresses, Place
+from enerflo_sync.addresses import DEFAULT_ACCOUNT, Addresses, Place
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -41,6 +41,58 @@ def ui_address(account: str, reconciliation_id: str | None = None) -> str:
     if reconciliation_id is None:
         return page_address(_TO.of(Place.REPORTS, account))
     return page_address(_TO.report(account, reconciliation_id))
+
+
+def run_address(dag_id: str, run_id: str) -> str:
+    """Return the address of a run's page inside the Airflow UI's own frame."""
+    return page_address(f"/run?{urlencode({'dag_id': dag_id, 'run_id': run_id})}")
+
+
+def account_of_dag(dag_id: str) -> str:
+    """Return the account of one of our DAGs by its name."""
+    _, _, account = dag_id.partition("__")
+    return account or DEFAULT_ACCOUNT
+
+
+class _PlaceLink(BaseOperatorLink):
+    """Leads from a task to a page of its account, also where the task failed."""
+
+    place: Place
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the page's address."""
+        return page_address(_TO.of(self.place, account_of_dag(ti_key.dag_id)))
+
+
+class FreshnessLink(_PlaceLink):
+    """Leads from a task that reads Enerflo to what was read when, inside the Airflow UI."""
+
+    name = "Freshness"
+    place = Place.FRESHNESS
+
+
+class InboxLink(_PlaceLink):
+    """Leads from a task that settles something to what waits for a person, inside the Airflow UI."""
+
+    name = "Inbox"
+    place = Place.INBOX
+
+
+class OverviewLink(_PlaceLink):
+    """Leads from a task that tells people of an account to the account at a glance, inside the Airflow UI."""
+
+    name = "Overview"
+    place = Place.OVERVIEW
+
+
+class RunLink(BaseOperatorLink):
+    """Leads from a task of long work to the page that follows its run, inside the Airflow UI."""
+
+    name = "Progress"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the page's address."""
+        return run_address(ti_key.dag_id, ti_key.run_id)
 
 
 class ReportLink(BaseOperatorLink):

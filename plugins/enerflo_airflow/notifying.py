@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.providers.http.notifications import HttpNotifier
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
-from airflow.sdk import BaseHook, BaseNotifier, BaseOperator, Context
+from airflow.sdk import BaseHook, BaseNotifier, BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from enerflo_airflow.accounts import sync_config
-from enerflo_airflow.links import page_address
+from enerflo_airflow.links import OverviewLink, page_address
 from enerflo_airflow.notes import NOTE_KEY
 from enerflo_sync.addresses import Addresses, Place
 from enerflo_sync.errors import ConfigurationError, RetriableError
@@ -113,6 +113,7 @@ class NotifyOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("account",)
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (OverviewLink(),)
     ui_color: ClassVar[str] = "#efe6f5"
 
     def __init__(self, *, account: str, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context, DagRunState
 from airflow.sdk.exceptions import AirflowFailException
 
-from enerflo_airflow.links import ReportLink
+from enerflo_airflow.links import FreshnessLink, ReportLink
 from enerflo_airflow.notes import NOTE_KEY, poll_note, reconciliation_note
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -37,6 +37,7 @@ class EnerfloToWarehouseOperator(BaseOperator):
         *("account", "read_resources", "full"),
         *("accept_shrink", "accept_company"),
     )
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (FreshnessLink(),)
     ui_color = "#e8f3ec"
 
     def __init__(

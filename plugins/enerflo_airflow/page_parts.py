@@ -103,7 +103,7 @@ class Visit:
             account=self.account,
             accounts=accounts,
             here=place,
-            waiting=count_waiting(connection, self.account),
+            waiting=count_waiting(connection, self.account, sync_config()),
             token=token_for(str(self.user.get_id()), self.account) if self.may_act else "",
             notice=notice_text(self.request.query_params.get("notice")),
         )

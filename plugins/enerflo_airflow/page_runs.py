@@ -6,18 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+import sqlalchemy as sa
 from airflow.api.common.trigger_dag import trigger_dag
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.exceptions import AirflowException, DagNotFound
-from airflow.models import DagModel
+from airflow.models import DagModel, DagRun
 from airflow.sdk.exceptions import ParamValidationError
-from airflow.utils.types import DagRunTriggeredByType
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
+from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from fastapi import HTTPException
 
 from enerflo_airflow.accounts import account_name
 from enerflo_airflow.page_parts import Visit
 from enerflo_sync.errors import ConfigurationError
+
+# Runs that wait, of which one may be the same: with more, nobody looks.
+_MOST_GOING = 50
 
 
 def start_run(visit: Visit, job: str, conf: Mapping[str, Any]) -> str:
@@ -54,7 +60,28 @@ def start_run(visit: Visit, job: str, conf: Mapping[str, Any]) -> str:
         raise ConfigurationError(
             f"no run of {dag_id} was started.", where="Airflow", next_step="Start it in Airflow's own form."
         )
-    return f"{visit.to.root}/run?{urlencode({'dag_id': dag_id, 'run_id': run.run_id})}"
+    return _address(visit, dag_id, run.run_id)
+
+
+def _address(visit: Visit, dag_id: str, run_id: str) -> str:
+    return f"{visit.to.root}/run?{urlencode({'dag_id': dag_id, 'run_id': run_id})}"
+
+
+def going_run(visit: Visit, job: str, conf: Mapping[str, Any]) -> str | None:
+    """Return the page of a run that a person started with these values, and that is not over.
+
+    So a form that is sent twice starts nothing twice.
+    """
+    dag_id = account_name(job, visit.account)
+    going = (DagRunState.QUEUED, DagRunState.RUNNING)
+    with create_session() as session:
+        query = sa.select(DagRun).where(
+            DagRun.dag_id == dag_id, DagRun.state.in_(going), DagRun.run_type == DagRunType.MANUAL
+        )
+        for run in session.scalars(query.order_by(DagRun.id.desc()).limit(_MOST_GOING)):
+            if dict(run.conf or {}) == dict(conf):
+                return _address(visit, dag_id, run.run_id)
+    return None
 
 
 def is_paused(visit: Visit, job: str) -> bool:

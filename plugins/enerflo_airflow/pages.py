@@ -17,11 +17,16 @@ from fastapi.responses import Response
 from enerflo_airflow.account_pages import accounts
 from enerflo_airflow.difference_pages import differences
 from enerflo_airflow.freshness_pages import freshness
+from enerflo_airflow.inbox_pages import inbox
 from enerflo_airflow.links import base_path
 from enerflo_airflow.page_parts import Page, here
+from enerflo_airflow.plan_actions import plan_actions
 from enerflo_airflow.plan_pages import plans
 from enerflo_airflow.quality_pages import quality
+from enerflo_airflow.record_pages import records
 from enerflo_airflow.report_pages import reports
+from enerflo_airflow.run_pages import run
+from enerflo_airflow.search_pages import searches
 from enerflo_sync.addresses import Addresses
 from enerflo_sync.errors import EnerfloSyncError, RetriableError
 from enerflo_sync.reconcile.render import Tone, render_message
@@ -29,7 +34,19 @@ from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
 
 app = FastAPI(title="Enerflo pages", docs_url=None, redoc_url=None, openapi_url=None)
-for _router in (accounts, differences, freshness, plans, quality, reports):
+for _router in (
+    accounts,
+    differences,
+    freshness,
+    inbox,
+    plan_actions,
+    plans,
+    quality,
+    records,
+    reports,
+    run,
+    searches,
+):
     app.include_router(_router)
 
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
-from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query
-from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from fastapi import APIRouter
+from fastapi.responses import Response, StreamingResponse
 
 from enerflo_airflow.page_parts import HEADERS, Page, Reading, pieces, reading
 from enerflo_sync.addresses import Place
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.explain.page import render_explanation_page
-from enerflo_sync.jobs.explain import run_explain
-from enerflo_sync.pages.records import record_address
-from enerflo_sync.plan.reads import read_changes, read_plan, read_plans, read_undecided
-from enerflo_sync.plan.render import render_plan, render_plans, write_plan
-from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided, show_plan
-from enerflo_sync.reconcile.render import PageLinks, render_message
+from enerflo_sync.pages.plan_lists import PlanListFilter, read_plan_list, render_plan_list
+from enerflo_sync.pages.plans import PlansFilter, read_plan_page, read_plans_page, render_plan, render_plans
+from enerflo_sync.plan.reads import read_changes, read_plan, read_undecided
+from enerflo_sync.plan.render import write_plan
+from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided
+from enerflo_sync.reconcile.render import render_message
 
 _SPOOL_BYTES = 8 * 1024 * 1024
-_LISTED = 100
 
 plans = APIRouter()
 
@@ -30,49 +26,35 @@ plans = APIRouter()
 @plans.get("/plans/{account}")
 def all_plans(visit: Reading) -> Response:
     """List the account's plans, newest first."""
-    account = visit.account
-    with reading(account) as opened, opened.engine.connect() as connection:
-        found = read_plans(connection, account, most=_LISTED)
+    with reading(visit.account) as opened, opened.engine.connect() as connection:
         frame = visit.frame(connection, Place.PLANS)
-    link = lambda plan_hash: visit.to.plan(account, plan_hash)  # noqa: E731
-    return Page(render_plans(found, link, account=account, frame=frame))
+        try:
+            wanted = PlansFilter.of(visit.request.query_params)
+        except ConfigurationError as error:
+            return Page(render_message("This address leads nowhere", str(error), frame=frame), 400)
+        page = read_plans_page(connection, visit.account, wanted)
+    return Page(render_plans(page, frame))
 
 
 @plans.get("/plans/{account}/{plan_hash}")
 def one_plan(visit: Reading, plan_hash: str) -> Response:
-    """Show one plan with samples of its changes, masked."""
+    """Show one plan with samples of its changes, masked; or a page of one of its lists."""
     account = visit.account
     with reading(account) as opened, opened.engine.connect() as connection:
         frame = visit.frame(connection, Place.PLANS)
+        tables = opened.config.tables_for(account)
         try:
-            shown = show_plan(connection, opened.config, account, plan_hash)
+            wanted = PlanListFilter.of(visit.request.query_params)
+        except ConfigurationError as error:
+            return Page(render_message("This address leads nowhere", str(error), frame=frame), 400)
+        try:
+            if wanted is not None:
+                listed = read_plan_list(connection, opened.config, account, plan_hash, wanted)
+                return Page(render_plan_list(listed, tables, frame))
+            page = read_plan_page(connection, opened.config, account, plan_hash)
         except ConfigurationError as error:
             return Page(render_message("No such plan", str(error), frame=frame), 404)
-        tables = opened.config.tables_for(account)
-    own = visit.to.plan(account, shown.plan.plan_hash)
-    links = PageLinks(downloads={"Download JSON": f"{own}/download"})
-    record = partial(record_address, visit.to, account, tables)
-    return Page(render_plan(shown, links, record, frame))
-
-
-@plans.get("/explain/{account}/{table}")
-def explained_before(
-    visit: Reading, table: str, key: Annotated[str, Query(min_length=1, max_length=400)]
-) -> Response:
-    """Lead from the address that earlier versions had to the record's page."""
-    return RedirectResponse(visit.to.record(visit.account, table, key), 308)
-
-
-@plans.get("/record/{account}/{table}/{key:path}")
-def record(visit: Reading, table: str, key: str) -> Response:
-    """Explain a record's values, with personal data masked."""
-    with reading(visit.account) as opened, opened.engine.connect() as connection:
-        frame = visit.frame(connection)
-        try:
-            found = run_explain(opened, table, key)
-        except ConfigurationError as error:
-            return Page(render_message("Nothing to explain", str(error), frame=frame), 404)
-    return Page(render_explanation_page(found, visit.account, frame))
+    return Page(render_plan(page, tables, frame))
 
 
 @plans.get("/plans/{account}/{plan_hash}/download")

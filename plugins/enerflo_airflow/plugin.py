@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
@@ -21,9 +22,13 @@ from enerflo_airflow.links import (
     APP_PREFIX,
     RUN_UI_ROUTE,
     UI_ROUTE,
+    FreshnessLink,
+    InboxLink,
+    OverviewLink,
     PlanLink,
     QualityLink,
     ReportLink,
+    RunLink,
     base_path,
 )
 from enerflo_airflow.notes import RunNotes
@@ -66,6 +71,15 @@ def copied_before(folder: Path) -> list[str]:
     return [name for name in _ONCE_COPIED if (folder / name).exists()]
 
 
+# The icon of the entry in the navigation, in a colour that is seen on light, dark and chosen entries.
+_DRAWN = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 20" fill="none" stroke="#e58a00"'
+    ' stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round">'
+    '<path d="M3 7h11M11 3.5 14.5 7 11 10.5M17 13H6M9 9.5 5.5 13 9 16.5"/></svg>'
+)
+_ICON = f"data:image/svg+xml,{quote(_DRAWN, safe='')}"
+
+
 class EnerfloReportsPlugin(AirflowPlugin):
     """Extensions of Airflow's own processes."""
 
@@ -75,22 +89,39 @@ class EnerfloReportsPlugin(AirflowPlugin):
     ]
     external_views: ClassVar[list[Any]] = [
         {
-            "name": "Enerflo reports",
-            "href": f"{base_path()}{APP_PREFIX}/reports",
+            "name": "Enerflo",
+            "href": f"{base_path()}{APP_PREFIX}/accounts",
             "destination": "nav",
-            "category": "browse",
+            "nav_top_level": True,
+            "icon": _ICON,
             "url_route": UI_ROUTE,
         },
         {
-            "name": "Enerflo report",
+            "name": "Enerflo result",
             "href": f"{base_path()}{APP_PREFIX}/run?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
             "destination": "dag_run",
             "url_route": RUN_UI_ROUTE,
         },
     ]
+    # Only a component in JavaScript may stand on Airflow's home.
+    react_apps: ClassVar[list[Any]] = [
+        {
+            "name": "Enerflo card",
+            "bundle_url": f"{base_path()}{APP_PREFIX}/card.js",
+            "destination": "dashboard",
+        }
+    ]
     listeners: ClassVar[list[Any]] = [RunNotes()]
     timetables: ClassVar[list[Any]] = [BackfillMonths]
-    operator_extra_links: ClassVar[list[BaseOperatorLink]] = [ReportLink(), PlanLink(), QualityLink()]
+    operator_extra_links: ClassVar[list[BaseOperatorLink]] = [
+        ReportLink(),
+        PlanLink(),
+        QualityLink(),
+        FreshnessLink(),
+        InboxLink(),
+        OverviewLink(),
+        RunLink(),
+    ]
 
     @classmethod
     def on_load(cls, *_args: Any, **_options: Any) -> None:

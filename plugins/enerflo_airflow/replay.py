@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
+from enerflo_airflow.links import InboxLink
 from enerflo_airflow.notes import NOTE_KEY, dismissal_note, replay_note
 from enerflo_airflow.operators import engine_run_id, noted_failure
 from enerflo_sync.errors import ConfigurationError
@@ -55,6 +56,7 @@ class ReplayOperator(BaseOperator):
     """
 
     template_fields = ("account", "selection", "value", "action", "reason")
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (InboxLink(),)
     ui_color = "#f7ece8"
 
     def __init__(

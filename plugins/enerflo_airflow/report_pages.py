@@ -1,35 +1,30 @@
-"""The stored reports: one, the list of all, a report as a file, and the tab of a DAG run."""
+"""The stored reports: all of them by day, one, and one as a file."""
 
 from __future__ import annotations
 
 import tempfile
-from typing import Annotated
 from urllib.parse import quote
 
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.common.db.common import SessionDep
-from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from airflow.models.xcom import XComModel
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 
 from enerflo_airflow.accounts import account_name
-from enerflo_airflow.page_parts import HEADERS, Page, Reading, Visit, here, pieces, reading, visit
-from enerflo_sync.addresses import Addresses, Place
+from enerflo_airflow.page_parts import HEADERS, Page, Reading, Visit, pieces, reading
+from enerflo_sync.addresses import Place
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.pages.reports import day_in, position_in, read_day, read_reports, render_day, render_reports
 from enerflo_sync.reconcile.render import (
     PageLinks,
     ReportFormat,
     render_html,
-    render_index,
     render_message,
     render_no_report,
     write_report,
 )
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.report import ReconciliationReport
-from enerflo_sync.reconcile.store import load_report, read_differences, trend
+from enerflo_sync.reconcile.store import load_report, read_differences
 
 _DOWNLOADS = (ReportFormat.CSV, ReportFormat.XLSX, ReportFormat.PARQUET, ReportFormat.JSON, ReportFormat.HTML)
 _SPOOL_BYTES = 8 * 1024 * 1024
@@ -38,15 +33,21 @@ reports = APIRouter()
 
 
 @reports.get("/reports/{account}")
-def reports_of(visit: Reading) -> Response:
-    """List the account's reports, newest first."""
-    with reading(visit.account) as opened, opened.engine.connect() as connection:
-        points = trend(connection, visit.account)
+def reports_of(visit: Reading, before: str = "", day: str = "", after: str = "") -> Response:
+    """List the account's reports by day, newest first, or the reconciliations of a day."""
+    account = visit.account
+    with reading(account) as opened, opened.engine.connect() as connection:
         frame = visit.frame(connection, Place.REPORTS)
-    if not points:
+        try:
+            if day:
+                position = position_in(after) if after else None
+                return Page(render_day(read_day(connection, account, day_in(day, "day"), position), frame))
+            page = read_reports(connection, account, day_in(before, "before") if before else None)
+        except ConfigurationError as error:
+            return Page(render_message("This address leads nowhere", str(error), frame=frame), 400)
+    if not page.days and page.first:
         return Page(_no_report(visit, frame))
-    link = lambda id_: visit.to.report(visit.account, id_)  # noqa: E731
-    return Page(render_index(points, link, account=visit.account, frame=frame))
+    return Page(render_reports(page, frame))
 
 
 @reports.get("/reports/{account}/latest")
@@ -79,30 +80,6 @@ def download(visit: Reading, reconciliation_id: str, report_format: ReportFormat
     disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
     headers = {**HEADERS, "Content-Disposition": disposition}
     return StreamingResponse(pieces(spool), media_type=report_format.media_type, headers=headers)
-
-
-@reports.get("/run", dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN))])
-def report_of_run(
-    request: Request,
-    user: GetUserDep,
-    session: SessionDep,
-    dag_id: Annotated[str, Query(min_length=1)],
-    run_id: Annotated[str, Query(min_length=1)],
-) -> Response:
-    """Show the report of a DAG run, for the tab on the run's page."""
-    query = XComModel.get_many(run_id=run_id, dag_ids=dag_id, key="return_value")
-    for row in session.scalars(query):
-        made = XComModel.deserialize_value(row)
-        if isinstance(made, dict) and {"account", "reconciliation_id"} <= made.keys():
-            return report_page(visit(str(made["account"]), request, user), str(made["reconciliation_id"]))
-    return Page(
-        render_message(
-            "No report in this run",
-            "Only runs of the reconciliation DAGs make a report. All reports are listed under Enerflo reports"
-            " in the menu Browse.",
-            frame=Frame(Addresses(here(request))),
-        )
-    )
 
 
 def report_page(visit: Visit, reconciliation_id: str | None) -> Response:

@@ -12,9 +12,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from enerflo_sync.explain.page import render_explanation_page
+from enerflo_sync.addresses import Addresses
 from enerflo_sync.jobs.context import open_account
-from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.pages.record import read_record_page, render_record
+from enerflo_sync.reconcile.render.frame import Frame
 from tests.cli.conftest import SHIPPED, Run
 from tests.cli.test_rebuild import sql
 
@@ -82,7 +83,9 @@ def outputs(run: Run, folder: Path, url: str) -> Iterator[tuple[str, str]]:
         yield said(f"explain {table}", "explain", table, key)
         yield said(f"explain {table} as json", "explain", table, key, "--json")
         place = open_account("default", os.environ)
-        yield f"explain {table} as page", render_explanation_page(run_explain(place, table, key), "default")
+        with place.engine.connect() as connection:
+            page = read_record_page(connection, place.config, "default", table, key, Addresses())
+            yield f"explain {table} as page", render_record(page, Frame(Addresses(), "default"))
         place.close()
     plan = json.loads(run("plan", "--json").out)["plan_hash"]
     yield said("a rejected plan", "apply", plan, "--reject", "Sam", "--because", "not yet")

@@ -71,6 +71,22 @@ class Visitor:
         """Send a form of a page, and return the answer: a way back to a page, or a page in words."""
         return self.client.post(f"/enerflo/{path}", data={"token": self.token(page), **fields})
 
+    def statements(self, path: str) -> list[tuple[str, object]]:
+        """Return what a page asks of the warehouse, besides how a session begins: statements with their values."""
+        asked: list[tuple[str, object]] = []
+
+        def note(_connection: object, _cursor: object, statement: str, values: object, *_: object) -> None:
+            asked.append((statement, values))
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", note)
+        try:
+            self.get(path)
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", note)
+        return [
+            one for one in asked if "enerflo-sync" in one[0] or "sync." in one[0] or "pg_catalog" in one[0]
+        ]
+
     def sql(self, statement: str, **values: object) -> list[sa.RowMapping]:
         with self.engine.begin() as connection:
             result = connection.execute(sa.text(statement), values)

@@ -65,8 +65,12 @@ def test_what_an_earlier_version_had_copied_is_named(
 def test_the_plugin_has_a_place_in_the_menu_and_on_every_run() -> None:
     views, _ = plugins_manager._get_ui_plugins()
     ours = {view["destination"]: view for view in views if view["name"].startswith("Enerflo")}
-    assert ours["nav"]["href"] == "/enerflo/reports"
+    assert ours["nav"]["href"] == "/enerflo/accounts"
+    assert ours["nav"]["nav_top_level"] is True
+    assert ours["nav"]["icon"].startswith("data:image/svg+xml,")
     assert ours["dag_run"]["href"] == "/enerflo/run?dag_id={DAG_ID}&run_id={RUN_ID}"
+    (card,) = EnerfloReportsPlugin.react_apps
+    assert (card["destination"], card["bundle_url"]) == ("dashboard", "/enerflo/card.js")
 
 
 def test_the_connection_type_is_listed_with_its_form() -> None:

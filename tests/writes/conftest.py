@@ -30,8 +30,10 @@ from enerflo_sync.jobs.context import AccountContext, Credentials
 from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.pages.plans import read_plan_page, render_plan
 from enerflo_sync.plan.reads import read_changes, read_undecided
 from enerflo_sync.plan.report import Change, PlanReport, Undecided
+from enerflo_sync.reconcile.render.frame import Frame
 from tests.conftest import copy_database, fresh_database
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
@@ -179,6 +181,13 @@ class Desk:
         with self.engine.connect() as connection:
             changes = read_changes(connection, plan.account, plan.plan_hash)
             return [c for c in changes if all(getattr(c, name) == value for name, value in wanted.items())]
+
+    def page(self, plan: PlanReport, frame: Frame | None = None) -> str:
+        """Return the plan's page, as a file where there is no frame."""
+        config, account = self.context.config, self.context.account
+        with self.engine.connect() as connection:
+            page = read_plan_page(connection, config, account, plan.plan_hash)
+        return render_plan(page, config.tables_for(account), frame)
 
     def undecided(self, plan: PlanReport) -> list[Undecided]:
         with self.engine.connect() as connection:

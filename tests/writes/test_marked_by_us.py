@@ -15,7 +15,7 @@ from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.creations import NO_MARK
-from enerflo_sync.plan.render import plan_lines, render_plan
+from enerflo_sync.plan.render import plan_lines
 from enerflo_sync.plan.render.shown_plan import show_plan
 from enerflo_sync.plan.report import PlanReport
 from tests.writes.conftest import Desk
@@ -134,7 +134,7 @@ def test_the_plan_and_the_explanation_say_that_the_row_is_marked(started: Starte
     note, plan = deleted(desk)
     with desk.engine.connect() as connection:
         shown = show_plan(connection, desk.context.config, "default", plan.plan_hash)
-    assert "Mark 1 note as deleted in the CRM" in render_plan(shown)
+    assert "Mark 1 note as deleted in the CRM" in desk.page(plan)
     lines = [line.text for line in plan_lines(shown)]
     assert "  is_deleted 1" in lines
     applied(desk, plan)

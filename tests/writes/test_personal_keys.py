@@ -5,12 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from enerflo_sync.addresses import Addresses
 from enerflo_sync.explain.text import render_explanation
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.what_if import run_what_if
-from enerflo_sync.plan.render import plan_lines, render_plan
+from enerflo_sync.plan.render import plan_lines
 from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided, show_plan
 from enerflo_sync.plan.what_if_text import render_what_if
+from enerflo_sync.reconcile.render.frame import Frame
 from tests.writes.conftest import Desk
 
 FIRST_NAME = "first_name: {enerflo: first_name, type: text, trim: true, source_of_truth: "
@@ -39,11 +41,11 @@ def test_a_plan_masks_them_and_leads_to_no_record_by_them(by_email: Desk) -> Non
     assert MASKED in [one.key for one in questions]
     with by_email.engine.connect() as connection:
         shown = show_plan(connection, config, "default", plan.plan_hash)
-    page = render_plan(
-        shown, explain=lambda table, key: f"/explain/{table}/{'/'.join(map(str, key.values()))}"
-    )
-    assert f"/explain/installs/{install}" in page
-    assert "/explain/leads" not in page
+    page = by_email.page(plan, Frame(Addresses(), "default", token="may act"))
+    assert f"/record/default/installs/{install}" in page
+    assert "/record/default/leads" not in page
+    assert f'value="installs:{install}.panel_count"' in page
+    assert 'value="leads:' not in page
     text = "\n".join(line.text for line in plan_lines(shown))
     for told in (page, text, msgspec.json.encode([changes, questions]).decode()):
         assert "ann." not in told

@@ -16,7 +16,7 @@ from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.plan.parts import Part
-from enerflo_sync.plan.render import plan_lines, render_plan
+from enerflo_sync.plan.render import plan_lines
 from enerflo_sync.plan.render.shown_plan import headline, show_plan
 from enerflo_sync.plan.reopen import WhichRefusals
 from enerflo_sync.plan.report import PlanReport
@@ -91,7 +91,7 @@ def test_the_page_and_the_text_tell_it_apart_from_questions(agreed: Desk) -> Non
     plan = agreed.plan()
     with agreed.engine.connect() as connection:
         shown = show_plan(connection, agreed.context.config, "default", plan.plan_hash)
-    page = render_plan(shown)
+    page = agreed.page(plan)
     assert "Refused by a person, and not done" in page
     assert 'id="undecided"' not in page
     assert str(install) in page

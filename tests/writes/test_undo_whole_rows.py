@@ -16,7 +16,7 @@ from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.reads import read_changes, read_undecided
-from enerflo_sync.plan.render import plan_lines, render_plan, write_plan
+from enerflo_sync.plan.render import plan_lines, write_plan
 from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided, show_plan
 from enerflo_sync.plan.report import PlanReport
 from tests.writes.conftest import Desk
@@ -295,9 +295,8 @@ def everything(desk: Desk, plan: PlanReport) -> str:
         changes = masked_changes(read_changes(connection, account, plan.plan_hash), tables)
         questions = masked_undecided(read_undecided(connection, account, plan.plan_hash), tables)
         write_plan(found.plan, changes, questions, out)
-        return (
-            "\n".join(line.text for line in plan_lines(found)) + render_plan(found) + out.getvalue().decode()
-        )
+    told = "\n".join(line.text for line in plan_lines(found))
+    return told + desk.page(plan) + out.getvalue().decode()
 
 
 def test_a_row_that_is_touched_after_its_deletion_was_approved_stays_also_if_the_plan_is_made_again(

@@ -25,8 +25,9 @@ from enerflo_sync.cli.output import (
 )
 from enerflo_sync.jobs.context import AccountContext, open_account
 from enerflo_sync.jobs.plan import run_plan
+from enerflo_sync.pages.plans import read_plan_page, render_plan
 from enerflo_sync.plan.reads import read_changes, read_undecided
-from enerflo_sync.plan.render import plan_lines, render_plan, write_plan
+from enerflo_sync.plan.render import plan_lines, write_plan
 from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided, show_plan
 from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.warehouse.engine import warehouse_errors
@@ -115,10 +116,11 @@ def _writer(
                 changes = masked_changes(read_changes(connection, account, plan.plan_hash), tables)
                 write_plan(plan, changes, questions, stream, plans)
                 return
+            if plan_format is PlanFormat.HTML:
+                page = read_plan_page(connection, config, account, plan.plan_hash)
+                stream.write(render_plan(page, config.tables_for(account)).encode())
+                return
             shown = [show_plan(connection, config, account, one.plan_hash) for one in plans]
-        if plan_format is PlanFormat.HTML:
-            stream.write(render_plan(shown[0]).encode())
-            return
         for one in shown:
             stream.writelines(f"{line.text.rstrip()}\n".encode() for line in plan_lines(one))
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.reconcile.store import masked_key, personal_data_classes
 
@@ -197,24 +198,38 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     crm_marked: bool = False
 
 
-def masked_explanation(explanation: Explanation, config: SyncConfig) -> Explanation:
-    """Return the same with every value and the key masked by the fields' classes of personal data.
+class FieldMasks:
+    """How the values of one table's fields are masked.
 
     A column that the mapping does not compare is masked as free text, unless it is part of a key.
     """
-    tables = config.tables_for(explanation.account)
-    classes, mapping = personal_data_classes(tables), tables[explanation.table_name]
-    ids = {*mapping.key_columns, *mapping.join_columns}
 
-    def kind_of(field: str | None) -> PersonalData:
-        if field is None or (field in ids and (explanation.table_name, field) not in classes):
+    def __init__(self, tables: Mapping[str, TableMapping], table: str) -> None:
+        self._table = table
+        self._classes = personal_data_classes(tables)
+        self._ids = {*tables[table].key_columns, *tables[table].join_columns}
+
+    def kind_of(self, field: str | None) -> PersonalData:
+        """Return what a field holds; a record as a whole holds nothing by itself."""
+        if field is None or (field in self._ids and (self._table, field) not in self._classes):
             return PersonalData.NONE
-        return classes.get((explanation.table_name, field), PersonalData.FREE_TEXT)
+        return self._classes.get((self._table, field), PersonalData.FREE_TEXT)
 
-    def hide(field: str | None, value: Any) -> Any:
+    def hide(self, field: str | None, value: Any) -> Any:
+        """Return a field's value masked; of a whole record each value by its own field."""
         if field is None and isinstance(value, dict):
-            return {name: mask(one, kind_of(name)) for name, one in value.items()}
-        return mask(value, kind_of(field))
+            return {name: mask(one, self.kind_of(name)) for name, one in value.items()}
+        return mask(value, self.kind_of(field))
+
+    def key(self, key: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a record's key masked."""
+        return masked_key(self._table, key, self._classes)
+
+
+def masked_explanation(explanation: Explanation, config: SyncConfig) -> Explanation:
+    """Return the same with every value and the key masked by the fields' classes of personal data."""
+    masks = FieldMasks(config.tables_for(explanation.account), explanation.table_name)
+    kind_of, hide = masks.kind_of, masks.hide
 
     def hidden_step(step: Step) -> Step:
         names = ("said", "old_value", "new_value", "kept_value")
@@ -245,7 +260,7 @@ def masked_explanation(explanation: Explanation, config: SyncConfig) -> Explanat
 
     return msgspec.structs.replace(
         explanation,
-        key=masked_key(explanation.table_name, explanation.key, classes),
+        key=masks.key(explanation.key),
         fields=[hidden(story) for story in explanation.fields],
         steps=[hidden_step(step) for step in explanation.steps],
         waiting=[hidden_waiting(one) for one in explanation.waiting],

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, FACTS, POLICIES, WINNER_RULES
 from enerflo_sync.explain.explanation import Evidence, Step
-from enerflo_sync.explain.versions import Version, Witness, first_holding
+from enerflo_sync.explain.versions import Witness, first_holding
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.reconcile.record import FoundRecord, python_time
 
@@ -49,7 +49,7 @@ def read_steps(
     connection: sa.Connection,
     record: FoundRecord,
     account: str,
-    versions: Sequence[Version],
+    witness: Witness,
     field: str | None,
 ) -> list[Step]:
     """Return every row of the ledger about a record, oldest first.
@@ -58,17 +58,16 @@ def read_steps(
     """
     table = record.comparison.name
     values = {"account": account, "table": str(table), "keys": record.key_texts, "field": field}
-    witness = Witness(connection, record, account)
     rows = connection.execute(_LEDGER, values).mappings().all()
-    return [_step(row, record, versions, witness) for row in rows]
+    return [_step(row, record, witness) for row in rows]
 
 
-def _step(row: sa.RowMapping, record: FoundRecord, versions: Sequence[Version], witness: Witness) -> Step:
+def _step(row: sa.RowMapping, record: FoundRecord, witness: Witness) -> Step:
     said = row["source_value"] if row["source_value"] is not None else row["new_value"]
     evidence = None
     if row["direction"] == "to_crm" and row["rule"] != "undo":
         seen = row["observed_at"] or row["recorded_at"]
-        evidence = evidence_of(witness, versions, record, row["field"], said, seen)
+        evidence = evidence_of(witness, record, row["field"], said, seen)
     return Step(
         said=said,
         evidence=evidence,
@@ -90,14 +89,13 @@ def _step(row: sa.RowMapping, record: FoundRecord, versions: Sequence[Version], 
 
 def evidence_of(
     witness: Witness,
-    versions: Sequence[Version],
     record: FoundRecord,
     field: str | None,
     value: Any,
     seen: datetime,
 ) -> Evidence | None:
     """Return by what it is known that Enerflo said ``value`` at ``seen``."""
-    version = first_holding(versions, field, value, seen) if field is not None else None
+    version = first_holding(witness.versions, field, value, seen) if field is not None else None
     if version is not None:
         return witness.of_version(version)
     return witness.of_mirror(seen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,7 +24,7 @@ from enerflo_sync.explain.explanation import (
 )
 from enerflo_sync.explain.history import evidence_of, read_steps
 from enerflo_sync.explain.versions import Version, Witness, read_versions
-from enerflo_sync.explain.waiting import read_waiting
+from enerflo_sync.explain.waiting import FoundDifference, read_found, read_waiting
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.record import FoundRecord, find_record, table_of
@@ -57,6 +57,20 @@ class _Known:
     as_of: datetime | None
 
 
+@dataclass(frozen=True)
+class KnownRecord:
+    """A record's explanation, beside what it was made from.
+
+    :param explanation: unmasked.
+    :param found: what the newest reconciliation found to differ, by field; None for the whole record.
+    """
+
+    explanation: Explanation
+    record: FoundRecord
+    versions: Sequence[Version]
+    found: Mapping[str | None, FoundDifference]
+
+
 def explain(
     connection: sa.Connection,
     config: SyncConfig,
@@ -66,6 +80,22 @@ def explain(
     field: str | None = None,
     as_of: datetime | None = None,
 ) -> Explanation:
+    """Return everything that is known of why a record's fields have their values, unmasked.
+
+    As :func:`read_known` does, without what it was made from.
+    """
+    return read_known(connection, config, account, table, key, field, as_of).explanation
+
+
+def read_known(
+    connection: sa.Connection,
+    config: SyncConfig,
+    account: str,
+    table: str,
+    key: str,
+    field: str | None = None,
+    as_of: datetime | None = None,
+) -> KnownRecord:
     """Return everything that is known of why a record's fields have their values, unmasked.
 
     Reads the warehouse only, in the caller's transaction. What waits is told of the present alone.
@@ -80,26 +110,30 @@ def explain(
     comparison = _comparison(connection, config, account, table)
     record = find_record(connection, comparison, account, table, key)
     versions = read_versions(connection, record, account)
-    every = read_steps(connection, record, account, versions, field)
+    witness = Witness(connection, record, account, versions)
+    every = read_steps(connection, record, account, witness, field)
     steps = [step for step in every if as_of is None or step.recorded_at <= as_of]
     agreed = _agreed(connection, account, record, as_of)
+    found = read_found(connection, account, record)
     known = _Known(
         record=record,
         versions=versions,
         steps=steps,
         later=every[len(steps) :],
-        waiting=[] if as_of is not None else read_waiting(connection, config, account, record, every, agreed),
+        waiting=[]
+        if as_of is not None
+        else read_waiting(connection, config, account, record, every, agreed, found),
         agreed=agreed,
-        witness=Witness(connection, record, account),
+        witness=witness,
         as_of=as_of,
     )
     names = _fields(comparison, known, field)
-    return Explanation(
+    explanation = Explanation(
         account=account,
         table=table.strip().lower(),
         table_name=str(comparison.name),
         crm_table=comparison.mapping.crm_table,
-        key=record.keys[0],
+        key=_ordered(record.keys[0], comparison.mapping.key_columns),
         enerflo_key=record.enerflo_key,
         mode=str(config.mode_of(account, comparison.name)),
         as_of=as_of,
@@ -112,14 +146,20 @@ def explain(
         steps=[step for step in steps if step.field is None],
         waiting=[one for one in known.waiting if one.field is None],
     )
+    return KnownRecord(explanation, record, versions, found)
+
+
+def _ordered(key: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """Return a key with its parts in the order in which a command takes them; PostgreSQL stores another."""
+    return {name: key[name] for name in (*columns, *key) if name in key}
 
 
 def _comparison(connection: sa.Connection, config: SyncConfig, account: str, table: str) -> Comparison:
     name = table_of(table, config.tables_for(account))
     fold = case_folding(connection)
-    for one in live_comparisons(connection, config, account, fold, all_tables=True):
-        if one.name == name:
-            return one
+    found = live_comparisons(connection, config, account, fold, all_tables=True, only=name)
+    if found:
+        return found[0]
     raise ConfigurationError(
         f"the table {name} is not mapped.",
         where=f"{config.file}, account {account}",
@@ -210,7 +250,7 @@ def _enerflo_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
 def _evidence(known: _Known, name: str, value: Any, seen: datetime) -> Any:
     record = known.record
     if known.versions:
-        return evidence_of(known.witness, known.versions, record, name, value, seen)
+        return evidence_of(known.witness, record, name, value, seen)
     return known.witness.of_mirror(record.observed_at) if record.observed_at is not None else None
 
 

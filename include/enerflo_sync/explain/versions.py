@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from string import Template
 from typing import Any
 
@@ -33,20 +33,27 @@ select content_hash, raw, first_seen_at, observed_by, evidence from $versions
 where account = :account and $id = :id order by first_seen_at desc limit :most
 """)
 
-_WITNESS = sa.text("""
-/* enerflo-sync explain: who saw a change */
-select poll_seen_at, webhook_seen_at from sync.witnesses
-where account = :account and record = :record and content_hash = :content_hash
-""")
+_WITNESSES = sa.text("""
+/* enerflo-sync explain: who saw the changes of a record */
+select content_hash, poll_seen_at, webhook_seen_at from sync.witnesses
+where account = :account and record = :record and content_hash = any(:hashes)
+""").bindparams(sa.bindparam("hashes", type_=sa.ARRAY(sa.Text)))
 
-# The event whose read brought the content in: of its file where that is known, else the last before.
-_EVENT = sa.text("""
-/* enerflo-sync explain: the webhook that told a record */
-select event, event_id, received_at from sync.webhook_events
-where account = :account and state = 'applied' and received_at <= :observed_at
-  and (install_id = :install or record = :record) and (:events is null or event = any(:events))
-order by source_uri = :reference desc nulls last, received_at desc limit 1
-""").bindparams(sa.bindparam("events", type_=sa.ARRAY(sa.Text)), sa.bindparam("reference", type_=sa.Text))
+# The event whose read brought a content in: of its file where that is known, else the last before.
+_EVENTS = sa.text("""
+/* enerflo-sync explain: the webhooks that told a record */
+select s.at, s.reference, e.* from unnest(:moments, :references) as s (at, reference)
+cross join lateral (
+  select event, event_id, received_at from sync.webhook_events
+  where account = :account and state = 'applied' and received_at <= s.at
+    and (install_id = :install or install_id is null and record = :record)
+    and (:events is null or event = any(:events))
+  order by source_uri = s.reference desc nulls last, received_at desc limit 1) e
+""").bindparams(
+    sa.bindparam("events", type_=sa.ARRAY(sa.Text)),
+    sa.bindparam("moments", type_=sa.ARRAY(sa.DateTime(timezone=True))),
+    sa.bindparam("references", type_=sa.ARRAY(sa.Text)),
+)
 
 
 @dataclass(frozen=True)
@@ -151,35 +158,27 @@ def first_holding(
 
 
 class Witness:
-    """Says by what a record's content is known."""
+    """Says by what a record's content is known, in two statements however many versions there are."""
 
-    def __init__(self, connection: sa.Connection, record: FoundRecord, account: str) -> None:
+    def __init__(
+        self, connection: sa.Connection, record: FoundRecord, account: str, versions: Sequence[Version]
+    ) -> None:
+        self.versions = versions
         self._connection = connection
         self._record = record
         self._account = account
-        self._known: dict[str, Evidence] = {}
 
     def of_version(self, version: Version) -> Evidence:
         """Return who saw a version first, with the webhook that told it and the other witness."""
-        if version.content_hash not in self._known:
-            found = self._told(version.observed_by, version.first_seen_at, version.evidence)
-            resource, _ = KINDS[self._record.comparison.kind]
-            key = self._record.enerflo_key or {}
-            values = {
-                "account": self._account,
-                "record": f"{resource.table.name}/{key.get(resource.id_column)}",
-                "content_hash": version.content_hash,
-            }
-            seen = self._connection.execute(_WITNESS, values).first()
-            self._known[version.content_hash] = Evidence(
-                observed_by=version.observed_by,
-                observed_at=version.first_seen_at,
-                reference=version.evidence,
-                poll_seen_at=seen.poll_seen_at if seen else None,
-                webhook_seen_at=seen.webhook_seen_at if seen else None,
-                **found,
-            )
-        return self._known[version.content_hash]
+        seen = self._seen.get(version.content_hash)
+        return Evidence(
+            observed_by=version.observed_by,
+            observed_at=version.first_seen_at,
+            reference=version.evidence,
+            poll_seen_at=seen.poll_seen_at if seen else None,
+            webhook_seen_at=seen.webhook_seen_at if seen else None,
+            **self._told(version.observed_by, version.first_seen_at, version.evidence),
+        )
 
     def of_mirror(self, observed_at: datetime) -> Evidence:
         """Return who saw the mirror's row at that time; only the time where it was seen anew since."""
@@ -188,27 +187,53 @@ class Witness:
         return Evidence(observed_by=by, observed_at=observed_at, **found)
 
     def _told(self, by: str | None, observed_at: datetime, reference: str | None) -> dict[str, Any]:
-        if by != "webhook":
-            return {}
+        return {} if by != "webhook" else self._events.get((observed_at, reference), {})
+
+    @cached_property
+    def _seen(self) -> dict[str, Any]:
+        resource, _ = KINDS[self._record.comparison.kind]
+        key = self._record.enerflo_key or {}
+        values = {
+            "account": self._account,
+            "record": f"{resource.table.name}/{key.get(resource.id_column)}",
+            "hashes": [version.content_hash for version in self.versions],
+        }
+        return {row.content_hash: row for row in self._connection.execute(_WITNESSES, values)}
+
+    @cached_property
+    def _events(self) -> dict[tuple[datetime, str | None], dict[str, Any]]:
+        """Return the event that told each content which a webhook brought in."""
         kind, key = self._record.comparison.kind, self._record.enerflo_key or {}
         resource, _ = KINDS[kind]
         of_owner = next((one for one in resource.reads if one.owner is not None), None)
         record = f"{resource.name}/{next(iter(key.values()), '')}"
         if of_owner is not None:
             record = f"{of_owner.subject}/{self._owner(of_owner)}"
-        row = self._connection.execute(
-            _EVENT,
+        contents: list[tuple[datetime, str | None]] = [
+            (one.first_seen_at, one.evidence) for one in self.versions if one.observed_by == "webhook"
+        ]
+        if self._record.observed_by == "webhook" and self._record.observed_at is not None:
+            contents.append((self._record.observed_at, None))
+        rows = self._connection.execute(
+            _EVENTS,
             {
                 "account": self._account,
-                "observed_at": observed_at,
+                "moments": [at for at, _ in contents],
+                "references": [reference for _, reference in contents],
                 "install": self._record.install,
                 "record": record,
                 # Any event of an install may tell of it; what is read for an owner has events of its own.
                 "events": None if of_owner is None else [one.name for one in resource.events],
-                "reference": reference,
             },
-        ).first()
-        return dict(row._mapping) if row is not None else {}
+        )
+        return {
+            (row.at, row.reference): {
+                "event": row.event,
+                "event_id": row.event_id,
+                "received_at": row.received_at,
+            }
+            for row in rows
+        }
 
     def _owner(self, read: DirectRead) -> int | None:
         """Return the key by which Enerflo is asked for what belongs to the record's owner."""

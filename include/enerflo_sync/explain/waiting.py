@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import MIRROR_TABLES
 from enerflo_sync.explain.explanation import Agreement, Step, Waiting, WaitingKind
+from enerflo_sync.explain.items import read_items
 from enerflo_sync.reconcile.record import FoundRecord
 from enerflo_sync.reconcile.render.cause_texts import CAUSES
 from enerflo_sync.reconcile.report import Cause
@@ -63,28 +64,39 @@ where w.account = :account and w.table_name = :table and w.ended_at is null and 
 order by w.number
 """).bindparams(sa.bindparam("enerflo_key", type_=sa.Text), sa.bindparam("late", type_=sa.Interval))
 
-_QUARANTINED = sa.text("""
-/* enerflo-sync explain: a record's items in quarantine */
-select item_id, reason, kind from sync.quarantine q
-where q.account = :account and q.state = 'open'
-  and ((q.table_name = :mirror and q.key = cast(:key as jsonb))
-    or (q.table_name = 'installs' and q.key = jsonb_build_object('install_id', cast(:install as bigint)))
-    or (q.table_name = 'webhook_events' and exists (
-          select from sync.webhook_events e where e.account = q.account
-            and e.event_id = q.key ->> 'event_id' and e.install_id = :install)))
-order by q.last_seen_at desc, q.item_id
-""").bindparams(sa.bindparam("key", type_=sa.Text), sa.bindparam("install", type_=sa.BigInteger))
-
 # Of each record that the newest reconciliation found to differ.
 _CAUSES = sa.text("""
 /* enerflo-sync explain: why a record differed in the last reconciliation */
-select d.field, d.cause, d.reconciliation_id from sync.differences d
+select d.field, d.cause, d.reconciliation_id, d.since from sync.differences d
 where d.account = :account and d.table_name = :table
   and d.key = any(cast(cast(:keys as text[]) as jsonb[]))
   and d.reconciliation_id = (
     select reconciliation_id from sync.reconciliations where account = :account and finished_at is not null
     order by compared_until desc, started_at desc limit 1)
 """)
+
+
+@dataclass(frozen=True)
+class FoundDifference:
+    """What the newest reconciliation found of a field.
+
+    :param since: when a reconciliation found it first; None where that is not known.
+    """
+
+    cause: Cause
+    reconciliation_id: str
+    since: datetime | None
+
+
+def read_found(
+    connection: sa.Connection, account: str, record: FoundRecord
+) -> dict[str | None, FoundDifference]:
+    """Return what the newest reconciliation found to differ, by field; None for the whole record."""
+    named = {"account": account, "table": str(record.comparison.name), "keys": record.key_texts}
+    return {
+        row.field: FoundDifference(Cause(row.cause), row.reconciliation_id, row.since)
+        for row in connection.execute(_CAUSES, named)
+    }
 
 
 def read_waiting(
@@ -94,6 +106,7 @@ def read_waiting(
     record: FoundRecord,
     steps: Sequence[Step],
     agreed: Mapping[str, Agreement],
+    differing: Mapping[str | None, FoundDifference],
 ) -> list[Waiting]:
     """Return everything about a record that waits now, in the order in which it will be met."""
     named = {"account": account, "table": str(record.comparison.name), "keys": record.key_texts}
@@ -111,23 +124,17 @@ def read_waiting(
     found += [one for one in _not_written(record, steps) if (one.reference, one.field) not in decided]
     covered = {one.field for one in found}
     return found + [
-        one for one in _differing(connection, config, named, record, agreed) if one.field not in covered
+        one for one in _differing(connection, config, record, agreed, differing) if one.field not in covered
     ]
 
 
 def _quarantined(connection: sa.Connection, account: str, record: FoundRecord) -> Iterator[Waiting]:
-    values = {
-        "account": account,
-        "mirror": MIRROR_TABLES[record.comparison.kind],
-        "key": json.dumps(record.named_key) if record.named_key else None,
-        "install": record.install,
-    }
-    for row in connection.execute(_QUARANTINED, values):
+    for item in read_items(connection, account, record, is_open=True):
         yield Waiting(
             kind=WaitingKind.QUARANTINED,
             field=None,
-            why=f"a {row.kind} about it stands in quarantine ({row.reason})",
-            reference=row.item_id,
+            why=f"a {item.kind} about it stands in quarantine ({item.reason})",
+            reference=item.item_id,
         )
 
 
@@ -219,11 +226,10 @@ def _not_written(record: FoundRecord, steps: Sequence[Step]) -> Iterator[Waiting
 def _differing(
     connection: sa.Connection,
     config: SyncConfig,
-    named: dict[str, Any],
     record: FoundRecord,
     agreed: Mapping[str, Agreement],
+    differing: Mapping[str | None, FoundDifference],
 ) -> Iterator[Waiting]:
-    causes = {row.field: row for row in connection.execute(_CAUSES, named)}
     young = _is_young(connection, record, timedelta(minutes=config.reconcile.in_flight_minutes))
     one_sided = record.in_enerflo != bool(record.crm_rows) or record.crm_rows > 1
     fields = [None] if one_sided else [name for name, same in (record.equal or {}).items() if not same]
@@ -239,11 +245,11 @@ def _differing(
                 why=f"a side moved within the last {config.reconcile.in_flight_minutes} minutes",
             )
             continue
-        row = causes.get(field)
+        row = differing.get(field)
         if row is None:
             why = "no reconciliation has seen this difference yet"
         else:
-            text = CAUSES[Cause(row.cause)]
+            text = CAUSES[row.cause]
             why = f"{text.explanation.rstrip('.')} ({row.cause})"
         yield Waiting(
             kind=WaitingKind.DIFFERENT,

@@ -19,6 +19,7 @@ from enerflo_sync.inbox.quarantine_items import (
     ItemState,
     QuarantineItem,
     Selection,
+    decide_alone,
     find_item,
     item_of,
     payload_of,
@@ -162,6 +163,7 @@ def dismiss_items(
             raise ConfigurationError(
                 "a dismissal needs a reason and a name.", where=option, next_step="Say why, and who decided."
             )
+    decide_alone(connection, account)
     ids = [item.item_id for item in select_items(connection, account, selection) if item.state == "open"]
     return sum(
         decide(connection, account, ids[at : at + _CHUNK], "dismissed", by=by, at=clock.now(), reason=reason)

@@ -115,6 +115,17 @@ def _not_clear(account: str, what: str, next_step: str) -> ConfigurationError:
     return ConfigurationError(what, where=f"account {account}, quarantine", next_step=next_step)
 
 
+_ALONE = sa.text("""
+/* enerflo-sync quarantine: one person after the other decides */
+select pg_advisory_xact_lock(hashtextextended('enerflo-sync quarantine ' || :account, 0))
+""")
+
+
+def decide_alone(connection: sa.Connection, account: str) -> None:
+    """Wait for whoever decides about the account's items now, so that the second sees what the first did."""
+    connection.execute(_ALONE, {"account": account})
+
+
 def select_items(connection: sa.Connection, account: str, selection: Selection) -> list[QuarantineItem]:
     """Return the selected items, the oldest first; ids select any state, other selections open items.
 

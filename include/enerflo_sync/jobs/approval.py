@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.plan.decided_plan import WHOLE, approve_plan, hold_plan, reject_plan
+from enerflo_sync.plan.decided_plan import (
+    WHOLE,
+    approve_plan,
+    hold_plan,
+    reject_plan,
+    require_undecided,
+)
 from enerflo_sync.plan.parts import Part
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.reopen import Refusal, WhichRefusals, reopen, standing_refusals
@@ -12,22 +18,42 @@ from enerflo_sync.warehouse.engine import server_time, warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
 
-def run_approve(context: AccountContext, plan_hash: str, *, by: str, part: Part = WHOLE) -> PlanReport:
-    """Approve a waiting plan, or a part of it, without applying it yet."""
+def run_approve(
+    context: AccountContext, plan_hash: str, *, by: str, part: Part = WHOLE, undecided: bool = False
+) -> PlanReport:
+    """Approve a waiting plan, or a part of it, without applying it yet.
+
+    :param undecided: only if nobody decided about it before.
+    :raises ConflictError: somebody did.
+    """
     require_migrated(context.engine)
     with warehouse_errors("approve"), context.engine.begin() as connection:
         plan = hold_plan(connection, context.account, plan_hash)
+        if undecided:
+            require_undecided(plan)
         now = server_time(connection)
         approve_plan(connection, plan, by, now, config=context.config, part=part)
         return read_plan(connection, context.account, plan.plan_hash)
 
 
 def run_reject(
-    context: AccountContext, plan_hash: str, *, by: str | None, reason: str | None = None, part: Part = WHOLE
+    context: AccountContext,
+    plan_hash: str,
+    *,
+    by: str | None,
+    reason: str | None = None,
+    part: Part = WHOLE,
+    undecided: bool = False,
 ) -> PlanReport:
-    """Reject a waiting plan, or a part of it (:func:`enerflo_sync.plan.decided_plan.reject_plan`)."""
+    """Reject a waiting plan, or a part of it (:func:`enerflo_sync.plan.decided_plan.reject_plan`).
+
+    :param undecided: only if nobody decided about it before.
+    :raises ConflictError: somebody did.
+    """
     require_migrated(context.engine)
     with warehouse_errors("reject"), context.engine.begin() as connection:
+        if undecided:
+            require_undecided(hold_plan(connection, context.account, plan_hash))
         return reject_plan(
             connection,
             context.account,

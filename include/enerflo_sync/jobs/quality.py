@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from enerflo_sync.crm.mapping import RecordKind
-from enerflo_sync.inbox.quarantine_items import Selection, select_items
+from enerflo_sync.inbox.quarantine_items import Selection, decide_alone, select_items
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.quality.gate import ORDER_ID, release
 from enerflo_sync.quality.life_cycle.graph import LIFE_CYCLE_FILE, LifeCycle, load_life_cycle
@@ -57,10 +57,18 @@ def read_quality(context: AccountContext, *, most: int = SHOWN) -> QualityReport
         return msgspec.structs.replace(report, life_cycle=histories)
 
 
-def run_release(context: AccountContext, items: Sequence[str], *, reason: str, by: str) -> int:
+def run_release(
+    context: AccountContext,
+    items: Sequence[str] = (),
+    *,
+    fingerprint: str | None = None,
+    reason: str,
+    by: str,
+) -> int:
     """Release change orders that a check holds (:func:`enerflo_sync.quality.gate.release`).
 
-    :param items: ids of their quarantine items, or prefixes of ids.
+    :param items: ids of their quarantine items, or prefixes of ids; otherwise all open items that share a
+        ``fingerprint``.
     :raises ConfigurationError: an item is not of a held change order, or a text is empty.
     """
     require_migrated(context.engine)
@@ -68,7 +76,8 @@ def run_release(context: AccountContext, items: Sequence[str], *, reason: str, b
     names = context.config.tables_of(context.account, RecordKind.CHANGE_ORDERS)
     mapping = tables[names[0]] if names else None
     with warehouse_errors("quarantine"), context.engine.begin() as connection:
-        found = select_items(connection, context.account, Selection(tuple(items)))
+        decide_alone(connection, context.account)
+        found = select_items(connection, context.account, Selection(tuple(items), fingerprint))
         return release(
             connection,
             context.account,

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import sqlalchemy as sa
 
-from enerflo_sync.addresses import Place
+from enerflo_sync.addresses import WHOLE, Place
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.errors import ConfigurationError
@@ -32,8 +32,6 @@ from enerflo_sync.reconcile.store import Classes, difference, masked_key, person
 from enerflo_sync.warehouse.engine import transaction_time
 
 PAGE = 50
-# Stands for a whole record among the fields that one can choose.
-WHOLE = "(record)"
 # Least ages in days that the page offers.
 AGES = (1, 7, 30)
 _LONGEST = 200

@@ -16,3 +16,18 @@ def record_address(
     """Return the address of a record; a stored key has its parts in another order than the mapping."""
     columns = tables[table].key_columns if table in tables else ()
     return to.record(account, table, record_name(key, columns))
+
+
+def table_of_kind(tables: Mapping[str, TableMapping], kind: str) -> str | None:
+    """Return the table of ``sync.yaml`` whose pages tell records of a kind; None where none is mapped."""
+    return next((name for name, mapping in tables.items() if mapping.key_kind(name) == kind), None)
+
+
+def enerflo_address(
+    to: Addresses, account: str, tables: Mapping[str, TableMapping], kind: str, *ids: int | None
+) -> str | None:
+    """Return the address of a record by its ids at Enerflo; None where no table of its kind is mapped."""
+    table = table_of_kind(tables, kind)
+    if table is None or None in ids:
+        return None
+    return to.record(account, table, f"enerflo:{'/'.join(map(str, ids))}")

@@ -1,19 +1,185 @@
-"""How many things of an account wait for a person: the number beside the inbox in the bar."""
+"""What of an account waits for a person: the entries of its inbox, whose number stands in the bar."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
-# One plan is one thing, however many changes it holds; items of quarantine that share a fingerprint are one.
-_WAITING = sa.text("""
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.plan.parked import held_values
+from enerflo_sync.plan.questions import NEWEST
+from enerflo_sync.plan.retry import PARKED
+
+PAGE: Final = 50
+
+
+class EntryKind(StrEnum):
+    """What waits, the gravest first: plans, whose time runs out, before all.
+
+    ``quarantine``: input that is not taken in, which the mirror lacks; ``refused``: what a person refused,
+    which stays so until somebody reopens it.
+    """
+
+    PLAN = "plan"
+    QUARANTINE = "quarantine"
+    HELD = "held"
+    PARKED = "parked"
+    LATE = "late"
+    QUESTION = "question"
+    REFUSED = "refused"
+
+
+# One plan is one thing, however many changes it holds; so are items with one fingerprint, and what one plan
+# refused. The next fingerprint is found by the index, so that a group costs the same whatever its size.
+_ENTRIES = f"""
+with recursive item as (
+  (select fingerprint, first_seen_at, kind from sync.quarantine
+   where account = :account and state = 'open' order by fingerprint, first_seen_at limit 1)
+  union all
+  select n.* from item i cross join lateral (
+    select q.fingerprint, q.first_seen_at, q.kind from sync.quarantine q
+    where q.account = :account and q.state = 'open' and q.fingerprint > i.fingerprint
+    order by q.fingerprint, q.first_seen_at limit 1) n
+), refused as (
+  (select plan_hash, decided_at from sync.refusals
+   where account = :account and ended_at is null order by plan_hash, decided_at limit 1)
+  union all
+  select n.* from refused r cross join lateral (
+    select f.plan_hash, f.decided_at from sync.refusals f
+    where f.account = :account and f.ended_at is null and f.plan_hash > r.plan_hash
+    order by f.plan_hash, f.decided_at limit 1) n
+)
+select case kind when 'change_order' then 'held' else 'quarantine' end as kind, fingerprint as name,
+       first_seen_at as since
+from item
+union all
+select 'plan', plan_hash, created_at from sync.plans
+where account = :account and state = 'open' and needs_approval and mode <> 'report' and expires_at > now()
+union all
+select 'parked', fingerprint, min(recorded_at) from ({PARKED}) p group by fingerprint
+union all
+select 'late', t.table_name, w.since
+from jsonb_to_recordset(cast(:handed_to as jsonb)) t(table_name text, late_hours float)
+cross join lateral (
+  select coalesce(acknowledged_at, made_at) as since from sync.crm_changes
+  where account = :account and table_name = t.table_name and ended_at is null and state = 'open'
+    and coalesce(acknowledged_at, made_at) <= now() - make_interval(secs => t.late_hours * 3600)
+  order by 1 limit 1) w
+union all
+select 'question', q.name, q.since from ({NEWEST}) p
+cross join lateral jsonb_to_recordset(coalesce(p.summary -> 'questions', '[]'))
+  q(name text, since timestamptz)
+union all
+select 'refused', plan_hash, decided_at from refused
+"""  # noqa: S608 - constants
+
+_TYPES = (
+    sa.bindparam("since", type_=sa.Interval),
+    sa.bindparam("writes", type_=JSONB),
+    sa.bindparam("handed_to", type_=JSONB),
+)
+
+_COUNT = sa.text(f"""
 /* enerflo-sync pages: how many things wait for a person */
-select (select count(*) from sync.plans where account = :account and state = 'open' and needs_approval
-          and expires_at > now())
-     + (select count(*) from (select from sync.quarantine where account = :account and state = 'open'
-          group by fingerprint) q)
-""")
+select kind, count(*) as n from ({_ENTRIES}) e group by kind
+""").bindparams(*_TYPES)  # noqa: S608 - a constant
+
+_PAGE = sa.text(f"""
+/* enerflo-sync pages: what waits for a person, the gravest and oldest first */
+select kind, name, since from (
+  select e.*, array_position(cast(:kinds as text[]), kind) as gravity from ({_ENTRIES}) e
+) e
+where (cast(:kind as text) is null or kind = :kind) and (cast(:gravity as int) is null
+  or (gravity, since, name) > (:gravity, cast(:after_since as timestamptz), cast(:after_name as text))
+  or :inclusive and (gravity, name) = (:gravity, cast(:after_name as text)))
+order by gravity, since, name limit :most
+""").bindparams(*_TYPES)  # noqa: S608 - a constant
 
 
-def count_waiting(connection: sa.Connection, account: str) -> int:
+@dataclass(frozen=True)
+class InboxEntry:
+    """One thing that waits.
+
+    :param name: what its kind is known by: a fingerprint, a plan's hash, a table.
+    """
+
+    kind: EntryKind
+    name: str
+    since: datetime
+
+    @property
+    def position(self) -> str:
+        """Return its place in the list, for :func:`read_waiting`."""
+        return json.dumps([self.kind, self.since.isoformat(), self.name])
+
+
+def count_waiting(connection: sa.Connection, account: str, config: SyncConfig) -> int:
     """Return how many entries the account's inbox has."""
-    return int(connection.scalar(_WAITING, {"account": account}) or 0)
+    return sum(waiting_by_kind(connection, account, config).values())
+
+
+def waiting_by_kind(connection: sa.Connection, account: str, config: SyncConfig) -> Mapping[EntryKind, int]:
+    """Return how many entries of each kind the account's inbox has, the gravest kind first."""
+    found = {row.kind: row.n for row in connection.execute(_COUNT, entry_values(config, account))}
+    return {kind: int(found[kind]) for kind in EntryKind if kind in found}
+
+
+def read_waiting(
+    connection: sa.Connection,
+    account: str,
+    config: SyncConfig,
+    *,
+    kind: EntryKind | None = None,
+    after: str | None = None,
+    first: str | None = None,
+) -> Sequence[InboxEntry]:
+    """Return one page of what waits, and one entry more where there is another page.
+
+    :param after: the :attr:`InboxEntry.position` after which the page begins; ``first``: with which it does.
+    :raises ConfigurationError: it is no position.
+    """
+    given = after if first is None else first
+    last = None if given is None else _position(given)
+    values = {
+        **entry_values(config, account),
+        "kinds": [str(one) for one in EntryKind],
+        "kind": kind and str(kind),
+        "gravity": last and list(EntryKind).index(last.kind) + 1,
+        "after_since": last and last.since,
+        "after_name": last and last.name,
+        "inclusive": first is not None,
+        "most": PAGE + 1,
+    }
+    rows = connection.execute(_PAGE, values)
+    return [InboxEntry(EntryKind(row.kind), row.name, row.since) for row in rows]
+
+
+def entry_values(config: SyncConfig, account: str) -> dict[str, Any]:
+    """Return what the statements about waiting things take of the configuration."""
+    handed_to = [
+        {"table_name": name, "late_hours": table.handed_to.late_hours}
+        for name, table in config.tables_for(account).items()
+        if table.handed_to is not None
+    ]
+    return {**held_values(config, account), "handed_to": handed_to}
+
+
+def _position(text: str) -> InboxEntry:
+    try:
+        kind, since, name = json.loads(text)
+        found = InboxEntry(EntryKind(kind), name.replace("\0", ""), datetime.fromisoformat(since))
+        if found.since.tzinfo is None:
+            raise ValueError
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise ConfigurationError(
+            "after is no position.", where="the address", next_step="Begin at the first page."
+        ) from None
+    return found

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.errors import ConfigurationError, ConflictError
 from enerflo_sync.plan.parts import Part, Rest, choose
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.refused import open_again, remember_refused
@@ -87,6 +87,26 @@ def hold_plan(connection: sa.Connection, account: str, plan_hash: str, *, counte
     plan = read_plan(connection, account, plan_hash, counted=False)
     connection.execute(_HOLD, _named(plan))
     return read_plan(connection, account, plan.plan_hash, counted=counted)
+
+
+def require_undecided(plan: PlanReport) -> None:
+    """Refuse a decision about a plan about which somebody decided before; time that ran out is no decision.
+
+    :raises ConflictError: somebody did: who, and when.
+    """
+    if plan.state is PlanState.OPEN or (plan.state is PlanState.REJECTED and plan.decided_by is None):
+        return
+    what = {
+        PlanState.SUPERSEDED: "a later plan took its place, and has what is due of it.",
+        PlanState.EXPIRED: "its time ran out before anybody decided.",
+    }.get(plan.state, f"it is {decided_words(plan)}.")
+    raise ConflictError(what, where=f"plan {plan.plan_hash[:12]}", next_step="Nothing was changed now.")
+
+
+def decided_words(plan: PlanReport) -> str:
+    """Return a plan's state with who decided, and when."""
+    when = f" on {plan.decided_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if plan.decided_at else ""
+    return f"{plan.state} already by {plan.decided_by or 'nobody in time'}{when}"
 
 
 def require_not_expired(plan: PlanReport, now: datetime) -> None:

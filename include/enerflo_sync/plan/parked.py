@@ -20,6 +20,8 @@ from enerflo_sync.crm.mapping import RecordKind
 
 # After this a parked change is planned again as it was: what stood in its way may be gone.
 TRIED_AGAIN_AFTER = timedelta(days=1)
+# How the question about a parked change begins.
+HELD_BACK = "it could not be made, and is tried again after a day: "
 
 # Sections of `writes` that the requests of a kind are made of.
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
@@ -66,7 +68,7 @@ with parked as ({HELD}
   where d.op = 'insert'
 ), taken as (
   delete from pg_temp.decided d using held h where d.ctid = h.id
-  returning d.*, 'it could not be made, and is tried again after a day: ' || h.reason as why
+  returning d.*, '{HELD_BACK}' || h.reason as why
 )
 insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, before, source_value, policy,
   cause, rule, facts, reason, changed_at, observed_at, agreed_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 import msgspec
 import sqlalchemy as sa
@@ -44,16 +45,47 @@ def read_plan(connection: sa.Connection, account: str, plan_hash: str, *, counte
 
 
 _READ_ALL = sa.text("""
-/* enerflo-sync plan: the newest plans */
+/* enerflo-sync plan: plans, the newest first */
 select p.*, jsonb_build_object() as states
-from sync.plans p where p.account = :account order by p.created_at desc, p.part limit :most
+from sync.plans p
+where p.account = :account and (cast(:state as text) is null or p.state = :state)
+  and (cast(:made_at as timestamptz) is null or p.created_at <= :made_at
+    and (p.created_at < :made_at or (p.part, p.plan_hash) > (cast(:part as int), cast(:plan_hash as text))))
+order by p.created_at desc, p.part, p.plan_hash limit :most
 """)
 
+_READ_NAMED = sa.text("""
+/* enerflo-sync plan: plans by their hashes */
+select p.*, jsonb_build_object() as states
+from sync.plans p where p.account = :account and p.plan_hash = any(:hashes)
+""").bindparams(sa.bindparam("hashes", type_=sa.ARRAY(sa.Text)))
 
-def read_plans(connection: sa.Connection, account: str, *, most: int) -> list[PlanReport]:
-    """Return the account's newest plans, without how many of their changes stand where."""
-    rows = connection.execute(_READ_ALL, {"account": account, "most": most}).mappings()
-    return [_plan_of(row) for row in rows]
+# Where a plan stands in the order of plans: when it was made, its part of the round, its hash.
+PlanPosition = tuple[datetime, int, str]
+
+
+def read_plans(
+    connection: sa.Connection,
+    account: str,
+    *,
+    most: int,
+    state: PlanState | None = None,
+    after: PlanPosition | None = None,
+) -> list[PlanReport]:
+    """Return the account's newest plans, without how many of their changes stand where.
+
+    :param after: the position of the plan after which they begin.
+    """
+    made_at, part, plan_hash = after or (None, None, None)
+    values = {"account": account, "most": most, "state": state and str(state)}
+    values |= {"made_at": made_at, "part": part, "plan_hash": plan_hash}
+    return [_plan_of(row) for row in connection.execute(_READ_ALL, values).mappings()]
+
+
+def read_named_plans(connection: sa.Connection, account: str, hashes: Sequence[str]) -> list[PlanReport]:
+    """Return the plans of whole hashes, without how many of their changes stand where."""
+    values = {"account": account, "hashes": list(hashes)}
+    return [_plan_of(row) for row in connection.execute(_READ_NAMED, values).mappings()]
 
 
 def _plan_of(row: sa.RowMapping) -> PlanReport:

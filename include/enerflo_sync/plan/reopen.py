@@ -24,8 +24,9 @@ from sync.refusals
 where account = :account and ended_at is null
   and (cast(:table as text) is null or table_name = :table)
   and (cast(:plan_hash as text) is null or plan_hash = :plan_hash)
+  and (cast(:ids as bigint[]) is null or refusal_id = any(:ids))
 order by table_name, key::text, field nulls first, refusal_id
-""")
+""").bindparams(sa.bindparam("ids", type_=sa.ARRAY(sa.BigInteger)))
 
 _END = sa.text("""
 /* enerflo-sync reopen: refused changes may be planned again */
@@ -60,12 +61,14 @@ class WhichRefusals:
     :param key: the CRM's key, its parts joined by ``/``, or ``enerflo:`` and the ids at Enerflo.
     :param field: a CRM column.
     :param plan_hash: those of one rejected plan; at least eight characters of its hash.
+    :param ids: those of these numbers.
     """
 
     table: str | None = None
     key: str | None = None
     field: str | None = None
     plan_hash: str | None = None
+    ids: Sequence[int] = ()
 
 
 def standing_refusals(
@@ -76,7 +79,7 @@ def standing_refusals(
     :raises ConfigurationError: there is no such plan.
     """
     plan_hash = which.plan_hash and read_plan(connection, account, which.plan_hash, counted=False).plan_hash
-    named = {"account": account, "table": which.table, "plan_hash": plan_hash}
+    named = {"account": account, "table": which.table, "plan_hash": plan_hash, "ids": list(which.ids) or None}
     rows = connection.execute(_STANDING, named).mappings()
     columns = {name: table.key_columns for name, table in config.tables_for(account).items()}
     return [Refusal(**row) for row in rows if _fits(dict(row), which, columns.get(row["table_name"], ()))]

@@ -19,18 +19,23 @@ from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.record import find_record, table_of
 from enerflo_sync.reconcile.store import masked_key, personal_data_classes
 
+# Takes what :func:`enerflo_sync.plan.parked.held_values` returns. What shares a fingerprint is settled
+# together: changes of one field of a table for one reason, or new rows.
+PARKED = f"""
+  select p.ledger_id, p.table_name, p.key, p.op, p.field, p.old_value, p.new_value, p.direction, p.reason,
+         p.plan_hash, p.recorded_at,
+         left(md5(concat_ws('|', p.table_name, p.op, case when p.op = 'update' then p.field end, p.direction,
+           p.reason)), 16) as fingerprint
+  from ({HELD}) p
+  where not exists (
+      select from sync.ledger l
+      where l.account = :account and l.table_name = p.table_name and l.key = p.key and l.op = p.op
+        and l.field is not distinct from p.field and l.ledger_id > p.ledger_id and l.decision = 'applied')
+"""  # noqa: S608 - a constant
+
 _PARKED = sa.text(f"""
 /* enerflo-sync retry: changes that are parked and held back */
-with parked as ({HELD}
-)
-select p.ledger_id, p.table_name, p.key, p.op, p.field, p.old_value, p.new_value, p.direction, p.reason,
-       p.plan_hash, p.recorded_at
-from parked p
-where not exists (
-    select from sync.ledger l
-    where l.account = :account and l.table_name = p.table_name and l.key = p.key and l.op = p.op
-      and l.field is not distinct from p.field and l.ledger_id > p.ledger_id and l.decision = 'applied')
-order by p.table_name, p.key::text, p.op, p.field, p.ledger_id
+select * from ({PARKED}) p order by p.table_name, p.key::text, p.op, p.field, p.ledger_id
 """).bindparams(  # noqa: S608 - a constant
     sa.bindparam("since", type_=sa.Interval), sa.bindparam("writes", type_=JSONB)
 )
@@ -52,6 +57,7 @@ class RetrySelection:
     :param plan_hash: at least eight characters of the plan in which they were parked.
     :param reason: words that their reason holds.
     :param everything: all of them.
+    :param fingerprint: what changes of one field, or new rows, share that are parked for one reason.
     """
 
     table: str | None = None
@@ -60,11 +66,12 @@ class RetrySelection:
     plan_hash: str | None = None
     reason: str | None = None
     everything: bool = False
+    fingerprint: str | None = None
 
     @property
     def chooses(self) -> bool:
         """Return whether anything is chosen at all."""
-        return self.everything or any((self.table, self.plan_hash, self.reason))
+        return self.everything or any((self.table, self.plan_hash, self.reason, self.fingerprint))
 
 
 class ParkedChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +169,7 @@ def _chosen(
             and (selection.field is None or row["field"] == selection.field)
             and row["plan_hash"].startswith((selection.plan_hash or "").strip().lower())
             and (selection.reason or "").lower() in (row["reason"] or "").lower()
+            and selection.fingerprint in (None, row["fingerprint"])
         )
 
     def record(row: sa.RowMapping) -> tuple[str, str]:

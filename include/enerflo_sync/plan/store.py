@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.plan.backfilled import changes_from_backfills
 from enerflo_sync.plan.end import end_other_plans, end_overdue_plans
+from enerflo_sync.plan.questions import asked_before, note_questions
 from enerflo_sync.plan.refused import REFUSED
 from enerflo_sync.plan.report import PlanReport, PlanState
 
@@ -42,7 +43,9 @@ with fields as (
   from (select distinct table_name, direction, op, key from pg_temp.planned) r group by 1, 2, 3
 )
 select table_name, direction, op, min(rows) as rows, sum(changes)::bigint as changes,
-       coalesce(jsonb_object_agg(field, changes) filter (where field is not null), '{}') as fields
+       coalesce(jsonb_object_agg(field, changes) filter (where field is not null), '{}') as fields,
+       coalesce(jsonb_object_agg(field, first) filter (where field is not null and op = 'update'), '{}')
+         as first_of_fields, min(first) as first
 from fields join rows using (table_name, direction, op)
 group by table_name, direction, op order by min(first)
 """
@@ -71,7 +74,8 @@ select exists (
 """)
 
 # The same plan again: it waits anew, unless a person refused it or it is being applied. An approval does not
-# last longer because the same plan was made again.
+# last longer because the same plan was made again. One without changes is always the same, and is made again
+# by each round in which there is nothing to do.
 _INSERT = sa.text("""
 /* enerflo-sync plan: the plan */
 insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state, change_count, needs_approval,
@@ -79,8 +83,9 @@ insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state,
 values (:account, :plan_hash, :kind, now(), now() + :lifetime, :state, :change_count, :needs_approval,
   :reasons, :mode, :config_hash, :writes_hashes, :stands_on, :summary, :part)
 on conflict (account, plan_hash) do update
-set created_at = case when plans.state in ('expired', 'open', 'superseded') then excluded.created_at
-                      else plans.created_at end,
+set created_at = case when plans.state in ('expired', 'open', 'superseded') or plans.change_count = 0
+                        or (plans.state = 'rejected' and plans.decided_by is null)
+                      then excluded.created_at else plans.created_at end,
     expires_at = case when plans.state = 'approved' then plans.expires_at else excluded.expires_at end,
     decided_at = case when plans.decided_by is null then null else plans.decided_at end,
     decision_reason = case when plans.decided_by is null then null else plans.decision_reason end,
@@ -159,6 +164,9 @@ def store_plan(
     plan_hash = _unspent(connection, account, content_hash)
     named = {"account": account, "plan_hash": plan_hash}
     groups = [dict(row) for row in connection.exec_driver_sql(_GROUPS, {}).mappings()]
+    # Where each field's changes begin, for samples of them.
+    first = [[group.pop("first_of_fields"), group.pop("first")] for group in groups]
+    before = asked_before(connection, account)
     others: dict[str, dict[str, int]] = {"review": {}, "keep": {}, REFUSED: {}}
     for outcome, reason, count in connection.execute(_REASONS) if part == 1 else ():
         others[outcome][reason] = count
@@ -182,6 +190,7 @@ def store_plan(
             "part": part,
             "summary": {
                 "groups": groups,
+                "first": first,
                 "undecided": others["review"],
                 "kept": others["keep"],
                 "notes": {row.reason: row.n for row in connection.exec_driver_sql(_NOTES)},
@@ -197,6 +206,7 @@ def store_plan(
         sa.text("delete from sync.plan_undecided where account = :account and plan_hash = :plan_hash"), named
     )
     connection.execute(_UNDECIDED, {**named, "part": part})
+    note_questions(connection, account, plan_hash, before)
     return plan_hash
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined, voided
-from enerflo_sync.reconcile.join_columns import JoinColumn
+from enerflo_sync.reconcile.join_columns import keys_of_difference, wanted_difference
 from enerflo_sync.reconcile.on_its_way import handed_over_keys
 from enerflo_sync.reconcile.report import Cause
 
@@ -80,7 +80,7 @@ def unsettled_keys(plan: Comparison) -> str:
         joins=plan.join_names("d"),
         ids=", ".join(f"{known[name]} as p{n}" for n, name in enumerate(plan.mirror_key, 1)),
         owner=known.get("install_id", "null::bigint"),
-        keys=", ".join(f"{_key(join)} as j{n}" for n, join in enumerate(plan.joins, 1)),
+        keys=", ".join(f"{key} as j{n}" for n, key in enumerate(keys_of_difference(plan.joins), 1)),
         table=literal(plan.name),
         # A row outside may go without a trace.
         outside="false" if plan.mapping.condition is None else "d.field is null and d.cause = 'policy'",
@@ -89,10 +89,6 @@ def unsettled_keys(plan: Comparison) -> str:
         handed_over=handed_over_keys(plan),
         voided=_VOIDED.substitute(voided=voided("i", "status")) if of_install else "false",
     )
-
-
-def _key(join: JoinColumn) -> str:
-    return join.of_stored(f"d.key->>{literal(join.crm_name)}")
 
 
 _SETTLED_BEFORE = """d.account = %(account)s and d.reconciliation_id = %(previous)s
@@ -105,7 +101,7 @@ select $keys from sync.differences d where {_SETTLED_BEFORE} and d.field is null
 def one_sided_keys(plan: Comparison) -> str:
     """Return the keys of the settled records that stood on one side only when the last run ended."""
     return _ONE_SIDED_KEYS.substitute(
-        keys=", ".join(f"{_key(join)} as j{n}" for n, join in enumerate(plan.joins, 1)),
+        keys=", ".join(f"{key} as j{n}" for n, key in enumerate(keys_of_difference(plan.joins), 1)),
         table=literal(plan.name),
     )
 
@@ -137,11 +133,11 @@ def carry(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any
     """Copy the settled differences of unwanted keys and return what kind of rows they are about."""
     query = _CARRY.substitute(
         name=plan.name,
-        keys=", ".join(f"{_key(join)} as j{n}" for n, join in enumerate(plan.joins, 1)),
+        keys=", ".join(f"{key} as j{n}" for n, key in enumerate(keys_of_difference(plan.joins), 1)),
         joins=plan.join_names(),
         digest=plan.key_digest([f"j{n}" for n, _ in enumerate(plan.joins, 1)]),
         table=literal(plan.name),
         wanted=plan.wanted,
-        on=" and ".join(f"w.j{n} = {_key(j)}" for n, j in enumerate(plan.joins, 1)),
+        on=wanted_difference(plan.joins),
     )
     return dict(connection.exec_driver_sql(query, parameters).mappings().one())

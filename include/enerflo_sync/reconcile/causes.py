@@ -10,7 +10,7 @@ from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
 from enerflo_sync.reconcile.fit.hints import difference_hint
-from enerflo_sync.reconcile.join_columns import stored_join_key
+from enerflo_sync.reconcile.join_columns import stored_join_key, wanted_difference
 from enerflo_sync.reconcile.judge import judged
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import on_its_way
@@ -120,8 +120,8 @@ def differences_statement(plan: Comparison) -> str:
 _BEFORE = Template("""
 /* enerflo-sync reconcile $name: since when it has differed */
 create temporary table $before on commit drop as
-select key, field, min(coalesce(since, %(earlier_at)s)) as since from sync.differences
-where account = %(account)s and reconciliation_id = %(earlier)s and table_name = $table
+select key, field, min(coalesce(since, %(earlier_at)s)) as since from sync.differences d
+where account = %(account)s and reconciliation_id = %(earlier)s and table_name = $table$of_wanted
 group by key, field
 """)
 
@@ -131,13 +131,21 @@ def before_table(plan: Comparison) -> str:
     return f"pg_temp.{quoted(f'before_{plan.name}')}"
 
 
-def before_statement(plan: Comparison) -> str:
+def before_statement(plan: Comparison, *, wanted_only: bool) -> str:
     """Return the statement that makes the table of what differed before, and since when.
 
     Takes ``account``, ``earlier``, the id of the reconciliation before, and ``earlier_at``, its moment: of
     differences that an older version stored nothing earlier is known.
+
+    :param wanted_only: of the wanted keys alone; what the others said is carried along.
     """
-    return _BEFORE.substitute(name=plan.name, before=before_table(plan), table=literal(plan.name))
+    of_wanted = f"\n  and exists (select from {plan.wanted} w where {wanted_difference(plan.joins)})"
+    return _BEFORE.substitute(
+        name=plan.name,
+        before=before_table(plan),
+        table=literal(plan.name),
+        of_wanted=of_wanted if wanted_only else "",
+    )
 
 
 # What each side has of the join keys in `twice`: how many rows, and of ten of them the key and the values.

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveColumn
 from enerflo_sync.crm.keys import is_blank, key_value, may_meet, sql_type
-from enerflo_sync.crm.names import jsonb_object, quoted
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.crm.options import KeyColumn
 from enerflo_sync.reconcile.values import crm_raw, mirror_kind
 
@@ -113,3 +113,13 @@ def join_column(
 def stored_join_key(joins: Iterable[JoinColumn], alias: str) -> str:
     """Return the jsonb key of a record that has no row in the CRM: of ``alias.j1, alias.j2 …``."""
     return jsonb_object((join.crm_name, join.as_stored(f"{alias}.j{n}")) for n, join in enumerate(joins, 1))
+
+
+def keys_of_difference(joins: Iterable[JoinColumn]) -> list[str]:
+    """Return the join values of a row ``d`` of ``sync.differences``, whose key holds them all."""
+    return [join.of_stored(f"d.key->>{literal(join.crm_name)}") for join in joins]
+
+
+def wanted_difference(joins: Iterable[JoinColumn]) -> str:
+    """Return the condition that a row ``d`` of ``sync.differences`` has the wanted key ``w``."""
+    return " and ".join(f"w.j{n} = {key}" for n, key in enumerate(keys_of_difference(joins), 1))

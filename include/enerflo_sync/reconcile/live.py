@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -13,7 +13,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.doctor import Finding, Severity, check_table, finding
 from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.live.writable import as_writable
-from enerflo_sync.crm.mapping import MIRROR_TABLES
+from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, plan_comparison
 from enerflo_sync.warehouse.declared import DeclaredColumn, require_filled
@@ -21,32 +21,41 @@ from enerflo_sync.warehouse.declared import DeclaredColumn, require_filled
 __all__ = ["case_folding", "further_comparisons", "live_comparisons", "require_rows"]
 
 
-def _mapped_columns(config: SyncConfig, account: str, *, all_tables: bool) -> list[DeclaredColumn]:
-    """Return the declared columns that the compared tables are mapped to."""
+def _mapped_columns(config: SyncConfig, tables: Mapping[str, TableMapping]) -> list[DeclaredColumn]:
+    """Return the declared columns that tables are mapped to."""
     named = {
         (MIRROR_TABLES[mapping.kind(name)], mirror)
-        for name, mapping in config.tables_for(account).items()
-        if mapping.reconcile or all_tables
+        for name, mapping in tables.items()
         for mirror in mapping.mirror_columns
     }
     return [one for one in declared(config.columns) if (one.table, one.name) in named]
 
 
 def live_comparisons(
-    connection: sa.Connection, config: SyncConfig, account: str, fold: str, *, all_tables: bool = False
+    connection: sa.Connection,
+    config: SyncConfig,
+    account: str,
+    fold: str,
+    *,
+    all_tables: bool = False,
+    only: str | None = None,
 ) -> list[Comparison]:
     """Return the comparison of each reconciled table, or of each mapped one, in the order of the contract.
 
     :param all_tables: for a plan: the columns are checked too that it alone needs, and what a table that is
         written itself cannot take is not written there.
+    :param only: the one table that is meant; what is wrong with others is then not looked for.
     :param fold: as :func:`case_folding` returns it.
     :raises ConfigurationError: the mapping does not fit the live tables; the text has every mismatch.
     """
-    require_filled(connection, account, _mapped_columns(config, account, all_tables=all_tables))
+    tables = {
+        name: mapping
+        for name, mapping in config.tables_for(account).items()
+        if (mapping.reconcile or all_tables) and only in (None, name)
+    }
+    require_filled(connection, account, _mapped_columns(config, tables))
     found, problems = [], []
-    for name, mapping in config.tables_for(account).items():
-        if not (mapping.reconcile or all_tables):
-            continue
+    for name, mapping in tables.items():
         live, findings = check_table(connection, config, account, name, config.file, to_plan=all_tables)
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         problems += errors

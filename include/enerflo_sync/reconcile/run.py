@@ -330,20 +330,22 @@ class _Reconciliation:
             self._execute(f"analyze {plan.twice}", {})
             # To look for the rows of none takes a look at all.
             if repeated:
-                self._remember(plan, parameters)
+                self._remember(plan, parameters, wanted_only)
                 self._execute(duplicates_statement(plan), parameters)
         found = mismatched_counts(self.connection, plan)
         # To plan the statement takes longer than to execute it over a few rows.
         if found["only_enerflo"] or found["only_crm"] or found["differing"]:
-            self._remember(plan, parameters)
+            self._remember(plan, parameters, wanted_only)
             self._execute(differences_statement(plan), parameters)
         return found
 
-    def _remember(self, plan: Comparison, parameters: dict[str, Any]) -> None:
+    def _remember(self, plan: Comparison, parameters: dict[str, Any], wanted_only: bool) -> None:
         """Look up once what differed before, with its statistics: without them every pair would be tried."""
+        # Where nothing can be carried along, keys do not tell which record a difference is about.
+        of_wanted = wanted_only and can_carry(plan)
         if plan.name not in self._remembered:
             self._remembered.add(plan.name)
-            self._execute(before_statement(plan), parameters)
+            self._execute(before_statement(plan, wanted_only=of_wanted), parameters)
             self._execute(f"analyze {before_table(plan)}", {})
 
     def _with_room(

@@ -30,6 +30,8 @@ from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.schema import differences, reconciliations, watermarks
 
 TREND_LENGTH = 30
+# The newest is looked for among so many that began last: more do not run at once.
+MOST_AT_ONCE = 10
 
 # The class of a field's personal data by table and field.
 Classes = Mapping[tuple[str, str], PersonalData]
@@ -84,12 +86,15 @@ def load_report(
 
     :raises ConfigurationError: there is none of that id, or none at all yet.
     """
-    query = sa.select(reconciliations.c.report).where(reconciliations.c.account == account)
+    table = reconciliations.c
+    query = sa.select(table.report, table.compared_until, table.started_at).where(table.account == account)
     if reconciliation_id is not None:
-        query = query.where(reconciliations.c.reconciliation_id == reconciliation_id)
-    query = query.order_by(reconciliations.c.compared_until.desc(), reconciliations.c.started_at.desc())
+        query = query.where(table.reconciliation_id == reconciliation_id)
+    # The index is by the beginning.
+    last = query.order_by(table.started_at.desc()).limit(MOST_AT_ONCE).subquery().c
+    newest = sa.select(last.report).order_by(last.compared_until.desc(), last.started_at.desc()).limit(1)
     with warehouse_errors("a look at a report"), engine.connect() as connection:
-        content = connection.scalar(query.limit(1))
+        content = connection.scalar(newest)
     if content is None:
         raise ConfigurationError(
             f"there is no reconciliation {reconciliation_id}." if reconciliation_id else "there is none yet.",

@@ -18,11 +18,10 @@ from enerflo_sync.reconcile.render import (
     Tone,
     render,
     render_html,
-    render_index,
     render_message,
     render_no_report,
 )
-from tests.reconcile.render.sample_reports import REPORTS, all_differences, trend, typical
+from tests.reconcile.render.sample_reports import REPORTS, all_differences, typical
 
 GOLDEN = Path(__file__).parent / "golden"
 REGENERATE = os.environ.get("ENERFLO_REGENERATE_GOLDEN") == "1"
@@ -35,7 +34,6 @@ LINKS = PageLinks(
 
 PAGES: dict[str, Callable[[], str]] = {
     "typical_linked": lambda: render_html(typical(), LINKS),
-    "index": lambda: render_index(trend(22), lambda i: f"/enerflo/reports/{i}", account="default"),
     "no_report": lambda: render_no_report(account="east", dag_id="enerflo_reconcile__east"),
     "message": lambda: render_message("Not found", "No such run. See `enerflo-sync`.", tone=Tone.BAD),
 }

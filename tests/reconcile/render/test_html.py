@@ -13,14 +13,13 @@ from enerflo_sync.reconcile.render import (
     PageLinks,
     Tone,
     render_html,
-    render_index,
     render_message,
     render_no_report,
     verdict_text,
 )
 from enerflo_sync.reconcile.render.html import page_environment
 from enerflo_sync.reconcile.report import Cause, Difference
-from tests.reconcile.render.sample_reports import HOSTILE, LONG, REPORTS, every_cause, trend, typical
+from tests.reconcile.render.sample_reports import HOSTILE, LONG, REPORTS, every_cause, typical
 from tests.wide_pages import needs_chromium, too_wide
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -65,7 +64,6 @@ def _pages() -> Iterator[tuple[str, str]]:
     links = PageLinks("/list", lambda i: f"/list/{i}", {"CSV": "/list/x.csv"})
     for name, report in REPORTS.items():
         yield name, render_html(report(), links)
-    yield "index", render_index(trend(3), lambda i: f"/list/{i}")
     yield "no_report", render_no_report()
     yield "error", render_message("Gone", "It is gone.", tone=Tone.BAD)
 
@@ -147,13 +145,8 @@ def test_no_link_asks_for_a_new_window_since_the_frame_of_airflow_forbids_them()
     assert any((a["href"] or "").startswith("/list/run-") for a in anchors)
 
 
-def test_the_list_shows_the_newest_run_first() -> None:
-    page = Page(render_index(trend(3), lambda i: f"/list/{i}"))
-    assert page.all("href") == ["/list/run-002", "/list/run-001", "/list/run-000"]
-
-
-def test_the_list_of_no_run_says_what_to_run() -> None:
-    words = _words(Page(render_index([], lambda i: i, account="east")))
+def test_where_nothing_was_compared_the_page_says_what_to_run() -> None:
+    words = _words(Page(render_no_report(account="east", dag_id="enerflo_reconcile__east")))
     assert "No reconciliation yet" in words
     assert "enerflo-sync reconcile --account east" in words
 

@@ -64,11 +64,12 @@ def show_plan(connection: sa.Connection, config: SyncConfig, account: str, plan_
     for change in masked_changes(read_changes(connection, account, plan.plan_hash, most=SAMPLES), tables):
         samples.setdefault((change.table_name, change.direction, change.op), []).append(change)
     undecided = read_undecided(connection, account, plan.plan_hash, most=5 * SAMPLES)
-    personal_keys = frozenset(name for name, table in tables.items() if _has_personal_key(table))
+    personal_keys = frozenset(name for name, table in tables.items() if has_personal_key(table))
     return ShownPlan(plan, samples, masked_undecided(undecided, tables), personal_keys)
 
 
-def _has_personal_key(table: TableMapping) -> bool:
+def has_personal_key(table: TableMapping) -> bool:
+    """Return whether a row of the table is found by personal data: its key is then shown masked."""
     kinds, columns = table.personal_kinds, {*table.key_columns, *table.join_columns}
     return any(kinds.get(column, PersonalData.NONE) is not PersonalData.NONE for column in columns)
 

@@ -7,7 +7,6 @@ from enerflo_sync.reconcile.render.formats import ReportFormat, render, write_re
 from enerflo_sync.reconcile.render.html import (
     PageLinks,
     render_html,
-    render_index,
     render_message,
     render_no_report,
     render_page,
@@ -27,7 +26,6 @@ __all__ = [
     "print_text",
     "render",
     "render_html",
-    "render_index",
     "render_message",
     "render_no_report",
     "render_page",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -14,7 +14,7 @@ from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.spelling import hint_label, spelling_sentence
 from enerflo_sync.reconcile.render.verdict import Tone, verdict_text
-from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, TrendPoint
+from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport
 from enerflo_sync.steering import shown_in_page
 
 VALUE_WIDTH: Final = 120
@@ -112,32 +112,6 @@ def render_html(
 
 def _shown_values(difference: Difference) -> tuple[wording.ShownValue, wording.ShownValue]:
     return wording.shown_values(difference, VALUE_WIDTH)
-
-
-def render_index(
-    reports: Sequence[TrendPoint],
-    link: Callable[[str], str],
-    *,
-    account: str = "default",
-    others: Mapping[str, str] | None = None,
-    frame: Frame | None = None,
-) -> str:
-    """Return the page that lists past reports, newest first.
-
-    :param link: gives the address of one report from its reconciliation id.
-    :param others: as :class:`PageLinks` has them.
-    """
-    oldest_first = sorted(reports, key=lambda point: point.finished_at)
-    if not oldest_first:
-        return render_no_report(account=account, frame=frame)
-    return render_page(
-        "index.html.j2",
-        frame=frame,
-        account=account,
-        reports=oldest_first[::-1],
-        links=PageLinks(report=link, others=others or {}),
-        trend=chart.trend_chart(oldest_first),
-    )
 
 
 def render_message(

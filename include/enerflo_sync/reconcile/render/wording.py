@@ -167,6 +167,11 @@ def shown_values(difference: Difference, width: int) -> tuple[ShownValue, ShownV
     return _shown(ours, left, start, width), _shown(theirs, right, start, width)
 
 
+def shown_value(value: Any, width: int) -> ShownValue:
+    """Return one value by itself, cut to about ``width`` characters."""
+    return _shown(value, record_words(value), 0, width)
+
+
 NO_RECORD: Final = "no record"
 # Enerflo may have a record that the mirror lacks: what was read of it was rejected.
 NOT_IN_MIRROR: Final = "in quarantine"

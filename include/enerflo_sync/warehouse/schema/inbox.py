@@ -47,6 +47,15 @@ webhook_events = sync_table(
     ),
     Index("webhook_events_waiting", "account", "received_at", postgresql_where="state = 'received'"),
     Index("webhook_events_day", "account", "received_at", "event"),
+    # Each event stands in one of them: that of its install, or of the record that it names.
+    Index(
+        "webhook_events_install",
+        *("account", "install_id", "received_at"),
+        postgresql_where="install_id is not null",
+    ),
+    Index(
+        "webhook_events_record", *("account", "record", "received_at"), postgresql_where="install_id is null"
+    ),
 )
 
 # Files to move whose events are committed: empty except after crashes and failed moves.

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     func,
+    literal_column,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -29,6 +30,7 @@ from enerflo_sync.warehouse.schema.columns import (
     time,
     versions_table,
 )
+from enerflo_sync.warehouse.schema.words import CUSTOMER_WORDS, EMAIL, INSTALL_WORDS
 
 installs = mirror_table(
     "installs",
@@ -57,6 +59,16 @@ Index(
     installs.c.account,
     installs.c.detail_read_at,
     postgresql_where=installs.c.detail_read_at.is_not(None),
+)
+Index("installs_deal", installs.c.account, installs.c.deal_id)
+Index("installs_customer", installs.c.account, installs.c.customer_id)
+# For the search of pages: without a list of new entries, which each search would read whole.
+Index(
+    "installs_words",
+    literal_column(INSTALL_WORDS),
+    _table=installs,
+    postgresql_using="gin",
+    postgresql_with={"fastupdate": "off"},
 )
 
 install_versions = versions_table("install_versions", "install_id")
@@ -152,6 +164,19 @@ customers = mirror_table(
         time("updated_at"),
     ],
 )
+Index(
+    "customers_words",
+    literal_column(CUSTOMER_WORDS),
+    _table=customers,
+    postgresql_using="gin",
+    postgresql_with={"fastupdate": "off"},
+)
+Index(
+    "customers_email",
+    customers.c.account,
+    literal_column(EMAIL).label("email"),
+    postgresql_ops={"email": "text_pattern_ops"},
+)
 
 install_statuses = mirror_table(
     "install_statuses", [required("status_id", BigInteger)], [Column("name", Text)]
@@ -202,6 +227,12 @@ quarantine = sync_table(
     PrimaryKeyConstraint("account", "item_id"),
     CheckConstraint("state in ('open', 'replayed', 'dismissed')", name="quarantine_state"),
     Index("quarantine_open", "account", "table_name", postgresql_where="state = 'open'"),
+    Index("quarantine_record", "key", postgresql_using="hash"),
+    Index(
+        "quarantine_groups",
+        *("account", "fingerprint", "first_seen_at"),
+        postgresql_where="state = 'open'",
+    ),
 )
 
 witnesses = sync_table(

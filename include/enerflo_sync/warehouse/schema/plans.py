@@ -12,6 +12,8 @@ from sqlalchemy import (
     Integer,
     PrimaryKeyConstraint,
     Text,
+    column,
+    func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -58,6 +60,7 @@ plans = sync_table(
         "state in ('open', 'approved', 'rejected', 'applied', 'expired', 'superseded')", name="plans_state"
     ),
     Index("plans_time", "account", "created_at"),
+    Index("plans_open", "account", postgresql_where="state = 'open'"),
 )
 
 plan_changes = sync_table(
@@ -164,6 +167,7 @@ refusals = sync_table(
     PrimaryKeyConstraint("account", "refusal_id"),
     Index("refusals_standing", "account", "table_name", postgresql_where="ended_at is null"),
     Index("refusals_record", "key", postgresql_using="hash"),
+    Index("refusals_plan", "account", "plan_hash", "decided_at", postgresql_where="ended_at is null"),
 )
 
 ledger = sync_table(
@@ -262,4 +266,9 @@ crm_changes = sync_table(
     Index("crm_changes_row", "key", postgresql_using="hash", postgresql_where="ended_at is null"),
     Index("crm_changes_record", "enerflo_key", postgresql_using="hash", postgresql_where="ended_at is null"),
     Index("crm_changes_plan", "account", "plan_hash"),
+    Index(
+        "crm_changes_late",
+        *("account", "table_name", func.coalesce(column("acknowledged_at"), column("made_at"))),
+        postgresql_where="ended_at is null and state = 'open'",
+    ),
 )

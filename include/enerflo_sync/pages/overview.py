@@ -1,0 +1,314 @@
+"""The page of one account at a glance: the verdict, its worst cause, what waits, how fresh it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.addresses import Addresses, Place
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.gaps.schedule import cron
+from enerflo_sync.pages.days import DAYS, Day, day_chart, day_of, read_days
+from enerflo_sync.pages.pairs import ShownPair, shown_pair
+from enerflo_sync.pages.records import record_address
+from enerflo_sync.pages.verdicts import NewestVerdict, advice, read_newest
+from enerflo_sync.plan.reads import read_plans
+from enerflo_sync.reconcile.render.frame import Frame
+from enerflo_sync.reconcile.render.html import render_page
+from enerflo_sync.reconcile.render.verdict import Tone
+from enerflo_sync.reconcile.render.wording import count_of, key_values
+from enerflo_sync.reconcile.report import Cause
+from enerflo_sync.reconcile.store import difference, masked_key, personal_data_classes, read_whole
+from enerflo_sync.warehouse.engine import transaction_time
+from enerflo_sync.warehouse.request_standing import Standing, standing
+
+OLDEST = 3
+_DAY = timedelta(days=1)
+
+_WAITING = sa.text("""
+/* enerflo-sync pages: what waits for a person, by kind, and the last webhook */
+select
+  (select count(*) from sync.plans where account = :account and state = 'open' and needs_approval
+     and expires_at > now()) as plans,
+  (select count(distinct fingerprint) from sync.quarantine where account = :account and state = 'open'
+     and kind = 'change_order') as held,
+  (select count(distinct fingerprint) from sync.quarantine where account = :account and state = 'open'
+     and kind <> 'change_order') as quarantined,
+  (select received_at from sync.webhook_events where account = :account
+     order by received_at desc limit 1) as webhook_at
+""")
+
+_OLDEST = sa.text("""
+/* enerflo-sync pages: the oldest differences of a cause */
+select d.*, null as hint from sync.differences d
+where d.account = :account and d.reconciliation_id = :reconciliation_id and d.cause = :cause
+order by d.since nulls first, d.difference_id limit :most
+""")
+
+_NEW = sa.text("""
+/* enerflo-sync pages: differences that came since */
+select count(*) from sync.differences d
+where d.account = :account and d.reconciliation_id = :reconciliation_id and d.since > :since
+""")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits for a person, by kind; the inbox lists it.
+
+    :param questions: what the newest plan leaves to a person.
+    """
+
+    plans: int = 0
+    held: int = 0
+    quarantined: int = 0
+    questions: int = 0
+
+
+@dataclass(frozen=True)
+class OldRecord:
+    """One difference of the worst cause.
+
+    :param key: its masked key, for people; :param bare_key: for its address, None where it is personal.
+    """
+
+    table: str
+    key: str
+    bare_key: Mapping[str, Any] | None
+    field: str | None
+    pair: ShownPair
+    since: datetime | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of the differences since the day before.
+
+    :param since: when that day's last reconciliation ended.
+    """
+
+    new: int
+    settled: int
+    since: datetime
+
+
+@dataclass(frozen=True)
+class NextRun:
+    """When a job runs next.
+
+    :param at: None where it is switched off in Airflow.
+    """
+
+    job: str
+    at: datetime | None
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How fresh an account is.
+
+    :param read_at: up to when every list that is compared was read whole; None where one never was.
+    :param webhook_at: when the last webhook arrived; None where none ever did.
+    """
+
+    read_at: datetime | None
+    webhook_at: datetime | None
+    budgets: Sequence[Standing]
+    runs: Sequence[NextRun]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the page shows."""
+
+    account: str
+    newest: NewestVerdict | None
+    worst: Cause | None
+    oldest: Sequence[OldRecord]
+    waiting: Waiting
+    fresh: Freshness
+    days: Sequence[Day]
+    change: Change | None
+    now: datetime
+    writes: bool
+
+
+def read_overview(
+    connection: sa.Connection,
+    config: SyncConfig,
+    account: str,
+    known: Mapping[str, NextRun] | None = None,
+) -> Overview:
+    """Return what the page shows, masked.
+
+    :param known: by job, when Airflow runs it next; a job that Airflow does not know goes by its schedule.
+    """
+    now = transaction_time(connection)
+    schedule = config.account(account).schedule
+    newest = read_newest(connection, {account: schedule})[account]
+    row = connection.execute(_WAITING, {"account": account}).mappings().one()
+    plans = read_plans(connection, account, most=1)
+    days = read_days(connection, account, now + _DAY, since=day_of(now) - (DAYS - 1) * _DAY)
+    worst = next(iter(newest.verdict.causes), None) if newest else None
+    whole = read_whole(connection, account)
+    kinds = {table.kind(name) for name, table in config.tables_for(account).items()}
+    read_at = min((whole[kind] for kind in kinds), default=None) if kinds <= whole.keys() else None
+    due = {"poll": schedule.poll, "reconcile": schedule.reconcile}
+    return Overview(
+        account=account,
+        newest=newest,
+        worst=worst,
+        oldest=_oldest(connection, config.tables_for(account), account, newest, worst),
+        waiting=Waiting(
+            row["plans"], row["held"], row["quarantined"], sum(plans[0].undecided.values()) if plans else 0
+        ),
+        fresh=Freshness(
+            read_at=read_at,
+            webhook_at=row["webhook_at"],
+            budgets=standing(connection, account),
+            runs=[(known or {}).get(job) or NextRun(job, cron(when)(now)) for job, when in due.items()],
+        ),
+        days=days,
+        change=_change(connection, account, newest, days),
+        now=now,
+        writes=config.writes_anything(account),
+    )
+
+
+def _oldest(
+    connection: sa.Connection,
+    tables: Mapping[str, TableMapping],
+    account: str,
+    newest: NewestVerdict | None,
+    worst: Cause | None,
+) -> list[OldRecord]:
+    if newest is None or worst is None:
+        return []
+    values = {"account": account, "reconciliation_id": newest.reconciliation_id, "cause": str(worst)}
+    rows = connection.execute(_OLDEST, {**values, "most": OLDEST}).mappings().all()
+    classes = personal_data_classes(tables)
+    found = []
+    for row in rows:
+        table, key = row["table_name"], row["key"]
+        hidden = masked_key(table, key, classes)
+        columns = tables[table].key_columns if table in tables else ()
+        shown, bare = (difference(dict(row), classes, reveal=reveal) for reveal in (False, True))
+        found.append(
+            OldRecord(
+                table=table,
+                key=key_values({name: hidden[name] for name in (*columns, *hidden) if name in hidden}),
+                bare_key=key if hidden == key else None,
+                field=row["field"],
+                pair=shown_pair(shown, bare),
+                since=row["since"],
+            )
+        )
+    return found
+
+
+def _change(
+    connection: sa.Connection, account: str, newest: NewestVerdict | None, days: Sequence[Day]
+) -> Change | None:
+    """Return what is new and what is settled since the last day before the newest reconciliation's."""
+    if newest is None:
+        return None
+    today = day_of(newest.started_at)
+    before = next((day for day in days if day.start < today), None)
+    if before is None:
+        return None
+    values = {"account": account, "reconciliation_id": newest.reconciliation_id, "since": before.finished_at}
+    new = int(connection.scalar(_NEW, values) or 0)
+    stayed = newest.verdict.differences - new
+    return Change(new, max(before.verdict.differences - stayed, 0), before.finished_at)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do next, in a sentence, and where."""
+
+    sentence: str
+    words: str
+    address: str
+
+
+def next_step(shown: Overview, to: Addresses) -> Step | None:
+    """Return what a person does first; None where nothing waits."""
+    newest, account, waiting = shown.newest, shown.account, shown.waiting
+    inbox = to.of(Place.INBOX, account)
+    if newest is None:
+        return None
+    verdict, report = newest.verdict, to.report(account, newest.reconciliation_id)
+    if shown.fresh.read_at is None:
+        return Step("Enerflo was not read whole yet.", "See what was read", to.of(Place.FRESHNESS, account))
+    if newest.tone is Tone.UNSURE:
+        return Step("Clear up first what makes the verdict unsure.", "Open the report", report)
+    if verdict.unexplained > verdict.budget:
+        address = to.differences(account, cause=str(Cause.UNEXPLAINED))
+        return Step(
+            f"{count_of(verdict.unexplained, 'difference')} without an explanation,"
+            f" {verdict.budget:,} allowed: look at the oldest first.",
+            "Open the unexplained differences",
+            address,
+        )
+    if waiting.plans:
+        return Step(f"{count_of(waiting.plans, 'plan')} to decide about.", "Open the inbox", inbox)
+    if waiting.held or waiting.quarantined:
+        parts = [
+            count_of(count, noun)
+            for count, noun in (
+                (waiting.held, "held change order"),
+                (waiting.quarantined, "quarantined item"),
+            )
+            if count
+        ]
+        return Step(f"{' and '.join(parts)} to settle.", "Open the inbox", inbox)
+    if waiting.questions:
+        return Step(f"{count_of(waiting.questions, 'question')} for a person.", "Open the inbox", inbox)
+    if verdict.unexplained:
+        address = to.differences(account, cause=str(Cause.UNEXPLAINED))
+        return Step(
+            "A few differences have no explanation; they are within what is allowed.", "Look", address
+        )
+    return None
+
+
+def render_overview(shown: Overview, tables: Mapping[str, TableMapping], dag_id: str, frame: Frame) -> str:
+    """Return the page.
+
+    :param dag_id: the DAG that reconciles the account.
+    """
+    return render_page(
+        "overview.html.j2",
+        "enerflo_sync.pages",
+        frame=frame,
+        shown=shown,
+        here=frame.to.of(Place.OVERVIEW, shown.account),
+        advice=advice,
+        step=next_step(shown, frame.to),
+        chart=day_chart(shown.days, shown.now),
+        dag_id=dag_id,
+        report_of=lambda id_: frame.to.report(shown.account, id_),
+        record_of=lambda one: record_address(frame.to, shown.account, tables, one.table, one.bare_key),
+    )
+
+
+def render_backfill_form(account: str, frame: Frame, *, paused: bool, start: str = "", end: str = "") -> str:
+    """Return the form that asks which installs a backfill reads.
+
+    :param paused: the DAG is switched off, so that a run waits.
+    """
+    return render_page(
+        "backfill_form.html.j2",
+        "enerflo_sync.pages",
+        frame=frame,
+        account=account,
+        here=f"{frame.to.of(Place.OVERVIEW, account)}/backfill",
+        paused=paused,
+        start=start,
+        end=end,
+    )

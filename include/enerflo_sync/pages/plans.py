@@ -1,0 +1,293 @@
+"""The pages of plans: the list of all, one plan, and each of its long lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import sqlalchemy as sa
+
+from enerflo_sync.addresses import Place
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.pages.plan_lines import PAGE, SAMPLES, PlanLine, PlanLines, QuestionLine, Wanted
+from enerflo_sync.pages.records import record_address
+from enerflo_sync.plan.questions import QuestionGroup, question_groups
+from enerflo_sync.plan.reads import PlanPosition, read_plan, read_plans
+from enerflo_sync.plan.render.shown_plan import group_title, headline, state_words
+from enerflo_sync.plan.report import Group, PlanReport, PlanState
+from enerflo_sync.reconcile.render.frame import Frame
+from enerflo_sync.reconcile.render.html import PageLinks, render_page
+from enerflo_sync.reconcile.render.verdict import Tone
+from enerflo_sync.warehouse.engine import transaction_time
+
+_PACKAGE: Final = "enerflo_sync.pages"
+# Fields beyond these are listed with their numbers alone.
+_MOST_SAMPLED: Final = 40
+_ASKED: Final = 5
+
+_SUMMARY = sa.text("""
+/* enerflo-sync pages: where a plan's lists begin, and how much of it stands refused */
+select p.summary -> 'first' as first,
+  jsonb_build_object('questions', coalesce(p.summary -> 'questions', '[]')) as asked,
+  (select count(*) from (
+    select from sync.refusals r
+    where r.account = p.account and r.plan_hash = p.plan_hash and r.ended_at is null
+    limit 10001) s) as refused
+from sync.plans p where p.account = :account and p.plan_hash = :plan_hash
+""")
+
+
+@dataclass(frozen=True)
+class PlansFilter:
+    """Which plans are listed; None for all.
+
+    :param after: the position of the plan after which the page begins.
+    """
+
+    state: PlanState | None = None
+    after: PlanPosition | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> PlansFilter:
+        """Return the filter of an address.
+
+        :raises ConfigurationError: a part of it cannot be read, or is not known.
+        """
+        state, after = (given.get(name, "").strip() for name in ("state", "after"))
+        if state and state not in list(PlanState):
+            raise _unreadable("state", "is not known", f"Choose one of {', '.join(PlanState)}.")
+        return cls(PlanState(state) if state else None, _plan_position(after) if after else None)
+
+
+def _plan_position(text: str) -> PlanPosition:
+    try:
+        made_at, part, plan_hash = json.loads(text)
+        moment = datetime.fromisoformat(made_at)
+        if moment.tzinfo is None or not 0 <= part < 2**31:
+            raise ValueError
+        return moment, int(part), plan_hash.replace("\0", "")
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise _unreadable("after", "is no position", "Begin at the first page.") from None
+
+
+def _unreadable(name: str, what: str, next_step: str) -> ConfigurationError:
+    return ConfigurationError(f"{name} {what}.", where="the address", next_step=next_step)
+
+
+@dataclass(frozen=True)
+class PlansPage:
+    """One page of an account's plans, the newest first."""
+
+    account: str
+    wanted: PlansFilter
+    plans: Sequence[PlanReport]
+    more: bool
+    now: datetime
+
+
+def read_plans_page(connection: sa.Connection, account: str, wanted: PlansFilter) -> PlansPage:
+    """Return one page of an account's plans."""
+    found = read_plans(connection, account, most=PAGE + 1, state=wanted.state, after=wanted.after)
+    return PlansPage(account, wanted, found[:PAGE], len(found) > PAGE, transaction_time(connection))
+
+
+def render_plans(page: PlansPage, frame: Frame) -> str:
+    """Return the list of an account's plans."""
+    here = frame.to.of(Place.PLANS, page.account)
+    query = {"state": str(page.wanted.state)} if page.wanted.state else {}
+    following = None
+    if page.more:
+        last = page.plans[-1]
+        after = json.dumps([last.created_at.isoformat(), last.part, last.plan_hash])
+        following = f"{here}?{urlencode({**query, 'after': after})}"
+    return render_page(
+        "plans.html.j2",
+        _PACKAGE,
+        frame=frame,
+        page=page,
+        here=here,
+        states=list(PlanState),
+        headline=headline,
+        state=state_words,
+        first=f"{here}?{urlencode(query)}" if query else here,
+        next=following,
+    )
+
+
+@dataclass(frozen=True)
+class FieldLines:
+    """One line of a plan's page: a field of a table, or its whole rows, with samples of its changes.
+
+    :param selector: what chooses all of it in a decision; None where nothing does.
+    """
+
+    wanted: Wanted
+    changes: int
+    samples: Sequence[PlanLine]
+    selector: str | None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Return the address's parts of the page with all of it."""
+        one = self.wanted
+        parts = {"table": one.table_name, "direction": one.direction, "op": one.op, "field": one.field}
+        return {name: value for name, value in parts.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class PlanPage:
+    """One plan, with samples of its changes by field.
+
+    :param questions: what it leaves to a person, in groups; none are known of plans of an earlier version.
+    :param asked: samples of them, and ``refused_before`` of what a person refused of earlier plans.
+    :param refused: how many changes of it stand refused, counted up to 10,001.
+    """
+
+    plan: PlanReport
+    groups: Sequence[tuple[Group, Sequence[FieldLines]]]
+    questions: Sequence[QuestionGroup] = ()
+    asked: Sequence[QuestionLine] = ()
+    refused_before: Sequence[QuestionLine] = ()
+    refused: int = 0
+
+    @property
+    def may_be_decided(self) -> bool:
+        """Return whether a person may decide about it; an undo is a person's own act, and is approved."""
+        plan = self.plan
+        asks = plan.needs_approval or plan.kind == "undo"
+        unanswered = plan.state is PlanState.OPEN or (
+            plan.state is PlanState.REJECTED and not plan.decided_by
+        )
+        return bool(plan.change_count) and plan.mode != "report" and asks and unanswered
+
+    @property
+    def asked_elsewhere(self) -> int:
+        """Return how much of what is left to a person is asked as another thing: held, parked."""
+        return sum(self.plan.undecided.values()) - sum(one.questions for one in self.questions)
+
+    @property
+    def may_be_undone(self) -> bool:
+        """Return whether something of it was applied."""
+        return any(self.plan.states.get(state, 0) for state in ("applied", "handed_over"))
+
+
+def read_plan_page(connection: sa.Connection, config: SyncConfig, account: str, plan_hash: str) -> PlanPage:
+    """Return one plan with samples of its changes, masked.
+
+    :param plan_hash: as :func:`enerflo_sync.plan.reads.read_plan` takes it.
+    :raises ConfigurationError: there is no such plan.
+    """
+    plan = read_plan(connection, account, plan_hash)
+    named = {"account": account, "plan_hash": plan.plan_hash}
+    stored = connection.execute(_SUMMARY, named).one()
+    wanted = [
+        _wanted(group, where) for group, where in zip(plan.groups, _firsts(plan, stored.first), strict=True)
+    ]
+    asked = [one for lines in wanted for one in lines][:_MOST_SAMPLED]
+    lines = PlanLines(connection, account, plan.plan_hash, config.tables_for(account))
+    found = lines.samples([(one, SAMPLES * line_width(plan, one)) for one, _ in asked])
+    samples = {one: of_it for (one, _), of_it in zip(asked, found, strict=True)}
+    alone = _tables_of_one_group(plan)
+    return PlanPage(
+        plan=plan,
+        groups=[
+            (
+                group,
+                [
+                    FieldLines(one, changes, samples.get(one, ()), _selector(one, alone))
+                    for one, changes in of_group
+                ],
+            )
+            for group, of_group in zip(plan.groups, wanted, strict=True)
+        ],
+        questions=question_groups(stored.asked),
+        asked=lines.questions(after=0)[:_ASKED] if plan.undecided else (),
+        refused_before=lines.questions(after=0, refused=True)[:_ASKED] if plan.refused else (),
+        refused=stored.refused,
+    )
+
+
+def _firsts(plan: PlanReport, stored: Any) -> Sequence[Any]:
+    # A plan of an earlier version does not tell where its changes begin.
+    return stored if stored and len(stored) == len(plan.groups) else [[{}, 0]] * len(plan.groups)
+
+
+def _wanted(group: Group, first: Any) -> list[tuple[Wanted, int]]:
+    """Return the lines of a group, each with how many changes or records it has."""
+    by_field, at = first
+    one = Wanted(group.table_name, group.direction, group.op, first=at)
+    if group.op != "update":
+        return [(one, group.rows)]
+    by_count = sorted(group.fields.items(), key=lambda item: (-item[1], item[0]))
+    return [(replace(one, field=field, first=by_field.get(field, at)), count) for field, count in by_count]
+
+
+def line_width(plan: PlanReport, wanted: Wanted) -> int:
+    """Return how many changes one line has at most: of a created record one for each field."""
+    if wanted.op != "insert":
+        return 1
+    same = (wanted.table_name, wanted.direction, wanted.op)
+    groups = [group for group in plan.groups if (group.table_name, group.direction, group.op) == same]
+    return max((len(group.fields) for group in groups), default=1) or 1
+
+
+def _tables_of_one_group(plan: PlanReport) -> set[str]:
+    names = [group.table_name for group in plan.groups]
+    return {name for name in names if names.count(name) == 1}
+
+
+def _selector(one: Wanted, alone: set[str]) -> str | None:
+    if one.op == "update":
+        return f"{one.table_name}.{one.field}"
+    return one.table_name if one.table_name in alone else None
+
+
+def render_plan(page: PlanPage, tables: Mapping[str, TableMapping], frame: Frame | None = None) -> str:
+    """Return one plan as a page, in the order in which a person decides; without a frame it only tells."""
+    plan = page.plan
+    own = None if frame is None else frame.to.plan(plan.account, plan.plan_hash)
+    return render_page(
+        "plan.html.j2",
+        _PACKAGE,
+        frame=frame,
+        page=page,
+        plan=plan,
+        own=own,
+        links=PageLinks(downloads={} if own is None else {"Download JSON": f"{own}/download"}),
+        headline=headline(plan),
+        state=state_words(plan),
+        tone=_tone(plan),
+        group_title=group_title,
+        query=urlencode,
+        record_of=record_of(frame, plan.account, tables),
+    )
+
+
+def record_of(
+    frame: Frame | None, account: str, tables: Mapping[str, TableMapping]
+) -> Callable[[PlanLine | QuestionLine], str | None]:
+    """Return what gives the address of a line's record; none without a frame, or by personal data."""
+
+    def address(line: PlanLine | QuestionLine) -> str | None:
+        if frame is None or line.bare_key is None:
+            return None
+        return record_address(frame.to, account, tables, line.table_name, line.bare_key)
+
+    return address
+
+
+def _tone(plan: PlanReport) -> Tone:
+    if plan.state is PlanState.APPLIED:
+        not_there = ("handed_over", "moved", "parked", "refused")
+        unmade = sum(plan.states.get(state, 0) for state in not_there)
+        if not plan.change_count:
+            unmade = len(plan.undecided) + len(plan.refused)
+        return Tone.UNSURE if unmade else Tone.GOOD
+    over = {PlanState.REJECTED, PlanState.EXPIRED, PlanState.SUPERSEDED}
+    return Tone.BAD if plan.state in over else Tone.UNSURE

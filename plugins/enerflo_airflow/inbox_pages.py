@@ -1,0 +1,135 @@
+"""The inbox, and what is settled from it: quarantined items, held orders, parked changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Form
+from fastapi.responses import Response
+
+from enerflo_airflow.page_parts import Acting, Page, Reading, Visit, reading
+from enerflo_airflow.page_runs import is_paused, start_run
+from enerflo_sync.addresses import Place
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.quality import run_release
+from enerflo_sync.jobs.quarantine import run_dismiss
+from enerflo_sync.jobs.retry import run_retry
+from enerflo_sync.pages.inbox import InboxFilter, read_inbox, render_inbox
+from enerflo_sync.pages.inbox_group import read_inbox_group, render_inbox_group
+from enerflo_sync.pages.settled import settled_items, settled_parked
+from enerflo_sync.plan.retry import RetrySelection
+from enerflo_sync.reconcile.render import render_message
+from enerflo_sync.reconcile.render.wording import count_of
+
+inbox = APIRouter()
+
+Fingerprint = Annotated[str, Form(max_length=64)]
+Items = Annotated[list[str], Form(max_length=50, default_factory=list)]
+Reason = Annotated[str, Form(max_length=500)]
+
+
+@inbox.get("/inbox/{account}")
+def show_inbox(visit: Reading) -> Response:
+    """Show everything that a person must settle."""
+    with reading(visit.account) as opened, opened.engine.connect() as connection:
+        frame = visit.frame(connection, Place.INBOX)
+        try:
+            wanted = InboxFilter.of(visit.request.query_params)
+            page = read_inbox(connection, opened.config, visit.account, visit.to, wanted)
+        except ConfigurationError as error:
+            return Page(render_message("This address leads nowhere", str(error), frame=frame), 400)
+    return Page(render_inbox(page, frame))
+
+
+@inbox.get("/inbox/{account}/{fingerprint}")
+def show_group(visit: Reading, fingerprint: str, after: str | None = None) -> Response:
+    """Show the open items of one fingerprint."""
+    with reading(visit.account) as opened, opened.engine.connect() as connection:
+        frame = visit.frame(connection, Place.INBOX)
+        try:
+            page = read_inbox_group(connection, visit.account, visit.to, fingerprint, after)
+        except ConfigurationError as error:
+            return Page(render_message("No such entry", str(error), frame=frame), 404)
+    return Page(render_inbox_group(page, frame))
+
+
+@inbox.post("/inbox/{account}/release")
+def release(visit: Acting, item: Items, fingerprint: Fingerprint = "", reason: Reason = "") -> Response:
+    """Let held change orders through as they are."""
+
+    def act(opened: AccountContext) -> str:
+        count = run_release(opened, item, fingerprint=_of(fingerprint, item), reason=reason, by=visit.name)
+        return f"{count_of(count, 'change order')} released: the next plan takes up what is due."
+
+    return _settle(visit, act, _items_settled(visit, fingerprint, item))
+
+
+@inbox.post("/inbox/{account}/dismiss")
+def dismiss(visit: Acting, item: Items, fingerprint: Fingerprint = "", reason: Reason = "") -> Response:
+    """Close quarantined items for good without taking them in."""
+
+    def act(opened: AccountContext) -> str:
+        of = _of(fingerprint, item)
+        count = run_dismiss(opened, items=item, fingerprint=of, reason=reason, by=visit.name)
+        return f"{count_of(count, 'item')} dismissed."
+
+    return _settle(visit, act, _items_settled(visit, fingerprint, item))
+
+
+@inbox.post("/inbox/{account}/replay")
+def replay(visit: Acting, fingerprint: Fingerprint = "") -> Response:
+    """Start the run that takes a group of quarantined items in again, and lead to it."""
+    with reading(visit.account) as opened, opened.engine.connect() as connection:
+        try:
+            page = read_inbox_group(connection, visit.account, visit.to, fingerprint, None)
+        except ConfigurationError as error:
+            return Page(render_message("No such entry", str(error), frame=visit.frame(connection)), 404)
+        if not page.items:
+            return _told(visit, connection, page.settled)
+    address = start_run(
+        visit, "replay", {"selection": "fingerprint", "value": page.fingerprint, "action": "replay"}
+    )
+    waits = " It waits until the DAG is switched on." if is_paused(visit, "replay") else ""
+    return visit.done(address, f"The run was started.{waits}")
+
+
+@inbox.post("/inbox/{account}/retry")
+def retry(visit: Acting, fingerprint: Fingerprint = "") -> Response:
+    """Let the next plan have parked changes again."""
+
+    def act(opened: AccountContext) -> str:
+        report = run_retry(opened, RetrySelection(fingerprint=fingerprint or "none"), by=visit.name)
+        return f"{count_of(len(report.changes), 'change')} in the next plan again."
+
+    return _settle(visit, act, lambda connection: settled_parked(connection, visit.account))
+
+
+def _items_settled(visit: Visit, fingerprint: str, items: list[str]) -> Callable[[sa.Connection], str]:
+    if not fingerprint and not items:
+        return lambda _: ""
+    return lambda connection: settled_items(connection, visit.account, fingerprint, items)
+
+
+def _of(fingerprint: str, items: list[str]) -> str | None:
+    return None if items else fingerprint or None
+
+
+def _settle(
+    visit: Visit, act: Callable[[AccountContext], str], settled: Callable[[sa.Connection], str]
+) -> Response:
+    """Do what a form asks for, and lead back to the inbox; what cannot be is told with who settled it."""
+    with reading(visit.account) as opened:
+        try:
+            notice = act(opened)
+        except ConfigurationError as error:
+            with opened.engine.connect() as connection:
+                return _told(visit, connection, str(error), settled(connection))
+    return visit.done(visit.to.of(Place.INBOX, visit.account), notice)
+
+
+def _told(visit: Visit, connection: sa.Connection, *sentences: str) -> Response:
+    frame = visit.frame(connection, Place.INBOX)
+    return Page(render_message("Nothing was changed", " ".join(sentences), frame=frame), 409)
