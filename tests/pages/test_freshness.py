@@ -17,6 +17,7 @@ from enerflo_sync.jobs.gaps import read_gaps, read_witnesses
 from enerflo_sync.pages.api_budget import ApiBudget, read_api_budget
 from tests.pages.conftest import Visitor
 from tests.pages.counting import counted_statements
+from tests.pages.known_dags import forget_runs, known, runs_of
 
 pytestmark = pytest.mark.airflow
 PAGE = "freshness/default"
@@ -252,3 +253,34 @@ def test_the_page_is_small_asks_a_bounded_number_of_questions_and_holds_nothing_
     assert len(text.encode()) < 60_000
     names = pat.sql("select customer_name from enerflo.installs where customer_name is not null limit 500")
     assert [row["customer_name"] for row in names if str(row["customer_name"]) in text] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "job", "conf"),
+    [
+        ("start", {"job": "poll"}, "poll", {}),
+        ("start", {"job": "poll", "full": "yes"}, "poll", {"full": True}),
+        ("start", {"job": "webhooks"}, "webhooks", {}),
+        (
+            "backfill",
+            {"start": "2026-03-01", "end": "2026-03-31"},
+            "backfill",
+            # A person is asked with the estimate, however small it is.
+            {"choice": "window", "start": "2026-03-01", "end": "2026-03-31", "limit": 0},
+        ),
+    ],
+)
+def test_what_closes_a_hole_is_started_in_the_users_name(
+    visitor: Callable[..., Visitor], path: str, fields: dict[str, str], job: str, conf: dict[str, object]
+) -> None:
+    known(job)
+    forget_runs(job)
+    pat = visitor("ADMIN", "pat")
+    answer = pat.client.post(
+        f"/enerflo/{PAGE}/{path}", data={"token": pat.token("quality/default?list=orders"), **fields}
+    )
+    assert answer.status_code == 303
+    [run] = runs_of(job)
+    assert f"dag_id=enerflo_{job}&run_id=" in answer.headers["location"]
+    assert run.triggering_user_name == "pat"
+    assert conf.items() <= run.conf.items()

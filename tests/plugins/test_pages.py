@@ -77,6 +77,9 @@ POSTS = [
     "/enerflo/overview/default/reconcile",
     "/enerflo/overview/default/backfill",
     "/enerflo/overview/default/backfill/some-id",
+    "/enerflo/quality/default/release",
+    "/enerflo/freshness/default/start",
+    "/enerflo/freshness/default/backfill",
 ]
 
 
