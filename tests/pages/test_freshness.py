@@ -208,9 +208,6 @@ def test_copies_of_the_crm_tell_how_old_they_are(visitor: Callable[..., Visitor]
     [
         ("start", {"job": "sync"}, "nothing that this page starts"),
         ("start", {"job": "'\"%\0" + "x" * 10_000}, "nothing that this page starts"),
-        ("backfill", {"start": "yesterday", "end": "2026-03-01"}, "no pair of days"),
-        ("backfill", {"start": "", "end": ""}, "no pair of days"),
-        ("backfill", {"start": "2026-03-31", "end": "2026-03-01"}, "ends before it begins"),
     ],
 )
 def test_what_cannot_be_started_is_said_in_words(
@@ -233,13 +230,9 @@ def test_who_may_not_act_starts_nothing(visitor: Callable[..., Visitor]) -> None
     token = pat.token(PAGE)
     viewer = visitor("VIEWER")
     assert "Start a poll" not in viewer.text(PAGE)
-    for path, fields in (
-        ("start", {"job": "poll"}),
-        ("backfill", {"start": "2026-03-01", "end": "2026-03-02"}),
-    ):
-        for given in (token, "forged"):
-            answer = viewer.client.post(f"/enerflo/{PAGE}/{path}", data={"token": given, **fields})
-            assert answer.status_code == 403
+    for given in (token, "forged"):
+        answer = viewer.client.post(f"/enerflo/{PAGE}/start", data={"token": given, "job": "poll"})
+        assert answer.status_code == 403
 
 
 def test_the_page_is_small_asks_a_bounded_number_of_questions_and_holds_nothing_personal(
@@ -261,13 +254,6 @@ def test_the_page_is_small_asks_a_bounded_number_of_questions_and_holds_nothing_
         ("start", {"job": "poll"}, "poll", {}),
         ("start", {"job": "poll", "full": "yes"}, "poll", {"full": True}),
         ("start", {"job": "webhooks"}, "webhooks", {}),
-        (
-            "backfill",
-            {"start": "2026-03-01", "end": "2026-03-31"},
-            "backfill",
-            # A person is asked with the estimate, however small it is.
-            {"choice": "window", "start": "2026-03-01", "end": "2026-03-31", "limit": 0},
-        ),
     ],
 )
 def test_what_closes_a_hole_is_started_in_the_users_name(
@@ -283,4 +269,42 @@ def test_what_closes_a_hole_is_started_in_the_users_name(
     [run] = runs_of(job)
     assert f"dag_id=enerflo_{job}&run_id=" in answer.headers["location"]
     assert run.triggering_user_name == "pat"
-    assert conf.items() <= run.conf.items()
+    assert run.conf == conf
+    again = pat.client.post(
+        f"/enerflo/{PAGE}/{path}", data={"token": pat.token("quality/default?list=orders"), **fields}
+    )
+    assert again.status_code == 303
+    assert (
+        again.headers["location"].partition("&notice=")[0]
+        == answer.headers["location"].partition("&notice=")[0]
+    )
+    assert len(runs_of(job)) == 1
+
+
+def test_a_hole_that_a_backfill_reads_again_leads_to_its_estimate(visitor: Callable[..., Visitor]) -> None:
+    pat = visitor("ADMIN")
+    pat.sql(
+        "update sync.witnesses set webhook_seen_at = null, poll_seen_at = now() - interval '3 hours'"
+        " where record = (select record from sync.witnesses where webhook_seen_at is not null limit 1)"
+    )
+    pat.sql("update sync.watermarks set value = value - interval '5 hours'")
+    pat.sql("update sync.runs set started_at = started_at - interval '5 hours' where job = 'poll'")
+    gaps = section(pat.text(PAGE), "gaps")
+    form = re.search(r'action="(/enerflo/overview/default/backfill)">(.*?)</form>', gaps, re.DOTALL)
+    [hole] = [hole for hole in told().holes if hole.backfill and hole.is_open]
+    assert form
+    assert "Estimate the backfill" in form[2]
+    for value in (hole.start, hole.end or told().as_of):
+        assert f'value="{value:%Y-%m-%d}"' in form[2]
+
+
+def test_an_estimated_backfill_can_be_started_from_the_list(
+    visitor: Callable[..., Visitor], budget: Callable[[], ApiBudget]
+) -> None:
+    pat = visitor("ADMIN")
+    backfill(pat, NOW - timedelta(minutes=5), None, 0, estimate=500)
+    pat.sql("update sync.backfills set state = 'estimated'")
+    shown = section(pat.text(PAGE), "backfills")
+    assert 'action="/enerflo/overview/default/backfill/b1"' in shown
+    assert "500 requests" in shown
+    assert "Start it" not in visitor("VIEWER").text(PAGE)

@@ -79,7 +79,6 @@ POSTS = [
     "/enerflo/overview/default/backfill/some-id",
     "/enerflo/quality/default/release",
     "/enerflo/freshness/default/start",
-    "/enerflo/freshness/default/backfill",
 ]
 
 
