@@ -37,7 +37,7 @@ def test_the_page_tells_what_is_held_and_how_it_was_before(orders: Orders) -> No
     line = page[page.index("battery_form") :]
     assert line[: line.index("</tr>")].count("polyline") == 1
     rates = page[page.index("install_known") :]
-    assert 'aria-label="100 % on 2026-03-02, 100 % on 2026-03-03' in rates[: rates.index("</tr>")]
+    assert 'aria-label="from 100 % to 100 %; foot 99 %"' in rates[: rates.index("</tr>")]
     listed = shown(orders, Listing.ORDERS, token="t")
     assert "&lt;b&gt;one&lt;/b&gt;" in listed
     assert "<b>one" not in listed

@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 DAYS: Final = 30
-_NEWEST: Final = 10
+_NEWEST: Final = 6
 # Runs of one job that lie closer together are one point.
 _AN_INSTANT: Final = timedelta(minutes=1)
 # The foot of a line; the highest of them that no point is below.
