@@ -133,13 +133,28 @@ def acting_visit(
     found = visit(account, request, user)
     if not found.may_act:
         raise HTTPException(403, f"Only who may edit the DAG {account_name('sync', account)} may do this.")
-    if not token_is_of(token, str(user.get_id()), account):
+    return _of_our_form(found, token)
+
+
+def revealing_visit(
+    account: str, request: Request, user: GetUserDep, token: Annotated[str, Form()] = ""
+) -> Visit:
+    """Return the request of a user who may see personal data, by one of our forms; otherwise 401 or 403."""
+    found = visit(account, request, user)
+    if not found.may_reveal:
+        raise HTTPException(403, "Only who may edit the account's connection to Enerflo may see this.")
+    return _of_our_form(found, token)
+
+
+def _of_our_form(found: Visit, token: str) -> Visit:
+    if not token_is_of(token, str(found.user.get_id()), found.account):
         raise HTTPException(403, "This form is too old, or not one of these pages. Open the page again.")
     return found
 
 
 Reading = Annotated[Visit, Depends(visit)]
 Acting = Annotated[Visit, Depends(acting_visit)]
+Revealing = Annotated[Visit, Depends(revealing_visit)]
 
 
 def here(request: Request) -> str:
