@@ -43,9 +43,9 @@ PATHS = (
     "/enerflo/differences/default?cause=unexplained&field=f20",
     "/enerflo/differences/default?q=99999",
     "/enerflo/differences/default?age=7",
-    "/enerflo/record/default/installs/500001",
-    "/enerflo/search/default?q=500001",
-    "/enerflo/search/default?q=Customer+Number+5000",
+    "/enerflo/record/default/installs/5001",
+    "/enerflo/search/default?q=5001",
+    "/enerflo/search/default?q=Customer+Number+500",
     "/enerflo/plans/default",
     "/enerflo/quality/default",
     "/enerflo/freshness/default",
@@ -99,7 +99,7 @@ def config_text() -> str:
     fields = [
         f"      f{n}: {{enerflo: panel_count, type: integer}}" for n in range(len(rows.COMPARED), FIELDS)
     ]
-    others = "".join(f"  a{n}: {{warehouse_url: ${{WAREHOUSE_URL}}}}\n" for n in range(1, ACCOUNTS))
+    others = "".join(f'  a{n}: {{warehouse_url: "${{WAREHOUSE_URL}}"}}\n' for n in range(1, ACCOUNTS))
     text = rows.CONFIG.rstrip() + "\n" + "\n".join(fields) + "\n"
     return text.replace("tables:\n", f"{others}tables:\n", 1)
 
