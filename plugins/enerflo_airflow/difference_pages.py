@@ -58,10 +58,10 @@ def export(visit: Reading, form: str) -> Response:
             )
             frame = visit.frame(connection, Place.DIFFERENCES)
             return Page(render_message("No such file", body, frame=frame), 404)
-    wanted, report = found
-    content = _pieces(account, report, wanted, form)
-    # The first piece is made before the answer begins, so that an error is a page.
-    first = next(content)
+        wanted, report = found
+        content = _pieces(opened, report, wanted, form)
+        # The first piece is made before the answer begins, so that an error is a page.
+        first = next(content)
     chosen = "differences-chosen" if wanted.query.keys() - {"run"} else "differences"
     name = f"{chosen}-{account}-{report.started_at:%Y-%m-%d}.{form}"
     headers = {**HEADERS, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
@@ -71,11 +71,11 @@ def export(visit: Reading, form: str) -> Response:
 
 
 def _pieces(
-    account: str, report: ReconciliationReport, wanted: DifferenceFilter, form: str
+    opened: AccountContext, report: ReconciliationReport, wanted: DifferenceFilter, form: str
 ) -> Iterator[bytes]:
-    with reading(account) as opened, opened.engine.connect() as connection:
-        rows = read_exported(connection, opened.config, account, report, wanted)
-        yield from _EXPORTS[form](report, rows, opened.config.tables_for(account))
+    with opened.engine.connect() as connection:
+        rows = read_exported(connection, opened.config, opened.account, report, wanted)
+        yield from _EXPORTS[form](report, rows, opened.config.tables_for(opened.account))
 
 
 def _asked_for(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Form
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
+from enerflo_airflow.accounts import account_name
 from enerflo_airflow.page_parts import Acting, Page, Reading, Visit, reading
-from enerflo_airflow.page_runs import start_run
+from enerflo_airflow.page_runs import going_run, is_paused, start_run
 from enerflo_sync.addresses import Place
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.gaps.schedule import cron
@@ -45,27 +45,17 @@ def start(visit: Acting, job: Annotated[str, Form()] = "", full: Annotated[str, 
     """Start the run that closes a hole: a poll, or a look into the drop."""
     if job not in _JOBS:
         return _refused(visit, f"{job[:40]!r} is nothing that this page starts.")
-    return _followed(visit, job, {"full": True} if job == "poll" and full else {})
-
-
-@freshness.post("/freshness/{account}/backfill")
-def start_backfill(
-    visit: Acting, start: Annotated[str, Form()] = "", end: Annotated[str, Form()] = ""
-) -> Response:
-    """Start a backfill of a window, which asks a person once it has its estimate."""
+    conf: dict[str, object] = {"full": True} if job == "poll" and full else {}
     try:
-        first, last = (date.fromisoformat(text) for text in (start, end))
-    except ValueError:
-        return _refused(visit, "The window is no pair of days, as in 2026-03-01.")
-    window = {"choice": "window", "start": first.isoformat(), "end": last.isoformat(), "limit": 0}
-    return _followed(visit, "backfill", window)
-
-
-def _followed(visit: Visit, job: str, conf: dict[str, object]) -> Response:
-    try:
-        return RedirectResponse(start_run(visit, job, conf), 303)
+        if (going := going_run(visit, job, conf)) is not None:
+            return visit.done(going, "Somebody started this already: this is it.")
+        followed = start_run(visit, job, conf)
     except ConfigurationError as error:
         return _refused(visit, str(error))
+    words = "This run was started."
+    if is_paused(visit, job):
+        words = f"The run waits: the DAG {account_name(job, visit.account)} is switched off in Airflow."
+    return visit.done(followed, words)
 
 
 def _refused(visit: Visit, why: str) -> Response:

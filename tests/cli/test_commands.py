@@ -51,7 +51,7 @@ def test_the_report_in_every_format(run: Run, tmp_path: Path, form: str) -> None
     if form == "parquet":
         assert len(pd.read_parquet(io.BytesIO(content))) > 5
     elif form == "xlsx":
-        assert len(pd.read_excel(io.BytesIO(content), sheet_name="Differences")) > 5
+        assert len(pd.read_excel(io.BytesIO(content), sheet_name="installs")) > 5
     elif form == "csv":
         assert len(pd.read_csv(io.BytesIO(content))) > 5
     else:

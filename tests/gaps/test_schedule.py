@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from croniter import croniter
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.gaps.schedule import cron, every
@@ -61,3 +63,24 @@ def test_a_moment_in_another_zone_is_the_same_moment() -> None:
 
 def test_so_many_minutes_after() -> None:
     assert every(90)(START) == START + timedelta(minutes=90)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "*/5 * * * *",
+        "* * * * *",
+        "7 * * * *",
+        "0,59 0,23 * * *",
+        "3-50/7 */5 * * *",
+        "@hourly",
+        "30 9 * * 6",
+        "0 0 1 * *",
+    ],
+)
+def test_every_answer_is_that_of_croniter(expression: str) -> None:
+    due, rng = cron(expression), random.Random(expression)
+    for _ in range(200):
+        moment = START + timedelta(seconds=rng.randrange(40 * 86_400), microseconds=rng.randrange(2))
+        moment = moment.replace(second=0, microsecond=0) if rng.random() < 0.3 else moment
+        assert due(moment) == croniter(expression, moment).get_next(datetime), moment

@@ -104,6 +104,49 @@ def test_a_user_without_access_to_the_dag_is_refused(
     assert "No access" in answer.text
 
 
+SETTLING = [path for path in POSTS if path.startswith(("/enerflo/inbox/", "/enerflo/plans/"))]
+
+
+def token(user: str, account: str = "default") -> str:
+    from enerflo_airflow.page_tokens import token_for
+
+    return token_for(user, account)
+
+
+@pytest.mark.parametrize("path", SETTLING)
+@pytest.mark.parametrize(
+    ("role", "form", "status", "words"),
+    [
+        (None, {}, 401, "Sign in to Airflow first"),
+        # A token of their own does not make up for the right.
+        ("VIEWER", {"token": ("someone", "default")}, 403, "Only who may edit the DAG enerflo_sync"),
+        ("ADMIN", {}, 403, "not one of these pages"),
+        ("ADMIN", {"token": ("another", "default")}, 403, "not one of these pages"),
+        ("ADMIN", {"token": ("someone", "another")}, 403, "not one of these pages"),
+    ],
+)
+def test_nothing_is_settled_without_the_right_and_a_form_of_ones_own(
+    anonymous: TestClient,
+    connected: Setting,
+    path: str,
+    role: str | None,
+    form: dict[str, tuple[str, str]],
+    status: int,
+    words: str,
+) -> None:
+    client = anonymous if role is None else as_role(anonymous, role)
+    answer = client.post(path, data={name: token(*of) for name, of in form.items()})
+    assert answer.status_code == status
+    assert words in answer.text
+
+
+def test_a_forged_token_is_refused(anonymous: TestClient, connected: Setting) -> None:
+    until, _, signature = token("someone").partition(".")
+    for forged in (f"{int(until) + 1}.{signature}", f"{until}.{signature[::-1]}", "é", "9" * 500, "."):
+        answer = as_role(anonymous, "ADMIN").post(SETTLING[0], data={"token": forged})
+        assert (answer.status_code, "not one of these pages" in answer.text) == (403, True)
+
+
 @pytest.mark.parametrize("path", POSTS)
 def test_a_form_acts_for_nobody_who_may_not_edit_the_dag_or_whose_form_is_not_ours(
     anonymous: TestClient, connected: Setting, path: str

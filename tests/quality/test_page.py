@@ -6,30 +6,52 @@ from pathlib import Path
 
 import pytest
 
-from enerflo_sync.quality.render.html import render_quality
+from enerflo_sync.addresses import Addresses
+from enerflo_sync.pages.quality import ChecksFilter, Listing, read_checks_page, render_checks
+from enerflo_sync.quality.life_cycle.graph import load_life_cycle
 from enerflo_sync.quality.render.text import quality_text
+from enerflo_sync.reconcile.render.frame import Frame
 from tests.quality.conftest import QCELLS, Orders
+from tests.quality.life_cycle.conftest import SHIPPED
 from tests.wide_pages import needs_chromium, too_wide
+
+
+def shown(orders: Orders, listing: Listing = Listing.CHECKS, *, token: str = "") -> str:
+    frame = Frame(Addresses("/enerflo"), orders.account, token=token)
+    life_cycle = load_life_cycle(SHIPPED, {})
+    with orders.engine.connect() as connection:
+        page = read_checks_page(
+            connection, orders.suite, life_cycle, orders.account, ChecksFilter(listing=listing)
+        )
+    return render_checks(page, frame)
 
 
 def test_the_page_tells_what_is_held_and_how_it_was_before(orders: Orders) -> None:
     orders.order(10)
     orders.checked()
-    orders.later(hours=1)
+    orders.later(days=1)
     orders.order(11, install_id=2, battery_new="<b>one</b>", status="pending")
-    report = orders.checked()
-    page = render_quality(report)
+    orders.checked()
+    page = shown(orders)
     assert "1 of 2 change orders is held back from the CRM." in page
-    assert "&lt;b&gt;one&lt;/b&gt;" in page
-    assert "<b>one" not in page
-    assert page.count("<time") >= 2
-    assert "http" not in page.replace("http://www.w3.org", "")
-    assert "quarantine release" in page
+    line = page[page.index("battery_form") :]
+    assert line[: line.index("</tr>")].count("polyline") == 1
+    rates = page[page.index("install_known") :]
+    assert 'aria-label="from 100 % to 100 %; foot 99 %"' in rates[: rates.index("</tr>")]
+    listed = shown(orders, Listing.ORDERS, token="t")
+    assert "&lt;b&gt;one&lt;/b&gt;" in listed
+    assert "<b>one" not in listed
+    assert "Let them through" in listed
+    assert "Let them through" not in shown(orders, Listing.ORDERS)
+    for text in (page, listed):
+        assert "http" not in text.replace("http://www.w3.org", "")
 
 
 def test_before_the_first_order_both_say_so(orders: Orders) -> None:
     report = orders.checked()
-    assert "There is no change order yet." in render_quality(report)
+    assert "There is no change order yet." in shown(orders)
+    assert "there is nothing to look at here" in shown(orders, Listing.ORDERS)
+    assert "No install was judged yet" in shown(orders, Listing.FINDINGS)
     assert quality_text(report).startswith("There is no change order yet.")
 
 
@@ -48,4 +70,6 @@ def test_rates_are_of_the_orders_that_a_check_concerns(orders: Orders) -> None:
 def test_the_page_is_no_wider_than_a_phone_or_the_frame_of_airflow(orders: Orders, tmp_path: Path) -> None:
     orders.order(10, panel_count_new=2400, battery_new="some batteries", status="complete")
     orders.order(11, panel_type_old=QCELLS, panel_type_new="Moon 900")
-    assert too_wide({"quality": render_quality(orders.checked())}, tmp_path) == []
+    orders.checked()
+    pages = {str(listing): shown(orders, listing, token="t") for listing in Listing}
+    assert too_wide(pages, tmp_path) == []

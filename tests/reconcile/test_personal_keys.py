@@ -46,7 +46,7 @@ def test_keys_are_masked_in_every_format(by_email: TwoSides, form: ReportFormat)
     report = by_email.reconcile()
     out = io.BytesIO()
     differences = read_differences(by_email.engine, by_email.config, "default", report.reconciliation_id)
-    write_report(report, form, out, differences)
+    write_report(report, form, out, differences, by_email.config.tables_for("default"))
     match form:
         case ReportFormat.PARQUET:
             text = str(pq.read_table(out).to_pylist())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from croniter import CroniterBadCronError, CroniterBadDateError, croniter
 
@@ -35,7 +37,11 @@ def cron(expression: str) -> Due:
     if not text.startswith("@") and len(text.split()) != _FIELDS:
         raise _wrong(expression)
 
+    daily = _times_of_day(text)
+
     def due(after: datetime) -> datetime:
+        if daily is not None:
+            return _next_of_day(daily, after.astimezone(UTC))
         try:
             found: datetime = croniter(
                 text, after.astimezone(UTC), max_years_between_matches=_MOST_YEARS
@@ -46,6 +52,29 @@ def cron(expression: str) -> Due:
 
     due(datetime(2026, 1, 1, tzinfo=UTC))
     return due
+
+
+@lru_cache(maxsize=256)
+def _times_of_day(text: str) -> Sequence[timedelta] | None:
+    """Return the times of a day at which a schedule is due that is the same every day; None for another one.
+
+    croniter takes 100 µs for each answer, and thousands are asked for two weeks of a job that runs often.
+    """
+    try:
+        minutes, hours, *days = croniter(text).expanded[:_FIELDS]
+    except (CroniterBadCronError, CroniterBadDateError):
+        return None
+    if any(day != ["*"] for day in days):
+        return None
+    every_hour = range(24) if hours == ["*"] else hours
+    every_minute = range(60) if minutes == ["*"] else minutes
+    return sorted(timedelta(hours=hour, minutes=minute) for hour in every_hour for minute in every_minute)
+
+
+def _next_of_day(times: Sequence[timedelta], after: datetime) -> datetime:
+    midnight = after.replace(hour=0, minute=0, second=0, microsecond=0)
+    at = bisect_right(times, after - midnight)
+    return midnight + times[at] if at < len(times) else midnight + timedelta(days=1) + times[0]
 
 
 def _wrong(expression: str) -> ConfigurationError:

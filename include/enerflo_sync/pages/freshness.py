@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.addresses import Place
+from enerflo_sync.backfill.estimate import Estimate
 from enerflo_sync.backfill.store import State
 from enerflo_sync.gaps.report import GapReport, Hole, HoleKind
 from enerflo_sync.mirror.witness_report import WitnessReport
@@ -44,7 +46,7 @@ select
 
 _BACKFILLS = sa.text("""
 /* enerflo-sync pages: backfills, newest first */
-select b.backfill_id, b.words, b.state, b.created_at, b.started_at, b.finished_at, b.touched_at, b.estimate,
+select b.backfill_id, b.kind, b.words, b.state, b.created_at, b.finished_at, b.touched_at, b.estimate,
   c.chunks, c.done, c.rows, c.expected, c.requests, c.incomplete
 from (select * from sync.backfills where account = :account order by created_at desc limit :most) b
 cross join lateral (
@@ -86,9 +88,10 @@ class CopyLine:
 
 @dataclass(frozen=True)
 class BackfillLine:
-    """One backfill and how far it is."""
+    """One backfill and how far it is; ``estimated`` is how many requests its estimate says."""
 
     backfill_id: str
+    kind: str
     words: str
     state: State
     created_at: datetime
@@ -100,6 +103,7 @@ class BackfillLine:
     expected: int | None
     requests: int
     incomplete: int
+    estimated: int
 
     @property
     def percent(self) -> int:
@@ -189,8 +193,10 @@ def _time(text: str | None) -> datetime | None:
 
 
 def _backfill(row: Mapping[str, Any]) -> BackfillLine:
-    told = {name: row[name] for name in BackfillLine.__dataclass_fields__}
-    return BackfillLine(**{**told, "state": State(row["state"])})
+    told = {name: row[name] for name in BackfillLine.__dataclass_fields__ if name != "estimated"}
+    estimate = row["estimate"]
+    requests = 0 if estimate is None else msgspec.convert(estimate, Estimate).requests
+    return BackfillLine(**{**told, "state": State(row["state"])}, estimated=requests)
 
 
 # What closes a hole, by the command that does: the job of the DAG that a page can start.
@@ -230,6 +236,7 @@ def render_freshness(page: FreshnessPage, frame: Frame) -> str:
         next_step=_next_step(page),
         here=frame.to.of(Place.FRESHNESS, account),
         inbox=frame.to.of(Place.INBOX, account),
+        overview=frame.to.of(Place.OVERVIEW, account),
         closing_job=closing_job,
         reads_all_notes=reads_all_notes,
         backfill_days=backfill_days,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -122,6 +123,12 @@ class ChecksPage:
     lines: Mapping[str, RateLine] = field(default_factory=dict)
     orders: OrdersPage | None = None
     findings: FindingsPage | None = None
+
+    @property
+    def span(self) -> tuple[datetime, datetime] | None:
+        """Return the first and the last time of the lines; None without any."""
+        times = [point.at for line in self.lines.values() for point in (line.rates[0], line.rates[-1])]
+        return (min(times), max(times)) if times else None
 
     @property
     def life_cycle(self) -> LifeCycleReport | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
+from string import Template
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -104,37 +105,41 @@ class FindingsPage:
 
 _STATE = """case when f.item_id is null then 'warned' when q.state = 'open' then 'held'
   when q.state = 'dismissed' then 'dismissed' else 'released' end"""
+_ITEM = "join sync.quarantine q on q.account = f.account and q.item_id = f.item_id"
+_OF_STATE: Final[Mapping[OrderState, str]] = {
+    OrderState.HELD: "q.state = 'open'",
+    OrderState.WARNED: "f.item_id is null",
+    OrderState.RELEASED: "q.state not in ('open', 'dismissed')",
+    OrderState.DISMISSED: "q.state = 'dismissed'",
+}
 
-_FAILURES = f"""
-  sync.change_order_facts f
-  cross join lateral (
-    select u.check_id, coalesce(array_position(cast(:checks as text[]), u.check_id), {_LAST}) as rank
-    from unnest(f.failing) u (check_id)
-  ) c
-  left join sync.quarantine q on q.account = f.account and q.item_id = f.item_id
-  where f.account = :account and f.failing <> '{{}}'
-    and (cast(:check as text) is null or c.check_id = :check)
-    and (cast(:state as text) is null or {_STATE} = :state)
-"""  # noqa: S608 - constants
-
-_LINES = sa.text(f"""
+# Only the keys are sorted; what the page shows is looked up for its own lines.
+_LINES = Template(f"""
 /* enerflo-sync pages: orders that fail checks, by check */
-select o.*, r.severity, r.reason, r.expected, r.found from (
-  select f.account, f.run_id, f.change_order_id, f.install_id, f.item_id, c.check_id, c.rank,
-    q.decided_by, q.decided_at, q.decision_reason, {_STATE} as state
-  from {_FAILURES}
-    and (c.rank, c.check_id, f.change_order_id) > (:after_rank, :after_check, :after_order)
-  order by c.rank, c.check_id, f.change_order_id limit :most
-) o
-left join sync.quality_results r on r.account = o.account and r.run_id = o.run_id
-  and r.change_order_id = o.change_order_id and r.check_id = o.check_id and not r.passed
-order by o.rank, o.check_id, o.change_order_id
+select f.change_order_id, f.install_id, f.item_id, k.check_id, q.decided_by, q.decided_at, q.decision_reason,
+  {_STATE} as state, r.severity, r.reason, r.expected, r.found
+from (
+  select f.account, f.change_order_id, u.check_id, coalesce(c.rank, {_LAST}) as rank
+  from sync.change_order_facts f $item
+  cross join lateral unnest(f.failing) u (check_id)
+  left join unnest(cast(:checks as text[])) with ordinality c (check_id, rank) using (check_id)
+  where $where and (cast(:check as text) is null or u.check_id = :check)
+    and (coalesce(c.rank, {_LAST}), u.check_id, f.change_order_id) > (:after_rank, :after_check, :after_order)
+  order by rank, u.check_id, f.change_order_id limit :most
+) k
+join sync.change_order_facts f on f.account = k.account and f.change_order_id = k.change_order_id
+left {_ITEM}
+left join sync.quality_results r on r.account = f.account and r.run_id = f.run_id
+  and r.change_order_id = f.change_order_id and r.check_id = k.check_id and not r.passed
+order by k.rank, k.check_id, k.change_order_id
 """)  # noqa: S608 - constants
 
-_COUNT = sa.text(f"""
+_COUNT = Template("""
 /* enerflo-sync pages: how many orders fail which checks */
-select count(*) as lines, count(distinct f.change_order_id) as orders from {_FAILURES}
-""")  # noqa: S608 - constants
+select count(*) as orders,
+  coalesce(sum(case when cast(:check as text) is null then cardinality(f.failing) else 1 end), 0) as lines
+from sync.change_order_facts f $item where $where
+""")
 
 _FOUND = sa.text(f"""
 /* enerflo-sync pages: open findings of a check, newest first */
@@ -159,8 +164,14 @@ def read_orders(
     :param after: the check and the order after which the page begins.
     """
     names = list(suite.checks)
-    values: dict[str, Any] = {"account": account, "checks": names, "check": check, "state": state}
-    counted = connection.execute(_COUNT, values).one()
+    values: dict[str, Any] = {"account": account, "checks": names, "check": check}
+    parts = {"item": "", "where": "f.account = :account and f.failing <> '{}'"}
+    if check is not None:
+        parts["where"] += " and f.failing @> array[cast(:check as text)]"
+    if state is not None:
+        parts["item"] = "" if state is OrderState.WARNED else _ITEM
+        parts["where"] += f" and {_OF_STATE[state]}"
+    counted = connection.execute(sa.text(_COUNT.substitute(parts)), values).one()
     last_check, last_order = after or ("", 0)
     rank = names.index(last_check) + 1 if last_check in names else _LAST
     values |= {
@@ -169,7 +180,7 @@ def read_orders(
         "after_order": last_order,
         "most": PAGE + 1,
     }
-    rows = connection.execute(_LINES, values).all()
+    rows = connection.execute(sa.text(_LINES.substitute(parts)), values).all()
     shown, last = rows[:PAGE], rows[PAGE - 1] if len(rows) > PAGE else None
     return OrdersPage(
         groups=list(_groups(shown, {one.check: one for one in checks})),

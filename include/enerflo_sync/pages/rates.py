@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 DAYS: Final = 30
-_NEWEST: Final = 10
+_NEWEST: Final = 6
 # Runs of one job that lie closer together are one point.
 _AN_INSTANT: Final = timedelta(minutes=1)
 # The foot of a line; the highest of them that no point is below.
@@ -101,7 +101,7 @@ def _line(points: Sequence[RatePoint], start: datetime, span: timedelta) -> Rate
     foot = next(foot for foot in _FEET if min(point.rate for point in points) >= foot)
     places = [
         f"{100 * ((point.at - start) / span) if span > _AN_INSTANT else 100:.0f},"
-        f"{20 - 20 * (point.rate - foot) / (1 - foot):.1f}"
+        f"{20 - 20 * (point.rate - foot) / (1 - foot):.0f}"
         for point in points
     ]
     # Of points at one height only the first and the last are corners.

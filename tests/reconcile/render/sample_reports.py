@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import yaml
 
+from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.mirror.witness_report import WitnessFigures, WitnessReport
 from enerflo_sync.reconcile.report import (
     Cause,
@@ -297,6 +299,15 @@ def all_differences(report: ReconciliationReport) -> Iterator[Difference]:
     """The samples again, as the stream that the warehouse would give."""
     for table in report.tables:
         yield from table.samples
+
+
+def mapping_of(key: str, fields: str = "status: {enerflo: status_name, type: text}") -> TableMapping:
+    """Return a mapping of the table crm.installs.
+
+    :param key: the key as sync.yaml has it; :param fields: the fields, one a line.
+    """
+    options = {"crm_table": "crm.installs", "key": yaml.safe_load(key), "fields": yaml.safe_load(fields)}
+    return TableMapping.model_validate(options)
 
 
 REPORTS = {

@@ -5,6 +5,7 @@ import io
 import json
 import tracemalloc
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -14,8 +15,8 @@ import pytest
 
 from enerflo_sync.reconcile.render import ReportFormat, render, write_report
 from enerflo_sync.reconcile.render.records import ROW_GROUP_ROWS
-from enerflo_sync.reconcile.report import Cause, Difference
-from tests.reconcile.render.sample_reports import FINISHED, REPORTS, all_differences, typical
+from enerflo_sync.reconcile.report import Cause, Difference, StoredDifference
+from tests.reconcile.render.sample_reports import FINISHED, REPORTS, all_differences, mapping_of, typical
 
 VALUES = [None, "", "12", 12, "null", "=1+1", 'a "b", c\nd', True, {"b": 1, "a": [None]}, "屋根\x00"]
 
@@ -34,13 +35,90 @@ def _many(count: int, taken: list[int] | None = None) -> Iterator[Difference]:
         yield Difference("installs", {"id": index}, "status", "On Hold", f"value {index}", Cause.UNEXPLAINED)
 
 
-def test_csv_tells_values_apart_and_no_cell_is_a_formula() -> None:
-    found = render(typical(), ReportFormat.CSV, _differences()).decode()
-    rows = list(csv.DictReader(io.StringIO(found, newline="")))
-    assert [json.loads(row["enerflo_value"]) if row["enerflo_value"] else None for row in rows] == VALUES
-    assert {row["key"] for row in rows} == {'{"a":"ü","b":2}'}
-    assert [row["masked"] for row in rows][:2] == ["true", "false"]
-    assert not any(cell[:1] in set("=+@\t") for row in rows for cell in row.values())
+def lines(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+
+
+def test_csv_has_plain_columns_with_words_beside_codes() -> None:
+    found = StoredDifference(
+        "milestones",
+        {"enerflo_install_id": 7, "milestone_id": 12},
+        "completed_at",
+        "2026-03-01T10:00:00Z",
+        None,
+        Cause.CONFLICT,
+        hint="day_only",
+        since=datetime(2026, 3, 2, 5, tzinfo=UTC),
+    )
+    report = typical()
+    table = msgspec.structs.replace(report.tables[0], table_name="milestones", samples=[found])
+    report = msgspec.structs.replace(report, tables=[table])
+    content = render(report, ReportFormat.CSV, [found])
+    assert content.startswith(
+        b"\xef\xbb\xbftable_name,enerflo_install_id,milestone_id,field,enerflo,crm,cause,"
+    )
+    [row] = lines(content)
+    assert row == {
+        "table_name": "milestones",
+        "enerflo_install_id": "7",
+        "milestone_id": "12",
+        "field": "completed_at",
+        "enerflo": "2026-03-01T10:00:00Z",
+        "crm": "",
+        "cause": "conflict",
+        "cause_label": "Conflict",
+        "since": "2026-03-02T05:00:00Z",
+        "hint": "day_only",
+        "hint_words": "the time of day, which one side leaves out",
+        "masked": "false",
+        "account": report.account,
+        "reconciliation_id": report.reconciliation_id,
+    }
+
+
+def test_the_installs_id_has_its_column_whatever_the_crm_calls_it() -> None:
+    found = Difference("installs", {"job_no": 7, "site": "a"}, "status", "x", "y", Cause.POLICY)
+    mapping = mapping_of("{job_no: install_id, site: deal_id}")
+    report = typical()
+    table = msgspec.structs.replace(report.tables[0], table_name="installs", samples=[])
+    report = msgspec.structs.replace(report, tables=[table])
+    [row] = lines(render(report, ReportFormat.CSV, [found], {"installs": mapping}))
+    assert (row["enerflo_install_id"], row["site"]) == ("7", "a")
+    assert "job_no" not in row
+
+
+def test_a_whole_record_is_told_in_words() -> None:
+    found = [
+        Difference("installs", {"id": 5}, None, {"install_id": 5}, None, Cause.MISSING_IN_CRM),
+        Difference(
+            "installs",
+            {"id": 6},
+            None,
+            None,
+            {"rows": 2, "keys": [{"id": 6}, {"id": 6}], "values": [{"panels": 4}, {"panels": 5}]},
+            Cause.DUPLICATE_IDENTITY,
+        ),
+    ]
+    one, two = lines(render(typical(), ReportFormat.CSV, found))
+    assert (one["field"], one["enerflo"], one["crm"]) == ("", "install_id 5", "no record")
+    assert two["crm"] == "2 rows: 6 (panels 4); 6 (panels 5)"
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1 555", "@SUM(A1)", "-a", "\t=1", "\uff1d1", "-2+3+cmd|' /C calc'!A0"]
+)
+def test_a_text_that_is_a_formula_is_defused_in_csv(text: str) -> None:
+    found = Difference("installs", {"id": text}, "status", text, None, Cause.POLICY)
+    [row] = lines(render(typical(), ReportFormat.CSV, [found], {}))
+    assert row["enerflo"] == f"'{text}"
+    assert not any(cell.startswith(tuple("=+-@\t\uff1d")) for cell in row.values())
+
+
+@pytest.mark.parametrize("value", ["-12.50", "+3", -7, "a = b", "", "x-1"])
+def test_a_number_and_other_texts_stand_as_they_are_in_csv(value: object) -> None:
+    found = Difference("installs", {"id": 1}, "status", value, "b", Cause.POLICY)
+    [row] = lines(render(typical(), ReportFormat.CSV, [found]))
+    assert row["enerflo"] == str(value)
 
 
 def test_parquet_reads_back_in_pandas_with_the_same_values(tmp_path: Path) -> None:
@@ -85,7 +163,9 @@ class _Sink(io.RawIOBase):
         return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("report_format", [ReportFormat.CSV, ReportFormat.PARQUET, ReportFormat.JSON])
+@pytest.mark.parametrize(
+    "report_format", [ReportFormat.CSV, ReportFormat.PARQUET, ReportFormat.JSON, ReportFormat.XLSX]
+)
 def test_differences_are_written_while_they_are_read(report_format: ReportFormat) -> None:
     count = 60_000
     taken: list[int] = []

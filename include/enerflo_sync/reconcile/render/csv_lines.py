@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
@@ -15,6 +14,7 @@ from enerflo_sync.reconcile.render.exported import (
     exported_key,
     exported_tables,
     key_columns,
+    plain,
     sides,
     since_of,
     words_of,
@@ -93,4 +93,4 @@ def _text(value: Any) -> str:
         case str():
             return f"'{value}" if begins_a_formula(value) else value
         case _:
-            return json.dumps(value, ensure_ascii=False, default=str, sort_keys=True)
+            return plain(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from enerflo_sync.crm.fields import FieldType
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.reconcile.fit.hints import HINT_TEXTS, Hint
 from enerflo_sync.reconcile.render.cause_texts import CAUSES
-from enerflo_sync.reconcile.render.wording import shown_values
+from enerflo_sync.reconcile.render.wording import count_of, key_values, shown_values
 from enerflo_sync.reconcile.report import Difference, ReconciliationReport, StoredDifference
 
 # The column of the install's id at Enerflo, whatever the CRM calls its own.
@@ -92,7 +93,30 @@ def sides(difference: Difference) -> tuple[Any, Any]:
     if difference.field is not None:
         return difference.enerflo_value, difference.crm_value
     mine, theirs = shown_values(difference, _WIDEST)
-    return mine.short, theirs.short
+    return (
+        _rows_in_words(difference.enerflo_value) or mine.short,
+        _rows_in_words(difference.crm_value) or theirs.short,
+    )
+
+
+def _rows_in_words(value: Any) -> str:
+    """Return what each row of a repeated key says; empty for what is no such rows."""
+    if not isinstance(value, dict) or not isinstance(value.get("values"), list):
+        return ""
+    rows = (
+        f"{key_values(key)} ({', '.join(f'{name} {plain(said)}' for name, said in row.items())})"
+        for key, row in zip(value["keys"], value["values"], strict=False)
+    )
+    return f"{count_of(value['rows'], 'row')}: {'; '.join(rows)}"
+
+
+def plain(value: Any) -> str:
+    """Return a value as a text without quotes; what has parts as JSON."""
+    return (
+        value
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, default=str, sort_keys=True)
+    )
 
 
 def words_of(difference: Difference) -> tuple[str, str]:

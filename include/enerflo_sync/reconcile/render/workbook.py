@@ -131,8 +131,10 @@ def _typed(value: Any, kind: FieldType | None) -> Any:
         match kind:
             case FieldType.NUMBER | FieldType.INTEGER:
                 number = Decimal(value)
-                fits = number.is_finite() and len(number.as_tuple().digits) <= _DIGITS
-                return float(number) if fits and abs(number) < 10**_DIGITS else value
+                digits = len(number.as_tuple().digits) if number.is_finite() else _DIGITS + 1
+                if digits > _DIGITS or abs(number) >= 10**_DIGITS:
+                    return value
+                return int(number) if number == number.to_integral_value() else float(number)
             case FieldType.TIMESTAMP:
                 moment = datetime.fromisoformat(value)
                 whole = moment.tzinfo is not None and not moment.microsecond

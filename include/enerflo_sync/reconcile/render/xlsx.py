@@ -17,7 +17,7 @@ from functools import lru_cache
 from html import escape
 from typing import IO, Any, Final
 
-from enerflo_sync.reconcile.render.exported import begins_a_formula
+from enerflo_sync.reconcile.render.exported import begins_a_formula, plain
 from enerflo_sync.reconcile.render.wording import visible
 
 # A cell holds 32,767 characters; what is longer is cut, and says so.
@@ -249,7 +249,7 @@ def _cell(value: Any, look: Look) -> str:
         case date():
             return f' s="{Look.DAY:d}"><v>{(value - _DAY_ZERO.date()).days}</v></c>'
         case _:
-            return _text(str(value), look)
+            return _text(plain(value), look)
 
 
 @lru_cache(maxsize=4096)
