@@ -6,7 +6,7 @@ nobody.
 
 **Asked for approval?** The task *Ask a person* waits under *Required Actions* for an answer to the plan of
 that hash; its text says what the plan does and why it asks, and leads to the whole plan. No answer in time is
-a no. The same on the command line: `enerflo-sync apply HASH --approve "NAME"`.
+a no. The same on the plan's page, and on the command line: `enerflo-sync apply HASH --approve "NAME"`.
 
 **A part of it:** the form takes parts of the plan, such as `milestones`, `installs.status` or
 `installs:12345`. What was not chosen stays open, and the next round asks about it again; or it is refused.
@@ -14,8 +14,9 @@ a no. The same on the command line: `enerflo-sync apply HASH --approve "NAME"`.
 **A no is remembered:** what was refused is in no later plan until a value of it changes, or until
 `enerflo-sync reopen`. The run ends green.
 
-**Superseded:** where a later plan took the place of this one, or somebody decided on the command line, the
-run ends green by itself, after five minutes at most.
+**Decided elsewhere:** where somebody approved the plan on its page or the command line, the run goes on
+within five minutes, and its note says who did and when. Where a later plan took the place of this one, or
+somebody rejected it elsewhere, the run ends green by itself.
 """
 
 from __future__ import annotations

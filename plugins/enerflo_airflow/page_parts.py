@@ -42,7 +42,7 @@ def _script_digest() -> str:
 
 # The page loads nothing from other hosts, may be framed only by Airflow, and posts to itself alone.
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "Content-Security-Policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src data:; "
     f"script-src 'sha256-{_script_digest()}'; "
     "frame-ancestors 'self'; base-uri 'none'; form-action 'self'",
     "X-Content-Type-Options": "nosniff",

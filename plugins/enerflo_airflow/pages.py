@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -19,7 +20,7 @@ from enerflo_airflow.difference_pages import differences
 from enerflo_airflow.freshness_pages import freshness
 from enerflo_airflow.inbox_pages import inbox
 from enerflo_airflow.links import base_path
-from enerflo_airflow.page_parts import Page, here
+from enerflo_airflow.page_parts import HEADERS, Page, here
 from enerflo_airflow.plan_actions import plan_actions
 from enerflo_airflow.plan_pages import plans
 from enerflo_airflow.quality_pages import quality
@@ -31,7 +32,7 @@ from enerflo_sync.addresses import Addresses
 from enerflo_sync.errors import EnerfloSyncError, RetriableError
 from enerflo_sync.reconcile.render import Tone, render_message
 from enerflo_sync.reconcile.render.frame import Frame
-from enerflo_sync.reconcile.render.html import render_page
+from enerflo_sync.reconcile.render.html import render_page, style_sheet
 
 app = FastAPI(title="Enerflo pages", docs_url=None, redoc_url=None, openapi_url=None)
 for _router in (
@@ -48,6 +49,13 @@ for _router in (
     searches,
 ):
     app.include_router(_router)
+
+
+@app.get("/style.css")
+def style(_: GetUserDep) -> Response:
+    """Send the file that says how pages look; browsers ask for it once an hour."""
+    kept = {**HEADERS, "Cache-Control": "private, max-age=3600"}
+    return Response(style_sheet(), media_type="text/css", headers=kept)
 
 
 @app.exception_handler(EnerfloSyncError)

@@ -144,7 +144,8 @@ class PlanApprovalOperator(ApprovalOperator):
 
     The decision is stored with the plan and, if it is a no, in the ledger; then later tasks are skipped. The
     form can select a part. While it waits, the task regularly checks whether a later plan replaced this one,
-    or somebody decided on the command line. Then it ends without writing.
+    or somebody decided on its page or on the command line: what was approved there goes on to be applied, and
+    everything else ends without writing. Who decided first is who decided.
 
     :param account: name of the account in sync.yaml.
     :param plan: the result of :class:`FindPlanOperator`.
@@ -180,7 +181,7 @@ class PlanApprovalOperator(ApprovalOperator):
         with noted_failure(context), closing(open_account(str(self.account))) as opened:
             plan = read_stored_plan(opened, plan_hash)
         if plan.state == "approved":
-            return {"needed": False, "plan_hash": plan_hash}
+            return self._go_on(context, plan)
         if plan.state != "open":
             self._end(context, plan)
         address = plan_address(self.plan["account"], plan_hash)
@@ -208,7 +209,10 @@ class PlanApprovalOperator(ApprovalOperator):
         plan_hash = self.plan["plan_hash"]
         with noted_failure(context), closing(open_account(str(self.account))) as opened:
             plan = read_stored_plan(opened, plan_hash)
-            if plan.state == "superseded":
+            if plan.state == "approved":
+                # Decided on the plan's page or the command line a moment before.
+                return self._go_on(context, plan)
+            if plan.state in ("superseded", "applied") or (plan.state == "rejected" and plan.decided_by):
                 self._end(context, plan)
             part = chosen_part(event["params_input"]) if who else Part()
             if who and event.get("chosen_options") == [self.APPROVE]:
@@ -225,6 +229,14 @@ class PlanApprovalOperator(ApprovalOperator):
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         return super().execute_complete(context, event)
 
+    def _go_on(self, context: Context, plan: PlanReport) -> dict[str, Any]:
+        """Let the later tasks apply what somebody approved elsewhere, and say who and when."""
+        from enerflo_sync.plan.decided_plan import decided_words
+
+        note = shown(f"plan {plan.plan_hash[:12]} is {decided_words(plan)}")
+        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        return {"needed": False, "plan_hash": plan.plan_hash}
+
     def _time_left(self, context: Context) -> timedelta:
         """Return the time left for an answer, counted from the run's start."""
         run: Any = context.get("dag_run")
@@ -235,10 +247,12 @@ class PlanApprovalOperator(ApprovalOperator):
 
     def _end(self, context: Context, plan: PlanReport) -> NoReturn:
         """End without an answer and without an error, because there is nothing left to decide."""
+        from enerflo_sync.plan.decided_plan import decided_words
+
         words = {
             "superseded": "was superseded: a later plan took its place, and is asked about by itself",
             "expired": "has expired; the next round makes another one if anything is due",
-        }.get(str(plan.state), f"is {plan.state} already ({plan.decided_by or 'nobody answered in time'})")
+        }.get(str(plan.state), f"is {decided_words(plan)}")
         note = shown(f"plan {plan.plan_hash[:12]} {words}")
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         raise AirflowSkipException(f"{note[0].upper()}{note[1:]}.")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Query
 from fastapi.responses import RedirectResponse, Response
 
 from enerflo_airflow.page_parts import Acting, Page, Reading, Revealing, Visit, reading
-from enerflo_airflow.page_runs import start_run
+from enerflo_airflow.page_runs import going_run, start_run
 from enerflo_airflow.page_tokens import token_for
 from enerflo_airflow.replay import Action, Selection
 from enerflo_sync.errors import ConfigurationError
@@ -83,8 +83,8 @@ def replay(visit: Acting, table: Text, key: Text, item: Text) -> Response:
                 when = f" on {utc(found.decided_at)}" if found.decided_at else ""
                 notice = f"Nothing was done: the item was {found.state}{who}{when} already."
                 return visit.done(visit.to.record(visit.account, table, key), notice)
-            conf = {"selection": Selection.ITEMS, "value": found.item_id, "action": Action.REPLAY}
-            address = start_run(visit, "replay", {name: str(value) for name, value in conf.items()})
+            conf = {"selection": str(Selection.ITEMS), "value": found.item_id, "action": str(Action.REPLAY)}
+            address = going_run(visit, "replay", conf) or start_run(visit, "replay", conf)
         except ConfigurationError as error:
             return _refused(visit, opened, error)
     return visit.done(address, f"The item {found.item_id[:12]} is taken in again by this run.")

@@ -71,6 +71,13 @@ def test_polls_that_did_not_run_are_counted(polled: Inbox) -> None:
     assert only(polled).why == "3 due polls did not run."
 
 
+def test_of_very_many_polls_that_did_not_run_a_least_number_is_told(polled: Inbox) -> None:
+    wait(polled, 24 * 365)
+    assert only(polled, HoleKind.RECORDS).why == "1,000 due polls or more did not run."
+    polled.company.poll()
+    assert only(polled, HoleKind.RECORDS).why == "999 due polls or more did not run."
+
+
 def test_a_list_that_was_not_read_whole_is_a_hole_of_its_own(polled: Inbox) -> None:
     last = started(polled)
     polled.fault("html_page@/api/v1/customers#1-99")

@@ -47,8 +47,11 @@ def viewer(anonymous: TestClient) -> TestClient:
     return as_role(anonymous, "VIEWER")
 
 
+# How pages look is told to everybody who is signed in: the page that refuses one is among them.
+STYLE = "/enerflo/style.css"
 PATHS = [
     "/enerflo/accounts",
+    STYLE,
     "/enerflo/card",
     "/enerflo/card.js",
     "/enerflo/overview/default",
@@ -92,13 +95,56 @@ def test_without_a_login_nothing_is_shown(anonymous: TestClient, connected: Sett
     assert "/api/v2/auth/login?next=" in answer.text
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [path for path in PATHS if path != STYLE])
 def test_a_user_without_access_to_the_dag_is_refused(
     anonymous: TestClient, connected: Setting, path: str
 ) -> None:
     answer = as_role(anonymous, None).get(path)
     assert answer.status_code == 403
     assert "No access" in answer.text
+
+
+SETTLING = [path for path in POSTS if path.startswith(("/enerflo/inbox/", "/enerflo/plans/"))]
+
+
+def token(user: str, account: str = "default") -> str:
+    from enerflo_airflow.page_tokens import token_for
+
+    return token_for(user, account)
+
+
+@pytest.mark.parametrize("path", SETTLING)
+@pytest.mark.parametrize(
+    ("role", "form", "status", "words"),
+    [
+        (None, {}, 401, "Sign in to Airflow first"),
+        # A token of their own does not make up for the right.
+        ("VIEWER", {"token": ("someone", "default")}, 403, "Only who may edit the DAG enerflo_sync"),
+        ("ADMIN", {}, 403, "not one of these pages"),
+        ("ADMIN", {"token": ("another", "default")}, 403, "not one of these pages"),
+        ("ADMIN", {"token": ("someone", "another")}, 403, "not one of these pages"),
+    ],
+)
+def test_nothing_is_settled_without_the_right_and_a_form_of_ones_own(
+    anonymous: TestClient,
+    connected: Setting,
+    path: str,
+    role: str | None,
+    form: dict[str, tuple[str, str]],
+    status: int,
+    words: str,
+) -> None:
+    client = anonymous if role is None else as_role(anonymous, role)
+    answer = client.post(path, data={name: token(*of) for name, of in form.items()})
+    assert answer.status_code == status
+    assert words in answer.text
+
+
+def test_a_forged_token_is_refused(anonymous: TestClient, connected: Setting) -> None:
+    until, _, signature = token("someone").partition(".")
+    for forged in (f"{int(until) + 1}.{signature}", f"{until}.{signature[::-1]}", "é", "9" * 500, "."):
+        answer = as_role(anonymous, "ADMIN").post(SETTLING[0], data={"token": forged})
+        assert (answer.status_code, "not one of these pages" in answer.text) == (403, True)
 
 
 @pytest.mark.parametrize("path", POSTS)
@@ -141,6 +187,16 @@ def test_a_page_loads_nothing_from_elsewhere_and_stands_in_no_other_frame(
     assert f"script-src 'sha256-{digest}';" in policy
     assert "form-action 'self'" in policy
     assert answer.headers["cache-control"] == "no-store"
+
+
+def test_how_a_page_looks_is_a_file_that_browsers_keep(viewer: TestClient, reconciled: str) -> None:
+    page = viewer.get(f"/enerflo/reports/default/{reconciled}").text
+    (address,) = re.findall(r'<link rel="stylesheet" href="([^"]+)">', page)
+    answer = viewer.get(address)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
+    assert answer.headers["cache-control"] == "private, max-age=3600"
+    assert ".banner" in answer.text
+    assert "<style>" not in page
 
 
 def test_the_list_leads_to_each_report(viewer: TestClient, reconciled: str) -> None:

@@ -19,7 +19,7 @@ from enerflo_airflow.notes import NOTE_KEY
 from enerflo_airflow.planning import PlanApprovalOperator
 
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.jobs.approval import read_refusals
+from enerflo_sync.jobs.approval import read_refusals, run_approve, run_reject
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
@@ -194,3 +194,28 @@ def test_a_trigger_that_failed_decides_nothing(answers: Answers) -> None:
     with pytest.raises(HITLTriggerEventError):
         answers.answer("Reject", None, error="it broke", error_type="unknown")
     assert answers.stored == ("open", None)
+
+
+@pytest.mark.parametrize("answer", ["Approve", "Reject"])
+def test_what_was_approved_elsewhere_is_applied_whatever_is_answered_later(
+    answers: Answers, answer: str
+) -> None:
+    run_approve(answers.place, answers.plan_hash, by="Sam Hill", undecided=True)
+    answers.answer(answer)
+    assert answers.stored == ("approved", "Sam Hill")
+    assert "is approved already by Sam Hill on 20" in answers.note
+
+
+def test_what_was_rejected_elsewhere_stays_so_whatever_is_answered_later(answers: Answers) -> None:
+    run_reject(answers.place, answers.plan_hash, by="Sam Hill", reason="no", undecided=True)
+    with pytest.raises(AirflowSkipException, match="rejected already by Sam Hill on 20"):
+        answers.answer("Approve")
+    assert answers.stored == ("rejected", "Sam Hill")
+
+
+def test_the_next_look_sees_who_decided_elsewhere(answers: Answers) -> None:
+    run_approve(answers.place, answers.plan_hash, by="Sam Hill", undecided=True)
+    answers.task.plan = {"plan_hash": answers.plan_hash, "account": "default", "summary": ""}
+    context: Any = {"ti": answers, "task_instance": answers, "task": answers.task, "dag_run": None}
+    assert answers.task.execute(context) == {"needed": False, "plan_hash": answers.plan_hash}
+    assert "is approved already by Sam Hill on 20" in answers.note

@@ -11,13 +11,15 @@ from enerflo_sync.inbox.quarantine_items import ITEM_COLUMNS, QuarantineItem, it
 from enerflo_sync.reconcile.record import FoundRecord
 from enerflo_sync.warehouse.schema import quarantine
 
+_MOST = 200
+
 # Items of the record itself, of its install, and of the install's webhooks.
 _OF_RECORD = sa.text("""
   (quarantine.table_name = :mirror and quarantine.key = cast(:key as jsonb)
     or quarantine.table_name = 'installs' and quarantine.key = cast(:install_key as jsonb)
     or quarantine.table_name = 'webhook_events' and quarantine.key = any(array(
       select jsonb_build_object('event_id', e.event_id) from sync.webhook_events e
-      where e.account = :account and e.install_id = :install and e.state in ('quarantined', :also))))
+      where e.account = :account and e.install_id = :install and e.state in ('quarantined', 'applied'))))
 """).bindparams(
     sa.bindparam("key", type_=sa.Text),
     sa.bindparam("install_key", type_=sa.Text),
@@ -25,21 +27,17 @@ _OF_RECORD = sa.text("""
 )
 
 
-def read_items(
-    connection: sa.Connection, account: str, record: FoundRecord, *, is_open: bool, most: int = 200
-) -> list[QuarantineItem]:
-    """Return a record's items in quarantine, the last seen first.
+def read_items(connection: sa.Connection, account: str, record: FoundRecord) -> list[QuarantineItem]:
+    """Return a record's items in quarantine, those that wait first, the last seen before others.
 
-    :param is_open: only those that still wait; otherwise also those that were replayed or dismissed.
+    Items that were replayed or dismissed are among them; at most 200 in all.
     """
     query = (
         sa.select(*ITEM_COLUMNS)
         .where(quarantine.c.account == account, _OF_RECORD)
-        .order_by(quarantine.c.last_seen_at.desc(), quarantine.c.item_id)
-        .limit(most)
+        .order_by(quarantine.c.state != "open", quarantine.c.last_seen_at.desc(), quarantine.c.item_id)
+        .limit(_MOST)
     )
-    if is_open:
-        query = query.where(quarantine.c.state == "open")
     install = record.install
     values = {
         "account": account,
@@ -47,7 +45,5 @@ def read_items(
         "key": json.dumps(record.named_key) if record.named_key else None,
         "install_key": None if install is None else json.dumps({"install_id": install}),
         "install": install,
-        # The event of an item that was replayed is applied.
-        "also": "quarantined" if is_open else "applied",
     }
     return [item_of(row) for row in connection.execute(query, values)]

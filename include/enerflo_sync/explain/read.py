@@ -23,8 +23,10 @@ from enerflo_sync.explain.explanation import (
     WaitingKind,
 )
 from enerflo_sync.explain.history import evidence_of, read_steps
+from enerflo_sync.explain.items import read_items
 from enerflo_sync.explain.versions import Version, Witness, read_versions
 from enerflo_sync.explain.waiting import FoundDifference, read_found, read_waiting
+from enerflo_sync.inbox.quarantine_items import QuarantineItem
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.record import FoundRecord, find_record, table_of
@@ -63,12 +65,14 @@ class KnownRecord:
 
     :param explanation: unmasked.
     :param found: what the newest reconciliation found to differ, by field; None for the whole record.
+    :param items: what of it stands or stood in quarantine.
     """
 
     explanation: Explanation
     record: FoundRecord
     versions: Sequence[Version]
     found: Mapping[str | None, FoundDifference]
+    items: Sequence[QuarantineItem]
 
 
 def explain(
@@ -115,6 +119,7 @@ def read_known(
     steps = [step for step in every if as_of is None or step.recorded_at <= as_of]
     agreed = _agreed(connection, account, record, as_of)
     found = read_found(connection, account, record)
+    items = read_items(connection, account, record)
     known = _Known(
         record=record,
         versions=versions,
@@ -122,7 +127,7 @@ def read_known(
         later=every[len(steps) :],
         waiting=[]
         if as_of is not None
-        else read_waiting(connection, config, account, record, every, agreed, found),
+        else read_waiting(connection, config, account, record, every, agreed, found, items),
         agreed=agreed,
         witness=witness,
         as_of=as_of,
@@ -146,7 +151,7 @@ def read_known(
         steps=[step for step in steps if step.field is None],
         waiting=[one for one in known.waiting if one.field is None],
     )
-    return KnownRecord(explanation, record, versions, found)
+    return KnownRecord(explanation, record, versions, found, items)
 
 
 def _ordered(key: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.explain.explanation import Agreement, Step, Waiting, WaitingKind
-from enerflo_sync.explain.items import read_items
+from enerflo_sync.inbox.quarantine_items import QuarantineItem
 from enerflo_sync.reconcile.record import FoundRecord
 from enerflo_sync.reconcile.render.cause_texts import CAUSES
 from enerflo_sync.reconcile.report import Cause
@@ -107,10 +107,11 @@ def read_waiting(
     steps: Sequence[Step],
     agreed: Mapping[str, Agreement],
     differing: Mapping[str | None, FoundDifference],
+    items: Sequence[QuarantineItem],
 ) -> list[Waiting]:
     """Return everything about a record that waits now, in the order in which it will be met."""
     named = {"account": account, "table": str(record.comparison.name), "keys": record.key_texts}
-    found = [*_quarantined(connection, account, record)]
+    found = [*_quarantined(items)]
     for row in connection.execute(_UNDECIDED, named):
         found.append(
             Waiting(kind=WaitingKind.UNDECIDED, field=row.field, why=row.reason, reference=row.plan_hash)
@@ -128,14 +129,15 @@ def read_waiting(
     ]
 
 
-def _quarantined(connection: sa.Connection, account: str, record: FoundRecord) -> Iterator[Waiting]:
-    for item in read_items(connection, account, record, is_open=True):
-        yield Waiting(
-            kind=WaitingKind.QUARANTINED,
-            field=None,
-            why=f"a {item.kind} about it stands in quarantine ({item.reason})",
-            reference=item.item_id,
-        )
+def _quarantined(items: Sequence[QuarantineItem]) -> Iterator[Waiting]:
+    for item in items:
+        if item.state == "open":
+            yield Waiting(
+                kind=WaitingKind.QUARANTINED,
+                field=None,
+                why=f"a {item.kind} about it stands in quarantine ({item.reason})",
+                reference=item.item_id,
+            )
 
 
 def _planned(row: Any) -> Waiting:

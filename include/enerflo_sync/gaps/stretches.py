@@ -12,8 +12,8 @@ from enerflo_sync.gaps.report import SAMPLES, Evidence, Hole, HoleKind, account_
 from enerflo_sync.gaps.schedule import Due
 from enerflo_sync.resources.notes import SWEPT
 
-# Stop counting due times here: nobody needs the exact number for a hole of years.
-_MOST_DUE = 10_000
+# Stop counting due times here: of a hole of weeks nobody needs the exact number. It is told as a least one.
+_MOST_DUE = 1_000
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ def _why(runs: Sequence[JobRun], names: Sequence[str], due_times: int, never: bo
         parts.append(f"{_count(len(partial), 'poll')} did not read all ({reasons})")
     absent = due_times - len(runs)
     if absent > 0:
-        parts.append(f"{_count(absent, 'due poll')} did not run")
+        more = " or more" if due_times >= _MOST_DUE - 1 else ""
+        parts.append(f"{_count(absent, 'due poll')}{more} did not run")
     elif not parts:
         parts.append("the polls left it out" if runs else "the first poll has not ended")
     return ("Never read whole: " if never else "") + ", ".join(parts) + "."

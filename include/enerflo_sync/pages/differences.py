@@ -42,19 +42,34 @@ _POSITION = ("gravity", "table_name", "difference_id")
 
 _PAGE = Template("""
 /* enerflo-sync pages: differences */
-select d.*, $rank as gravity from sync.differences d where $where
+select d.*, $rank as gravity from sync.differences d where $where$after
 order by gravity, d.table_name, d.difference_id limit :most
 """)
 
-_COUNT = Template("""
-/* enerflo-sync pages: how many differences match */
-select count(*) from sync.differences d where $where
+# Of a filter that the report has no figures of, what matches is counted in the same pass.
+_COUNTED_PAGE = Template("""
+/* enerflo-sync pages: differences of a filter, counted */
+with d as materialized (
+  select d.table_name, d.difference_id, $rank as gravity from sync.differences d where $where
+), page as (
+  select d.*, (select count(*) from d) as total from d where true$after
+  order by gravity, d.table_name, d.difference_id limit :most
+)
+select d.*, p.gravity, p.total from page p join sync.differences d
+  on d.account = :account and d.reconciliation_id = :reconciliation_id and d.table_name = p.table_name
+  and d.difference_id = p.difference_id
+order by p.gravity, d.table_name, d.difference_id
 """)
+_AFTER = {
+    _PAGE: f" and ({_RANK}, d.table_name, d.difference_id) > (:gravity, :after_table, :after_id)",
+    _COUNTED_PAGE: " and (d.gravity, d.table_name, d.difference_id) > (:gravity, :after_table, :after_id)",
+}
 
 # In a value that is personal nothing is found: who guesses would learn it.
 _CONTAINS = """(
-  exists (select from jsonb_each_text(d.key) k where strpos(lower(k.value), lower(:q)) > 0
-    and not (d.table_name || '.' || k.key) = any(:personal))
+  strpos(lower(d.key::text), lower(:q_in_json)) > 0
+    and exists (select from jsonb_each_text(d.key) k where strpos(lower(k.value), lower(:q)) > 0
+      and not (d.table_name || '.' || k.key) = any(:personal))
   or (d.table_name || '.' || d.field) = any(:open)
     and (strpos(lower(d.enerflo_value #>> '{}'), lower(:q)) > 0
       or strpos(lower(d.crm_value #>> '{}'), lower(:q)) > 0))"""
@@ -190,19 +205,19 @@ def read_differences_page(
     tables = config.tables_for(account)
     classes = personal_data_classes(tables)
     where, values = conditions_of(report, wanted, classes)
-    page = where
+    statement = _PAGE if wanted.is_counted else _COUNTED_PAGE
     if wanted.after is not None:
-        page += f" and ({_RANK}, d.table_name, d.difference_id) > (:gravity, :after_table, :after_id)"
         values |= dict(zip(("gravity", "after_table", "after_id"), wanted.after, strict=True))
-    statement = _PAGE.substitute(rank=_RANK, where=page)
-    rows = connection.execute(sa.text(statement), values | {"most": PAGE + 1}).mappings().all()
+    after = "" if wanted.after is None else _AFTER[statement]
+    query = sa.text(statement.substitute(rank=_RANK, where=where, after=after))
+    rows = connection.execute(query, values | {"most": PAGE + 1}).mappings().all()
     shown, more = rows[:PAGE], rows[PAGE:]
     last = shown[-1] if more else None
     return DifferencesPage(
         report=report,
         wanted=wanted,
         records=list(_records(shown, tables, classes)),
-        total=_total(connection, report, wanted, where, values),
+        total=_counted(report, wanted) if wanted.is_counted else rows[0]["total"] if rows else 0,
         after=None if last is None else json.dumps([last[name] for name in _POSITION]),
         now=transaction_time(connection),
     )
@@ -235,30 +250,24 @@ def conditions_of(
         values["hint"] = wanted.hint
     if wanted.q is not None:
         conditions.append(_CONTAINS)
-        values |= {"q": wanted.q, "open": [], "personal": []}
+        in_json = json.dumps(wanted.q, ensure_ascii=False)[1:-1]
+        values |= {"q": wanted.q, "q_in_json": in_json, "open": [], "personal": []}
         for (table, field), kind in classes.items():
             values["open" if kind is PersonalData.NONE else "personal"].append(f"{table}.{field}")
     return " and ".join(conditions), values
 
 
-def _total(
-    connection: sa.Connection,
-    report: ReconciliationReport,
-    wanted: DifferenceFilter,
-    where: str,
-    values: Mapping[str, Any],
-) -> int:
-    if wanted.is_counted:
-        return sum(
-            count
-            for table in report.tables
-            if wanted.table in (None, table.table_name)
-            for line in field_lines(table)
-            if wanted.field in (None, WHOLE if line.field is None else line.field)
-            for cause, count in line.by_cause.items()
-            if wanted.cause in (None, cause)
-        )
-    return int(connection.scalar(sa.text(_COUNT.substitute(where=where)), dict(values)) or 0)
+def _counted(report: ReconciliationReport, wanted: DifferenceFilter) -> int:
+    """Return how many differences match, by the figures of the report."""
+    return sum(
+        count
+        for table in report.tables
+        if wanted.table in (None, table.table_name)
+        for line in field_lines(table)
+        if wanted.field in (None, WHOLE if line.field is None else line.field)
+        for cause, count in line.by_cause.items()
+        if wanted.cause in (None, cause)
+    )
 
 
 def _records(

@@ -14,7 +14,7 @@ from enerflo_sync.addresses import Addresses, Place
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.pages.inbox_details import Told, tell
-from enerflo_sync.pages.waiting import PAGE, EntryKind, InboxEntry, read_waiting, waiting_by_kind
+from enerflo_sync.pages.waiting import PAGE, EntryKind, InboxEntry, read_waiting
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
 from enerflo_sync.warehouse.engine import transaction_time
@@ -87,7 +87,7 @@ def read_inbox(
 
     :raises ConfigurationError: the filter's position is none.
     """
-    found = read_waiting(
+    counts, found = read_waiting(
         connection, account, config, kind=wanted.kind, after=wanted.after, first=wanted.first
     )
     shown, more = found[:PAGE], found[PAGE:]
@@ -95,7 +95,7 @@ def read_inbox(
     return InboxPage(
         account=account,
         wanted=wanted,
-        counts=waiting_by_kind(connection, account, config),
+        counts=counts,
         # What was settled since the list was read has nothing to tell any more.
         entries=[(entry, told[entry]) for entry in shown if entry in told],
         after=shown[-1].position if more else None,

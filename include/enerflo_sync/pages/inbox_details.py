@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from enerflo_sync.addresses import Addresses, Place
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.inbox.quarantine import next_step
+from enerflo_sync.pages.plan_lines import MOST_COUNTED, many_words
 from enerflo_sync.pages.records import record_address
 from enerflo_sync.pages.waiting import EntryKind, InboxEntry, entry_values
 from enerflo_sync.plan.questions import NEWEST, QuestionGroup, question_groups
@@ -25,15 +26,14 @@ from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.store import Classes, masked_key, personal_data_classes
 
 SAMPLES: Final = 3
-# Counted no further: a group may have any size.
-MOST_COUNTED: Final = 10_000
 
+# Each count is in the order of an index, so that no more is read than is counted.
 _QUARANTINED = sa.text("""
 /* enerflo-sync pages: samples of quarantine groups */
 select g.name, c.n, e.* from unnest(cast(:names as text[])) g(name)
 cross join lateral (select count(*) as n from (
   select from sync.quarantine where account = :account and state = 'open' and fingerprint = g.name
-  limit :most) counted) c
+  order by first_seen_at limit :most) counted) c
 cross join lateral (
   select item_id, kind, reason, table_name, key, evidence_uri from sync.quarantine
   where account = :account and state = 'open' and fingerprint = g.name
@@ -70,7 +70,7 @@ cross join lateral (select count(*) as n from (
   select from sync.crm_changes where account = :account and table_name = t.table_name and ended_at is null
     and state = 'open'
     and coalesce(acknowledged_at, made_at) <= now() - make_interval(secs => t.late_hours * 3600)
-  limit :most) counted) c
+  order by coalesce(acknowledged_at, made_at) limit :most) counted) c
 cross join lateral (
   select key, plan_hash, acknowledged_at is not null as taken from sync.crm_changes
   where account = :account and table_name = t.table_name and ended_at is null and state = 'open'
@@ -101,7 +101,7 @@ _REFUSED = sa.text("""
 select g.name, c.n, e.* from unnest(cast(:names as text[])) g(name)
 cross join lateral (select count(*) as n from (
   select from sync.refusals where account = :account and ended_at is null and plan_hash = g.name
-  limit :most) counted) c
+  order by decided_at limit :most) counted) c
 cross join lateral (
   select table_name, key, decided_by, decided_at, reason from sync.refusals
   where account = :account and ended_at is null and plan_hash = g.name
@@ -121,7 +121,7 @@ class Sample:
 class Told:
     """What one entry is about.
 
-    :param many: how many things it holds, "10,000+" where more were not counted.
+    :param many: how many things it holds, "1,000+" where more were not counted.
     :param title: the rest of the sentence; :param leads_to: the page with all of it.
     """
 
@@ -347,8 +347,3 @@ _RECORDS: Final = {
     "notes": "note",
     "customers": "lead",
 }
-
-
-def many_words(found: int) -> str:
-    """Return a number that was counted no further than :data:`MOST_COUNTED` and one."""
-    return number(found) if found <= MOST_COUNTED else f"{number(MOST_COUNTED)}+"

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from enerflo_sync.addresses import Addresses, Place
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.quarantine import next_step
-from enerflo_sync.pages.inbox_details import MOST_COUNTED, Sample, item_sample, many_words
+from enerflo_sync.pages.inbox_details import Sample, item_sample
+from enerflo_sync.pages.plan_lines import MOST_COUNTED, many_words
 from enerflo_sync.pages.settled import settled_items
 from enerflo_sync.pages.waiting import PAGE, EntryKind
 from enerflo_sync.reconcile.render.frame import Frame
@@ -31,7 +32,7 @@ _GROUP = sa.text("""
 /* enerflo-sync pages: one fingerprint, and how many open items it has */
 select q.kind, q.reason, (select count(*) from (
     select from sync.quarantine o where o.account = :account and o.state = 'open'
-      and o.fingerprint = :fingerprint limit :most) c) as open
+      and o.fingerprint = :fingerprint order by o.first_seen_at limit :most) c) as open
 from sync.quarantine q where q.account = :account and q.fingerprint = :fingerprint
 order by q.state = 'open' desc limit 1
 """)

@@ -19,11 +19,23 @@ from enerflo_sync.plan.render.shown_plan import (
     question_values,
 )
 from enerflo_sync.plan.report import Change, Undecided
-from enerflo_sync.reconcile.render.wording import ShownValue, ValueKind, key_values, record_words, visible
+from enerflo_sync.reconcile.render.wording import (
+    ShownValue,
+    ValueKind,
+    key_values,
+    number,
+    record_words,
+    visible,
+)
 
 PAGE: Final = 50
 SAMPLES: Final = 3
+# Counted no further: what is settled together may be any number.
+MOST_COUNTED: Final = 1_000
 _WIDTH: Final = 60
+_FULL: Final = 300
+# A whole record is told by its beginning; its own page has all of it.
+_RECORD_WIDTH: Final = 90
 
 _COLUMNS = (
     "position, table_name, key, op, field, before, after, direction, policy, cause, rule, state, reason"
@@ -94,6 +106,7 @@ class PlanLine:
     :param position: of its last change in the plan; :param key: masked.
     :param bare_key: for its address; None where it is personal.
     :param selector: what chooses it in a decision; None where that would hold personal data.
+    :param creates: whether it is a record that is created.
     """
 
     position: int
@@ -107,6 +120,7 @@ class PlanLine:
     state: str
     reason: str | None
     selector: str | None
+    creates: bool
 
 
 @dataclass(frozen=True)
@@ -138,7 +152,7 @@ class PlanLines:
         """Return samples of each of ``wanted``; the numbers say how many rows of the plan to read."""
         asked = [
             {
-                "number": number,
+                "number": at,
                 "table_name": one.table_name,
                 "direction": one.direction,
                 "op": one.op,
@@ -146,7 +160,7 @@ class PlanLines:
                 "first": one.first,
                 "most": most,
             }
-            for number, (one, most) in enumerate(wanted)
+            for at, (one, most) in enumerate(wanted)
         ]
         found: list[list[sa.RowMapping]] = [[] for _ in wanted]
         for row in self._connection.execute(_SAMPLES, {**self._named, "wanted": asked}).mappings():
@@ -217,6 +231,7 @@ class PlanLines:
             state=one.state,
             reason=one.reason,
             selector=(f"{selector}.{bare.field}" if bare.op == "update" else selector) if is_open else None,
+            creates=one.op == "insert",
         )
 
     def _questions(self, rows: Sequence[sa.RowMapping]) -> list[QuestionLine]:
@@ -256,7 +271,16 @@ def shown_value(value: object, instead: str = "") -> ShownValue:
         words = instead or "no value"
         return ShownValue(words, words, ValueKind.REMARK)
     if isinstance(value, dict):
-        text = record_words(value)
-    else:
-        text = visible(value if isinstance(value, str) else str(value))
-    return ShownValue(text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…", text)
+        words = _cut(record_words(value), _RECORD_WIDTH)
+        return ShownValue(words, words)
+    text = visible(value if isinstance(value, str) else str(value))
+    return ShownValue(_cut(text, _WIDTH), _cut(text, _FULL))
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[:width]}…"
+
+
+def many_words(found: int) -> str:
+    """Return a number that was counted no further than :data:`MOST_COUNTED` and one."""
+    return number(found) if found <= MOST_COUNTED else f"{number(MOST_COUNTED)}+"

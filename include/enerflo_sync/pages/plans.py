@@ -15,7 +15,15 @@ from enerflo_sync.addresses import Place
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.pages.plan_lines import PAGE, SAMPLES, PlanLine, PlanLines, QuestionLine, Wanted
+from enerflo_sync.pages.plan_lines import (
+    PAGE,
+    SAMPLES,
+    PlanLine,
+    PlanLines,
+    QuestionLine,
+    Wanted,
+    many_words,
+)
 from enerflo_sync.pages.records import record_address
 from enerflo_sync.plan.questions import QuestionGroup, question_groups
 from enerflo_sync.plan.reads import PlanPosition, read_plan, read_plans
@@ -38,7 +46,7 @@ select p.summary -> 'first' as first,
   (select count(*) from (
     select from sync.refusals r
     where r.account = p.account and r.plan_hash = p.plan_hash and r.ended_at is null
-    limit 10001) s) as refused
+    limit 1001) s) as refused
 from sync.plans p where p.account = :account and p.plan_hash = :plan_hash
 """)
 
@@ -146,7 +154,7 @@ class PlanPage:
 
     :param questions: what it leaves to a person, in groups; none are known of plans of an earlier version.
     :param asked: samples of them, and ``refused_before`` of what a person refused of earlier plans.
-    :param refused: how many changes of it stand refused, counted up to 10,001.
+    :param refused: how many changes of it stand refused, counted up to 1,001.
     """
 
     plan: PlanReport
@@ -170,6 +178,11 @@ class PlanPage:
     def asked_elsewhere(self) -> int:
         """Return how much of what is left to a person is asked as another thing: held, parked."""
         return sum(self.plan.undecided.values()) - sum(one.questions for one in self.questions)
+
+    @property
+    def refused_words(self) -> str:
+        """Return how many changes of it stand refused."""
+        return many_words(self.refused)
 
     @property
     def may_be_undone(self) -> bool:

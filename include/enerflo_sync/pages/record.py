@@ -15,7 +15,6 @@ from enerflo_sync.addresses import Addresses
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.explain.explanation import Explanation, FieldMasks, FieldStory, masked_explanation
-from enerflo_sync.explain.items import read_items
 from enerflo_sync.explain.read import KnownRecord, read_known
 from enerflo_sync.explain.text import record_sentences, story_sentences, title
 from enerflo_sync.explain.waiting import FoundDifference
@@ -27,7 +26,14 @@ from enerflo_sync.pages.record_neighbours import Neighbours, read_neighbours
 from enerflo_sync.reconcile.record import singular
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import VALUE_WIDTH, render_page
-from enerflo_sync.reconcile.render.wording import NO_RECORD, ShownValue, ValueKind, count_of, shown_value
+from enerflo_sync.reconcile.render.wording import (
+    NO_RECORD,
+    NOT_IN_MIRROR,
+    ShownValue,
+    ValueKind,
+    count_of,
+    shown_value,
+)
 from enerflo_sync.reconcile.report import Cause, Difference
 from enerflo_sync.warehouse.engine import transaction_time
 
@@ -68,7 +74,8 @@ class RecordPage:
     """One record as its page tells it.
 
     :param word: the table in the singular, as one says it; :param key: by which the page was asked for.
-    :param revealed: personal data is shown as it is.
+    :param revealed: personal data is shown as it is; :param masked: there is some to reveal.
+    :param one_sided: a side lacks the record, so that its fields differ as a whole.
     """
 
     account: str
@@ -84,6 +91,7 @@ class RecordPage:
     now: datetime
     revealed: bool
     masked: bool
+    one_sided: bool
 
     @property
     def differing(self) -> Sequence[FieldLine]:
@@ -125,7 +133,6 @@ def read_record_page(
     masks = FieldMasks(config.tables_for(account), name)
     shown = known.explanation if reveal else masked_explanation(known.explanation, config)
     shown = msgspec.structs.replace(shown, table=singular(name))
-    items = read_items(connection, account, known.record, is_open=False)
     neighbours = read_neighbours(connection, config, account, known.record, to)
     return RecordPage(
         account=account,
@@ -136,12 +143,13 @@ def read_record_page(
         sentences=record_sentences(shown),
         lines=_lines(known, shown),
         history=read_history(
-            connection, account, known, items, _names(known, neighbours), None if reveal else masks, position
+            connection, account, known, _names(known, neighbours), None if reveal else masks, position
         ),
-        items=items,
+        items=known.items,
         neighbours=neighbours,
         now=transaction_time(connection),
         revealed=reveal,
+        one_sided=not (known.record.in_enerflo and known.record.crm_rows),
         masked=any(story.masked for story in shown.fields) or shown.key != known.explanation.key,
     )
 
@@ -207,10 +215,11 @@ def _pair(story: FieldStory, bare: FieldStory) -> ShownPair | None:
         # Two values that look alike because they are alike are shown as they are.
         alike = shown_value(story.enerflo.value, VALUE_WIDTH)
         pair = replace(pair, mine=(alike.short,), theirs=(alike.short,), mine_value=alike, theirs_value=alike)
-    gone = ShownValue(NO_RECORD, NO_RECORD, ValueKind.REMARK)
     if not story.enerflo.exists:
-        pair = replace(pair, mine=(NO_RECORD,), mine_value=gone)
+        said = NOT_IN_MIRROR if story.enerflo.rejected else NO_RECORD
+        pair = replace(pair, mine=(said,), mine_value=ShownValue(said, said, ValueKind.REMARK))
     if not story.crm.exists:
+        gone = ShownValue(NO_RECORD, NO_RECORD, ValueKind.REMARK)
         pair = replace(pair, theirs=(NO_RECORD,), theirs_value=gone)
     return pair
 

@@ -162,14 +162,12 @@ def read_history(
     connection: sa.Connection,
     account: str,
     known: KnownRecord,
-    items: Sequence[QuarantineItem],
     records: Sequence[str],
     masks: FieldMasks | None,
     before: Position,
 ) -> History:
     """Return a page of what happened to a record, before a position.
 
-    :param items: what of it stands or stood in quarantine.
     :param records: its names in ``sync.webhook_events.record``.
     :param masks: None where personal data is revealed.
     """
@@ -180,7 +178,7 @@ def read_history(
         *_plans(connection, known, teller, at),
         *_versions(known, teller),
         *_steps(known, teller),
-        *_items(items),
+        *_items(known.items),
     ]
     older = sorted((one for one in found if one.position < before), key=_position, reverse=True)
     shown = older[:PAGE]

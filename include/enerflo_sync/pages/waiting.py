@@ -92,15 +92,21 @@ _COUNT = sa.text(f"""
 select kind, count(*) as n from ({_ENTRIES}) e group by kind
 """).bindparams(*_TYPES)  # noqa: S608 - a constant
 
+# The number of each kind comes with the page, so that the two cannot contradict each other.
 _PAGE = sa.text(f"""
 /* enerflo-sync pages: what waits for a person, the gravest and oldest first */
-select kind, name, since from (
+with e as materialized (
   select e.*, array_position(cast(:kinds as text[]), kind) as gravity from ({_ENTRIES}) e
-) e
-where (cast(:kind as text) is null or kind = :kind) and (cast(:gravity as int) is null
-  or (gravity, since, name) > (:gravity, cast(:after_since as timestamptz), cast(:after_name as text))
-  or :inclusive and (gravity, name) = (:gravity, cast(:after_name as text)))
-order by gravity, since, name limit :most
+), page as (
+  select * from e
+  where (cast(:kind as text) is null or kind = :kind) and (cast(:gravity as int) is null
+    or (gravity, since, name) > (:gravity, cast(:after_since as timestamptz), cast(:after_name as text))
+    or :inclusive and (gravity, name) = (:gravity, cast(:after_name as text)))
+  order by gravity, since, name limit :most
+)
+select p.kind, p.name, p.since, c.counts
+from (select jsonb_object_agg(kind, n) as counts from (select kind, count(*) as n from e group by kind) k) c
+left join page p on true order by p.gravity, p.since, p.name
 """).bindparams(*_TYPES)  # noqa: S608 - a constant
 
 
@@ -128,8 +134,7 @@ def count_waiting(connection: sa.Connection, account: str, config: SyncConfig) -
 
 def waiting_by_kind(connection: sa.Connection, account: str, config: SyncConfig) -> Mapping[EntryKind, int]:
     """Return how many entries of each kind the account's inbox has, the gravest kind first."""
-    found = {row.kind: row.n for row in connection.execute(_COUNT, entry_values(config, account))}
-    return {kind: int(found[kind]) for kind in EntryKind if kind in found}
+    return _by_kind({row.kind: row.n for row in connection.execute(_COUNT, entry_values(config, account))})
 
 
 def read_waiting(
@@ -140,8 +145,8 @@ def read_waiting(
     kind: EntryKind | None = None,
     after: str | None = None,
     first: str | None = None,
-) -> Sequence[InboxEntry]:
-    """Return one page of what waits, and one entry more where there is another page.
+) -> tuple[Mapping[EntryKind, int], Sequence[InboxEntry]]:
+    """Return how much waits of each kind, and one page of it, with one entry more where more follow.
 
     :param after: the :attr:`InboxEntry.position` after which the page begins; ``first``: with which it does.
     :raises ConfigurationError: it is no position.
@@ -158,8 +163,13 @@ def read_waiting(
         "inclusive": first is not None,
         "most": PAGE + 1,
     }
-    rows = connection.execute(_PAGE, values)
-    return [InboxEntry(EntryKind(row.kind), row.name, row.since) for row in rows]
+    rows = connection.execute(_PAGE, values).all()
+    entries = [InboxEntry(EntryKind(row.kind), row.name, row.since) for row in rows if row.kind]
+    return _by_kind(rows[0].counts or {}), entries
+
+
+def _by_kind(found: Mapping[str, int]) -> Mapping[EntryKind, int]:
+    return {kind: int(found[kind]) for kind in EntryKind if kind in found}
 
 
 def entry_values(config: SyncConfig, account: str) -> dict[str, Any]:

@@ -74,6 +74,12 @@ def page_environment(*packages: str) -> Environment:
     return environment
 
 
+@lru_cache
+def style_sheet() -> str:
+    """Return how all pages look, as the file that pages in Airflow share; others bring it along."""
+    return page_environment().get_template("style.css.j2").render()
+
+
 def render_page(template: str, *packages: str, frame: Frame | None = None, **names: Any) -> str:
     """Return one page of ``template`` with ``names``; for the pages of other rooms as well.
 

@@ -30,7 +30,7 @@ from enerflo_sync.warehouse.schema.columns import (
     time,
     versions_table,
 )
-from enerflo_sync.warehouse.schema.words import CUSTOMER_WORDS, EMAIL, INSTALL_WORDS
+from enerflo_sync.warehouse.schema.words import CUSTOMER_WORDS, EMAIL, INSTALL_WORDS, PENDING_KB
 
 installs = mirror_table(
     "installs",
@@ -62,13 +62,13 @@ Index(
 )
 Index("installs_deal", installs.c.account, installs.c.deal_id)
 Index("installs_customer", installs.c.account, installs.c.customer_id)
-# For the search of pages: without a list of new entries, which each search would read whole.
+# For the search of pages.
 Index(
     "installs_words",
     literal_column(INSTALL_WORDS),
     _table=installs,
     postgresql_using="gin",
-    postgresql_with={"fastupdate": "off"},
+    postgresql_with={"gin_pending_list_limit": PENDING_KB},
 )
 
 install_versions = versions_table("install_versions", "install_id")
@@ -169,7 +169,7 @@ Index(
     literal_column(CUSTOMER_WORDS),
     _table=customers,
     postgresql_using="gin",
-    postgresql_with={"fastupdate": "off"},
+    postgresql_with={"gin_pending_list_limit": PENDING_KB},
 )
 Index(
     "customers_email",

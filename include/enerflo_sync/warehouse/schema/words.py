@@ -8,6 +8,9 @@ PARTING = "\t\r\n.,;:()/\"'-_"
 # Longer names are cut: a word of more than 2,046 bytes would be refused, and a poll with it.
 LONGEST = 200
 
+# New entries wait in a list, which halves what they cost a poll. Each search reads the list: so it is short.
+PENDING_KB = 256
+
 
 def words_of(text: str) -> str:
     """Return the expression of an index over the words of ``text``, each with the row's account before it.

@@ -24,12 +24,12 @@ def upgrade() -> None:
     op.create_index("installs_customer", "installs", ["account", "customer_id"], schema="enerflo")
     op.execute(
         "create index installs_words on enerflo.installs"
-        f" using gin ({_words('''coalesce(customer_name, '')''')}) with (fastupdate = off)"
+        f" using gin ({_words('''coalesce(customer_name, '')''')}) with (gin_pending_list_limit = 256)"
     )
     name = "(coalesce(first_name, '') || ' ') || coalesce(last_name, '')"
     op.execute(
         f"create index customers_words on enerflo.customers using gin ({_words(name)})"
-        " with (fastupdate = off)"
+        " with (gin_pending_list_limit = 256)"
     )
     op.execute(
         "create index customers_email on enerflo.customers"
