@@ -37,9 +37,9 @@ class Addresses:
         """Return the address of the list of accounts."""
         return f"{self.root}/accounts"
 
-    def style(self) -> str:
-        """Return the address of the file that says how pages look."""
-        return f"{self.root}/style.css"
+    def style(self, version: str) -> str:
+        """Return the address of the file that says how pages look; another one with each version of it."""
+        return f"{self.root}/style.css?v={version}"
 
     def of(self, place: Place, account: str, **query: str | None) -> str:
         """Return the address of an entry of the bar; a query's parts that are None are left out."""

@@ -55,8 +55,8 @@ for _router in (
 
 @app.get("/style.css")
 def style(_: GetUserDep) -> Response:
-    """Send the file that says how pages look; browsers ask for it once an hour."""
-    kept = {**HEADERS, "Cache-Control": "private, max-age=3600"}
+    """Send the file that says how pages look; browsers keep each version of it."""
+    kept = {**HEADERS, "Cache-Control": "private, max-age=31536000, immutable"}
     return Response(style_sheet(), media_type="text/css", headers=kept)
 
 

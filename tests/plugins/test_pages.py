@@ -194,7 +194,7 @@ def test_how_a_page_looks_is_a_file_that_browsers_keep(viewer: TestClient, recon
     (address,) = re.findall(r'<link rel="stylesheet" href="([^"]+)">', page)
     answer = viewer.get(address)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
-    assert answer.headers["cache-control"] == "private, max-age=3600"
+    assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
     assert ".banner" in answer.text
     assert "<style>" not in page
 

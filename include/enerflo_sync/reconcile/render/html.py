@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -68,6 +69,7 @@ def page_environment(*packages: str) -> Environment:
         CAUSES=CAUSES,
         URGENCY_LABELS=URGENCY_LABELS,
         UNEXPLAINED=Cause.UNEXPLAINED,
+        style_version=style_version,
         count_of=wording.count_of,
         share=wording.share,
     )
@@ -78,6 +80,12 @@ def page_environment(*packages: str) -> Environment:
 def style_sheet() -> str:
     """Return how all pages look, as the file that pages in Airflow share; others bring it along."""
     return page_environment().get_template("style.css.j2").render()
+
+
+@lru_cache
+def style_version() -> str:
+    """Return what tells one version of the style sheet from another."""
+    return hashlib.sha256(style_sheet().encode()).hexdigest()[:12]
 
 
 def render_page(template: str, *packages: str, frame: Frame | None = None, **names: Any) -> str:

@@ -57,8 +57,20 @@ def workbook_pieces(
 
     :param differences: those of one table stand one after the other.
     """
-    tables = exported_tables(report, mappings)
     book = WorkbookStream()
+    try:
+        yield from _pieces(book, report, differences, exported_tables(report, mappings))
+        yield book.end()
+    finally:
+        book.abandon()
+
+
+def _pieces(
+    book: WorkbookStream,
+    report: ReconciliationReport,
+    differences: Iterable[Difference],
+    tables: Mapping[str, ExportedTable],
+) -> Iterator[bytes]:
     book.sheet("Report", (18, 100))
     for line in _report_lines(report):
         book.add(line)
@@ -75,7 +87,6 @@ def workbook_pieces(
     if table is None:
         for table in tables.values():
             _begin(book, table)
-    yield book.end()
 
 
 def _report_lines(report: ReconciliationReport) -> Iterator[tuple[str, Any]]:

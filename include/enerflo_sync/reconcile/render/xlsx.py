@@ -161,6 +161,11 @@ class WorkbookStream:
         self._zip.close()
         return self.take()
 
+    def abandon(self) -> None:
+        """Close the archive, of which no more is wanted."""
+        self._end_sheet()
+        self._zip.close()
+
     def _send_rows(self) -> None:
         if self._open is not None:
             self._open.write("".join(self._rows).encode())
