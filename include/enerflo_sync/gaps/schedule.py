@@ -25,7 +25,7 @@ def every(minutes: float) -> Due:
 
 
 def cron(expression: str) -> Due:
-    """Return the schedule of a cron expression: the first due time after a moment. For one thread.
+    """Return the schedule of a cron expression: the first due time after a moment.
 
     Evaluated by croniter, like in Airflow: if a day of the month and a day of the week are both given, either
     one matches.
@@ -37,19 +37,15 @@ def cron(expression: str) -> Due:
     if not text.startswith("@") and len(text.split()) != _FIELDS:
         raise _wrong(expression)
 
-    try:
-        # Parsed once: a gap of a year asks for thousands of times.
-        times = croniter(text, max_years_between_matches=_MOST_YEARS)
-    except (CroniterBadCronError, CroniterBadDateError):
-        raise _wrong(expression) from None
     daily = _times_of_day(text)
 
     def due(after: datetime) -> datetime:
         if daily is not None:
             return _next_of_day(daily, after.astimezone(UTC))
         try:
-            times.set_current(after.astimezone(UTC), force=True)
-            found: datetime = times.get_next(datetime)
+            found: datetime = croniter(
+                text, after.astimezone(UTC), max_years_between_matches=_MOST_YEARS
+            ).get_next(datetime)
         except (CroniterBadCronError, CroniterBadDateError):
             raise _wrong(expression) from None
         return found
