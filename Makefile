@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SYNC = $(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --group dev
 RUN = .venv/bin
 
-.PHONY: help demo test simulate mutate check bench docs clean sync
+.PHONY: help demo test simulate mutate check bench pictures docs clean sync
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -41,6 +41,9 @@ check: sync ## lint, types, import rules, generated files, compose file
 bench: ## measure speed and memory beside the peers, in one run
 	$(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --all-groups
 	$(RUN)/python -m benchmarks $(BENCH)
+
+pictures: sync ## take the pictures of docs/tour.md and the README again (needs Chromium)
+	$(RUN)/python -m tests.pages.look --tour docs/images
 
 docs: sync ## write the generated pages again
 	$(RUN)/python docs/generate.py

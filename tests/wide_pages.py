@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from enerflo_sync.reconcile.render.html import style_sheet
 
 WIDTHS = (360, 420, 800, 1200)
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
@@ -23,7 +26,9 @@ def too_wide(pages: Mapping[str, str], folder: Path) -> list[tuple[str, int, int
             tab = browser.new_page(viewport={"width": width, "height": 800})
             for name, html in pages.items():
                 file = folder / f"{name}.html"
-                file.write_text(html, encoding="utf-8")
+                # Pages in Airflow share one file that says how they look.
+                whole = re.sub(r'<link rel="stylesheet"[^>]*>', f"<style>{style_sheet()}</style>", html)
+                file.write_text(whole, encoding="utf-8")
                 tab.goto(file.as_uri())
                 beyond = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
                 if beyond > 0:

@@ -29,12 +29,10 @@ def sync_config() -> SyncConfig:
         file's import error.
     """
     path = config_path()
-    try:
-        content = path.read_bytes()
-    except OSError:
-        # Reading it tells what is wrong.
-        content = b""
-    return _parsed(path, content, tuple(sorted(os.environ.items())))
+    if not path.is_file():
+        # A pipe can be read only once; what is not there is told by reading it.
+        return load_config(path, os.environ)
+    return _parsed(path, path.read_bytes(), tuple(sorted(os.environ.items())))
 
 
 @lru_cache(maxsize=4)

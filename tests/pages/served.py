@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from airflow.api_fastapi.app import create_app, get_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from enerflo_demo.processes import free_port
 
@@ -36,3 +38,14 @@ def token_of(role: str | None, name: str = "pat") -> str:
     """Return what a browser's cookie ``_token`` holds for a user of the simple auth manager."""
     token: str = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=name, role=role))
     return token
+
+
+def enter(page: Page) -> None:
+    """Open our pages by Airflow's navigation: while Airflow still draws its page a click may be lost."""
+    for _ in range(6):
+        page.get_by_role("link", name="Enerflo").first.click()
+        with suppress(PlaywrightTimeout):
+            overview = page.frame_locator('iframe[title="Enerflo"]').get_by_role("link", name="Overview")
+            overview.wait_for(timeout=15_000)
+            return
+    raise AssertionError("the entry leads nowhere")

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from tests.pages.conftest import Visitor
-from tests.pages.served import served_pages, token_of
+from tests.pages.served import enter, served_pages, token_of
 from tests.wide_pages import needs_chromium
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, needs_chromium]
@@ -38,6 +38,4 @@ def test_the_card_on_the_home_leads_to_the_accounts_overview_within_airflow(home
 
 
 def test_the_entry_in_the_navigation_leads_to_the_accounts(home: Page) -> None:
-    home.get_by_role("link", name="Enerflo").first.click()
-    frame = home.frame_locator('iframe[title="Enerflo"]')
-    frame.get_by_role("link", name="Overview").wait_for()
+    enter(home)

@@ -14,7 +14,7 @@ from playwright.sync_api import FrameLocator, Locator, Page, sync_playwright
 
 from tests.pages.conftest import Visitor
 from tests.pages.known_dags import forget_runs, known, runs_of
-from tests.pages.served import served_pages, token_of
+from tests.pages.served import enter, served_pages, token_of
 from tests.wide_pages import needs_chromium
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(300), needs_chromium]
@@ -41,8 +41,8 @@ class Person:
 
     def enters(self) -> None:
         """Open our pages by the entry of Airflow's navigation."""
-        self.click(self.page.get_by_role("link", name="Enerflo").first)
-        self.frame.get_by_role("link", name="Overview").wait_for()
+        self.clicks += 1
+        enter(self.page)
 
     def goes_to(self, name: str) -> None:
         """Follow an entry of the bar."""

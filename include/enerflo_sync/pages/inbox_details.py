@@ -20,10 +20,12 @@ from enerflo_sync.plan.questions import NEWEST, QuestionGroup, question_groups
 from enerflo_sync.plan.reads import read_named_plans
 from enerflo_sync.plan.render.shown_plan import has_personal_key, headline
 from enerflo_sync.plan.retry import PARKED
+from enerflo_sync.reconcile.record import singular
 from enerflo_sync.reconcile.render.cause_texts import CAUSES
 from enerflo_sync.reconcile.render.wording import key_values, number, utc
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.store import Classes, masked_key, personal_data_classes
+from enerflo_sync.resources.registry import KINDS
 
 SAMPLES: Final = 3
 
@@ -341,9 +343,5 @@ def item_sample(to: Addresses, account: str, row: Any) -> Sample:
     return Sample(f"item {row.item_id[:12]}", None)
 
 
-_RECORDS: Final = {
-    "installs": "install",
-    "change_orders": "change-order",
-    "notes": "note",
-    "customers": "lead",
-}
+# Of what Enerflo lists, the word for one record.
+_RECORDS: Final = {one.name: singular(kind) for kind, (one, part) in KINDS.items() if part.owner is None}
