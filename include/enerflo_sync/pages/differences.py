@@ -70,9 +70,9 @@ _CONTAINS = """(
   strpos(lower(d.key::text), lower(:q_in_json)) > 0
     and exists (select from jsonb_each_text(d.key) k where strpos(lower(k.value), lower(:q)) > 0
       and not (d.table_name || '.' || k.key) = any(:personal))
-  or (d.table_name || '.' || d.field) = any(:open)
-    and (strpos(lower(d.enerflo_value #>> '{}'), lower(:q)) > 0
-      or strpos(lower(d.crm_value #>> '{}'), lower(:q)) > 0))"""
+  or (strpos(lower(d.enerflo_value #>> '{}'), lower(:q)) > 0
+      or strpos(lower(d.crm_value #>> '{}'), lower(:q)) > 0)
+    and (d.table_name || '.' || d.field) = any(:open))"""
 
 
 @dataclass(frozen=True)
