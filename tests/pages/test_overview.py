@@ -95,6 +95,7 @@ def test_the_strip_tells_how_fresh_the_account_is_and_what_runs_next(
     visitor: Callable[..., Visitor], dags: None
 ) -> None:
     pat = visitor("VIEWER")
+    switch("poll", on=True)
     words = words_of(pat.text(PAGE))
     assert re.search(r"Enerflo read (just now|\d+ min ago)", words)
     assert re.search(r"Last webhook (just now|\d+ min ago)", words)
