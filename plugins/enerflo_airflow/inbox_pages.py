@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form
 from fastapi.responses import Response
 
 from enerflo_airflow.page_parts import Acting, Page, Reading, Visit, reading
-from enerflo_airflow.page_runs import is_paused, start_run
+from enerflo_airflow.page_runs import going_run, is_paused, start_run
 from enerflo_sync.addresses import Place
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import AccountContext
@@ -57,23 +57,28 @@ def show_group(visit: Reading, fingerprint: str, after: str | None = None) -> Re
 
 
 @inbox.post("/inbox/{account}/release")
-def release(visit: Acting, item: Items, fingerprint: Fingerprint = "", reason: Reason = "") -> Response:
+def release(
+    visit: Acting, item: Items, fingerprint: Fingerprint = "", seen: Fingerprint = "", reason: Reason = ""
+) -> Response:
     """Let held change orders through as they are."""
 
     def act(opened: AccountContext) -> str:
-        count = run_release(opened, item, fingerprint=_of(fingerprint, item), reason=reason, by=visit.name)
+        chosen = _chosen(fingerprint, seen, item)
+        count = run_release(opened, item, **chosen, reason=reason, by=visit.name)
         return f"{count_of(count, 'change order')} released: the next plan takes up what is due."
 
     return _settle(visit, act, _items_settled(visit, fingerprint, item))
 
 
 @inbox.post("/inbox/{account}/dismiss")
-def dismiss(visit: Acting, item: Items, fingerprint: Fingerprint = "", reason: Reason = "") -> Response:
+def dismiss(
+    visit: Acting, item: Items, fingerprint: Fingerprint = "", seen: Fingerprint = "", reason: Reason = ""
+) -> Response:
     """Close quarantined items for good without taking them in."""
 
     def act(opened: AccountContext) -> str:
-        of = _of(fingerprint, item)
-        count = run_dismiss(opened, items=item, fingerprint=of, reason=reason, by=visit.name)
+        chosen = _chosen(fingerprint, seen, item)
+        count = run_dismiss(opened, items=item, **chosen, reason=reason, by=visit.name)
         return f"{count_of(count, 'item')} dismissed."
 
     return _settle(visit, act, _items_settled(visit, fingerprint, item))
@@ -89,9 +94,10 @@ def replay(visit: Acting, fingerprint: Fingerprint = "") -> Response:
             return Page(render_message("No such entry", str(error), frame=visit.frame(connection)), 404)
         if not page.items:
             return _told(visit, connection, page.settled)
-    address = start_run(
-        visit, "replay", {"selection": "fingerprint", "value": page.fingerprint, "action": "replay"}
-    )
+    conf = {"selection": "fingerprint", "value": page.fingerprint, "action": "replay"}
+    if (going := going_run(visit, "replay", conf)) is not None:
+        return visit.done(going, "Somebody started this already: this is it.")
+    address = start_run(visit, "replay", conf)
     waits = " It waits until the DAG is switched on." if is_paused(visit, "replay") else ""
     return visit.done(address, f"The run was started.{waits}")
 
@@ -113,8 +119,9 @@ def _items_settled(visit: Visit, fingerprint: str, items: list[str]) -> Callable
     return lambda connection: settled_items(connection, visit.account, fingerprint, items)
 
 
-def _of(fingerprint: str, items: list[str]) -> str | None:
-    return None if items else fingerprint or None
+def _chosen(fingerprint: str, seen: str, items: list[str]) -> dict[str, str | None]:
+    """Return the group that a form is about, as its reader saw it; nothing where items are checked."""
+    return {} if items else {"fingerprint": fingerprint or None, "seen": seen}
 
 
 def _settle(

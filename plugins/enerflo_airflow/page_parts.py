@@ -187,9 +187,12 @@ class _Kept:
         config = sync_config()
         with self._lock:
             since, found = self._open.get(name, (0.0, None))
-            if found is not None and found.config is config and time.monotonic() - since < _KEPT_SECONDS:
-                return found
-            opened = open_account(name)
+        if found is not None and found.config is config and time.monotonic() - since < _KEPT_SECONDS:
+            return found
+        # Without the lock: where secrets are slow to come, other accounts' pages wait for nobody.
+        opened = open_account(name)
+        with self._lock:
+            _, found = self._open.pop(name, (0.0, None))
             self._open[name] = (time.monotonic(), opened)
         if found is not None:
             # Connections that a page still uses are closed when they come back.

@@ -67,7 +67,10 @@ def approve(
         said = f"Plan {decided.plan_hash[:12]} {'' if part.whole else 'in part '}approved by {visit.name}."
         if waiting is not None:
             return visit.done(waiting, f"{said} The run that asked about it goes on within five minutes.")
-        address = start_run(visit, "approve", {"plan_hash": decided.plan_hash})
+        try:
+            address = start_run(visit, "approve", {"plan_hash": decided.plan_hash})
+        except ConfigurationError as error:
+            return _approved_only(visit, opened, f"{said} {error}")
         waits = " It is applied when that DAG is switched on." if is_paused(visit, "approve") else ""
         return visit.done(address, f"{said}{waits}")
 
@@ -155,6 +158,14 @@ def _decide(visit: Visit, plan_hash: str, act: Callable[[AccountContext], Respon
             with opened.engine.connect() as connection:
                 frame = visit.frame(connection, Place.PLANS)
             return Page(render_message(title, str(error), frame=frame), 409)
+
+
+def _approved_only(visit: Visit, opened: AccountContext, told: str) -> Response:
+    """Return the page that says that a plan is approved, and why no run applies it."""
+    with opened.engine.connect() as connection:
+        frame = visit.frame(connection, Place.PLANS)
+    body = f"{told} Until a run does it, `enerflo-sync apply` does."
+    return Page(render_message("Approved, and not applied yet", body, frame=frame), 503)
 
 
 def _part(chosen: list[str], also: str, about: str, rest: str) -> Part:

@@ -125,6 +125,16 @@ def test_what_nobody_has_finds_nothing_and_is_shown_as_text(
     assert "<script>alert" not in text
 
 
+@pytest.mark.parametrize("query", ["", "&age=0"])
+def test_behind_the_last_difference_the_first_page_stands_and_not_nothing(
+    visitor: Callable[..., Visitor], query: str
+) -> None:
+    pat = visitor("VIEWER")
+    text = pat.text(f'{PAGE}?after=[99,"zzz",1]{query}')
+    assert total(text) == stored(pat) > 0
+    assert "Nothing matches" not in text
+
+
 def test_a_reconciliation_that_is_not_there_is_said_so(visitor: Callable[..., Visitor]) -> None:
     answer = visitor("VIEWER").get(f"{PAGE}?run=nope")
     assert answer.status_code == 404

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.pages import waiting
+from enerflo_sync.pages import inbox_details, inbox_group, waiting
 from tests.pages import known_dags
 from tests.pages.company import PageCompany
 from tests.pages.conftest import Visitor
@@ -48,6 +48,13 @@ def group(visitor: Visitor, condition: str) -> str:
         f"select fingerprint from sync.quarantine where state = 'open' and {condition} limit 1"
     )
     return str(found[0]["fingerprint"])
+
+
+def seen(visitor: Visitor, path: str) -> str:
+    """Return what the form of a group's page sends back of the items that it shows."""
+    found = re.search(r'name="seen" value="([0-9a-f]{32})"', visitor.text(path))
+    assert found
+    return found[1]
 
 
 def parked(visitor: Visitor, changes: int = 3) -> None:
@@ -143,10 +150,11 @@ def test_held_orders_are_released_with_a_reason_and_the_second_is_told_by_whom(v
     path = f"{PAGE}/{fingerprint}"
     number = in_the_bar(pat.text(PAGE))
     token = pat.token(path)
-    without = pat.client.post(f"/enerflo/{PAGE}/release", data={"token": token, "fingerprint": fingerprint})
+    named = {"fingerprint": fingerprint, "seen": seen(pat, path)}
+    without = pat.client.post(f"/enerflo/{PAGE}/release", data={"token": token, **named})
     assert without.status_code == 409
     assert "needs a reason and a name" in without.text
-    answer = pat.post(f"{PAGE}/release", path, fingerprint=fingerprint, reason="the office knows it")
+    answer = pat.post(f"{PAGE}/release", path, **named, reason="the office knows it")
     assert answer.status_code == 303
     text = pat.text(answer.headers["location"].removeprefix("/enerflo/"))
     assert "1 change order released" in text
@@ -158,13 +166,52 @@ def test_held_orders_are_released_with_a_reason_and_the_second_is_told_by_whom(v
         "the office knows it",
     )
     sam = visitor("ADMIN", "sam")
-    again = sam.post(f"{PAGE}/release", PAGE, fingerprint=fingerprint, reason="mine")
+    again = sam.post(f"{PAGE}/release", PAGE, **named, reason="mine")
     assert again.status_code == 409
     assert "It was released by pat on 20" in again.text
     assert "It was released by pat on 20" in sam.text(path)
     (row,) = sam.sql("select * from sync.quarantine where fingerprint = :f", f=fingerprint)
     assert row["decided_by"] == "pat"
     assert len(sam.sql("select from sync.ledger where decision = 'released'")) == 1
+
+
+@pytest.mark.parametrize("action", ["release", "dismiss"])
+def test_what_joined_a_group_after_it_was_seen_is_not_settled_with_it(visitor: Visits, action: str) -> None:
+    pat = visitor("ADMIN")
+    fingerprint = group(pat, "kind = 'change_order'")
+    path = f"{PAGE}/{fingerprint}"
+    before = seen(pat, path)
+    assert seen(pat, PAGE), "the inbox has the same form"
+    # One takes the place of another: the number alone would not tell.
+    pat.sql(
+        "update sync.quarantine set item_id = md5(item_id) || md5(item_id) where fingerprint = :f",
+        f=fingerprint,
+    )
+    for said in (before, "", "x" * 32):
+        answer = pat.post(f"{PAGE}/{action}", path, fingerprint=fingerprint, seen=said, reason="known")
+        assert answer.status_code == 409
+        assert "it is not what you saw: 1 of it are open now" in answer.text
+    assert pat.sql("select * from sync.quarantine where decided_by = 'pat'") == []
+    after = pat.post(f"{PAGE}/{action}", path, fingerprint=fingerprint, seen=seen(pat, path), reason="known")
+    assert (after.status_code, len(pat.sql("select from sync.quarantine where decided_by = 'pat'"))) == (
+        303,
+        1,
+    )
+
+
+def test_a_group_that_is_too_large_to_be_seen_has_no_button_for_all_of_it(
+    visitor: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pat = visitor("ADMIN")
+    (row,) = pat.sql(
+        "select fingerprint from sync.quarantine where kind = 'record' group by 1 having count(*) > 1"
+    )
+    for module in (inbox_details, inbox_group):
+        monkeypatch.setattr(module, "MOST_COUNTED", 1)
+    path = f"{PAGE}/{row['fingerprint']}"
+    assert 'name="seen"' not in pat.text(path)
+    assert "Too many to settle unseen with one button" in pat.text(path)
+    assert 'name="item"' in pat.text(path)
 
 
 def test_what_is_checked_of_a_group_is_dismissed_and_the_rest_stays(visitor: Visits) -> None:
@@ -243,6 +290,8 @@ def test_a_group_is_replayed_by_a_run_in_the_users_name(visitor: Visits) -> None
     assert run.triggering_user_name == "pat"
     assert run.conf["value"] == fingerprint
     assert (run.conf["selection"], run.conf["action"]) == ("fingerprint", "replay")
+    twice = pat.post(f"{PAGE}/replay", PAGE, fingerprint=fingerprint)
+    assert (twice.status_code, len(known_dags.runs_of("replay"))) == (303, 1)
     pat.sql("update sync.quarantine set state = 'replayed' where fingerprint = :f", f=fingerprint)
     again = pat.post(f"{PAGE}/replay", PAGE, fingerprint=fingerprint)
     assert again.status_code == 409

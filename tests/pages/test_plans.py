@@ -9,7 +9,9 @@ from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
+from enerflo_airflow import plan_actions
 
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.pages import plan_lines, plan_lists, plans
 from tests.pages import known_dags
 from tests.pages.conftest import Visitor
@@ -107,6 +109,24 @@ def test_a_plan_is_approved_once_and_the_run_that_applies_it_is_followed(visitor
     assert stored(pat, path) == ("approved", "pat")
     assert len(known_dags.runs_of("approve")) == 1
     assert "/approve" not in pat.text(path)
+
+
+def test_a_plan_whose_run_cannot_be_started_is_said_to_be_approved_and_not_applied(
+    visitor: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pat = visitor("ADMIN")
+
+    def refuse(*_: object) -> str:
+        raise ConfigurationError("Airflow does not know the DAG.", where="this page", next_step="Look there.")
+
+    monkeypatch.setattr(plan_actions, "start_run", refuse)
+    path = waiting(pat)
+    answer = pat.post(f"{path}/approve", path)
+    assert answer.status_code == 503
+    for words in ("Approved, and not applied yet", "approved by pat", "Airflow does not know the DAG"):
+        assert words in answer.text
+    assert "Nothing was changed" not in answer.text
+    assert stored(pat, path) == ("approved", "pat")
 
 
 @pytest.mark.usefixtures("approvals")

@@ -112,7 +112,7 @@ def test_a_plan_is_approved_without_one_record_which_stays_open(pat: Person) -> 
     left_out = pat.frame.get_by_role("checkbox", name=re.compile("Choose installs:")).first
     name = left_out.get_attribute("value")
     pat.click(left_out)
-    pat.click(pat.frame.get_by_role("button", name="Approve"))
+    pat.click(pat.frame.get_by_role("button", name="Approve all but what is checked"))
     pat.frame.get_by_text("enerflo_approve").first.wait_for()
     assert len(runs_of("approve")) == 1
     (plan,) = pat.sql(
@@ -132,12 +132,32 @@ def test_a_plan_is_rejected_with_a_reason(pat: Person) -> None:
     pat.goes_to("Plans")
     pat.click(pat.frame.get_by_role("table").get_by_role("link").first)
     pat.frame.get_by_label("Reason, for a no").fill("the CRM is being cleaned")
-    pat.click(pat.frame.get_by_role("button", name="Reject"))
+    pat.click(pat.frame.get_by_role("button", name="Reject all but what is checked"))
     pat.frame.get_by_text("the CRM is being cleaned").first.wait_for()
     (plan,) = pat.sql(
         "select state, decided_by, decision_reason from sync.plans where decided_at is not null"
     )
     assert plan == {"state": "rejected", "decided_by": "pat", "decision_reason": "the CRM is being cleaned"}
+
+
+def test_enter_in_a_field_decides_nothing(pat: Person) -> None:
+    pat.enters()
+    pat.goes_to("Plans")
+    pat.click(pat.frame.get_by_role("table").get_by_role("link").first)
+    for label in ("Reason, for a no", "Checked as well"):
+        field = pat.frame.get_by_label(label)
+        field.fill("no, the CRM is right")
+        field.press("Enter")
+    pat.goes_to("Inbox")
+    entry = pat.frame.get_by_role("group").filter(has_text="change order held back").first
+    pat.click(entry.locator("summary"))
+    field = entry.get_by_label(re.compile("^Reason")).first
+    field.fill("not yet")
+    field.press("Enter")
+    pat.page.wait_for_timeout(500)
+    pat.frame.get_by_role("heading", level=1).filter(has_text="to settle").wait_for()
+    assert pat.sql("select * from sync.plans where decided_by is not null") == []
+    assert pat.sql("select * from sync.quarantine where decided_by is not null") == []
 
 
 def test_a_held_order_is_released(pat: Person) -> None:

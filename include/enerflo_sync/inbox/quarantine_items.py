@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -63,12 +64,14 @@ class Selection:
     :param fingerprint: a fingerprint or its prefix: its open items.
     :param event: an event's name: the open items of such events.
     :param everything: all open items.
+    :param seen: :func:`seen_items` of those that a person saw under the fingerprint; others are not meant.
     """
 
     items: Sequence[str] = ()
     fingerprint: str | None = None
     event: str | None = None
     everything: bool = False
+    seen: str | None = None
 
 
 ITEM_COLUMNS = [quarantine.c[name] for name in QuarantineItem.__struct_fields__]
@@ -163,7 +166,21 @@ def select_items(connection: sa.Connection, account: str, selection: Selection) 
     items = [item_of(row) for row in connection.execute(query.order_by(c.first_seen_at, c.item_id))]
     if not items:
         raise _not_clear(account, "no open item fits.", _SEE)
+    if selection.seen is not None and selection.seen != seen_items(item.item_id for item in items):
+        raise _not_clear(
+            account,
+            f"it is not what you saw: {len(items):,} of it are open now, others than before.",
+            "Look at it again, then decide.",
+        )
     return items
+
+
+def seen_items(ids: Iterable[str]) -> str:
+    """Return what stands for a set of items, as :data:`SEEN_ITEMS` gives it for rows with ``item_id``."""
+    return hashlib.md5(",".join(sorted(ids)).encode(), usedforsecurity=False).hexdigest()
+
+
+SEEN_ITEMS = """md5(string_agg(item_id, ',' order by item_id collate "C"))"""
 
 
 def _whole_fingerprint(connection: sa.Connection, account: str, name: str) -> str:

@@ -62,13 +62,14 @@ def run_release(
     items: Sequence[str] = (),
     *,
     fingerprint: str | None = None,
+    seen: str | None = None,
     reason: str,
     by: str,
 ) -> int:
     """Release change orders that a check holds (:func:`enerflo_sync.quality.gate.release`).
 
     :param items: ids of their quarantine items, or prefixes of ids; otherwise all open items that share a
-        ``fingerprint``.
+        ``fingerprint``, if they are those that were ``seen`` (:class:`Selection`).
     :raises ConfigurationError: an item is not of a held change order, or a text is empty.
     """
     require_migrated(context.engine)
@@ -77,7 +78,7 @@ def run_release(
     mapping = tables[names[0]] if names else None
     with warehouse_errors("quarantine"), context.engine.begin() as connection:
         decide_alone(connection, context.account)
-        found = select_items(connection, context.account, Selection(tuple(items), fingerprint))
+        found = select_items(connection, context.account, Selection(tuple(items), fingerprint, seen=seen))
         return release(
             connection,
             context.account,

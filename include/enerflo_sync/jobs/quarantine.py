@@ -88,6 +88,7 @@ def run_dismiss(
     items: Sequence[str] = (),
     fingerprint: str | None = None,
     everything: bool = False,
+    seen: str | None = None,
     reason: str,
     by: str,
 ) -> int:
@@ -95,10 +96,11 @@ def run_dismiss(
 
     Exactly one of ``items``, ``fingerprint`` and ``everything`` selects them.
 
+    :param seen: of a fingerprint: only if its open items are those that were seen (:class:`Selection`).
     :raises ConfigurationError: the selection is ambiguous, no open item matches, or a text is empty.
     """
     require_migrated(context.engine)
-    selection = Selection(tuple(items), fingerprint, None, everything)
+    selection = Selection(tuple(items), fingerprint, None, everything, seen)
     with warehouse_errors("quarantine"), context.engine.begin() as connection:
         return dismiss_items(
             connection, context.account, selection, reason=reason, by=by, clock=context.clock

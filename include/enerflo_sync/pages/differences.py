@@ -211,6 +211,9 @@ def read_differences_page(
     after = "" if wanted.after is None else _AFTER[statement]
     query = sa.text(statement.substitute(rank=_RANK, where=where, after=after))
     rows = connection.execute(query, values | {"most": PAGE + 1}).mappings().all()
+    if not rows and wanted.after is not None:
+        # Nothing stands behind that position: a page of nothing would say that nothing differs.
+        return read_differences_page(connection, config, account, report, replace(wanted, after=None))
     shown, more = rows[:PAGE], rows[PAGE:]
     last = shown[-1] if more else None
     return DifferencesPage(

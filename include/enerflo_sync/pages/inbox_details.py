@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from enerflo_sync.addresses import Addresses, Place
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.inbox.quarantine import next_step
+from enerflo_sync.inbox.quarantine_items import SEEN_ITEMS
 from enerflo_sync.pages.plan_lines import MOST_COUNTED, many_words
 from enerflo_sync.pages.records import record_address
 from enerflo_sync.pages.waiting import EntryKind, InboxEntry, entry_values
@@ -30,17 +31,17 @@ from enerflo_sync.resources.registry import KINDS
 SAMPLES: Final = 3
 
 # Each count is in the order of an index, so that no more is read than is counted.
-_QUARANTINED = sa.text("""
+_QUARANTINED = sa.text(f"""
 /* enerflo-sync pages: samples of quarantine groups */
-select g.name, c.n, e.* from unnest(cast(:names as text[])) g(name)
-cross join lateral (select count(*) as n from (
-  select from sync.quarantine where account = :account and state = 'open' and fingerprint = g.name
+select g.name, c.n, c.seen, e.* from unnest(cast(:names as text[])) g(name)
+cross join lateral (select count(*) as n, {SEEN_ITEMS} as seen from (
+  select item_id from sync.quarantine where account = :account and state = 'open' and fingerprint = g.name
   order by first_seen_at limit :most) counted) c
 cross join lateral (
   select item_id, kind, reason, table_name, key, evidence_uri from sync.quarantine
   where account = :account and state = 'open' and fingerprint = g.name
   order by first_seen_at limit :samples) e
-""")
+""")  # noqa: S608 - a constant
 
 # What a check found, in its own words, of one order of each group.
 _FAILING = sa.text("""
@@ -125,6 +126,8 @@ class Told:
 
     :param many: how many things it holds, "1,000+" where more were not counted.
     :param title: the rest of the sentence; :param leads_to: the page with all of it.
+    :param seen: of a group of quarantined items: what a form sends back of those that are open; empty where
+        they are too many.
     """
 
     many: str
@@ -134,6 +137,7 @@ class Told:
     samples: Sequence[Sample]
     leads_to: str
     leads_with: str
+    seen: str = ""
 
 
 class _Teller:
@@ -186,6 +190,7 @@ class _Teller:
                     samples=[self._item(row) for row in rows],
                     leads_to=f"{self.to.of(Place.INBOX, self.account)}/{name}",
                     leads_with="All of them",
+                    seen=one.seen if one.n <= MOST_COUNTED else "",
                 ),
             )
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from enerflo_sync.addresses import Addresses, Place
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.quarantine import next_step
+from enerflo_sync.inbox.quarantine_items import SEEN_ITEMS
 from enerflo_sync.pages.inbox_details import Sample, item_sample
 from enerflo_sync.pages.plan_lines import MOST_COUNTED, many_words
 from enerflo_sync.pages.settled import settled_items
@@ -28,14 +29,15 @@ where account = :account and state = 'open' and fingerprint = :fingerprint
 order by first_seen_at, item_id limit :most
 """)
 
-_GROUP = sa.text("""
+_GROUP = sa.text(f"""
 /* enerflo-sync pages: one fingerprint, and how many open items it has */
-select q.kind, q.reason, (select count(*) from (
-    select from sync.quarantine o where o.account = :account and o.state = 'open'
-      and o.fingerprint = :fingerprint order by o.first_seen_at limit :most) c) as open
-from sync.quarantine q where q.account = :account and q.fingerprint = :fingerprint
+select q.kind, q.reason, c.open, c.seen
+from (select count(*) as open, {SEEN_ITEMS} as seen from (
+  select item_id from sync.quarantine o where o.account = :account and o.state = 'open'
+    and o.fingerprint = :fingerprint order by o.first_seen_at limit :most) o) c
+cross join sync.quarantine q where q.account = :account and q.fingerprint = :fingerprint
 order by q.state = 'open' desc limit 1
-""")
+""")  # noqa: S608 - a constant
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class GroupPage:
     """One page of the open items of a fingerprint.
 
     :param wanted: the position before the page; :param after: that of the next one, None on the last page.
+    :param seen: what a form sends back of the items that are open; empty where they are too many.
     :param settled: where nothing is open: who settled it, and when.
     """
 
@@ -63,6 +66,7 @@ class GroupPage:
     reason: str
     todo: str
     many: str
+    seen: str
     items: Sequence[GroupItem]
     wanted: str | None
     after: str | None
@@ -95,6 +99,7 @@ def read_inbox_group(
         reason=group.reason,
         todo=next_step(group.kind, group.reason),
         many=many_words(group.open),
+        seen=group.seen if 0 < group.open <= MOST_COUNTED else "",
         items=[
             GroupItem(
                 row.item_id, item_sample(to, account, row), row.seen, row.first_seen_at, row.last_seen_at
