@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from enerflo_sync.pages import differences
+from tests.pages.company import PageCompany
 from tests.pages.conftest import Visitor
 
 pytestmark = pytest.mark.airflow
@@ -89,6 +91,23 @@ def test_nothing_personal_is_found_by_what_it_says(visitor: Callable[..., Visito
     (note,) = pat.sql("select crm_value #>> '{}' as text from sync.differences where field = 'body' limit 1")
     assert total(pat.text(f"{PAGE}?q={note['text'][:8]}")) == 0
     assert note["text"] not in pat.text(f"{PAGE}?table=notes")
+
+
+def test_a_key_that_is_personal_is_found_by_no_part_of_it(
+    visitor: Callable[..., Visitor],
+    told_company: PageCompany,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pat = visitor("VIEWER")
+    assert total(pat.text(f"{PAGE}?q=crm-draft")) > 0
+    mapped = Path(told_company.environ["ENERFLO_SYNC_CONFIG"]).read_text()
+    personal = "fields:\n      note_id: {enerflo: note_id, type: text, personal_data: name}\n"
+    before, notes, after = mapped.partition("  notes:\n")
+    (tmp_path / "sync.yaml").write_text(before + notes + after.replace("fields:\n", personal, 1))
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(tmp_path / "sync.yaml"))
+    assert total(pat.text(f"{PAGE}?q=crm-draft")) == 0
+    assert "crm-draft" not in pat.text(f"{PAGE}?table=notes")
 
 
 @pytest.mark.parametrize(
