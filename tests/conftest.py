@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -48,6 +49,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Leave the modules and tests of a run to no further garbage collection: each one looks at them all."""
     gc.freeze()
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """Hear every logger, also those that an earlier test of this process has switched off.
+
+    Airflow's set-up of its logging, and alembic's, switches off the loggers that exist by then.
+    """
+    logging.disable(logging.NOTSET)
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            monkeypatch.setattr(logger, "disabled", False)
+            monkeypatch.setattr(logger, "propagate", True)
+    return caplog
 
 
 @pytest.fixture(scope="session")

@@ -117,12 +117,10 @@ def test_a_field_that_an_answer_lacks_is_not_empty(office: Office) -> None:
 
 
 def test_an_address_that_cannot_be_parsed_with_its_answer_is_not_logged(
-    office: Office, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
     _ = office.desk.context.salesforce
-    # Other tests of this process may have configured logging so that nothing of this logger comes through.
-    for name, value in (("disabled", False), ("propagate", True), ("level", logging.WARNING)):
-        monkeypatch.setattr(logging.getLogger("urllib3.connection"), name, value)
+    caplog.set_level(logging.WARNING, "urllib3.connection")
     base = "https://company.my.salesforce.com/services/data/v61.0"
     urls = ["/sobjects/Lead/Mail__c/pat%40example.com?fields=Id", "/query?q=SELECT%20Id%20pat%40example.com"]
     for url in urls:
