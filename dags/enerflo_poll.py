@@ -24,10 +24,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, Param, dag
-from enerflo_airflow.accounts import account_name, account_tags, sync_config
+from airflow.sdk import Param, dag
+from enerflo_airflow.accounts import parsed_accounts, sync_config
 from enerflo_airflow.announce import announce_change
-from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.defaults import START_DATE, account_dag, clock
 from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.operators import EnerfloToWarehouseOperator
 
@@ -71,20 +71,18 @@ def poll_params(config: SyncConfig) -> dict[str, Param]:
     }
 
 
-def poll_dag(account: str, settings: AccountConfig, config: SyncConfig) -> Any:
+def poll_dag(settings: AccountConfig, config: SyncConfig) -> Any:
     """Return the account's DAG."""
+    account = settings.name
 
     @dag(
-        dag_id=account_name("poll", account),
+        **account_dag("poll", settings),
         description=f"Read Enerflo into the mirror tables (account {account}).",
         doc_md=__doc__,
-        schedule=CronTriggerTimetable(settings.schedule.poll, timezone="UTC"),
+        schedule=clock(settings.schedule.poll, settings),
         start_date=START_DATE,
-        catchup=False,
         max_active_runs=1,
-        tags=account_tags(account),
         params=poll_params(config),
-        default_args=task_defaults(),
         render_template_as_native_obj=True,
     )
     def enerflo_poll() -> None:
@@ -105,4 +103,4 @@ def poll_dag(account: str, settings: AccountConfig, config: SyncConfig) -> Any:
 
 
 config = sync_config()
-dags = [poll_dag(account, settings, config) for account, settings in config.accounts.items()]
+dags = [poll_dag(settings, config) for settings in parsed_accounts("poll")]

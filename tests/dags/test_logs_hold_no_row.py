@@ -59,7 +59,7 @@ _ONE_TRY = """
 import runpy
 from enerflo_airflow import defaults
 shipped = defaults.task_defaults
-defaults.task_defaults = lambda: {{**shipped(), "retries": 0}}
+defaults.task_defaults = lambda settings: {{**shipped(settings), "retries": 0}}
 # An airflow dag file.
 globals().update(runpy.run_path({path!r}))
 """
