@@ -29,9 +29,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag
+from airflow.sdk import dag
 from enerflo_airflow.accounts import parsed_accounts, sync_config
 from enerflo_airflow.defaults import START_DATE, account_dag, approvers
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.planning import (
     ApplyPlanOperator,
     FindPlanOperator,
@@ -43,7 +44,7 @@ from enerflo_sync.crm.config import AccountConfig, SyncConfig
 
 PLAN_HASH = "{{ ti.xcom_pull(task_ids='find_plan')['plan_hash'] }}"
 PARAMS = {
-    "plan_hash": Param(
+    "plan_hash": FormField(
         "",
         type="string",
         title="Plan",

@@ -32,7 +32,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag
+from airflow.sdk import dag
 from enerflo_airflow.accounts import parsed_accounts, sync_config
 from enerflo_airflow.announce import announce_change
 from enerflo_airflow.backfill import (
@@ -45,6 +45,7 @@ from enerflo_airflow.backfill import (
     StartBackfillOperator,
 )
 from enerflo_airflow.defaults import START_DATE, account_dag, approvers
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.timetable import BackfillMonths
 
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
@@ -55,7 +56,7 @@ ALSO_OF_NONE = "none_failed_min_one_success"
 OF_A_BACKFILL = "Airflow's own backfill heeds this where Override parameters is ticked."
 
 PARAMS = {
-    "choice": Param(
+    "choice": FormField(
         Choice.WINDOW.value,
         type="string",
         enum=[str(choice) for choice in Choice],
@@ -67,21 +68,21 @@ PARAMS = {
         title="Which installs",
         description="A window and ids have fields below. Airflow's own backfill reads a month a run instead.",
     ),
-    "start": Param(
+    "start": FormField(
         None,
         type=["null", "string"],
         format="date",
         title="Created from",
         description="Of a window: the first day, UTC. Empty: from the company's first install.",
     ),
-    "end": Param(
+    "end": FormField(
         None,
         type=["null", "string"],
         format="date",
         title="Created to",
         description="Of a window: the last day, UTC, to its end. Empty: until now.",
     ),
-    "ids": Param(
+    "ids": FormField(
         None,
         type=["null", "string"],
         format="multiline",
@@ -89,13 +90,13 @@ PARAMS = {
         title="Ids",
         description="Of named installs: install ids or uuids of deals, separated by spaces, commas or lines.",
     ),
-    "estimate_only": Param(
+    "estimate_only": FormField(
         False,
         type="boolean",
         title="Only estimate",
         description=f"Say what it would take, and read nothing. {OF_A_BACKFILL}",
     ),
-    "limit": Param(
+    "limit": FormField(
         2_000,
         type="integer",
         minimum=0,

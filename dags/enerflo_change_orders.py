@@ -31,16 +31,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag
+from airflow.sdk import dag
 from enerflo_airflow.accounts import mirror_asset, parsed_accounts
 from enerflo_airflow.checking import HoldChangeOrdersOperator, ValidateChangeOrdersOperator
 from enerflo_airflow.defaults import START_DATE, account_dag
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.notifying import tell_people
 
 from enerflo_sync.crm.config import AccountConfig
 
 PARAMS = {
-    "full": Param(
+    "full": FormField(
         False,
         type="boolean",
         title="Look at everything",

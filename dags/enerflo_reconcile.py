@@ -24,22 +24,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import AssetOrTimeSchedule, Param, dag
+from airflow.sdk import AssetOrTimeSchedule, dag
 from enerflo_airflow.accounts import mirror_asset, parsed_accounts, reconciled_asset
 from enerflo_airflow.defaults import account_dag, clock
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.operators import ReconcileOperator
 
 from enerflo_sync.crm.config import AccountConfig
 
 PARAMS = {
-    "full": Param(
+    "full": FormField(
         False,
         type="boolean",
         title="Compare every row",
         description="Otherwise only what changed on either side since the last run; the result is the same.",
     ),
-    "fail_over_budget": Param(
+    "fail_over_budget": FormField(
         False,
         type="boolean",
         title="Fail when too much is unexplained",

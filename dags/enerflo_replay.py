@@ -27,16 +27,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Param, dag
+from airflow.sdk import dag
 from enerflo_airflow.accounts import parsed_accounts
 from enerflo_airflow.announce import announce_change
 from enerflo_airflow.defaults import account_dag
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.replay import Action, ReplayOperator, Selection
 
 from enerflo_sync.crm.config import AccountConfig
 
 PARAMS = {
-    "selection": Param(
+    "selection": FormField(
         Selection.FINGERPRINT.value,
         type="string",
         enum=[str(selection) for selection in Selection],
@@ -49,14 +50,14 @@ PARAMS = {
         title="Which items",
         description="How the quarantined items are chosen.",
     ),
-    "value": Param(
+    "value": FormField(
         None,
         type=["null", "string"],
         maxLength=20_000,
         title="Fingerprint, event or ids",
         description="What to choose by; several ids are separated by spaces or commas. Empty for everything.",
     ),
-    "action": Param(
+    "action": FormField(
         Action.DRY_RUN.value,
         type="string",
         enum=[str(action) for action in Action],
@@ -68,7 +69,7 @@ PARAMS = {
         title="What to do",
         description="A dry run changes nothing.",
     ),
-    "reason": Param(
+    "reason": FormField(
         None,
         type=["null", "string"],
         maxLength=500,

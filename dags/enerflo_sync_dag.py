@@ -29,9 +29,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Param, dag
+from airflow.sdk import dag
 from enerflo_airflow.accounts import parsed_accounts, reconciled_asset
 from enerflo_airflow.defaults import START_DATE, account_dag
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.planning import (
     ApplyPlanOperator,
@@ -44,7 +45,7 @@ from enerflo_sync.crm.config import AccountConfig
 
 PLAN_HASH = "{{ ti.xcom_pull(task_ids='make_plan')['free'] }}"
 PARAMS = {
-    "ask": Param(
+    "ask": FormField(
         True,
         type="boolean",
         title="Ask a person where the plan needs one",

@@ -272,7 +272,7 @@ def test_a_dag_file_reads_nothing_but_the_configuration_at_import(path: Path) ->
         for node in ast.walk(statement)
         if isinstance(node, ast.Call)
     }
-    allowed = {"Param", "str", "sync_config", "parsed_accounts"}
+    allowed = {"FormField", "str", "sync_config", "parsed_accounts"}
     assert called <= {*allowed, f"{path.stem.removeprefix('enerflo_').removesuffix('_dag')}_dag"}
     assert "parsed_accounts" in called
 
