@@ -22,6 +22,8 @@ from enerflo_sync.shipped import named_config
 
 # A DAG file asks several times for each of its DAGs, and two hundred accounts have as many files to read.
 _TRUSTED_SECONDS = 1.0
+# What Airflow sets in the environment while it parses a file to run a task.
+_OF_A_TASK = b"_AIRFLOW_PARSING"
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,13 @@ def sync_config() -> SyncConfig:
         file's import error.
     """
     global _newest
-    path, environ = config_path(), _environ()
+    path = config_path()
     about = file_state(path)
     if about is None:
         # A pipe can be read only once; what is not there is told by reading it.
         return load_config(path, os.environ)
+    # In bytes, since the names and values of a hundred variables take long to decode.
+    environ = tuple(item for item in os.environb.items() if not item[0].startswith(_OF_A_TASK))
     seen, newest = (path, about, file_state(path.parent / FOLDER), environ), _newest
     if newest is None or newest.seen != seen or time.monotonic() > newest.until:
         content = tuple((file, _content(file)) for file in config_files(path))
@@ -81,11 +85,6 @@ def file_state(path: Path) -> tuple[int, ...] | None:
     return (about.st_mtime_ns, about.st_size, about.st_ino) if is_readable_again else None
 
 
-def _environ() -> tuple[tuple[str, str], ...]:
-    """Return the environment but for what Airflow sets there while it parses a file to run a task."""
-    return tuple(sorted(item for item in os.environ.items() if not item[0].startswith("_AIRFLOW_PARSING")))
-
-
 def _content(file: Path) -> bytes | None:
     try:
         return file.read_bytes()
@@ -96,13 +95,13 @@ def _content(file: Path) -> bytes | None:
 
 @lru_cache(maxsize=4)
 def _parsed(
-    path: Path, _content: tuple[tuple[Path, bytes | None], ...], environ: tuple[tuple[str, str], ...]
+    path: Path, _content: tuple[tuple[Path, bytes | None], ...], environ: tuple[tuple[bytes, bytes], ...]
 ) -> SyncConfig:
     """Return the configuration, parsed once for each content of its files and each environment.
 
     Each page, and each DAG file, would parse it again.
     """
-    return load_config(path, dict(environ))
+    return load_config(path, {os.fsdecode(name): os.fsdecode(value) for name, value in environ})
 
 
 def account_name(job: str, account: str) -> str:

@@ -32,11 +32,15 @@ class FormField(Param):
         return self.value
 
     def __copy__(self) -> FormField:
-        return FormField(self.value, self.description, source=self.source, schema=self.schema)
+        copied = FormField.__new__(FormField)
+        copied.__dict__ |= self.__dict__
+        return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None) -> FormField:
         # Each task has its own value; nobody changes a schema.
-        return FormField(copy.deepcopy(self.value), self.description, source=self.source, schema=self.schema)
+        copied = copy.copy(self)
+        copied.value = copy.deepcopy(self.value)
+        return copied
 
 
 # Airflow serializes what has this very name, and takes anything else for a value.

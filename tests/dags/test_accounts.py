@@ -15,7 +15,11 @@ import pendulum
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
-from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
+from airflow.sdk.definitions._internal.dag_parsing_context import (
+    _AIRFLOW_PARSING_CONTEXT_DAG_ID,
+    _AIRFLOW_PARSING_CONTEXT_TASK_ID,
+    _airflow_parsing_context_manager,
+)
 from airflow.timetables.trigger import CronTriggerTimetable
 from enerflo_airflow.accounts import sync_config
 from enerflo_airflow.dags import all_dags
@@ -155,13 +159,19 @@ def test_a_mistake_in_an_accounts_file_is_the_import_error_with_that_file(
         assert f"{tmp_path}/accounts/west.yaml:1: accounts.west.airflow.priority_weight: found 0" in error
 
 
-def test_a_task_makes_no_dag_but_its_own(bag_of: Bag) -> None:
-    """Airflow parses the DAG file again for each task that it runs."""
+def test_a_task_makes_no_dag_but_its_own(bag_of: Bag, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow parses the DAG file again for each task that it runs, and says for which."""
     whole = bag_of(OPTIONS)
-    with _airflow_parsing_context_manager(dag_id="enerflo_sync__west", task_id="make_plan"):
-        assert set(bag_of(OPTIONS).dags) == {"enerflo_sync__west"}
-        assert set(all_dags()) == {"enerflo_sync__west"}
+    with monkeypatch.context() as patched:
+        # Airflow leaves them set, so that they are put here for the test to take away.
+        for name in (_AIRFLOW_PARSING_CONTEXT_DAG_ID, _AIRFLOW_PARSING_CONTEXT_TASK_ID):
+            patched.setenv(name, "")
+        with _airflow_parsing_context_manager(dag_id="enerflo_sync__west", task_id="make_plan"):
+            config = sync_config()
+            assert set(bag_of(OPTIONS).dags) == {"enerflo_sync__west"}
+            assert set(all_dags()) == {"enerflo_sync__west"}
     assert set(all_dags()) == set(whole.dags)
+    assert sync_config() is config
 
 
 def test_the_files_of_many_accounts_are_read_once_a_second_whatever_asks(bag_of: Bag, tmp_path: Path) -> None:

@@ -44,10 +44,13 @@ def add_account_files(source: Source, environ: Mapping[str, str], lazy: re.Patte
         return
     data: dict[str, Any] = source.data
     files = config_files(source.file)[1:]
+    if files and data.get("accounts") is None:
+        data["accounts"] = {}
     accounts = data.get("accounts")
-    if files and accounts is None:
-        accounts = data["accounts"] = {}
-    for path in files if isinstance(accounts, dict) else ():
+    if not isinstance(accounts, dict):
+        # It is told as a mistake of sync.yaml.
+        return
+    for path in files:
         name = path.name.removesuffix(path.suffix)
         place = ("accounts", name)
         if (problem := _name_problem(path)) is not None:
@@ -135,11 +138,13 @@ def _read(
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        return told("bytes that are no UTF-8 text", "UTF-8 text")
+        told("bytes that are no UTF-8 text", "UTF-8 text")
+        return None
     except OSError as error:
         leads_nowhere = isinstance(error, FileNotFoundError) and path.is_symlink()
         found = "a link that leads nowhere" if leads_nowhere else f"no readable file ({error.strerror})"
-        return told(found, "a file that this process may read")
+        told(found, "a file that this process may read")
+        return None
     part = Source(path, text, environ, lazy, place)
     problems += part.problems
     if isinstance(part.data, dict):

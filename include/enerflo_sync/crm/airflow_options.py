@@ -61,7 +61,7 @@ class AirflowOptions(Options):
     @property
     def approver_ids(self) -> dict[str, str]:
         """Return the names of those who may decide, by Airflow's id; empty where everybody may."""
-        found = {}
+        found: dict[str, str] = {}
         for one in self.approvers:
             found |= {one.id: one.name} if isinstance(one, Approver) else {one: one}
         return found
