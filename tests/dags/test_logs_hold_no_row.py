@@ -79,7 +79,8 @@ def airflow_run(dag_id: str, **settings: str) -> str:
         | settings
         | {
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
-            "PYTHONPATH": os.pathsep.join([str(Path("include").absolute()), str(Path().absolute())]),
+            # The code of this checkout, whichever one the environment was made of.
+            "PYTHONPATH": os.pathsep.join(str(Path(part).absolute()) for part in ("include", "plugins", ".")),
         }
     )
     done = subprocess.run(
