@@ -285,9 +285,9 @@ def test_a_dag_file_reads_nothing_but_the_configuration_at_import(path: Path) ->
         for node in ast.walk(statement)
         if isinstance(node, ast.Call)
     }
-    allowed = {"Param", "str", "sync_config", "sync_config().accounts.items", "config.accounts.items"}
+    allowed = {"FormField", "str", "sync_config", "parsed_accounts"}
     assert called <= {*allowed, f"{path.stem.removeprefix('enerflo_').removesuffix('_dag')}_dag"}
-    assert "sync_config" in called
+    assert "parsed_accounts" in called
 
 
 def test_what_reads_starts_when_it_is_switched_on_and_the_reconciliation_waits_for_it(bag: DagBag) -> None:

@@ -185,7 +185,7 @@ def _allowed(
     if modes <= {Mode.REPORT}:
         raise ConfigurationError(
             "nothing may be written: the mode is report.",
-            where=f"{config.file}:{config.line('accounts', plan.account, 'mode')}",
+            where=str(config.spot("accounts", plan.account, "mode")),
             next_step="Set mode: crm, enerflo or both, for the account or for a table, and plan again.",
         )
     require_not_expired(plan, now)

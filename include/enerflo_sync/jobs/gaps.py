@@ -26,8 +26,8 @@ def read_gaps(context: AccountContext, *, every: float | None = None, days: int 
             context.account,
             context.clock.now(),
             lists=context.config.poll.resources,
-            poll_due=schedule.every(every) if every else schedule.cron(times.poll),
-            ingest_due=schedule.every(every) if every else schedule.cron(times.webhooks),
+            poll_due=schedule.every(every) if every else schedule.cron(times.poll, times.time_zone),
+            ingest_due=schedule.every(every) if every else schedule.cron(times.webhooks, times.time_zone),
             sweep_every=PollOptions().notes_sweep_every,
             days=days,
         )
