@@ -150,7 +150,7 @@ def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
                 f"the account name '{name}'",
                 "a small letter, then small letters, digits or _, 40 at most",
             )
-        for job in ("poll", "reconcile", "full_reconcile"):
+        for job in ("poll", "reconcile", "full_reconcile", "prune"):
             cron = getattr(account.schedule, job)
             if not _CRON.fullmatch(cron):
                 yield source.problem(

@@ -28,3 +28,6 @@ class Schedule(Options):
     webhooks: str = Field(
         "*/5 * * * *", description="When the drop is looked into even if nothing said that a file arrived."
     )
+    prune: str = Field(
+        "15 3 * * 0", description="When what is older than the section retention keeps it is deleted."
+    )
