@@ -47,7 +47,7 @@ def erase_archived(
     """
     files = [DropFile(uri.rpartition("/")[2], uri) for uri in sorted(uris)]
     hits = 0
-    for found in drop.read(files, limits.file):
+    for found in drop.read(files, limits.file) if files else ():
         if not isinstance(found, Content):
             continue
         if found.too_large:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from enerflo_sync.mirror.forgotten import Forgotten, personal_columns
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.forgotten import hidden_columns, records_of
-from enerflo_sync.warehouse.schema import MIRROR_SCHEMA
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _KEYS = Template("""
 /* enerflo-sync forget $name: the CRM's keys of a customer's records */
@@ -216,11 +216,9 @@ _MIRROR = Template("""
 update $table set $sets where account = :account and ($owned) and ($filled)
 """)
 _OWNED = {
-    "customers": "customer_id = any(:customers)",
-    "installs": "install_id = any(:installs) or customer_id = any(:customers)",
-    "notes": "install_id = any(:installs)",
-    "submissions": "deal_id = any(:uuids) or install_id = any(:installs)",
-    "appointments": "customer_id = any(:customers)",
+    "customer_id": "customer_id = any(:customers)",
+    "install_id": "install_id = any(:installs)",
+    "deal_id": "deal_id = any(:uuids)",
 }
 _DECLARED = sa.text("""
 /* enerflo-sync forget: columns that sync.yaml adds to a table */
@@ -236,13 +234,14 @@ def erase_mirror(connection: sa.Connection, account: str, forgotten: Forgotten) 
         "installs": sorted(forgotten.installs),
         "uuids": sorted(forgotten.uuids),
     }
-    for table, owned in _OWNED.items():
-        added = connection.scalars(_DECLARED, {"account": account, "table": table}).all()
-        columns = sorted(personal_columns(table, added))
-        if not columns:
+    for table in metadata.sorted_tables:
+        owned = " or ".join(one for name, one in _OWNED.items() if name in table.c)
+        added = connection.scalars(_DECLARED, {"account": account, "table": table.name}).all()
+        columns = sorted(personal_columns(table.name, added))
+        if table.schema != MIRROR_SCHEMA or not owned or not columns:
             continue
         sets = ", ".join(f'"{name}" = null' for name in columns)
         filled = " or ".join(f'"{name}" is not null' for name in columns)
-        name = f"{MIRROR_SCHEMA}.{table}"
-        statement = sa.text(_MIRROR.substitute(table=name, sets=sets, owned=owned, filled=filled))
-        yield name, connection.execute(statement, _used(statement, values)).rowcount
+        names = {"table": table.fullname, "sets": sets, "owned": owned, "filled": filled}
+        statement = sa.text(_MIRROR.substitute(names))
+        yield table.fullname, connection.execute(statement, _used(statement, values)).rowcount
