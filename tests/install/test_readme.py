@@ -164,6 +164,7 @@ def test_section_3_of_the_readme(place: Place, served: SandboxServer, warehouse:
         ("enerflo_change_orders", {}),
         ("enerflo_sync", {}),
         ("enerflo_replay", {"selection": "everything"}),
+        ("enerflo_prune", {"dry_run": True}),
         ("enerflo_backfill", {"choice": "ids", "ids": "1", "estimate_only": True}),
     ]
     said = place.sh(

@@ -13,7 +13,7 @@ import msgspec
 
 from enerflo_sandbox.delivery import DropFormat, FileDrop, Headers
 from enerflo_sync.clock import Clock
-from enerflo_sync.inbox.drop import Content, DropFile, NotRead
+from enerflo_sync.inbox.drop import ArchivedFile, Content, DropFile, NotRead
 from enerflo_sync.inbox.local_drop import LocalDrop
 from tests.simulation.process import Boundary, Process
 
@@ -67,8 +67,14 @@ class WatchedDrop:
         self._process.at(Boundary.MOVED)
         return why
 
-    def expire(self, before: datetime) -> int:
-        return self._inner.expire(before)
+    def archived(self, before: datetime) -> Iterator[ArchivedFile]:
+        return self._inner.archived(before)
+
+    def remove(self, uris: Sequence[str]) -> None:
+        self._inner.remove(uris)
+
+    def replace(self, uri: str, data: bytes) -> None:
+        self._inner.replace(uri, data)
 
 
 class Postbox:

@@ -26,6 +26,7 @@ OF_ROOMS = {
     "explain": "sync.reveals",
     "quality": "sync.change_order_facts sync.quality_results sync.quality_runs sync.life_cycle_installs"
     " sync.life_cycle_findings sync.life_cycle_runs",
+    "retention": "sync.prunings sync.pruned_versions sync.forgotten",
     "notify": "sync.notifications sync.told",
 }
 # Who writes a table of another room, and why.
@@ -47,6 +48,23 @@ BESIDE = {
     ("apply", "sync.plan_changes"): "that what a person left out of a part waits again",
     ("plan", "sync.ledger"): "changes that ended unmade: refused, superseded, held back",
     ("rebuild", "enerflo.submissions"): "derives the mirror again from what is stored",
+    **dict.fromkeys(
+        (
+            ("retention", name)
+            for name in (
+                *("sync.differences", "sync.reconciliations", "sync.plans", "sync.plan_changes"),
+                *("sync.plan_undecided", "sync.crm_changes", "sync.refusals", "sync.webhook_events"),
+                *("sync.runs", "sync.quality_runs", "sync.quality_results", "sync.life_cycle_runs"),
+                *("sync.life_cycle_findings", "sync.backfills", "sync.backfill_chunks", "sync.api_calls"),
+                *("sync.notifications", "sync.crm_looks", "sync.crm_rows"),
+            )
+        ),
+        "deletes by age what nothing needs",
+    ),
+    **dict.fromkeys(
+        (("retention", name) for name in ("sync.agreed", "sync.ledger", "sync.quarantine")),
+        "erases the values of a person who is forgotten",
+    ),
 }
 _WRITES = re.compile(
     r"\b(?:insert\s+into|update|delete\s+from|truncate(?:\s+table)?|copy|merge\s+into)\s+(?:only\s+)?"

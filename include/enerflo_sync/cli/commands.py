@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quality": ("enerflo_sync.cli.quality", "Check the change orders that are new or changed."),
     "notify": ("enerflo_sync.cli.notify", "Show the messages due on the routes of sync.yaml."),
     "rebuild": ("enerflo_sync.cli.rebuild", "Derive the mirror again from what is stored."),
+    "prune": ("enerflo_sync.cli.prune", "Delete what is older than sync.yaml keeps it."),
+    "forget": ("enerflo_sync.cli.forget", "Erase the personal data of one customer."),
     "fields": (
         "enerflo_sync.cli.fields",
         "Show the fields that Enerflo really sends, and their use.",

@@ -151,7 +151,7 @@ def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
                 "a small letter, then small letters, digits or _, 40 at most",
             )
         yield from _zone_problems(account.schedule.time_zone, source, (*place, "schedule", "time_zone"))
-        for job in ("poll", "reconcile", "full_reconcile", "webhooks"):
+        for job in ("poll", "reconcile", "full_reconcile", "webhooks", "prune"):
             cron = getattr(account.schedule, job)
             if not _CRON.fullmatch(cron):
                 yield source.problem(

@@ -18,8 +18,10 @@ from enerflo_sync.crm.mapping import Mode, TableMapping
 from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.reconcile_options import ReconcileOptions
+from enerflo_sync.crm.retention import RetentionOptions
 from enerflo_sync.crm.routes import NotifyOptions
 from enerflo_sync.crm.source import Places, Spot
+from enerflo_sync.crm.webhook_options import WebhookOptions
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.resources.registry import USUAL
@@ -47,34 +49,6 @@ class PollOptions(Options):
     )
     resources: tuple[Annotated[PollResource, _Lax], ...] = Field(
         tuple(PollResource(name) for name in USUAL), strict=False, description="What is read.", min_length=1
-    )
-
-
-class WebhookOptions(Options):
-    """How dropped payloads are taken in."""
-
-    settle_seconds: float | None = Field(
-        None,
-        ge=0,
-        le=3600,
-        description="A file younger than this may still be written and is left alone. Unset: 0 where files"
-        " appear whole (folders, s3, gs, abfs), 10 elsewhere (sftp, ftp, smb …).",
-    )
-    max_file_mb: int = Field(32, ge=1, le=1024, description="Larger files, unpacked, are put aside unread.")
-    max_event_mb: int = Field(4, ge=1, le=64, description="Larger events are put aside.")
-    archive_days: int | None = Field(
-        None, ge=1, description="Days after which archived files are deleted. Unset: never."
-    )
-    not_found_minutes: int = Field(
-        60,
-        ge=0,
-        description="How long an event waits for a record that Enerflo does not know yet, until quarantine.",
-    )
-    max_records: int = Field(
-        1500, ge=1, description="Records read again in one run; what is left is taken up by the next."
-    )
-    ignored_events: list[str] = Field(
-        [], description="Further event names that are known to you and need no action."
     )
 
 
@@ -185,6 +159,9 @@ class SyncConfig(Options):
     )
     reconcile: ReconcileOptions = Field(
         default_factory=lambda: ReconcileOptions.model_validate({}), description="How differences are judged."
+    )
+    retention: RetentionOptions = Field(
+        default_factory=lambda: RetentionOptions.model_validate({}), description="How long things are kept."
     )
     statuses: StatusNames = Field(
         default_factory=lambda: StatusNames.model_validate({}), description="Statuses with a meaning."

@@ -21,6 +21,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.elsewhere import copy_of
 from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, listed, nearest
+from enerflo_sync.crm.retention import retention_problems
 from enerflo_sync.crm.source import Place, Source, read_source
 
 _EXPECTED = {
@@ -64,6 +65,7 @@ def load_config(path: Path, environ: Mapping[str, str]) -> SyncConfig:
     tables = {name: _account_tables(config, name, source, problems) for name in config.accounts}
     problems += account_problems(config, source)
     problems += column_problems(config.columns, source)
+    problems += retention_problems(config, source)
     problems += _problems_of_sound_tables(source)
     if problems:
         raise InvalidConfigurationError(path, _distinct(problems))

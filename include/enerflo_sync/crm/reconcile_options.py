@@ -13,7 +13,12 @@ class ReconcileOptions(Options):
     in_flight_minutes: int = Field(30, ge=0, description="A difference younger than this is in_flight.")
     unexplained_budget: int = Field(0, ge=0, description="Unexplained differences that are allowed.")
     samples: int = Field(20, ge=0, le=1000, description="Differences per table shown in a report.")
-    keep_days: int = Field(90, ge=1, description="Days after which stored differences are deleted.")
+    keep_days: int = Field(
+        90,
+        ge=1,
+        description="Days after which stored differences are deleted; retention.differences_days is the"
+        " same.",
+    )
     lookback_minutes: int = Field(
         15, ge=0, description="How far an incremental run goes back before the one it stands on."
     )

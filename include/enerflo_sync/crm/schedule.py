@@ -24,3 +24,6 @@ class Schedule(Options):
     time_zone: str = Field(
         "UTC", description="Time zone of these expressions, as in America/Denver; its clock changes count."
     )
+    prune: str = Field(
+        "15 3 * * 0", description="When what is older than the section retention keeps it is deleted."
+    )

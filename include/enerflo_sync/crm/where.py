@@ -7,9 +7,10 @@ same row always meets it or never does. Then PostgreSQL says whether it is one o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -143,17 +144,30 @@ def met_by(text: str, table: LiveTable, alias: str) -> str:
 
 
 def rows_where(
-    text: str | None, table: LiveTable, marks: str = "true", *, outside: bool = False, xmin: bool = False
+    text: str | None,
+    table: LiveTable,
+    marks: str = "true",
+    *,
+    outside: bool = False,
+    xmin: bool = False,
+    hidden: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return the table's rows that meet a condition, or do not, as a relation to read from.
 
     :param marks: a further condition on the row ``t``.
     :param xmin: with the transaction that wrote each row, where the table has that.
+    :param hidden: by column, the condition on the row ``t`` under which its value is not read.
     """
+
+    def value(name: str) -> str:
+        if name not in hidden:
+            return f"t.{quoted(name)}"
+        return f"case when not ({hidden[name]}) then t.{quoted(name)} end as {quoted(name)}"
+
     columns = ", ".join(
         [
             *(["t.xmin"] if xmin and not table.view else []),
-            *(f"t.{quoted(name)}" for name, column in table.columns.items() if column.readable),
+            *(value(name) for name, column in table.columns.items() if column.readable),
         ]
     )
     which = "true" if text is None else f"{condition(text)}{' is not true' if outside else ''}"

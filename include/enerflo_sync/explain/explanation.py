@@ -46,6 +46,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     :param event: the webhook event that told it, with its id and the time of its arrival.
     :param poll_seen_at: when the poll saw the same change.
     :param webhook_seen_at: when a webhook told the same change.
+    :param pruned: that versions which could say more were pruned, when, and by which bound.
+    :param body_pruned: the same of the event's body.
     """
 
     observed_by: str | None
@@ -56,6 +58,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime | None = None
     poll_seen_at: datetime | None = None
     webhook_seen_at: datetime | None = None
+    pruned: str | None = None
+    body_pruned: str | None = None
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +69,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     :param rejected: what Enerflo says of a record that the mirror lacks stands in quarantine.
     :param changed_at: when its row last changed, by its own word.
     :param evidence: of Enerflo's side only.
+    :param pruned: that a version between ``value`` and the moment in question was pruned.
     """
 
     exists: bool
@@ -73,6 +78,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: datetime | None = None
     evidence: Evidence | None = None
     known_from: KnownFrom = KnownFrom.PRESENT
+    pruned: str | None = None
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +103,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     :param agreed_at: when both sides had last agreed; None where they never had.
     :param evidence: by what Enerflo's value was known, where that is Enerflo's.
     :param plan_kind: sync, or undo; ``undoes`` is then the plan that was taken back.
+    :param plan_pruned: that the plan itself was pruned, when, and by which bound.
     """
 
     ledger_id: int
@@ -126,6 +133,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     undoes: str | None
     decided_by: str
     decided_at: datetime | None
+    plan_pruned: str | None = None
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +185,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     :param as_of: None for the present.
     :param steps: what was decided about the row as a whole.
     :param outside_where: the CRM has a row of it that does not meet ``where``, and none that does.
+    :param pruned: which of its raw versions were pruned, when, and by which bound.
+    :param forgotten_at: when its customer was forgotten, and the personal data erased.
     """
 
     account: str
@@ -196,6 +206,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     masked: bool = False
     outside_where: bool = False
     crm_marked: bool = False
+    pruned: str | None = None
+    forgotten_at: datetime | None = None
 
 
 class FieldMasks:

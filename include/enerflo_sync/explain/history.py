@@ -13,6 +13,7 @@ from enerflo_sync.explain.explanation import Evidence, Step
 from enerflo_sync.explain.versions import Witness, first_holding
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.reconcile.record import FoundRecord, python_time
+from enerflo_sync.warehouse.pruned import pruning_of
 
 # Rules that are no choice between two values.
 _OTHER_RULES = {
@@ -30,7 +31,7 @@ select l.ledger_id, l.op, l.field, l.direction, l.old_value, l.new_value, l.kept
        l.cause, l.facts,
        l.observed_at, l.recorded_at, l.decision, l.reason, l.run_id, l.plan_hash, l.decided_by, l.evidence,
        {python_time("l.changed_at")} as changed_at,
-       p.source_value, p.agreed_at, q.kind, q.stands_on, q.decided_at
+       p.source_value, p.agreed_at, q.kind, q.stands_on, q.decided_at, q.plan_hash is null as without_plan
 from sync.ledger l
 left join sync.plans q on q.account = l.account and q.plan_hash = l.plan_hash
 left join lateral (
@@ -59,10 +60,21 @@ def read_steps(
     table = record.comparison.name
     values = {"account": account, "table": str(table), "keys": record.key_texts, "field": field}
     rows = connection.execute(_LEDGER, values).mappings().all()
-    return [_step(row, record, witness) for row in rows]
+    return [_step(row, record, witness, _plan_pruned(connection, account, row)) for row in rows]
 
 
-def _step(row: sa.RowMapping, record: FoundRecord, witness: Witness) -> Step:
+def _plan_pruned(connection: sa.Connection, account: str, row: sa.RowMapping) -> str | None:
+    if not row["without_plan"]:
+        return None
+    pruned = pruning_of(connection, account, "plans", row["recorded_at"])
+    return None if pruned is None else str(pruned)
+
+
+def _step(row: sa.RowMapping, record: FoundRecord, witness: Witness, plan_pruned: str | None) -> Step:
+    kind = row["kind"] or ("undo" if row["rule"] == "undo" else "sync")
+    undoes = row["stands_on"]
+    if undoes is None and (row["evidence"] or "").startswith("undo:"):
+        undoes = row["evidence"].removeprefix("undo:")
     said = row["source_value"] if row["source_value"] is not None else row["new_value"]
     evidence = None
     if row["direction"] == "to_crm" and row["rule"] != "undo":
@@ -73,8 +85,9 @@ def _step(row: sa.RowMapping, record: FoundRecord, witness: Witness) -> Step:
         evidence=evidence,
         rule_words=rule_words(row["rule"], row["policy"], row["facts"], row["direction"]),
         confirmed_by=row["evidence"] if row["direction"] == "to_enerflo" else None,
-        plan_kind=row["kind"] or "sync",
-        undoes=row["stands_on"] if row["kind"] == "undo" else None,
+        plan_kind=kind,
+        undoes=undoes if kind == "undo" else None,
+        plan_pruned=plan_pruned,
         **{
             name: row[name]
             for name in (

@@ -150,8 +150,36 @@ def read_known(
         fields=[_story(name, known) for name in names],
         steps=[step for step in steps if step.field is None],
         waiting=[one for one in known.waiting if one.field is None],
+        pruned=_pruned(witness),
+        forgotten_at=_forgotten_at(connection, record, account),
     )
     return KnownRecord(explanation, record, versions, found, items)
+
+
+_FORGOTTEN_AT = sa.text("""
+/* enerflo-sync explain: whether a record's customer was forgotten */
+select f.forgotten_at from sync.forgotten f
+where f.account = :account and (f.customer_id = :customer or :install = any(f.install_ids)
+  or f.customer_id = (select i.customer_id from enerflo.installs i
+    where i.account = :account and i.install_id = :install))
+""").bindparams(sa.bindparam("customer", type_=sa.BigInteger), sa.bindparam("install", type_=sa.BigInteger))
+
+
+def _forgotten_at(connection: sa.Connection, record: FoundRecord, account: str) -> datetime | None:
+    values = {"customer": (record.enerflo_key or {}).get("customer_id"), "install": record.install}
+    found: datetime | None = connection.scalar(_FORGOTTEN_AT, values | {"account": account})
+    return found
+
+
+def _pruned(witness: Witness) -> str | None:
+    found = witness.pruned
+    if found is None:
+        return None
+    count, first, last = len(found.seen_at), found.seen_at[0], found.seen_at[-1]
+    if count == 1:
+        return f"one version of it, first seen at {first:%Y-%m-%d %H:%M:%S} UTC, was {found.by}"
+    span = f"between {first:%Y-%m-%d %H:%M:%S} and {last:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{count:,} versions of it, first seen {span}, were {found.by}"
 
 
 def _ordered(key: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
@@ -240,7 +268,13 @@ def _enerflo_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
         if version is not None:
             told = _evidence(known, name, version.values.get(name), as_of)
             value = version.values.get(name)
-            return Side(exists=True, value=value, evidence=told, known_from=KnownFrom.VERSION)
+            return Side(
+                exists=True,
+                value=value,
+                evidence=told,
+                known_from=KnownFrom.VERSION,
+                pruned=known.witness.pruned_until(as_of),
+            )
         if later:
             return _side_before(later[0], "to_enerflo", as_of)
     seen = as_of or record.observed_at

@@ -60,7 +60,17 @@ def title(explanation: Explanation) -> str:
 
 def record_sentences(explanation: Explanation) -> list[str]:
     """Return what is to be said of the record as a whole."""
-    return [*_whereabouts(explanation), *map(_step, explanation.steps), *map(_waiting, explanation.waiting)]
+    pruned = explanation.pruned
+    gone = [] if pruned is None else [f"{pruned[0].upper()}{pruned[1:]}."]
+    if explanation.forgotten_at is not None:
+        at = _moment(explanation.forgotten_at)
+        gone.append(f"Its customer was forgotten at {at}: personal data was erased, and is not stored again.")
+    return [
+        *_whereabouts(explanation),
+        *gone,
+        *map(_step, explanation.steps),
+        *map(_waiting, explanation.waiting),
+    ]
 
 
 def story_sentences(story: FieldStory) -> list[str]:
@@ -116,6 +126,8 @@ def _present(story: FieldStory) -> Iterator[str]:
         yield f"Both sides agree as the mapping compares them: Enerflo {_says(mine)} {values}."
     else:
         yield f"Enerflo {_side(mine)}. The CRM {_side(theirs)}."
+    if mine.pruned is not None:
+        yield f"That is of the last version before it that is kept: {mine.pruned}."
     if mine.exists and mine.evidence is not None:
         yield f"Enerflo's value is known since {_evidence(mine.evidence)}."
     yield _agreed(story.agreed, mine.value)
@@ -162,6 +174,10 @@ def _evidence(evidence: Evidence) -> str:
         others.append(f"a webhook told it at {_moment(evidence.webhook_seen_at)}")
     if evidence.observed_by != "poll" and evidence.poll_seen_at is not None:
         others.append(f"the poll saw it at {_moment(evidence.poll_seen_at)}")
+    if evidence.body_pruned is not None:
+        others.append(f"the webhook's body was {evidence.body_pruned}")
+    if evidence.pruned is not None:
+        others.append(evidence.pruned)
     return f"{text}; {'; '.join(others)}" if others else text
 
 
@@ -172,7 +188,8 @@ def _source(reference: str) -> str:
 
 
 def _step(step: Step) -> str:
-    parts = [_what_was_said(step), _why(step), _what_came_of_it(step)]
+    pruned = "" if step.plan_pruned is None else f"The plan was {step.plan_pruned}."
+    parts = [_what_was_said(step), _why(step), _what_came_of_it(step), pruned]
     return f"{_moment(step.recorded_at)}: {' '.join(part for part in parts if part)}"
 
 

@@ -23,6 +23,7 @@ from enerflo_sync.reconcile.record import FoundRecord
 from enerflo_sync.reconcile.values import Field
 from enerflo_sync.resources.registry import BY_NAME, KINDS
 from enerflo_sync.resources.resource import DirectRead, Resource
+from enerflo_sync.warehouse.pruned import PrunedVersions, Pruning, pruned_versions_of
 
 # Older ones are not looked at: a bound for memory.
 MOST_VERSIONS = 200
@@ -44,7 +45,10 @@ _EVENTS = sa.text("""
 /* enerflo-sync explain: the webhooks that told a record */
 select s.at, s.reference, e.* from unnest(:moments, :references) as s (at, reference)
 cross join lateral (
-  select event, event_id, received_at from sync.webhook_events
+  select event, event_id, received_at, pruned_at,
+    (select p.bound from sync.prunings p where p.account = :account and p.kind = 'webhook_bodies'
+       and p.pruned_at = webhook_events.pruned_at limit 1) as bound
+  from sync.webhook_events
   where account = :account and state = 'applied' and received_at <= s.at
     and (install_id = :install or install_id is null and record = :record)
     and (:events is null or event = any(:events))
@@ -168,6 +172,37 @@ class Witness:
         self._record = record
         self._account = account
 
+    @cached_property
+    def pruned(self) -> PrunedVersions | None:
+        """Return what was pruned of the record's raw versions."""
+        resource, _ = KINDS[self._record.comparison.kind]
+        record_id = (self._record.enerflo_key or {}).get(resource.id_column)
+        if resource.versions is None or record_id is None:
+            return None
+        return pruned_versions_of(self._connection, self._account, str(resource.table.name), int(record_id))
+
+    def pruned_before(self, version: Version) -> str | None:
+        """Return that versions between one and the kept one before it were pruned; None where none were."""
+        before = [one.first_seen_at for one in self.versions if one.first_seen_at < version.first_seen_at]
+        return self._pruned_between(
+            max(before, default=None),
+            version.first_seen_at,
+            "{} before it {}: Enerflo may have said so earlier",
+        )
+
+    def pruned_until(self, moment: datetime) -> str | None:
+        """Return that versions between the last kept one before a moment and that moment were pruned."""
+        before = [one.first_seen_at for one in self.versions if one.first_seen_at <= moment]
+        words = "{} of that time {}: what Enerflo said then is not known any more"
+        return self._pruned_between(max(before, default=None), moment, words)
+
+    def _pruned_between(self, after: datetime | None, until: datetime, words: str) -> str | None:
+        found = self.pruned.between(after, until) if self.pruned is not None else ()
+        if not found or self.pruned is None:
+            return None
+        versions = "a version" if len(found) == 1 else f"{len(found):,} versions"
+        return words.format(versions, f"{'was' if len(found) == 1 else 'were'} {self.pruned.by}")
+
     def of_version(self, version: Version) -> Evidence:
         """Return who saw a version first, with the webhook that told it and the other witness."""
         seen = self._seen.get(version.content_hash)
@@ -177,6 +212,7 @@ class Witness:
             reference=version.evidence,
             poll_seen_at=seen.poll_seen_at if seen else None,
             webhook_seen_at=seen.webhook_seen_at if seen else None,
+            pruned=self.pruned_before(version),
             **self._told(version.observed_by, version.first_seen_at, version.evidence),
         )
 
@@ -184,7 +220,8 @@ class Witness:
         """Return who saw the mirror's row at that time; only the time where it was seen anew since."""
         by = self._record.observed_by if observed_at == self._record.observed_at else None
         found = self._told(by, observed_at, None)
-        return Evidence(observed_by=by, observed_at=observed_at, **found)
+        pruned = self.pruned_until(observed_at) if by is None else None
+        return Evidence(observed_by=by, observed_at=observed_at, pruned=pruned, **found)
 
     def _told(self, by: str | None, observed_at: datetime, reference: str | None) -> dict[str, Any]:
         return {} if by != "webhook" else self._events.get((observed_at, reference), {})
@@ -231,6 +268,7 @@ class Witness:
                 "event": row.event,
                 "event_id": row.event_id,
                 "received_at": row.received_at,
+                "body_pruned": None if row.bound is None else str(Pruning(row.pruned_at, row.bound)),
             }
             for row in rows
         }

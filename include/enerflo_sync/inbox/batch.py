@@ -14,9 +14,12 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.inbox.drop import Content, Drop, DropFile, NotRead
+from enerflo_sync.inbox.forgotten_events import erased_body, is_about
 from enerflo_sync.inbox.identify import EventState, identify
+from enerflo_sync.inbox.json_text import canonical_json
 from enerflo_sync.inbox.kinds import UNASKED
 from enerflo_sync.inbox.unpack import Document, Problem, unpack
+from enerflo_sync.mirror.forgotten import NOBODY, Forgotten
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.fingerprint import content_hash, raw_hash
@@ -85,6 +88,8 @@ class FileBatch:
     files: int = 0
     block: Block = field(default_factory=lambda: Block(b"", 0))
     events: dict[str, Told] = field(default_factory=dict)
+    # Archived files with events of somebody who was forgotten.
+    to_erase: set[str] = field(default_factory=set)
     _rows: dict[str, list[Any]] = field(default_factory=dict)
     _latest: dict[str, datetime] = field(default_factory=dict)
 
@@ -105,6 +110,7 @@ class Reader:
 
     :param connection: used only for its type adaptation; nothing is sent.
     :param taken: files that an earlier run committed but did not move: address to digest and archive address.
+    :param forgotten: whose events are stored without personal data, and whose files are noted in the batch.
     """
 
     def __init__(
@@ -115,7 +121,9 @@ class Reader:
         limits: Limits,
         clock: Clock,
         taken: Mapping[str, list[str]],
+        forgotten: Forgotten = NOBODY,
     ) -> None:
+        self._forgotten = forgotten
         self._connection = connection
         self._drop = drop
         self._account = account
@@ -204,12 +212,16 @@ class Reader:
             row[_COPIES] += 1
             return
         known = identify(part.body, self._limits.ignored)
+        canonical = part.canonical
+        if self._forgotten and is_about(part.body, self._forgotten, self._limits.ignored):
+            canonical = canonical_json(erased_body(part.body))
+            batch.to_erase.add(source_uri)
         if known.trouble is not None:
             key = {"event_id": event_id}
-            _quarantine(batch, "event", known.trouble, part.canonical, uri, key)
+            _quarantine(batch, "event", known.trouble, canonical, uri, key)
         batch._rows[event_id] = [
             *(self._account, event_id, known.event, known.install_id, known.deal_id, digest, received, uri),
-            *(known.state, known.record, known.reason, 1, part.canonical.decode()),
+            *(known.state, known.record, known.reason, 1, canonical.decode()),
         ]
 
     def reject(self, batch: FileBatch, reason: str, payload: bytes, uri: str, mark: str = "") -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Protocol
@@ -75,6 +75,17 @@ class NotRead(msgspec.Struct, frozen=True, gc=False):
     vanished: bool = False
 
 
+class ArchivedFile(msgspec.Struct, frozen=True, gc=False):
+    """One file of the archive.
+
+    :param day: when it was ingested: the beginning of that day.
+    """
+
+    uri: str
+    size: int
+    day: datetime
+
+
 class Drop(Protocol):
     """A place with files, and its archive."""
 
@@ -106,9 +117,39 @@ class Drop(Protocol):
         """
         ...
 
-    def expire(self, before: datetime) -> int:
-        """Delete the archive's days that ended before ``before``, and return the number of files deleted."""
+    def archived(self, before: datetime) -> Iterator[ArchivedFile]:
+        """Yield the archive's files of days that ended before ``before``, by day; none without an archive."""
         ...
+
+    def remove(self, uris: Sequence[str]) -> None:
+        """Delete files of the archive, and folders that are empty then; a missing file is no error."""
+        ...
+
+    def replace(self, uri: str, data: bytes) -> None:
+        """Give a file of the archive another content, whole or not at all."""
+        ...
+
+
+# Files that are deleted together.
+_TOGETHER = 500
+
+
+def expire(drop: Drop, before: datetime, keep: Container[str] = ()) -> int:
+    """Delete the archive's days that ended before ``before``, and return the number of files deleted.
+
+    :param keep: addresses of files that are needed still.
+    """
+    gone, some = 0, list[str]()
+    for file in drop.archived(before):
+        if storable(file.uri) in keep:
+            continue
+        some.append(file.uri)
+        gone += 1
+        if len(some) == _TOGETHER:
+            drop.remove(some)
+            some = []
+    drop.remove(some)
+    return gone
 
 
 def moment(seconds: float) -> datetime:

@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.inbox.archive import needed_files
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
-from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.inbox.drop import Drop, expire
 from enerflo_sync.inbox.hydrate import HydrateOptions, Hydration
 from enerflo_sync.inbox.load import DropLoader, Progress
 from enerflo_sync.mirror.calls import CallCounter
@@ -84,7 +85,7 @@ def ingest(
             if client is not None:
                 Hydration(client, connection, run, clock, options.hydration).run(tell)
             if options.keep_archive is not None:
-                _expire(drop, clock.now() - options.keep_archive, run)
+                _expire(connection, drop, clock.now() - options.keep_archive, run)
     return run.report
 
 
@@ -103,9 +104,11 @@ def alone(engine: sa.Engine, account: str) -> Iterator[None]:
             session.execute(_LOCK_TIMEOUT, {"wait": usual})
 
 
-def _expire(drop: Drop, before: datetime, run: Run) -> None:
+def _expire(connection: sa.Connection, drop: Drop, before: datetime, run: Run) -> None:
+    with connection.begin():
+        keep = needed_files(connection, run.account)
     try:
-        gone = drop.expire(before)
+        gone = expire(drop, before, keep)
     except (OSError, EnerfloSyncError) as error:
         run.incomplete("files", f"old archived ones cannot be deleted: {type(error).__name__}")
     else:

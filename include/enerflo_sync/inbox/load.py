@@ -20,10 +20,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from enerflo_sync.clock import Clock
+from enerflo_sync.inbox.archive import erase_archived
 from enerflo_sync.inbox.batch import COLUMNS, FileBatch, Limits, Reader
 from enerflo_sync.inbox.drop import Drop
 from enerflo_sync.inbox.identify import EventState
 from enerflo_sync.inbox.local_drop import LocalDrop
+from enerflo_sync.mirror.forgotten import forgotten_of
 from enerflo_sync.mirror.quarantine import add_to_quarantine
 from enerflo_sync.mirror.read_ahead import read_ahead
 from enerflo_sync.mirror.run import Run
@@ -55,7 +57,13 @@ update sync.webhook_events e set copies = e.copies + s.copies,
 from unnest(%(ids)s::text[], %(copies)s::bigint[], %(received)s::timestamptz[])
      as s (event_id, copies, received_at)
 where e.account = %(account)s and e.event_id = s.event_id
-returning e.event_id, e.state
+returning e.event_id, e.state, e.body is null
+"""
+_BODY_AGAIN = """
+/* enerflo-sync inbox: bodies that were pruned, and came again */
+update sync.webhook_events e set body = s.body::json, pruned_at = null
+from unnest(%(ids)s::text[], %(bodies)s::text[]) as s (event_id, body)
+where e.account = %(account)s and e.event_id = s.event_id and e.body is null
 """
 # Another process may insert an event between the lookup and the insert, once or twice.
 _ATTEMPTS = 3
@@ -98,7 +106,11 @@ class DropLoader:
             run.incomplete("files", "a folder below the drop may not be listed")
         if links := getattr(self._drop, "links", 0):
             run.notice("files", "symbolic links in the drop, not followed", links)
-        reader = Reader(self._connection, self._drop, self._account, self._limits, self._clock, taken)
+        with self._connection.begin():
+            forgotten = forgotten_of(self._connection, self._account)
+        reader = Reader(
+            self._connection, self._drop, self._account, self._limits, self._clock, taken, forgotten
+        )
         done, stuck = 0, set()
         batches = reader.batches(waiting)
         if not isinstance(self._drop, LocalDrop):
@@ -106,6 +118,7 @@ class DropLoader:
         with closing(self._committed(batches)) as committed:
             for batch, move_id in committed:
                 here = self._move(batch, run)
+                erase_archived(self._drop, batch.to_erase, forgotten, self._limits)
                 stuck |= here | {missing.file.key for missing in batch.not_read if not missing.vanished}
                 if move_id is not None and not here:
                     self._done.append(move_id)
@@ -185,7 +198,13 @@ class DropLoader:
         values["ids"] = there
         values["copies"] = [one.copies for one in told]
         values["received"] = [one.received_at for one in told]
-        known = dict(driver.execute(_COUNT_COPIES, values).fetchall())
+        rows = driver.execute(_COUNT_COPIES, values).fetchall()
+        empty = {event_id for event_id, _, is_empty in rows if is_empty}
+        if empty:
+            bodies = _bodies(batch, empty)
+            values = {"account": self._account, "ids": list(bodies), "bodies": list(bodies.values())}
+            driver.execute(_BODY_AGAIN, values)
+        known = {event_id: state for event_id, state, _ in rows}
         self._send(batch, known)
         return known
 
@@ -251,6 +270,16 @@ def _fresh(batch: FileBatch, known: Container[str]) -> dict[str, bytes]:
     """Return the rows of a batch's unknown events; COPY's text format has one line per row."""
     lines = zip(batch.events, io.BytesIO(batch.block.data), strict=True)
     return {event_id: line for event_id, line in lines if event_id not in known}
+
+
+def _bodies(batch: FileBatch, wanted: Container[str]) -> dict[str, str]:
+    """Return the bodies of some events of a batch: the last column, in which COPY escapes backslashes."""
+    lines = zip(batch.events, io.BytesIO(batch.block.data), strict=True)
+    return {
+        event_id: line.rstrip(b"\n").rpartition(b"\t")[2].replace(b"\\\\", b"\\").decode()
+        for event_id, line in lines
+        if event_id in wanted
+    }
 
 
 def _count(batch: FileBatch, known: Mapping[str, str]) -> None:

@@ -8,11 +8,13 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.drop import (
+    ArchivedFile,
     Content,
     DropFile,
     NotRead,
@@ -154,16 +156,52 @@ class LocalDrop:
         year, month, day, *names = archived_uri.removeprefix(f"{self.archive_uri}/").split("/")
         return f"{self.archive_uri}/{year}/{month}/{day}/{'__'.join(names)}"
 
-    def expire(self, before: datetime) -> int:
-        """Delete the archive's days that ended before ``before`` (:meth:`Drop.expire`)."""
-        gone = 0
+    def archived(self, before: datetime) -> Iterator[ArchivedFile]:
+        """Yield the archive's files of old days (:meth:`Drop.archived`)."""
+        midnight = before.replace(hour=0, minute=0, second=0, microsecond=0)
         for folder in sorted(self._archive.glob("[0-9]*/[0-9]*/[0-9]*")):
             day = day_of(folder.as_posix())
-            if day is not None and day < before.replace(hour=0, minute=0, second=0, microsecond=0):
-                gone += sum(len(names) for _, _, names in os.walk(folder))
-                shutil.rmtree(folder)
-                self._made.discard(str(folder))
-        return gone
+            if day is None or day >= midnight:
+                continue
+            for place, _, names in os.walk(folder, onerror=_unlisted):
+                for name in sorted(names):
+                    path = f"{place}/{name}"
+                    with suppress(FileNotFoundError):
+                        yield ArchivedFile(path, os.lstat(path).st_size, day)
+
+    def remove(self, uris: Sequence[str]) -> None:
+        """Delete files of the archive, with folders that are empty then (:meth:`Drop.remove`)."""
+        folders = set()
+        for uri in uris:
+            with suppress(FileNotFoundError):
+                os.unlink(uri)
+            folders.add(os.path.dirname(uri))
+        for folder in sorted(folders, key=len, reverse=True):
+            at = folder
+            # Up to the archive itself; a folder that holds anything else stays.
+            while at.startswith(f"{self.archive_uri}/"):
+                try:
+                    os.rmdir(at)
+                except OSError:
+                    break
+                self._made.discard(at)
+                at = os.path.dirname(at)
+
+    def replace(self, uri: str, data: bytes) -> None:
+        """Give a file of the archive another content (:meth:`Drop.replace`)."""
+        about = os.lstat(uri)
+        halfway = f"{os.path.dirname(uri)}/.{os.path.basename(uri)}.writing"
+        with open(halfway, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.utime(halfway, ns=(about.st_atime_ns, about.st_mtime_ns))
+        os.chmod(halfway, stat.S_IMODE(about.st_mode))
+        os.replace(halfway, uri)
+
+
+def _unlisted(error: OSError) -> None:
+    raise error
 
 
 def _open(folder: str, file: DropFile) -> int:

@@ -16,13 +16,16 @@ from enerflo_sync.warehouse.schema import webhook_events
 def stored_bodies(
     connection: sa.Connection, account: str, event_ids: Sequence[str]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Return stored events with their bodies, oldest first, in the caller's transaction."""
+    """Return stored events with their bodies, oldest first, in the caller's transaction.
+
+    An event whose body was pruned is left out.
+    """
     if not event_ids:
         return []
     table = webhook_events.c
     rows = connection.execute(
         sa.select(table.event_id, sa.cast(table.body, sa.Text))
-        .where(table.account == account, table.event_id.in_(event_ids))
+        .where(table.account == account, table.event_id.in_(event_ids), table.body.is_not(None))
         .order_by(table.received_at, table.event_id)
     )
     return [(event_id, msgspec.json.decode(text)) for event_id, text in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from fsspec.core import url_to_fs
 
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.inbox.drop import (
+    ArchivedFile,
     Content,
     DropFile,
     NotRead,
@@ -182,17 +183,40 @@ class RemoteDrop:
             return type(error).__name__
         return None
 
-    def expire(self, before: datetime) -> int:
-        """Delete the archive's days that ended before ``before`` (:meth:`Drop.expire`)."""
+    def archived(self, before: datetime) -> Iterator[ArchivedFile]:
+        """Yield the archive's objects of old days (:meth:`Drop.archived`)."""
         midnight = before.replace(hour=0, minute=0, second=0, microsecond=0)
-        gone = 0
         with self._store_errors():
-            for path in self._fs.glob(f"{self._archive}/*/*/*"):
-                day = day_of(path)
-                if day is not None and day < midnight:
-                    gone += len(self._fs.find(path))
-                    self._fs.rm(path, recursive=True)
-        return gone
+            folders = sorted(self._fs.glob(f"{self._archive}/*/*/*"))
+        for folder in folders:
+            day = day_of(folder)
+            if day is not None and day < midnight:
+                with self._store_errors():
+                    found = self._fs.find(folder, detail=True)
+                for path in sorted(found):
+                    yield ArchivedFile(f"{self._scheme}://{path}", found[path].get("size") or 0, day)
+
+    def remove(self, uris: Sequence[str]) -> None:
+        """Delete objects of the archive (:meth:`Drop.remove`)."""
+        with self._store_errors():
+            for uri in uris:
+                # Not `rm` of all: it takes a bracket or a star in a name for a pattern.
+                with suppress(FileNotFoundError):
+                    self._fs.rm_file(self._path(uri))
+            if self._scheme not in _EXTRAS:
+                self._remove_empty({self._fs._parent(self._path(uri)) for uri in uris})
+
+    def _remove_empty(self, folders: set[str]) -> None:
+        for folder in sorted(folders, key=len, reverse=True):
+            at = folder
+            while at.startswith(f"{self._archive}/") and not self._fs.ls(at, detail=False):
+                self._fs.rmdir(at)
+                at = self._fs._parent(at)
+
+    def replace(self, uri: str, data: bytes) -> None:
+        """Give an object of the archive another content (:meth:`Drop.replace`)."""
+        with self._store_errors():
+            self._fs.pipe_file(self._path(uri), data)
 
 
 def _modified(about: dict[str, Any]) -> datetime:

@@ -15,6 +15,7 @@ from enerflo_sync.mirror.quarantine import standing
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.event import Body
+from enerflo_sync.warehouse.pruned import pruning_of
 from enerflo_sync.warehouse.schema import webhook_events
 
 # Events whose bodies are in memory at the same time.
@@ -49,9 +50,10 @@ class EventReplay:
         verdicts: Verdicts = {}
         for some in _chunks(items):
             with self._connection.begin():
-                found = self._found(some)
+                found, empty = self._found(some), self._emptied(some)
             for item in some:
-                verdicts[item.item_id] = _expected(found.get(event_id_of(item)))
+                name = event_id_of(item)
+                verdicts[item.item_id] = empty.get(name) or _expected(found.get(name))
         return verdicts
 
     def identify_again(self, items: Sequence[QuarantineItem], run: Run) -> list[str]:
@@ -107,8 +109,12 @@ class EventReplay:
         verdicts: Verdicts = {}
         for some in _chunks(items):
             found = self._states([event_id_of(item) for item in some])
+            empty = self._emptied(some)
             for item in some:
-                verdicts[item.item_id] = self._verdict(item, *found.get(event_id_of(item), (None, None)))
+                name = event_id_of(item)
+                verdicts[item.item_id] = empty.get(name) or self._verdict(
+                    item, *found.get(name, (None, None))
+                )
         return verdicts
 
     def _verdict(self, item: QuarantineItem, state: str | None, reason: str | None) -> Verdict:
@@ -133,6 +139,24 @@ class EventReplay:
         after = standing(self._connection, self._account, {"event_id": event_id})
         seen_again = {one for one, (count, _) in after.items() if count > before.get(one, (0, ""))[0]}
         return bool(seen_again) and item.item_id not in seen_again
+
+    def _emptied(self, items: Sequence[QuarantineItem]) -> dict[str, Verdict]:
+        """Return by id the events that cannot be retried since their body was pruned, and when that was."""
+        table = webhook_events.c
+        rows = self._connection.execute(
+            sa.select(table.event_id, table.received_at, table.pruned_at).where(
+                table.account == self._account,
+                table.event_id.in_({event_id_of(item) for item in items}),
+                table.body.is_(None),
+                table.state.not_in([str(state) for state in _DONE]),
+            )
+        ).all()
+        found = {}
+        for event_id, received_at, pruned_at in rows:
+            by = pruning_of(self._connection, self._account, "webhook_bodies", received_at)
+            when = by or f"pruned at {pruned_at:%Y-%m-%d %H:%M:%S} UTC"
+            found[event_id] = Verdict(Outcome.NOT_REPLAYABLE, f"its event's body was {when}")
+        return found
 
     def _states(self, event_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
         table = webhook_events.c

@@ -16,9 +16,11 @@ from enerflo_sync.inbox.load import DropLoader
 from enerflo_sync.inbox.quarantine_items import QuarantineItem, payload_of
 from enerflo_sync.inbox.replay_report import Outcome, Verdict, Verdicts
 from enerflo_sync.inbox.unpack import Document, Problem, unpack
+from enerflo_sync.mirror.forgotten import forgotten_of
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.fingerprint import content_hash
+from enerflo_sync.warehouse.pruned import pruning_of
 from enerflo_sync.warehouse.schema import quarantine, webhook_events
 
 Part = Document | Problem
@@ -100,7 +102,9 @@ class FileReplay:
         Counts no further copy of an event that is stored already, or of a part that is quarantined.
         """
         drop = self._drop()
-        reader = Reader(self._connection, drop, self._account, self._limits, self._clock, {})
+        with self._connection.begin():
+            forgotten = forgotten_of(self._connection, self._account)
+        reader = Reader(self._connection, drop, self._account, self._limits, self._clock, {}, forgotten)
         batch = FileBatch(self._clock.now())
         with self._connection.begin():
             fresh = self._unknown(one.parts)
@@ -152,7 +156,7 @@ class FileReplay:
             position = place(item.evidence_uri or "")[1]
             if content is None:
                 kept = self._kept(item, position)
-                self._sort(found, item, kept, item.first_seen_at, ", from the kept payload")
+                self._sort(found, item, kept, item.first_seen_at, self._from_kept(item))
             elif content.too_large:
                 found.verdicts[item.item_id] = Verdict(Outcome.STILL_FAILING, "file_too_large")
             elif position:
@@ -184,6 +188,12 @@ class FileReplay:
         file = DropFile(source.rpartition("/")[2], source)
         found = next(iter(self._drop().read([file], self._limits.file)))
         return found if isinstance(found, Content) else None
+
+    def _from_kept(self, item: QuarantineItem) -> str:
+        """Return that what is read was kept with an item, and why not the archive's file."""
+        with self._connection.begin():
+            by = pruning_of(self._connection, self._account, "archive", item.first_seen_at)
+        return ", from the kept payload" + (f": the archive's file was {by}" if by is not None else "")
 
     def _kept(self, item: QuarantineItem, position: int) -> list[Part]:
         with self._connection.begin():

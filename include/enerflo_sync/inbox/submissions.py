@@ -13,6 +13,7 @@ from enerflo_sync.inbox.payloads import stored_bodies
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.inbox.submission import read_submission
 from enerflo_sync.mirror.batch import Observation
+from enerflo_sync.mirror.forgotten import forgotten_of, personal_columns
 from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.schema import submissions
 
@@ -32,6 +33,7 @@ def keep_submissions(
     :param install_id: the deal's install, if Enerflo returned it.
     :return: events whose design is invalid or refused by the warehouse, with the reason.
     """
+    forgotten = forgotten_of(connection, account)
     wanted = {event.event_id: event for event in events if event.wants_submission}
     bad = []
     for event_id, body in stored_bodies(connection, account, list(wanted)):
@@ -41,6 +43,9 @@ def keep_submissions(
         except Exception as error:
             bad.append((event, bad_record(error)))
             continue
+        values = found.values
+        if forgotten.owns({"deal_id": found.deal_id, "install_id": install_id}):
+            values = values | dict.fromkeys(personal_columns(submissions.name) & values.keys())
         statement = insert(submissions).values(
             account=account,
             deal_id=found.deal_id,
@@ -51,7 +56,7 @@ def keep_submissions(
             observed_by=observation.observed_by,
             evidence=event.source_uri,
             sources=found.sources,
-            **found.values,
+            **values,
         )
         try:
             with connection.begin_nested():

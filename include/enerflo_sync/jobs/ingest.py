@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from enerflo_sync.crm.retention import Kept, option_of
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop, open_drop
 from enerflo_sync.inbox.hydrate import HydrateOptions
@@ -54,6 +55,7 @@ def open_account_drop(context: AccountContext) -> Drop:
 def ingest_options(context: AccountContext, read_ahead: int = 1) -> IngestOptions:
     """Return the account's options for ingesting webhook payloads."""
     settings = context.config.webhooks
+    _, archive_days = option_of(context.config, Kept.ARCHIVE)
     return IngestOptions(
         limits=Limits(
             file=settings.max_file_mb * MEGABYTE,
@@ -66,6 +68,6 @@ def ingest_options(context: AccountContext, read_ahead: int = 1) -> IngestOption
             shrink_guard=context.config.poll.shrink_guard_percent / 100,
             component_keys=ComponentKeys(**context.config.change_orders.model_dump()),
         ),
-        keep_archive=None if settings.archive_days is None else timedelta(days=settings.archive_days),
+        keep_archive=None if archive_days is None else timedelta(days=archive_days),
         read_ahead=read_ahead,
     )

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
+from enerflo_sync.mirror.forgotten import NOBODY, Forgotten
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import Block
 
+# An implausible size for a record: it is quarantined unparsed, so that memory stays bounded.
+RECORD_LIMIT = 1_000_000
 SEEN = ("account", "observed_at", "observed_by")
 
 
@@ -45,6 +48,8 @@ class Batch:
     # Includes the columns that the account had declared when the records were read.
     resource: Resource
     tally: Tally = field(default_factory=Tally)
+    # Whose records are stored without personal data.
+    forgotten: Forgotten = NOBODY
     # Every id on the page, also of unchanged and quarantined records.
     ids: list[int] = field(default_factory=list)
     good: list[int] = field(default_factory=list)

@@ -14,9 +14,10 @@ import sqlalchemy as sa
 from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.after_merge import merge_part, remember_bytes
-from enerflo_sync.mirror.batch import SEEN, Batch, Observation
+from enerflo_sync.mirror.batch import RECORD_LIMIT, SEEN, Batch, Observation
 from enerflo_sync.mirror.declared import AsDeclared
 from enerflo_sync.mirror.encoding import encode_batch, version_columns
+from enerflo_sync.mirror.forgotten import Contents, forgotten_of, without_personal_data
 from enerflo_sync.mirror.lag import Lag, is_overtaken, listed_since
 from enerflo_sync.mirror.own_answer import is_listed_otherwise, merge_own_answers, tells_more_than_its_list
 from enerflo_sync.mirror.quarantine import Rejected
@@ -29,9 +30,6 @@ from enerflo_sync.warehouse.bulk import Block, append, driver_connection, merge,
 from enerflo_sync.warehouse.refused import refuses_a_row
 
 log = logging.getLogger(__name__)
-
-# An implausible size for a record: it is quarantined unparsed, so that memory stays bounded.
-RECORD_LIMIT = 1_000_000
 
 
 class Intake:
@@ -185,6 +183,7 @@ class Intake:
         """
         resource = self.resource_now(connection, observation.account)
         batch = Batch(observation, resource, rows=[[] for _ in resource.parts])
+        batch.forgotten = forgotten_of(connection, observation.account)
         tally = batch.tally
         by_id: dict[int, bytes | memoryview] = {}
         for raw in records:
@@ -278,11 +277,12 @@ class Intake:
         resource = batch.resource
         usual = resource.usual_rows(stable)
         if usual is not None:
-            contents: Sequence[Sequence[Row] | None] = usual
+            contents: Contents = usual
         else:
             record, data = decode(stable)
             contents = resource.read(record)
             self._notice(batch, record, stable, data)
+        contents, data = without_personal_data(resource, contents, data, batch.forgotten)
         if contents[0] is None or contents[0][0][0] != record_id:
             raise BadRecordError("two_ids", field=resource.id_field)
         version = None if resource.versions is None else content_hash(data)
@@ -329,7 +329,7 @@ class Intake:
             kind="record",
             reason=error.what,
             field=error.field,
-            payload=stable,
+            payload=b"" if batch.forgotten.owns({self.resource.id_column: record_id}) else stable,
             evidence_uri=batch.observation.evidence,
             table_name=self.resource.table.name,
             key=None if record_id is None else self.resource.key(record_id),

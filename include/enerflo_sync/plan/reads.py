@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.plan.report import Change, Group, PlanReport, PlanState, Undecided
+from enerflo_sync.warehouse.pruned import Pruning, pruning_of
 
 _READ = sa.text("""
 /* enerflo-sync plan: one plan */
@@ -35,6 +36,13 @@ def read_plan(connection: sa.Connection, account: str, plan_hash: str, *, counte
     if len(text) >= 8 and text.isalnum():
         named = {"account": account, "plan_hash": f"{text}%", "counted": counted}
         rows = connection.execute(_READ, named).mappings().all()
+    if not rows and (pruned := _pruned(connection, account, text)) is not None:
+        raise ConfigurationError(
+            f"the plan was {pruned}; the ledger keeps what it did.",
+            where=f"plan {plan_hash}",
+            next_step="Its changes can be neither shown nor undone any more; enerflo-sync explain says of a"
+            " record what it wrote.",
+        )
     if len(rows) != 1:
         raise ConfigurationError(
             "there is no such plan." if not rows else "more than one plan begins like this.",
@@ -42,6 +50,20 @@ def read_plan(connection: sa.Connection, account: str, plan_hash: str, *, counte
             next_step="Make one with enerflo-sync plan, and take the hash that it prints.",
         )
     return _plan_of(rows[0])
+
+
+_LEDGER = sa.text("""
+/* enerflo-sync plan: whether the ledger knows a plan */
+select max(recorded_at) from sync.ledger where account = :account and plan_hash like :plan_hash
+""")
+
+
+def _pruned(connection: sa.Connection, account: str, text: str) -> Pruning | None:
+    """Return when a plan was pruned that the ledger still knows."""
+    if len(text) < 8 or not text.isalnum():
+        return None
+    at = connection.scalar(_LEDGER, {"account": account, "plan_hash": f"{text}%"})
+    return None if at is None else pruning_of(connection, account, "plans", at)
 
 
 _READ_ALL = sa.text("""

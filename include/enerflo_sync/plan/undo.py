@@ -29,6 +29,12 @@ from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
+# A prune leaves the plan alone until the undo stands on it.
+_KEEP = sa.text("""
+/* enerflo-sync undo: the plan that is undone */
+select from sync.plans where account = :account and plan_hash = :plan_hash for key share
+""")
+
 
 def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: str) -> PlanReport:
     """Store the plan that takes back what a plan applied, and return it; nothing of it is applied.
@@ -48,6 +54,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         connection.begin(),
     ):
         undone = read_plan(connection, account, plan_hash)
+        connection.execute(_KEEP, {"account": account, "plan_hash": undone.plan_hash})
         fold = case_folding(connection)
         plans = live_comparisons(connection, config, account, fold, all_tables=True)
         settle_handed_over(connection, plans, account)

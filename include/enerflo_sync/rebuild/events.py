@@ -25,7 +25,7 @@ create temporary table {name} as
 select dense_rank() over (order by e.record) as record_number, e.event_id
 from sync.webhook_events e
 where e.account = %(account)s and e.state = 'applied' and e.event = any(%(events)s::text[])
-  and e.record is not null {condition};
+  and e.record is not null and e.body is not null {condition};
 create index on {name} (record_number);
 analyze {name}
 """

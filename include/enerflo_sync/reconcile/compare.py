@@ -7,8 +7,8 @@ PostgreSQL does as a merge join of two primary keys. What remains is small, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from enerflo_sync.crm.catalog import LiveTable
 from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, RecordKind, TableMapping, Unlinked, mirror_type
@@ -35,6 +35,8 @@ class Comparison:
     :param kind: of which records of Enerflo its rows are.
     :param moved_by: the column by which CRM rows that changed are found; None: by the transaction that wrote
         them, or by kept hashes (:attr:`keeps_hashes`).
+    :param hidden: by CRM column with personal data, the condition that a row ``t`` is of a customer who was
+        forgotten: the mirror has no value there, and the CRM's is not read.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Comparison:
     updated_at: str | None
     mode: Mode
     moved_by: str | None = None
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keeps_hashes(self) -> bool:
@@ -157,9 +160,10 @@ class Comparison:
 
         :attr:`crm` is the table itself: what is written, and where a key may be taken by another row.
         """
-        if not self.mapping.deleted_when and self.mapping.condition is None:
+        if not self.mapping.deleted_when and self.mapping.condition is None and not self.hidden:
             return self.crm
-        return rows_where(self.mapping.condition, self.live, self.living("t"), xmin=True)
+        living = self.living("t")
+        return rows_where(self.mapping.condition, self.live, living, xmin=True, hidden=self.hidden)
 
     def living(self, alias: str) -> str:
         """Return the condition that a CRM row is not marked as deleted; never null."""
@@ -307,15 +311,15 @@ def plan_comparison(
     fields = [
         field_sql(
             column,
-            field,
-            (f"e{n}", mirror_kind(mirror_type(kind, mapping, field.enerflo))),
+            one,
+            (f"e{n}", mirror_kind(mirror_type(kind, mapping, one.enerflo))),
             (f"c{n}", live.columns[column]),
             table_zone=mapping.time_zone,
             fold=fold,
-            mirror_column=f"w{n}" if mapping.is_wide else field.enerflo,
+            mirror_column=f"w{n}" if mapping.is_wide else one.enerflo,
             ambiguous=ambiguous(n) if mapping.is_wide else "",
         )
-        for n, (column, field) in enumerate(mapping.fields.items(), 1)
+        for n, (column, one) in enumerate(mapping.fields.items(), 1)
     ]
     updated_at = _time_column(mapping.updated_at, live)
     mirror_key = [key.name for key in declared.primary_key.columns if key.name != "account"]

@@ -16,6 +16,7 @@ from enerflo_sync.crm.live.writable import as_writable
 from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, plan_comparison
+from enerflo_sync.reconcile.forgotten import without_forgotten
 from enerflo_sync.warehouse.declared import DeclaredColumn, require_filled
 
 __all__ = ["case_folding", "further_comparisons", "live_comparisons", "require_rows"]
@@ -67,7 +68,7 @@ def live_comparisons(
                 mapping = as_writable(mapping, writable_columns(connection, live))
             found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven))
     _require_none(problems)
-    return found
+    return without_forgotten(connection, account, found)
 
 
 def require_rows(
@@ -110,4 +111,4 @@ def further_comparisons(
             proven = keys_proven(connection, mapping, live, fold)
             mode = config.mode_of(account, name)
             found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven))
-    return found
+    return without_forgotten(connection, account, found)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import RecordKind
+from enerflo_sync.crm.retention import differences_days
 from enerflo_sync.gaps import schedule
 from enerflo_sync.gaps.stretches import is_missed
 from enerflo_sync.mirror.witness_report import witness_report
@@ -114,7 +115,7 @@ def reconcile(
             name = reconciliation_id or f"{moment:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
             job = _Reconciliation(snapshot, connection, config, account, name, moment)
             report = job.run(full, progress or _silent)
-        drop_old_differences(engine, account, config.reconcile.keep_days, moment)
+        drop_old_differences(engine, account, differences_days(config), moment)
     return report
 
 

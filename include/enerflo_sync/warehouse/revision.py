@@ -10,7 +10,7 @@ from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE
 
 # The revision that this code expects. A constant, because every job compares it, and Alembic would load all
 # migrations to look it up.
-LATEST_REVISION = "0029"
+LATEST_REVISION = "0030"
 
 
 def current_revision(connection: sa.Connection) -> str | None:

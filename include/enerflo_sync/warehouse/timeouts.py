@@ -49,9 +49,9 @@ BY_JOB: Mapping[str, Timeouts] = {
         ),
         _SHORT,
     ),
-    **dict.fromkeys(("poll", "ingest", "replay", "backfill", "push"), _PAGES),
+    **dict.fromkeys(("poll", "ingest", "replay", "backfill", "push", "prune"), _PAGES),
     **dict.fromkeys(
-        ("reconcile", "plan", "copy", "what-if", "rebuild", "quality", "gaps", "verify"),
+        ("reconcile", "plan", "copy", "what-if", "rebuild", "quality", "gaps", "verify", "forget"),
         _WHOLE,
     ),
     # An apply's locks make the CRM's users wait, so it gives up soon; its transaction leaves nothing

@@ -57,6 +57,7 @@ from enerflo_sync.warehouse.schema.plans import (
     retries,
     reveals,
 )
+from enerflo_sync.warehouse.schema.retention import forgotten, pruned_versions, prunings
 from enerflo_sync.warehouse.schema.runs import api_calls, request_budgets, request_slots, runs, watermarks
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "customers",
     "declared_columns",
     "differences",
+    "forgotten",
     "install_statuses",
     "install_versions",
     "installs",
@@ -97,6 +99,8 @@ __all__ = [
     "plan_changes",
     "plan_undecided",
     "plans",
+    "pruned_versions",
+    "prunings",
     "quality_results",
     "quality_runs",
     "quarantine",

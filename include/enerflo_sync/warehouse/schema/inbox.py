@@ -40,7 +40,9 @@ webhook_events = sync_table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     time("next_attempt_at"),
     # The original event as canonical JSON; json and not jsonb, which costs three times as much to store.
-    required("body", JSON),
+    # Null once enerflo-sync prune has deleted it.
+    Column("body", JSON(none_as_null=True)),
+    time("pruned_at"),
     PrimaryKeyConstraint("account", "event_id"),
     CheckConstraint(
         "state in ('received', 'applied', 'ignored', 'quarantined')", name="webhook_events_state"

@@ -1,0 +1,80 @@
+"""``enerflo-sync prune``: delete what is older than sync.yaml keeps it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.text import Text
+
+from enerflo_sync.cli.bars import progress_bars
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.prune import run_prune
+from enerflo_sync.reconcile.render.wording import number
+from enerflo_sync.retention.report import PrunedKind, PruneReport
+
+
+def command(
+    account: Account = "default",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be deleted: rows, bytes, the oldest.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete what the section retention of sync.yaml keeps no longer, and that nothing needs.
+
+    Raw versions are thinned, bodies of webhooks emptied; files of the archive, differences, reports, plans
+    that ended, runs and looks at tables that are not mapped any more are deleted. The ledger is kept, and so
+    is whatever a plan that waits, an open item in quarantine, a write on its way, a backfill, a replay or a
+    rebuild needs (docs/retention.md).
+
+    In short transactions, beside polls, plans and reports: killed at any point, the same command continues.
+    What is written at that moment is left to the next run.
+    """
+    context = open_account(account, os.environ)
+    with progress_bars() as tick:
+        report = run_prune(context, dry=dry_run, progress=tick)
+    if as_json:
+        document = msgspec.to_builtins(report)
+        print_json({**document, "deleted": report.deleted, "rows": report.rows, "size": report.size})
+    else:
+        for line in _lines(report):
+            console.print(Text(line), soft_wrap=True)
+    finish(Exit.DONE)
+
+
+def _lines(report: PruneReport) -> Iterator[str]:
+    verb = "Deleted" if report.deleted else "Would delete"
+    size = f", about {size_text(report.size)}" if report.rows else ""
+    noun = "row or file" if report.rows == 1 else "rows or files"
+    what = f"{number(report.rows)} {noun}" if report.rows else "nothing"
+    yield f"{verb} {what}{size}."
+    for one in report.kinds:
+        yield _line(one)
+    if not report.deleted and report.rows:
+        yield "Nothing was deleted: leave --dry-run out to delete it."
+
+
+def _line(one: PrunedKind) -> str:
+    name = f"  {one.kind.replace('_', ' '):<15}"
+    if one.before is None:
+        return f"{name} kept for ever ({one.option})"
+    span = f"before {one.before:%Y-%m-%d} ({one.option}: {one.days})"
+    if not one.rows:
+        return f"{name} {number(0):>12}  {span}"
+    oldest = f", the oldest of {one.oldest:%Y-%m-%d}" if one.oldest is not None else ""
+    return f"{name} {number(one.rows):>12}  {size_text(one.size):>9}{oldest}  {span}"
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes as people read it: ``1.2 MB``."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"

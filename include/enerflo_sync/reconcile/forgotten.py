@@ -1,0 +1,69 @@
+"""Rows of customers who were forgotten: their personal data is compared with nothing, and not read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.mapping import MIRROR_TABLES
+from enerflo_sync.crm.names import literal
+from enerflo_sync.masking import PersonalData
+from enerflo_sync.mirror.forgotten import Forgotten, forgotten_of, personal_columns
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
+
+
+def without_forgotten(
+    connection: sa.Connection, account: str, plans: Sequence[Comparison]
+) -> list[Comparison]:
+    """Return comparisons that do not read the CRM's personal data of customers who were forgotten.
+
+    The mirror has no values there, so that both sides are alike: nothing differs, is planned or is stored.
+    In the caller's transaction.
+    """
+    forgotten = forgotten_of(connection, account)
+    if not forgotten:
+        return list(plans)
+    return [replace(plan, hidden=_hidden(plan, account, forgotten)) for plan in plans]
+
+
+def _hidden(plan: Comparison, account: str, forgotten: Forgotten) -> dict[str, str]:
+    columns = [name for name in hidden_columns(plan) if plan.live.columns[name].readable]
+    owned = records_of(plan, "e", forgotten)
+    if not columns or owned is None:
+        return {}
+    same = " and ".join(f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in plan.joins)
+    rows = f"exists (select from {plan.mirror} e where e.account = {literal(account)} and {owned} and {same})"
+    return dict.fromkeys(columns, rows)
+
+
+def hidden_columns(plan: Comparison) -> list[str]:
+    """Return the mapped columns of the CRM whose values are personal data of a customer, but for keys."""
+    keys = {*plan.mapping.key_columns, *plan.mapping.join_columns}
+    hidden = personal_columns(MIRROR_TABLES[plan.kind])
+    return [
+        one.name
+        for one in plan.fields
+        if one.name not in keys
+        and (
+            one.mapping.enerflo in hidden
+            or (one.mapping.personal_kind is not PersonalData.NONE and one.mapping.enerflo != "agent_name")
+        )
+    ]
+
+
+def records_of(plan: Comparison, alias: str, forgotten: Forgotten) -> str | None:
+    """Return the condition that a mirror row is of somebody who was forgotten; None for tables of nobody."""
+    known = {"customer_id": forgotten.customers, "install_id": forgotten.installs}
+    # A wide table is of installs, whose milestones hold no personal data.
+    table = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[plan.kind]}"]
+    columns = [] if plan.is_wide else [column for column in known if column in table.c]
+    if not columns:
+        return None
+    listed = (
+        f"{alias}.{column} = any('{{{','.join(map(str, sorted(known[column])))}}}'::bigint[])"
+        for column in columns
+    )
+    return f"({' or '.join(listed)})"

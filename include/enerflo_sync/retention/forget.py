@@ -1,0 +1,292 @@
+"""The job that erases one customer's personal data wherever this project keeps it, and leaves a receipt."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.inbox.archive import erase_archived
+from enerflo_sync.inbox.batch import Limits
+from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.inbox.ingest import alone as alone_with_inbox
+from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.mirror.forgotten import Forgotten
+from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.reconcile.render.wording import count_of
+from enerflo_sync.retention.forget_documents import Values, documents_of, erase_documents, values_of
+from enerflo_sync.retention.forget_rows import (
+    CustomerRows,
+    erase_mirror,
+    erase_rows,
+    open_writes,
+    rows_of_customer,
+    told_values,
+)
+from enerflo_sync.warehouse.alone import alone
+from enerflo_sync.warehouse.engine import warehouse_errors
+
+JOB = "forget"
+Progress = Callable[[str, int, int | None], None]
+# Files that are read from the archive together.
+_FILES = 200
+# The archive's files of all days.
+_ALL_DAYS = timedelta(days=3)
+
+_KNOWN = sa.text("""
+/* enerflo-sync forget: whether a customer is known, and by what */
+select exists (select from enerflo.customers where account = :account and customer_id = :customer)
+    or exists (select from enerflo.installs where account = :account and customer_id = :customer)
+    or exists (select from sync.forgotten where account = :account and customer_id = :customer)
+    or exists (select from sync.webhook_events where account = :account and install_id is null
+      and record = 'customers/' || :customer) as known,
+  coalesce((select array_agg(install_id order by install_id) from enerflo.installs
+    where account = :account and customer_id = :customer), '{}') as installs,
+  coalesce((select array_agg(distinct d.deal_id) from (
+      select deal_id from enerflo.installs where account = :account and customer_id = :customer
+      union select s.deal_id from enerflo.submissions s join enerflo.installs i using (account, install_id)
+      where s.account = :account and i.customer_id = :customer) d
+    where d.deal_id is not null), '{}') as uuids,
+  (select install_ids from sync.forgotten where account = :account and customer_id = :customer) as before,
+  (select uuids from sync.forgotten where account = :account and customer_id = :customer) as uuids_before
+""").bindparams(sa.bindparam("customer", type_=sa.BigInteger))
+_RECEIPT = sa.text("""
+/* enerflo-sync forget: the receipt */
+insert into sync.forgotten as f
+  (account, customer_id, forgotten_at, forgotten_by, run_id, install_ids, uuids, counts)
+values (:account, :customer, :at, :by, :run_id, :installs, :uuids, cast(:counts as jsonb))
+on conflict (account, customer_id) do update
+set install_ids = excluded.install_ids, uuids = excluded.uuids, run_id = excluded.run_id,
+    counts = (select coalesce(jsonb_object_agg(k.key, coalesce((f.counts ->> k.key)::bigint, 0)
+        + coalesce((excluded.counts ->> k.key)::bigint, 0)), '{}')
+      from (select jsonb_object_keys(f.counts || excluded.counts) as key) k)
+""")
+
+
+class ForgetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was erased of a customer, or would be where nothing was.
+
+    :param counts: by table, in how many rows; ``archive`` counts files.
+    :param run_id: its row in ``sync.runs``; None where it only looked.
+    """
+
+    account: str
+    customer_id: int
+    run_id: str | None
+    forgotten_at: datetime
+    forgotten_by: str
+    installs: Sequence[int]
+    counts: dict[str, int]
+
+    @property
+    def erased(self) -> bool:
+        """Return whether anything was erased, and not only counted."""
+        return self.run_id is not None
+
+
+def forget(
+    engine: sa.Engine,
+    config: SyncConfig,
+    account: str,
+    customer_id: int,
+    drop: Callable[[], Drop | None],
+    *,
+    by: str,
+    limits: Limits,
+    clock: Clock,
+    rng: random.Random,
+    write: bool,
+    run_id: str | None = None,
+    progress: Progress | None = None,
+) -> ForgetReport:
+    """Erase a customer's personal data from mirror, versions, events, archive, ledger, plans and quarantine.
+
+    Keys, times, statuses and counts stay, and so does a receipt. While the receipt stands, a poll, a webhook,
+    a replay or a rebuild stores the customer's records without personal data, and mapped fields with personal
+    data are neither compared nor planned. The CRM's own rows are not touched. Done again, it erases what is
+    left.
+
+    :param by: who forgets; kept in the receipt.
+    :param limits: sizes of files and events, as the ingest has them.
+    :param write: erase; otherwise only count.
+    :raises ConfigurationError: the customer is not known, nobody is named, or a write of the customer's
+        records is open.
+    :raises RetriableError: a plan, an apply or an ingest of the account is running, or the warehouse is away.
+    """
+    if not by.strip():
+        raise ConfigurationError("nobody is named.", where="--by", next_step="Give the name of who forgets.")
+    tell = progress or (lambda *_: None)
+    with warehouse_errors(JOB), engine.connect() as connection, ExitStack() as whole:
+        # Nobody plans, applies or takes webhooks in meanwhile.
+        whole.enter_context(alone(connection, account))
+        if write:
+            whole.enter_context(alone_with_inbox(engine, account))
+        run = Run(connection, account, JOB, clock, rng, run_id=run_id)
+        work = _Forgetting(connection, config, account, customer_id, by.strip(), run, write=write)
+        with connection.begin():
+            work.require_no_open_writes()
+        if write:
+            whole.enter_context(run.recording(CallCounter()))
+            # From here on nothing of the customer is stored any more, whoever reads Enerflo meanwhile.
+            work.stand()
+        work.erase_rows()
+        work.erase_archive(drop(), limits, clock.now() + _ALL_DAYS, tell)
+        if write:
+            # A poll's page that was prepared before the receipt stood may have been stored since.
+            work.erase_rows()
+        return work.report()
+
+
+class _Forgetting:
+    """One customer while being forgotten."""
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        config: SyncConfig,
+        account: str,
+        customer_id: int,
+        by: str,
+        run: Run,
+        *,
+        write: bool,
+    ) -> None:
+        self._connection = connection
+        self._config = config
+        self._account = account
+        self._customer = customer_id
+        self._by = by
+        self._run = run
+        self._write = write
+        self._who = Forgotten(frozenset({customer_id}))
+        self._values = Values(frozenset(), frozenset())
+        self._rows: list[CustomerRows] = []
+        self._counts: dict[str, int] = {}
+
+    def require_no_open_writes(self) -> None:
+        """Find the customer's records, and return unless a write of them is open.
+
+        In the caller's transaction.
+
+        :raises ConfigurationError: the customer is not known, or a write is open.
+        """
+        named = {"account": self._account, "customer": self._customer}
+        row = self._connection.execute(_KNOWN, named).mappings().one()
+        if not row["known"]:
+            raise ConfigurationError(
+                f"there is no customer {self._customer}.",
+                where=f"enerflo.customers, account {self._account}",
+                next_step="Give the customer's number at Enerflo; enerflo-sync explain lead KEY shows it.",
+            )
+        installs = frozenset(row["installs"]) | frozenset(row["before"] or ())
+        uuids = frozenset(row["uuids"]) | frozenset(row["uuids_before"] or ())
+        self._who = Forgotten(frozenset({self._customer}), installs, uuids)
+        fold = case_folding(self._connection)
+        plans = live_comparisons(self._connection, self._config, self._account, fold, all_tables=True)
+        found = [rows_of_customer(self._connection, self._account, plan, self._who) for plan in plans]
+        self._rows = [rows for rows in found if rows is not None]
+        told = [one for rows in self._rows for one in told_values(self._connection, self._account, rows)]
+        self._values = values_of(self._connection, self._account, self._who, told)
+        documents = documents_of(self._connection, self._account, self._who, self._values)
+        self._who = replace(self._who, uuids=uuids | documents.uuids)
+        for rows in self._rows:
+            for one in open_writes(self._connection, self._account, rows):
+                raise self._refusal(rows.table, one)
+
+    def _refusal(self, table: str, one: sa.RowMapping) -> ConfigurationError:
+        single = one["changes"] == 1
+        if one["on_its_way"]:
+            what = "on its way" if single else "on their way"
+            next_step = "Let the plan end first: enerflo-sync apply, then plan, finish it."
+        else:
+            what, next_step = f"in a plan that is {one['plan_state']}", "Apply or reject the plan first."
+        return ConfigurationError(
+            f"{count_of(one['changes'], 'change')} of {table} of customer {self._customer}"
+            f" {'is' if single else 'are'} {what}: plan {one['plan_hash'][:12]}.",
+            where=f"sync.plan_changes, account {self._account}",
+            next_step=f"{next_step} Nothing was erased.",
+        )
+
+    def stand(self) -> None:
+        """Write the receipt, in a transaction of its own."""
+        with self._connection.begin():
+            self._receipt({})
+
+    def erase_rows(self) -> None:
+        """Erase in the warehouse, in one transaction: a customer has few rows."""
+        connection, account = self._connection, self._account
+        before = dict(self._counts)
+        with connection.begin() as transaction:
+            documents = documents_of(connection, account, self._who, self._values)
+            for rows in self._rows:
+                self._count(*erase_rows(connection, account, rows))
+            self._count(*erase_documents(connection, account, self._who, documents))
+            self._count(*erase_mirror(connection, account, self._who))
+            if self._write:
+                self._receipt({name: rows - before.get(name, 0) for name, rows in self._counts.items()})
+            else:
+                transaction.rollback()
+
+    def _count(self, *found: tuple[str, int]) -> None:
+        for name, rows in found:
+            if rows:
+                self._counts[name] = self._counts.get(name, 0) + rows
+
+    def _receipt(self, counts: dict[str, int]) -> None:
+        values = {
+            "account": self._account,
+            "customer": self._customer,
+            "at": self._run.started_at,
+            "by": self._by,
+            "run_id": self._run.run_id,
+            "installs": sorted(self._who.installs),
+            "uuids": sorted(self._who.uuids),
+            "counts": msgspec.json.encode(counts).decode(),
+        }
+        self._connection.execute(_RECEIPT, values)
+
+    def erase_archive(self, drop: Drop | None, limits: Limits, until: datetime, tell: Progress) -> None:
+        """Erase in every file of the archive: a copy of an event is in a file that no event names."""
+        if drop is None:
+            return
+        some: list[str] = []
+        seen = hits = 0
+        texts = tuple(value.encode() for value in sorted(self._values.reached_at))
+        for file in drop.archived(until):
+            some.append(file.uri)
+            seen += 1
+            if len(some) == _FILES:
+                hits += erase_archived(drop, some, self._who, limits, values=texts, write=self._write)
+                some = []
+                tell("archive", seen, None)
+        hits += erase_archived(drop, some, self._who, limits, values=texts, write=self._write)
+        tell("archive", seen, seen)
+        self._count(("archive", hits))
+        if hits and self._write:
+            with self._connection.begin():
+                self._receipt({"archive": hits})
+
+    def report(self) -> ForgetReport:
+        """Return what was erased."""
+        if self._write:
+            for name, rows in self._counts.items():
+                self._run.count(name, Tally(read=rows, applied=rows))
+        return ForgetReport(
+            account=self._account,
+            customer_id=self._customer,
+            run_id=self._run.run_id if self._write else None,
+            forgotten_at=self._run.started_at,
+            forgotten_by=self._by,
+            installs=sorted(self._who.installs),
+            counts=dict(sorted(self._counts.items())),
+        )

@@ -1,0 +1,282 @@
+"""What is stored as Enerflo sent it: raw versions, payloads and quarantine, without one customer's data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from string import Template
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.inbox.forgotten_events import erased_body, is_about
+from enerflo_sync.inbox.json_text import canonical_json
+from enerflo_sync.inbox.submission import ERASED
+from enerflo_sync.mirror.declared import with_declared
+from enerflo_sync.mirror.erase import blanked
+from enerflo_sync.mirror.forgotten import Forgotten, erased_record, personal_columns
+from enerflo_sync.resources.event import at
+from enerflo_sync.resources.registry import ALL
+from enerflo_sync.resources.resource import DirectRead, Resource
+
+# Shorter ones stand in other people's data too.
+SHORTEST = 6
+_SUBMITTED_CUSTOMER = "payload.customer.id"
+# Columns of the mirror by which a person can be told from others, and those by which a person is named.
+REACHED_AT = frozenset({"email", "mobile"})
+NAMED_BY = frozenset({"customer_name", "address", "street"})
+
+_VALUES = sa.text("""
+/* enerflo-sync forget: by what a customer is known */
+select distinct v.kind, v.value from (
+  select u.* from enerflo.customers c cross join lateral (values ('email', c.email), ('mobile', c.mobile),
+    ('address', c.address), ('customer_name', concat_ws(' ', c.first_name, c.last_name))) u (kind, value)
+  where c.account = :account and c.customer_id = any(:customers)
+  union all
+  select 'customer_name', customer_name from enerflo.installs where account = :account
+    and (customer_id = any(:customers) or install_id = any(:installs))
+  union all
+  select 'street', street from enerflo.submissions where account = :account
+    and (deal_id = any(:uuids) or install_id = any(:installs))
+) v where length(btrim(v.value)) >= :shortest
+""")
+_EVENTS = sa.text("""
+/* enerflo-sync forget: events of a customer */
+select event_id, record, body, theirs from (
+  select e.event_id, e.record, e.body::text as body,
+    coalesce(e.install_id = any(:installs), false) or coalesce(e.deal_id = any(:uuids), false)
+    or coalesce(e.record = any(:records), false)
+    or exists (select from unnest(cast(:values as text[])) v (value)
+      where strpos(e.body::text, v.value) > 0) as theirs
+  from sync.webhook_events e where e.account = :account and e.body is not null
+) e
+where theirs
+  or exists (select from unnest(cast(:names as text[])) v (value) where strpos(e.body, v.value) > 0)
+order by event_id
+""")
+_SET_BODY = sa.text("""
+/* enerflo-sync forget: an event without personal data */
+update sync.webhook_events set body = cast(:body as json) where account = :account and event_id = :event_id
+""")
+_VERSIONS = Template("""
+/* enerflo-sync forget: versions of a customer's $name */
+select v.$id as id, v.content_hash, v.raw from $versions v
+where v.account = :account and v.$id in (
+  select t.$id from $table t where t.account = :account and $owned)
+""")
+_SET_VERSION = Template("""
+/* enerflo-sync forget: a version without personal data */
+update $versions set raw = cast(:raw as jsonb)
+where account = :account and $id = :id and content_hash = :content_hash
+""")
+_QUARANTINE = sa.text("""
+/* enerflo-sync forget: items in quarantine of a customer */
+update sync.quarantine set payload = null
+where account = :account and payload is not null and length(payload) > 0 and (
+  key ->> 'event_id' = any(:events)
+  or table_name = 'customers' and key ->> 'customer_id' = any(:customer_texts)
+  or key ->> 'install_id' = any(:install_texts)
+  or key ->> 'note_id' in (select note_id::text from enerflo.notes
+    where account = :account and install_id = any(:installs))
+  or key ->> 'change_order_id' in (select change_order_id::text from enerflo.change_orders
+    where account = :account and install_id = any(:installs))
+  or exists (select from unnest(cast(:values as text[])) v (value)
+    where position(convert_to(v.value, 'UTF8') in payload) > 0))
+""")
+# Sentences that people wrote, or that were sent to them.
+_WORDS = {
+    "update sync.plans": ("decision_reason",),
+    "update sync.refusals": ("reason", "end_reason"),
+    "update sync.ledger": ("reason",),
+    "update sync.plan_changes": ("reason",),
+    "update sync.quarantine": ("decision_reason",),
+    "update sync.notifications": ("subject", "text"),
+}
+_SET_WORDS = Template("""
+/* enerflo-sync forget: a customer in sentences */
+$update t set $column = $replaced
+where t.account = :account and $column is not null and $replaced <> $column
+""")
+
+
+@dataclass(frozen=True)
+class Values:
+    """Texts by which a customer is known.
+
+    :param reached_at: e-mail and phone: a document that holds one is the customer's.
+    :param named_by: name and street, which others may have too.
+    """
+
+    reached_at: frozenset[str]
+    named_by: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The events of a customer.
+
+    :param uuids: of the customer, as events name them.
+    """
+
+    values: Values
+    events: Sequence[sa.RowMapping]
+    uuids: frozenset[str]
+
+
+def values_of(
+    connection: sa.Connection, account: str, forgotten: Forgotten, told: Iterable[tuple[str, str]]
+) -> Values:
+    """Return the texts by which a customer is known; none that is short.
+
+    :param told: further values with their columns of the mirror, such as those that were decided about.
+    """
+    named = _ids(account, forgotten) | {"shortest": SHORTEST}
+    found = {(row.kind, row.value) for row in connection.execute(_VALUES, named)} | set(told)
+    for resource in ALL:
+        for row in _versions(connection, account, forgotten, resource):
+            found |= _texts(resource, row["raw"])
+    long = [(kind, value.strip()) for kind, value in found if len(value.strip()) >= SHORTEST]
+    return Values(
+        frozenset(value for kind, value in long if kind in REACHED_AT),
+        frozenset(value for kind, value in long if kind in NAMED_BY),
+    )
+
+
+def _texts(resource: Resource, raw: Any) -> set[tuple[str, str]]:
+    """Return the personal texts of one version with their columns."""
+    found = set()
+    with suppress(BadRecordError):
+        for part, rows in zip(resource.parts, resource.rows_by_column(raw), strict=True):
+            hidden = personal_columns(str(part.table.name))
+            found |= {(name, str(row[name])) for row in rows for name in hidden if row.get(name) is not None}
+    return found
+
+
+def documents_of(connection: sa.Connection, account: str, forgotten: Forgotten, values: Values) -> Documents:
+    """Return a customer's events, with the uuids that these name the customer by."""
+    records = [
+        f"{read.subject}/{key}" for one in ALL for read in one.reads for key in _keys_of(one, read, forgotten)
+    ]
+    # A payload that asks for nothing names its customer somewhere within.
+    names = [str(number) for number in (*forgotten.customers, *forgotten.installs)]
+    named = _ids(account, forgotten) | {"records": records, "values": sorted(values.reached_at)}
+    found = connection.execute(_EVENTS, named | {"names": [*names, *forgotten.uuids]}).mappings()
+    rows = [row for row in found if row["theirs"] or is_about(_decoded(row), forgotten, ())]
+    uuids = {uuid for row in rows for uuid in _uuids(row)}
+    return Documents(values, rows, frozenset(uuids))
+
+
+def _keys_of(resource: Resource, read: DirectRead, forgotten: Forgotten) -> list[str]:
+    """Return by which keys events ask for a customer's records with a read."""
+    owner = read.owner or resource.name
+    numbers = {"customers": forgotten.customers, "installs": forgotten.installs}.get(owner, frozenset())
+    return [*map(str, sorted(numbers)), *sorted(forgotten.uuids)]
+
+
+def _decoded(row: sa.RowMapping) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.json.decode(row["body"])
+    return body
+
+
+def _uuids(row: sa.RowMapping) -> Iterator[str]:
+    subject, _, key = (row["record"] or "").partition("/")
+    if subject == "customers" and not key.isdigit():
+        yield key
+    found = at(_decoded(row), _SUBMITTED_CUSTOMER)
+    if isinstance(found, str):
+        yield found.lower()
+
+
+def erase_documents(
+    connection: sa.Connection, account: str, forgotten: Forgotten, documents: Documents
+) -> Iterator[tuple[str, int]]:
+    """Erase a customer's data in events, versions, quarantine and sentences; yield where, and in how many."""
+    hits = 0
+    for row in documents.events:
+        body = _decoded(row)
+        if ERASED in body:
+            continue
+        text = canonical_json(erased_body(body)).decode()
+        connection.execute(_SET_BODY, {"account": account, "event_id": row["event_id"], "body": text})
+        hits += 1
+    yield "sync.webhook_events", hits
+    for resource in ALL:
+        if resource.versions is not None:
+            yield resource.versions.fullname, _erase_versions(connection, account, forgotten, resource)
+    named = _ids(account, forgotten) | {
+        "events": [row["event_id"] for row in documents.events],
+        "values": sorted(documents.values.reached_at),
+        "customer_texts": [str(one) for one in forgotten.customers],
+        "install_texts": [str(one) for one in forgotten.installs],
+    }
+    named = {name: value for name, value in named.items() if name in _QUARANTINE._bindparams}
+    yield "sync.quarantine", connection.execute(_QUARANTINE, named).rowcount
+    values = documents.values.reached_at | documents.values.named_by
+    yield from _erase_words(connection, account, values)
+
+
+def _erase_versions(connection: sa.Connection, account: str, forgotten: Forgotten, resource: Resource) -> int:
+    declared = with_declared(connection, resource, account)
+    setting, hits = sa.text(_SET_VERSION.substitute(resource.names)), 0
+    for row in _versions(connection, account, forgotten, resource):
+        raw = _without_data(declared, row["raw"])
+        if raw != row["raw"]:
+            values = {"id": row["id"], "content_hash": row["content_hash"]}
+            text = msgspec.json.encode(raw).decode()
+            connection.execute(setting, {"account": account, "raw": text, **values})
+            hits += 1
+    return hits
+
+
+def _versions(
+    connection: sa.Connection, account: str, forgotten: Forgotten, resource: Resource
+) -> Sequence[sa.RowMapping]:
+    if resource.versions is None:
+        return []
+    owned = ["t.customer_id = any(:customers)"]
+    if "install_id" in resource.table.c:
+        owned.append("t.install_id = any(:installs)")
+    statement = sa.text(_VERSIONS.substitute({**resource.names, "owned": f"({' or '.join(owned)})"}))
+    named = {k: v for k, v in _ids(account, forgotten).items() if k in statement._bindparams}
+    return connection.execute(statement, named).mappings().all()
+
+
+def _without_data(resource: Resource, raw: Any) -> Any:
+    try:
+        return erased_record(resource, raw)
+    except BadRecordError:
+        # Nothing is read from a version that cannot be read.
+        return blanked(raw)
+
+
+def _erase_words(
+    connection: sa.Connection, account: str, values: Collection[str]
+) -> Iterator[tuple[str, int]]:
+    if not values:
+        return
+    # The longest first: a name may stand within an address.
+    ordered = sorted(values, key=len, reverse=True)
+    named = {f"v{n}": value for n, value in enumerate(ordered)}
+    for update, columns in _WORDS.items():
+        hits = 0
+        for column in columns:
+            replaced = f"t.{column}"
+            for name in named:
+                replaced = f"replace({replaced}, :{name}, '(forgotten)')"
+            names = {"update": update, "column": column, "replaced": replaced}
+            statement = _SET_WORDS.substitute(names).replace(f"and {column} is", f"and t.{column} is")
+            hits += connection.execute(sa.text(statement), named | {"account": account}).rowcount
+        if hits:
+            yield update.removeprefix("update "), hits
+
+
+def _ids(account: str, forgotten: Forgotten) -> dict[str, Any]:
+    return {
+        "account": account,
+        "customers": sorted(forgotten.customers),
+        "installs": sorted(forgotten.installs),
+        "uuids": sorted(forgotten.uuids),
+    }

@@ -1,0 +1,247 @@
+"""Rows about one customer's records: which are theirs, and what of them is erased."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.mirror.forgotten import Forgotten, personal_columns
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.forgotten import hidden_columns, records_of
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
+
+_KEYS = Template("""
+/* enerflo-sync forget $name: the CRM's keys of a customer's records */
+select distinct key::text from (
+  select $crm_key as key from $crm t join $mirror e on $same where e.account = :account and $owned
+  union all
+  select key from sync.agreed
+  where account = :account and table_name = :table and enerflo_key ->> cast(:id as text) = any(:ids)
+  union all
+  select key from sync.plan_changes
+  where account = :account and table_name = :table and enerflo_key ->> cast(:id as text) = any(:ids)
+) k
+""")
+_IDS = Template("""
+/* enerflo-sync forget $name: a customer's records */
+select distinct e.$id::text from $mirror e where e.account = :account and $owned
+""")
+
+# A field that nobody maps any more may have held anything.
+_CLEAN = """case when {field} is not null then case when {field} = any(:harmless) then {value} end
+    when jsonb_typeof({value}) = 'object' then (
+      select coalesce(jsonb_object_agg(v.key, v.value), '{{}}') from jsonb_each({value}) v
+      where v.key = any(:harmless))
+    else {value} end"""
+_UPDATE = """
+/* enerflo-sync forget: values of a customer's records */
+{update} t set {sets}
+where t.account = :account and t.table_name = :table and ({of_customer}) and ({changes})
+"""
+# By table: the columns with values, and that with the field's name.
+_VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "update sync.ledger": ("t.field", ("old_value", "new_value", "losing_value", "kept_value")),
+    "update sync.plan_changes": ("t.field", ("before", "after", "source_value")),
+    "update sync.plan_undecided": ("t.field", ("enerflo_value", "crm_value")),
+    "update sync.refusals": ("t.field", ("before", "after", "source_value")),
+    "update sync.crm_changes": ('t."column"', ("before", "after", "copy_value")),
+}
+_HAS_RECORD = {"sync.plan_changes", "sync.refusals", "sync.crm_changes"}
+_DIFFERENCES = """
+/* enerflo-sync forget: differences of a customer's records */
+update sync.differences t set enerflo_value = null, crm_value = null
+where t.account = :account and t.table_name = :table and t.field is not null
+  and not (t.field = any(:harmless)) and (t.enerflo_value is not null or t.crm_value is not null)
+  and ({of_customer})
+"""
+_AGREED = """
+/* enerflo-sync forget: what was agreed on of a customer's records */
+delete from sync.agreed t
+where t.account = :account and t.table_name = :table and not (t.field = any(:harmless)) and ({of_customer})
+"""
+_TOLD = """
+/* enerflo-sync forget: values that were decided about */
+select distinct f.field, v.value #>> '{{}}' as value
+from unnest(cast(:fields as text[])) f (field) cross join lateral (
+  select unnest(array[t.old_value, t.new_value, t.losing_value, t.kept_value]) as value from sync.ledger t
+  where t.account = :account and t.table_name = :table and t.field = f.field and ({of_key})
+  union all
+  select unnest(array[t.before, t.after, t.source_value]) from sync.plan_changes t
+  where t.account = :account and t.table_name = :table and t.field = f.field and ({of_customer})
+  union all
+  select unnest(array[t.value, t.crm_value]) from sync.agreed t
+  where t.account = :account and t.table_name = :table and t.field = f.field and ({of_customer})
+) v where jsonb_typeof(v.value) = 'string'
+"""
+_DELETED = """
+/* enerflo-sync forget: rows of a customer that were deleted from the CRM */
+update sync.plan_changes t set deleted_row = null
+where t.account = :account and t.table_name = :table and t.deleted_row is not null and ({of_customer})
+"""
+
+_OPEN = """
+/* enerflo-sync forget: writes of a customer's records that are open */
+select t.plan_hash, q.state as plan_state, count(*) as changes,
+  bool_or(t.state in ('sent', 'handed_over')) as on_its_way
+from sync.plan_changes t join sync.plans q using (account, plan_hash)
+where t.account = :account and t.table_name = :table and ({of_customer})
+  and (t.state in ('sent', 'handed_over')
+    or t.state = 'planned' and q.state in ('open', 'approved') and q.expires_at > now())
+group by 1, 2 order by 1
+"""
+
+
+@dataclass(frozen=True)
+class CustomerRows:
+    """The rows of one mapped table that are about a customer's records.
+
+    :param keys: the CRM's keys, as JSON.
+    :param ids: the values of ``id_column`` of the mirror's keys, as text.
+    :param in_key: the CRM's key column that holds that id, if one does.
+    :param harmless: columns of the CRM whose values are no personal data.
+    :param hidden: those whose values are, with their columns of the mirror.
+    """
+
+    table: str
+    id_column: str
+    keys: Sequence[str]
+    ids: Sequence[str]
+    in_key: str | None
+    harmless: Sequence[str]
+    hidden: Mapping[str, str]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return the parameters of the statements."""
+        names = {"table": self.table, "id": self.id_column, "in_key": self.in_key}
+        return {**names, "keys": list(self.keys), "ids": list(self.ids), "harmless": list(self.harmless)}
+
+    def of_customer(self, *, has_record: bool) -> str:
+        """Return the condition that a row ``t`` is about one of the records."""
+        found = ["t.key = any(cast(cast(:keys as text[]) as jsonb[]))"]
+        if self.in_key is not None:
+            found.append("t.key ->> cast(:in_key as text) = any(:ids)")
+        if has_record:
+            found.append("t.enerflo_key ->> cast(:id as text) = any(:ids)")
+        return " or ".join(found)
+
+
+def rows_of_customer(
+    connection: sa.Connection, account: str, plan: Comparison, forgotten: Forgotten
+) -> CustomerRows | None:
+    """Return what of a mapped table is about a customer; None of a table that has nothing of customers."""
+    owned = records_of(plan, "e", forgotten)
+    if owned is None:
+        return None
+    id_column = plan.mirror_key[0]
+    names = {"name": plan.name, "mirror": plan.mirror, "id": id_column, "owned": owned}
+    ids = list(connection.scalars(sa.text(_IDS.substitute(names)), {"account": account}))
+    names["crm"] = plan.crm
+    names["crm_key"] = plan.crm_key([f't."{name}"' for name in plan.mapping.key_columns])
+    names["same"] = " and ".join(f"({j.mirror})::{j.type} = ({j.crm})::{j.type}" for j in plan.joins)
+    values = {"account": account, "table": plan.name, "id": id_column, "ids": ids}
+    keys = list(connection.scalars(sa.text(_KEYS.substitute(names)), values))
+    in_key = [
+        crm
+        for crm, mirror in plan.mapping.join_columns.items()
+        if mirror == id_column and crm in plan.mapping.key_columns
+    ]
+    hidden = set(hidden_columns(plan))
+    named = {one.name for one in plan.fields} | set(plan.mapping.key_columns)
+    return CustomerRows(
+        table=plan.name,
+        id_column=id_column,
+        keys=keys,
+        ids=ids,
+        in_key=in_key[0] if in_key else None,
+        harmless=sorted(named - hidden),
+        hidden={one.name: one.mapping.enerflo for one in plan.fields if one.name in hidden},
+    )
+
+
+def told_values(connection: sa.Connection, account: str, rows: CustomerRows) -> Iterator[tuple[str, str]]:
+    """Yield values of personal fields that were decided about, each with its column of the mirror."""
+    sql = _TOLD.replace("{of_key}", rows.of_customer(has_record=False))
+    statement = _statement(sql.replace("{{}}", "{}"), rows, has_record=True)
+    values = rows.values | {"account": account, "fields": list(rows.hidden)}
+    for row in connection.execute(statement, _used(statement, values)):
+        yield rows.hidden[row.field], row.value
+
+
+def open_writes(connection: sa.Connection, account: str, rows: CustomerRows) -> list[sa.RowMapping]:
+    """Return by plan the changes of a customer's records that wait or are on their way."""
+    statement = _statement(_OPEN, rows, has_record=True)
+    values = _used(statement, rows.values | {"account": account})
+    return list(connection.execute(statement, values).mappings())
+
+
+def erase_rows(connection: sa.Connection, account: str, rows: CustomerRows) -> Iterator[tuple[str, int]]:
+    """Erase values about a customer's records, and yield the table and in how many rows."""
+    values = rows.values | {"account": account}
+    for update, (field, columns) in _VALUES.items():
+        table = update.removeprefix("update ")
+        clean = {name: _CLEAN.format(field=field, value=f"t.{name}") for name in columns}
+        sql = _UPDATE.format(
+            update=update,
+            sets=", ".join(f"{name} = {text}" for name, text in clean.items()),
+            changes=" or ".join(f"t.{name} is distinct from {text}" for name, text in clean.items()),
+            of_customer="{of_customer}",
+        )
+        statement = _statement(sql, rows, has_record=table in _HAS_RECORD)
+        yield table, connection.execute(statement, _used(statement, values)).rowcount
+    for table, sql, has_record in (
+        ("sync.differences", _DIFFERENCES, False),
+        ("sync.agreed", _AGREED, True),
+        ("sync.plan_changes", _DELETED, True),
+    ):
+        statement = _statement(sql, rows, has_record=has_record)
+        yield table, connection.execute(statement, _used(statement, values)).rowcount
+
+
+def _statement(sql: str, rows: CustomerRows, *, has_record: bool) -> sa.TextClause:
+    of_customer = rows.of_customer(has_record=has_record)
+    return sa.text(sql.replace("{of_customer}", of_customer))
+
+
+def _used(statement: sa.TextClause, values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in statement._bindparams}
+
+
+_MIRROR = Template("""
+/* enerflo-sync forget: a customer's rows of the mirror */
+update $table set $sets where account = :account and ($owned) and ($filled)
+""")
+_OWNED = {
+    "customer_id": "customer_id = any(:customers)",
+    "install_id": "install_id = any(:installs)",
+    "deal_id": "deal_id = any(:uuids)",
+}
+_DECLARED = sa.text("""
+/* enerflo-sync forget: columns that sync.yaml adds to a table */
+select column_name from sync.declared_columns where account = :account and table_name = :table
+""")
+
+
+def erase_mirror(connection: sa.Connection, account: str, forgotten: Forgotten) -> Iterator[tuple[str, int]]:
+    """Erase the personal columns of a customer's rows of the mirror, and yield table and count."""
+    values = {
+        "account": account,
+        "customers": sorted(forgotten.customers),
+        "installs": sorted(forgotten.installs),
+        "uuids": sorted(forgotten.uuids),
+    }
+    for table in metadata.sorted_tables:
+        owned = " or ".join(one for name, one in _OWNED.items() if name in table.c)
+        added = connection.scalars(_DECLARED, {"account": account, "table": table.name}).all()
+        columns = sorted(personal_columns(table.name, added))
+        if table.schema != MIRROR_SCHEMA or not owned or not columns:
+            continue
+        sets = ", ".join(f'"{name}" = null' for name in columns)
+        filled = " or ".join(f'"{name}" is not null' for name in columns)
+        names = {"table": table.fullname, "sets": sets, "owned": owned, "filled": filled}
+        statement = sa.text(_MIRROR.substitute(names))
+        yield table.fullname, connection.execute(statement, _used(statement, values)).rowcount

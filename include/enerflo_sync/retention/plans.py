@@ -1,0 +1,160 @@
+"""Plans that ended long ago, with their changes, questions and ended refusals; the ledger is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.retention.sweep import BATCH, BEGINNING, Gone, Scope, gone_of, note
+
+_ENDED = "greatest({p}.created_at, {p}.expires_at, {p}.decided_at, {p}.applied_at)"
+
+# What jobs still look up: the newest plans, those that an approval or an undo stands on, those whose changes
+# are on their way, and those that a standing refusal names.
+_KEPT = f"""
+  (select distinct on (kind, part) plan_hash from sync.plans where account = :account
+   order by kind, part, created_at desc)
+  union all
+  (select distinct on (kind, part) plan_hash from sync.plans
+   where account = :account and state not in ('expired', 'superseded') order by kind, part, created_at desc)
+  union all
+  (select plan_hash from sync.plans where account = :account and kind = 'sync' and needs_approval
+     and mode <> 'report' and change_count > 0 order by created_at desc, part desc limit 1)
+  union all
+  (select plan_hash from sync.plans where account = :account and applied_at is not null and change_count > 0
+   order by applied_at desc limit 1)
+  union all
+  select p.plan_hash from sync.plans p join sync.agreed_keys k using (account)
+  where p.account = :account and p.state = 'applied' and k.columns_before is not null
+    and p.created_at >= k.changed_at
+  union all
+  select u.stands_on from sync.plans u where u.account = :account and u.kind = 'undo'
+    and u.stands_on is not null
+    and (u.state in ('open', 'approved') or {_ENDED.format(p="u")} >= :before)
+  union all
+  select plan_hash from sync.refusals where account = :account and ended_at is null
+  union all
+  select plan_hash from sync.crm_changes where account = :account and ended_at is null"""  # noqa: S608 - constants
+
+# A request whose outcome is unknown is looked for by each plan until both sides agree on the field.
+_OPEN_ENDS = """
+  exists (select from sync.plan_changes c
+    where c.account = p.account and c.plan_hash = p.plan_hash and c.sent_at is not null
+      and c.state in ('sent', 'superseded') and not exists (
+        select from sync.agreed a where a.account = c.account and a.table_name = c.table_name
+          and a.key = c.key and a.field = c.field and a.agreed_at >= c.sent_at))
+  or exists (select from sync.plan_changes c
+    where c.account = p.account and c.plan_hash = p.plan_hash and c.state = 'handed_over')"""
+
+# A change that waited for a person in this plan last, and that nobody decided: it goes on waiting by it.
+_STILL_WAITS = """
+  p.needs_approval and p.kind = 'sync' and p.mode <> 'report' and exists (
+    select from sync.plan_changes c
+    join sync.agreed a on a.account = c.account and a.table_name = c.table_name and a.key = c.key
+      and a.field = c.field and a.agreed_at = c.agreed_at
+    where c.account = p.account and c.plan_hash = p.plan_hash and c.op = 'update'
+      and (c.state = 'left_out' or p.decided_by is null and c.state in ('planned', 'superseded'))
+      and not exists (
+        select from sync.plan_changes n join sync.plans q using (account, plan_hash)
+        where n.account = c.account and n.table_name = c.table_name and n.key = c.key and n.op = c.op
+          and n.field = c.field and n.direction = c.direction and q.kind = 'sync'
+          and q.created_at > p.created_at))"""
+
+_OLD = sa.text(f"""
+/* enerflo-sync prune: plans that ended long ago */
+select p.plan_hash, p.created_at, p.created_at as at, p.change_count + 1 as rows,
+  (select coalesce(sum(pg_column_size(c.*)), 0) from sync.plan_changes c
+   where c.account = p.account and c.plan_hash = p.plan_hash) as size
+from sync.plans p
+where p.account = :account and p.state in ('applied', 'rejected', 'expired', 'superseded')
+  and p.created_at < :before and {_ENDED.format(p="p")} < :before
+  and (p.created_at, p.plan_hash) > (:after_at, :after_hash)
+  and p.plan_hash not in (select plan_hash from ({_KEPT}) k (plan_hash) where plan_hash is not null)
+  and not ({_OPEN_ENDS}) and not ({_STILL_WAITS})
+order by p.created_at, p.plan_hash limit :most
+""")  # noqa: S608 - constants
+_LOCK = sa.text("""
+/* enerflo-sync prune: plans that nobody changes at this moment */
+select plan_hash from sync.plans where account = :account and plan_hash = any(:plans)
+  and state in ('applied', 'rejected', 'expired', 'superseded')
+for update skip locked
+""")
+_DELETE = (
+    "delete from sync.plan_changes where account = :account and plan_hash = any(:plans)",
+    "delete from sync.plan_undecided where account = :account and plan_hash = any(:plans)",
+    "delete from sync.crm_changes where account = :account and plan_hash = any(:plans)"
+    " and ended_at is not null",
+    "delete from sync.refusals where account = :account and plan_hash = any(:plans) and ended_at is not null",
+    "delete from sync.plans where account = :account and plan_hash = any(:plans)",
+)
+
+_PENDING = sa.text("""
+/* enerflo-sync prune: the oldest plan that waits */
+select plan_hash, created_at, expires_at, needs_approval from sync.plans
+where account = :account and state in ('open', 'approved') and expires_at > now() and change_count > 0
+  and created_at < :before
+order by created_at limit 1
+""")
+# Plans looked at together; a larger one than a batch is deleted by itself.
+_PLANS = 100
+
+
+def refuse_shorter_than_pending(connection: sa.Connection, scope: Scope) -> None:
+    """Return unless a plan that waits is older than the bound, in the caller's transaction.
+
+    :raises ConfigurationError: one is: what it stands on would be deleted under it.
+    """
+    row = connection.execute(_PENDING, scope.values).first()
+    if row is not None:
+        waits = "waits for approval" if row.needs_approval else "waits to be applied"
+        raise ConfigurationError(
+            f"the plan {row.plan_hash[:12]} of {row.created_at:%Y-%m-%d %H:%M} UTC {waits} until"
+            f" {row.expires_at:%Y-%m-%d %H:%M} UTC, and {scope.bound} is shorter than that.",
+            where=f"account {scope.account}, {scope.bound.partition(':')[0]}",
+            next_step="Apply or reject the plan first, or raise the option.",
+        )
+
+
+class PlansSweep:
+    """Plans with their changes, what they left undecided, and what was handed over and arrived."""
+
+    def batches(self, connection: sa.Connection, scope: Scope) -> Iterator[Gone]:
+        """Yield what each batch deleted, or would (:meth:`enerflo_sync.retention.sweep.Sweep.batches`)."""
+        after = {"after_at": BEGINNING, "after_hash": ""}
+        while True:
+            with connection.begin():
+                rows = list(connection.execute(_OLD, scope.values | after | {"most": _PLANS}).mappings())
+            if not rows:
+                return
+            while rows:
+                some, rows = _first(rows)
+                after = {"after_at": some[-1]["created_at"], "after_hash": some[-1]["plan_hash"]}
+                with connection.begin():
+                    if scope.writes:
+                        some = _delete(connection, scope, some)
+                if some:
+                    yield gone_of(some)
+
+
+def _first(rows: list[sa.RowMapping]) -> tuple[list[sa.RowMapping], list[sa.RowMapping]]:
+    """Return the first plans, with no more changes than a batch but for a single one, and the others."""
+    total = 0
+    for at, row in enumerate(rows):
+        total += row["rows"]
+        if at and total > BATCH:
+            return rows[:at], rows[at:]
+    return rows, []
+
+
+def _delete(connection: sa.Connection, scope: Scope, rows: list[sa.RowMapping]) -> list[sa.RowMapping]:
+    named = {"account": scope.account, "plans": [row["plan_hash"] for row in rows]}
+    free = set(connection.scalars(_LOCK, named))
+    some = [row for row in rows if row["plan_hash"] in free]
+    named["plans"] = sorted(free)
+    for statement in _DELETE:
+        connection.execute(sa.text(f"/* enerflo-sync prune: plans that ended long ago */ {statement}"), named)
+    if some:
+        note(connection, scope, gone_of(some))
+    return some

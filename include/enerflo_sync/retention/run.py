@@ -1,0 +1,139 @@
+"""The job that deletes what is older than sync.yaml keeps it, in batches, without holding anybody up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.retention import Kept, option_of
+from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.retention.archive import ArchiveSweep
+from enerflo_sync.retention.bodies import BodiesSweep
+from enerflo_sync.retention.plans import PlansSweep, refuse_shorter_than_pending
+from enerflo_sync.retention.report import PrunedKind, PruneReport
+from enerflo_sync.retention.reports import DifferencesSweep, ReportsSweep
+from enerflo_sync.retention.rows import LooksSweep, RunsSweep
+from enerflo_sync.retention.sweep import Scope, Sweep
+from enerflo_sync.retention.versions import VersionsSweep
+from enerflo_sync.warehouse.alone import alone
+from enerflo_sync.warehouse.engine import warehouse_errors
+
+JOB = "prune"
+Progress = Callable[[str, int, int | None], None]
+# What a plan that waits stands on.
+_STOOD_ON = (Kept.PLANS, Kept.DIFFERENCES, Kept.REPORTS)
+
+
+def prune(
+    engine: sa.Engine,
+    config: SyncConfig,
+    account: str,
+    drop: Callable[[], Drop | None],
+    *,
+    clock: Clock,
+    rng: random.Random,
+    dry: bool,
+    run_id: str | None = None,
+    progress: Progress | None = None,
+) -> PruneReport:
+    """Delete what ``retention`` of sync.yaml keeps no longer, and that nothing needs (docs/retention.md).
+
+    Each batch is one short transaction that notes in ``sync.prunings`` what it deleted. So the run may be
+    killed at any point and repeated; what somebody writes at the moment is left to the next run.
+
+    :param drop: opens the account's drop; None without one.
+    :param dry: only look at what would go; nothing is deleted, no run is recorded.
+    :param progress: called with a kind and how many of its rows are done.
+    :raises ConfigurationError: a plan that waits is older than a bound, or the drop cannot be used.
+    :raises RetriableError: another prune of the account is running, somebody holds a lock for too long, or
+        the warehouse is away: what was deleted before is right.
+    """
+    tell = progress or (lambda *_: None)
+    with warehouse_errors(JOB), engine.connect() as connection, ExitStack() as whole:
+        run = None
+        if not dry:
+            whole.enter_context(alone(connection, account, JOB))
+            run = Run(connection, account, JOB, clock, rng, run_id=run_id)
+        started_at = run.started_at if run else clock.now()
+        scopes = _scopes(config, account, started_at, run.run_id if run else None)
+        with connection.begin():
+            for kind in _STOOD_ON:
+                if kind in scopes:
+                    refuse_shorter_than_pending(connection, scopes[kind])
+        if run is not None:
+            whole.enter_context(run.recording(CallCounter()))
+        sweeps = _sweeps(config, account, drop)
+        kinds = [_go(connection, config, kind, scopes.get(kind), sweeps[kind], run, tell) for kind in Kept]
+    return PruneReport(
+        account=account,
+        run_id=run.run_id if run else None,
+        started_at=started_at,
+        finished_at=clock.now(),
+        kinds=kinds,
+    )
+
+
+def _scopes(config: SyncConfig, account: str, at: datetime, run_id: str | None) -> dict[Kept, Scope]:
+    found = {}
+    for kind in Kept:
+        option, days = option_of(config, kind)
+        if days is not None:
+            before = at - timedelta(days=days)
+            found[kind] = Scope(account, kind, before, f"{option}: {days}", at, run_id)
+    return found
+
+
+def _sweeps(config: SyncConfig, account: str, drop: Callable[[], Drop | None]) -> Mapping[Kept, Sweep]:
+    tables = config.tables_for(account)
+    return {
+        Kept.PLANS: PlansSweep(),
+        Kept.DIFFERENCES: DifferencesSweep(),
+        Kept.REPORTS: ReportsSweep(),
+        Kept.VERSIONS: VersionsSweep(tables),
+        Kept.WEBHOOK_BODIES: BodiesSweep(),
+        Kept.ARCHIVE: ArchiveSweep(drop),
+        Kept.RUNS: RunsSweep(),
+        Kept.LOOKS: LooksSweep(tables),
+    }
+
+
+def _go(
+    connection: sa.Connection,
+    config: SyncConfig,
+    kind: Kept,
+    scope: Scope | None,
+    sweep: Sweep,
+    run: Run | None,
+    tell: Progress,
+) -> PrunedKind:
+    option, days = option_of(config, kind)
+    if scope is None:
+        return PrunedKind(kind=kind, option=option, days=days, before=None)
+    rows = size = 0
+    moments: list[datetime] = []
+    for gone in sweep.batches(connection, scope):
+        rows, size = rows + gone.rows, size + gone.size
+        moments = [at for at in (*moments[:1], *moments[-1:], gone.oldest, gone.newest) if at is not None]
+        moments = [min(moments), max(moments)] if moments else []
+        if run is not None:
+            run.count(str(kind), Tally(read=gone.rows, applied=gone.rows))
+        tell(str(kind), rows, None)
+    return PrunedKind(
+        kind=kind,
+        option=option,
+        days=days,
+        before=scope.before,
+        rows=rows,
+        size=size,
+        oldest=moments[0] if moments else None,
+        newest=moments[-1] if moments else None,
+    )

@@ -1,0 +1,70 @@
+"""What ``enerflo-sync prune`` deleted, for those who miss it: when, and by which bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+# The first run that may have deleted it.
+_OF_KIND = sa.text("""
+/* enerflo-sync: by which run something was pruned */
+select pruned_at, bound from sync.prunings
+where account = :account and kind = :kind and oldest <= :at and before > :at
+order by pruned_at limit 1
+""")
+_VERSIONS = sa.text("""
+/* enerflo-sync: versions of a record that were pruned */
+select seen_at, pruned_at, bound from sync.pruned_versions
+where account = :account and table_name = :table and record_id = :id
+""")
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """A run of prune that deleted something.
+
+    :param bound: the option of sync.yaml with its value, ``retention.plans_days: 365``.
+    """
+
+    pruned_at: datetime
+    bound: str
+
+    def __str__(self) -> str:
+        """Return it as the end of a sentence."""
+        return f"pruned at {self.pruned_at.astimezone(UTC):%Y-%m-%d %H:%M:%S UTC} by {self.bound}"
+
+
+@dataclass(frozen=True)
+class PrunedVersions:
+    """The raw versions of a record that were deleted.
+
+    :param seen_at: when each had first been seen, oldest first.
+    """
+
+    seen_at: tuple[datetime, ...]
+    by: Pruning
+
+    def between(self, after: datetime | None, until: datetime) -> tuple[datetime, ...]:
+        """Return those first seen after a moment (ever, where None), up to another."""
+        return tuple(at for at in self.seen_at if (after is None or at > after) and at <= until)
+
+
+def pruning_of(connection: sa.Connection, account: str, kind: str, at: datetime) -> Pruning | None:
+    """Return the run that deleted what a kind has of a moment; None where none can have.
+
+    In the caller's transaction.
+    """
+    row = connection.execute(_OF_KIND, {"account": account, "kind": kind, "at": at}).first()
+    return None if row is None else Pruning(row.pruned_at, row.bound)
+
+
+def pruned_versions_of(
+    connection: sa.Connection, account: str, table: str, record_id: int
+) -> PrunedVersions | None:
+    """Return what was deleted of a record's raw versions, in the caller's transaction."""
+    row = connection.execute(_VERSIONS, {"account": account, "table": table, "id": record_id}).first()
+    return (
+        None if row is None else PrunedVersions(tuple(sorted(row.seen_at)), Pruning(row.pruned_at, row.bound))
+    )

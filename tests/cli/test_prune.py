@@ -1,0 +1,45 @@
+"""``enerflo-sync prune`` as a person meets it."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import Run
+from tests.cli.test_rebuild import sql
+
+
+def test_a_look_shows_what_would_go_and_the_prune_deletes_it(run: Run, warehouse_url: str) -> None:
+    run("poll")
+    sql(
+        warehouse_url,
+        "insert into sync.api_calls (account, endpoint, hour, calls)"
+        " select 'default', 'old', now() - interval '2 years' + n * interval '1 hour', 1 from generate_series(1, 3) n",
+    )
+    shown = run("prune", "--dry-run")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.splitlines()[0].startswith("Would delete 3 rows or files, about ")
+    assert "Nothing was deleted: leave --dry-run out to delete it." in shown.out
+    assert "archive         kept for ever (webhooks.archive_days)" in shown.out
+    told = run("prune", "--json").json
+    assert (told["deleted"], told["rows"]) == (True, 3)
+    assert {one["kind"]: one["rows"] for one in told["kinds"] if one["rows"]} == {"runs": 3}
+    again = run("prune")
+    assert again.out.splitlines()[0] == "Deleted nothing."
+    assert sql(warehouse_url, "select count(*) from sync.runs where job = 'prune' and state = 'ok'") == [(2,)]
+
+
+def test_who_is_to_be_forgotten_is_shown_first_and_then_erased(run: Run, warehouse_url: str) -> None:
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "1")
+    run("poll")
+    ((customer,),) = sql(warehouse_url, "select min(customer_id) from enerflo.installs")
+    email = f"select email, first_name from enerflo.customers where customer_id = {customer}"
+    before = sql(warehouse_url, email)
+    shown = run("forget", "--customer", str(customer))
+    assert shown.out.startswith(f"Would erase personal data of customer {customer} with 1 install in ")
+    assert "Nothing was erased: add --yes to erase it. It cannot be undone." in shown.out
+    assert sql(warehouse_url, email) == before
+    done = run("forget", "--customer", str(customer), "--yes", "--by", "Pat", "--json").json
+    assert (done["erased"], done["forgotten_by"]) == (True, "Pat")
+    assert sql(warehouse_url, email) == [(None, None)]
+    assert str(before[0][0]) not in str(done)
+    unknown = run("forget", "--customer", "7", "--yes")
+    assert unknown.code == 2
+    assert "there is no customer 7." in unknown.err

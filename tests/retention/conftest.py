@@ -1,0 +1,95 @@
+"""A company that lived for a while, and prunes long after."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from enerflo_sync.clock import SystemClock
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.load import load_config
+from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.jobs.prune import run_prune
+from enerflo_sync.retention.report import PrunedKind, PruneReport
+from enerflo_sync.retention.run import prune
+from tests.inbox.conftest import Inbox, inbox, new_inbox, polled
+from tests.rebuild.conftest import lived, make_lived
+from tests.writes.conftest import Desk, agreed, agreed_warehouse, agreeing, desk, polled_warehouse
+
+__all__ = [
+    "agreed",
+    "agreed_warehouse",
+    "agreeing",
+    "desk",
+    "inbox",
+    "lived",
+    "make_lived",
+    "new_inbox",
+    "polled",
+    "polled_warehouse",
+]
+
+SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
+# Every kind has a bound, and all of them are over after three years.
+EVERYTHING = "retention:\n  archive_days: 300"
+LATER = timedelta(days=1_100)
+
+
+def configured(folder: Path, *edits: tuple[str, str]) -> SyncConfig:
+    """Return the shipped configuration with a bound for every kind, and with some of its texts replaced."""
+    text = SHIPPED.read_text().replace("retention:", EVERYTHING, 1)
+    for old, new in edits:
+        assert old in text, old
+        text = text.replace(old, new)
+    path = folder / "sync.yaml"
+    path.write_text(text)
+    return load_config(path, {})
+
+
+class Later(SystemClock):
+    """A clock that is ahead, as seen long after."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        self.ahead = ahead
+
+    def now(self) -> Any:
+        return super().now() + self.ahead
+
+
+def pruned(company: Inbox, *, dry: bool = False, **options: Any) -> PruneReport:
+    """Prune an inbox's account, three years after what it holds if its clock was not moved on."""
+    config = options.pop("config", None) or configured(company.folder.parent)
+    drop: Callable[[], Drop | None] = lambda: company.place  # noqa: E731
+    return prune(
+        company.warehouse,
+        config,
+        company.account,
+        drop,
+        clock=company.clock,
+        rng=random.Random(1),
+        dry=dry,
+        **options,
+    )
+
+
+def pruned_at_desk(desk: Desk, ahead: timedelta = LATER, **options: Any) -> PruneReport:
+    """Prune the desk's account as if it were later."""
+    clock = desk.context.clock
+    desk.context.clock = Later(ahead)
+    try:
+        return run_prune(desk.context, **options)
+    finally:
+        desk.context.clock = clock
+
+
+def kind(report: PruneReport, name: str) -> PrunedKind:
+    (found,) = (one for one in report.kinds if one.kind == name)
+    return found
+
+
+def counts(report: PruneReport) -> dict[str, int]:
+    """Rows by kind, of those of which anything went."""
+    return {str(one.kind): one.rows for one in report.kinds if one.rows}
