@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
 from enerflo_airflow.links import QualityLink
+from enerflo_airflow.metrics import send_checks
 from enerflo_airflow.notes import NOTE_KEY, quality_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 
@@ -45,6 +46,7 @@ class HoldChangeOrdersOperator(BaseOperator):
                 with_expectations=False,
                 run_id=f"{engine_run_id(context)}/{self.task_id}",
             )
+        send_checks(report)
         found = counts(report)
         self.log.info("change_orders_judged checked=%s held=%s", report.checked, report.held)
         if "life_cycle" in found:

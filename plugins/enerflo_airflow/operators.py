@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, Context, DagRunState
 from airflow.sdk.exceptions import AirflowFailException
 
 from enerflo_airflow.links import FreshnessLink, ReportLink
+from enerflo_airflow.metrics import send_reconciliation, send_run
 from enerflo_airflow.notes import NOTE_KEY, poll_note, reconciliation_note
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -75,6 +76,7 @@ class EnerfloToWarehouseOperator(BaseOperator):
                 accept_company=flag(self.accept_company),
                 run_id=engine_run_id(context),
             )
+            send_run(report, opened)
         note = poll_note(report)
         self.log.info("poll_finished state=%s %s", report.state, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
@@ -117,6 +119,7 @@ class ReconcileOperator(BaseOperator):
 
         with noted_failure(context), closing(open_account(str(self.account))) as opened:
             report = run_reconcile(opened, full=flag(self.full))
+            send_reconciliation(report, opened)
         note = reconciliation_note(report)
         self.log.info("reconciled reconciliation_id=%s %s", report.reconciliation_id, note)
         result = {
