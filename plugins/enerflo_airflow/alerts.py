@@ -1,28 +1,35 @@
-"""Tell people that a task failed, and that it works again, also when the warehouse is down.
+"""Tell people that a task failed, and that it fails no more, also when the warehouse is down.
 
-Airflow calls these functions where the task runs, or in the DAG processor when the task was killed. Each
-failing task is remembered as one Airflow Variable, so a failure is told once however many runs follow it: a
-run that an asset started does not know the run before it. While nothing fails there is no Variable, and a
-task that ends well asks Airflow once for their names.
+Airflow calls these functions where the task runs, or in the DAG processor when the task was killed. A failure
+is told once however many runs follow it (:mod:`enerflo_airflow.failing`): a run that an asset started does
+not know the run before it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Variable
 from airflow.sdk.exceptions import AirflowFailException
 
 from enerflo_airflow.accounts import sync_config
+from enerflo_airflow.failing import (
+    Failing,
+    cause_of,
+    failing,
+    failing_of,
+    forget,
+    remember,
+    remember_cause,
+    routes_that_know,
+)
 from enerflo_airflow.links import account_of_dag
 from enerflo_airflow.notifying import RouteNotifier
 from enerflo_sync.crm.routes import NotifyEvent
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator, Context
+    from airflow.sdk import Context
 
     from enerflo_sync.crm.routes import Route
     from enerflo_sync.notify.failure import FailedTask
@@ -30,11 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A colon is no character of a DAG's or a task's id, so no name is the beginning of another one.
-_PREFIX = "enerflo_failing"
-_DESCRIPTION = (
-    "A task that fails, and the routes that were told. enerflo-sync deletes it when the task works."
-)
 # Airflow ends a task that succeeded 20 seconds after its end (core.task_success_overtime).
 _SECONDS = 5
 # With these rules a task only starts if no task before it failed.
@@ -43,8 +45,9 @@ _STRICT = frozenset({"all_success", "none_failed", "none_failed_min_one_success"
 
 def alert_callbacks() -> dict[str, Any]:
     """Return the callbacks of every task; none where no route of sync.yaml is told of failures."""
-    config = sync_config()
-    if not any(_routes(account) for account in config.accounts):
+    routes = sync_config().notify.routes.values()
+    # Each task of each account asks, so not every account is looked at.
+    if not any(route.takes(NotifyEvent.RUN_FAILED, next(iter(route.accounts), "")) for route in routes):
         return {}
     return {
         "on_failure_callback": tell_failure,
@@ -56,37 +59,28 @@ def alert_callbacks() -> dict[str, Any]:
 def tell_failure(context: Context) -> None:
     """Tell each route of the account that the task failed, unless the route knows that it fails.
 
-    A route that cannot be reached is tried again when the task fails again.
+    Where several tasks cannot work for one cause, a route is told of the first. A route that cannot be
+    reached is tried again when the task fails again.
     """
     task, ti = context["task"], context["ti"]
     if task.is_teardown and not task.on_failure_fail_dagrun:
         return
-    from enerflo_sync.notify.failure import FailedTask, error_text, failed_message
-
-    account = account_of_dag(ti.dag_id)
-    routes = _routes(account)
-    key = _key(ti.dag_id, ti.task_id)
-    known = _read(key)
-    told = [name for name in known.get("told", []) if name in routes]
-    if not routes or len(told) == len(routes):
+    routes = _routes(account_of_dag(ti.dag_id))
+    known = failing(ti.dag_id, ti.task_id) or Failing(datetime.now(UTC), ti.run_id)
+    ignorant = {name: route for name, route in routes.items() if name not in known.told}
+    if not ignorant:
         return
-    failed = FailedTask(
-        account=account,
-        dag_id=ti.dag_id,
-        run_id=known.get("run_id", ti.run_id),
-        task_id=ti.task_id,
-        name=task.task_display_name or ti.task_id,
-        since=datetime.fromisoformat(known["since"]) if known else datetime.now(UTC),
-        map_index=ti.map_index if ti.map_index is not None else -1,
-    )
     error = context.get("exception")
-    text = error_text(error, is_ours=isinstance(error, AirflowFailException))
-    runbook = sync_config().notify.runbook
-    for name, route in routes.items():
-        message = failed_message(failed, name, error, text, runbook=runbook)
-        if name not in told and _sent(route, message, context):
-            told.append(name)
-    _write(key, {"since": failed.since.isoformat(), "run_id": failed.run_id, "told": told})
+    cause = cause_of(error)
+    knows_cause = routes_that_know(cause)
+    before = known.told
+    for name, route in ignorant.items():
+        if name not in knows_cause and _sent(route, _failed_message(context, known, name, error), context):
+            known = known.and_told(name)
+    if cause and known.told != before:
+        known = Failing(known.since, known.run_id, known.told, cause)
+        remember_cause(cause, ti.dag_id, ti.task_id, tuple({*knows_cause, *known.told}))
+    remember(ti.dag_id, ti.task_id, known)
 
 
 def tell_recovery(context: Context) -> None:
@@ -111,50 +105,51 @@ def _well(context: Context) -> set[str]:
 
 
 def _tell_over(context: Context, well: set[str]) -> None:
-    from enerflo_sync.notify.failure import recovered_message
-
     if not well:
         return
-    account = account_of_dag(context["ti"].dag_id)
-    routes = _routes(account)
-    for failed, key, told in _failing(context, account):
-        if failed.task_id not in well:
-            continue
-        left = [
-            name
-            for name in told
-            if name in routes and not _sent(routes[name], recovered_message(failed, name), context)
-        ]
-        if left:
-            _write(key, {"since": failed.since.isoformat(), "run_id": failed.run_id, "told": left})
-        else:
-            _forget(key)
-
-
-def _failing(context: Context, account: str) -> Iterator[tuple[FailedTask, str, list[str]]]:
-    """Yield the tasks of the DAG that were told as failing, with the routes that were told."""
-    from enerflo_sync.notify.failure import FailedTask
+    from enerflo_sync.notify.failure import recovered_message
 
     dag_id, dag = context["ti"].dag_id, context["task"].get_dag()
-    prefix = _key(dag_id, "")
-    try:
-        keys = list(Variable.keys(prefix=prefix))
-    except Exception as error:
-        _missed("read", prefix, error)
-        return
-    for key in keys:
-        task_id, known = key.removeprefix(prefix), _read(key)
-        task: BaseOperator | None = dag.task_dict.get(task_id) if dag is not None else None
-        if known:
-            failed = FailedTask(
-                account=account,
-                dag_id=dag_id,
-                run_id=known["run_id"],
-                task_id=task_id,
-                name=(task.task_display_name if task is not None else "") or task_id,
-                since=datetime.fromisoformat(known["since"]),
-            )
-            yield failed, key, list(known["told"])
+    routes = _routes(account_of_dag(dag_id))
+    for task_id, known in failing_of(dag_id):
+        if task_id not in well:
+            continue
+        task = dag.task_dict.get(task_id) if dag is not None else None
+        failed = _failed_task(dag_id, task_id, getattr(task, "task_display_name", ""), known)
+        left = tuple(
+            name
+            for name in known.told
+            if name in routes and not _sent(routes[name], recovered_message(failed, name), context)
+        )
+        if left:
+            remember(dag_id, task_id, Failing(known.since, known.run_id, left, known.cause))
+        else:
+            forget(dag_id, task_id, known)
+
+
+def _failed_message(context: Context, known: Failing, route: str, error: object) -> Message:
+    from enerflo_sync.notify.failure import error_text, failed_message
+
+    task, ti = context["task"], context["ti"]
+    index = ti.map_index if ti.map_index is not None else -1
+    failed = _failed_task(ti.dag_id, ti.task_id, task.task_display_name, known, index)
+    text = error_text(error, is_ours=isinstance(error, AirflowFailException))
+    runbook = sync_config().notify.runbook
+    return failed_message(failed, route, error, text, is_shared=bool(cause_of(error)), runbook=runbook)
+
+
+def _failed_task(dag_id: str, task_id: str, name: str, known: Failing, map_index: int = -1) -> FailedTask:
+    from enerflo_sync.notify.failure import FailedTask
+
+    return FailedTask(
+        account=account_of_dag(dag_id),
+        dag_id=dag_id,
+        run_id=known.run_id,
+        task_id=task_id,
+        name=name or task_id,
+        since=known.since,
+        map_index=map_index,
+    )
 
 
 def _routes(account: str) -> dict[str, Route]:
@@ -173,35 +168,3 @@ def _sent(route: Route, message: Message, context: Context) -> bool:
         return False
     log.info("told event=%s route=%s resolved=%s", message.event, message.route, message.resolved)
     return True
-
-
-def _key(dag_id: str, task_id: str) -> str:
-    return f"{_PREFIX}:{dag_id}:{task_id}"
-
-
-def _read(key: str) -> Mapping[str, Any]:
-    try:
-        found = Variable.get(key, default=None, deserialize_json=True)
-    except Exception as error:
-        # Told twice is better than not told.
-        _missed("read", key, error)
-        return {}
-    return found if isinstance(found, dict) and {"since", "run_id", "told"} <= set(found) else {}
-
-
-def _write(key: str, value: Mapping[str, Any]) -> None:
-    try:
-        Variable.set(key, dict(value), description=_DESCRIPTION, serialize_json=True)
-    except Exception as error:
-        _missed("written", key, error)
-
-
-def _forget(key: str) -> None:
-    try:
-        Variable.delete(key)
-    except Exception as error:
-        _missed("deleted", key, error)
-
-
-def _missed(what: str, key: str, error: Exception) -> None:
-    log.warning("the Airflow Variable %s could not be %s (%s)", key, what, type(error).__name__)

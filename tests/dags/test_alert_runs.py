@@ -14,7 +14,12 @@ import psutil
 import pytest
 import sqlalchemy as sa
 import structlog
+from airflow.api_fastapi.execution_api.datamodels.taskinstance import TaskInstance as TaskInstanceData
+from airflow.api_fastapi.execution_api.datamodels.taskinstance import TIRunContext
+from airflow.callbacks.callback_requests import TaskCallbackRequest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.dag_processing.processor import DagFileProcessorProcess
+from airflow.models.taskinstance import TaskInstance
 from airflow.models.variable import Variable
 from airflow.sdk.execution_time.supervisor import (
     InProcessSupervisorComms,
@@ -22,6 +27,7 @@ from airflow.sdk.execution_time.supervisor import (
     set_supervisor_comms,
 )
 from airflow.utils.session import create_session
+from airflow.utils.state import TaskInstanceState
 from enerflo_airflow.alerts import tell_failure, tell_recovery, tell_skipped
 
 from enerflo_sync.notify.failure import error_text
@@ -42,6 +48,8 @@ def told(connected: Setting) -> Setting:
     """The company, with a route for failures."""
     path = Path(os.environ["ENERFLO_SYNC_CONFIG"])
     path.write_text(path.read_text().replace("routes: {}\n", ROUTES))
+    with create_session() as session:
+        session.execute(sa.delete(Variable).where(Variable.key.startswith("enerflo_failing")))
     return connected
 
 
@@ -58,7 +66,7 @@ def remembered() -> list[str]:
         return sorted(session.scalars(query))
 
 
-def test_a_failure_is_told_once_without_a_warehouse_and_its_end_as_well(
+def test_a_failure_is_told_once_without_a_warehouse_with_what_fails_by_the_same_cause_and_so_is_its_end(
     told: Setting, chat: Posts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE", warehouse_connection(NOWHERE))
@@ -73,11 +81,17 @@ def test_a_failure_is_told_once_without_a_warehouse_and_its_end_as_well(
     assert "Runbook: docs/runbook.md#run_failed, docs/runbook.md#retriableerror" in lines
     assert lines[-1].startswith("http://localhost:8080/dags/enerflo_poll/runs/manual__")
     assert lines[-1].endswith("/tasks/read_enerflo")
-    assert remembered() == ["enerflo_failing:enerflo_poll:read_enerflo"]
-    run("enerflo_poll", is_last_try=True)
+    assert "- Other tasks that fail by the same cause are not told one by one." in lines
+    assert str(run("enerflo_poll", is_last_try=True).state) == "failed"
+    assert str(run("enerflo_reconcile", is_last_try=True).state) == "failed"
     assert texts(chat) == []
+    assert [name for name in remembered() if "_by:" not in name] == [
+        "enerflo_failing:enerflo_poll:read_enerflo",
+        "enerflo_failing:enerflo_reconcile:compare_with_crm",
+    ]
     monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE", warehouse_connection(told.warehouse_url))
     assert str(run("enerflo_poll").state) == "success"
+    assert str(run("enerflo_reconcile").state) == "success"
     (text,) = texts(chat)
     assert text.startswith(
         "Enerflo default: resolved: enerflo_poll fails no more: Read Enerflo into the mirror\n"
@@ -112,6 +126,48 @@ def test_a_route_that_was_away_is_told_when_the_task_fails_again_and_no_secret_i
     run("enerflo_poll")
     (text,) = texts(chat)
     assert "resolved" in text
+
+
+def test_a_task_that_was_killed_is_told_by_the_dag_processor(
+    told: Setting, chat: Posts, tmp_path: Path
+) -> None:
+    """In its own process, as the scheduler asks for it when a task's sign of life stays away."""
+    done = run("enerflo_poll")
+    assert texts(chat) == []
+    with create_session() as session:
+        found = session.scalars(
+            sa.select(TaskInstance).where(
+                TaskInstance.run_id == done.run_id, TaskInstance.task_id == "read_enerflo"
+            )
+        ).one()
+        request = TaskCallbackRequest(
+            filepath="enerflo_poll.py",
+            bundle_name="dags-folder",
+            bundle_version=None,
+            msg="no sign of life",
+            ti=TaskInstanceData.model_validate(found, from_attributes=True),
+            task_callback_type=TaskInstanceState.FAILED,
+            context_from_server=TIRunContext(dag_run=found.dag_run, max_tries=0),
+        )
+    process = DagFileProcessorProcess.start(
+        id=uuid.uuid4(),
+        path=DAGS / "enerflo_poll.py",
+        bundle_path=DAGS,
+        bundle_name="dags-folder",
+        dag_file_rel_path="enerflo_poll.py",
+        callbacks=[request],
+        logger=structlog.get_logger(),
+        logger_filehandle=(tmp_path / "log").open("wb"),
+        client=InProcessTestSupervisor._api_client(),
+    )
+    while not process.is_ready:
+        process._service_subprocess(0.1)
+    (text,) = texts(chat)
+    assert text.startswith("Enerflo default: enerflo_poll failed: Read Enerflo into the mirror\n")
+    assert "it was killed, ran out of memory, or its worker is gone" in text
+    assert remembered() == ["enerflo_failing:enerflo_poll:read_enerflo"]
+    run("enerflo_poll")
+    assert "resolved" in texts(chat)[0]
 
 
 def test_a_reconciliation_that_fails_over_the_budget_says_so(told: Setting, chat: Posts) -> None:

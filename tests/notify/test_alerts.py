@@ -110,11 +110,7 @@ def test_a_list_is_late_by_the_schedule_of_its_polls(
 ) -> None:
     """At 12:16 the next nightly poll is due in 14 hours, and has two more."""
     text = people.config.file.read_text()
-    people.config.file.write_text(
-        text.replace(
-            "accounts:\n  default:\n", f"accounts:\n  default:\n    schedule: {{poll: '{poll}'}}\n", 1
-        )
-    )
+    people.config.file.write_text(text.replace('{poll: "*/15 * * * *"', f'{{poll: "{poll}"', 1))
     people.config = load_config(people.config.file, {})
     read_whole(people)
     assert bool(told_of(people, NotifyEvent.MIRROR_STALE, hours * 60)) is told

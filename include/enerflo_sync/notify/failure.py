@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 import msgspec
 
-import enerflo_sync.errors as errors
 from enerflo_sync.crm.routes import EVENTS, NotifyEvent
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.notify.message import Message, MessagePage, runbook_lines
@@ -17,6 +16,7 @@ _LONGEST_TEXT = 1_000
 _KILLED = (
     "The task ended without an error of its own: it was killed, ran out of memory, or its worker is gone."
 )
+_SHARED = "- Other tasks that fail by the same cause are not told one by one."
 
 
 class FailedTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,13 +41,6 @@ class FailedTask(msgspec.Struct, frozen=True, kw_only=True):
         return f"{path}/mapped/{self.map_index}" if self.map_index >= 0 else path
 
 
-def error_family(error: BaseException | None) -> str:
-    """Return the group of errors that decides what to do next (``enerflo_sync.errors``); empty for others."""
-    if not isinstance(error, EnerfloSyncError):
-        return ""
-    return next(kind.__name__ for kind in type(error).__mro__ if vars(errors).get(kind.__name__) is kind)
-
-
 def error_text(error: object, *, is_ours: bool = False) -> str:
     """Return what a message may say of an error.
 
@@ -63,18 +56,22 @@ def error_text(error: object, *, is_ours: bool = False) -> str:
     return _KILLED
 
 
-def failed_message(failed: FailedTask, route: str, error: object, text: str, *, runbook: str) -> Message:
+def failed_message(
+    failed: FailedTask, route: str, error: object, text: str, *, is_shared: bool, runbook: str
+) -> Message:
     """Return the message that a task failed.
 
     :param text: of :func:`error_text`.
+    :param is_shared: the cause may fail other tasks, which are not told one by one.
     """
-    family = error_family(error if isinstance(error, BaseException) else None)
+    family = [type(error).__name__] if isinstance(error, EnerfloSyncError) else []
     lines = [
         EVENTS[NotifyEvent.RUN_FAILED].says,
         "",
         f"- {failed.name} (task {failed.task_id} of {failed.dag_id}, run {failed.run_id})",
         f"- {text}",
-        *runbook_lines(NotifyEvent.RUN_FAILED, runbook, *([family] if family else [])),
+        *([_SHARED] if is_shared else []),
+        *runbook_lines(NotifyEvent.RUN_FAILED, runbook, *family),
     ]
     return _message(failed, route, f"{failed.dag_id} failed: {failed.name}", lines, count=1)
 
