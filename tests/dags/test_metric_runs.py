@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import atexit
+import gzip
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from airflow.sdk._shared.observability.metrics.otel_logger import flush_otel_metrics
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics.stats_utils import get_stats_factory
 from enerflo_airflow import metrics
 from enerflo_airflow.hook import open_account
 from enerflo_airflow.metrics import METRICS, MetricKind
+from opentelemetry.metrics import get_meter_provider
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.backfill.report import BackfillReport
@@ -134,6 +141,53 @@ def test_tags_carry_the_account_where_there_are_tags(
     _begin()
     metrics.send("west.2", {"poll.read": 7, "poll.ended": None})
     assert statsd.lines() == ["airflow.enerflo_sync.poll.read.west_2:7|c"]
+
+
+class _Collector(BaseHTTPRequestHandler):
+    """An OpenTelemetry collector: keeps what is posted."""
+
+    bodies: ClassVar[list[bytes]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        zipped = self.headers.get("Content-Encoding") == "gzip"
+        self.bodies.append(gzip.decompress(body) if zipped else body)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_collector_of_opentelemetry_gets_them_with_the_account_as_an_attribute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AIRFLOW__METRICS__OTEL_ON", "True")
+        monkeypatch.setenv("AIRFLOW__METRICS__OTEL_HOST", "127.0.0.1")
+        monkeypatch.setenv("AIRFLOW__METRICS__OTEL_PORT", str(server.server_port))
+        _begin()
+        metrics.send("west.2", {"poll.read": 7, "mirror.lateness": 3.5})
+        provider: Any = get_meter_provider()
+        provider.force_flush()
+        provider.shutdown()
+        # Registered by Airflow for the end of the process, when this provider is gone.
+        atexit.unregister(flush_otel_metrics)
+        server.shutdown()
+    monkeypatch.setenv("AIRFLOW__METRICS__OTEL_ON", "False")
+    _begin()
+    found = {}
+    for body in _Collector.bodies:
+        for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+            for metric in (one for scope in resource.scope_metrics for one in scope.metrics):
+                for point in (*metric.sum.data_points, *metric.gauge.data_points):
+                    tags = {tag.key: tag.value.string_value for tag in point.attributes}
+                    found[metric.name] = (point.as_int or point.as_double, tags)
+    assert found == {
+        "airflow.enerflo_sync.poll.read": (7, {"account": "west.2"}),
+        "airflow.enerflo_sync.mirror.lateness": (3.5, {"account": "west.2"}),
+    }
 
 
 def run_report(job: str) -> RunReport:
