@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from notifications_page import notifications_page
+
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "include" / "config" / "sync.yaml"
 SUITE = SHIPPED.with_name("change_orders.yaml")
@@ -237,77 +239,6 @@ def checks_page() -> str:
     lines += ["| column | is | says |", "|---|---|---|"]
     lines += [f"| {name} | {column.kind} | {column.says} |" for name, column in COLUMNS.items()]
     lines += ["", *_life_cycle_lines(), ""]
-    return "\n".join(lines)
-
-
-def notifications_page() -> str:
-    """Return how people are told, and the catalogue of what they can be told."""
-    from enerflo_sync.crm.routes import EVENTS, TEXT_NAMES, HttpTarget, NotifyOptions
-
-    body = json.dumps(HttpTarget.model_fields["body"].default)
-    lines = [
-        "# Notifications",
-        "",
-        "A route under `notify` in `include/config/sync.yaml` says who is told what. As soon as there is one,"
-        " the DAGs of its accounts end with the task *Tell people*, which looks into the warehouse for what"
-        " is new and sends it by the smtp or the http provider. It runs whatever became of the tasks before"
-        " it; where it fails it is tried again and the run stays green, and the next run of any DAG sends"
-        " what still waits. A message that failed five times is given up. `enerflo-sync notify` shows what"
-        " would be told now, what was told, and what could not be sent. It all stands in the table"
-        " `sync.notifications`.",
-        "",
-        "## Set it up",
-        "",
-        "1. Make the connection in Airflow (Admin, Connections): type SMTP with `from_email`, or type HTTP"
-        " with the address of the chat's incoming webhook as its host. The secret stays there.",
-        "2. Add the route:",
-        "",
-        "   ```yaml",
-        "   notify:",
-        "     routes:",
-        "       operations:",
-        "         events: [project_received, project_resubmitted, change_order_held]",
-        "         email: {to: [ops.director@example.com], connection: smtp_default}",
-        "         personal_data: [name]",
-        "       chat:",
-        "         level: warning",
-        "         http: {connection: slack_alerts}",
-        "   ```",
-        "",
-        "3. `enerflo-sync notify` shows what the next run would tell.",
-        "",
-        f"Unless a route has a `body` of its own, `{body}` is posted, which Slack takes as it is. In the"
-        " texts of a body, however deep they stand, `{name}` takes one of "
-        + ", ".join(f"`{name}`" for name in TEXT_NAMES)
-        + ".",
-        "",
-        "Personal data is masked but for the classes that the route names. The link needs Airflow's"
-        " `[api] base_url`.",
-        "",
-        "## Events",
-        "",
-        "One message an event, however many records it is about, with some of them, by cause. News is told"
-        " once. A state that lasts is told when it begins, for each record or cause; where the last column"
-        " says so also when it became so much worse; and anew after it was over. What happened before the"
-        " first look, longer ago than `news_days`, or was found by a backfill is no news.",
-        "",
-        "| event | level | what it says | is | told again |",
-        "|---|---|---|---|---|",
-    ]
-    for event, info in EVENTS.items():
-        again = f"at {info.again_at:g} times as many" if info.again_at else ""
-        kind = "news" if info.is_news else "a state"
-        lines.append(f"| {event} | {info.level} | {info.says} | {kind} | {again} |")
-    lines += ["", "## Limits", "", "| option of `notify` | default | what it does |", "|---|---|---|"]
-    for name, option in NotifyOptions.model_fields.items():
-        if name != "routes":
-            lines.append(f"| {name} | `{json.dumps(option.default)}` | {option.description} |")
-    lines += [
-        "",
-        "Each message is kept before it is sent and marked after: where the process dies in between, it is"
-        " sent once more.",
-        "",
-    ]
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import CronTriggerTimetable
 
 from enerflo_airflow.accounts import account_name
+from enerflo_airflow.alerts import alert_callbacks
 from enerflo_airflow.deadlines import run_deadline
 from enerflo_airflow.retry import EnerfloRetryPolicy
 from enerflo_sync.crm.config import AccountConfig
@@ -32,7 +33,7 @@ def account_dag(job: str, settings: AccountConfig, *, waits_for_a_person: bool =
 
 
 def task_defaults(settings: AccountConfig) -> dict[str, Any]:
-    """Return the tasks' default arguments: the owner, where they run, and retries where a retry can help."""
+    """Return the tasks' default arguments: owner, place, retries that help, whom a failure is told."""
     options = settings.airflow
     # What is not said is left out, so that Airflow's own default counts.
     where = {name: getattr(options, name) for name in ("queue", "pool", "executor")}
@@ -46,6 +47,7 @@ def task_defaults(settings: AccountConfig) -> dict[str, Any]:
         "execution_timeout": timedelta(hours=2),
         "priority_weight": options.priority_weight,
         **{name: value for name, value in where.items() if value is not None},
+        **alert_callbacks(),
     }
 
 
