@@ -50,10 +50,12 @@ class PlanOperator(BaseOperator):
     def execute(self, context: Context) -> Planned:
         """Plan, and return what the next tasks need."""
         from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.ledger import run_seal
         from enerflo_sync.jobs.plan import run_plan
 
         with noted_failure(context), closing(open_account(str(self.account))) as opened:
             plans = run_plan(opened)
+            run_seal(opened)
             writes = opened.writes_anything
         note = "\n".join(plan_note(plan) for plan in plans)
         self.log.info("planned plan_hash=%s %s", plans[0].plan_hash, note)
@@ -296,6 +298,7 @@ class ApplyPlanOperator(BaseOperator):
         """Apply and return the counts."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.apply import run_apply
+        from enerflo_sync.jobs.ledger import run_seal
 
         if not self.plan_hash:
             self._carry(context)
@@ -305,6 +308,7 @@ class ApplyPlanOperator(BaseOperator):
             closing(open_account(str(self.account), reads_enerflo=True)) as opened,
         ):
             report = run_apply(opened, str(self.plan_hash), run_id=engine_run_id(context))
+            run_seal(opened)
         note = apply_note(report)
         self.log.info("applied plan_hash=%s %s", report.plan_hash, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)

@@ -24,6 +24,7 @@ from enerflo_sync.cli.output import (
     standard_output,
 )
 from enerflo_sync.jobs.context import AccountContext, open_account
+from enerflo_sync.jobs.ledger import run_seal
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.pages.plans import read_plan_page, render_plan
 from enerflo_sync.plan.reads import read_changes, read_undecided
@@ -65,6 +66,7 @@ def command(
     with progress_bars() as tick:
         plans = run_plan(context, progress=tick)
     print_plan(context, plans[0], PlanFormat.JSON if as_json else plan_format, out, plans)
+    run_seal(context)
     finish(Exit.NEEDS_A_PERSON if any(plan.waits_for_approval for plan in plans) else Exit.DONE)
 
 
