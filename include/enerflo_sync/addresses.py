@@ -81,6 +81,10 @@ class Addresses:
         """Return the address of one stored report."""
         return self._at(Place.REPORTS, account, reconciliation_id)
 
+    def run(self, dag_id: str, run_id: str) -> str:
+        """Return the address of the page of one DAG run."""
+        return self._at("run", dag_id=dag_id, run_id=run_id)
+
     def _at(self, *parts: str, **query: str | None) -> str:
         path = "/".join((self.root, *(quote(part, safe="") for part in parts)))
         given = {name: value for name, value in query.items() if value is not None}

@@ -9,10 +9,11 @@ from typing import Annotated
 import sqlalchemy as sa
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep
-from airflow.models import DagModel
+from airflow.models import DagModel, DagRun
+from airflow.utils.state import DagRunState
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from enerflo_airflow.account_lines import read_lines
 from enerflo_airflow.accounts import account_name
@@ -24,7 +25,14 @@ from enerflo_sync.backfill.request import Kind, window_request
 from enerflo_sync.backfill.store import State, load_backfill
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.pages.accounts import page_number, render_accounts, render_card, show_accounts
-from enerflo_sync.pages.overview import NextRun, read_overview, render_backfill_form, render_overview
+from enerflo_sync.pages.overview import (
+    FailedRun,
+    NextRun,
+    read_overview,
+    render_backfill_form,
+    render_overview,
+)
+from enerflo_sync.pages.run import JOBS
 from enerflo_sync.reconcile.render import render_message
 from enerflo_sync.reconcile.render.frame import Frame
 
@@ -33,6 +41,9 @@ accounts = APIRouter()
 # A backfill that somebody started after its estimate asks again only where it takes far more than that.
 _MORE_THAN_ESTIMATED = 1.25
 _ASKED_ABOVE = 2_000
+
+# A job that only people start may not run again for long: nobody waits for it any more.
+_OLD_FAILURE = timedelta(days=30)
 
 # A component for Airflow's home: it shows the card, which is as high as what stands in it.
 _CARD = """\
@@ -100,7 +111,8 @@ def overview(visit: Reading, session: SessionDep) -> Response:
     account = visit.account
     with reading(account) as opened, opened.engine.connect() as connection:
         frame = visit.frame(connection, Place.OVERVIEW)
-        shown = read_overview(connection, opened.config, account, _next_runs(session, account))
+        runs = (_next_runs(session, account), _failed_runs(session, account))
+        shown = read_overview(connection, opened.config, account, *runs)
         tables = opened.config.tables_for(account)
     return Page(render_overview(shown, tables, account_name("reconcile", account), frame))
 
@@ -121,6 +133,37 @@ def _next_runs(session: Session, account: str) -> Mapping[str, NextRun]:
         elif row.next_dagrun_create_after is not None:
             found[job] = NextRun(job, row.next_dagrun_create_after)
     return found
+
+
+def _failed_runs(session: Session, account: str) -> list[FailedRun]:
+    """Return the jobs whose newest run that ended failed, the latest first.
+
+    Failures are few among years of runs, so they are looked for first.
+    """
+    jobs = {account_name(job, account): job for job in JOBS}
+    last = (
+        sa.select(DagRun.dag_id, sa.func.max(DagRun.run_after).label("run_after"))
+        .where(DagRun.dag_id.in_(jobs), DagRun.state == DagRunState.FAILED)
+        .group_by(DagRun.dag_id)
+        .subquery()
+    )
+    later = aliased(DagRun)
+    ended_well = sa.exists().where(
+        later.dag_id == DagRun.dag_id,
+        later.state == DagRunState.SUCCESS,
+        later.run_after > DagRun.run_after,
+    )
+    rows = session.execute(
+        sa.select(DagRun.dag_id, DagRun.run_id, DagRun.end_date)
+        .join(last, sa.and_(DagRun.dag_id == last.c.dag_id, DagRun.run_after == last.c.run_after))
+        .where(
+            DagRun.state == DagRunState.FAILED,
+            DagRun.end_date > datetime.now(UTC) - _OLD_FAILURE,
+            ~ended_well,
+        )
+        .order_by(DagRun.end_date.desc())
+    )
+    return [FailedRun(jobs[row.dag_id], row.dag_id, row.run_id, row.end_date) for row in rows]
 
 
 @accounts.post("/overview/{account}/reconcile")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from airflow.api.common.trigger_dag import trigger_dag
@@ -60,11 +59,7 @@ def start_run(visit: Visit, job: str, conf: Mapping[str, Any]) -> str:
         raise ConfigurationError(
             f"no run of {dag_id} was started.", where="Airflow", next_step="Start it in Airflow's own form."
         )
-    return _address(visit, dag_id, run.run_id)
-
-
-def _address(visit: Visit, dag_id: str, run_id: str) -> str:
-    return f"{visit.to.root}/run?{urlencode({'dag_id': dag_id, 'run_id': run_id})}"
+    return visit.to.run(dag_id, run.run_id)
 
 
 def going_run(visit: Visit, job: str, conf: Mapping[str, Any]) -> str | None:
@@ -80,7 +75,7 @@ def going_run(visit: Visit, job: str, conf: Mapping[str, Any]) -> str | None:
         )
         for run in session.scalars(query.order_by(DagRun.id.desc()).limit(_MOST_GOING)):
             if dict(run.conf or {}) == dict(conf):
-                return _address(visit, dag_id, run.run_id)
+                return visit.to.run(dag_id, run.run_id)
     return None
 
 

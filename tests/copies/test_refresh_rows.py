@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from enerflo_sync.copies import refresh
 from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.dialects.duckdb import DuckDB
 from enerflo_sync.copies.refresh import refresh_copies
+from enerflo_sync.copies.remote_table import remote_table
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from tests.copies.rows import COPY, MAPPED, MARKED, Rows
 
@@ -80,6 +83,35 @@ def test_a_copy_follows_every_edit_and_reads_few_rows_for_it(many: Rows) -> None
             assert report.rows == len(told(many)), edit
             assert 0 < report.rows_read < 40, edit
         assert many.refresh().rows_read == 0, edit
+
+
+@pytest.mark.parametrize("elsewhere", ["duckdb", "postgresql", "mariadb"], indirect=True)
+def test_no_two_rows_have_one_digest_however_alike_they_read_in_a_line(rows: Rows) -> None:
+    texts = (None, "", "-", "0", "b", "|b", "1|b", "-|-")
+    values = list(itertools.product(texts[1:], texts, (None, 1, 12), (1, 11, 112)))
+    for own, title, sequence, install in values:
+        rows.row(own, title=title, sequence=sequence, install=install)
+    with rows.crm.connected("a look") as theirs:
+        remote = remote_table(theirs, rows.crm, rows.config, "default", "milestones")
+        query = f"select {remote.row_hash} from crm.rows"
+        digests = [int(row[0]) for row in theirs.execute(sa.text(query))]
+    assert len(set(digests)) == len(digests) == len(values)
+    assert min(digests) >= 0
+    assert max(digests) < 2**60
+
+
+@pytest.mark.parametrize("elsewhere", ["duckdb", "postgresql", "mariadb"], indirect=True)
+def test_rows_are_found_by_a_key_that_is_a_number_also_below_zero_or_missing(rows: Rows) -> None:
+    rows.configured(("key: [own]", "key: [sequence]"))
+    for n, sequence in enumerate((None, None, -1, -64, 0, 64, 2**62, -(2**62))):
+        rows.row(f"r{n}", sequence=sequence, milestone=n)
+    assert rows.refresh().rows_read == 8
+    for n in range(8):
+        rows.elsewhere.sql(f"update crm.rows set title = 'Edited' where own = 'r{n}'")
+        assert 1 <= rows.refresh().rows_read <= 5, n
+        found = rows.sql(f"select milestone, title from {COPY} where title = 'Edited'")
+        assert sorted(row["milestone"] for row in found) == list(range(n + 1))
+    assert rows.refresh().rows_read == 0
 
 
 def of_buckets(rows: Rows, number: int) -> list[str]:

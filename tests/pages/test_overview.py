@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.reconcile.render.cause_texts import CAUSE_ORDER
 from tests.pages.conftest import Visitor
-from tests.pages.known_dags import forget_runs, runs_of, switch
+from tests.pages.known_dags import forget_runs, ran, runs_of, switch
 
 pytestmark = pytest.mark.airflow
 PAGE = "overview/default"
@@ -264,3 +264,16 @@ def test_a_warehouse_that_is_down_is_said_with_a_way_back(
     assert "The warehouse cannot be read now" in answer.text or "No such run" in answer.text
     assert 'href="/enerflo/accounts"' in answer.text
     assert "secret-word" not in answer.text
+
+
+@pytest.mark.usefixtures("dags")
+def test_a_job_whose_newest_run_failed_is_told_until_one_ends_well(visitor: Callable[..., Visitor]) -> None:
+    pat = visitor("VIEWER")
+    pat.sql("alter table crm.installs rename to installs_elsewhere")
+    page = ran("reconcile")
+    text = words_of(pat.text(PAGE))
+    assert "Next: The last run of Reconciliation failed. See why" in text
+    assert f'href="/enerflo/{html.escape(page)}"' in pat.text(PAGE)
+    pat.sql("alter table crm.installs_elsewhere rename to installs")
+    ran("reconcile")
+    assert "failed" not in words_of(pat.text(PAGE))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from urllib.parse import urlencode
 
 import pytest
 import sqlalchemy as sa
@@ -15,23 +14,11 @@ from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
 
 from tests.pages.conftest import Visitor
-from tests.pages.known_dags import forget_runs, known, runs_of
+from tests.pages.known_dags import address, forget_runs, ran, runs_of
 from tests.pages.test_overview import words_of
 
 pytestmark = pytest.mark.airflow
 Visitors = Callable[..., Visitor]
-
-
-def ran(job: str, **conf: object) -> str:
-    """Run a DAG to its end in this process, and return the address of the run's page."""
-    dag = known(job).dags[f"enerflo_{job}"]
-    for task in dag.tasks:
-        task.retries = 0
-    return address(f"enerflo_{job}", dag.test(run_conf=conf).run_id)
-
-
-def address(dag_id: str, run_id: str) -> str:
-    return f"run?{urlencode({'dag_id': dag_id, 'run_id': run_id})}"
 
 
 def test_a_reconciliation_shows_its_verdict_and_leads_to_its_report(visitor: Visitors) -> None:

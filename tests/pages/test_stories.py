@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import FrameLocator, Locator, Page, sync_playwright
 
 from tests.pages.conftest import Visitor
-from tests.pages.known_dags import forget_runs, known, runs_of
+from tests.pages.known_dags import forget_runs, known, ran, runs_of
 from tests.pages.served import enter, served_pages, token_of
 from tests.wide_pages import needs_chromium
 
@@ -196,6 +196,19 @@ def test_a_backfill_of_last_march_begins_with_its_estimate(pat: Person) -> None:
     (run,) = runs_of("backfill")
     assert run.triggering_user_name == "pat"
     assert "2026-03-01" in str(run.conf)
+
+
+def test_why_a_run_failed(pat: Person) -> None:
+    forget_runs("reconcile")
+    pat.sql("alter table crm.installs rename to installs_elsewhere")
+    ran("reconcile")
+    pat.enters()
+    pat.click(pat.frame.get_by_role("link", name="See why"))
+    pat.heading("Reconciliation failed")
+    told = pat.frame.locator("main").inner_text()
+    assert "no table crm.installs in the database" in told
+    assert "Compare the mirror with the CRM" in told
+    forget_runs("reconcile")
 
 
 def test_how_fresh_the_mirror_is_and_how_much_budget_is_left(pat: Person) -> None:

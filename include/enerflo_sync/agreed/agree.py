@@ -30,6 +30,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import looking_back, moved_statement
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.observation import (
+    Look,
     current_look,
     find_look,
     note_look,
@@ -168,7 +169,7 @@ def agree_moved(
     """
     now = transaction_time(connection)
     look = current_look(connection, comparison, account, now)
-    since = _since(connection, comparison, account, config_hash, lookback_minutes)
+    since = _since(connection, comparison, account, config_hash, lookback_minutes, now)
     values: dict[str, Any] = {"account": account, "now": now, "by": str(AgreedBy.COMPARISON)}
     keys = ""
     equal = [(name, condition) for name, _, _, condition in _pairs(comparison)]
@@ -193,9 +194,26 @@ def agree_moved(
     connection.exec_driver_sql(_DROP.format(", ".join([comparison.wanted, *temporary_tables(comparison)])))
 
 
-def looked_before(connection: sa.Connection, comparison: Comparison, account: str, config_hash: str) -> bool:
-    """Return whether :func:`agree_moved` has only to look at rows that moved."""
-    return _since(connection, comparison, account, config_hash, 0) is not None
+def looked_before(
+    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str, now: datetime
+) -> bool:
+    """Return whether :func:`agree_moved` has only to look at rows that moved.
+
+    :param now: the caller's transaction's time.
+    """
+    return _last_look(connection, comparison, account, config_hash, now) is not None
+
+
+def _last_look(
+    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str, now: datetime
+) -> tuple[datetime, Look] | None:
+    """Return when rows were looked at last, and how far the CRM's were seen; None: it cannot be told."""
+    name = _watermark_name(comparison, config_hash)
+    until = read_watermark(connection, account, name)
+    look = None if until is None else find_look(connection, comparison, account, name)
+    if until is None or look is None or not still_holds(look, comparison, now):
+        return None
+    return until, look
 
 
 def _since(
@@ -204,14 +222,13 @@ def _since(
     account: str,
     config_hash: str,
     lookback_minutes: int,
+    now: datetime,
 ) -> dict[str, Any] | None:
     """Return the parameters by which rows that moved since the last look are found; None: none can be."""
-    name = _watermark_name(comparison, config_hash)
-    until = read_watermark(connection, account, name)
-    look = find_look(connection, comparison, account, name)
-    now = transaction_time(connection)
-    if until is None or look is None or not still_holds(look, comparison, now):
+    last = _last_look(connection, comparison, account, config_hash, now)
+    if last is None:
         return None
+    until, look = last
     since = looking_back(connection, account, until, lookback_minutes)
     return {"since": since, **since_look(look)}
 

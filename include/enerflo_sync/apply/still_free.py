@@ -7,15 +7,16 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal
 from enerflo_sync.plan.approval import approval_reasons
+from enerflo_sync.plan.backfilled import note_backfilled
 from enerflo_sync.plan.report import PlanReport
 
 # What the rules look at while a plan is made, for a plan that is stored.
 _STORED = """
 /* enerflo-sync apply: what is left to do of a plan */
-create temporary view planned as select * from sync.plan_changes
+create temporary table planned as select *, false as from_backfill from sync.plan_changes
 where account = {account} and plan_hash = {plan_hash} and state in ('planned', 'sent')
 """
-_DROP = "/* enerflo-sync apply: the view is needed no more */ drop view pg_temp.planned"
+_DROP = "/* enerflo-sync apply: it is needed no more */ drop table pg_temp.planned"
 
 
 def why_a_person_is_needed(connection: sa.Connection, config: SyncConfig, plan: PlanReport) -> list[str]:
@@ -23,6 +24,7 @@ def why_a_person_is_needed(connection: sa.Connection, config: SyncConfig, plan: 
     view = _STORED.format(account=literal(plan.account), plan_hash=literal(plan.plan_hash))
     # With parameters, though there are none: a literal is written for such a statement.
     connection.exec_driver_sql(view, {})
+    note_backfilled(connection, plan.account)
     reasons = approval_reasons(connection, config, plan.account)
     connection.exec_driver_sql(_DROP)
     return reasons

@@ -18,7 +18,7 @@ from enerflo_sync.crm.copies import COPIES_SCHEMA, INSIDE, KEY_HASH, ROW_HASH
 from enerflo_sync.crm.names import pasted, quoted
 from enerflo_sync.warehouse.bulk import driver_connection
 
-_STAGE = "pg_temp.crm_copy_stage"
+_STAGE, _REPLACED = "pg_temp.crm_copy_stage", "pg_temp.crm_copy_old"
 # Of the rows ``c`` of a copy: those of the keys that were asked for, and those whose key was just read.
 _OF_KEYS = f"(c.{KEY_HASH} = any(%(known)s::bigint[]) or c.{KEY_HASH} in (select {KEY_HASH} from {_STAGE}))"  # noqa: S608 - constants
 
@@ -31,19 +31,24 @@ from $copy group by 1
 
 # Of rows that share both digests each copy counts.
 _NTH = f"row_number() over (partition by {ROW_HASH}, {KEY_HASH}) as nth"
-_NUMBERED = Template(f"select $id {ROW_HASH}, {KEY_HASH}, {_NTH} from $rows t")  # noqa: S608 - constants
 _SAME = f"s.{ROW_HASH} = t.{ROW_HASH} and s.{KEY_HASH} = t.{KEY_HASH} and s.nth = t.nth"
+_OLD = Template(f"""
+/* enerflo-sync copy: the rows that are to be replaced */
+create temporary table crm_copy_old on commit drop as
+select c.ctid as id, {ROW_HASH}, {KEY_HASH}, {_NTH} from $copy c where $which
+""")  # noqa: S608 - constants
 _DELETE = Template(f"""
 /* enerflo-sync copy: rows that the CRM does not have like this any more */
 delete from $copy c using (
-  select t.id from ($old) t where not exists (select from ($new) s where {_SAME})
+  select t.id from {_REPLACED} t
+  where not exists (select from (select {ROW_HASH}, {KEY_HASH}, {_NTH} from {_STAGE}) s where {_SAME})
 ) gone where c.ctid = gone.id
 """)  # noqa: S608 - constants
 _INSERT = Template(f"""
 /* enerflo-sync copy: rows that are new, or say something else */
 insert into $copy select $columns from (
   select n.*, {_NTH} from {_STAGE} n
-) t where not exists (select from ($old) s where {_SAME})
+) t where not exists (select from {_REPLACED} s where {_SAME})
 """)  # noqa: S608 - constants
 
 
@@ -97,20 +102,17 @@ class CopyTable:
 
     def merge(self, parts: Iterable[Sequence[Sequence[Any]]], which: str, values: Mapping[str, Any]) -> int:
         """Replace the rows ``c`` of a condition by others where they differ; return how many came."""
-        self._do(f"drop table if exists {_STAGE}")
+        self._do(f"drop table if exists {_STAGE}, {_REPLACED}")
         self._do(f"create temporary table crm_copy_stage (like {self.name}) on commit drop")
         number = self._copy_in(_STAGE, parts, None)
         # Another job may merge as well: each statement below sees what that one left. Readers go on.
         self._do(f"lock table {self.name} in share row exclusive mode")
-        rows = f"(select c.ctid, c.* from {self.name} c where {which})"  # noqa: S608 - our own condition
-        named = {
-            "copy": self.name,
-            "columns": self._columns,
-            "old": _NUMBERED.substitute(id="t.ctid as id,", rows=rows),
-            "new": _NUMBERED.substitute(id="", rows=_STAGE),
-        }
-        self._connection.exec_driver_sql(_DELETE.substitute(named), values)
-        self._connection.exec_driver_sql(_INSERT.substitute(named), values)
+        named = {"copy": self.name, "columns": self._columns, "which": which}
+        self._connection.exec_driver_sql(_OLD.substitute(named), values)
+        self._do(f"analyze {_STAGE}")
+        self._do(f"analyze {_REPLACED}")
+        self._do(_DELETE.substitute(named))
+        self._do(_INSERT.substitute(named))
         return number
 
     def merge_keys(self, parts: Iterable[Sequence[Sequence[Any]]], known: Sequence[int]) -> None:

@@ -20,7 +20,7 @@ from enerflo_sync.crm.sent_along import sent_columns
 from enerflo_sync.errors import ConfigurationError
 
 # Raised when a release reads or digests rows in another way, so that each copy is made anew.
-_VERSION = 2
+_VERSION = 3
 # As the copy takes a boolean that is given as text.
 INSIDE, _OUTSIDE = "true", "false"
 
@@ -58,12 +58,13 @@ class RemoteTable:
     @property
     def row_hash(self) -> str:
         """Return the digest of a row's columns, and of whether it meets ``where``."""
-        texts = [self.dialect.as_text(one) for one in self.columns]
-        return self.dialect.digest([*texts, self.inside] if self.where is not None else texts)
+        return self.dialect.row_digest(self.columns, [] if self.where is None else [self.inside])
 
     @property
     def key_hash(self) -> str:
-        """Return the digest of a row's key."""
+        """Return the digest of a row's key: a whole number is its own."""
+        if len(self.key) == 1 and self.key[0].type == "bigint":
+            return f"coalesce({self.dialect.whole(self.key[0])}, -1)"
         return self.dialect.digest([self.dialect.as_text(one) for one in self.key])
 
     @property

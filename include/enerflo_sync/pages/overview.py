@@ -16,6 +16,7 @@ from enerflo_sync.gaps.schedule import cron
 from enerflo_sync.pages.days import DAYS, Day, day_chart, day_of, read_days
 from enerflo_sync.pages.pairs import ShownPair, shown_pair
 from enerflo_sync.pages.records import record_address
+from enerflo_sync.pages.run import JOBS
 from enerflo_sync.pages.verdicts import NewestVerdict, advice, read_newest
 from enerflo_sync.pages.waiting import EntryKind, waiting_by_kind
 from enerflo_sync.reconcile.render.frame import Frame
@@ -99,6 +100,16 @@ class NextRun:
 
 
 @dataclass(frozen=True)
+class FailedRun:
+    """A DAG's newest run that ended, and that failed."""
+
+    job: str
+    dag_id: str
+    run_id: str
+    ended_at: datetime
+
+
+@dataclass(frozen=True)
 class Freshness:
     """How fresh an account is.
 
@@ -126,6 +137,7 @@ class Overview:
     change: Change | None
     now: datetime
     writes: bool
+    failed: Sequence[FailedRun] = ()
 
 
 def read_overview(
@@ -133,10 +145,12 @@ def read_overview(
     config: SyncConfig,
     account: str,
     known: Mapping[str, NextRun] | None = None,
+    failed: Sequence[FailedRun] = (),
 ) -> Overview:
     """Return what the page shows, masked.
 
     :param known: by job, when Airflow runs it next; a job that Airflow does not know goes by its schedule.
+    :param failed: jobs whose newest run failed, the latest first.
     """
     now = transaction_time(connection)
     schedule = config.account(account).schedule
@@ -163,6 +177,7 @@ def read_overview(
         change=_change(connection, account, newest, days),
         now=now,
         writes=config.writes_anything(account),
+        failed=failed,
     )
 
 
@@ -226,6 +241,10 @@ def next_step(shown: Overview, to: Addresses) -> Step | None:
     """Return what a person does first; None where nothing waits."""
     newest, account, waiting = shown.newest, shown.account, shown.waiting
     inbox = to.of(Place.INBOX, account)
+    if shown.failed:
+        # Its page says why; until it runs again the other figures stand still.
+        last = shown.failed[0]
+        return Step(_failures(shown.failed), "See why", to.run(last.dag_id, last.run_id))
     if newest is None:
         return None
     verdict, report = newest.verdict, to.report(account, newest.reconciliation_id)
@@ -252,6 +271,12 @@ def next_step(shown: Overview, to: Addresses) -> Step | None:
     return None
 
 
+def _failures(failed: Sequence[FailedRun]) -> str:
+    if len(failed) == 1:
+        return f"The last run of {JOBS[failed[0].job]} failed."
+    return f"The last runs of {len(failed)} jobs failed, that of {JOBS[failed[0].job]} latest."
+
+
 def render_overview(shown: Overview, tables: Mapping[str, TableMapping], dag_id: str, frame: Frame) -> str:
     """Return the page.
 
@@ -272,6 +297,7 @@ def render_overview(shown: Overview, tables: Mapping[str, TableMapping], dag_id:
         step=next_step(shown, frame.to),
         chart=day_chart(shown.days, shown.now),
         dag_id=dag_id,
+        jobs=JOBS,
         report_of=lambda id_: frame.to.report(shown.account, id_),
         record_of=lambda one: record_address(frame.to, shown.account, tables, one.table, one.bare_key),
     )

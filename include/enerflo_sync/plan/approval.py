@@ -69,7 +69,7 @@ def _of_size(connection: sa.Connection, config: SyncConfig, account: str, change
         yield "Every plan waits for a person (approval.always)."
     if changes > rules.changes:
         yield f"It makes {changes:,} changes, more than {rules.changes:,} (approval.changes)."
-    from_backfills = changes_from_backfills(connection, account)
+    from_backfills = changes_from_backfills(connection)
     if from_backfills > rules.backfill_changes:
         yield (
             f"A backfill brought in what {from_backfills:,} of its changes say,"

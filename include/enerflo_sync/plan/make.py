@@ -22,6 +22,7 @@ from enerflo_sync.crm.mapping import Mode, RecordKind
 from enerflo_sync.outbox.changes import carry_sent
 from enerflo_sync.plan.adopt import adopt
 from enerflo_sync.plan.approval import approval_reasons
+from enerflo_sync.plan.backfilled import note_backfilled
 from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs
 from enerflo_sync.plan.contradictions import ask_where_tables_contradict
 from enerflo_sync.plan.creations import decide_rows
@@ -69,6 +70,7 @@ select row_number() over (
                   array_position(array['insert', 'update', 'delete'], op), key, field) as position,
        outcome as direction, table_name, key, enerflo_key, op, field, before, after, source_value, policy,
        cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest, false as waits,
+       false as from_backfill,
        case when rule = '{LAST_MILESTONE}' then reason end as reason
 from pg_temp.decided where outcome in ('to_crm', 'to_enerflo')
 """  # noqa: S608 - a constant
@@ -132,8 +134,9 @@ def make_plans(
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
             require_rows(connection, config, account, plans)
             follow_keys(connection, plans, account)
+            now = transaction_time(connection)
             for plan in plans:
-                observe(connection, plan, account, transaction_time(connection))
+                observe(connection, plan, account, now)
             agree_on_sent(connection, plans, account)
             settle_handed_over(connection, plans, account)
         with (
@@ -142,7 +145,7 @@ def make_plans(
         ):
             decide_all(connection, plans, config, account, reconciliation_id, tick)
             hold_parked(connection, config, account)
-            make_planned(connection, plans)
+            make_planned(connection, plans, account)
             require_no_copy_is_written(connection, plans, str(config.file))
             hashes = _store(connection, config, account, reconciliation_id)
             for plan_hash in hashes:
@@ -214,7 +217,8 @@ def _agreeing(
                 agree_moved(connection, plan, *looks, lookback, reconciliation_id)
 
     with engine.connect() as connection:
-        known = all(looked_before(connection, plan, *looks) for plan in plans)
+        now = transaction_time(connection)
+        known = all(looked_before(connection, plan, *looks, now) for plan in plans)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="agree") as pool:
         agreed = pool.submit(agree)
         if not known:
@@ -262,9 +266,10 @@ def decide_all(
     ask_about_sent_notes(connection)
 
 
-def make_planned(connection: sa.Connection, plans: Sequence[Comparison]) -> None:
+def make_planned(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
     """Bring the changes of ``decided`` into ``planned``, table by table in the order of ``plans``."""
     connection.exec_driver_sql(_MAKE_PLANNED, {"tables": [plan.name for plan in plans]})
+    note_backfilled(connection, account)
 
 
 def keep_not_switched_on(connection: sa.Connection, plans: Sequence[Comparison]) -> None:

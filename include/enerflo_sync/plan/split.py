@@ -26,7 +26,7 @@ from enerflo_sync.plan.approval import (
     protected_fields,
     wrote_to_enerflo,
 )
-from enerflo_sync.plan.backfilled import changes_from_backfills, mark_backfilled
+from enerflo_sync.plan.backfilled import changes_from_backfills
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
@@ -183,8 +183,8 @@ def _mark_each(connection: sa.Connection, config: SyncConfig, account: str) -> N
 def _mark_amounts(connection: sa.Connection, config: SyncConfig, account: str) -> None:
     """Mark of tables and of backfills what is too much to be made without a person."""
     rules = config.approval
-    if changes_from_backfills(connection, account, among="not p.waits") > rules.backfill_changes:
-        mark_backfilled(connection, account)
+    if changes_from_backfills(connection, among="not p.waits") > rules.backfill_changes:
+        _mark(connection, "p.from_backfill")
         _keep_together(connection, config, account)
     for table in exceeds_percent(connection, config, account, among="not waits"):
         _mark(connection, f"p.table_name = {literal(table)}")

@@ -196,7 +196,7 @@ def store_plan(
                 "notes": {row.reason: row.n for row in connection.exec_driver_sql(_NOTES)},
                 "refused": others[REFUSED],
                 "rules": rules,
-                "from_backfills": changes_from_backfills(connection, account) if kind == "sync" else 0,
+                "from_backfills": changes_from_backfills(connection) if kind == "sync" else 0,
             },
         },
     )

@@ -54,7 +54,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         _reverse(connection, plans, account, undone.plan_hash)
         leave_unvoided(connection, plans, account, config.statuses.voided)
         keep_not_switched_on(connection, plans)
-        make_planned(connection, plans)
+        make_planned(connection, plans, account)
         require_no_copy_is_written(connection, plans, str(config.file))
         found = store_plan(
             connection,

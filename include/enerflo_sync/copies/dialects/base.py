@@ -226,6 +226,17 @@ class Dialect(ABC):
     def digest(self, texts: Sequence[str]) -> str:
         """Return a whole number of at most 60 bits, of texts any of which may be null."""
 
+    def row_digest(self, columns: Sequence[RemoteColumn], more: Sequence[str]) -> str:
+        """Return a whole number of at most 60 bits of a row, another one for each other row.
+
+        :param more: texts that count as well, none of them null.
+        """
+        return self.digest([*map(self.as_text, columns), *more])
+
+    def whole(self, column: RemoteColumn) -> str:
+        """Return a column of whole numbers as such."""
+        return self.quoted(column.own)
+
     def length(self, text: str) -> str:
         """Return the number of letters of a text, as text or as what ``||`` makes text of."""
         return f"length({text})"

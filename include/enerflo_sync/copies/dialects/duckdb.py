@@ -57,6 +57,13 @@ class DuckDB(Dialect):
         """Return 60 bits of the md5 over the texts, each with its length in front."""
         return f"cast(md5_number_lower({self.joined(texts)}) & 1152921504606846975 as bigint)"
 
+    def row_digest(self, columns: Sequence[RemoteColumn], more: Sequence[str]) -> str:
+        """Return 60 bits of DuckDB's own hash of the values, which takes a tenth of the time of texts.
+
+        Another version of DuckDB may hash otherwise. Then every row is read once more.
+        """
+        return f"cast(hash({', '.join([*(self.quoted(one.own) for one in columns), *more])}) >> 4 as bigint)"
+
     def is_taken(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether the file's lock is another process's."""
         return "Could not set lock on file" in str(error.orig)

@@ -14,6 +14,8 @@ from enerflo_sync.copies.dialects.base import JSON, WIDE, Dialect, RemoteColumn
 _VALUES = {1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 1690, 3140, 3819, 4025}
 # Letters that the column's character set lacks, the check of a view, a partition, a generated column.
 _PLACES = {1267, 1369, 1526, 1906, 3105}
+# Types of our copy.
+_IN_DIGITS = ("bigint", "numeric", "boolean", "double precision", "date", "timestamp")
 _BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
 
 
@@ -92,6 +94,25 @@ class MySQL(Dialect):
         # As a number: a bit would come as a byte.
         return f"({self.quoted(column.own)} + 0)" if column.declared == "bit" else self.quoted(column.own)
 
+    def row_digest(self, columns: Sequence[RemoteColumn], more: Sequence[str]) -> str:
+        """Return 60 bits of the md5 over the values, each text after its length.
+
+        Numbers and times need none: no part of one is taken for another. That is a third of the time.
+        """
+        parts = list(more)
+        for one in columns:
+            text = self.as_text(one)
+            parts.append(
+                f"ifnull({self._value(one)}, '-')"
+                if _is_plain(one)
+                else f"ifnull(length({text}), '-'), {text}"
+            )
+        return f"cast(conv(left(md5(concat_ws('|', {', '.join(parts)})), 15), 16, 10) as unsigned)"
+
+    def whole(self, column: RemoteColumn) -> str:
+        """Return a column of whole numbers as such; a bit is read as bytes otherwise."""
+        return self._value(column)
+
     def digest(self, texts: Sequence[str]) -> str:
         """Return 60 bits of the md5 over the texts, each with its length in front."""
         parts = ", ".join(f"coalesce(concat(char_length({text}), '.', {text}), '-')" for text in texts)
@@ -112,6 +133,11 @@ class MySQL(Dialect):
     def codes(self, error: sa.exc.DBAPIError) -> set[object]:
         """Return the error's number."""
         return set(getattr(error.orig, "args", ())[:1])
+
+
+def _is_plain(column: RemoteColumn) -> bool:
+    """Return whether a value is written in digits and signs alone, all of its digits among them."""
+    return column.type.startswith(_IN_DIGITS) and column.declared != "float"
 
 
 def _no_zeros(value: Any) -> Any:
