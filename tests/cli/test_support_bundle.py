@@ -61,13 +61,15 @@ def lived(run: Run, world: World, warehouse_url: str, monkeypatch: pytest.Monkey
     for name, value in CANARIES.items():
         if name != "ENERFLO_API_KEY":
             monkeypatch.setenv(name, value)
-    config.write_text(
-        text.replace("api_key: ${ENERFLO_API_KEY}", f"api_key: {IN_FILE}").replace(
-            "approval:\n", f"notify:\n  routes:\n    people: {{kind: smtp, to: [{PERSON}]}}\napproval:\n"
-        )
-        if "notify:" not in text
-        else text.replace("api_key: ${ENERFLO_API_KEY}", f"api_key: {IN_FILE}")
+    careless = (
+        ("api_key: ${ENERFLO_API_KEY}", f"api_key: {IN_FILE}"),
+        ("  routes: {}\n", f"  routes:\n    people: {{email: {{connection: {IN_FILE}, to: [{PERSON}]}}}}\n"),
+        ("    crm_table: crm.leads\n", f"    crm_table: crm.leads\n    where: \"email <> '{PERSON}'\"\n"),
     )
+    for old, new in careless:
+        assert old in text, old
+        text = text.replace(old, new)
+    config.write_text(text)
     return run
 
 

@@ -88,7 +88,7 @@ def test_a_revision_of_another_numbering_is_not_taken_for_an_older_one(warehouse
 
 def test_a_newer_program_says_from_where_to_where_migrate_goes(warehouse: sa.Engine) -> None:
     moved(warehouse, "0028", None)
-    assert f"Run enerflo-sync migrate: it goes from 0028 to {LATEST_REVISION}." in refusal(
+    assert f"Run enerflo-sync migrate. It goes from 0028 to {LATEST_REVISION}." in refusal(
         warehouse, reads_only=True
     )
 

@@ -92,7 +92,7 @@ def require_migrated(engine: sa.Engine, *, reads_only: bool = False) -> None:
             f"the warehouse is at schema revision {version.revision or 'none'},"
             f" and this version needs {LATEST_REVISION}.",
             where=_TABLE,
-            next_step=f"Run enerflo-sync migrate: it goes from {version.revision or 'none'}"
+            next_step=f"Run enerflo-sync migrate. It goes from {version.revision or 'none'}"
             f" to {LATEST_REVISION}.",
         )
     if not (version.may_read if reads_only else version.may_write):
