@@ -155,6 +155,18 @@ def test_a_changed_seal_is_named(agreed: Desk, change: str) -> None:
     assert {place.seal for place in found.places} <= {2, 3}
 
 
+def test_a_seal_that_was_made_anew_does_not_fit_the_next_one(agreed: Desk) -> None:
+    for _ in range(3):
+        written(agreed)
+    agreed.sql("update sync.ledger_seals set reason = 'forged' where number = 2")
+    agreed.sql(
+        f"update sync.ledger_seals set digest = (select {seals.SEAL_DIGEST} from (select o.*, p.digest as before"
+        " from sync.ledger_seals o join sync.ledger_seals p on p.number = 1 where o.number = 2) s)"
+        " where number = 2"
+    )
+    assert [(place.kind, place.seal) for place in checked(agreed).places] == [(Break.SEAL_CHANGED, 3)]
+
+
 def test_a_missing_seal_is_named_and_a_chain_that_was_made_anew_is_not_the_noted_one(agreed: Desk) -> None:
     for _ in range(3):
         rows = written(agreed)
