@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -76,6 +77,16 @@ def test_a_filter_shows_and_counts_what_it_says(
     text = pat.text(f"{PAGE}?{query}")
     assert total(text) == stored(pat, condition)
     assert text.count('data-label="Enerflo says"') == min(total(text), 50)
+
+
+@pytest.mark.parametrize("text", ["STRASSE 9", "über str", "ÜBER", "ß"])
+def test_capitals_do_not_matter_to_what_is_looked_for(visitor: Callable[..., Visitor], text: str) -> None:
+    pat = visitor("VIEWER")
+    pat.sql(
+        "update sync.differences set crm_value = to_jsonb('Über Straße, strasse 9'::text) where difference_id ="
+        " (select max(difference_id) from sync.differences where field = 'status')"
+    )
+    assert total(pat.text(f"{PAGE}?{urlencode({'q': text})}")) == 1
 
 
 def test_what_differed_before_tells_since_when(visitor: Callable[..., Visitor]) -> None:

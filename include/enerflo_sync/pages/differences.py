@@ -66,13 +66,15 @@ _AFTER = {
 }
 
 # In a value that is personal nothing is found: who guesses would learn it.
-_CONTAINS = """(
-  strpos(lower(d.key::text), lower(:q_in_json)) > 0
+_CONTAINS = Template("""(
+  strpos(lower(d.key::text$bytes), lower(:q_in_json)) > 0
     and exists (select from jsonb_each_text(d.key) k where strpos(lower(k.value), lower(:q)) > 0
       and not (d.table_name || '.' || k.key) = any(:personal))
-  or (strpos(lower(d.enerflo_value #>> '{}'), lower(:q)) > 0
-      or strpos(lower(d.crm_value #>> '{}'), lower(:q)) > 0)
-    and (d.table_name || '.' || d.field) = any(:open))"""
+  or (strpos(lower((d.enerflo_value #>> '{}')$bytes), lower(:q)) > 0
+      or strpos(lower((d.crm_value #>> '{}')$bytes), lower(:q)) > 0)
+    and (d.table_name || '.' || d.field) = any(:open))""")
+# Letters of ASCII are found among bytes, in two thirds of the time.
+_BYTES = ' collate "C"'
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,7 @@ def conditions_of(
         conditions.append("split_part(d.hint, ':', 1) = :hint")
         values["hint"] = wanted.hint
     if wanted.q is not None:
-        conditions.append(_CONTAINS)
+        conditions.append(_CONTAINS.substitute(bytes=_BYTES if wanted.q.isascii() else ""))
         in_json = json.dumps(wanted.q, ensure_ascii=False)[1:-1]
         values |= {"q": wanted.q, "q_in_json": in_json, "open": [], "personal": []}
         for (table, field), kind in classes.items():
