@@ -244,13 +244,34 @@ def test_what_a_command_rewrites_or_removes_is_noted_and_is_no_break(agreed: Des
             sa.text("update sync.ledger set new_value = null where ledger_id = :i"), {"i": rows[0]}
         )
         connection.execute(sa.text("delete from sync.ledger where ledger_id = :i"), {"i": rows[1]})
-        note_rewritten(connection, "default", [rows[0], rows[1]], "forget: receipt 7")
+        assert note_rewritten(connection, "default", "forget: receipt 7", [rows[0], rows[1]]) == 2
     found = checked(agreed)
     assert (found.broken, found.rewritten) == (0, 2)
     written(agreed)
     assert checked(agreed).intact
     by_hand(agreed, "update sync.ledger set new_value = '5' where ledger_id = :i", i=rows[0])
     assert kinds(checked(agreed)) == [(Break.CHANGED, rows[0])]
+
+
+def test_a_command_need_not_say_which_rows_it_rewrote(agreed: Desk) -> None:
+    rows = written(agreed)
+    with agreed.engine.begin() as connection:
+        assert note_rewritten(connection, "default", "forget: nothing") == 0
+    by_hand(agreed, "update sync.ledger set old_value = '3' where ledger_id = :i", i=rows[2])
+    with agreed.engine.begin() as connection:
+        query = "update sync.ledger set new_value = null where ledger_id in (:a, :b)"
+        connection.execute(sa.text(query), {"a": rows[0], "b": rows[-1]})
+        connection.execute(
+            sa.text(
+                f"insert into sync.ledger ({COLUMNS}) select {COLUMNS} from sync.ledger where ledger_id = :a"
+            ),
+            {"a": rows[1]},
+        )
+        assert note_rewritten(connection, "default", "forget: receipt 8") == 2
+    found = checked(agreed)
+    # What somebody changed by hand before is still found.
+    assert kinds(found) == [(Break.CHANGED, rows[2])]
+    assert (found.rewritten, found.unsealed) == (2, 1)
 
 
 def test_a_seal_that_cannot_be_made_stops_no_job(agreed: Desk, caplog: pytest.LogCaptureFixture) -> None:

@@ -84,6 +84,14 @@ cross join (select coalesce((select digest from sync.ledger_seals where account 
 returning number, row_count, encode(digest, 'hex') as digest
 """)  # noqa: S608 - constants
 
+_REWRITTEN = sa.text("""
+/* enerflo-sync ledger: sealed rows that this transaction has updated */
+select ledger_id from sync.ledger l
+where l.account = :account and l.xmin = pg_current_xact_id()::xid
+  and exists (select from sync.ledger_seals e
+    where e.account = :account and e.kind = 'sealed' and e.ids @> l.ledger_id)
+""")
+
 _AMEND = sa.text(f"""
 /* enerflo-sync ledger: what a command of ours did to rows that are sealed */
 with ids as (
@@ -143,18 +151,24 @@ def seal_ledger(connection: sa.Connection, account: str, *, most: int = CHUNK) -
     return None if row is None else Sealed(row.number, row.row_count, row.digest, row.row_count < most)
 
 
-def note_rewritten(connection: sa.Connection, account: str, ledger_ids: Sequence[int], reason: str) -> None:
+def note_rewritten(
+    connection: sa.Connection, account: str, reason: str, ledger_ids: Sequence[int] | None = None
+) -> int:
     """Note that a command rewrote or deleted rows of the ledger, in the transaction that did it.
 
     The rows' present digests stand in the chain from then on, under the reason. Waits for a seal being made.
+    Returns the number of rows.
 
-    :param ledger_ids: the rows; they may be sealed or not.
     :param reason: which command, and why: no personal data, since it stays.
+    :param ledger_ids: the rows; None means the sealed rows that this transaction has updated, outside of
+        savepoints.
     """
-    if not ledger_ids:
-        return
     connection.execute(SPELLING)
     connection.execute(_WAIT, {"account": account})
+    if ledger_ids is None:
+        ledger_ids = connection.scalars(_REWRITTEN, {"account": account}).all()
+    ids = sorted(set(ledger_ids))
     for there in (True, False):
-        values = {"account": account, "ids": sorted(set(ledger_ids)), "reason": reason, "there": there}
+        values = {"account": account, "ids": ids, "reason": reason, "there": there}
         connection.execute(_AMEND, values)
+    return len(ids)
