@@ -30,6 +30,7 @@ __all__ = ["compose"]
 STARTED = ("api-server", "scheduler", "dag-processor", "triggerer", "receiver")
 # Folders that are volumes in the containers.
 VOLUMES = {"logs", "webhooks"}
+JOBS = {"dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 SECONDS = 150
 
 
@@ -69,6 +70,8 @@ class Machine:
             "RECEIVER_PORT": str(self.ports["8099"]),
             "RECEIVER_SECRET": "s" * 64,
             **{f"AIRFLOW__LOGGING__{option}": port for option, port in self.others.items()},
+            # Parsing all DAGs is no part of it.
+            "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         }
 
     def placed(self, text: str) -> str:
@@ -125,10 +128,23 @@ class Machine:
         return done.returncode == 0
 
     def wait(self, name: str) -> None:
+        """Return when a service is healthy; ask the dear checks only when they can say so."""
         until = time.monotonic() + SECONDS
-        while not self.healthy(name):
+        while not (self.begun(name) and self.healthy(name)):
             assert time.monotonic() < until, self.log(name)
             time.sleep(1)
+
+    def begun(self, name: str) -> bool:
+        """Return whether Airflow's database has a service's job; each ``airflow jobs check`` costs seconds."""
+        job = JOBS.get(name)
+        if job is None:
+            return True
+        engine = sa.create_engine(f"postgresql+psycopg://enerflo@/airflow?host={self.host}")
+        with engine.connect() as connection:
+            query = sa.text("select count(*) from job where job_type = :job and state = 'running'")
+            found = connection.scalar(query, {"job": job})
+        engine.dispose()
+        return bool(found)
 
     def log(self, name: str) -> str:
         return f"{name}: {(self.folder / f'{name}.log').read_text(errors='replace')[-4000:]}"
