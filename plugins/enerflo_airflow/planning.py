@@ -52,11 +52,13 @@ class PlanOperator(BaseOperator):
     def execute(self, context: Context) -> Planned:
         """Plan, and return what the next tasks need."""
         from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.ledger import run_seal
         from enerflo_sync.jobs.plan import run_plan
 
         with noted_failure(context), closing(open_account(str(self.account))) as opened:
             plans = run_plan(opened)
             send_plans(plans, opened)
+            run_seal(opened)
             writes = opened.writes_anything
         note = "\n".join(plan_note(plan) for plan in plans)
         self.log.info("planned plan_hash=%s %s", plans[0].plan_hash, note)
@@ -299,6 +301,7 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
         """Apply and return the counts."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.apply import run_apply
+        from enerflo_sync.jobs.ledger import run_seal
         from enerflo_sync.jobs.lineage import apply_lineage
 
         if not self.plan_hash:
@@ -311,6 +314,7 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
             report = run_apply(opened, str(self.plan_hash), run_id=engine_run_id(context))
             send_apply(report, opened)
             self.keep_lineage(apply_lineage, opened, report)
+            run_seal(opened)
         note = apply_note(report)
         self.log.info("applied plan_hash=%s %s", report.plan_hash, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)

@@ -31,7 +31,7 @@ from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.warehouse.declared import require_filled
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
-from enerflo_sync.warehouse.revision import current_revision, require_migrated
+from enerflo_sync.warehouse.revision import older_program, require_migrated, schema_version
 from enerflo_sync.warehouse.runs import SKEW_SECONDS, skew_text
 
 _MARKS = {Severity.ERROR: "[red]✗[/]", Severity.WARNING: "[yellow]![/]", Severity.HINT: "[cyan]·[/]"}
@@ -76,14 +76,14 @@ def command(
         if grants is not None:
             _print_grants(context, grants, as_json)
             return Exit.DONE
-        checks = list(_checks(context, write_check))
+        found = list(checks(context, write_check))
         if as_json:
-            print_json({"account": context.account, "checks": [_as_dict(check) for check in checks]})
+            print_json({"account": context.account, "checks": [as_dict(check) for check in found]})
         else:
-            _print(context, checks)
-        if any(check.failed for check in checks):
+            _print(context, found)
+        if any(check.failed for check in found):
             return Exit.FAILED
-        waiting = any(one.severity is not Severity.HINT for check in checks for one in check.findings)
+        waiting = any(one.severity is not Severity.HINT for check in found for one in check.findings)
         return Exit.NEEDS_A_PERSON if waiting else Exit.DONE
 
     finish_each(account, group, look, as_json=as_json)
@@ -98,7 +98,7 @@ def _print_grants(context: AccountContext, role: str, as_json: bool) -> None:
         console.print(sql, end="", markup=False)
 
 
-def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
+def checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
     """Yield each check's result; a failed check skips only those that depend on it."""
     tables = ", ".join(context.config.tables_for(context.account))
     mode = context.settings.mode
@@ -143,12 +143,13 @@ def _migrated(context: AccountContext) -> Check:
     try:
         require_migrated(context.engine)
         with warehouse_errors("doctor"), context.engine.connect() as connection:
-            revision = current_revision(connection)
+            version = schema_version(connection)
             unusable, role = unusable_own_tables(connection), present_role(connection)
     except EnerfloSyncError as error:
         return Check("tables", str(error), failed=True)
     findings = [_no_right(context, unusable, role)] if unusable else []
-    return Check("tables", f"at revision {revision}", findings=findings)
+    detail = older_program(version) if version.newer else f"at revision {version.revision}"
+    return Check("tables", detail, findings=findings)
 
 
 def _no_right(context: AccountContext, tables: list[str], role: str) -> Finding:
@@ -226,7 +227,8 @@ def _statuses(context: AccountContext) -> str:
     return f"{len(names)} of the company: {', '.join(sorted(names.values()))}"
 
 
-def _as_dict(check: Check) -> dict[str, object]:
+def as_dict(check: Check) -> dict[str, object]:
+    """Return a check as the doctor's JSON has it."""
     return {
         "name": check.name,
         "ok": not check.failed and not check.findings,

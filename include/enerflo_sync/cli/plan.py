@@ -16,6 +16,7 @@ from enerflo_sync.cli.files import write_whole
 from enerflo_sync.cli.groups import Group, finish_each, require_one_account
 from enerflo_sync.cli.output import Account, Exit, Json, console, errors, standard_output
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.ledger import run_seal
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.pages.plans import read_plan_page, render_plan
 from enerflo_sync.plan.reads import read_changes, read_undecided
@@ -61,6 +62,7 @@ def command(
         with progress_bars() as tick:
             plans = run_plan(context, progress=tick)
         print_plan(context, plans[0], PlanFormat.JSON if as_json else plan_format, out, plans)
+        run_seal(context)
         return Exit.NEEDS_A_PERSON if any(plan.waits_for_approval for plan in plans) else Exit.DONE
 
     is_json = as_json or plan_format is PlanFormat.JSON

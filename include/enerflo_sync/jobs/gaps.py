@@ -18,7 +18,7 @@ def read_gaps(context: AccountContext, *, every: float | None = None, days: int 
     :param every: minutes between due polls and ingests; None uses ``schedule`` in sync.yaml.
     :param days: how far back closed holes are reported, 1 to 90.
     """
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=True)
     times = context.settings.schedule
     with warehouse_errors("gaps"), context.engine.connect() as connection:
         return find_gaps(
@@ -38,6 +38,6 @@ def read_witnesses(context: AccountContext, *, days: int = DAYS) -> WitnessRepor
 
     :param days: calendar days in UTC including today, 1 to 90.
     """
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=True)
     with warehouse_errors("witnesses"), context.engine.connect() as connection:
         return witness_report(connection, context.account, context.clock.now(), days=days)
