@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 
-from enerflo_sync.inbox.drop import Content, Drop, DropFile, NotRead, open_drop, storable
+from enerflo_sync.inbox.drop import ArchivedFile, Content, Drop, DropFile, NotRead, open_drop, storable
 
 _KNOWN = sa.text(r"""
 /* enerflo-sync inbox: archived files whose events, or whose trouble, are known */
@@ -35,6 +35,7 @@ class ArchiveAgain:
         self.uri = self.archive_uri = drop.archive_uri
         # Only what is listed and read of it matters: its own archive is never used.
         self._files = open_drop(drop.archive_uri, drop.uri, 0.0)
+        self._drop = drop
         self._since = f"{since:%Y/%m/%d}"
         self._known = known
         self.unlisted = 0
@@ -59,9 +60,16 @@ class ArchiveAgain:
         """Leave the file where it is."""
         return None
 
-    def expire(self, before: datetime) -> int:
+    def archived(self, before: datetime) -> Iterator[ArchivedFile]:
+        """Yield nothing: no file is deleted because it was read again."""
+        return iter(())
+
+    def remove(self, uris: Sequence[str]) -> None:
         """Delete nothing."""
-        return 0
+
+    def replace(self, uri: str, data: bytes) -> None:
+        """Give a file another content, where it lies (:meth:`Drop.replace`)."""
+        self._drop.replace(uri, data)
 
 
 def archive_again(connection: sa.Connection, drop: Drop, account: str, since: date) -> ArchiveAgain:

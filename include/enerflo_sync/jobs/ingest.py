@@ -33,7 +33,7 @@ def run_ingest(
         does not know: after it was set back to an earlier moment.
     """
     require_migrated(context.engine)
-    drop = open_account_drop(context)
+    drop: Drop = open_account_drop(context)
     if archive_since is not None:
         with warehouse_errors("ingest"), context.engine.connect() as connection:
             drop = archive_again(connection, drop, context.account, archive_since)
