@@ -184,7 +184,7 @@ def test_each_account_has_dags_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     # Its section names no drop.
     assert set(bag.dags) == {
         *DAG_IDS,
-        *(f"enerflo_{job}__west" for job in ("backfill", "change_orders", "poll")),
+        *(f"enerflo_{job}__west" for job in ("backfill", "change_orders", "poll", "prune")),
         *(f"enerflo_{job}__west" for job in ("approve", "reconcile", "replay", "sync")),
     }
     poll: Any = bag.dags["enerflo_poll__west"]
