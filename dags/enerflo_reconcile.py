@@ -79,7 +79,7 @@ def reconcile_dag(settings: AccountConfig) -> Any:
             outlets=[reconciled_asset(account)],
         )
         tell_people(account, after=compare)
-        gather_changes(settings.rhythm.reconcile_seconds, after=compare)
+        gather_changes(account, settings.rhythm.reconcile_seconds, after=compare)
 
     return enerflo_reconcile()
 

@@ -102,7 +102,7 @@ def sync_dag(settings: AccountConfig) -> Any:
         plan >> apply >> verify
         # At once, while the plan waits.
         tell_people(account, after=plan)
-        gather_changes(settings.rhythm.plan_seconds, after=plan)
+        gather_changes(account, settings.rhythm.plan_seconds, after=plan)
 
     return enerflo_sync()
 
