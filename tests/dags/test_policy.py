@@ -172,7 +172,7 @@ def test_each_account_has_dags_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert set(bag.dags) == {
         *DAG_IDS,
         *(f"enerflo_{job}__west" for job in ("backfill", "change_orders", "poll")),
-        *(f"enerflo_{job}__west" for job in ("approve", "reconcile", "replay", "sync")),
+        *(f"enerflo_{job}__west" for job in ("approve", "prune", "reconcile", "replay", "sync")),
     }
     poll: Any = bag.dags["enerflo_poll__west"]
     assert poll.timetable.expression == "5 * * * *"
