@@ -9,7 +9,8 @@ CRM ────┘
 Compares what Enerflo says (the mirror tables, schema `enerflo`) with the CRM's tables that `sync.yaml` maps,
 gives every difference a cause, and stores the report. Reads Enerflo not at all and changes no CRM row.
 
-Runs when a poll changed the mirror, and once a day in any case, since rows of the CRM change too. The first
+Runs when a poll changed the mirror, and once a day in any case, since rows of the CRM change too. Changes
+start it at most once a minute (`rhythm` in `sync.yaml`); those that come meanwhile are gathered. The first
 run after `schedule.full_reconcile` (weekly) compares every row, the others what changed on either side.
 
 **The report:** the button *Reconciliation report* of the task, the tab *Enerflo result* of the run, or all
@@ -29,6 +30,7 @@ from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, r
 from enerflo_airflow.defaults import task_defaults
 from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.operators import ReconcileOperator
+from enerflo_airflow.rhythm import gather_changes
 
 from enerflo_sync.crm.config import AccountConfig
 
@@ -78,6 +80,7 @@ def reconcile_dag(account: str, settings: AccountConfig) -> Any:
             outlets=[reconciled_asset(account)],
         )
         tell_people(account, after=compare)
+        gather_changes(settings.rhythm.reconcile_seconds, after=compare)
 
     return enerflo_reconcile()
 

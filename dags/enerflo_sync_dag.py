@@ -39,6 +39,7 @@ from enerflo_airflow.planning import (
     PlanOperator,
     VerifyPlanOperator,
 )
+from enerflo_airflow.rhythm import gather_changes
 
 from enerflo_sync.crm.config import SyncConfig
 
@@ -102,6 +103,7 @@ def sync_dag(account: str, config: SyncConfig) -> Any:
         plan >> apply >> verify
         # At once, while the plan waits.
         tell_people(account, after=plan)
+        gather_changes(config.account(account).rhythm.plan_seconds, after=plan)
 
     return enerflo_sync()
 

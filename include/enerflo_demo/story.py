@@ -41,6 +41,8 @@ HOME = Path(".demo")
 KEY = "sandbox-key"
 # The demo does not wait half an hour until nothing is in flight any more (docs/decisions/0005).
 IN_FLIGHT_MINUTES = 1
+# Nor a minute until changes start another reconciliation.
+RHYTHM_SECONDS = 5
 # Where the Airflow UI shows a page of the reports plugin.
 FRAME = "/plugin/enerflo-reports"
 POLL, WEBHOOKS, RECONCILE = "enerflo_poll", "enerflo_webhooks", "enerflo_reconcile"
@@ -282,6 +284,7 @@ class Demo:
     def _configuration(self) -> Path:
         """Return a copy of the shipped sync.yaml with the demo's shorter delay."""
         shipped = (self.repository / "include" / "config" / "sync.yaml").read_text()
+        shipped = shipped.replace("reconcile_seconds: 60", f"reconcile_seconds: {RHYTHM_SECONDS}")
         before, found, after = shipped.partition("in_flight_minutes:")
         if not found:
             raise ConfigurationError("reconcile.in_flight_minutes is gone.", where="include/config/sync.yaml")

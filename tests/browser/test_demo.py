@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,16 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from enerflo_demo.both_ways import APPROVE, ASK, SYNC, plan_page
 from enerflo_demo.orders import CHANGE_ORDERS, ORDERS_PAGE
 from enerflo_demo.processes import free_port
-from enerflo_demo.story import CHANGES, FRAME, POLL, RECONCILE, WEBHOOKS, Demo, report_page
+from enerflo_demo.story import (
+    CHANGES,
+    FRAME,
+    POLL,
+    RECONCILE,
+    RHYTHM_SECONDS,
+    WEBHOOKS,
+    Demo,
+    report_page,
+)
 from enerflo_sync.reconcile.store import load_report
 from tests.browser.backfill_runs import BACKFILL, Window, answer, full_months, new_run, run_ids, stored
 from tests.browser.trigger_dialog import (
@@ -92,6 +103,19 @@ def test_every_run_is_green(told: Told) -> None:
         ended = [run for run in told.demo.api.runs(dag_id) if run["state"] not in ("queued", "running")]
         assert len(ended) >= at_least
         assert {run["state"] for run in ended} == {"success"}
+
+
+def test_runs_that_changes_start_are_not_nearer_to_each_other_than_they_may(told: Told) -> None:
+    by_changes = [
+        [datetime.fromisoformat(run[name]) for name in ("start_date", "end_date")]
+        for run in told.demo.api.runs(RECONCILE)
+        if run["run_type"] == "asset_triggered" and run["end_date"]
+    ]
+    assert len(by_changes) >= 2
+    least = timedelta(seconds=RHYTHM_SECONDS)
+    assert min(end - start for start, end in by_changes) >= least
+    starts = sorted(start for start, _ in by_changes)
+    assert min(later - earlier for earlier, later in pairwise(starts)) >= least
 
 
 def test_the_notes_of_the_runs_say_what_happened(told: Told) -> None:

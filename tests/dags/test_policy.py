@@ -135,6 +135,19 @@ def test_the_way_back_starts_when_a_reconciliation_was_stored(bag: DagBag) -> No
     assert [asset.uri for asset in timetable.asset_condition.objects] == outlets
 
 
+def test_changes_gather_before_the_next_run_that_they_start(
+    bag: DagBag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gather: Any = bag.dags["enerflo_reconcile"].get_task("gather_changes")
+    assert (gather.seconds, gather.upstream_task_ids) == (60, {"compare_with_crm"})
+    assert "gather_changes" not in bag.dags["enerflo_sync"].task_dict
+    text = SHIPPED.read_text().replace("{reconcile_seconds: 60}", "{reconcile_seconds: 0, plan_seconds: 9}")
+    other = bag_of(text, tmp_path, monkeypatch)
+    gather = other.dags["enerflo_sync"].get_task("gather_changes")
+    assert (gather.seconds, gather.upstream_task_ids) == (9, {"make_plan"})
+    assert "gather_changes" not in other.dags["enerflo_reconcile"].task_dict
+
+
 def test_an_approval_that_nobody_answers_is_a_no(bag: DagBag) -> None:
     task: Any = bag.dags["enerflo_approve"].get_task("ask_a_person")
     assert task.defaults == ["Reject"]

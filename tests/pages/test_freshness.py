@@ -308,3 +308,32 @@ def test_an_estimated_backfill_can_be_started_from_the_list(
     assert 'action="/enerflo/overview/default/backfill/b1"' in shown
     assert "500 requests" in shown
     assert "Start it" not in visitor("VIEWER").text(PAGE)
+
+
+def test_how_long_changes_took_to_the_crm_is_told_of_those_that_nobody_was_asked_about(
+    visitor: Callable[..., Visitor],
+) -> None:
+    pat = visitor("VIEWER")
+    assert "From Enerflo to the CRM" not in pat.text(PAGE)
+    plan = (
+        "insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state, change_count,"
+        " needs_approval, mode, config_hash) values ('default', :plan, 'sync', now(), now(), 'applied', 1,"
+        " :asked, 'crm', '')"
+    )
+    change = (
+        "insert into sync.plan_changes (account, plan_hash, position, table_name, key, op, field, direction,"
+        " policy, cause, rule, state, changed_at, done_at) select 'default', :plan, n + :more, 'installs',"
+        " '{}', 'update', 'status', :direction, '', '', '', :state, now() - :age - n * interval '1 second',"
+        " now() - :age from generate_series(1, 100) n"
+    )
+    pat.sql(plan, plan="quick", asked=False)
+    pat.sql(plan, plan="asked", asked=True)
+    hour, days = timedelta(hours=1), timedelta(days=2)
+    pat.sql(change, plan="quick", more=0, direction="to_crm", state="applied", age=hour)
+    assert "1 min 35 s <small>at most for 95 of 100, 50.0 s for half; 100 changes of 24 h" in pat.text(PAGE)
+    # None of these is one of them.
+    pat.sql(change, plan="quick", more=100, direction="to_enerflo", state="applied", age=hour)
+    pat.sql(change, plan="quick", more=200, direction="to_crm", state="moved", age=hour)
+    pat.sql(change, plan="quick", more=300, direction="to_crm", state="applied", age=days)
+    pat.sql(change, plan="asked", more=0, direction="to_crm", state="applied", age=hour)
+    assert "50.0 s for half; 100 changes of 24 h" in pat.text(PAGE)

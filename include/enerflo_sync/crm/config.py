@@ -21,6 +21,7 @@ from enerflo_sync.crm.overrides import TableOverride
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.reconcile_options import ReconcileOptions
 from enerflo_sync.crm.retention import RetentionOptions
+from enerflo_sync.crm.rhythm import Rhythm
 from enerflo_sync.crm.routes import NotifyOptions
 from enerflo_sync.crm.salesforce import SECRETS, SalesforceAccount
 from enerflo_sync.crm.schedule import AirflowConnections, Schedule
@@ -63,6 +64,9 @@ class AccountConfig(Options):
     )
     schedule: Schedule = Field(
         default_factory=lambda: Schedule.model_validate({}), description="When the jobs start."
+    )
+    rhythm: Rhythm = Field(
+        default_factory=lambda: Rhythm.model_validate({}), description="How often changes start jobs."
     )
     crm: CrmDatabase | None = Field(
         None, description="The database of the CRM's tables; the warehouse itself where absent."

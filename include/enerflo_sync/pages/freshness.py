@@ -16,6 +16,7 @@ from enerflo_sync.backfill.store import State
 from enerflo_sync.gaps.report import GapReport, Hole, HoleKind
 from enerflo_sync.mirror.witness_report import WitnessReport
 from enerflo_sync.pages.api_budget import ApiBudget, read_api_budget
+from enerflo_sync.pages.latency import Latency, read_latency
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
 from enerflo_sync.reconcile.render.verdict import Tone
@@ -126,6 +127,7 @@ class FreshnessPage:
     budget: ApiBudget
     backfills: Sequence[BackfillLine]
     poll_due: datetime
+    latency: Latency | None = None
 
     @property
     def open_holes(self) -> Sequence[Hole]:
@@ -170,6 +172,7 @@ def read_freshness(
         budget=read_api_budget(connection, account, gaps.as_of),
         backfills=[_backfill(dict(row)) for row in rows],
         poll_due=poll_due(gaps.as_of),
+        latency=read_latency(connection, account, gaps.as_of),
     )
 
 
