@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from enerflo_sync.inbox.batch import Limits
 from enerflo_sync.inbox.drop import Content, open_drop
@@ -145,3 +146,18 @@ def test_an_archive_that_cannot_be_cleared_is_said_and_holds_nothing(polled: Inb
     report = polled.ingest(keep_archive=timedelta(days=3))
     assert report.state == "partial"
     assert polled.states() == {"applied": 1}
+
+
+def test_a_file_that_an_open_item_was_read_from_outlives_the_bound(polled: Inbox) -> None:
+    polled.drop(b'{"webhook_event": "update_install"', "broken.json")
+    polled.drop(ignored(1), "fine.json")
+    polled.load()
+    polled.later(60 * 24 * 30)
+    report = polled.ingest(keep_archive=timedelta(days=3))
+    assert report.reasons["notice"] == {"archived, deleted by age": 1}
+    assert polled.archived() == ["broken.json"]
+    # Its day's folder goes with the last file of it.
+    with polled.warehouse.begin() as connection:
+        connection.execute(sa.text("update sync.quarantine set state = 'dismissed'"))
+    polled.ingest(keep_archive=timedelta(days=3))
+    assert list(polled.archive.iterdir()) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -244,6 +244,18 @@ def test_retention_deletes_by_day(inbox: Inbox, bucket: Bucket) -> None:
     report = inbox.load(drop=open_drop(bucket.uri), keep_archive=timedelta(days=30))
     assert bucket.all_keys() == ["archive/2026/03/01/d.json"]
     assert report.reasons["notice"] == {"archived, deleted by age": 2}
+
+
+def test_a_file_of_the_archive_is_given_another_content_or_taken_away(bucket: Bucket) -> None:
+    for name in ("a[1].json", "b.json"):
+        bucket.s3.put_object(Bucket=bucket.name, Key=f"archive/2026/01/01/{name}", Body=b"before")
+    drop = open_drop(bucket.uri)
+    files = list(drop.archived(datetime(2026, 2, 1, tzinfo=UTC)))
+    assert [(file.uri.rpartition("/")[2], file.size) for file in files] == [("a[1].json", 6), ("b.json", 6)]
+    drop.replace(files[0].uri, b"after")
+    drop.remove([files[1].uri, files[1].uri])
+    assert bucket.all_keys() == ["archive/2026/01/01/a[1].json"]
+    assert [one.data for one in drop.read([DropFile("a", files[0].uri)], 100)] == [b"after"]
 
 
 def test_retention_of_an_archive_that_is_not_there_yet(inbox: Inbox, bucket: Bucket) -> None:

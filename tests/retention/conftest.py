@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
@@ -15,8 +17,7 @@ from enerflo_sync.inbox.drop import Drop
 from enerflo_sync.jobs.prune import run_prune
 from enerflo_sync.retention.report import PrunedKind, PruneReport
 from enerflo_sync.retention.run import prune
-from tests.inbox.conftest import Inbox, inbox, new_inbox, polled
-from tests.rebuild.conftest import lived, make_lived
+from tests.inbox.conftest import Inbox, NewInbox, inbox, new_inbox, polled
 from tests.writes.conftest import Desk, agreed, agreed_warehouse, agreeing, desk, polled_warehouse
 
 __all__ = [
@@ -25,8 +26,6 @@ __all__ = [
     "agreeing",
     "desk",
     "inbox",
-    "lived",
-    "make_lived",
     "new_inbox",
     "polled",
     "polled_warehouse",
@@ -36,6 +35,21 @@ SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
 # Every kind has a bound, and all of them are over after three years.
 EVERYTHING = "retention:\n  archive_days: 300"
 LATER = timedelta(days=1_100)
+
+
+@pytest.fixture
+def lived(new_inbox: NewInbox) -> Inbox:
+    """A company that was polled and told of by webhooks for some days, with edits and designs."""
+    company = new_inbox(12)
+    company.company.poll()
+    for day in range(3):
+        before = len(company.world.changes)
+        company.world.step(24 * 60, events=25)
+        company.drop_changes(before, seed=day)
+        company.ingest()
+        company.company.poll()
+    assert company.one("select count(*) from enerflo.submissions") > 0
+    return company
 
 
 def configured(folder: Path, *edits: tuple[str, str]) -> SyncConfig:

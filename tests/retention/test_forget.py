@@ -198,6 +198,21 @@ def test_what_was_erased_of_the_ledger_is_no_sign_of_a_change_by_hand(person: Pe
     assert not run_ledger_check(desk.context).intact
 
 
+def replayed(desk: Desk, install: int) -> Any:
+    """The install's panel count, as the ledger gives it from the beginning."""
+    rows = desk.sql(
+        "select new_value from sync.ledger where table_name = 'installs' and field = 'panel_count'"
+        " and decision = 'applied' and direction = 'to_crm' and key ->> 'enerflo_install_id' = :id"
+        " order by ledger_id",
+        id=str(install),
+    )
+    return rows[-1]["new_value"]
+
+
+def crm_of(desk: Desk, install: int) -> Any:
+    return desk.crm("installs", enerflo_install_id=install)["panel_count"]
+
+
 def test_what_is_not_personal_stays(person: Person) -> None:
     desk = person.desk
     columns = (
@@ -208,9 +223,11 @@ def test_what_is_not_personal_stays(person: Person) -> None:
     ledger = "select ledger_id, table_name, key, field, decision, rule, plan_hash, recorded_at from sync.ledger order by 1"
     statuses = "select new_value from sync.ledger where field in ('status', 'panel_count') order by ledger_id"
     before = [desk.sql(one) for one in (install, lead, ledger, statuses)]
+    assert replayed(desk, person.install) == (before_crm := crm_of(desk, person.install))
     others = desk.one("select count(*) from enerflo.customers where first_name is not null")
     person.forget()
     assert [desk.sql(one) for one in (install, lead, ledger, statuses)] == before
+    assert replayed(desk, person.install) == before_crm
     assert desk.one("select count(*) from enerflo.customers where first_name is not null") == others - 1
 
 
