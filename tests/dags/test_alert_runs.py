@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,8 +28,10 @@ from airflow.sdk.execution_time.supervisor import (
 )
 from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
+from enerflo_airflow import failing
 from enerflo_airflow.alerts import tell_failure, tell_recovery, tell_skipped
 
+from enerflo_sync.errors import RetriableError
 from enerflo_sync.notify.failure import error_text
 from tests.airflow_environment import DAGS
 from tests.airflow_fixtures import Setting, enerflo_connection, warehouse_connection
@@ -102,30 +104,17 @@ def test_a_failure_is_told_once_without_a_warehouse_with_what_fails_by_the_same_
     assert texts(chat) == []
 
 
-def test_a_route_that_was_away_is_told_when_the_task_fails_again_and_no_secret_is_logged(
-    told: Setting, chat: Posts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_wrong_key_is_told_with_its_section_and_without_the_key(
+    told: Setting, chat: Posts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_DEFAULT", enerflo_connection(told.sandbox_url, "wrong-key"))
-    chat.status = 500
-    with caplog.at_level(logging.INFO):
-        run("enerflo_poll")
-    assert "message not sent event=run_failed route=chat error=RetriableError" in caplog.text
-    assert "wrong-key" not in caplog.text
-    chat.status = 200
-    texts(chat)
     run("enerflo_poll")
     (text,) = texts(chat)
     assert "does not accept the API key (401)" in text
-    assert "#authenticationerror" in text
+    assert "Runbook: docs/runbook.md#run_failed, docs/runbook.md#authenticationerror\n" in text
     assert "wrong-key" not in text
-    monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_DEFAULT", enerflo_connection(told.sandbox_url))
-    chat.status = 500
-    run("enerflo_poll")
-    texts(chat)
-    chat.status = 200
-    run("enerflo_poll")
-    (text,) = texts(chat)
-    assert "resolved" in text
+    # What one person must mend is told one by one.
+    assert "Other tasks" not in text
 
 
 def test_a_task_that_was_killed_is_told_by_the_dag_processor(
@@ -166,8 +155,6 @@ def test_a_task_that_was_killed_is_told_by_the_dag_processor(
     assert text.startswith("Enerflo default: enerflo_poll failed: Read Enerflo into the mirror\n")
     assert "it was killed, ran out of memory, or its worker is gone" in text
     assert remembered() == ["enerflo_failing:enerflo_poll:read_enerflo"]
-    run("enerflo_poll")
-    assert "resolved" in texts(chat)[0]
 
 
 def test_a_reconciliation_that_fails_over_the_budget_says_so(told: Setting, chat: Posts) -> None:
@@ -210,6 +197,44 @@ def inside_a_task(told: Setting) -> Iterator[None]:
     supervisor.comms = InProcessSupervisorComms(supervisor=supervisor)
     with set_supervisor_comms(supervisor.comms):
         yield
+
+
+@pytest.mark.usefixtures("inside_a_task")
+def test_a_route_that_was_away_is_told_at_the_next_end_of_the_task(
+    chat: Posts, caplog: pytest.LogCaptureFixture
+) -> None:
+    task: Any = DagBag(dag_folder=str(DAGS)).dags["enerflo_poll"].get_task("read_enerflo")
+    chat.status = 500
+    tell_failure(context_of(task))
+    assert "message not sent event=run_failed route=chat error=RetriableError" in caplog.text
+    chat.status = 200
+    texts(chat)
+    tell_failure(context_of(task))
+    assert "enerflo_poll failed" in texts(chat)[0]
+    chat.status = 500
+    tell_recovery(context_of(task))
+    texts(chat)
+    chat.status = 200
+    tell_recovery(context_of(task))
+    (text,) = texts(chat)
+    assert "resolved" in text
+    assert remembered() == []
+
+
+@pytest.mark.usefixtures("inside_a_task")
+def test_a_cause_that_went_on_long_ago_hides_no_new_failure(
+    chat: Posts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag = DagBag(dag_folder=str(DAGS))
+    tasks: Any = [
+        bag.dags["enerflo_poll"].get_task("read_enerflo"),
+        bag.dags["enerflo_reconcile"].get_task("compare_with_crm"),
+    ]
+    error = RetriableError("the server could not be reached.", where="somewhere")
+    tell_failure({**context_of(tasks[0]), "exception": error})
+    monkeypatch.setattr(failing, "_SAME", timedelta(0))
+    tell_failure({**context_of(tasks[1]), "exception": error})
+    assert [text.split()[2] for text in texts(chat)] == ["enerflo_poll", "enerflo_reconcile"]
 
 
 @pytest.mark.usefixtures("inside_a_task")

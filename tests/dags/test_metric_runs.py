@@ -80,12 +80,13 @@ def _begin() -> None:
 @pytest.fixture
 def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     """A StatsD server to which Airflow is told to send."""
-    with closing(Listener()) as listener, monkeypatch.context() as patch:
-        patch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
-        patch.setenv("AIRFLOW__METRICS__STATSD_HOST", "127.0.0.1")
-        patch.setenv("AIRFLOW__METRICS__STATSD_PORT", str(listener.port))
+    with closing(Listener()) as listener:
+        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
+        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_HOST", "127.0.0.1")
+        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_PORT", str(listener.port))
         _begin()
         yield listener
+    monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "False")
     _begin()
 
 
