@@ -139,14 +139,18 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
-def send(account: str, values: Mapping[str, float | None]) -> None:
-    """Send values by name; None sends nothing. A failure is logged, and fails no job.
+# Jobs whose metrics have another name than their runs: webhooks.age is of the webhooks themselves.
+_AS_METRIC = {"webhooks": "ingest"}
 
-    :raises KeyError: a name is not in :data:`METRICS`.
-    """
-    found = [(METRICS[name], value) for name, value in values.items() if value is not None]
+
+def send(account: str, values: Mapping[str, float | None]) -> None:
+    """Send values by name; None sends nothing. A failure is logged, and fails no job."""
     if not metrics_are_on():
         return
+    known = {name: value for name, value in values.items() if name in METRICS}
+    found = [(METRICS[name], value) for name, value in known.items() if value is not None]
+    if unknown := sorted(values.keys() - known.keys()):
+        log.error("metrics that are not declared names=%s", ",".join(unknown))
     tagged = _has_tags()
     tags = {"account": account}
     for metric, value in found:
@@ -176,7 +180,7 @@ def _has_tags() -> bool:
 
 def send_run(report: Any, opened: AccountContext) -> None:
     """Send what a poll or an ingest did (:class:`enerflo_sync.warehouse.runs.RunReport`), and the figures."""
-    job = report.job
+    job = _AS_METRIC.get(report.job, report.job)
     counts = ("read", "applied", "unchanged", "quarantined", "skipped", "requests")
     send(
         report.account,

@@ -27,6 +27,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.backfill.report import BackfillReport
+from enerflo_sync.inbox.ingest import JOB as INGEST
 from enerflo_sync.notify.run import NotifyReport
 from enerflo_sync.plan.report import PlanState
 from enerflo_sync.warehouse.runs import RunReport, RunState
@@ -232,7 +233,7 @@ def test_every_metric_is_sent_by_some_job(connected: Setting, statsd: Listener) 
     found: dict[str, float] = {}
     with closing(open_account("default", reads_enerflo=True)) as opened:
         _spend(opened)
-        for report in (run_report("poll"), run_report("ingest")):
+        for report in (run_report("poll"), run_report(INGEST)):
             metrics.send_run(report, opened)
         reconciled = SimpleNamespace(account="default", differences=3, unexplained=1, budget=0)
         metrics.send_reconciliation(reconciled, opened)
