@@ -118,7 +118,7 @@ def test_schedules_are_in_the_accounts_time_zone(bag_of: Bag) -> None:
                 zones[dag_id] = str(clock.timezone)
     assert zones == {
         f"enerflo_{job}{suffix}": zone
-        for job in ("poll", "reconcile", "webhooks")
+        for job in ("poll", "prune", "reconcile", "webhooks")
         for suffix, zone in (("", "UTC"), ("__west", "America/Denver"))
     }
 

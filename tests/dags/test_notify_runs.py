@@ -23,7 +23,10 @@ ROUTES = """routes:
     ops: {events: [change_order_held, project_submitted], email: {to: [ops@example.com]}}
     chat: {level: warning, http: {connection: chat}}
 """
-TELLING = {"enerflo_poll", "enerflo_webhooks", "enerflo_reconcile", "enerflo_sync", "enerflo_change_orders"}
+TELLING = {
+    *("enerflo_poll", "enerflo_webhooks", "enerflo_reconcile", "enerflo_sync", "enerflo_change_orders"),
+    "enerflo_prune",
+}
 
 
 @pytest.fixture

@@ -81,15 +81,11 @@ def _numbers(names: Collection[str]) -> str:
     return ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.name in names)
 
 
-# What will be gone by itself needs no mapping mended, and is judged anew in each run. A hint is a third of
-# what a difference costs.
-_UNHINTED = (Cause.IN_FLIGHT, Cause.VOIDED)
-
 _DIFFERENCES = Template("""
 /* enerflo-sync reconcile $name: differences with their causes */
 insert into sync.differences
   (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since, hint)
-select d.*, case when d.cause not in ($unhinted) then $hint end from (
+select d.*, $hint from (
   select %(account)s, %(reconciliation_id)s, $table as table_name, o.key, f.field,
          case when f.field is not null then f.mine when o.in_enerflo then o.enerflo_key end as enerflo_value,
          case when f.field is not null then f.theirs when o.in_crm then o.key end as crm_value,
@@ -105,7 +101,6 @@ def differences_statement(plan: Comparison) -> str:
     """Return the statement that stores a row per differing field, and one per record on one side only.
 
     With each goes its hint: it follows from the two values and the mapping, so later runs carry it along.
-    What is in flight, or of a voided install, has none.
 
     The latter has the key of the side that has the record as that side's value, and nothing of the other.
 
@@ -118,7 +113,6 @@ def differences_statement(plan: Comparison) -> str:
         cause=cause_of(plan),
         judged=judged(plan),
         before=before_table(plan),
-        unhinted=", ".join(literal(cause) for cause in _UNHINTED),
         hint=difference_hint({plan.name: plan.mapping}, "d"),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from enerflo_sync.cli import main
-from enerflo_sync.cli.doctor import _checks
+from enerflo_sync.cli.doctor import checks
 from enerflo_sync.cli.salesforce_check import goes_to_salesforce, salesforce_check
 from enerflo_sync.crm.doctor import check_mapping
 from enerflo_sync.crm.load import load_config
@@ -100,7 +100,7 @@ def test_a_table_without_the_ids_of_the_records_is_told(office: Office) -> None:
 
 
 def test_the_doctor_looks_at_login_object_fields_and_rights(office: Office) -> None:
-    check = next(one for one in _checks(office.desk.context, None) if one.name == "Salesforce")
+    check = next(one for one in checks(office.desk.context, None) if one.name == "Salesforce")
     assert not check.failed
     assert check.findings == []
     assert check.detail.startswith("accepts the login; Opportunity; 11 of 100,000 requests")
