@@ -40,7 +40,7 @@ class GatherChangesOperator(BaseOperator):
     def execute(self, context: Context) -> None:
         """Defer until the time is over, if it is not."""
         run = context["dag_run"]
-        if str(run.run_type) != _BY_CHANGES or run.start_date is None:
+        if run.run_type != _BY_CHANGES or run.start_date is None:
             return
         until = run.start_date + timedelta(seconds=self.seconds)
         if until > datetime.now(UTC):

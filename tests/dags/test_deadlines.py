@@ -33,6 +33,8 @@ def bag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DagBag]:
         f"{shipped('sync.yaml').read_text()}\ndefaults:\n  airflow: {{deadline_minutes: {MINUTES}}}\n"
     )
     monkeypatch.setenv(CONFIG_VARIABLE, str(config))
+    # Another test may have told Airflow of these DAGs a moment ago, without the deadline.
+    monkeypatch.setenv("AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL", "0")
     yield DagBag(dag_folder=str(DAGS), bundle_path=DAGS, bundle_name="dags-folder")
     with create_session() as session:
         session.execute(sa.delete(DagRun).where(DagRun.run_id == "late"))
