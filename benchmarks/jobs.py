@@ -136,6 +136,7 @@ class PagesJob(msgspec.Struct, frozen=True, tag=True):
 
     :param paths: of our pages; :param airflow: addresses of Airflow's own, answered in the same process.
     :param requests: of each address that are timed.
+    :param export: the address of a download that is timed once.
     """
 
     database_url: str
@@ -143,6 +144,7 @@ class PagesJob(msgspec.Struct, frozen=True, tag=True):
     paths: tuple[str, ...]
     airflow: tuple[str, ...]
     requests: int
+    export: str
 
 
 Job = (

@@ -8,6 +8,7 @@ from benchmarks.pages import A_DAY, ACCOUNTS, AIRFLOW, DAYS, DIFFERENCES, FIELDS
 from benchmarks.results import Section, at_most
 
 _MEDIAN, _P95, _BYTES = 100, 300, 60_000
+_XLSX_SECONDS, _XLSX_MB = 10, 150
 
 
 def page_section(result: PageRuns, installs: int) -> Section:
@@ -41,5 +42,11 @@ def page_section(result: PageRuns, installs: int) -> Section:
         at_most(
             "the largest page, but for the stored report", _BYTES / 1000, largest and largest / 1000, "kB"
         ),
+        at_most(f"XLSX of {DIFFERENCES:,} differences", _XLSX_SECONDS, _middle(result, "seconds"), "s"),
+        at_most("what it adds to the server's memory", _XLSX_MB, _middle(result, "megabytes"), "MB"),
     ]
     return section
+
+
+def _middle(result: PageRuns, what: str) -> float | None:
+    return statistics.median(one[what] for one in result.exports) if result.exports else None

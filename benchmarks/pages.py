@@ -52,6 +52,7 @@ PATHS = (
     "/enerflo/reports/default",
     "/enerflo/reports/default/latest",
 )
+EXPORT = "/enerflo/differences/default/export/xlsx"
 AIRFLOW = ("/ui/grid/structure/enerflo_poll", "/ui/grid/runs/enerflo_poll")
 
 
@@ -86,11 +87,13 @@ class PageRuns:
 
     :param milliseconds: of the server, by address.
     :param bytes: of the answer, before compression; :param statements: sent to the warehouse for one answer.
+    :param exports: of the XLSX with all differences: seconds, bytes, and by how many MB it raised the memory.
     """
 
     milliseconds: dict[str, list[float]] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
     statements: dict[str, int] = field(default_factory=dict)
+    exports: list[dict[str, float]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
@@ -119,7 +122,7 @@ def measure_pages(warehouse: Warehouse, count: int, repeat: int, say: Say) -> Pa
             config = Path(folder) / "sync.yaml"
             config.write_text(config_text())
             for _ in range(repeat):
-                _measure(result, warehouse, PagesJob(url, str(config), PATHS, AIRFLOW, REQUESTS), say)
+                _measure(result, warehouse, PagesJob(url, str(config), PATHS, AIRFLOW, REQUESTS, EXPORT), say)
     finally:
         warehouse.drop(DATABASE)
         warehouse.drop(rows.DATABASE)
@@ -133,6 +136,7 @@ def _measure(result: PageRuns, warehouse: Warehouse, job: PagesJob, say: Say) ->
             expect("pages", f"status of {path}", one["status"], 200)
             result.milliseconds.setdefault(path, []).extend(one["milliseconds"])
             result.bytes[path], result.statements[path] = one["bytes"], one["statements"]
+        result.exports.append(run.counts["export"])
         say("pages: measured")
     except (CouldNotMeasureError, WrongResultError) as error:
         result.failures.append(str(error))

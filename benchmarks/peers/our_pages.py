@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import secrets
 import tempfile
 import time
@@ -25,7 +26,8 @@ def run(job: PagesJob) -> dict[str, Any]:
     """Answer every address, and return what each took."""
     with tempfile.TemporaryDirectory(prefix="bench-airflow-") as home:
         os.environ |= _environment(job, Path(home))
-        return {"pages": dict(_answers(job))}
+        client = _client()
+        return {"pages": dict(_answers(client, job)), "export": _export(client, job.export)}
 
 
 def _environment(job: PagesJob, home: Path) -> dict[str, str]:
@@ -52,7 +54,8 @@ def _environment(job: PagesJob, home: Path) -> dict[str, str]:
     }
 
 
-def _answers(job: PagesJob) -> Iterator[tuple[str, dict[str, Any]]]:
+def _client() -> Any:
+    """Return a client of Airflow's API server in this process, which knows the DAGs and who asks."""
     from airflow.api_fastapi.app import create_app, get_auth_manager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.utils.db import initdb
@@ -63,6 +66,26 @@ def _answers(job: PagesJob) -> Iterator[tuple[str, dict[str, Any]]]:
     token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="bench", role="ADMIN"))
     client.cookies.set("_token", token)
     _airflow_runs()
+    return client
+
+
+def _export(client: Any, path: str) -> dict[str, float]:
+    """Return what a download takes: seconds, bytes, and by how many MB it raises the server's peak memory."""
+    before, started = peak_rss_mb(), time.perf_counter()
+    answer = client.get(path)
+    if answer.status_code != 200:
+        raise RuntimeError(f"{path}: {answer.status_code}")
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "bytes": len(answer.content), "megabytes": peak_rss_mb() - before}
+
+
+def peak_rss_mb() -> float:
+    """Return the highest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _answers(client: Any, job: PagesJob) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each address with what its answers took."""
     for path in (*job.paths, *job.airflow):
         for _ in range(3):
             answer = client.get(path)
