@@ -94,6 +94,10 @@ class Refusals:
             if op == "update":
                 refused = self._refused(table, key, enerflo_key, op, column, direction)
                 refused.value = after
+                planned = None if enerflo_key is None else tuple(map(whole, enerflo_key.values()))
+                if planned is not None and refused.record is not None and refused.record != planned:
+                    # The row was relinked since: what was refused is of the other record.
+                    continue
                 mine = refused.theirs if direction == "to_enerflo" else (refused.row or {}).get(column)
                 # What moved since the plan was made is not what was refused.
                 if self._same(table, column, mine, before):
