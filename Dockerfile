@@ -12,12 +12,12 @@ ENV UV_COMPILE_BYTECODE=1 \
 RUN python -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check uv==0.13.9
 WORKDIR /opt/airflow
 COPY pyproject.toml uv.lock README.md ./
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --extra quality --extra receiver --extra pandas --no-install-project
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --extra quality --extra s3 --extra receiver --extra pandas --no-install-project
 # Installed in place: what runs is /opt/airflow/include and plugins, the same paths that compose mounts.
 COPY include ./include
 COPY plugins ./plugins
 COPY dags ./dags
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --extra quality --extra receiver --extra pandas
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --extra quality --extra s3 --extra receiver --extra pandas
 
 FROM apache/airflow:3.3.2-python3.11
 ENV PATH=/opt/enerflo/bin:$PATH \
@@ -28,7 +28,9 @@ COPY include ./include
 COPY plugins ./plugins
 COPY dags ./dags
 # A new volume takes over the owner of what lies at its place.
-RUN mkdir -p webhooks/drop
+RUN mkdir -p logs webhooks/drop
 # Fails the build, not the first start, when an import or an entry point is broken. In a home of its own:
 # airflow commands may write an airflow.cfg with fresh keys, and no key may stay in the image.
-RUN export AIRFLOW_HOME=/tmp/home && airflow version && enerflo-sync --help > /dev/null && rm -rf /tmp/home
+RUN export AIRFLOW_HOME=/tmp/home && airflow version && enerflo-sync --help > /dev/null && python -c "import great_expectations, s3fs" && rm -rf /tmp/home
+# The base image's own user, by number, as Kubernetes wants to see that it is not root.
+USER 50000:0

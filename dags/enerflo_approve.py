@@ -29,9 +29,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag
-from enerflo_airflow.accounts import account_name, account_tags, sync_config
-from enerflo_airflow.defaults import START_DATE, task_defaults
+from airflow.sdk import dag
+from enerflo_airflow.accounts import parsed_accounts, sync_config
+from enerflo_airflow.defaults import START_DATE, account_dag, approvers
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.planning import (
     ApplyPlanOperator,
     FindPlanOperator,
@@ -39,11 +40,11 @@ from enerflo_airflow.planning import (
     VerifyPlanOperator,
 )
 
-from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.config import AccountConfig, SyncConfig
 
 PLAN_HASH = "{{ ti.xcom_pull(task_ids='find_plan')['plan_hash'] }}"
 PARAMS = {
-    "plan_hash": Param(
+    "plan_hash": FormField(
         "",
         type="string",
         title="Plan",
@@ -52,23 +53,21 @@ PARAMS = {
 }
 
 
-def approve_dag(account: str, config: SyncConfig) -> Any:
+def approve_dag(settings: AccountConfig, config: SyncConfig) -> Any:
     """Return the account's DAG."""
+    account = settings.name
 
     @dag(
-        dag_id=account_name("approve", account),
+        **account_dag("approve", settings, waits_for_a_person=True),
         description=f"Ask a person about one plan, and write what was approved (account {account}).",
         doc_md=__doc__,
         schedule=None,
         start_date=START_DATE,
-        catchup=False,
         # A run waits for a person: others are not to wait for it.
         max_active_runs=16,
         # Without a schedule it does nothing by itself, and a run that is started must not stay queued.
         is_paused_upon_creation=False,
-        tags=account_tags(account),
         params=PARAMS,
-        default_args=task_defaults(),
         # A hash, or the beginning of one, may look like a number, and stays a text.
         render_template_as_native_obj=False,
     )
@@ -87,6 +86,7 @@ def approve_dag(account: str, config: SyncConfig) -> Any:
             account=account,
             plan=plan.output,
             answer_within=timedelta(hours=config.approval.expires_hours),
+            assigned_users=approvers(settings),
             # What fails here has written nothing: ask again at once.
             retry_delay=timedelta(seconds=5),
             retry_exponential_backoff=1.0,
@@ -111,4 +111,4 @@ def approve_dag(account: str, config: SyncConfig) -> Any:
 
 
 config = sync_config()
-dags = [approve_dag(account, config) for account in config.accounts]
+dags = [approve_dag(settings, config) for settings in parsed_accounts("approve")]

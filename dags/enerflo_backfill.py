@@ -32,8 +32,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag
-from enerflo_airflow.accounts import account_name, account_tags, sync_config
+from airflow.sdk import dag
+from enerflo_airflow.accounts import parsed_accounts, sync_config
 from enerflo_airflow.announce import announce_change
 from enerflo_airflow.backfill import (
     AT_ONCE,
@@ -44,10 +44,11 @@ from enerflo_airflow.backfill import (
     ReadChunkOperator,
     StartBackfillOperator,
 )
-from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.defaults import START_DATE, account_dag, approvers
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.timetable import BackfillMonths
 
-from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.config import AccountConfig, SyncConfig
 
 BACKFILL_ID = "{{ ti.xcom_pull(task_ids='estimate')['backfill_id'] }}"
 # A mapped task without parts is skipped, and what follows it is not.
@@ -55,7 +56,7 @@ ALSO_OF_NONE = "none_failed_min_one_success"
 OF_A_BACKFILL = "Airflow's own backfill heeds this where Override parameters is ticked."
 
 PARAMS = {
-    "choice": Param(
+    "choice": FormField(
         Choice.WINDOW.value,
         type="string",
         enum=[str(choice) for choice in Choice],
@@ -67,21 +68,21 @@ PARAMS = {
         title="Which installs",
         description="A window and ids have fields below. Airflow's own backfill reads a month a run instead.",
     ),
-    "start": Param(
+    "start": FormField(
         None,
         type=["null", "string"],
         format="date",
         title="Created from",
         description="Of a window: the first day, UTC. Empty: from the company's first install.",
     ),
-    "end": Param(
+    "end": FormField(
         None,
         type=["null", "string"],
         format="date",
         title="Created to",
         description="Of a window: the last day, UTC, to its end. Empty: until now.",
     ),
-    "ids": Param(
+    "ids": FormField(
         None,
         type=["null", "string"],
         format="multiline",
@@ -89,13 +90,13 @@ PARAMS = {
         title="Ids",
         description="Of named installs: install ids or uuids of deals, separated by spaces, commas or lines.",
     ),
-    "estimate_only": Param(
+    "estimate_only": FormField(
         False,
         type="boolean",
         title="Only estimate",
         description=f"Say what it would take, and read nothing. {OF_A_BACKFILL}",
     ),
-    "limit": Param(
+    "limit": FormField(
         2_000,
         type="integer",
         minimum=0,
@@ -118,20 +119,18 @@ def parts(task_id: str, title: str, account: str) -> Any:
     )
 
 
-def backfill_dag(account: str, config: SyncConfig) -> Any:
+def backfill_dag(settings: AccountConfig, config: SyncConfig) -> Any:
     """Return the account's DAG."""
+    account = settings.name
 
     @dag(
-        dag_id=account_name("backfill", account),
+        **account_dag("backfill", settings, waits_for_a_person=True),
         description=f"Read chosen installs again, estimated first (account {account}).",
         doc_md=__doc__,
         schedule=BackfillMonths(),
         start_date=START_DATE,
-        catchup=False,
         max_active_runs=1,
-        tags=account_tags(account),
         params=PARAMS,
-        default_args=task_defaults(),
         render_template_as_native_obj=True,
     )
     def enerflo_backfill() -> None:
@@ -156,6 +155,7 @@ def backfill_dag(account: str, config: SyncConfig) -> Any:
             limit="{{ params.limit }}",
             estimate_only="{{ params.estimate_only }}",
             answer_within=timedelta(hours=config.approval.expires_hours),
+            assigned_users=approvers(settings),
         )
         installs = StartBackfillOperator(
             task_id="parts_of_installs",
@@ -195,4 +195,4 @@ def backfill_dag(account: str, config: SyncConfig) -> Any:
 
 
 config = sync_config()
-dags = [backfill_dag(account, config) for account in config.accounts]
+dags = [backfill_dag(settings, config) for settings in parsed_accounts("backfill")]

@@ -31,14 +31,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag
-from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, sync_config
+from airflow.sdk import dag
+from enerflo_airflow.accounts import mirror_asset, parsed_accounts
 from enerflo_airflow.checking import HoldChangeOrdersOperator, ValidateChangeOrdersOperator
-from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.defaults import START_DATE, account_dag
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.notifying import tell_people
 
+from enerflo_sync.crm.config import AccountConfig
+
 PARAMS = {
-    "full": Param(
+    "full": FormField(
         False,
         type="boolean",
         title="Look at everything",
@@ -47,20 +50,18 @@ PARAMS = {
 }
 
 
-def change_orders_dag(account: str) -> Any:
+def change_orders_dag(settings: AccountConfig) -> Any:
     """Return the account's DAG."""
+    account = settings.name
 
     @dag(
-        dag_id=account_name("change_orders", account),
+        **account_dag("change_orders", settings),
         description=f"Check change orders and hold back those that fail (account {account}).",
         doc_md=__doc__,
         schedule=[mirror_asset(account)],
         start_date=START_DATE,
-        catchup=False,
         max_active_runs=1,
-        tags=account_tags(account),
         params=PARAMS,
-        default_args=task_defaults(),
         render_template_as_native_obj=True,
     )
     def enerflo_change_orders() -> None:
@@ -85,4 +86,4 @@ def change_orders_dag(account: str) -> Any:
     return enerflo_change_orders()
 
 
-dags = [change_orders_dag(account) for account in sync_config().accounts]
+dags = [change_orders_dag(settings) for settings in parsed_accounts("change_orders")]

@@ -24,67 +24,64 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, Param, dag
-from enerflo_airflow.accounts import account_name, account_tags, sync_config
+from airflow.sdk import dag
+from enerflo_airflow.accounts import parsed_accounts, sync_config
 from enerflo_airflow.announce import announce_change
-from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.defaults import START_DATE, account_dag, clock
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.operators import EnerfloToWarehouseOperator
 
-from enerflo_sync.crm.config import AccountConfig, SyncConfig
+from enerflo_sync.crm.config import AccountConfig
 from enerflo_sync.mirror.poll_resources import PollResource
 
-
-def poll_params(config: SyncConfig) -> dict[str, Param]:
-    """Return the fields of the form that starts a run by hand."""
-    names = [str(resource) for resource in PollResource]
-    return {
-        "resources": Param(
-            [str(resource) for resource in config.poll.resources],
-            type="array",
-            items={"type": "string", "enum": names},
-            examples=names,
-            minItems=1,
-            title="What to read",
-            description="Milestones come in the rows of installs; what is left out stays as it is.",
-        ),
-        "full": Param(
-            False,
-            type="boolean",
-            title="Read all notes again",
-            description="Finds notes that were edited or deleted; otherwise done once a day.",
-        ),
-        "accept_shrink": Param(
-            False,
-            type="boolean",
-            title="Believe a much smaller company",
-            description="For one run after the guard stopped a sweep that returned far fewer records than"
-            " are known. Missing records then count as absent.",
-        ),
-        "accept_company": Param(
-            False,
-            type="boolean",
-            title="Believe that the account has another company now",
-            description="For one run after the key was refused because it answers for another company."
-            " If the key is the mistake, put the right one back instead.",
-        ),
-    }
+config = sync_config()
+NAMES = [str(resource) for resource in PollResource]
+PARAMS = {
+    "resources": FormField(
+        [str(resource) for resource in config.poll.resources],
+        type="array",
+        items={"type": "string", "enum": NAMES},
+        examples=NAMES,
+        minItems=1,
+        title="What to read",
+        description="Milestones come in the rows of installs; what is left out stays as it is.",
+    ),
+    "full": FormField(
+        False,
+        type="boolean",
+        title="Read all notes again",
+        description="Finds notes that were edited or deleted; otherwise done once a day.",
+    ),
+    "accept_shrink": FormField(
+        False,
+        type="boolean",
+        title="Believe a much smaller company",
+        description="For one run after the guard stopped a sweep that returned far fewer records than"
+        " are known. Missing records then count as absent.",
+    ),
+    "accept_company": FormField(
+        False,
+        type="boolean",
+        title="Believe that the account has another company now",
+        description="For one run after the key was refused because it answers for another company."
+        " If the key is the mistake, put the right one back instead.",
+    ),
+}
 
 
-def poll_dag(account: str, settings: AccountConfig, config: SyncConfig) -> Any:
+def poll_dag(settings: AccountConfig) -> Any:
     """Return the account's DAG."""
+    account = settings.name
 
     @dag(
-        dag_id=account_name("poll", account),
+        **account_dag("poll", settings),
         description=f"Read Enerflo into the mirror tables (account {account}).",
         doc_md=__doc__,
-        schedule=CronTriggerTimetable(settings.schedule.poll, timezone="UTC"),
+        schedule=clock(settings.schedule.poll, settings),
         start_date=START_DATE,
-        catchup=False,
         max_active_runs=1,
-        tags=account_tags(account),
-        params=poll_params(config),
-        default_args=task_defaults(),
+        params=PARAMS,
         render_template_as_native_obj=True,
     )
     def enerflo_poll() -> None:
@@ -104,5 +101,4 @@ def poll_dag(account: str, settings: AccountConfig, config: SyncConfig) -> Any:
     return enerflo_poll()
 
 
-config = sync_config()
-dags = [poll_dag(account, settings, config) for account, settings in config.accounts.items()]
+dags = [poll_dag(settings) for settings in parsed_accounts("poll")]

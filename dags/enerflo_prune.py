@@ -27,16 +27,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, Param, dag
-from enerflo_airflow.accounts import account_name, account_tags, sync_config
-from enerflo_airflow.defaults import START_DATE, task_defaults
+from airflow.sdk import dag
+from enerflo_airflow.accounts import parsed_accounts
+from enerflo_airflow.defaults import START_DATE, account_dag, clock
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.pruning import PruneOperator
 
 from enerflo_sync.crm.config import AccountConfig
 
 PARAMS = {
-    "dry_run": Param(
+    "dry_run": FormField(
         False,
         type="boolean",
         title="Only look",
@@ -45,20 +46,18 @@ PARAMS = {
 }
 
 
-def prune_dag(account: str, settings: AccountConfig) -> Any:
+def prune_dag(settings: AccountConfig) -> Any:
     """Return the account's DAG."""
+    account = settings.name
 
     @dag(
-        dag_id=account_name("prune", account),
+        **account_dag("prune", settings),
         description=f"Delete what is older than sync.yaml keeps it (account {account}).",
         doc_md=__doc__,
-        schedule=CronTriggerTimetable(settings.schedule.prune, timezone="UTC"),
+        schedule=clock(settings.schedule.prune, settings),
         start_date=START_DATE,
-        catchup=False,
         max_active_runs=1,
-        tags=account_tags(account),
         params=PARAMS,
-        default_args=task_defaults(),
         render_template_as_native_obj=True,
     )
     def enerflo_prune() -> None:
@@ -74,5 +73,4 @@ def prune_dag(account: str, settings: AccountConfig) -> Any:
     return enerflo_prune()
 
 
-config = sync_config()
-dags = [prune_dag(account, settings) for account, settings in config.accounts.items()]
+dags = [prune_dag(settings) for settings in parsed_accounts("prune")]

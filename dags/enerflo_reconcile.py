@@ -25,9 +25,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag
-from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, reconciled_asset, sync_config
-from enerflo_airflow.defaults import task_defaults
+from airflow.sdk import AssetOrTimeSchedule, dag
+from enerflo_airflow.accounts import mirror_asset, parsed_accounts, reconciled_asset
+from enerflo_airflow.defaults import account_dag, clock
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.operators import ReconcileOperator
 from enerflo_airflow.rhythm import gather_changes
@@ -35,13 +36,13 @@ from enerflo_airflow.rhythm import gather_changes
 from enerflo_sync.crm.config import AccountConfig
 
 PARAMS = {
-    "full": Param(
+    "full": FormField(
         False,
         type="boolean",
         title="Compare every row",
         description="Otherwise only what changed on either side since the last run; the result is the same.",
     ),
-    "fail_over_budget": Param(
+    "fail_over_budget": FormField(
         False,
         type="boolean",
         title="Fail when too much is unexplained",
@@ -52,21 +53,19 @@ PARAMS = {
 }
 
 
-def reconcile_dag(account: str, settings: AccountConfig) -> Any:
+def reconcile_dag(settings: AccountConfig) -> Any:
     """Return the account's DAG."""
-    daily = CronTriggerTimetable(settings.schedule.reconcile, timezone="UTC")
+    account = settings.name
+    daily = clock(settings.schedule.reconcile, settings)
 
     @dag(
-        dag_id=account_name("reconcile", account),
+        **account_dag("reconcile", settings),
         description=f"Compare the mirror with the CRM and report every difference (account {account}).",
         doc_md=__doc__,
         schedule=AssetOrTimeSchedule(timetable=daily, assets=[mirror_asset(account)]),
         # No start date: with one in the past the last missed day would run at once, before the first poll.
-        catchup=False,
         max_active_runs=1,
-        tags=account_tags(account),
         params=PARAMS,
-        default_args=task_defaults(),
         render_template_as_native_obj=True,
     )
     def enerflo_reconcile() -> None:
@@ -80,9 +79,9 @@ def reconcile_dag(account: str, settings: AccountConfig) -> Any:
             outlets=[reconciled_asset(account)],
         )
         tell_people(account, after=compare)
-        gather_changes(settings.rhythm.reconcile_seconds, after=compare)
+        gather_changes(account, settings.rhythm.reconcile_seconds, after=compare)
 
     return enerflo_reconcile()
 
 
-dags = [reconcile_dag(account, settings) for account, settings in sync_config().accounts.items()]
+dags = [reconcile_dag(settings) for settings in parsed_accounts("reconcile")]

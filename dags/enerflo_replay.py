@@ -27,14 +27,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Param, dag
-from enerflo_airflow.accounts import account_name, account_tags, sync_config
+from airflow.sdk import dag
+from enerflo_airflow.accounts import parsed_accounts
 from enerflo_airflow.announce import announce_change
-from enerflo_airflow.defaults import task_defaults
+from enerflo_airflow.defaults import account_dag
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.replay import Action, ReplayOperator, Selection
 
+from enerflo_sync.crm.config import AccountConfig
+
 PARAMS = {
-    "selection": Param(
+    "selection": FormField(
         Selection.FINGERPRINT.value,
         type="string",
         enum=[str(selection) for selection in Selection],
@@ -47,14 +50,14 @@ PARAMS = {
         title="Which items",
         description="How the quarantined items are chosen.",
     ),
-    "value": Param(
+    "value": FormField(
         None,
         type=["null", "string"],
         maxLength=20_000,
         title="Fingerprint, event or ids",
         description="What to choose by; several ids are separated by spaces or commas. Empty for everything.",
     ),
-    "action": Param(
+    "action": FormField(
         Action.DRY_RUN.value,
         type="string",
         enum=[str(action) for action in Action],
@@ -66,7 +69,7 @@ PARAMS = {
         title="What to do",
         description="A dry run changes nothing.",
     ),
-    "reason": Param(
+    "reason": FormField(
         None,
         type=["null", "string"],
         maxLength=500,
@@ -76,19 +79,17 @@ PARAMS = {
 }
 
 
-def replay_dag(account: str) -> Any:
+def replay_dag(settings: AccountConfig) -> Any:
     """Return the account's DAG."""
+    account = settings.name
 
     @dag(
-        dag_id=account_name("replay", account),
+        **account_dag("replay", settings),
         description=f"Take quarantined input in again, dry by default (account {account}).",
         doc_md=__doc__,
         schedule=None,
-        catchup=False,
         max_active_runs=1,
-        tags=account_tags(account),
         params=PARAMS,
-        default_args=task_defaults(),
     )
     def enerflo_replay() -> None:
         settle = ReplayOperator(
@@ -106,4 +107,4 @@ def replay_dag(account: str) -> Any:
     return enerflo_replay()
 
 
-dags = [replay_dag(account) for account in sync_config().accounts]
+dags = [replay_dag(settings) for settings in parsed_accounts("replay")]

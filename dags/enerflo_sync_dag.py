@@ -29,9 +29,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Param, dag
-from enerflo_airflow.accounts import account_name, account_tags, reconciled_asset, sync_config
-from enerflo_airflow.defaults import START_DATE, task_defaults
+from airflow.sdk import dag
+from enerflo_airflow.accounts import parsed_accounts, reconciled_asset
+from enerflo_airflow.defaults import START_DATE, account_dag
+from enerflo_airflow.forms import FormField
 from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.planning import (
     ApplyPlanOperator,
@@ -41,11 +42,11 @@ from enerflo_airflow.planning import (
 )
 from enerflo_airflow.rhythm import gather_changes
 
-from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.config import AccountConfig
 
 PLAN_HASH = "{{ ti.xcom_pull(task_ids='make_plan')['free'] }}"
 PARAMS = {
-    "ask": Param(
+    "ask": FormField(
         True,
         type="boolean",
         title="Ask a person where the plan needs one",
@@ -54,20 +55,18 @@ PARAMS = {
 }
 
 
-def sync_dag(account: str, config: SyncConfig) -> Any:
+def sync_dag(settings: AccountConfig) -> Any:
     """Return the account's DAG."""
+    account = settings.name
 
     @dag(
-        dag_id=account_name("sync", account),
+        **account_dag("sync", settings),
         description=f"Plan, approve, apply and verify the changes on both sides (account {account}).",
         doc_md=__doc__,
         schedule=[reconciled_asset(account)],
         start_date=START_DATE,
-        catchup=False,
         max_active_runs=1,
-        tags=account_tags(account),
         params=PARAMS,
-        default_args=task_defaults(),
         render_template_as_native_obj=True,
     )
     def enerflo_sync() -> None:
@@ -103,10 +102,9 @@ def sync_dag(account: str, config: SyncConfig) -> Any:
         plan >> apply >> verify
         # At once, while the plan waits.
         tell_people(account, after=plan)
-        gather_changes(config.account(account).rhythm.plan_seconds, after=plan)
+        gather_changes(account, settings.rhythm.plan_seconds, after=plan)
 
     return enerflo_sync()
 
 
-config = sync_config()
-dags = [sync_dag(account, config) for account in config.accounts]
+dags = [sync_dag(settings) for settings in parsed_accounts("sync")]

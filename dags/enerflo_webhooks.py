@@ -29,10 +29,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag
-from enerflo_airflow.accounts import account_name, account_tags, sync_config
+from airflow.sdk import AssetOrTimeSchedule, dag
+from enerflo_airflow.accounts import parsed_accounts
 from enerflo_airflow.announce import announce_change
-from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.defaults import START_DATE, account_dag, clock
 from enerflo_airflow.ingest import IngestDropOperator
 from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.watcher import drop_asset
@@ -40,20 +40,18 @@ from enerflo_airflow.watcher import drop_asset
 from enerflo_sync.crm.config import AccountConfig
 
 
-def webhooks_dag(account: str, settings: AccountConfig) -> Any:
+def webhooks_dag(settings: AccountConfig) -> Any:
     """Return the account's DAG."""
-    clock = CronTriggerTimetable(settings.schedule.webhooks, timezone="UTC")
+    account = settings.name
+    often = clock(settings.schedule.webhooks, settings)
 
     @dag(
-        dag_id=account_name("webhooks", account),
+        **account_dag("webhooks", settings),
         description=f"Bring dropped webhook payloads into the mirror tables (account {account}).",
         doc_md=__doc__,
-        schedule=AssetOrTimeSchedule(timetable=clock, assets=[drop_asset(account)]),
+        schedule=AssetOrTimeSchedule(timetable=often, assets=[drop_asset(account)]),
         start_date=START_DATE,
-        catchup=False,
         max_active_runs=1,
-        tags=account_tags(account),
-        default_args=task_defaults(),
     )
     def enerflo_webhooks() -> None:
         ingest = IngestDropOperator(
@@ -67,10 +65,6 @@ def webhooks_dag(account: str, settings: AccountConfig) -> Any:
     return enerflo_webhooks()
 
 
-# An account whose section does not name the option works without webhooks. Where it names a variable that is
-# not set the DAG is there, and its run says so.
-dags = [
-    webhooks_dag(account, settings)
-    for account, settings in sync_config().accounts.items()
-    if "webhook_drop_uri" in settings.model_fields_set
-]
+# An account that names no drop works without webhooks. Where it names a variable that is not set the DAG is
+# there, and its run says so.
+dags = [webhooks_dag(settings) for settings in parsed_accounts("webhooks") if settings.has_drop]

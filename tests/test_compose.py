@@ -31,6 +31,7 @@ SECRETS = {
     "AIRFLOW_JWT_SECRET": "jwt-of-the-test",
     "AIRFLOW_API_SECRET_KEY": "api-secret-of-the-test",
     "POSTGRES_PASSWORD": "p@ss/w:rd-of-the-test",
+    "POSTGRES_SUPERUSER_PASSWORD": "superuser-of-the-test",
     "AIRFLOW_ADMIN_PASSWORD": "admin-of-the-test",
     "ENERFLO_API_KEY": "api-key-of-the-test",
 }
@@ -238,6 +239,53 @@ def test_ports_are_published_to_this_machine_only(services: dict[str, Any]) -> N
     assert [port["host_ip"] for port in ports["api-server"]] == ["127.0.0.1"]
 
 
+def test_the_superusers_password_reaches_the_database_only(services: dict[str, Any]) -> None:
+    holders = {
+        name
+        for name, service in services.items()
+        if SECRETS["POSTGRES_SUPERUSER_PASSWORD"] in service["environment"].values()
+    }
+    assert holders == {"postgres", "databases"}
+
+
+def test_no_file_system_can_be_written_and_memory_has_a_limit(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert any(mount.split(":")[0] == "/tmp" for mount in service["tmpfs"]), name  # noqa: S108
+        assert 0 < int(service["mem_limit"]) <= 3 * 1024**3, name
+
+
+def test_the_database_is_on_a_network_without_a_way_out(compose: list[str]) -> None:
+    shown = config([*compose, "--profile", "receiver"], SECRETS)
+    assert shown.returncode == 0, shown.stderr
+    found = yaml.safe_load(shown.stdout)
+    assert {name: bool((network or {}).get("internal")) for name, network in found["networks"].items()} == {
+        "inside": True,
+        "outside": False,
+    }
+    networks = {name: set(service["networks"]) for name, service in found["services"].items()}
+    assert networks == {
+        **{name: {"inside"} for name in ("postgres", "databases")},
+        **{name: {"inside", "outside"} for name in AIRFLOW},
+        "receiver": {"outside"},
+    }
+    receiver = found["services"]["receiver"]
+    assert receiver["read_only"] is True
+    assert not set(receiver["environment"].values()) & set(SECRETS.values())
+
+
+def test_the_pages_reach_no_address_for_a_user(services: dict[str, Any]) -> None:
+    assert services["api-server"]["environment"]["AIRFLOW__CORE__TEST_CONNECTION"] == "Disabled"
+
+
+def test_what_the_dags_need_is_in_the_image() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    syncs = [line for line in dockerfile.splitlines() if "uv sync" in line]
+    for line in syncs:
+        assert set(re.findall(r"--extra (\w+)", line)) >= {"airflow", "quality", "s3", "receiver"}
+    assert dockerfile.rstrip().splitlines()[-1] == "USER 50000:0"
+
+
 def test_nothing_runs_as_root_or_can_become_it(services: dict[str, Any]) -> None:
     for name, service in services.items():
         assert service["user"] == ("50000:0" if name in AIRFLOW else "postgres"), name
@@ -286,12 +334,22 @@ def test_the_warehouse_database_is_made_once(services: dict[str, Any], postgres_
     with psycopg.connect(
         host=environment["PGHOST"], user=url.username, dbname="postgres", autocommit=True
     ) as connection:
-        count = "select count(*) from pg_database where datname = 'warehouse'"
+        count = (
+            "select count(*) from pg_database d join pg_roles r on r.oid = d.datdba"
+            " where datname in ('airflow', 'warehouse') and rolname = 'enerflo' and not rolsuper"
+        )
+        stored = "select rolpassword from pg_authid where rolname = 'enerflo'"
         assert connection.execute(count).fetchone() == (0,)
-        for _ in range(2):
-            subprocess.run(["/bin/bash", "-ec", script], env=environment, check=True, timeout=30)
-            assert connection.execute(count).fetchone() == (1,)
-        connection.execute("drop database warehouse")
+        passwords = set()
+        for password in ("first's", "first's", "second"):
+            made = environment | {"ENERFLO_PASSWORD": password}
+            subprocess.run(["/bin/bash", "-ec", script], env=made, check=True, timeout=30)
+            assert connection.execute(count).fetchone() == (2,)
+            passwords.add(connection.execute(stored).fetchone())
+        assert len(passwords) == 3
+        for name in ("airflow", "warehouse"):
+            connection.execute(f"drop database {name}")
+        connection.execute("drop role enerflo")
 
 
 def test_the_api_server_gets_its_password_by_a_private_file(services: dict[str, Any], tmp_path: Path) -> None:
@@ -316,4 +374,4 @@ def test_the_api_server_gets_its_password_by_a_private_file(services: dict[str, 
     assert json.loads(passwords.read_text()) == {"admin": 'quo"te and $dollar'}
     assert stat.S_IMODE(passwords.stat().st_mode) == 0o600
     folder = server["environment"]["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"].rpartition("/")[0]
-    assert [mount.split(":")[0] for mount in server["tmpfs"]] == [folder]
+    assert folder in [mount.split(":")[0] for mount in server["tmpfs"]]

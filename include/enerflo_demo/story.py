@@ -39,10 +39,8 @@ from enerflo_sync.warehouse.migrate import migrate
 
 HOME = Path(".demo")
 KEY = "sandbox-key"
-# The demo does not wait half an hour until nothing is in flight any more (docs/decisions/0005).
-IN_FLIGHT_MINUTES = 1
-# Nor a minute until changes start another reconciliation.
-RHYTHM_SECONDS = 5
+# The demo waits neither half an hour for what is in flight (docs/decisions/0005) nor a minute for changes.
+IN_FLIGHT_MINUTES, RHYTHM_SECONDS = 1, 5
 # Where the Airflow UI shows a page of the reports plugin.
 FRAME = "/plugin/enerflo-reports"
 POLL, WEBHOOKS, RECONCILE = "enerflo_poll", "enerflo_webhooks", "enerflo_reconcile"

@@ -250,7 +250,7 @@ def explain(
 
 def _ready(account: AccountContext) -> None:
     _pandas()
-    require_migrated(account.engine)
+    require_migrated(account.engine, reads_only=True)
 
 
 def _pandas() -> Any:

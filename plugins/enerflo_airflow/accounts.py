@@ -1,20 +1,41 @@
-"""The accounts of sync.yaml for Airflow: names of DAGs, assets and tags.
+"""The accounts of sync.yaml for Airflow: names of DAGs and assets.
 
-Reading the file needs no secret and no warehouse, so DAG files may do it during parsing.
+Reading its files needs no secret and no warehouse, so DAG files may do it during parsing.
 """
 
 from __future__ import annotations
 
 import os
+import stat
+import time
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, get_parsing_context
 
 from enerflo_sync.addresses import DEFAULT_ACCOUNT as DEFAULT_ACCOUNT
-from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.account_files import FOLDER, config_files
+from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.shipped import named_config
+
+# A DAG file asks several times for each of its DAGs, and two hundred accounts have as many files to read.
+_TRUSTED_SECONDS = 1.0
+# What Airflow sets in the environment while it parses a file to run a task.
+_OF_A_TASK = b"_AIRFLOW_PARSING"
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The configuration as it was read, with what shows at little cost that it was written since."""
+
+    seen: object
+    until: float
+    config: SyncConfig
+
+
+_newest: _Look | None = None
 
 
 def config_path() -> Path:
@@ -23,35 +44,69 @@ def config_path() -> Path:
 
 
 def sync_config() -> SyncConfig:
-    """Return the configuration.
+    """Return the configuration, at most a second old where an account's file was edited in its place.
 
-    :raises ConfigurationError: the file cannot be read or has mistakes; Airflow shows the text as the DAG
+    :raises ConfigurationError: a file cannot be read or has mistakes; Airflow shows the text as the DAG
         file's import error.
     """
+    global _newest
     path = config_path()
-    if not path.is_file():
+    about = file_state(path)
+    if about is None:
         # A pipe can be read only once; what is not there is told by reading it.
         return load_config(path, os.environ)
-    return _parsed(path, path.read_bytes(), tuple(sorted(os.environ.items())))
+    # In bytes, since the names and values of a hundred variables take long to decode.
+    environ = tuple(item for item in os.environb.items() if not item[0].startswith(_OF_A_TASK))
+    seen, newest = (path, about, file_state(path.parent / FOLDER), environ), _newest
+    if newest is None or newest.seen != seen or time.monotonic() > newest.until:
+        content = tuple((file, _content(file)) for file in config_files(path))
+        newest = _Look(seen, time.monotonic() + _TRUSTED_SECONDS, _parsed(path, content, environ))
+        _newest = newest
+    return newest.config
+
+
+def parsed_accounts(job: str) -> list[AccountConfig]:
+    """Return the accounts for which a DAG file makes the DAG of a job.
+
+    All of them; where the file is parsed to run one task, the one to which that task's DAG belongs.
+    """
+    wanted = get_parsing_context().dag_id
+    accounts = sync_config().accounts.values()
+    return [one for one in accounts if wanted is None or account_name(job, one.name) == wanted]
+
+
+def file_state(path: Path) -> tuple[int, ...] | None:
+    """Return what changes when a file or folder is written; None where there is neither."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    is_readable_again = stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)
+    return (about.st_mtime_ns, about.st_size, about.st_ino) if is_readable_again else None
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        # Loading tells why.
+        return None
 
 
 @lru_cache(maxsize=4)
-def _parsed(path: Path, _content: bytes, environ: tuple[tuple[str, str], ...]) -> SyncConfig:
-    """Return the configuration, parsed once for each content and environment.
+def _parsed(
+    path: Path, _content: tuple[tuple[Path, bytes | None], ...], environ: tuple[tuple[bytes, bytes], ...]
+) -> SyncConfig:
+    """Return the configuration, parsed once for each content of its files and each environment.
 
     Each page, and each DAG file, would parse it again.
     """
-    return load_config(path, dict(environ))
+    return load_config(path, {os.fsdecode(name): os.fsdecode(value) for name, value in environ})
 
 
 def account_name(job: str, account: str) -> str:
     """Return the name of an account's own DAG or asset: ``enerflo_poll``, ``enerflo_poll__west``."""
     return f"enerflo_{job}" if account == DEFAULT_ACCOUNT else f"enerflo_{job}__{account}"
-
-
-def account_tags(account: str) -> list[str]:
-    """Return the tags of an account's DAGs in the UI."""
-    return ["enerflo", f"account:{account}"]
 
 
 def mirror_asset(account: str) -> Asset:

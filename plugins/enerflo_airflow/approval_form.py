@@ -6,27 +6,26 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.sdk import Param
-
+from enerflo_airflow.forms import FormField
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.plan.parts import HOW, Part, Rest
 
 FORM = {
-    "only": Param(
+    "only": FormField(
         "",
         type=["string", "null"],
         title="Only this part",
         description=f"Decide about this part alone; several are separated by commas. {HOW}",
         source="task",
     ),
-    "except": Param(
+    "except": FormField(
         "",
         type=["string", "null"],
         title="All but this part",
         description="Decide about everything else; written in the same way.",
         source="task",
     ),
-    "rest": Param(
+    "rest": FormField(
         "open",
         type="string",
         enum=["open", "refuse"],
@@ -34,7 +33,7 @@ FORM = {
         description="Stays open and is asked about again, or is refused.",
         source="task",
     ),
-    "because": Param(
+    "because": FormField(
         "",
         type=["string", "null"],
         title="Why, for a no",

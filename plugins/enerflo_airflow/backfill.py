@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow.utils.types import DagRunType
 
 from enerflo_airflow.links import RunLink
+from enerflo_airflow.metrics import send_backfill
 from enerflo_airflow.notes import NOTE_KEY
 from enerflo_airflow.operators import flag, noted_failure
 from enerflo_sync.errors import ConfigurationError
@@ -238,6 +239,7 @@ class FinishBackfillOperator(BaseOperator):
             closing(open_account(str(self.account), reads_enerflo=True)) as opened,
         ):
             report = open_backfills(opened).finish(str(self.backfill_id))
+        send_backfill(report)
         note = shown("\n".join(report_lines(report)))
         self.log.info("backfill_finished backfill=%s %s", report.backfill_id, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
+from enerflo_airflow.lineage import WithLineage
 from enerflo_airflow.links import QualityLink
+from enerflo_airflow.metrics import send_checks
 from enerflo_airflow.notes import NOTE_KEY, quality_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from enerflo_sync.quality.report import QualityReport
 
 
-class HoldChangeOrdersOperator(BaseOperator):
+class HoldChangeOrdersOperator(WithLineage, BaseOperator):
     """Judges change orders that are new or changed, holds those that fail, and judges life cycles.
 
     :param account: name of the account in sync.yaml.
@@ -36,6 +38,7 @@ class HoldChangeOrdersOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Judge, and return the counts."""
         from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.lineage import checks_lineage
         from enerflo_sync.jobs.quality import run_quality
 
         with noted_failure(context), closing(open_account(str(self.account))) as opened:
@@ -45,6 +48,8 @@ class HoldChangeOrdersOperator(BaseOperator):
                 with_expectations=False,
                 run_id=f"{engine_run_id(context)}/{self.task_id}",
             )
+            self.keep_lineage(checks_lineage, opened, report)
+        send_checks(report)
         found = counts(report)
         self.log.info("change_orders_judged checked=%s held=%s", report.checked, report.held)
         if "life_cycle" in found:

@@ -1,24 +1,67 @@
-"""Settings shared by all jobs' DAGs."""
+"""Settings shared by all jobs' DAGs, and what the section ``airflow`` of an account says of them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow.sdk import CronTriggerTimetable
+
+from enerflo_airflow.accounts import account_name
+from enerflo_airflow.alerts import alert_callbacks
+from enerflo_airflow.deadlines import run_deadline
 from enerflo_airflow.retry import EnerfloRetryPolicy
+from enerflo_sync.crm.config import AccountConfig
 
 # In the past, so that a DAG runs as soon as it is switched on; catchup is off.
 START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def task_defaults() -> dict[str, Any]:
-    """Return the tasks' default arguments: the owner, and retries where a retry can help."""
+def account_dag(job: str, settings: AccountConfig, *, waits_for_a_person: bool = False) -> dict[str, Any]:
+    """Return the arguments of ``@dag`` that the DAGs of all jobs have: the id, and what ``airflow`` says.
+
+    :param waits_for_a_person: the runs take as long as people do, so that they have no deadline.
+    """
+    minutes = None if waits_for_a_person else settings.airflow.deadline_minutes
     return {
-        "owner": "enerflo-sync",
-        "retries": 3,
+        "dag_id": account_name(job, settings.name),
+        "tags": _tags(settings),
+        "catchup": False,
+        "default_args": task_defaults(settings),
+        "deadline": None if minutes is None else run_deadline(settings.name, minutes),
+    }
+
+
+def task_defaults(settings: AccountConfig) -> dict[str, Any]:
+    """Return the tasks' default arguments: owner, place, retries that help, whom a failure is told."""
+    options = settings.airflow
+    # What is not said is left out, so that Airflow's own default counts.
+    where = {name: getattr(options, name) for name in ("queue", "pool", "executor")}
+    return {
+        "owner": options.owner,
+        "retries": options.retries,
         "retry_delay": timedelta(minutes=1),
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=15),
         "retry_policy": EnerfloRetryPolicy(),
         "execution_timeout": timedelta(hours=2),
+        "priority_weight": options.priority_weight,
+        **{name: value for name, value in where.items() if value is not None},
+        **alert_callbacks(),
     }
+
+
+def clock(expression: str, settings: AccountConfig) -> CronTriggerTimetable:
+    """Return the timetable of a cron expression of the account's schedule."""
+    return CronTriggerTimetable(expression, timezone=settings.schedule.time_zone)
+
+
+def approvers(settings: AccountConfig) -> list[dict[str, str]] | None:
+    """Return the users who alone may answer the account's questions; None where everybody may."""
+    found = settings.airflow.approver_ids
+    return [{"id": user, "name": name} for user, name in found.items()] or None
+
+
+def _tags(settings: AccountConfig) -> list[str]:
+    group = [f"group:{settings.group}"] if settings.group else []
+    return list(dict.fromkeys(["enerflo", f"account:{settings.name}", *group, *settings.airflow.tags]))

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from enerflo_airflow.accounts import config_path
+from enerflo_airflow.accounts import config_path, file_state
+from enerflo_sync.crm.account_files import account_file
 
 if TYPE_CHECKING:
     from enerflo_sync.inbox.drop import Drop
@@ -20,8 +21,8 @@ _REST = 10.0
 class DropWatch:
     """Lists one account's drop repeatedly.
 
-    The drop is opened once, and again when sync.yaml has changed. It needs the file and the storage's own
-    credentials, and none of Airflow's connections.
+    The drop is opened once, and again when sync.yaml or the account's file has changed. It needs these files
+    and the storage's own credentials, and none of Airflow's connections.
 
     :param account: name of the account in sync.yaml.
     """
@@ -31,7 +32,7 @@ class DropWatch:
         # Duration of the last listing in seconds, without opening the drop.
         self.took = 0.0
         self._drop: Drop | None = None
-        self._opened_from: tuple[int, int] | None = None
+        self._opened_from: object = None
 
     def names(self) -> frozenset[str]:
         """Return the names of the files that are ready to read; blocks until the storage answers.
@@ -46,8 +47,8 @@ class DropWatch:
         return names
 
     def _open(self) -> Drop:
-        about = config_path().stat() if config_path().exists() else None
-        version = about and (about.st_mtime_ns, about.st_size)
+        config = config_path()
+        version = file_state(config), file_state(account_file(config, self.account))
         if self._drop is None or version != self._opened_from:
             # Import late: DAG files import this module's users, and these modules are heavy.
             from enerflo_airflow.hook import open_account

@@ -29,13 +29,14 @@ def show_freshness(visit: Reading) -> Response:
         gaps, witnesses = read_gaps(opened), read_witnesses(opened)
         with opened.engine.connect() as connection:
             frame = visit.frame(connection, Place.FRESHNESS)
+            times = opened.settings.schedule
             page = read_freshness(
                 connection,
                 visit.account,
                 gaps,
                 witnesses,
                 polled=opened.config.poll.resources,
-                poll_due=cron(opened.settings.schedule.poll),
+                poll_due=cron(times.poll, times.time_zone),
             )
     return Page(render_freshness(page, frame))
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
 from enerflo_airflow.links import FreshnessLink
+from enerflo_airflow.metrics import send_run
 from enerflo_airflow.notes import NOTE_KEY, ingest_note
 from enerflo_airflow.operators import changed_mirror, counts_of, engine_run_id, noted_failure
 
@@ -52,6 +53,7 @@ class IngestDropOperator(BaseOperator):
             closing(open_account(str(self.account), reads_enerflo=True)) as opened,
         ):
             report = run_ingest(opened, run_id=engine_run_id(context))
+            send_run(report, opened)
             changed = changed_mirror(report) or _was_tried_before(opened, report.job, context)
         note = ingest_note(report)
         self.log.info("ingest_finished state=%s %s", report.state, note)

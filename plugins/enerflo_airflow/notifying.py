@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from enerflo_airflow.accounts import sync_config
 from enerflo_airflow.links import OverviewLink, page_address
+from enerflo_airflow.metrics import send_notifications
 from enerflo_airflow.notes import NOTE_KEY
 from enerflo_sync.addresses import Addresses, Place
 from enerflo_sync.errors import ConfigurationError, RetriableError
@@ -37,12 +38,16 @@ class RouteNotifier(BaseNotifier):
 
     :param route: the route of sync.yaml.
     :param message: the message.
+    :param seconds: how long an HTTP server has to answer.
     """
 
-    def __init__(self, route: Route, message: Message, **kwargs: Any) -> None:
+    def __init__(
+        self, route: Route, message: Message, *, seconds: int = _HTTP_SECONDS, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.route = route
         self.message = message
+        self.seconds = seconds
 
     def notify(self, context: Context) -> None:
         """Send the message.
@@ -98,7 +103,7 @@ class RouteNotifier(BaseNotifier):
             http_conn_id=http.connection,
             endpoint=http.endpoint,
             json=http_body(http, self.message, link),
-            extra_options={"timeout": _HTTP_SECONDS},
+            extra_options={"timeout": self.seconds},
         )
 
 
@@ -130,6 +135,7 @@ class NotifyOperator(BaseOperator):
 
         with closing(open_account(str(self.account))) as opened:
             report = run_notify(opened, send)
+        send_notifications(report)
         self.log.info("told composed=%s sent=%s waiting=%s", report.composed, report.sent, report.waiting)
         if note := _note(report):
             context["ti"].xcom_push(key=NOTE_KEY, value=note)
@@ -167,12 +173,18 @@ def message_link(message: Message) -> str:
         return ""
     to, account = Addresses(), message.account
     match str(message.page):
+        case "task":
+            return f"{base.scheme}://{base.netloc}{base.path.rstrip('/')}{message.page_id}"
         case "plans" if message.page_id:
             path = to.plan(account, message.page_id)
         case "plans":
             path = to.of(Place.PLANS, account)
         case "quality":
             path = to.of(Place.CHECKS, account)
+        case "freshness":
+            path = to.of(Place.FRESHNESS, account)
+        case "inbox":
+            path = to.of(Place.INBOX, account)
         case _:
             path = to.of(Place.REPORTS, account)
     return f"{base.scheme}://{base.netloc}{page_address(path)}"

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context, DagRunState
 from airflow.sdk.exceptions import AirflowFailException
 
+from enerflo_airflow.lineage import WithLineage
 from enerflo_airflow.links import FreshnessLink, ReportLink
+from enerflo_airflow.metrics import send_reconciliation, send_run
 from enerflo_airflow.notes import NOTE_KEY, poll_note, reconciliation_note
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from enerflo_sync.warehouse.runs import RunReport
 
 
-class EnerfloToWarehouseOperator(BaseOperator):
+class EnerfloToWarehouseOperator(WithLineage, BaseOperator):
     """Loads into the account's mirror tables what Enerflo lists now.
 
     Also succeeds if a part could not be read (``state`` = partial), with a note that says so: what was read
@@ -61,6 +63,7 @@ class EnerfloToWarehouseOperator(BaseOperator):
         """Run the poll and return its counts."""
         # Import late: parsing a DAG file does not need the whole engine.
         from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.lineage import poll_lineage
         from enerflo_sync.jobs.poll import run_poll
 
         with (
@@ -75,13 +78,15 @@ class EnerfloToWarehouseOperator(BaseOperator):
                 accept_company=flag(self.accept_company),
                 run_id=engine_run_id(context),
             )
+            send_run(report, opened)
+            self.keep_lineage(poll_lineage, opened, report)
         note = poll_note(report)
         self.log.info("poll_finished state=%s %s", report.state, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         return counts_of(report, mirror_changed=_mirror_may_have_changed(report, context))
 
 
-class ReconcileOperator(BaseOperator):
+class ReconcileOperator(WithLineage, BaseOperator):
     """Compares the account's mirror tables with the CRM's, and stores the report.
 
     :param account: name of the account in sync.yaml.
@@ -112,11 +117,14 @@ class ReconcileOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Reconcile and return the headline's figures."""
         from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.lineage import reconcile_lineage
         from enerflo_sync.jobs.reconcile import run_reconcile
         from enerflo_sync.reconcile.render.verdict import is_all_clear
 
         with noted_failure(context), closing(open_account(str(self.account))) as opened:
             report = run_reconcile(opened, full=flag(self.full))
+            send_reconciliation(report, opened)
+            self.keep_lineage(reconcile_lineage, opened, report)
         note = reconciliation_note(report)
         self.log.info("reconciled reconciliation_id=%s %s", report.reconciliation_id, note)
         result = {

@@ -221,7 +221,7 @@ def reading(account: str) -> Iterator[AccountContext]:
     try:
         with warehouse_errors("report pages"):
             opened = _kept.account(account)
-            require_migrated(opened.engine)
+            require_migrated(opened.engine, reads_only=True)
             yield opened
     except Exception:
         _kept.forget(account)

@@ -60,6 +60,7 @@ def approve(
                 next_step="Set mode in sync.yaml, and plan again.",
             )
         part = _part(chosen, also, about, rest)
+        _require_approver(visit, opened)
         waiting = _asking_run(visit, plan.plan_hash)
         if waiting is None:
             _require_may_start(visit)
@@ -90,6 +91,7 @@ def reject(
     """Reject a plan or a part of it: no later plan has it while its values stay the same."""
 
     def act(opened: AccountContext) -> Response:
+        _require_approver(visit, opened)
         why = " ".join(reason.split())
         if not why:
             raise ConfigurationError(
@@ -197,6 +199,18 @@ def _asking_run(visit: Visit, plan_hash: str) -> str | None:
             if len(asked) >= 8 and plan_hash.startswith(asked):
                 return f"{visit.to.root}/run?{urlencode({'dag_id': dag_id, 'run_id': run.run_id})}"
     return None
+
+
+def _require_approver(visit: Visit, opened: AccountContext) -> None:
+    """Refuse whoever is none of the account's ``airflow.approvers``, as Airflow's own approval does.
+
+    :raises HTTPException: the user is none of them.
+    """
+    allowed = opened.settings.airflow.approver_ids
+    manager = get_auth_manager()
+    if allowed and not manager.is_authorized_hitl_task(assigned_users=set(allowed), user=visit.user):
+        names = ", ".join(allowed.values())
+        raise HTTPException(403, f"Only {names} may decide about plans of account {visit.account}.")
 
 
 def _require_may_start(visit: Visit) -> None:

@@ -15,7 +15,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from enerflo_airflow.accounts import account_name
 from enerflo_airflow.approval_form import FORM, answered_form, chosen_part
+from enerflo_airflow.lineage import WithLineage
 from enerflo_airflow.links import PlanLink, ReportLink, plan_address
+from enerflo_airflow.metrics import send_apply, send_plans
 from enerflo_airflow.notes import NOTE_KEY, apply_note, carry_note, plan_note, reconciliation_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 from enerflo_sync.errors import RetriableError
@@ -50,10 +52,13 @@ class PlanOperator(BaseOperator):
     def execute(self, context: Context) -> Planned:
         """Plan, and return what the next tasks need."""
         from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.ledger import run_seal
         from enerflo_sync.jobs.plan import run_plan
 
         with noted_failure(context), closing(open_account(str(self.account))) as opened:
             plans = run_plan(opened)
+            send_plans(plans, opened)
+            run_seal(opened)
             writes = opened.writes_anything
         note = "\n".join(plan_note(plan) for plan in plans)
         self.log.info("planned plan_hash=%s %s", plans[0].plan_hash, note)
@@ -272,7 +277,7 @@ def _planned(plan: PlanReport) -> Planned:
     }
 
 
-class ApplyPlanOperator(BaseOperator):
+class ApplyPlanOperator(WithLineage, BaseOperator):
     """Makes a plan's changes: the CRM's in one transaction, Enerflo's one by one, each read back.
 
     Fails, to be retried, while changes wait for Enerflo or the warehouse. The note and the next plan contain
@@ -296,6 +301,8 @@ class ApplyPlanOperator(BaseOperator):
         """Apply and return the counts."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.apply import run_apply
+        from enerflo_sync.jobs.ledger import run_seal
+        from enerflo_sync.jobs.lineage import apply_lineage
 
         if not self.plan_hash:
             self._carry(context)
@@ -305,6 +312,9 @@ class ApplyPlanOperator(BaseOperator):
             closing(open_account(str(self.account), reads_enerflo=True)) as opened,
         ):
             report = run_apply(opened, str(self.plan_hash), run_id=engine_run_id(context))
+            send_apply(report, opened)
+            self.keep_lineage(apply_lineage, opened, report)
+            run_seal(opened)
         note = apply_note(report)
         self.log.info("applied plan_hash=%s %s", report.plan_hash, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
+from enerflo_airflow.links import OverviewLink
 from enerflo_airflow.notes import NOTE_KEY
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 
@@ -24,7 +25,8 @@ class PruneOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("account", "dry_run")
-    ui_color = "#eeeeee"
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (OverviewLink(),)
+    ui_color: ClassVar[str] = "#eeeeee"
 
     def __init__(self, *, account: str, dry_run: bool | str = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

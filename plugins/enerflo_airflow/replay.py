@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
 from enerflo_airflow.links import InboxLink
+from enerflo_airflow.metrics import send
 from enerflo_airflow.notes import NOTE_KEY, dismissal_note, replay_note
 from enerflo_airflow.operators import engine_run_id, noted_failure
 from enerflo_sync.errors import ConfigurationError
@@ -113,6 +114,8 @@ class ReplayOperator(BaseOperator):
         self, context: Context, note: str, outcomes: Mapping[str, int], *, mirror_changed: bool = False
     ) -> dict[str, Any]:
         self.log.info("replay_finished %s", note)
+        if Action(self.action) is not Action.DRY_RUN:
+            send(str(self.account), {"replay.items": sum(outcomes.values())})
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         return {
             "account": str(self.account),

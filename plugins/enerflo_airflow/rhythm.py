@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context
+
+from enerflo_airflow.links import OverviewLink
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions._internal.mixins import DependencyMixin
@@ -21,13 +24,17 @@ class GatherChangesOperator(BaseOperator):
     A DAG with one run at a time starts no other meanwhile. Airflow keeps the events that arrive, and starts
     one run for all of them afterwards. A run that a person or the clock started ends at once.
 
+    :param account: name of the account in sync.yaml.
     :param seconds: the least time.
     """
 
-    ui_color = "#f0f0f0"
+    template_fields: Sequence[str] = ("account",)
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (OverviewLink(),)
+    ui_color: ClassVar[str] = "#f0f0f0"
 
-    def __init__(self, *, seconds: int, **kwargs: Any) -> None:
+    def __init__(self, *, account: str, seconds: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.account = account
         self.seconds = seconds
 
     def execute(self, context: Context) -> None:
@@ -45,7 +52,7 @@ class GatherChangesOperator(BaseOperator):
         """End, where the triggerer left that to a worker."""
 
 
-def gather_changes(seconds: int, after: DependencyMixin) -> None:
+def gather_changes(account: str, seconds: int, after: DependencyMixin) -> None:
     """Add the task that gathers changes to the end of a DAG; none where the least time is 0.
 
     :param after: the task whose result other DAGs wait for.
@@ -56,6 +63,7 @@ def gather_changes(seconds: int, after: DependencyMixin) -> None:
         task_id="gather_changes",
         task_display_name="Let changes gather",
         doc_md="Ends when the next run may start that changes cause: see `rhythm` in sync.yaml.",
+        account=account,
         seconds=seconds,
     )
     after >> task

@@ -11,6 +11,7 @@ import pytest
 
 from enerflo_sandbox.world import World
 from tests.cli.conftest import SHIPPED, Run
+from tests.pgbouncer import bouncers
 
 KEYS = ["sandbox-key", "not-the-key"]
 
@@ -238,3 +239,15 @@ def test_help_teaches(run: Run) -> None:
     text = run("--help").out
     for word in ("migrate", "doctor", "poll", "reconcile", "sandbox", "demo", "Exit codes"):
         assert word in text
+
+
+def test_the_doctor_refuses_a_pooler_that_shares_sessions(
+    run: Run, warehouse_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bouncers() as start:
+        monkeypatch.setenv("WAREHOUSE_URL", start(warehouse_url, "transaction"))
+        for words in (("doctor",), ("migrate",), ("poll",)):
+            refused = run(*words)
+            assert refused.code == 2
+            assert "Set pool_mode = session for this database" in refused.err
+            assert len(refused.err.splitlines()) == 1

@@ -40,10 +40,13 @@ def test_of_another_folder_it_says_how_the_file_is_found(init_command: Run, else
 def test_json_says_what_was_written(init_command: Run, elsewhere: Path) -> None:
     code, output = init_command("--json")
     assert code == 0
-    assert json.loads(output) == {"written": ["sync.yaml", "sync.schema.json"], "is_found": True}
+    assert json.loads(output) == {
+        "written": ["sync.yaml", "sync.schema.json", "account.schema.json"],
+        "is_found": True,
+    }
 
 
-@pytest.mark.parametrize("name", ["sync.yaml", "sync.schema.json"])
+@pytest.mark.parametrize("name", ["sync.yaml", "sync.schema.json", "account.schema.json"])
 def test_a_file_that_is_there_stays_as_it_is(init_command: Run, elsewhere: Path, name: str) -> None:
     (elsewhere / name).write_text("mine")
     code, output = init_command()

@@ -52,7 +52,7 @@ def test_without_the_option_the_environments_warehouse_counts_and_json_has_every
     code, output = run("--json")
     assert code == 0
     told = json.loads(output)
-    assert told["written"] == ["sync.yaml", "sync.schema.json"]
+    assert told["written"] == ["sync.yaml", "sync.schema.json", "account.schema.json"]
     assert told["is_found"] is True
     assert told["remarks"] == []
     (installs,) = [one for one in told["tables"] if one["of"] == "installs"]

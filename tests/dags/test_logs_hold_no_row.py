@@ -59,7 +59,7 @@ _ONE_TRY = """
 import runpy
 from enerflo_airflow import defaults
 shipped = defaults.task_defaults
-defaults.task_defaults = lambda: {{**shipped(), "retries": 0}}
+defaults.task_defaults = lambda settings: {{**shipped(settings), "retries": 0}}
 # An airflow dag file.
 globals().update(runpy.run_path({path!r}))
 """
@@ -79,7 +79,8 @@ def airflow_run(dag_id: str, **settings: str) -> str:
         | settings
         | {
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
-            "PYTHONPATH": os.pathsep.join([str(Path("include").absolute()), str(Path().absolute())]),
+            # The code of this checkout, whichever one the environment was made of.
+            "PYTHONPATH": os.pathsep.join(str(Path(part).absolute()) for part in ("include", "plugins", ".")),
         }
     )
     done = subprocess.run(

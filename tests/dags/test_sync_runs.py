@@ -82,6 +82,8 @@ def test_a_plan_that_needs_nobody_is_applied_and_verified(
     assert applied["waiting"] == 0
     assert applied["run_id"] == f"enerflo_sync/{done.run_id}"
     assert rows(connected, "select distinct decided_by from sync.ledger") == [("the approval rules",)]
+    sealed = rows(connected, "select sum(row_count)::bigint from sync.ledger_seals")
+    assert sealed == rows(connected, "select count(*) from sync.ledger")
     assert result(done, "verify_plan")["differing"] == 0
     assert f"{applied['applied']:,} applied" in str(done.note)
     again = run("enerflo_sync")

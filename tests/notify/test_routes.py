@@ -30,7 +30,7 @@ from tests.notify.conftest import config_with
         ("{ops: {accounts: [defualt], http: {connection: c}}}", "did you mean default?"),
         (
             '{ops: {http: {connection: c, body: {text: "{subjekt}"}}}}',
-            "expected one of the names {event}, {level}, {account}, {subject}, {text}, {link}, {count}, and not",
+            "expected one of the names {event}, {level}, {account}, {subject}, {text}, {link}, {count}, {state}, and not",
         ),
         ("{ops: {personal_data: [names], http: {connection: c}}}", "did you mean name?"),
         ("{ops: {htpp: {connection: c}}}", "found the unknown option htpp"),

@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from enerflo_airflow import plan_actions
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.pages import plan_lines, plan_lists, plans
 from tests.pages import known_dags
+from tests.pages.company import PageCompany
 from tests.pages.conftest import Visitor
 
 pytestmark = pytest.mark.airflow
@@ -219,6 +221,25 @@ def test_a_plan_that_a_later_one_took_the_place_of_is_decided_by_nobody(visitor:
         assert answer.status_code == 409
         assert "a later plan took its place" in answer.text
     assert stored(pat, path) == ("superseded", None)
+
+
+@pytest.mark.usefixtures("approvals")
+def test_a_plan_is_decided_by_the_accounts_approvers_alone(
+    visitor: Visits, told_company: PageCompany, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Path(told_company.environ["ENERFLO_SYNC_CONFIG"]).read_text()
+    named = "    airflow: {approvers: [maria], "
+    (tmp_path / "sync.yaml").write_text(config.replace("    airflow: {", named, 1))
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(tmp_path / "sync.yaml"))
+    pat = visitor("ADMIN", "pat")
+    path = waiting(pat)
+    for action, fields in (("approve", {}), ("reject", {"reason": "no"})):
+        answer = pat.post(f"{path}/{action}", path, **fields)
+        assert answer.status_code == 403
+        assert "Only maria may decide about plans of account default." in answer.text
+    assert (stored(pat, path), known_dags.runs_of("approve")) == (("open", None), [])
+    assert visitor("ADMIN", "maria").post(f"{path}/approve", path).status_code == 303
+    assert stored(pat, path) == ("approved", "maria")
 
 
 def test_nothing_is_approved_in_report_mode(visitor: Visits) -> None:

@@ -20,6 +20,7 @@ from enerflo_sync.jobs.backfill import open_backfills
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.forget import run_forget
 from enerflo_sync.jobs.ingest import run_ingest
+from enerflo_sync.jobs.ledger import run_ledger_check, run_seal
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.rebuild import run_rebuild
 from enerflo_sync.jobs.reconcile import run_reconcile
@@ -177,6 +178,24 @@ def test_a_forgotten_person_is_found_nowhere(person: Person) -> None:
     again = person.forget()
     assert again.counts == {}
     assert desk.sql("select counts from sync.forgotten")[0]["counts"] == report.counts
+
+
+def test_what_was_erased_of_the_ledger_is_no_sign_of_a_change_by_hand(person: Person) -> None:
+    desk = person.desk
+    run_seal(desk.context)
+    before = run_ledger_check(desk.context)
+    assert (before.unsealed, before.rewritten, before.intact) == (0, 0, True)
+    assert before.rows > 0
+    person.forget()
+    checked = run_ledger_check(desk.context)
+    assert checked.rewritten > 0
+    assert checked.intact
+    reasons = {row["reason"] for row in desk.sql("select reason from sync.ledger_seals")}
+    assert reasons == {None, f"enerflo-sync forget --customer {person.customer}"}
+    desk.sql(
+        "update sync.ledger set decided_by = 'nobody' where ledger_id = (select min(ledger_id) from sync.ledger)"
+    )
+    assert not run_ledger_check(desk.context).intact
 
 
 def replayed(desk: Desk, install: int) -> Any:

@@ -20,7 +20,8 @@ OF_ROOMS = {
     " sync.declared_columns",
     "backfill": "sync.backfills sync.backfill_chunks sync.backfill_pages",
     "reconcile": "sync.reconciliations sync.differences sync.crm_rows sync.crm_looks",
-    "agreed": "sync.agreed sync.agreed_twins sync.agreed_keys sync.own_writes sync.ledger sync.crm_changes",
+    "agreed": "sync.agreed sync.agreed_twins sync.agreed_keys sync.own_writes sync.ledger sync.ledger_seals"
+    " sync.crm_changes",
     "copies": "sync.crm_copies",
     "plan": "sync.plans sync.plan_changes sync.plan_undecided sync.refusals sync.retries",
     "explain": "sync.reveals",

@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.last_look import since_last_look, watermark_name
 from enerflo_sync.agreed.twins import (
     alone,
     clear_equal,
@@ -27,19 +28,15 @@ from enerflo_sync.agreed.undone import apart_statement
 from enerflo_sync.agreed.written import names_record, not_kept, of_key, shown
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.incremental import looking_back, moved_statement
+from enerflo_sync.reconcile.incremental import moved_statement
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.observation import (
-    Look,
     current_look,
-    find_look,
     note_look,
-    since_look,
-    still_holds,
 )
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.statistics import note_growth
-from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
+from enerflo_sync.warehouse.watermarks import move_watermark
 
 
 class AgreedBy(StrEnum):
@@ -169,7 +166,7 @@ def agree_moved(
     """
     now = transaction_time(connection)
     look = current_look(connection, comparison, account, now)
-    since = _since(connection, comparison, account, config_hash, lookback_minutes, now)
+    since = since_last_look(connection, comparison, account, config_hash, lookback_minutes, now)
     values: dict[str, Any] = {"account": account, "now": now, "by": str(AgreedBy.COMPARISON)}
     keys = ""
     equal = [(name, condition) for name, _, _, condition in _pairs(comparison)]
@@ -186,55 +183,12 @@ def agree_moved(
     note_growth(connection, "sync.agreed", found.rowcount)
     if watching:
         clear_equal(connection, comparison, account, equal)
-    name = _watermark_name(comparison, config_hash)
+    name = watermark_name(comparison, config_hash)
     move_watermark(connection, account, name, now, run_id="plan", now=now)
     if look is not None:
         note_look(connection, comparison, account, look, name)
     # A decision in the same transaction, as in what-if, makes tables of these names itself.
     connection.exec_driver_sql(_DROP.format(", ".join([comparison.wanted, *temporary_tables(comparison)])))
-
-
-def looked_before(
-    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str, now: datetime
-) -> bool:
-    """Return whether :func:`agree_moved` has only to look at rows that moved.
-
-    :param now: the caller's transaction's time.
-    """
-    return _last_look(connection, comparison, account, config_hash, now) is not None
-
-
-def _last_look(
-    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str, now: datetime
-) -> tuple[datetime, Look] | None:
-    """Return when rows were looked at last, and how far the CRM's were seen; None: it cannot be told."""
-    name = _watermark_name(comparison, config_hash)
-    until = read_watermark(connection, account, name)
-    look = None if until is None else find_look(connection, comparison, account, name)
-    if until is None or look is None or not still_holds(look, comparison, now):
-        return None
-    return until, look
-
-
-def _since(
-    connection: sa.Connection,
-    comparison: Comparison,
-    account: str,
-    config_hash: str,
-    lookback_minutes: int,
-    now: datetime,
-) -> dict[str, Any] | None:
-    """Return the parameters by which rows that moved since the last look are found; None: none can be."""
-    last = _last_look(connection, comparison, account, config_hash, now)
-    if last is None:
-        return None
-    until, look = last
-    since = looking_back(connection, account, until, lookback_minutes)
-    return {"since": since, **since_look(look)}
-
-
-def _watermark_name(comparison: Comparison, config_hash: str) -> str:
-    return f"agreed/{comparison.name}/{config_hash[:16]}"
 
 
 def column_agreed(comparison: Comparison, column: str) -> str:

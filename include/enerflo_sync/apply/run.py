@@ -78,14 +78,15 @@ with rest as (
   update sync.plan_changes set state = 'planned'
   where account = :account and plan_hash = :plan_hash and state = 'left_out'
 )
-update sync.plans set state = 'open', decided_by = null, decided_at = null
+update sync.plans set state = 'open', decided_by = null, decided_as = null, decided_at = null
 where account = :account and plan_hash = :plan_hash
 """)
 
 _NEEDS_A_PERSON = sa.text("""
 /* enerflo-sync apply: a plan that needs a person under the present rules */
 update sync.plans
-set state = 'open', decided_by = null, decided_at = null, needs_approval = true, reasons = :reasons
+set state = 'open', decided_by = null, decided_as = null, decided_at = null, needs_approval = true,
+    reasons = :reasons
 where account = :account and plan_hash = :plan_hash
 """).bindparams(sa.bindparam("reasons", type_=JSONB))
 
@@ -185,7 +186,7 @@ def _allowed(
     if modes <= {Mode.REPORT}:
         raise ConfigurationError(
             "nothing may be written: the mode is report.",
-            where=f"{config.file}:{config.line('accounts', plan.account, 'mode')}",
+            where=str(config.spot("accounts", plan.account, "mode")),
             next_step="Set mode: crm, enerflo or both, for the account or for a table, and plan again.",
         )
     require_not_expired(plan, now)

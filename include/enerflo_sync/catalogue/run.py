@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from string import Template
 from typing import Any
 
@@ -111,6 +111,31 @@ def _some_paths(connection: sa.Connection, account: str, table_name: str) -> lis
             for one in _objects(resource, part, record):
                 told |= {".".join(path) for path, value in leaves(one) if value is not None}
     return sorted(told)
+
+
+def fed_columns(
+    connection: sa.Connection, account: str, config: SyncConfig, table_name: str
+) -> Mapping[str, list[str]]:
+    """Return by mirror column the paths of Enerflo's records that it is read from, as some new records show.
+
+    :param table_name: a table of the mirror; without stored versions of its records there is nothing to show.
+    """
+    if table_name not in STORED:
+        return {}
+    resource, part = STORED[table_name]
+    found = _Catalogue()
+    now = datetime.now(UTC)
+    for record in connection.scalars(sa.text(_SOME.substitute(resource.names)), {"account": account}):
+        with suppress(BadRecordError):
+            for one in _objects(resource, part, record):
+                _take(found, one, now, None)
+    columns = [one for one in declared(config.columns) if one.table == table_name]
+    prefix = f"{part.fields[0]}." if part.fields else ""
+    fed: dict[str, list[str]] = {}
+    for path, names in sorted(_feeds(found, resource, part, columns).items()):
+        for name in names:
+            fed.setdefault(name, []).append(f"{prefix}{'.'.join(path)}")
+    return fed
 
 
 def _objects(resource: Resource, part: Part, record: Record) -> list[Record]:

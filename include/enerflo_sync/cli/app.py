@@ -10,10 +10,8 @@ import typer
 from dotenv import load_dotenv
 
 from enerflo_sync.cli.commands import Commands
-from enerflo_sync.cli.output import Exit, ShowingFormatter, errors, print_error
+from enerflo_sync.cli.output import DEBUG_VARIABLE, Exit, ShowingFormatter, errors, print_error, unexpected
 from enerflo_sync.errors import EnerfloSyncError
-
-DEBUG_VARIABLE = "ENERFLO_SYNC_DEBUG"
 
 app = typer.Typer(
     name="enerflo-sync",
@@ -38,6 +36,8 @@ def common(
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ShowingFormatter("%(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
+    # That this program is older than the warehouse's tables is said in any case.
+    logging.getLogger("enerflo_sync.warehouse.revision").setLevel(min(level, logging.WARNING))
 
 
 def main() -> None:
@@ -54,11 +54,7 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
-        # An unknown error's text may contain a row or an address, so show only its type.
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        errors.print(
-            f"enerflo-sync: an unexpected {type(error).__name__}; nothing was half-written."
-            f" This is a defect: run it again with {DEBUG_VARIABLE}=1 and report what it prints."
-        )
+        errors.print(unexpected(error))
         raise SystemExit(Exit.FAILED) from None

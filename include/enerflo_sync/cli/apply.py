@@ -15,6 +15,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.ledger import run_seal
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.reconcile.render.wording import count_of, number
@@ -91,6 +92,7 @@ def command(
         print_json(msgspec.to_builtins(report))
     else:
         _print(report)
+    run_seal(context)
     finish(Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE)
 
 

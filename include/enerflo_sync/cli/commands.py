@@ -18,7 +18,7 @@ from enerflo_sync.extras import needs_extra
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("enerflo_sync.cli.init", "Write a commented sync.yaml to begin with."),
     "migrate": ("enerflo_sync.cli.migrate", "Bring the warehouse to this version's tables."),
-    "doctor": ("enerflo_sync.cli.doctor", "Check everything that a first run needs, and say what to change."),
+    "doctor": ("enerflo_sync.cli.doctor", "Check all that a first run needs, and say what to change."),
     "poll": ("enerflo_sync.cli.poll", "Read Enerflo and bring the mirror up to date."),
     "ingest": ("enerflo_sync.cli.ingest", "Load the webhook files of the drop."),
     "reconcile": ("enerflo_sync.cli.reconcile", "Compare the mirror with the CRM's tables."),
@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("enerflo_sync.cli.apply", "Make exactly the changes of a plan."),
     "carry": ("enerflo_sync.cli.carry", "Bring approved changes that are open still to Salesforce."),
     "reopen": ("enerflo_sync.cli.reopen", "Allow refused changes to be planned again."),
+    "ledger": ("enerflo_sync.cli.ledger", "Check that the ledger is as the jobs wrote it."),
     "explain": ("enerflo_sync.cli.explain", "Explain why a record's fields have their values."),
     "retry": ("enerflo_sync.cli.retry", "Let the next plan include parked changes again."),
     "undo": ("enerflo_sync.cli.undo", "Make a plan that reverses an applied plan."),
@@ -46,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "receiver": ("enerflo_sync.cli.receiver", "Accept webhook posts and store them in the drop."),
     "quarantine": ("enerflo_sync.cli.quarantine", "List, replay and dismiss unusable input."),
     "budget": ("enerflo_sync.cli.budget", "See how many requests are left; open a blocked budget."),
+    "support-bundle": ("enerflo_sync.cli.support_bundle", "Write a zip file for a helper, without secrets."),
     "sandbox": ("enerflo_sandbox.cli", "Serve a simulated Enerflo company to try everything on."),
 }
 

@@ -31,12 +31,13 @@ def _trust(context: AccountContext, crm: CrmConnections) -> list[Finding]:
     """Return what it means that nobody tried a database; nothing of one that is tested."""
     if crm.dialect.tried:
         return []
+    spot = context.config.spot("accounts", context.account, "crm")
     trusted = context.settings.crm is not None and context.settings.crm.trust_dialect
     return [
         Finding(
             Severity.HINT if trusted else Severity.WARNING,
-            str(context.config_path),
-            context.config.line("accounts", context.account, "crm"),
+            str(spot.file),
+            spot.line,
             f"accounts.{context.account}.crm",
             f"{crm.dialect.title}, {untried(crm.dialect)}",
             "a look at its first report",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterator
 from typing import Annotated
@@ -15,8 +14,9 @@ from enerflo_sync.catalogue.report import Unfilled
 from enerflo_sync.catalogue.run import empty_columns
 from enerflo_sync.cli.check import Check, made
 from enerflo_sync.cli.crm_check import crm_check
+from enerflo_sync.cli.groups import Group, finish_each, require_one_account
 from enerflo_sync.cli.match import match_checks
-from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, print_json
+from enerflo_sync.cli.output import Account, Exit, Json, console, errors, print_json
 from enerflo_sync.cli.salesforce_check import goes_to_salesforce, salesforce_check
 from enerflo_sync.cli.write_check import write_checks
 from enerflo_sync.clock import skew_of
@@ -28,10 +28,10 @@ from enerflo_sync.crm.mapping import MIRROR_TABLES
 from enerflo_sync.crm.problems import listed
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import EnerfloSyncError
-from enerflo_sync.jobs.context import AccountContext, open_account
+from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.warehouse.declared import require_filled
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
-from enerflo_sync.warehouse.revision import current_revision, require_migrated
+from enerflo_sync.warehouse.revision import older_program, require_migrated, schema_version
 from enerflo_sync.warehouse.runs import SKEW_SECONDS, skew_text
 
 _MARKS = {Severity.ERROR: "[red]✗[/]", Severity.WARNING: "[yellow]![/]", Severity.HINT: "[cyan]·[/]"}
@@ -39,6 +39,7 @@ _MARKS = {Severity.ERROR: "[red]✗[/]", Severity.WARNING: "[yellow]![/]", Sever
 
 def command(
     account: Account = "default",
+    group: Group = None,
     write_check: Annotated[
         int | None,
         typer.Option(
@@ -68,19 +69,24 @@ def command(
     (write_to), and how the rows of both sides match: which keys meet, and which values differ only in how
     they are written, with the line of sync.yaml that accepts them.
     """
-    context = open_account(account, os.environ)
-    if grants is not None:
-        _print_grants(context, grants, as_json)
-        finish(Exit.DONE)
-    checks = list(_checks(context, write_check))
-    if as_json:
-        print_json({"account": account, "checks": [_as_dict(check) for check in checks]})
-    else:
-        _print(context, checks)
-    if any(check.failed for check in checks):
-        finish(Exit.FAILED)
-    waiting = any(finding.severity is not Severity.HINT for check in checks for finding in check.findings)
-    finish(Exit.NEEDS_A_PERSON if waiting else Exit.DONE)
+    if write_check is not None:
+        require_one_account(group, "--write-check")
+
+    def look(context: AccountContext) -> Exit:
+        if grants is not None:
+            _print_grants(context, grants, as_json)
+            return Exit.DONE
+        found = list(checks(context, write_check))
+        if as_json:
+            print_json({"account": context.account, "checks": [as_dict(check) for check in found]})
+        else:
+            _print(context, found)
+        if any(check.failed for check in found):
+            return Exit.FAILED
+        waiting = any(one.severity is not Severity.HINT for check in found for one in check.findings)
+        return Exit.NEEDS_A_PERSON if waiting else Exit.DONE
+
+    finish_each(account, group, look, as_json=as_json)
 
 
 def _print_grants(context: AccountContext, role: str, as_json: bool) -> None:
@@ -92,11 +98,12 @@ def _print_grants(context: AccountContext, role: str, as_json: bool) -> None:
         console.print(sql, end="", markup=False)
 
 
-def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
+def checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
     """Yield each check's result; a failed check skips only those that depend on it."""
     tables = ", ".join(context.config.tables_for(context.account))
     mode = context.settings.mode
-    yield Check("configuration", f"{context.config_path}: account {context.account}, mode {mode}, {tables}")
+    file = context.config.spot("accounts", context.account).file
+    yield Check("configuration", f"{file}: account {context.account}, mode {mode}, {tables}")
     server = made("warehouse", lambda: _server(context))
     yield server
     if not server.failed:
@@ -136,19 +143,21 @@ def _migrated(context: AccountContext) -> Check:
     try:
         require_migrated(context.engine)
         with warehouse_errors("doctor"), context.engine.connect() as connection:
-            revision = current_revision(connection)
+            version = schema_version(connection)
             unusable, role = unusable_own_tables(connection), present_role(connection)
     except EnerfloSyncError as error:
         return Check("tables", str(error), failed=True)
     findings = [_no_right(context, unusable, role)] if unusable else []
-    return Check("tables", f"at revision {revision}", findings=findings)
+    detail = older_program(version) if version.newer else f"at revision {version.revision}"
+    return Check("tables", detail, findings=findings)
 
 
 def _no_right(context: AccountContext, tables: list[str], role: str) -> Finding:
+    spot = context.config.spot("accounts", context.account)
     return Finding(
         Severity.WARNING,
-        str(context.config_path),
-        context.config.line("accounts", context.account),
+        str(spot.file),
+        spot.line,
         f"accounts.{context.account}",
         f"a role that may not read and write {listed(tables, limit=3)}",
         "SELECT, INSERT, UPDATE and DELETE",
@@ -218,7 +227,8 @@ def _statuses(context: AccountContext) -> str:
     return f"{len(names)} of the company: {', '.join(sorted(names.values()))}"
 
 
-def _as_dict(check: Check) -> dict[str, object]:
+def as_dict(check: Check) -> dict[str, object]:
+    """Return a check as the doctor's JSON has it."""
     return {
         "name": check.name,
         "ok": not check.failed and not check.findings,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
+from typing import Annotated
 
 import msgspec
+import typer
 
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, finish, print_json
@@ -13,7 +16,20 @@ from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.ingest import run_ingest
 
 
-def command(account: Account = "default", as_json: Json = False) -> None:
+def command(
+    account: Account = "default",
+    archive_since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--archive-since",
+            metavar="DAY",
+            formats=["%Y-%m-%d"],
+            help="Instead of the drop, read the archive's files from this day on (UTC) whose events the"
+            " warehouse does not have: after it was restored, or set back to an earlier moment.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Load the webhook files of the drop, and read their records from Enerflo.
 
     The drop is WEBHOOK_DROP_URI, or webhook_drop_uri of sync.yaml: a folder, s3://, gs:// or abfs://. Each
@@ -22,9 +38,15 @@ def command(account: Account = "default", as_json: Json = False) -> None:
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:
-        report = run_ingest(context, progress=tick)
+        since = archive_since.date() if archive_since is not None else None
+        report = run_ingest(context, progress=tick, archive_since=since)
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:
-        print_run(report, nothing="No file lay in the drop.")
+        print_run(
+            report,
+            nothing="No file lay in the drop."
+            if since is None
+            else "The archive has no file that is not known.",
+        )
     finish(Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE)

@@ -17,7 +17,7 @@ from enerflo_sync.shipped import CONFIG_VARIABLE, find_config, shipped
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
 
 # Editors find the schema beside the file, and complete and validate by it.
-_FILES = ("sync.yaml", "sync.schema.json")
+_FILES = ("sync.yaml", "sync.schema.json", "account.schema.json")
 
 Folder = Annotated[Path, typer.Argument(help="The folder; created if missing.")]
 

@@ -15,6 +15,7 @@ from enerflo_sync.jobs.columns import ColumnsReport, run_columns
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.reconcile.render.wording import count_of
 from enerflo_sync.warehouse.migrate import migrate
+from enerflo_sync.warehouse.revision import LATEST_REVISION
 
 
 def command(
@@ -30,6 +31,9 @@ def command(
     Creates the schemas enerflo and sync; never touches the tables of your CRM. Columns that sync.yaml
     declares (columns) are added to the mirror's tables and filled from the stored versions of all known
     installs, without a request to Enerflo. Killed while it fills them, the same command continues.
+
+    Where a newer version of this program migrated the warehouse, nothing is migrated; exit code 2 if this
+    version may not write its tables any more.
     """
     context = open_account(account, os.environ)
     before, after = migrate(context.engine)
@@ -38,7 +42,12 @@ def command(
     if as_json:
         print_json({"before": before, "after": after, "changed": before != after, "columns": asdict(columns)})
         return
-    if before == after:
+    if after != LATEST_REVISION:
+        console.print(
+            f"The warehouse is at revision {after}, made by a newer version of this program. This version"
+            f" knows {LATEST_REVISION} and may still read and write its tables: nothing to migrate."
+        )
+    elif before == after:
         console.print(f"The warehouse is already at revision {after}.")
     else:
         console.print(f"The warehouse went from revision {before or 'none'} to {after}.")

@@ -16,6 +16,8 @@ from rich.text import Text
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.steering import ShowingStream, shown
 
+DEBUG_VARIABLE = "ENERFLO_SYNC_DEBUG"
+
 
 class ShowingConsole(Console):
     """A console that prints control characters visibly instead of sending them to the terminal."""
@@ -80,6 +82,14 @@ def standard_output(*, is_data: bool = False) -> BinaryIO:
     if is_data and not sys.stdout.isatty():
         return sys.stdout.buffer
     return cast("BinaryIO", ShowingStream(sys.stdout.buffer))
+
+
+def unexpected(error: Exception) -> str:
+    """Return what is told of an error that is none of ours: its type alone, since its text may hold a row."""
+    return (
+        f"enerflo-sync: an unexpected {type(error).__name__}; nothing was half-written."
+        f" This is a defect: run it again with {DEBUG_VARIABLE}=1 and report what it prints."
+    )
 
 
 def print_error(error: EnerfloSyncError) -> None:

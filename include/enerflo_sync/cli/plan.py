@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -14,16 +13,10 @@ from rich.text import Text
 
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.files import write_whole
-from enerflo_sync.cli.output import (
-    Account,
-    Exit,
-    Json,
-    console,
-    errors,
-    finish,
-    standard_output,
-)
-from enerflo_sync.jobs.context import AccountContext, open_account
+from enerflo_sync.cli.groups import Group, finish_each, require_one_account
+from enerflo_sync.cli.output import Account, Exit, Json, console, errors, standard_output
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.ledger import run_seal
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.pages.plans import read_plan_page, render_plan
 from enerflo_sync.plan.reads import read_changes, read_undecided
@@ -43,6 +36,7 @@ class PlanFormat(StrEnum):
 
 def command(
     account: Account = "default",
+    group: Group = None,
     plan_format: Annotated[
         PlanFormat,
         typer.Option("--format", help="json holds every change, the others samples."),
@@ -61,11 +55,18 @@ def command(
     approval. A change that a person refused is not part of a plan; it is listed with the name (`reopen`).
     Personal data is masked in every format.
     """
-    context = open_account(account, os.environ)
-    with progress_bars() as tick:
-        plans = run_plan(context, progress=tick)
-    print_plan(context, plans[0], PlanFormat.JSON if as_json else plan_format, out, plans)
-    finish(Exit.NEEDS_A_PERSON if any(plan.waits_for_approval for plan in plans) else Exit.DONE)
+    if out is not None or plan_format is PlanFormat.HTML:
+        require_one_account(group, "--out" if out is not None else "--format html")
+
+    def make_plan(context: AccountContext) -> Exit:
+        with progress_bars() as tick:
+            plans = run_plan(context, progress=tick)
+        print_plan(context, plans[0], PlanFormat.JSON if as_json else plan_format, out, plans)
+        run_seal(context)
+        return Exit.NEEDS_A_PERSON if any(plan.waits_for_approval for plan in plans) else Exit.DONE
+
+    is_json = as_json or plan_format is PlanFormat.JSON
+    finish_each(account, group, make_plan, as_json=is_json)
 
 
 def print_plan(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import msgspec
@@ -10,8 +9,9 @@ import typer
 from rich.markup import escape
 
 from enerflo_sync.cli.bars import progress_bars
-from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
-from enerflo_sync.jobs.context import open_account
+from enerflo_sync.cli.groups import Group, finish_each
+from enerflo_sync.cli.output import Account, Exit, Json, console, print_json
+from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.warehouse.runs import RunReport
@@ -19,6 +19,7 @@ from enerflo_sync.warehouse.runs import RunReport
 
 def command(
     account: Account = "default",
+    group: Group = None,
     resource: Annotated[
         list[PollResource] | None,
         typer.Option("--resource", help="Read only this resource; repeatable."),
@@ -46,21 +47,24 @@ def command(
 
     Unchanged records are neither parsed nor written. Killed at any point, the next poll completes it.
     """
-    context = open_account(account, os.environ)
-    with progress_bars() as tick:
-        report = run_poll(
-            context,
-            resources=frozenset(resource) if resource else None,
-            full=full,
-            accept_shrink=accept_shrink,
-            accept_company=accept_company,
-            progress=tick,
-        )
-    if as_json:
-        print_json(msgspec.to_builtins(report))
-    else:
-        print_run(report)
-    finish(Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE)
+
+    def poll(context: AccountContext) -> Exit:
+        with progress_bars() as tick:
+            report = run_poll(
+                context,
+                resources=frozenset(resource) if resource else None,
+                full=full,
+                accept_shrink=accept_shrink,
+                accept_company=accept_company,
+                progress=tick,
+            )
+        if as_json:
+            print_json(msgspec.to_builtins(report))
+        else:
+            print_run(report)
+        return Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE
+
+    finish_each(account, group, poll, as_json=as_json)
 
 
 NOTHING_LISTED = "Enerflo listed no record at all: an empty account, or a key without rights."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +10,10 @@ import typer
 
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.files import write_whole
-from enerflo_sync.cli.output import Account, Exit, Json, errors, finish, standard_output
+from enerflo_sync.cli.groups import Group, finish_each, require_one_account
+from enerflo_sync.cli.output import Account, Exit, Json, errors, standard_output
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.reconcile.render import ReportFormat, write_report
 from enerflo_sync.reconcile.render.verdict import is_all_clear
@@ -22,6 +22,7 @@ from enerflo_sync.reconcile.store import read_differences
 
 def command(
     account: Account = "default",
+    group: Group = None,
     full: Annotated[
         bool, typer.Option("--full", help="Compare every row, not only what changed since the last run.")
     ] = False,
@@ -48,18 +49,23 @@ def command(
             where=f"--format {report_format}",
             next_step="Add --out FILE.",
         )
-    context = open_account(account, os.environ)
-    with progress_bars() as tick:
-        report = run_reconcile(context, full=full, progress=tick)
-    differences = None
-    if report_format.carries_all_differences:
-        differences = read_differences(context.engine, context.config, account, report.reconciliation_id)
-    tables = context.config.tables_for(account)
-    if out is None:
-        is_data = report_format.carries_all_differences
-        write_report(report, report_format, standard_output(is_data=is_data), differences, tables)
-        sys.stdout.flush()
-    else:
-        write_whole(out, lambda stream: write_report(report, report_format, stream, differences, tables))
-        errors.print(f"Written to {out}.")
-    finish(Exit.DONE if is_all_clear(report) else Exit.NEEDS_A_PERSON)
+    if out is not None or report_format not in (ReportFormat.TEXT, ReportFormat.JSON):
+        require_one_account(group, "--out" if out is not None else f"--format {report_format}")
+
+    def reconcile(context: AccountContext) -> Exit:
+        with progress_bars() as tick:
+            report = run_reconcile(context, full=full, progress=tick)
+        config, name, differences = context.config, context.account, None
+        if report_format.carries_all_differences:
+            differences = read_differences(context.engine, config, name, report.reconciliation_id)
+        tables = config.tables_for(name)
+        if out is None:
+            is_data = report_format.carries_all_differences
+            write_report(report, report_format, standard_output(is_data=is_data), differences, tables)
+            sys.stdout.flush()
+        else:
+            write_whole(out, lambda stream: write_report(report, report_format, stream, differences, tables))
+            errors.print(f"Written to {out}.")
+        return Exit.DONE if is_all_clear(report) else Exit.NEEDS_A_PERSON
+
+    finish_each(account, group, reconcile, as_json=report_format is ReportFormat.JSON)

@@ -24,8 +24,8 @@ def salesforce_check(context: AccountContext) -> Check:
             to = mapping.to_salesforce
             if to is None:
                 continue
-            line = config.table_line(account, name, "salesforce", "object")
-            where = f"{config.file}:{line}: tables.{name}.salesforce.object"
+            spot = config.table_spot(account, name, "salesforce", "object")
+            where = f"{spot}: tables.{name}.salesforce.object"
             info = SalesforceObjectApi(context.salesforce, to.object).describe(where)
             notices = object_notices(mapping, config.mode_of(account, name), info)
             findings += [finding(config, account, name, one, context.config_path) for one in notices]

@@ -124,7 +124,7 @@ def _refresh(
     tick: Progress,
 ) -> CopyReport:
     began, mapping = time.monotonic(), config.tables_for(account)[name]
-    place = f"{config.file}:{config.table_line(account, name, 'crm_table')}"
+    place = str(config.table_spot(account, name, "crm_table"))
     remote = remote_table(theirs, crm, config, account, name, again=True)
     copy = CopyTable(connection, mapping.relation, remote)
     known = connection.execute(_KNOWN, {"account": account, "table": name}).one_or_none()

@@ -155,8 +155,8 @@ def remote_table(
 
 def _place(config: SyncConfig, account: str, table: str, *option: str) -> str:
     """Return file, line and name of a table's option, as errors have them."""
-    line = config.table_line(account, table, *option)
-    return f"{config.file}:{line}: {'.'.join(('tables', table, *option))}"
+    spot = config.table_spot(account, table, *option)
+    return f"{spot}: {'.'.join(('tables', table, *option))}"
 
 
 def _option_of(mapping: TableMapping, column: str) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def require_trust(dialect: Dialect, config: SyncConfig, account: str) -> None:
         return
     raise ConfigurationError(
         f"this release was {untried(dialect)}, and the mode lets {', '.join(written)} be written there.",
-        where=f"{config.file}:{config.line('accounts', account, 'crm')}: accounts.{account}.crm",
+        where=f"{config.spot('accounts', account, 'crm')}: accounts.{account}.crm",
         next_step="Start with mode: report (or enerflo) and look at the report. Then try one row, and write"
         " trust_dialect: true there.",
     )
@@ -46,6 +46,6 @@ def require_empty_texts(dialect: Dialect, config: SyncConfig, account: str) -> N
         return
     raise ConfigurationError(
         f"{dialect.title} keeps an empty text as null: an empty text of Enerflo would differ for ever.",
-        where=f"{config.file}:{config.line('accounts', account, 'crm')}: accounts.{account}.crm",
+        where=f"{config.spot('accounts', account, 'crm')}: accounts.{account}.crm",
         next_step="Write empty_is_null: true there.",
     )

@@ -9,8 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.account import ACCOUNT_NAME, TABLE_NAME
 from enerflo_sync.crm.columns import ColumnDeclaration
-from enerflo_sync.crm.config import TABLE_NAME, SyncConfig
+from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import (
     MIRROR_TABLES,
     FieldMapping,
@@ -31,7 +32,6 @@ from enerflo_sync.crm.where import word_problem
 from enerflo_sync.crm.wide import layout_problems
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
-_ACCOUNT_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _CRON = re.compile(r"@(hourly|daily|weekly|monthly)|\S+( \S+){4}")
 
 # Columns of every mirror table that are ours and not Enerflo's.
@@ -144,13 +144,14 @@ def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
     """Return what cannot be right in the accounts, the poll's options and the routes."""
     for name, account in config.accounts.items():
         place = ("accounts", name)
-        if not _ACCOUNT_NAME.fullmatch(name):
+        if not ACCOUNT_NAME.fullmatch(name):
             yield source.problem(
                 place,
                 f"the account name '{name}'",
                 "a small letter, then small letters, digits or _, 40 at most",
             )
-        for job in ("poll", "reconcile", "full_reconcile", "prune"):
+        yield from _zone_problems(account.schedule.time_zone, source, (*place, "schedule", "time_zone"))
+        for job in ("poll", "reconcile", "full_reconcile", "webhooks", "prune"):
             cron = getattr(account.schedule, job)
             if not _CRON.fullmatch(cron):
                 yield source.problem(

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
+from enerflo_sync.crm.account import NAMED_TABLES, AccountDefaults
+from enerflo_sync.crm.account import AccountConfig as AccountConfig
 from enerflo_sync.crm.approvals import ApprovalOptions
 from enerflo_sync.crm.columns import Columns
-from enerflo_sync.crm.elsewhere import CrmDatabase
 from enerflo_sync.crm.mapping import Mode, TableMapping
 from enerflo_sync.crm.options import Options
-from enerflo_sync.crm.overrides import TableOverride
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.reconcile_options import ReconcileOptions
 from enerflo_sync.crm.retention import RetentionOptions
-from enerflo_sync.crm.rhythm import Rhythm
 from enerflo_sync.crm.routes import NotifyOptions
-from enerflo_sync.crm.salesforce import SECRETS, SalesforceAccount
-from enerflo_sync.crm.schedule import AirflowConnections, Schedule
+from enerflo_sync.crm.source import Places, Spot
 from enerflo_sync.crm.webhook_options import WebhookOptions
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -32,97 +28,8 @@ from enerflo_sync.resources.registry import USUAL
 
 _Lax = Field(strict=False)
 
-TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
-_NAMED: Any = {"propertyNames": {"pattern": f"^{TABLE_NAME.pattern}$"}}
-
 # Raised when a release compares differently, so that its first run compares everything again.
 COMPARISON_VERSION = 2
-
-# Options that may refer to a variable which is not set, as long as nothing asks for them.
-LAZY_OPTIONS = re.compile(
-    r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|webhook_(drop|archive)_uri|crm\.url|salesforce\.("
-    + "|".join(SECRETS)
-    + "))"
-)
-
-
-class AccountConfig(Options):
-    """One Enerflo API key with its warehouse. Secrets are text, or None while their variable is not set."""
-
-    base_url: str | None = Field("https://enerflo.io", description="Address of the Enerflo REST API.")
-    api_key: str | None = Field(None, description="The key, as a variable: ${ENERFLO_API_KEY}.")
-    warehouse_url: str | None = Field(None, description="postgresql://user:password@host:5432/database")
-    webhook_drop_uri: str | None = Field(
-        None,
-        description="Folder or bucket into which payloads are dropped: a path, file://, s3://, gs://, abfs://.",
-    )
-    webhook_archive_uri: str | None = Field(
-        None, description="Where taken files are kept, by date; the folder archive beside the drop if unset."
-    )
-    airflow: AirflowConnections = Field(
-        default_factory=lambda: AirflowConnections.model_validate({}), description="Airflow connection ids."
-    )
-    schedule: Schedule = Field(
-        default_factory=lambda: Schedule.model_validate({}), description="When the jobs start."
-    )
-    rhythm: Rhythm = Field(
-        default_factory=lambda: Rhythm.model_validate({}), description="How often changes start jobs."
-    )
-    crm: CrmDatabase | None = Field(
-        None, description="The database of the CRM's tables; the warehouse itself where absent."
-    )
-    salesforce: SalesforceAccount = Field(
-        default_factory=lambda: SalesforceAccount.model_validate({}),
-        description="The company at Salesforce, for tables with write_to: salesforce.",
-    )
-    mode: Annotated[Mode, _Lax] = Field(
-        Mode.REPORT, description="Which side may be written: report (none), crm, enerflo or both."
-    )
-    tables: dict[str, TableOverride] = Field(  # type: ignore[valid-type]
-        default_factory=dict,
-        description="What differs for this account from the tables below.",
-        json_schema_extra=_NAMED,
-    )
-
-    _name: str = PrivateAttr("")
-    _where: str = PrivateAttr("")
-    _unset: dict[str, str] = PrivateAttr(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Return the account's name in the file."""
-        return self._name
-
-    def need(self, option: Literal["base_url", "api_key", "warehouse_url", "webhook_drop_uri"]) -> str:
-        """Return the value of an option that the job at hand cannot do without.
-
-        :raises ConfigurationError: it is absent or empty, or its environment variable is not set.
-        """
-        value: str | None = getattr(self, option)
-        return value or self._missing(option)
-
-    def need_crm_url(self) -> str:
-        """Return the address of the CRM's own database.
-
-        :raises ConfigurationError: it is absent or empty, or its environment variable is not set.
-        """
-        return (self.crm.url if self.crm is not None else None) or self._missing("crm.url")
-
-    def need_salesforce(self, option: Literal["url", "client_id", "client_secret"]) -> str:
-        """Return the value of an option of the section ``salesforce``.
-
-        :raises ConfigurationError: it is absent or empty, or its environment variable is not set.
-        """
-        value: str | None = getattr(self.salesforce, option)
-        return value or self._missing(f"salesforce.{option}")
-
-    def _missing(self, option: str) -> NoReturn:
-        variable = self._unset.get(option)
-        raise ConfigurationError(
-            f"the environment variable {variable} is not set." if variable else "it has no value.",
-            where=f"{self._where}: accounts.{self._name}.{option}",
-            next_step=f"Set {variable or option.upper().replace('.', '_')}, or give {option} a value there.",
-        )
 
 
 class PollOptions(Options):
@@ -235,7 +142,15 @@ class SyncConfig(Options):
     """The whole of sync.yaml."""
 
     version: Literal[1] = Field(description="The version of this file's form.")
-    accounts: dict[str, AccountConfig] = Field(description="Enerflo accounts by name.", min_length=1)
+    defaults: AccountDefaults = Field(
+        default_factory=lambda: AccountDefaults.model_validate({}),
+        description="What every account gets that does not say otherwise. {account} in a text is its name.",
+    )
+    accounts: dict[str, AccountConfig] = Field(
+        description="Enerflo accounts by name. Any of them may be a file accounts/NAME.yaml beside this one"
+        " instead.",
+        min_length=1,
+    )
     poll: PollOptions = Field(
         default_factory=lambda: PollOptions.model_validate({}), description="How Enerflo is read."
     )
@@ -271,28 +186,29 @@ class SyncConfig(Options):
     )
     tables: dict[str, TableMapping] = Field(
         description="The mapped CRM tables, each under a name of its own. Several may be of one kind.",
-        json_schema_extra=_NAMED,
+        json_schema_extra=NAMED_TABLES,
     )
 
-    _file: Path = PrivateAttr(Path("sync.yaml"))
-    _lines: Mapping[tuple[str, ...], int] = PrivateAttr(default_factory=dict)
+    _places: Places = PrivateAttr(default_factory=lambda: Places(Path("sync.yaml")))
     _tables: dict[str, dict[str, TableMapping]] = PrivateAttr(default_factory=dict)
 
     @property
     def file(self) -> Path:
         """Return the path that the configuration was read from."""
-        return self._file
+        return self._places.file
 
     def line(self, *place: str) -> int:
-        """Return the line of an option, or of the nearest section around it that the file holds."""
-        while place and place not in self._lines:
-            place = place[:-1]
-        return self._lines.get(place, 1)
+        """Return the line of an option, or of the nearest section around it, in the file where it stands."""
+        return self.spot(*place).line
 
-    def table_line(self, account: str, table: str, *place: str) -> int:
-        """Return the line of a table's option: the account's override where there is one."""
-        own = ("accounts", account, "tables", table, *place)
-        return self._lines[own] if own in self._lines else self.line("tables", table, *place)
+    def spot(self, *place: str) -> Spot:
+        """Return where an option stands, or the nearest section around it: file, line and path."""
+        return self._places.find(place)
+
+    def table_spot(self, account: str, table: str, *place: str) -> Spot:
+        """Return where a table's option stands: the account's override where there is one."""
+        own = self._places.own(("accounts", account, "tables", table, *place))
+        return own or self.spot("tables", table, *place)
 
     def account(self, name: str) -> AccountConfig:
         """Return one account.
@@ -301,8 +217,8 @@ class SyncConfig(Options):
         """
         if name not in self.accounts:
             problem = Problem(
-                str(self._file),
-                self.line("accounts"),
+                str(self.file),
+                self.spot("accounts").line,
                 "accounts",
                 f"no account {name}",
                 listed(self.accounts),
@@ -310,6 +226,23 @@ class SyncConfig(Options):
             )
             raise ConfigurationError(str(problem), next_step="Choose it with --account NAME.")
         return self.accounts[name]
+
+    def accounts_of(self, group: str) -> list[str]:
+        """Return the accounts of a group, in the order of the configuration.
+
+        :raises ConfigurationError: no account names the group; the text lists those that are named.
+        """
+        found = [name for name, account in self.accounts.items() if account.group == group]
+        if not found:
+            groups = sorted({account.group for account in self.accounts.values() if account.group})
+            known = f"No account has a group; write group: {group} in some." if not groups else ""
+            near = f" Did you mean {nearest(group, groups)}?" if nearest(group, groups) else ""
+            raise ConfigurationError(
+                f"no account is of the group {group}.",
+                where=f"{self.file}: group",
+                next_step=known or f"Choose {listed(groups)} with --group NAME.{near}",
+            )
+        return found
 
     def tables_for(self, account: str) -> dict[str, TableMapping]:
         """Return the account's tables with its overrides applied, in the order of the contract.
@@ -375,4 +308,11 @@ class SyncConfig(Options):
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of the file, for editors; committed beside it as sync.schema.json."""
     schema = SyncConfig.model_json_schema()
+    # They may all have files of their own.
+    schema["required"].remove("accounts")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def account_json_schema() -> dict[str, Any]:
+    """Return the JSON schema of an account's file, committed as account.schema.json."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **AccountConfig.model_json_schema()}

@@ -99,14 +99,15 @@ class _Desk:
     """Writes findings about one mapped table."""
 
     def __init__(self, config: SyncConfig, account: str, table: str, path: Path) -> None:
-        self._config, self._account, self._table, self._file = config, account, table, str(path)
+        self._config, self._account, self._table, self._file = config, account, table, path
 
     def finding(
         self, severity: Severity, place: Sequence[str], found: str, expected: str, next_step: str
     ) -> Finding:
-        line = self._config.table_line(self._account, self._table, *place)
+        spot = self._config.table_spot(self._account, self._table, *place)
+        file = spot.file if spot.file != self._config.file else self._file
         what = ".".join(("tables", self._table, *place))
-        return Finding(severity, self._file, line, what, found, expected, next_step)
+        return Finding(severity, str(file), spot.line, what, found, expected, next_step)
 
     def noticed(self, one: Notice) -> Finding:
         return self.finding(Severity(one.severity), one.place, one.found, one.expected, one.next_step)

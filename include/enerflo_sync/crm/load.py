@@ -13,9 +13,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from enerflo_sync.crm.account import LAZY_OPTIONS
+from enerflo_sync.crm.account_files import add_account_files, apply_defaults
 from enerflo_sync.crm.checks import account_problems, name_problems, table_problems
 from enerflo_sync.crm.columns import ColumnDeclaration, column_problems
-from enerflo_sync.crm.config import LAZY_OPTIONS, SyncConfig
+from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.elsewhere import copy_of
 from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, listed, nearest
@@ -39,6 +41,8 @@ _EXPECTED = {
 def load_config(path: Path, environ: Mapping[str, str]) -> SyncConfig:
     """Return the configuration in ``path`` with ``${NAME}`` and ``${NAME:-default}`` filled in.
 
+    Accounts stand in the file, or each in a file of its own in the folder ``accounts`` beside it.
+
     An account's address or key whose variable is not set is no error here: it is one when
     :meth:`AccountConfig.need` asks for it.
 
@@ -47,6 +51,8 @@ def load_config(path: Path, environ: Mapping[str, str]) -> SyncConfig:
         :class:`InvalidConfigurationError` then lists all of them with file, line, found and expected.
     """
     source = read_source(path, environ, LAZY_OPTIONS)
+    add_account_files(source, environ, LAZY_OPTIONS)
+    apply_defaults(source)
     problems = list(source.problems)
     known = {(problem.line, problem.place) for problem in problems}
     try:
@@ -68,12 +74,19 @@ def load_config(path: Path, environ: Mapping[str, str]) -> SyncConfig:
 
 
 def _remember(config: SyncConfig, source: Source, tables: dict[str, dict[str, TableMapping]]) -> None:
-    config._file = source.file
-    config._lines = source.lines
+    config._places = source.places
     config._tables = tables
+    unset: dict[str, dict[str, str]] = {}
+    for place, variable in source.unset.items():
+        if place[0] == "accounts":
+            unset.setdefault(place[1], {})[".".join(place[2:])] = variable
+    told: set[int] = set()
     for account_name, mapped in tables.items():
         for table, mapping in mapped.items():
-            _tell_of_columns(mapping, config.columns.get(mapping.kind(table), {}))
+            # Accounts share the tables for which they say nothing themselves.
+            if id(mapping) not in told:
+                _tell_of_columns(mapping, config.columns.get(mapping.kind(table), {}))
+                told.add(id(mapping))
         crm = config.accounts[account_name].crm
         if crm is not None:
             tables[account_name] = {
@@ -82,12 +95,8 @@ def _remember(config: SyncConfig, source: Source, tables: dict[str, dict[str, Ta
             }
     for name, account in config.accounts.items():
         account._name = name
-        account._where = f"{source.file}:{source.line(('accounts', name))}"
-        account._unset = {
-            ".".join(place[2:]): variable
-            for place, variable in source.unset.items()
-            if place[:2] == ("accounts", name)
-        }
+        account._where = str(source.places.find(("accounts", name)))
+        account._unset = unset.get(name, {})
 
 
 def _tell_of_columns(mapping: TableMapping, declared: Mapping[str, ColumnDeclaration]) -> None:
@@ -294,4 +303,9 @@ def _model_among(annotation: Any) -> Any:
 
 
 def _distinct(problems: list[Problem]) -> list[Problem]:
-    return list(dict.fromkeys(problems))
+    """Return each problem once; that of a default is met by every account, in words of its own."""
+    found: dict[object, Problem] = {}
+    for one in problems:
+        shared = one.place.startswith("defaults.")
+        found.setdefault((one.line, one.place) if shared else one, one)
+    return list(found.values())

@@ -28,13 +28,20 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class InvalidConfigurationError(ConfigurationError):
-    """The file cannot be used; ``problems`` holds every reason, in the order of the file's lines."""
+    """The file cannot be used; ``problems`` holds every reason, in the order of the file's lines.
+
+    Those of accounts in files of their own come after it, file by file.
+    """
 
     def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda problem: problem.line))
+        def order(problem: Problem) -> tuple[bool, str, int]:
+            return problem.file != str(file), problem.file, problem.line
+
+        self.problems = tuple(sorted(problems, key=order))
+        one = Path(self.problems[0].file).name if len(self.problems) == 1 else ""
         super().__init__(
             "\n".join(str(problem) for problem in self.problems),
-            next_step=f"Correct {file.name} and run it again." if len(self.problems) == 1 else "",
+            next_step=f"Correct {one} and run it again." if one else "",
         )
 
 

@@ -42,7 +42,12 @@ class NotifyEvent(StrEnum):
     PLAN_WAITING = "plan_waiting"
     QUARANTINE_GROWING = "quarantine_growing"
     ACCOUNT_THROTTLED = "account_throttled"
+    RUN_FAILED = "run_failed"
+    MIRROR_STALE = "mirror_stale"
     WEBHOOKS_SILENT = "webhooks_silent"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    APPROVAL_EXPIRING = "approval_expiring"
+    CRM_COPY_LATE = "crm_copy_late"
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,16 @@ class EventInfo:
     :param is_news: it happens, and is over; otherwise it is a state that lasts, and that is told again only
         when it got worse, or came back.
     :param again_at: a state that became so many times what was told is told again; None: never.
+    :param ended: what a message says when the state is over; empty where the end is not told.
+    :param by_airflow: a callback of Airflow tells it, which works without a warehouse.
     """
 
     level: Level
     says: str
     is_news: bool = False
     again_at: float | None = None
+    ended: str = ""
+    by_airflow: bool = False
 
 
 EVENTS: Mapping[NotifyEvent, EventInfo] = {
@@ -85,13 +94,42 @@ EVENTS: Mapping[NotifyEvent, EventInfo] = {
     NotifyEvent.ACCOUNT_THROTTLED: EventInfo(
         Level.WARNING, "Enerflo refused requests within the last two hours: too many (429).", again_at=2
     ),
+    NotifyEvent.RUN_FAILED: EventInfo(
+        Level.ERROR,
+        "A task of a DAG failed for good, and its run with it.",
+        ended="The task fails no more.",
+        by_airflow=True,
+    ),
+    NotifyEvent.MIRROR_STALE: EventInfo(
+        Level.ERROR,
+        "A list of Enerflo was not read whole although a poll was due.",
+        ended="The lists below were read whole again.",
+    ),
     NotifyEvent.WEBHOOKS_SILENT: EventInfo(
-        Level.ERROR, "No webhook arrived for so many hours, although some did before."
+        Level.ERROR,
+        "No webhook arrived for so many hours, although some did before.",
+        ended="Webhooks arrive again.",
+    ),
+    NotifyEvent.BUDGET_EXHAUSTED: EventInfo(
+        Level.WARNING,
+        "Enerflo accepts no request now: the budget of the API key is used up.",
+        ended="Requests with the API keys below are sent again.",
+    ),
+    NotifyEvent.APPROVAL_EXPIRING: EventInfo(
+        Level.WARNING,
+        "A plan waits for an approval, and its time runs out soon.",
+        ended="The plans below were decided about, replaced, or their time ran out.",
+    ),
+    NotifyEvent.CRM_COPY_LATE: EventInfo(
+        Level.WARNING,
+        "The CRM's copy does not show changes that were handed over, or was not brought up to date.",
+        again_at=2,
+        ended="The CRM's copies below have caught up.",
     ),
 }
 
 # What the texts of a route may name.
-TEXT_NAMES = ("event", "level", "account", "subject", "text", "link", "count")
+TEXT_NAMES = ("event", "level", "account", "subject", "text", "link", "count", "state")
 
 
 def _body(value: Any) -> Any:
@@ -182,6 +220,19 @@ class NotifyOptions(Options):
     quarantine: int = Field(1, ge=1, description="Open items of one cause from which on they are told.")
     throttled: int = Field(10, ge=1, description="Requests refused in two hours from which on it is told.")
     silent_hours: int = Field(24, ge=1, description="Hours without a webhook after which it is told.")
+    stale_hours: float = Field(
+        2, gt=0, description="Hours that a list may stay unread after a poll, or a copy after a run, was due."
+    )
+    blocked_minutes: float = Field(
+        1, ge=0, le=60, description="An API key that must wait for longer than this is told."
+    )
+    expiring_hours: float = Field(
+        4, gt=0, description="A plan that waits is told again when it has so many hours left."
+    )
+    runbook: str = Field(
+        "docs/runbook.md",
+        description="Where your people find the runbook; messages add the name of its section to it.",
+    )
 
     def routes_for(self, account: str) -> dict[str, Route]:
         """Return the routes on which anything of an account can go."""

@@ -1,4 +1,4 @@
-"""When an account's jobs start, and where Airflow keeps what they connect to."""
+"""When an account's jobs start."""
 
 from __future__ import annotations
 
@@ -7,15 +7,8 @@ from pydantic import Field
 from enerflo_sync.crm.options import Options
 
 
-class AirflowConnections(Options):
-    """The ids of the Airflow connections that stand in for the addresses and the key inside Airflow."""
-
-    enerflo_connection: str = Field("enerflo_default", description="Connection of type enerflo.")
-    warehouse_connection: str = Field("enerflo_warehouse", description="Connection of type postgres.")
-
-
 class Schedule(Options):
-    """When the account's jobs start, as cron expressions in UTC."""
+    """When the account's jobs start, as cron expressions in one time zone."""
 
     poll: str = Field("*/15 * * * *", description="When Enerflo is polled.")
     reconcile: str = Field(
@@ -27,6 +20,9 @@ class Schedule(Options):
     )
     webhooks: str = Field(
         "*/5 * * * *", description="When the drop is looked into even if nothing said that a file arrived."
+    )
+    time_zone: str = Field(
+        "UTC", description="Time zone of these expressions, as in America/Denver; its clock changes count."
     )
     prune: str = Field(
         "15 3 * * 0", description="When what is older than the section retention keeps it is deleted."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from enerflo_sync.errors import ConfigurationError
 Place = tuple[str, ...]
 
 MAX_DEPTH = 20
+# In a text under ``defaults``: the account's name, and in the name of a variable that name in capitals.
+ACCOUNT = "{account}"
+_ACCOUNT_IN_VARIABLE = re.compile(r"\$\{[A-Za-z0-9_]*\{account\}")
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 # YAML 1.2's core schema, as editors read it: "on", "yes" and 12:30 are text.
 _NULL = re.compile(r"~|null|Null|NULL|")
@@ -26,37 +30,116 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+@dataclass(frozen=True)
+class Spot:
+    """Where an option stands: its file and line, and its path there."""
+
+    file: Path
+    line: int
+    place: Place
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass
+class Places:
+    """Where every option of a configuration stands.
+
+    :param lines: the line of every option of ``file``.
+    :param accounts: by account, its file and the lines of its options, where it has a file of its own.
+    """
+
+    file: Path
+    lines: dict[Place, int] = field(default_factory=lambda: {(): 1})
+    accounts: dict[str, Places] = field(default_factory=dict)
+
+    def own(self, place: Place) -> Spot | None:
+        """Return where exactly this option stands, in sync.yaml or the account's file; None for nowhere."""
+        found = self.accounts.get(place[1]) if len(place) > 1 and place[0] == "accounts" else None
+        part = found or self
+        return Spot(part.file, part.lines[place], place) if place in part.lines else None
+
+    def find(self, place: Place) -> Spot:
+        """Return where an option stands, or the nearest section around it.
+
+        What an account does not say itself stands under ``defaults``, where that says it.
+        """
+        while place:
+            if (found := self.own(place)) is not None:
+                return found
+            shared = ("defaults", *place[2:])
+            if place[0] == "accounts" and len(place) > 2 and shared in self.lines:
+                return Spot(self.file, self.lines[shared], shared)
+            place = place[:-1]
+        return Spot(self.file, 1, ())
+
+
 class Source:
-    """A parsed file: ``data``, the line of every option, and the variables that were not set.
+    """A parsed file: ``data``, where every option stands, and the variables that were not set.
 
     :param lazy: tells whether an option may go without its variable until it is used (account secrets).
         Such an option reads as ``None``, is always text otherwise, and its value is never shown.
+    :param root: where in the configuration the file's content belongs.
     """
 
-    def __init__(self, file: Path, text: str, environ: Mapping[str, str], lazy: re.Pattern[str]) -> None:
-        self.file = file
+    def __init__(
+        self,
+        file: Path,
+        text: str,
+        environ: Mapping[str, str],
+        lazy: re.Pattern[str],
+        root: Place = (),
+    ) -> None:
+        self.places = Places(file, {root: 1})
+        self.root = root
         self.problems: list[Problem] = []
         self.unset: dict[Place, str] = {}
+        # Whether a default names the account.
+        self.names_account = False
         self._environ = environ
         self._lazy = lazy
-        self.lines: dict[Place, int] = {(): 1}
+        self._account: str | None = None
+        self._defaults: yaml.Node | None = None
         self.data: Any = None
         try:
             node = yaml.compose(text, Loader=_LOADER)
         except yaml.YAMLError as error:
             self._unreadable(error, text)
         else:
-            self.data = None if node is None else self._value(node, ())
+            self.data = None if node is None else self._value(node, root)
+
+    @property
+    def file(self) -> Path:
+        """Return the path of the file."""
+        return self.places.file
+
+    @property
+    def lines(self) -> dict[Place, int]:
+        """Return the line of every option of the file."""
+        return self.places.lines
 
     def line(self, place: Place) -> int:
         """Return the line of ``place``, or of the nearest enclosing option that the file holds."""
-        while place not in self.lines:
-            place = place[:-1]
-        return self.lines[place]
+        return self.places.find(place).line
 
     def problem(self, place: Place, found: str, expected: str, nearest: str = "") -> Problem:
-        """Return a problem at ``place``."""
-        return Problem(str(self.file), self.line(place), ".".join(place), found, expected, nearest)
+        """Return a problem at ``place``; one of a default is the same problem for every account."""
+        spot = self.places.find(place)
+        # What is missing of a section, or not known there, is told by its own name.
+        if spot.place[:1] == ("defaults",) and place[:1] == ("accounts",):
+            place = ("defaults", *place[2:])
+        return Problem(str(spot.file), spot.line, ".".join(place), found, expected, nearest)
+
+    def defaults_of(self, account: str) -> tuple[Any, dict[Place, str]]:
+        """Return the section ``defaults`` as an account of this name has it, and its unset variables."""
+        assert self._defaults is not None  # noqa: S101 - the caller has seen the section
+        kept = self.places, self.unset
+        self.places, self.unset, self._account = Places(self.file), {}, account
+        try:
+            return self._value(self._defaults, ("defaults",)), self.unset
+        finally:
+            (self.places, self.unset), self._account = kept, None
 
     def hidden(self, place: Place) -> bool:
         """Return whether the option's value is a secret."""
@@ -69,10 +152,11 @@ class Source:
             "found "
         )
         expected = "a YAML document"
-        if "${" in text:
+        if "${" in text or ACCOUNT in text:
             # The braces of a variable end a flow map: the commonest way to break this file.
             expected += " (inside { } a ${NAME} stands in quotes)"
-        self.problems.append(Problem(str(self.file), line, "", f"{reason} at column {column}", expected))
+        place = ".".join(self.root)
+        self.problems.append(Problem(str(self.file), line, place, f"{reason} at column {column}", expected))
 
     def _value(self, node: yaml.Node, place: Place) -> Any:
         if len(place) > MAX_DEPTH:
@@ -108,6 +192,8 @@ class Source:
                 self.problems.append(Problem(str(self.file), line, ".".join(here), found, "each option once"))
                 continue
             self.lines[here] = line
+            if here == ("defaults",):
+                self._defaults = value_node
             own[name] = self._value(value_node, here)
         return merged | own
 
@@ -123,8 +209,12 @@ class Source:
         return {}
 
     def _scalar(self, text: str, plain: bool, place: Place) -> Any:
+        if ACCOUNT in text and place[:1] == ("defaults",):
+            self.names_account = True
+            text = _named(text, self._account)
         if "${" not in text:
-            return _resolved(text) if plain and not (self.hidden(place) and text) else text
+            # A secret of digits is text; null is no value there either.
+            return _resolved(text) if plain and (not self.hidden(place) or _NULL.fullmatch(text)) else text
         missing: list[str] = []
 
         def fill(match: re.Match[str]) -> str:
@@ -143,6 +233,14 @@ class Source:
             )
             return None
         return _resolved(filled) if plain and not self.hidden(place) else filled
+
+
+def _named(text: str, account: str | None) -> str:
+    if account is None:
+        return text
+    capitals = account.upper()
+    text = _ACCOUNT_IN_VARIABLE.sub(lambda match: match[0].replace(ACCOUNT, capitals), text)
+    return text.replace(ACCOUNT, account)
 
 
 def _resolved(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""When a job is due, by a cron expression in UTC: five fields, or a name such as ``@daily``."""
+"""When a job is due, by a cron expression in a time zone: five fields, or a name such as ``@daily``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from croniter import CroniterBadCronError, CroniterBadDateError, croniter
 
@@ -24,11 +25,12 @@ def every(minutes: float) -> Due:
     return lambda after: after + interval
 
 
-def cron(expression: str) -> Due:
-    """Return the schedule of a cron expression: the first due time after a moment.
+def cron(expression: str, time_zone: str = "UTC") -> Due:
+    """Return the schedule of a cron expression: the first due time after a moment, in UTC.
 
-    Evaluated by croniter, like in Airflow: if a day of the month and a day of the week are both given, either
-    one matches.
+    Evaluated like in Airflow: if a day of the month and a day of the week are both given, either one matches;
+    a time that a clock change skips is due as late as the clock is put forward, and one that comes twice is
+    due the second time.
 
     :raises ConfigurationError: the expression is invalid, or no such day ever comes.
     """
@@ -37,21 +39,42 @@ def cron(expression: str) -> Due:
     if not text.startswith("@") and len(text.split()) != _FIELDS:
         raise _wrong(expression)
 
-    daily = _times_of_day(text)
+    daily, zone = _times_of_day(text), ZoneInfo(time_zone)
 
-    def due(after: datetime) -> datetime:
+    def after_local(local: datetime) -> datetime:
         if daily is not None:
-            return _next_of_day(daily, after.astimezone(UTC))
+            return _next_of_day(daily, local)
         try:
-            found: datetime = croniter(
-                text, after.astimezone(UTC), max_years_between_matches=_MOST_YEARS
-            ).get_next(datetime)
+            found: datetime = croniter(text, local, max_years_between_matches=_MOST_YEARS).get_next(datetime)
         except (CroniterBadCronError, CroniterBadDateError):
             raise _wrong(expression) from None
         return found
 
+    def due(after: datetime) -> datetime:
+        local = after.astimezone(zone).replace(tzinfo=None)
+        found = after_local(local)
+        if _is_due_every_hour(text):
+            # Clock changes do not interrupt it.
+            return after.astimezone(UTC) + (found - local)
+        while (moment := _moment(found, zone)) <= after:
+            found = after_local(found)
+        return moment
+
     due(datetime(2026, 1, 1, tzinfo=UTC))
     return due
+
+
+def _moment(local: datetime, zone: ZoneInfo) -> datetime:
+    """Return the moment at which a clock shows this time: the second one, or the first after a gap."""
+    moment = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    is_skipped = moment.astimezone(zone).replace(tzinfo=None) != local
+    return local.replace(tzinfo=zone, fold=0).astimezone(UTC) if is_skipped else moment
+
+
+@lru_cache(maxsize=256)
+def _is_due_every_hour(text: str) -> bool:
+    hours: list[int | str] = croniter(text).expanded[1]
+    return hours == ["*"]
 
 
 @lru_cache(maxsize=256)

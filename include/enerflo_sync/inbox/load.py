@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from enerflo_sync.clock import Clock
 from enerflo_sync.inbox.archive import erase_archived
+from enerflo_sync.inbox.archive_again import ArchiveAgain
 from enerflo_sync.inbox.batch import COLUMNS, FileBatch, Limits, Reader
 from enerflo_sync.inbox.drop import Drop
 from enerflo_sync.inbox.identify import EventState
@@ -196,7 +197,9 @@ class DropLoader:
             return {}
         told = [batch.events[event_id] for event_id in there]
         values["ids"] = there
-        values["copies"] = [one.copies for one in told]
+        # A file of the archive was counted when it came.
+        again = isinstance(self._drop, ArchiveAgain)
+        values["copies"] = [0 if again else one.copies for one in told]
         values["received"] = [one.received_at for one in told]
         rows = driver.execute(_COUNT_COPIES, values).fetchall()
         empty = {event_id for event_id, _, is_empty in rows if is_empty}

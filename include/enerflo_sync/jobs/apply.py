@@ -51,7 +51,7 @@ def run_apply(
 
 def run_verify(context: AccountContext, plan_hash: str, report: ReconciliationReport) -> Verification:
     """Return how many of a plan's applied changes differ in a later reconciliation."""
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=True)
     with warehouse_errors("verify"), context.engine.connect() as connection:
         plan = read_plan(connection, context.account, plan_hash)
         compared = [str(table.table_name) for table in report.tables]

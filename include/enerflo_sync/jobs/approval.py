@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.ledger import run_seal
 from enerflo_sync.plan.decided_plan import (
     WHOLE,
     approve_plan,
@@ -54,7 +55,7 @@ def run_reject(
     with warehouse_errors("reject"), context.engine.begin() as connection:
         if undecided:
             require_undecided(hold_plan(connection, context.account, plan_hash))
-        return reject_plan(
+        plan = reject_plan(
             connection,
             context.account,
             plan_hash,
@@ -64,11 +65,13 @@ def run_reject(
             config=context.config,
             part=part,
         )
+    run_seal(context)
+    return plan
 
 
 def read_refusals(context: AccountContext, which: WhichRefusals | None = None) -> list[Refusal]:
     """Return the refusals that still hold, unmasked (:func:`enerflo_sync.plan.reopen.standing_refusals`)."""
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=True)
     with warehouse_errors("reopen"), context.engine.connect() as connection:
         return standing_refusals(connection, context.config, context.account, which or WhichRefusals())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enerflo_sync.apply.carry import CarryReport, carry_open_changes
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.copy import run_copy
+from enerflo_sync.jobs.ledger import run_seal
 from enerflo_sync.warehouse.revision import require_migrated
 
 
@@ -18,6 +19,8 @@ def run_carry(context: AccountContext) -> CarryReport | None:
         return None
     require_migrated(context.engine)
     run_copy(context)
-    return carry_open_changes(
+    report = carry_open_changes(
         context.engine, lambda: context.salesforce, context.config, context.account, clock=context.clock
     )
+    run_seal(context)
+    return report

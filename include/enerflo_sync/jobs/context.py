@@ -93,7 +93,7 @@ class AccountContext:
         if self.settings.crm is None:
             return None
         place = ("accounts", self.account, "crm")
-        where = f"{self.config.file}:{self.config.line(*place)}: {'.'.join(place)}"
+        where = f"{self.config.spot(*place)}: {'.'.join(place)}"
         named = self.credentials.crm_engine
         return CrmConnections(named or (lambda: crm_engine(self.settings.need_crm_url(), where)), where)
 
@@ -159,7 +159,7 @@ def salesforce_login(config: SyncConfig, settings: AccountConfig) -> SalesforceL
     place = ("accounts", settings.name, "salesforce")
     return SalesforceLogin(
         settings.need_salesforce("url"),
-        f"{config.file}:{config.line(*place)}: {'.'.join(place)}",
+        f"{config.spot(*place)}: {'.'.join(place)}",
         settings.need_salesforce("client_id") if renewed else named.client_id or "",
         settings.need_salesforce("client_secret") if renewed else named.client_secret or "",
         (named.token or "").strip(),
@@ -173,16 +173,22 @@ def key_fingerprint(api_key: str) -> str:
     return hashlib.sha256(api_key.encode()).hexdigest()[:16]
 
 
-def open_account(account: str, environ: Mapping[str, str], config_path: Path | None = None) -> AccountContext:
+def open_account(
+    account: str,
+    environ: Mapping[str, str],
+    config_path: Path | None = None,
+    config: SyncConfig | None = None,
+) -> AccountContext:
     """Return the account's context with credentials from the configuration and the environment.
 
     If these name neither a key nor a warehouse, and ``AIRFLOW_HOME`` is set, the credentials come from
     Airflow's connections.
 
+    :param config: what ``config_path`` holds, where it is loaded already.
     :raises ConfigurationError: the file cannot be read, or names no such account; a connection is missing.
     """
     path = config_path or find_config(environ)
-    config = load_config(path, environ)
+    config = config or load_config(path, environ)
     settings = config.account(account)
     if environ.get("AIRFLOW_HOME") and not settings.api_key and not settings.warehouse_url:
         # The Airflow package registers how to open an account, because this package never imports Airflow.

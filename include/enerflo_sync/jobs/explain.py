@@ -26,7 +26,7 @@ def run_explain(
 
     :param reveal: return personal data unmasked, and record in ``sync.reveals`` that ``by`` asked for it.
     """
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=not reveal)
     with warehouse_errors("explain"), context.engine.begin() as connection:
         found = explain(connection, context.config, context.account, table, key, field, as_of)
         if not reveal:

@@ -15,7 +15,7 @@ def run_fields(
     context: AccountContext, table: str = INSTALLS.name, *, progress: Progress | None = None
 ) -> FieldCatalogue:
     """Return the catalogue of stored records (:func:`enerflo_sync.catalogue.run.read_catalogue`)."""
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=True)
     with warehouse_errors("fields"), context.engine.connect() as connection:
         return read_catalogue(
             connection, context.account, context.config, table, context.clock.now(), progress

@@ -18,7 +18,7 @@ def read_gaps(context: AccountContext, *, every: float | None = None, days: int 
     :param every: minutes between due polls and ingests; None uses ``schedule`` in sync.yaml.
     :param days: how far back closed holes are reported, 1 to 90.
     """
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=True)
     times = context.settings.schedule
     with warehouse_errors("gaps"), context.engine.connect() as connection:
         return find_gaps(
@@ -26,8 +26,8 @@ def read_gaps(context: AccountContext, *, every: float | None = None, days: int 
             context.account,
             context.clock.now(),
             lists=context.config.poll.resources,
-            poll_due=schedule.every(every) if every else schedule.cron(times.poll),
-            ingest_due=schedule.every(every) if every else schedule.cron(times.webhooks),
+            poll_due=schedule.every(every) if every else schedule.cron(times.poll, times.time_zone),
+            ingest_due=schedule.every(every) if every else schedule.cron(times.webhooks, times.time_zone),
             sweep_every=PollOptions().notes_sweep_every,
             days=days,
         )
@@ -38,6 +38,6 @@ def read_witnesses(context: AccountContext, *, days: int = DAYS) -> WitnessRepor
 
     :param days: calendar days in UTC including today, 1 to 90.
     """
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=True)
     with warehouse_errors("witnesses"), context.engine.connect() as connection:
         return witness_report(connection, context.account, context.clock.now(), days=days)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 from enerflo_sync.crm.retention import Kept, option_of
+from enerflo_sync.inbox.archive_again import archive_again
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop, open_drop
 from enerflo_sync.inbox.hydrate import HydrateOptions
@@ -13,6 +14,7 @@ from enerflo_sync.inbox.kinds import not_asked_for
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.mirror.poll import Progress
 from enerflo_sync.resources.change_orders import ComponentKeys
+from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 from enerflo_sync.warehouse.runs import RunReport
 
@@ -23,13 +25,22 @@ def run_ingest(
     run_id: str | None = None,
     progress: Progress | None = None,
     read_ahead: int = 1,
+    archive_since: date | None = None,
 ) -> RunReport:
-    """Load dropped webhook payloads into the mirror (:func:`enerflo_sync.inbox.ingest.ingest`)."""
+    """Load dropped webhook payloads into the mirror (:func:`enerflo_sync.inbox.ingest.ingest`).
+
+    :param archive_since: instead of the drop, read the archive's files from this day on that the warehouse
+        does not know: after it was set back to an earlier moment.
+    """
     require_migrated(context.engine)
+    drop: Drop = open_account_drop(context)
+    if archive_since is not None:
+        with warehouse_errors("ingest"), context.engine.connect() as connection:
+            drop = archive_again(connection, drop, context.account, archive_since)
     return ingest(
         context.client,
         context.engine,
-        open_account_drop(context),
+        drop,
         context.account,
         clock=context.clock,
         rng=context.rng,

@@ -20,7 +20,7 @@ def read_notifications(
     context: AccountContext, *, most: int = 20
 ) -> tuple[list[Message], list[StoredMessage]]:
     """Return the messages due now, and the stored messages, newest first; sends nothing."""
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=True)
     with warehouse_errors("notify"), context.engine.connect() as connection:
         new = new_messages(connection, context.config, context.account, context.clock.now())
         kept = stored(connection, context.account, most=most)

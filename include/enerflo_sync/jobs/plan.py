@@ -35,6 +35,6 @@ def run_plan(
 
 def read_stored_plan(context: AccountContext, plan_hash: str) -> PlanReport:
     """Return a plan in its present state (:func:`enerflo_sync.plan.reads.read_plan`)."""
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=True)
     with warehouse_errors("plan"), context.engine.connect() as connection:
         return read_plan(connection, context.account, plan_hash)

@@ -10,6 +10,7 @@ import msgspec
 from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.inbox.quarantine_items import Selection, decide_alone, select_items
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.ledger import run_seal
 from enerflo_sync.quality.gate import ORDER_ID, release
 from enerflo_sync.quality.life_cycle.graph import LIFE_CYCLE_FILE, LifeCycle, load_life_cycle
 from enerflo_sync.quality.life_cycle.store import read_life_cycle
@@ -50,7 +51,7 @@ def read_quality(context: AccountContext, *, most: int = SHOWN) -> QualityReport
 
     :param most: maximum number of failing orders, and of findings, in the result.
     """
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=True)
     with warehouse_errors("quality"), context.engine.connect() as connection:
         report = read_report(connection, open_suite(context), context.account, most=most)
         histories = read_life_cycle(connection, open_life_cycle(context), context.account, None, most=most)
@@ -79,7 +80,7 @@ def run_release(
     with warehouse_errors("quarantine"), context.engine.begin() as connection:
         decide_alone(connection, context.account)
         found = select_items(connection, context.account, Selection(tuple(items), fingerprint, seen=seen))
-        return release(
+        released = release(
             connection,
             context.account,
             found,
@@ -92,6 +93,8 @@ def run_release(
             by=by,
             now=context.clock.now(),
         )
+    run_seal(context)
+    return released
 
 
 def open_suite(context: AccountContext) -> Suite:

@@ -25,14 +25,14 @@ from enerflo_sync.warehouse.revision import require_migrated
 
 def read_groups(context: AccountContext, wanted: Filter) -> list[QuarantineGroup]:
     """Return the quarantined items grouped by fingerprint, each group with one masked example."""
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=True)
     with warehouse_errors("quarantine"), context.engine.connect() as connection:
         return list_groups(connection, context.account, wanted)
 
 
 def read_items(context: AccountContext, wanted: Filter) -> list[QuarantineItem]:
     """Return the items in quarantine, without their payloads."""
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=True)
     with warehouse_errors("quarantine"), context.engine.connect() as connection:
         return list_items(connection, context.account, wanted)
 
@@ -43,7 +43,7 @@ def read_item(context: AccountContext, item: str, *, reveal: bool = False, by: s
     :param item: an id, or an unambiguous prefix.
     :raises ConfigurationError: no item matches, or several do.
     """
-    require_migrated(context.engine)
+    require_migrated(context.engine, reads_only=not reveal)
     with warehouse_errors("quarantine"), context.engine.begin() as connection:
         return show_item(connection, context.account, item, reveal=reveal, by=by, clock=context.clock)
 

@@ -33,7 +33,8 @@ def run_reconcile(
 
 def _full_is_due(context: AccountContext) -> bool:
     """Return whether ``schedule.full_reconcile`` was due since the last full reconciliation."""
-    due = schedule.cron(context.settings.schedule.full_reconcile)
+    times = context.settings.schedule
+    due = schedule.cron(times.full_reconcile, times.time_zone)
     with context.engine.connect() as connection:
         last = last_full_at(connection, context.account)
         return last is None or due(last) <= server_time(connection)

@@ -6,6 +6,7 @@ Columns: ``cause`` (heading that groups facts), ``key`` (identity of a fact, rep
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from string import Template
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.routes import NotifyEvent
+from enerflo_sync.notify.late import handed_over, late_copies, stale_lists
 
 CURRENT = "pg_temp.current"
 
@@ -154,6 +156,67 @@ from sync.webhook_events where account = :account
 having max(received_at) < :now - make_interval(hours => :silent_hours)
 """
 
+_STALE = """
+select '' as cause, s.name as key, 1 as size, s.at,
+  jsonb_build_array(
+    jsonb_build_array('', s.name, null),
+    jsonb_build_array(
+      case when s.was_read then 'read whole last at' else 'never read whole, polled since' end,
+      to_char(s.at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null)
+  ) as line
+from jsonb_to_recordset(cast(:stale as jsonb)) s(name text, at timestamptz, was_read boolean)
+"""
+
+# A key that waits for seconds is no news: it does so in every busy minute.
+_BLOCKED = """
+select '' as cause, b.key_fingerprint as key, 1 as size, coalesce(b.updated_at, :now) as at,
+  jsonb_build_array(
+    jsonb_build_array('API key', left(b.key_fingerprint, 12), null),
+    jsonb_build_array('waits until', to_char(b.until at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null),
+    jsonb_build_array('requests allowed a minute', b.limit_per_window, null)) as line
+from (
+  select b.*, greatest(b.blocked_until, case when b.remaining <= 0 then b.reset_at end) as until
+  from sync.request_budgets b where b.account = :account
+) b
+where b.until > :now + make_interval(secs => :blocked_seconds)
+"""
+
+_EXPIRING = """
+select '' as cause, plan_hash as key, change_count as size, created_at as at,
+  jsonb_build_array(
+    jsonb_build_array('plan', left(plan_hash, 12), null),
+    jsonb_build_array('changes', change_count, null),
+    jsonb_build_array('open until', to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null)
+  ) as line
+from sync.plans
+where account = :account and state = 'open' and needs_approval and mode <> 'report' and expires_at > :now
+  and expires_at <= :now + make_interval(secs => :expiring_seconds)
+"""
+
+_LATE = """
+select 'changes that the copy does not show' as cause, t.table_name as key, c.n as size, c.since as at,
+  jsonb_build_array(
+    jsonb_build_array('', t.table_name, null),
+    jsonb_build_array('late', c.n, null),
+    jsonb_build_array('of them not acknowledged', nullif(c.not_taken, 0), null),
+    jsonb_build_array('since', to_char(c.since at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null)
+  ) as line
+from jsonb_to_recordset(cast(:handed_to as jsonb)) t(table_name text, late_hours float)
+cross join lateral (
+  select count(*) as n, count(*) filter (where acknowledged_at is null) as not_taken,
+    min(coalesce(acknowledged_at, made_at)) as since
+  from sync.crm_changes
+  where account = :account and table_name = t.table_name and ended_at is null and state = 'open'
+    and coalesce(acknowledged_at, made_at) <= :now - make_interval(secs => t.late_hours * 3600)) c
+where c.n > 0
+union all
+select 'copies that are old', 'copy of ' || s.name, 1, s.at,
+  jsonb_build_array(
+    jsonb_build_array('', s.name, null),
+    jsonb_build_array('as of', to_char(s.at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null))
+from jsonb_to_recordset(cast(:late_copies as jsonb)) s(name text, at timestamptz)
+"""
+
 _SUBMITTED, _RECEIVED = "'deal.projectSubmitted'", "'deal.projectReceived'"
 
 _QUERIES: Mapping[NotifyEvent, str] = {
@@ -169,7 +232,11 @@ _QUERIES: Mapping[NotifyEvent, str] = {
     NotifyEvent.PLAN_WAITING: _PLANS,
     NotifyEvent.QUARANTINE_GROWING: _QUARANTINE,
     NotifyEvent.ACCOUNT_THROTTLED: _THROTTLED,
+    NotifyEvent.MIRROR_STALE: _STALE,
     NotifyEvent.WEBHOOKS_SILENT: _SILENT,
+    NotifyEvent.BUDGET_EXHAUSTED: _BLOCKED,
+    NotifyEvent.APPROVAL_EXPIRING: _EXPIRING,
+    NotifyEvent.CRM_COPY_LATE: _LATE,
 }
 
 
@@ -187,6 +254,7 @@ def make_current(
     :param first_look: facts from before this moment are not reported.
     """
     options = config.notify
+    wanted = list(events)
     old = now - timedelta(days=options.news_days)
     values: dict[str, Any] = {
         "account": account,
@@ -198,10 +266,19 @@ def make_current(
         "quarantine": options.quarantine,
         "throttled": options.throttled,
         "silent_hours": options.silent_hours,
+        "blocked_seconds": options.blocked_minutes * 60,
+        "expiring_seconds": options.expiring_hours * 3600,
+        "stale": "[]",
+        "late_copies": "[]",
+        "handed_to": json.dumps(handed_over(config, account)),
     }
+    if NotifyEvent.MIRROR_STALE in wanted:
+        values["stale"] = json.dumps(stale_lists(connection, config, account, now))
+    if NotifyEvent.CRM_COPY_LATE in wanted:
+        values["late_copies"] = json.dumps(late_copies(connection, config, account, now))
     found = " union all ".join(
         f"select {literal(str(event))} as event, q.* from ({_QUERIES[event]}) q"  # noqa: S608 - constants
-        for event in events
+        for event in wanted
     )
     statement = sa.text(
         "/* enerflo-sync notify: what can be told */"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -48,6 +48,12 @@ _OVER = sa.text("""
 /* enerflo-sync notify: over */
 delete from sync.told t where t.account = :account and t.event = any(cast(:events as text[])) and not exists (
   select from pg_temp.current c where c.event = t.event and c.key = t.key)
+returning t.event, t.key
+""")
+
+_STANDING = sa.text("""
+/* enerflo-sync notify: what stands still, by event */
+select event, count(*) as facts from pg_temp.current group by event
 """)
 
 
@@ -66,6 +72,8 @@ class News:
 
     :param facts: number of new facts; ``facts_in_all`` also counts those reported before.
     :param key: identity of the only new fact; empty if there are several.
+    :param ended: identities of facts that are over; then there is no new fact, and ``facts_in_all`` counts
+        those that stand still.
     """
 
     event: NotifyEvent
@@ -73,6 +81,7 @@ class News:
     facts_in_all: int
     key: str
     groups: Sequence[Group]
+    ended: Sequence[str] = ()
 
 
 def look(
@@ -83,7 +92,7 @@ def look(
     *,
     now: datetime,
 ) -> list[News]:
-    """Return the news, and mark it as reported, in the caller's transaction.
+    """Return the news, and what is over of what was reported, and remember both, in the caller's transaction.
 
     :param events: events that some route wants; others are not queried.
     """
@@ -105,8 +114,19 @@ def look(
     connection.execute(_NEWS, values)
     found = _by_event(connection.execute(_GROUPED, values).all())
     connection.execute(_TELL, values)
-    connection.execute(_OVER, values)
-    return found
+    over = connection.execute(_OVER, values).all()
+    return [*found, *_ended(connection, over)]
+
+
+def _ended(connection: sa.Connection, over: Sequence[Any]) -> Iterator[News]:
+    """Yield the events whose end is told, with the facts that ended."""
+    told = [row for row in over if EVENTS[NotifyEvent(row.event)].ended]
+    if not told:
+        return
+    standing = {row.event: row.facts for row in connection.execute(_STANDING)}
+    for event in sorted({row.event for row in told}):
+        keys = sorted(row.key for row in told if row.event == event)
+        yield News(NotifyEvent(event), 0, standing.get(event, 0), "", [], keys)
 
 
 def _by_event(rows: Sequence[Any]) -> list[News]:

@@ -16,6 +16,8 @@ from enerflo_sync.reconcile.render.html import page_environment
 from enerflo_sync.reconcile.render.wording import visible
 
 _LONGEST_VALUE = 200
+# Ended facts that a message lists.
+_MOST = 10
 
 
 class MessagePage(StrEnum):
@@ -24,16 +26,20 @@ class MessagePage(StrEnum):
     REPORTS = "reports"
     PLANS = "plans"
     QUALITY = "quality"
+    FRESHNESS = "freshness"
+    INBOX = "inbox"
+    # The task's own page in Airflow; its path is the message's ``page_id``.
+    TASK = "task"
 
 
-_REPORTS, _PLANS, _QUALITY = MessagePage
+_REPORTS, _PLANS, _QUALITY, _FRESHNESS, _INBOX, _TASK = MessagePage
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message for one route.
 
-    :param page_id: the page's subject if there is a single new fact (a plan's hash).
-    :param count: number of facts in the message.
+    :param page_id: the page's subject if there is a single new fact (a plan's hash, a task's path).
+    :param count: number of new facts in the message; 0 in a message that something is over.
     """
 
     account: str
@@ -49,6 +55,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     def level(self) -> Level:
         """Return the importance of the event."""
         return EVENTS[self.event].level
+
+    @property
+    def resolved(self) -> bool:
+        """Return whether the message says that something is over."""
+        return self.count == 0
 
 
 # By event: the words for one fact, the words for several, and the page.
@@ -83,13 +94,50 @@ _WORDS: dict[NotifyEvent, tuple[str, str, MessagePage]] = {
         "requests are refused (429), at {} endpoints",
         _REPORTS,
     ),
-    NotifyEvent.WEBHOOKS_SILENT: ("no webhook arrives any more", "no webhook arrives any more", _REPORTS),
+    NotifyEvent.RUN_FAILED: ("1 task failed", "{} tasks failed", _TASK),
+    NotifyEvent.MIRROR_STALE: (
+        "1 list of Enerflo is not read any more",
+        "{} lists of Enerflo are not read any more",
+        _FRESHNESS,
+    ),
+    NotifyEvent.WEBHOOKS_SILENT: ("no webhook arrives any more", "no webhook arrives any more", _FRESHNESS),
+    NotifyEvent.BUDGET_EXHAUSTED: (
+        "the budget of requests is used up",
+        "the budgets of {} API keys are used up",
+        _FRESHNESS,
+    ),
+    NotifyEvent.APPROVAL_EXPIRING: (
+        "the time to approve a plan runs out",
+        "the time to approve {} plans runs out",
+        _PLANS,
+    ),
+    NotifyEvent.CRM_COPY_LATE: (
+        "the CRM's copy is late, in 1 table",
+        "the CRM's copy is late, in {} tables",
+        _INBOX,
+    ),
 }
 
+# By event: the words for its end, and what an ended fact's identity is.
+_ENDED: dict[NotifyEvent, tuple[str, str]] = {
+    NotifyEvent.RUN_FAILED: ("the task fails no more", ""),
+    NotifyEvent.MIRROR_STALE: ("Enerflo is read again", ""),
+    NotifyEvent.WEBHOOKS_SILENT: ("webhooks arrive again", ""),
+    NotifyEvent.BUDGET_EXHAUSTED: ("requests are sent again", "API key"),
+    NotifyEvent.APPROVAL_EXPIRING: ("a plan was decided about, replaced, or its time ran out", "plan"),
+    NotifyEvent.CRM_COPY_LATE: ("the CRM's copy has caught up", ""),
+}
+_LONGEST_KEY = 12
 
-def compose(news: News, account: str, name: str, route: Route) -> Message:
-    """Return one event's message for a route; personal data is masked unless the route permits it."""
+
+def compose(news: News, account: str, name: str, route: Route, *, runbook: str) -> Message:
+    """Return one event's message for a route; personal data is masked unless the route permits it.
+
+    :param runbook: where the runbook is; a message about a state names its section.
+    """
     one, several, page = _WORDS[news.event]
+    if news.ended:
+        return _resolved(news, account, name, page)
     subject = f"Enerflo {account}: {one if news.facts == 1 else several.format(f'{news.facts:,}')}"
     if news.facts_in_all > news.facts and not EVENTS[news.event].is_news:
         subject += f" ({news.facts_in_all:,} in all)"
@@ -98,11 +146,40 @@ def compose(news: News, account: str, name: str, route: Route) -> Message:
         event=news.event,
         route=name,
         subject=subject,
-        text="\n".join(_lines(news, frozenset(route.personal_data))),
+        text="\n".join([*_lines(news, frozenset(route.personal_data)), *runbook_lines(news.event, runbook)]),
         page=page,
         page_id=news.key if page is MessagePage.PLANS else "",
         count=news.facts,
     )
+
+
+def _resolved(news: News, account: str, name: str, page: MessagePage) -> Message:
+    words, label = _ENDED[news.event]
+    still = f" ({news.facts_in_all:,} remain)" if news.facts_in_all else ""
+    keys = [
+        f"- {label} {visible(key)[:_LONGEST_KEY] if label else visible(key)}" for key in news.ended[:_MOST]
+    ]
+    more = [f"- and {len(news.ended) - _MOST:,} more"] if len(news.ended) > _MOST else []
+    return Message(
+        account=account,
+        event=news.event,
+        route=name,
+        subject=f"Enerflo {account}: resolved: {words}{still}",
+        text="\n".join([EVENTS[news.event].ended, "", *(" ".join(key.split()) for key in keys), *more]),
+        page=page,
+        page_id="",
+        count=0,
+    )
+
+
+def runbook_lines(event: NotifyEvent, runbook: str, *more: str) -> list[str]:
+    """Return the lines that name a state's section of the runbook; news has none.
+
+    :param more: names of other sections that help.
+    """
+    if EVENTS[event].is_news:
+        return []
+    return ["", f"Runbook: {runbook}#{event}{''.join(f', {runbook}#{one.lower()}' for one in more)}"]
 
 
 def _lines(news: News, shown: frozenset[PersonalData]) -> Iterator[str]:
@@ -140,6 +217,7 @@ def http_body(target: HttpTarget, message: Message, link: str) -> dict[str, Any]
         "text": message.text,
         "link": link,
         "count": message.count,
+        "state": "resolved" if message.resolved else "firing",
     }
 
     def fill(part: Any) -> Any:

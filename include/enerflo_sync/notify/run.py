@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.routes import NotifyEvent, Route
+from enerflo_sync.crm.routes import EVENTS, NotifyEvent, Route
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.notify.look import JOB, look
 from enerflo_sync.notify.message import Message, compose
@@ -83,11 +83,18 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
 
 
 def new_messages(connection: sa.Connection, config: SyncConfig, account: str, now: datetime) -> list[Message]:
-    """Return the news as messages, one per route, and mark it as reported in the caller's transaction."""
+    """Return the news as messages, one per route, and mark it as reported in the caller's transaction.
+
+    What a callback of Airflow tells is not looked for.
+    """
     routes = config.notify.routes_for(account)
-    wanted = [event for event in NotifyEvent if any(route.takes(event, account) for route in routes.values())]
+    wanted = [
+        event
+        for event in NotifyEvent
+        if not EVENTS[event].by_airflow and any(route.takes(event, account) for route in routes.values())
+    ]
     return [
-        compose(news, account, name, route)
+        compose(news, account, name, route, runbook=config.notify.runbook)
         for news in look(connection, config, account, wanted, now=now)
         for name, route in routes.items()
         if route.takes(news.event, account)

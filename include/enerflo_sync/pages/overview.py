@@ -171,7 +171,10 @@ def read_overview(
             read_at=read_at,
             webhook_at=connection.scalar(_WEBHOOK, {"account": account}),
             budgets=standing(connection, account),
-            runs=[(known or {}).get(job) or NextRun(job, cron(when)(now)) for job, when in due.items()],
+            runs=[
+                (known or {}).get(job) or NextRun(job, cron(when, schedule.time_zone)(now))
+                for job, when in due.items()
+            ],
         ),
         days=days,
         change=_change(connection, account, newest, days),

@@ -34,6 +34,7 @@ JOBS: Mapping[str, str] = {
     "change_orders": "Checks of change orders",
     "backfill": "Backfill",
     "replay": "Replay",
+    "prune": "Deletion of what is too old",
 }
 # States of a DAG run that is not over.
 _GOING = ("queued", "running")

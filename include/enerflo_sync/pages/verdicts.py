@@ -74,8 +74,10 @@ def _newest(row: sa.RowMapping, schedule: Schedule) -> NewestVerdict | None:
     ended = row["finished_at"] or row["started_at"]
     late = ""
     # Most accounts were reconciled just now: theirs needs no look at the calendar.
-    if row["at"] - ended > _GRACE and (due := cron(schedule.reconcile)(ended)) + _GRACE < row["at"]:
-        late = f"A reconciliation was due at {utc(due)}, and none has ended since."
+    if row["at"] - ended > _GRACE:
+        due = cron(schedule.reconcile, schedule.time_zone)(ended)
+        if due + _GRACE < row["at"]:
+            late = f"A reconciliation was due at {utc(due)}, and none has ended since."
     return NewestVerdict(
         row["reconciliation_id"],
         row["started_at"],

@@ -89,7 +89,7 @@ _TYPES = (
 
 _COUNT = sa.text(f"""
 /* enerflo-sync pages: how many things wait for a person */
-select kind, count(*) as n from ({_ENTRIES}) e group by kind
+select kind, count(*) as n, min(since) as oldest from ({_ENTRIES}) e group by kind
 """).bindparams(*_TYPES)  # noqa: S608 - a constant
 
 # The number of each kind comes with the page, so that the two cannot contradict each other.
@@ -135,6 +135,14 @@ def count_waiting(connection: sa.Connection, account: str, config: SyncConfig) -
 def waiting_by_kind(connection: sa.Connection, account: str, config: SyncConfig) -> Mapping[EntryKind, int]:
     """Return how many entries of each kind the account's inbox has, the gravest kind first."""
     return _by_kind({row.kind: row.n for row in connection.execute(_COUNT, entry_values(config, account))})
+
+
+def oldest_waiting(
+    connection: sa.Connection, account: str, config: SyncConfig
+) -> tuple[int, datetime | None]:
+    """Return how many entries the account's inbox has, and since when the oldest waits."""
+    rows = connection.execute(_COUNT, entry_values(config, account)).all()
+    return sum(row.n for row in rows), min((row.oldest for row in rows), default=None)
 
 
 def read_waiting(

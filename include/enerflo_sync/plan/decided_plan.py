@@ -28,8 +28,10 @@ _DECIDE = sa.text("""
 /* enerflo-sync apply: a decision about a plan */
 update sync.plans
 set state = :state, decided_by = :who, decided_at = :now, decision_reason = :reason,
+    decided_as = case when cast(:who as text) is not null then session_user end,
     expires_at = coalesce(:until, expires_at)
 where account = :account and plan_hash = :plan_hash
+returning decided_as
 """).bindparams(sa.bindparam("until", type_=sa.DateTime(timezone=True)))
 
 _REOPEN = sa.text("""
@@ -264,11 +266,12 @@ def _decide(
     until: datetime | None = None,
 ) -> PlanReport:
     values = {**_named(plan), "state": str(state), "who": who, "now": now, "reason": reason, "until": until}
-    connection.execute(_DECIDE, values)
+    decided_as = connection.scalar(_DECIDE, values)
     return msgspec.structs.replace(
         plan,
         state=state,
         decided_by=who,
+        decided_as=decided_as,
         decided_at=now,
         decision_reason=reason,
         expires_at=until or plan.expires_at,

@@ -14,9 +14,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.agree import agree_moved, looked_before
+from enerflo_sync.agreed.agree import agree_moved
 from enerflo_sync.agreed.arrivals import settle_handed_over
 from enerflo_sync.agreed.key_changes import follow_keys
+from enerflo_sync.agreed.last_look import looked_before
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Mode, RecordKind
 from enerflo_sync.outbox.changes import carry_sent

@@ -70,6 +70,7 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     refused; ``states`` the changes by state, where they were counted; ``from_backfills`` the changes whose
     value a backfill has brought in. ``notes`` counts the installs that are completed while something is open,
     by what is. ``part`` is 2 for the plan that waits beside one that waits for nobody.
+    ``decided_as`` is the database's user of the decision, whatever name was given.
     """
 
     plan_hash: str
@@ -94,6 +95,7 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     applied_at: datetime | None = None
     decided_by: str | None = None
     decided_at: datetime | None = None
+    decided_as: str | None = None
     decision_reason: str | None = None
     notes: Mapping[str, int] = {}
 

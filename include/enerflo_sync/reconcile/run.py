@@ -272,7 +272,8 @@ class _Reconciliation:
         Milestones that the list does not tell are read some in each poll: what counts is that polls come.
         """
         listed = polled.get(RecordKind.INSTALLS if kind == RecordKind.MILESTONES else kind)
-        due = schedule.cron(self.config.account(self.account).schedule.poll)
+        times = self.config.account(self.account).schedule
+        due = schedule.cron(times.poll, times.time_zone)
         return listed is not None and is_missed(listed, self.now - LATER, due)
 
     def _parameters(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.seals import note_rewritten
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError
@@ -233,6 +234,7 @@ class _Forgetting:
             self._count(*erase_documents(connection, account, self._who, documents))
             self._count(*erase_mirror(connection, account, self._who))
             if self._write:
+                note_rewritten(connection, account, f"enerflo-sync forget --customer {self._customer}")
                 self._receipt({name: rows - before.get(name, 0) for name, rows in self._counts.items()})
             else:
                 transaction.rollback()

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
-from enerflo_sync.warehouse.quiet_driver import QuietConnection
+from enerflo_sync.warehouse.pooler import connect
 from enerflo_sync.warehouse.timeouts import job_of_sessions, set_timeouts
 
 MINIMUM_VERSION = 14
@@ -64,7 +64,7 @@ def warehouse_engine(url: str, *, application: str = "enerflo-sync", pool_size: 
         },
     )
     # Not a "do_connect" listener, which would keep others from making their own connections.
-    engine.dialect.connect = QuietConnection.connect  # type: ignore[method-assign,assignment]
+    engine.dialect.connect = connect  # type: ignore[method-assign,assignment]
     _prepare_sessions(engine)
     return engine
 

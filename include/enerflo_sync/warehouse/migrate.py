@@ -12,16 +12,25 @@ import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
-from enerflo_sync.warehouse.revision import LATEST_REVISION, current_revision
-from enerflo_sync.warehouse.schema import SYNC_SCHEMA
+from enerflo_sync.warehouse.revision import (
+    LATEST_REVISION,
+    may_use,
+    older_program,
+    schema_version,
+)
+from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE
 
 # An arbitrary constant that every version of this program must share.
 MIGRATION_LOCK = 7_203_114_551
 # About five minutes, including the pauses.
 TRIES = 60
 PAUSE_SECONDS = 3.0
+# Programs before this revision do not ask whether they may go on.
+FIRST_TO_ASK = "0029"
 _LOCK_TIMEOUT = sa.text("select set_config('lock_timeout', :wait, true)")
 
 T = TypeVar("T")
@@ -41,10 +50,12 @@ def migrate(engine: sa.Engine, *, tries: int = TRIES) -> tuple[str | None, str]:
     """Run the missing migrations in one transaction, and return the revisions before and after.
 
     Waits at most two seconds for a table in use, because later readers of the table queue behind the waiting
-    migration. Then rolls everything back and retries after a pause.
+    migration. Then rolls everything back and retries after a pause. Tables that a newer program migrated stay
+    as they are, so that an older program may be started again after an upgrade.
 
     :param tries: total number of tries.
-    :raises ConfigurationError: server too old, or no right to create schemas.
+    :raises ConfigurationError: server too old, or no right to create schemas; or a newer program migrated the
+        tables, and this program may not write them.
     :raises RetriableError: the server is unreachable, or a table was in use at each try.
     """
     return in_turn(engine, _migrate, tries=tries)
@@ -78,6 +89,38 @@ def _migrate(connection: sa.Connection) -> tuple[str | None, str]:
     # Not `if not exists`: the server asks for the right to create schemas also where the schema exists.
     if not connection.scalar(sa.text("select to_regnamespace(:name) is not null"), {"name": SYNC_SCHEMA}):
         connection.execute(sa.text(f"create schema {SYNC_SCHEMA}"))
-    before = current_revision(connection)
-    command.upgrade(alembic_config(connection), "head")
-    return before, LATEST_REVISION
+    before = schema_version(connection)
+    if before.newer and before.revision:
+        if before.may_write:
+            return before.revision, before.revision
+        raise ConfigurationError(
+            older_program(before),
+            where=f"{SYNC_SCHEMA}.{VERSION_TABLE}",
+            next_step="Nothing was changed. Use the newer program here: docs/upgrading.md.",
+        )
+    config = alembic_config(connection)
+    command.upgrade(config, "head")
+    read_from, write_from = oldest_programs(config)
+    if (before.read_from, before.write_from) != (read_from, write_from):
+        said = sa.literal(may_use(read_from, write_from)).compile(
+            dialect=connection.dialect, compile_kwargs={"literal_binds": True}
+        )
+        connection.exec_driver_sql(f"comment on table {SYNC_SCHEMA}.{VERSION_TABLE} is {said}")
+    return before.revision, LATEST_REVISION
+
+
+def oldest_programs(config: Config) -> tuple[str, str]:
+    """Return the revisions of the oldest programs that may read, and write, the newest tables.
+
+    A migration says in ``older_programs`` what programs before it may do with its tables: ``write`` (also
+    where it says nothing: it only adds what they need not know), ``read``, or ``nothing``.
+    """
+    read_from = write_from = FIRST_TO_ASK
+    for script in reversed(list(ScriptDirectory.from_config(config).walk_revisions())):
+        may = getattr(script.module, "older_programs", "write")
+        if may not in ("write", "read", "nothing"):
+            raise ValueError(f"migration {script.revision}: older_programs is {may!r}")
+        if int(script.revision) > int(FIRST_TO_ASK):
+            write_from = write_from if may == "write" else script.revision
+            read_from = script.revision if may == "nothing" else read_from
+    return read_from, write_from

@@ -17,7 +17,12 @@ from enerflo_sync.warehouse.refused import refuses_a_row
 
 
 class QuietConnection(psycopg.Connection[Any]):
-    """A connection whose errors have their SQLSTATE, and the server's message only if it contains no row."""
+    """A connection whose errors have their SQLSTATE, and the server's message only if it contains no row.
+
+    ``set_by_us`` names the settings that were meant as start-up options and had to be set after the start.
+    """
+
+    set_by_us: frozenset[str] = frozenset()
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
         """Wait as psycopg does, and remove row values from an error."""

@@ -82,7 +82,8 @@ def set_timeouts(driver: psycopg.Connection[Any], known: dict[Any, Any]) -> None
     """
     if "timeouts" not in known:
         options = driver.info.get_parameters().get("options", "")
-        known["timeouts"] = "its own" if _OWN in options else None
+        own = _OWN in options or _OWN in getattr(driver, "set_by_us", ())
+        known["timeouts"] = "its own" if own else None
     wanted = BY_JOB.get(_job.get(), DEFAULT)
     if known["timeouts"] in ("its own", wanted):
         return

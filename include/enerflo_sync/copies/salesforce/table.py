@@ -67,7 +67,7 @@ class TableCarrier:
     ) -> None:
         to = plan.mapping.to_salesforce
         assert to is not None  # noqa: S101 - a defect of ours
-        where = f"{config.file}:{config.table_line(account, plan.name, 'salesforce')}"
+        where = str(config.table_spot(account, plan.name, "salesforce"))
         self._connection, self._plan, self._to = connection, plan, to
         self._account, self._run_id, self._clock = account, run_id, clock
         self._api = SalesforceObjectApi(session, to.object)

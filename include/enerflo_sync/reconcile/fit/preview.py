@@ -90,8 +90,9 @@ def _finding(
     place: tuple[str, ...],
     *texts: str,
 ) -> Finding:
-    line = config.table_line(account, plan.name, *place)
-    return Finding(severity, str(path), line, ".".join(("tables", plan.name, *place)), *texts)
+    spot = config.table_spot(account, plan.name, *place)
+    file = spot.file if spot.file != config.file else path
+    return Finding(severity, str(file), spot.line, ".".join(("tables", plan.name, *place)), *texts)
 
 
 def _key_findings(

@@ -7,6 +7,8 @@ from alembic import op
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
+# What programs before this revision may do with the tables: write, read or nothing.
+older_programs = "write"
 
 
 def upgrade() -> None:

@@ -59,6 +59,7 @@ from enerflo_sync.warehouse.schema.plans import (
 )
 from enerflo_sync.warehouse.schema.retention import forgotten, pruned_versions, prunings
 from enerflo_sync.warehouse.schema.runs import api_calls, request_budgets, request_slots, runs, watermarks
+from enerflo_sync.warehouse.schema.seals import ledger_seals
 
 __all__ = [
     "MIRROR_SCHEMA",
@@ -88,6 +89,7 @@ __all__ = [
     "install_versions",
     "installs",
     "ledger",
+    "ledger_seals",
     "life_cycle_findings",
     "life_cycle_installs",
     "life_cycle_runs",

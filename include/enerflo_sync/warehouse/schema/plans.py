@@ -15,6 +15,7 @@ from sqlalchemy import (
     column,
     func,
 )
+from sqlalchemy import text as sql_text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.warehouse.schema.columns import required, sync_table, text, time
@@ -44,6 +45,8 @@ plans = sync_table(
     Column("decided_by", Text),
     time("decided_at"),
     Column("decision_reason", Text),
+    # The database's session_user of that decision, beside the name that was given.
+    Column("decided_as", Text),
     required("mode"),
     required("config_hash"),
     # By table, the digest of the `writes` options in sync.yaml; null in plans of older versions.
@@ -199,6 +202,8 @@ ledger = sync_table(
     time("changed_at"),
     time("observed_at"),
     time("recorded_at", nullable=False),
+    # The database's session_user who recorded it, whatever name decided.
+    Column("recorded_as", Text, server_default=sql_text("session_user")),
     PrimaryKeyConstraint("account", "ledger_id"),
     # held: a check keeps it from the CRM; released: a person permitted it.
     CheckConstraint(

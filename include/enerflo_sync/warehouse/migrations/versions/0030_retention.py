@@ -10,6 +10,8 @@ from sqlalchemy.dialects import postgresql
 
 revision = "0030"
 down_revision = "0029"
+# A program before this revision would bring back what was forgotten.
+older_programs = "read"
 
 
 def upgrade() -> None:

@@ -1,0 +1,57 @@
+"""When rows were looked at last for what both sides agree on, so that only what moved is looked at again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.incremental import looking_back
+from enerflo_sync.reconcile.observation import Look, find_look, since_look, still_holds
+from enerflo_sync.warehouse.watermarks import read_watermark
+
+
+def looked_before(
+    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str, now: datetime
+) -> bool:
+    """Return whether :func:`agree_moved` has only to look at rows that moved.
+
+    :param now: the caller's transaction's time.
+    """
+    return _last_look(connection, comparison, account, config_hash, now) is not None
+
+
+def _last_look(
+    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str, now: datetime
+) -> tuple[datetime, Look] | None:
+    """Return when rows were looked at last, and how far the CRM's were seen; None: it cannot be told."""
+    name = watermark_name(comparison, config_hash)
+    until = read_watermark(connection, account, name)
+    look = None if until is None else find_look(connection, comparison, account, name)
+    if until is None or look is None or not still_holds(look, comparison, now):
+        return None
+    return until, look
+
+
+def since_last_look(
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    config_hash: str,
+    lookback_minutes: int,
+    now: datetime,
+) -> dict[str, Any] | None:
+    """Return the parameters by which rows that moved since the last look are found; None: none can be."""
+    last = _last_look(connection, comparison, account, config_hash, now)
+    if last is None:
+        return None
+    until, look = last
+    since = looking_back(connection, account, until, lookback_minutes)
+    return {"since": since, **since_look(look)}
+
+
+def watermark_name(comparison: Comparison, config_hash: str) -> str:
+    """Return the name under which it is kept; another mapping begins anew."""
+    return f"agreed/{comparison.name}/{config_hash[:16]}"

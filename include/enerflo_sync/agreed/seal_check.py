@@ -1,0 +1,226 @@
+"""Whether the ledger is as it was sealed: the whole chain, and every row below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.seals import DIGEST_BYTES, FIRST, FORM, ROW_DIGEST, SEAL_DIGEST, SPELLING
+
+# Broken places that a report lists; it counts all.
+LISTED = 20
+
+
+class Break(StrEnum):
+    """What is wrong at a place."""
+
+    SEAL_MISSING = "seal_missing"
+    SEAL_CHANGED = "seal_changed"
+    SEAL_UNKNOWN = "seal_unknown"
+    CHANGED = "changed"
+    REMOVED = "removed"
+    INSERTED = "inserted"
+
+
+class BrokenPlace(msgspec.Struct, frozen=True):
+    """One place where the ledger is not as it was sealed.
+
+    :param ledger_id: the row; None if the seal itself is broken.
+    :param seal: the seal's number; None for a row that no seal has.
+    """
+
+    kind: Break
+    ledger_id: int | None
+    seal: int | None
+    text: str
+
+
+class LedgerCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger beside its seals.
+
+    :param rows: rows that are sealed, as the seals count them.
+    :param unsealed: rows that no seal covers yet: nothing is known of them.
+    :param rewritten: rows that a command of ours rewrote or removed after they were sealed.
+    :param head: digest of the last seal in hex; None without a seal.
+    :param broken: number of broken places; ``places`` lists the first ones, in the order of the rows.
+    """
+
+    account: str
+    seals: int
+    rows: int
+    unsealed: int
+    rewritten: int
+    head: str | None
+    sealed_at: datetime | None
+    broken: int
+    places: Sequence[BrokenPlace]
+
+    @property
+    def intact(self) -> bool:
+        """Return whether every sealed row, and the chain, is as it was sealed."""
+        return self.broken == 0
+
+
+_CHAIN = sa.text(f"""
+/* enerflo-sync ledger: the chain of its seals */
+select number, kind, form, row_count, settled, sealed_at, encode(digest, 'hex') as head,
+       length(row_digests) as bytes, digest = {SEAL_DIGEST} as follows,
+       row_count = (select sum(upper(r) - lower(r)) from unnest(s.ids) r) as counted
+from (
+  select *, coalesce(lag(digest) over (order by number), {FIRST}) as before
+  from sync.ledger_seals where account = :account
+) s order by number
+""")  # noqa: S608 - constants
+
+_AMENDED = sa.text("""
+/* enerflo-sync ledger: rows that a command rewrote or removed later */
+select number, kind, row_digests,
+       array(select id from unnest(ids) r, generate_series(lower(r), upper(r) - 1) id order by id) as ids
+from sync.ledger_seals where account = :account and kind <> 'sealed' order by number
+""")
+
+# Every id of a seal beside its row; a row that is gone has no digest.
+_ROWS = sa.text(f"""
+/* enerflo-sync ledger: the rows of one seal */
+with s as (select * from sync.ledger_seals where account = :account and number = :number)
+select id, case when l.ledger_id is not null then {ROW_DIGEST} end as digest, l.table_name
+from s cross join unnest(s.ids) r cross join generate_series(lower(r), upper(r) - 1) id
+left join sync.ledger l on l.account = :account and l.ledger_id = id
+  and l.ledger_id >= lower(s.ids) and l.ledger_id < upper(s.ids)
+order by id
+""")  # noqa: S608 - constants
+
+_DIGESTS = sa.text("""
+/* enerflo-sync ledger: the digests of one seal */
+select row_digests from sync.ledger_seals where account = :account and number = :number
+""")
+
+# Numbers up to the settled one that no seal has were never given to a row that stayed.
+_INSERTED = sa.text("""
+/* enerflo-sync ledger: rows where no row can have been written */
+with sealed as (
+  select range_agg(r) as ids from sync.ledger_seals s, unnest(s.ids) r
+  where s.account = :account and s.kind = 'sealed'
+), free as (
+  select unnest(int8multirange(int8range(null, :settled, '(]')) - coalesce(ids, '{}')) as r from sealed
+)
+select l.ledger_id, l.table_name from free f
+join sync.ledger l on l.account = :account
+  and l.ledger_id >= coalesce(lower(f.r), -9223372036854775808) and l.ledger_id < upper(f.r)
+order by 1
+""")
+
+_UNSEALED = sa.text("""
+/* enerflo-sync ledger: rows that are not sealed yet */
+select count(*) from sync.ledger l
+where l.account = :account and l.ledger_id > :settled
+  and not exists (select from sync.ledger_seals e
+    where e.account = :account and e.kind = 'sealed' and upper(e.ids) > :settled and e.ids @> l.ledger_id)
+""")
+
+
+def check_ledger(connection: sa.Connection, account: str, *, expected: str | None = None) -> LedgerCheck:
+    """Compare the ledger with its seals, in the caller's transaction, which sees one moment only.
+
+    :param connection: with an isolation level of at least REPEATABLE READ.
+    :param expected: a head's digest that was noted before, or its beginning: a seal must have it.
+    """
+    connection.execute(SPELLING)
+    chain = connection.execute(_CHAIN, {"account": account}).all()
+    places = list(_of_chain(chain))
+    if expected is not None and not any(seal.head.startswith(expected.strip().lower()) for seal in chain):
+        places.append(
+            BrokenPlace(
+                Break.SEAL_UNKNOWN, None, None, f"no seal has the digest {expected}: the chain is another"
+            )
+        )
+    amended, rewritten = _amended(connection, account)
+    rows = 0
+    in_rows: list[BrokenPlace] = []
+    for seal in chain:
+        if seal.kind == "sealed":
+            rows += seal.row_count
+            in_rows += _of_rows(connection, account, seal, amended)
+    settled = max((seal.settled for seal in chain), default=0)
+    for row in connection.execute(_INSERTED, {"account": account, "settled": settled}):
+        text = (
+            f"row {row.ledger_id} ({row.table_name}) was inserted: no job had it when later rows were sealed"
+        )
+        in_rows.append(BrokenPlace(Break.INSERTED, row.ledger_id, None, text))
+    in_rows.sort(key=lambda place: place.ledger_id or 0)
+    places += in_rows
+    return LedgerCheck(
+        account=account,
+        seals=len(chain),
+        rows=rows,
+        unsealed=connection.scalar(_UNSEALED, {"account": account, "settled": settled}) or 0,
+        rewritten=rewritten,
+        head=chain[-1].head if chain else None,
+        sealed_at=chain[-1].sealed_at if chain else None,
+        broken=len(places),
+        places=places[:LISTED],
+    )
+
+
+def _of_chain(chain: Sequence[sa.Row[Any]]) -> Iterator[BrokenPlace]:
+    """Yield what is wrong with the seals themselves."""
+    due = 1
+    for seal in chain:
+        if seal.number != due:
+            gone = f"seal {due}" if seal.number == due + 1 else f"seals {due} to {seal.number - 1}"
+            yield BrokenPlace(Break.SEAL_MISSING, None, due, f"{gone} of the chain cannot be found")
+        elif not (seal.follows and seal.counted and _fits(seal)):
+            when = f"{seal.sealed_at:%Y-%m-%d %H:%M} UTC"
+            text = f"seal {seal.number} of {when} was changed, or the seal before it"
+            yield BrokenPlace(Break.SEAL_CHANGED, None, seal.number, text)
+        due = seal.number + 1
+
+
+def _fits(seal: sa.Row[Any]) -> bool:
+    wanted = 0 if seal.kind == "removed" else seal.row_count * DIGEST_BYTES
+    return bool(seal.bytes == wanted and seal.form == FORM)
+
+
+Amended = dict[int, tuple[int, bytes | None]]
+
+
+def _amended(connection: sa.Connection, account: str) -> tuple[Amended, int]:
+    """Return, by row, the last seal that a command of ours made over it, with the row's digest then."""
+    found: Amended = {}
+    for seal in connection.execute(_AMENDED, {"account": account}):
+        digests = _split(seal.row_digests)
+        for place, ledger_id in enumerate(seal.ids):
+            digest = digests[place] if seal.kind == "rewritten" and place < len(digests) else None
+            found[ledger_id] = (seal.number, digest)
+    return found, len(found)
+
+
+def _of_rows(
+    connection: sa.Connection, account: str, seal: sa.Row[Any], amended: Amended
+) -> Iterator[BrokenPlace]:
+    """Yield the rows of a seal that are not as they were sealed, or rewritten by a command of ours later."""
+    named = {"account": account, "number": seal.number}
+    digests = _split(connection.scalar(_DIGESTS, named) or b"")
+    for place, row in enumerate(connection.execute(_ROWS, named)):
+        sealed: bytes | None = digests[place] if place < len(digests) else b""
+        later = amended.get(row.id)
+        if later is not None and later[0] > seal.number:
+            sealed = later[1]
+        if row.digest == sealed:
+            continue
+        when = f"after seal {seal.number} of {seal.sealed_at:%Y-%m-%d %H:%M} UTC"
+        if row.digest is None:
+            yield BrokenPlace(Break.REMOVED, row.id, seal.number, f"row {row.id} was removed {when}")
+        else:
+            text = f"row {row.id} ({row.table_name}) was changed {when}"
+            yield BrokenPlace(Break.CHANGED, row.id, seal.number, text)
+
+
+def _split(digests: bytes) -> list[bytes]:
+    data = bytes(digests)
+    return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]

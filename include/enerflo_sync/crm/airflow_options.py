@@ -1,0 +1,67 @@
+"""The section ``airflow`` of an account: how Airflow runs its DAGs, and what they connect to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from enerflo_sync.crm.options import Options
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=250)]
+
+
+class Approver(Options):
+    """A user of Airflow who may decide, where Airflow's id of the user is not the name that people know."""
+
+    id: Name = Field(description="Airflow's id of the user: with FAB the number, as text.")
+    name: Name = Field(description="The name that Airflow shows.")
+
+
+class AirflowOptions(Options):
+    """How Airflow runs the account's DAGs, and the ids of its connections there.
+
+    Inside Airflow the connections stand in for the addresses and the key.
+    """
+
+    enerflo_connection: str = Field("enerflo_default", description="Connection of type enerflo.")
+    warehouse_connection: str = Field("enerflo_warehouse", description="Connection of type postgres.")
+    owner: Name = Field("enerflo-sync", description="Owner of every task.")
+    tags: list[Annotated[str, StringConstraints(min_length=1, max_length=100)]] = Field(
+        [], description="Further tags of the account's DAGs, beside enerflo, its account and its group."
+    )
+    queue: Name | None = Field(
+        None, description="Queue of every task, for CeleryExecutor. Unset: Airflow's own default."
+    )
+    pool: Name | None = Field(
+        None, description="Pool of every task; it must be there in Airflow. Unset: the default pool."
+    )
+    executor: Name | None = Field(
+        None, description="Executor of every task, one of those that Airflow has. Unset: the first of them."
+    )
+    priority_weight: int = Field(
+        1, ge=1, le=1_000_000, description="Priority of every task where tasks wait for a slot; higher first."
+    )
+    retries: int = Field(
+        3, ge=0, le=100, description="How often a task is tried again where trying again can help."
+    )
+    approvers: list[Name | Approver] = Field(
+        [],
+        description="Who may decide about plans and backfills in Airflow, by user name, or {id, name} where"
+        " the two differ (FAB). Empty: everybody who may act on the DAG.",
+    )
+    deadline_minutes: float | None = Field(
+        None,
+        gt=0,
+        le=7 * 24 * 60,
+        description="Airflow marks and counts a run that is not done so many minutes after it was queued, and"
+        " the triggerer's log names it (run_overdue). Runs that wait for a person have none.",
+    )
+
+    @property
+    def approver_ids(self) -> dict[str, str]:
+        """Return the names of those who may decide, by Airflow's id; empty where everybody may."""
+        found: dict[str, str] = {}
+        for one in self.approvers:
+            found |= {one.id: one.name} if isinstance(one, Approver) else {one: one}
+        return found

@@ -1,0 +1,56 @@
+"""What may be shown of sync.yaml to somebody outside the company: its shape, without secrets or people."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# Sections whose texts are names of tables, columns and rules. Elsewhere texts are addresses, keys or people.
+_STRUCTURE = frozenset(
+    "version poll webhooks reconcile statuses writes approval tables columns quality change_orders".split()
+)
+# Options whose texts a person wrote freely: conditions, labels, templates.
+_FREE = frozenset("where deleted_when values text unlinked also default_value".split())
+_VARIABLE = re.compile(r"(?:\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?|true|false|null|~|")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_ACCOUNT_WORDS = frozenset({"mode", "cron", "enabled"})
+_CRON = re.compile(r"[0-9*/, -]+")
+
+
+def shown_config(path: Path) -> Any:
+    """Return the options of a configuration file, with every text that is no plain name left out.
+
+    Variables stay as ``${NAME}``; of all other texts the length is shown.
+    """
+    return _shown(yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader), ())  # noqa: S506
+
+
+def _shown(value: Any, place: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        if place and place[-1] in _FREE:
+            return f"({len(value)} entries)"
+        return {_key(name): _shown(inner, (*place, str(name))) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_shown(inner, place) for inner in value]
+    return _text(str(value), place)
+
+
+def _key(name: Any) -> str:
+    return str(name) if _NAME.fullmatch(str(name)) else f"(a name of {len(str(name))} characters)"
+
+
+def _text(text: str, place: tuple[str, ...]) -> str:
+    if _VARIABLE.fullmatch(text) or (_NUMBER.fullmatch(text) and len(text) <= 6):
+        return text
+    free = any(part in _FREE for part in place)
+    structure = bool(place) and place[0] in _STRUCTURE and not free and len(text) <= 64
+    if structure and _NAME.fullmatch(text):
+        return text
+    of_account = place[:1] == ("accounts",) and place[-1] in _ACCOUNT_WORDS
+    if (of_account or "schedule" in place) and (_NAME.fullmatch(text) or _CRON.fullmatch(text)):
+        return text
+    return f"(a text of {len(text)} characters)"

@@ -1,0 +1,80 @@
+"""What is late by its schedule: lists of Enerflo that polls did not read, copies of the CRM that are old."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.gaps.schedule import cron
+from enerflo_sync.resources.registry import ALL
+
+# A list that was never read whole counts from the account's first poll.
+_LISTS = sa.text("""
+/* enerflo-sync notify: when each list was read whole */
+select n.name, w.recorded_at is not null as was_read, coalesce(w.recorded_at, (
+  select started_at from sync.runs where account = :account and job = 'poll' order by started_at limit 1
+)) as at
+from unnest(cast(:names as text[])) n(name)
+left join sync.watermarks w on w.account = :account and w.name = n.name
+order by n.name
+""")
+
+_COPIES = sa.text("""
+/* enerflo-sync notify: when each copy of a CRM table was brought up to date */
+select table_name as name, read_at as at from sync.crm_copies
+where account = :account and table_name = any(cast(:names as text[])) order by table_name
+""")
+
+
+def polled_lists(config: SyncConfig) -> list[str]:
+    """Return the lists that polls read and of which it is known when they were read whole."""
+    polled = {str(name) for name in config.poll.resources}
+    return [one.name for one in ALL if one.listing is not None and one.name in polled]
+
+
+def read_lists(connection: sa.Connection, config: SyncConfig, account: str) -> Sequence[sa.Row[Any]]:
+    """Return the account's polled lists with the time of the last whole read, or of the first poll."""
+    names = {"account": account, "names": polled_lists(config)}
+    return [row for row in connection.execute(_LISTS, names) if row.at is not None]
+
+
+def stale_lists(
+    connection: sa.Connection, config: SyncConfig, account: str, now: datetime
+) -> list[dict[str, Any]]:
+    """Return the lists that were not read whole although a poll was due, with the time of the last read.
+
+    An account that was never polled has none.
+    """
+    due = cron(config.account(account).schedule.poll)
+    limit = timedelta(hours=config.notify.stale_hours)
+    return [
+        {"name": row.name, "at": row.at.isoformat(), "was_read": row.was_read}
+        for row in read_lists(connection, config, account)
+        if due(row.at) + limit < now
+    ]
+
+
+def late_copies(
+    connection: sa.Connection, config: SyncConfig, account: str, now: datetime
+) -> list[dict[str, Any]]:
+    """Return the copies of CRM tables that no reconciliation brought up to date although one was due."""
+    settings = config.account(account)
+    if settings.crm is None:
+        return []
+    due = cron(settings.schedule.reconcile)
+    limit = timedelta(hours=config.notify.stale_hours)
+    rows = connection.execute(_COPIES, {"account": account, "names": list(config.tables_for(account))})
+    return [{"name": row.name, "at": row.at.isoformat()} for row in rows if due(row.at) + limit < now]
+
+
+def handed_over(config: SyncConfig, account: str) -> Sequence[dict[str, Any]]:
+    """Return the tables whose changes are handed over, with the hours after which a change is late."""
+    return [
+        {"table_name": str(name), "late_hours": float(table.handed_to.late_hours)}
+        for name, table in config.tables_for(account).items()
+        if table.handed_to is not None
+    ]

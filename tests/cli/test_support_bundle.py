@@ -1,0 +1,144 @@
+"""The support bundle: what is in it, and that nothing secret or personal is."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sandbox.crm_tables import make_crm_tables
+from enerflo_sandbox.world import World
+from tests.cli.conftest import SHIPPED, Run
+
+CANARIES = {
+    "ENERFLO_API_KEY": "canary-key-5f1e",
+    "RECEIVER_SECRET": "canary-receiver-77aa",
+    "SMTP_TOKEN": "canary-smtp-token",
+    "AIRFLOW_CONN_CRM": "mysql://ann:canary-crm-pw@canary-host/db",
+}
+# Written where a careless person writes them.
+IN_FILE = "canary-in-the-file-3b"
+PERSON = "Canary.Person@example.org"
+
+
+def read(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as bundle:
+        assert bundle.testzip() is None
+        return {name.removesuffix(".json"): json.loads(bundle.read(name)) for name in bundle.namelist()}
+
+
+def everything(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as bundle:
+        return b"\n".join(
+            [*(name.encode() for name in bundle.namelist()), *map(bundle.read, bundle.namelist())]
+        )
+
+
+@pytest.fixture
+def lived(run: Run, world: World, warehouse_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """An account in which people are, decisions were made and things went wrong."""
+    make_crm_tables(world, warehouse_url)
+    text = SHIPPED.read_text().replace("mode: report", "mode: both")
+    config = tmp_path / "sync.yaml"
+    config.write_text(text)
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(config))
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    monkeypatch.setenv("WEBHOOK_DROP_URI", str(drop))
+    run("poll")
+    (drop / "one.json").write_text(
+        json.dumps({"webhook_event": "brand_new", "customer": {"email": PERSON, "name": "Canary Person"}})
+    )
+    (drop / "half.json").write_text('{"email": "Canary.Person@example.org", "na')
+    run("ingest")
+    plan = run("plan", "--json").json["plan_hash"]
+    run("apply", plan, "--approve", "Canary Person")
+    for name, value in CANARIES.items():
+        if name != "ENERFLO_API_KEY":
+            monkeypatch.setenv(name, value)
+    careless = (
+        ("api_key: ${ENERFLO_API_KEY}", f"api_key: {IN_FILE}"),
+        ("  routes: {}\n", f"  routes:\n    people: {{email: {{connection: {IN_FILE}, to: [{PERSON}]}}}}\n"),
+        ("    crm_table: crm.leads\n", f"    crm_table: crm.leads\n    where: \"email <> '{PERSON}'\"\n"),
+    )
+    for old, new in careless:
+        assert old in text, old
+        text = text.replace(old, new)
+    config.write_text(text)
+    return run
+
+
+def personal_values(warehouse: sa.Engine) -> set[str]:
+    """Texts of the mirror that name people or their places."""
+    from enerflo_sync.masking import PERSONAL_COLUMNS
+
+    found: set[str] = set()
+    with warehouse.connect() as connection:
+        for table, columns in PERSONAL_COLUMNS.items():
+            for column in columns:
+                query = f"select distinct {column}::text from enerflo.{table} where {column} is not null"
+                found |= set(connection.exec_driver_sql(query).scalars())
+    return {value for value in found if len(value) > 5}
+
+
+def test_no_secret_and_nobody_is_in_it(lived: Run, warehouse: sa.Engine, tmp_path: Path) -> None:
+    out = tmp_path / "bundle.zip"
+    made = lived("support-bundle", "--out", str(out))
+    assert made.code == 0, made.err
+    content = everything(out).decode()
+    people = personal_values(warehouse)
+    assert len(people) > 100
+    forbidden = people | set(CANARIES.values()) | {IN_FILE, PERSON, "Canary", "canary", str(tmp_path)}
+    assert [value for value in sorted(forbidden) if value in content] == []
+    assert re.findall(r"[\w.+-]+@[\w-]+\.\w+", content) == []
+    assert "customer_name" in content
+
+
+def test_what_somebody_who_helps_needs_is_in_it(lived: Run, tmp_path: Path) -> None:
+    out = tmp_path / "bundle.zip"
+    made = lived("support-bundle", "--out", str(out), "--json").json
+    parts = read(out)
+    assert (made["path"], made["not_made"]) == (str(out), {})
+    assert set(made["parts"]) == set(parts)
+    assert parts["about"]["packages"]["sqlalchemy"]
+    assert parts["server"]["schema_revision"] == parts["about"]["schema_revision_of_this_program"]
+    assert parts["server"]["clock_ahead_seconds"] is not None
+    assert {run["job"] for run in parts["runs"]} >= {"poll", "webhooks"}
+    sizes = {row["table"]: row for row in parts["tables"]}
+    assert sizes["enerflo.installs"]["table_bytes"] > 0
+    assert parts["configuration"]["tables"]["installs"]["crm_table"] == "crm.installs"
+    assert parts["configuration"]["accounts"]["default"]["warehouse_url"] == "${WAREHOUSE_URL}"
+    assert parts["configuration"]["accounts"]["default"]["api_key"].startswith("(a text of ")
+    assert {check["name"] for check in parts["doctor"]} >= {"configuration", "warehouse", "mapping"}
+    assert parts["quarantine"]
+    assert parts["ledger"]
+    assert parts["ledger_seals"]
+
+
+def test_a_file_that_is_there_is_not_overwritten(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "there.zip"
+    out.write_text("mine")
+    refused = run("support-bundle", "--out", str(out))
+    assert refused.code == 2
+    assert "file exists" in refused.err
+    assert "--out" in refused.err
+    assert out.read_text() == "mine"
+
+
+def test_without_a_warehouse_it_says_what_could_not_be_read(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", "postgresql://nobody:canary-password@127.0.0.1:9/none")
+    out = tmp_path / "bundle.zip"
+    made = run("support-bundle", "--out", str(out))
+    assert made.code == 0
+    assert "server could not be made" in made.out
+    parts = read(out)
+    assert "could not be reached" in parts["server"]["not_made"]
+    assert parts["configuration"]["version"] == "1"
+    assert b"canary-password" not in everything(out)
