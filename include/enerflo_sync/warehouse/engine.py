@@ -125,6 +125,15 @@ _TAKES_TOO_LONG = {
 }
 
 
+# Words of libpq about a server's certificate. A connection that is lost under TLS has others.
+_NOT_THE_ONE = (
+    "certificate verify failed",
+    "does not match host name",
+    "root certificate file",
+    "does not support SSL",
+)
+
+
 def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
     """Describe a driver's error in our words, never quoting a statement or a row."""
     state = getattr(error, "sqlstate", None) or ""
@@ -134,6 +143,13 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
     # A refused connection has no SQLSTATE, only the server's message.
     refused = "authentication failed", "no pg_hba.conf entry", "does not exist"
     words = str(error) if not state and isinstance(error, psycopg.OperationalError) else ""
+    if any(word in words for word in _NOT_THE_ONE):
+        return ConfigurationError(
+            "the server did not prove, as sslmode asks, that it is the one that is meant.",
+            where=place,
+            next_step="Compare host, sslmode and sslrootcert of the warehouse URL with the server's"
+            " certificate: docs/databases.md.",
+        )
     if state.startswith("28") or state == "3D000" or any(word in words for word in refused):
         return ConfigurationError(
             "the server refused the login or does not know the database.",
