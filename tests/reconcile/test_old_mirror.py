@@ -62,6 +62,8 @@ def test_a_mirror_of_days_ago_is_no_all_clear_and_the_verdict_says_its_age(repor
         (1.6, EVERY_QUARTER, False),
         (26, '"30 9 * * *"', True),
         (27, '"30 9 * * *"', False),
+        (33, '"30 9 * * *", time_zone: America/Denver', True),
+        (34, '"30 9 * * *", time_zone: America/Denver', False),
     ],
 )
 def test_how_old_it_may_be_follows_from_the_schedule_and_a_poll_has_an_hour(
