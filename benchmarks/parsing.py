@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +63,9 @@ def main() -> None:
             from airflow.serialization.serialized_objects import DagSerialization
 
             from enerflo_sync.crm.load import load_config
+
+            for module in ("backfill", "planning", "notifying"):
+                import_module(f"enerflo_airflow.{module}")
         with timed(f"the configuration of {count} accounts"):
             load_config(config, os.environ)
         bags = []
