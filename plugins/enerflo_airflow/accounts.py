@@ -65,6 +65,12 @@ def sync_config() -> SyncConfig:
     return newest.config
 
 
+def look_again() -> None:
+    """Have the next call of :func:`sync_config` look at every file, for whoever knows that one was written."""
+    global _newest
+    _newest = None
+
+
 def parsed_accounts(job: str) -> list[AccountConfig]:
     """Return the accounts for which a DAG file makes the DAG of a job.
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from enerflo_airflow.accounts import config_path, file_state
+from enerflo_airflow.accounts import config_path, file_state, look_again
 from enerflo_sync.crm.account_files import account_file
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class DropWatch:
             from enerflo_airflow.hook import open_account
             from enerflo_sync.jobs.ingest import open_account_drop
 
+            look_again()
             with closing(open_account(self.account)) as opened:
                 self._drop = open_account_drop(opened)
             self._opened_from = version

@@ -211,6 +211,29 @@ def test_a_drop_that_cannot_be_read_is_said_once_and_looked_at_again(
     assert next_step in said("drop_not_readable")[0]
 
 
+def test_a_changed_file_of_an_account_is_noticed_at_the_next_look(
+    drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, account = tmp_path / "sync.yaml", tmp_path / "accounts" / "default.yaml"
+    _, _, shared = SHIPPED.read_text().partition("\npoll:\n")
+    config.write_text(f"version: 1\npoll:\n{shared}")
+    account.parent.mkdir()
+    account.write_text(f"webhook_drop_uri: {drop}\n")
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(config))
+    file(tmp_path / "other", "other.json")
+
+    async def test() -> None:
+        async with running(event_trigger()) as seen:
+            file(drop)
+            await until(lambda: seen == [{"waiting": 1}])
+            # In its place, as an editor may save it, so that only this file shows that it was written.
+            account.write_text(f"webhook_drop_uri: {tmp_path / 'other'}\n")
+            file(tmp_path / "other", "second.json")
+            await until(lambda: len(seen) > 1 and seen[-1] == {"waiting": 2})
+
+    go(test())
+
+
 def test_a_changed_configuration_is_noticed_at_the_next_look(
     drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
