@@ -66,7 +66,7 @@ def sync_config() -> SyncConfig:
 
 
 def look_again() -> None:
-    """Have the next call of :func:`sync_config` look at every file, for whoever knows that one was written."""
+    """Have the next call of :func:`sync_config` look at every file: one was written, as the caller knows."""
     global _newest
     _newest = None
 

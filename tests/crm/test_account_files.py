@@ -10,7 +10,9 @@ import pytest
 
 from enerflo_sync.crm.account_files import config_files
 from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.doctor import finding
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.crm.notice import Notice
 from enerflo_sync.errors import ConfigurationError
 
 TABLES = """\
@@ -117,6 +119,14 @@ def test_an_account_says_where_it_stands(tmp_path: Path) -> None:
         ConfigurationError, match=r"west\.yaml:1: accounts\.west\.warehouse_url: it has no value"
     ):
         config.account("west").need("warehouse_url")
+
+
+def test_the_doctor_names_the_file_in_which_a_line_is_to_be_changed(tmp_path: Path) -> None:
+    config = load(tmp_path, west=WEST)
+    notice = Notice("warning", ("crm_table",), "this", "that", "Do it.")
+    found = {name: finding(config, name, "installs", notice, config.file) for name in config.accounts}
+    assert str(found["west"]).startswith(f"{tmp_path}/accounts/west.yaml:5: tables.installs.crm_table: ")
+    assert str(found["north"]).startswith(f"{tmp_path}/sync.yaml:14: tables.installs.crm_table: ")
 
 
 def test_all_accounts_may_have_files_and_none_is_a_mistake(tmp_path: Path) -> None:
