@@ -114,10 +114,23 @@ def test_rows_are_found_by_a_key_that_is_a_number_also_below_zero_or_missing(row
     assert rows.refresh().rows_read == 0
 
 
+@in_duckdb
+@pytest.mark.parametrize("apart", [1, 64, 1 << 22])
+def test_few_rows_are_read_for_an_edit_however_far_apart_the_keys_are(rows: Rows, apart: int) -> None:
+    rows.configured(("key: [own]", "key: [sequence]"))
+    rows.many(400)
+    rows.elsewhere.sql(f"update crm.rows set sequence = milestone * {apart}")
+    assert rows.refresh().rows_read == 400
+    rows.elsewhere.sql("update crm.rows set title = 'Edited' where own = 'k7'")
+    read = rows.refresh().rows_read
+    assert rows.sql(f"select count(*) as n from {COPY} where title = 'Edited'")[0]["n"] == 1
+    assert read < 30
+
+
 def of_buckets(rows: Rows, number: int) -> list[str]:
     """Return a row of each of so many buckets."""
     found = rows.sql(
-        f"select min(own) as own from {COPY} group by _enerflo_key_hash % 64 order by 1 limit {number}"
+        f"select min(own) as own from {COPY} group by _enerflo_key_hash % 61 order by 1 limit {number}"
     )
     return [row["own"] for row in found]
 
@@ -204,9 +217,9 @@ def test_a_table_of_many_rows_has_buckets_of_a_few(rows: Rows, monkeypatch: pyte
 
     monkeypatch.setattr(CopyTable, "buckets", buckets)
     rows.refresh()
-    monkeypatch.setattr(refresh, "_MOST_BUCKETS", 64)
+    monkeypatch.setattr(refresh, "_BUCKETS", (61,))
     rows.refresh()
-    assert asked == [128, 64]
+    assert asked == [127, 61]
 
 
 @in_duckdb

@@ -33,7 +33,9 @@ Progress = Callable[[str, int, int], None]
 JOB = "copy of the CRM"
 # Rows in a bucket: a changed row moves so many.
 _ROWS_A_BUCKET = 16
-_MOST_BUCKETS = 1 << 17
+# Primes: keys that are numbers may stand at the same distance from each other, such as a power of two, and by
+# another number of buckets many would share one.
+_BUCKETS = (61, 127, 251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071)
 # How often a table is read again that changes while it is read.
 _ROUNDS = 3
 
@@ -169,9 +171,7 @@ def _read_what_differs(
 
     :param about: how many rows the copy has, or nearly.
     """
-    buckets = 64
-    while buckets < _MOST_BUCKETS and buckets * _ROWS_A_BUCKET < about:
-        buckets *= 2
+    buckets = next((number for number in _BUCKETS if number * _ROWS_A_BUCKET >= about), _BUCKETS[-1])
     bucket, digest = remote.bucket(buckets), remote.dialect.total(remote.row_hash)
     query = f"select {bucket}, count(*), {digest} from {remote.table} group by {bucket}"  # noqa: S608
     # Two databases, each with a core of its own.
