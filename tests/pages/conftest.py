@@ -20,6 +20,7 @@ from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_fixtures import metadata, warehouse_connection
 from tests.conftest import copy_database, fresh_database
 from tests.pages.company import PageCompany, page_company
+from tests.pages.known_dags import forget_runs
 from tests.pages.served import token_of
 
 __all__ = ["airflow_environment", "metadata"]
@@ -103,6 +104,7 @@ def visitor(
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE", warehouse_connection(address))
         engine = warehouse_engine(address)
+        forget_runs()
         with closing(
             TestClient(airflow_app, base_url="http://localhost:8080", follow_redirects=False)
         ) as client:

@@ -17,7 +17,7 @@ from enerflo_sync.jobs.gaps import read_gaps, read_witnesses
 from enerflo_sync.pages.api_budget import ApiBudget, read_api_budget
 from tests.pages.conftest import Visitor
 from tests.pages.counting import counted_statements
-from tests.pages.known_dags import forget_runs, known, runs_of
+from tests.pages.known_dags import known, runs_of
 
 pytestmark = pytest.mark.airflow
 PAGE = "freshness/default"
@@ -260,7 +260,6 @@ def test_what_closes_a_hole_is_started_in_the_users_name(
     visitor: Callable[..., Visitor], path: str, fields: dict[str, str], job: str, conf: dict[str, object]
 ) -> None:
     known(job)
-    forget_runs(job)
     pat = visitor("ADMIN", "pat")
     answer = pat.client.post(
         f"/enerflo/{PAGE}/{path}", data={"token": pat.token("quality/default?list=orders"), **fields}

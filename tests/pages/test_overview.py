@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -14,21 +14,17 @@ import sqlalchemy as sa
 
 from enerflo_sync.reconcile.render.cause_texts import CAUSE_ORDER
 from tests.pages.conftest import Visitor
-from tests.pages.known_dags import forget_runs, ran, runs_of, switch
+from tests.pages.known_dags import ran, runs_of, switch
 
 pytestmark = pytest.mark.airflow
 PAGE = "overview/default"
 
 
 @pytest.fixture
-def dags() -> Iterator[None]:
-    """The DAGs that the page starts, switched on and without a run."""
+def dags() -> None:
+    """The DAGs that the page starts, switched on."""
     for job in ("reconcile", "backfill"):
         switch(job, on=True)
-        forget_runs(job)
-    yield
-    for job in ("reconcile", "backfill"):
-        forget_runs(job)
 
 
 def words_of(text: str) -> str:

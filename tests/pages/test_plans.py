@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -23,10 +23,8 @@ Visits = Callable[..., Visitor]
 
 
 @pytest.fixture
-def approvals() -> Iterator[None]:
+def approvals() -> None:
     known_dags.known("approve")
-    yield
-    known_dags.forget_runs("approve")
 
 
 def waiting(visitor: Visitor) -> str:

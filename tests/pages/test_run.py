@@ -23,7 +23,6 @@ Visitors = Callable[..., Visitor]
 
 def test_a_reconciliation_shows_its_verdict_and_leads_to_its_report(visitor: Visitors) -> None:
     pat = visitor("VIEWER")
-    forget_runs("reconcile")
     text = pat.text(ran("reconcile"))
     (row,) = pat.sql("select * from sync.reconciliations order by started_at desc limit 1")
     assert "Reconciliation ended well" in text
@@ -43,7 +42,6 @@ def test_a_run_that_failed_says_why_and_which_task(
     visitor: Visitors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pat = visitor("VIEWER")
-    forget_runs("reconcile")
     pat.sql("alter table crm.installs rename to installs_elsewhere")
     text = pat.text(ran("reconcile"))
     words = words_of(text)
@@ -55,7 +53,6 @@ def test_a_run_that_failed_says_why_and_which_task(
 
 def test_an_estimate_leads_to_the_backfill_of_the_same_window(visitor: Visitors) -> None:
     pat = visitor("USER", "kim")
-    forget_runs("backfill")
     page = ran("backfill", choice="window", start="2020-01-01", end="2026-12-31", estimate_only=True)
     text = pat.text(page)
     words = words_of(text)
@@ -70,7 +67,7 @@ def test_an_estimate_leads_to_the_backfill_of_the_same_window(visitor: Visitors)
     )
     assert re.search(r" 1 of \d+ parts", words_of(pat.text(page)))
     pat.sql("update sync.backfills set state = 'estimated'")
-    forget_runs("backfill")
+    forget_runs()
     answer = pat.post(action, "overview/default")
     again = pat.post(action, "overview/default")
     (run,) = runs_of("backfill")
@@ -88,7 +85,6 @@ def test_an_estimate_leads_to_the_backfill_of_the_same_window(visitor: Visitors)
 
 def test_a_run_under_way_says_so_and_looks_again(visitor: Visitors) -> None:
     pat = visitor("VIEWER")
-    forget_runs("reconcile")
     page = ran("reconcile")
     with create_session() as session:
         session.execute(sa.update(DagRun).values(state=DagRunState.RUNNING, end_date=None))
@@ -119,7 +115,6 @@ def test_a_run_that_is_not_there_is_said_so(visitor: Visitors, run_id: str) -> N
 
 def test_a_poll_shows_its_counts_and_reasons_the_gravest_first(visitor: Visitors) -> None:
     pat = visitor("VIEWER")
-    forget_runs("poll")
     text = pat.text(ran("poll"))
     words = words_of(text)
     (row,) = pat.sql(

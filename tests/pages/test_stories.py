@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import FrameLocator, Locator, Page, sync_playwright
 
 from tests.pages.conftest import Visitor
-from tests.pages.known_dags import forget_runs, known, ran, runs_of
+from tests.pages.known_dags import known, ran, runs_of
 from tests.pages.served import enter, served_pages, token_of
 from tests.wide_pages import needs_chromium
 
@@ -105,7 +105,6 @@ def test_one_install_is_found_by_name_and_why_it_differs(pat: Person) -> None:
 
 def test_a_plan_is_approved_without_one_record_which_stays_open(pat: Person) -> None:
     known("approve")
-    forget_runs("approve")
     pat.enters()
     pat.goes_to("Plans")
     pat.click(pat.frame.get_by_role("table").get_by_role("link").first)
@@ -186,7 +185,6 @@ def test_a_group_of_quarantined_input_is_settled(pat: Person) -> None:
 
 def test_a_backfill_of_last_march_begins_with_its_estimate(pat: Person) -> None:
     known("backfill")
-    forget_runs("backfill")
     pat.enters()
     pat.click(pat.frame.get_by_role("link", name="Backfill…"))
     pat.frame.get_by_label("Created from").fill("2026-03-01")
@@ -199,7 +197,6 @@ def test_a_backfill_of_last_march_begins_with_its_estimate(pat: Person) -> None:
 
 
 def test_why_a_run_failed(pat: Person) -> None:
-    forget_runs("reconcile")
     pat.sql("alter table crm.installs rename to installs_elsewhere")
     ran("reconcile")
     pat.enters()
@@ -208,7 +205,6 @@ def test_why_a_run_failed(pat: Person) -> None:
     told = pat.frame.locator("main").inner_text()
     assert "no table crm.installs in the database" in told
     assert "Compare the mirror with the CRM" in told
-    forget_runs("reconcile")
 
 
 def test_how_fresh_the_mirror_is_and_how_much_budget_is_left(pat: Person) -> None:
