@@ -1,4 +1,4 @@
-"""From a dropped file to the mirror's row, with a running Airflow: 50 files, one by one."""
+"""From a dropped file to the mirror's row and to the CRM's, with a running Airflow: 50 files, one by one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from typing import Any
 import requests
 import sqlalchemy as sa
 
+from enerflo_demo.both_ways import APPROVE, SYNC
 from enerflo_demo.processes import free_port
-from enerflo_demo.story import Demo
+from enerflo_demo.story import POLL, Demo
 from enerflo_sync.errors import EnerfloSyncError
 
 INSTALLS = 500
@@ -34,9 +35,14 @@ from sync.webhook_events e join enerflo.installs i using (account, install_id)
 where e.account = 'default' and e.state = 'applied' and e.install_id = :install_id
   and e.body->>'drop_number' = :number
 """)
-_STATUS = sa.text(
-    "select status_id from enerflo.installs where account = 'default' and install_id = :install_id"
-)
+_BEFORE = sa.text("""
+select i.status_id, max(c.status) as in_crm
+from enerflo.installs i left join crm.installs c on c.enerflo_install_id = i.install_id
+where i.account = 'default' and i.install_id = :install_id
+group by i.status_id, i.status_name
+having count(*) = 1 and max(c.status) = i.status_name
+""")
+_IN_CRM = sa.text("select status from crm.installs where enerflo_install_id = :install_id")
 
 
 @dataclass
@@ -45,6 +51,7 @@ class LatencyRuns:
 
     applied: list[float] = field(default_factory=list)
     mirrored: list[float] = field(default_factory=list)
+    written: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
@@ -55,9 +62,11 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def measure_latency(files: int, say: Callable[[str], None]) -> LatencyRuns:
-    """Start the demo's parts, drop files one by one, and return how long each took to reach the mirror.
+    """Start the demo's parts, drop files one by one, and return how long each took to the CRM's row.
 
-    :param files: how many; each is dropped after the former one was applied.
+    Writing is switched on, and the plan of what the demo plants is approved before.
+
+    :param files: how many; each is dropped after the former one was written.
     """
     result, rng = LatencyRuns(), random.Random(SEED)
     with ExitStack() as stack:
@@ -70,35 +79,61 @@ def measure_latency(files: int, say: Callable[[str], None]) -> LatencyRuns:
             demo.prepare()
             demo.start_airflow()
             demo.first_poll()
+            _switch_writing_on(demo)
             for number in range(files):
                 time.sleep(rng.uniform(0, _PAUSE_SECONDS))
-                applied, mirrored = _one(demo, number)
+                applied, mirrored, written = _one(demo, number)
                 result.applied.append(applied)
                 result.mirrored.append(mirrored)
-                say(f"latency: file {number + 1} of {files}: {mirrored:.1f} s")
+                result.written.append(written)
+                say(f"latency: file {number + 1} of {files}: mirror {mirrored:.1f} s, CRM {written:.1f} s")
         except (EnerfloSyncError, TimeoutError, requests.RequestException) as error:
             result.failures.append(f"latency: {error}")
             say(f"NOT MEASURED: {result.failures[-1]}")
     return result
 
 
-def _one(demo: Demo, number: int) -> tuple[float, float]:
-    """Change an install, drop a file that says so, and return the seconds to its event and to its row."""
-    order = {"minutes": 1, "events": 1, "kinds": ["status_changed"]}
-    answer = requests.post(f"{demo.sandbox_url}/_sandbox/step", json=order, timeout=60)
-    answer.raise_for_status()
-    install_id: int = answer.json()["changes"][0]["install_id"]
-    with demo.engine.connect() as connection:
-        before = connection.scalar(_STATUS, {"install_id": install_id})
+def _switch_writing_on(demo: Demo) -> None:
+    """Let the rules write, and approve what the demo has planted: no later change of one field asks a person."""
+    demo.api.unpause(SYNC)
+    demo.api.unpause(APPROVE)
+    demo.way_back.configure(("mode: report", "mode: both"))
+    demo.way_back.answer(demo.way_back.ask(), "Approve")
+    # Only webhooks tell of what follows.
+    demo.api.pause(POLL)
+
+
+def _one(demo: Demo, number: int) -> tuple[float, float, float]:
+    """Change an install, drop a file that says so, and return the seconds to its event and to its two rows."""
+    install_id, before = _changed_install(demo)
+    values = {"install_id": install_id, "number": str(number)}
     dropped = _drop(demo.drop, number, install_id)
+    mirrored = None
     while time.time() < dropped + LONGEST_SECONDS:
         time.sleep(LOOK_SECONDS)
         with demo.engine.connect() as connection:
-            values = {"install_id": install_id, "number": str(number)}
             row = connection.execute(_ARRIVED, values).one_or_none()
-        if row is not None and row.status_id != before:
-            return row.applied_at - dropped, time.time() - dropped
-    raise TimeoutError(f"file {number + 1} did not reach the mirror within {LONGEST_SECONDS:.0f} s")
+            in_crm = connection.scalar(_IN_CRM, values)
+        if row is None or row.status_id == before.status_id:
+            continue
+        mirrored = mirrored or time.time() - dropped
+        if in_crm != before.in_crm:
+            return row.applied_at - dropped, mirrored, time.time() - dropped
+    place = "the mirror" if mirrored is None else "the CRM"
+    raise TimeoutError(f"file {number + 1} did not reach {place} within {LONGEST_SECONDS:.0f} s")
+
+
+def _changed_install(demo: Demo) -> tuple[int, sa.Row[Any]]:
+    """Change the status of installs until one is met whose CRM row agreed, and return it as it was before."""
+    order = {"minutes": 1, "events": 1, "kinds": ["status_changed"]}
+    while True:
+        answer = requests.post(f"{demo.sandbox_url}/_sandbox/step", json=order, timeout=60)
+        answer.raise_for_status()
+        install_id: int = answer.json()["changes"][0]["install_id"]
+        with demo.engine.connect() as connection:
+            before = connection.execute(_BEFORE, {"install_id": install_id}).one_or_none()
+        if before is not None:
+            return install_id, before
 
 
 def _drop(folder: Path, number: int, install_id: int) -> float:

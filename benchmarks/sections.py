@@ -23,12 +23,13 @@ from benchmarks.measure import Measurement, Spread, spread
 from benchmarks.memory import MemoryRuns
 from benchmarks.results import Section, at_least, at_most
 from benchmarks.ways import Way
+from enerflo_demo.story import RHYTHM_SECONDS
 
 # "The same" at any number of installs: what the allocator keeps may differ by a few pages of records.
 SAME_WITHIN = 1.2
 # The names of the files that wait are in memory, and nothing else of them.
 MANY_FILES = 1.5
-MOST_SECONDS = 20.0
+MOST_SECONDS, MOST_SECONDS_TO_CRM = 20.0, 15.0
 
 _LOAD_WANTED = {
     Stage.FIRST: ((DLT, 8), (HTTP_HOOK, 2)),
@@ -211,22 +212,31 @@ def _milliseconds(seconds: Sequence[float]) -> str:
 def latency_section(result: LatencyRuns) -> Section:
     """Return the section of the way from a file to the mirror."""
     section = Section(
-        f"From a file to the mirror, with a running Airflow: {len(result.applied)} files, one by one",
-        "The demo's parts on this machine: `airflow standalone`, the shipped DAGs, the simulated company."
-        " Each file is dropped once the former one was applied, at a random moment between two looks of the"
-        " triggerer, and says that an install changed, which the mirror does not know yet.",
+        f"From a file to the CRM's row, with a running Airflow: {len(result.applied)} files, one by one",
+        "The demo's parts on this machine: `airflow standalone`, the shipped DAGs, the simulated company, in"
+        " the mode that writes without asking. Each file is dropped once the former one was written, at a"
+        " random moment between two looks of the triggerer, and says that an install's status changed, which"
+        f" the mirror does not know yet. `rhythm.reconcile_seconds` is {RHYTHM_SECONDS} there, and 60 where"
+        " nobody says otherwise: a change that comes within so many seconds of the former run waits for the"
+        " rest of them.",
         ("until", "least, s", "median, s", "95th percentile, s", "most, s"),
     )
     for name, values in (
         ("the event is applied", result.applied),
         ("the mirror's row says it", result.mirrored),
+        ("the CRM's row says it", result.written),
     ):
         if values:
             found = Spread.of(values)
             shown = (found.low, found.median, percentile(values, 95), found.high)
             section.rows.append([name, *map(figure, shown)])
-    value = percentile(result.mirrored, 95) if result.mirrored else None
-    section.targets = [at_most("95th percentile, file to mirror", MOST_SECONDS, value, "s")]
+    section.targets = [
+        at_most(f"95th percentile, file to {place}", most, percentile(found, 95) if found else None, "s")
+        for place, most, found in (
+            ("mirror", MOST_SECONDS, result.mirrored),
+            ("CRM", MOST_SECONDS_TO_CRM, result.written),
+        )
+    ]
     return section
 
 
