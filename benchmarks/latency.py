@@ -94,7 +94,7 @@ def measure_latency(files: int, say: Callable[[str], None]) -> LatencyRuns:
 
 
 def _switch_writing_on(demo: Demo) -> None:
-    """Let the rules write, and approve what the demo has planted: no later change of one field asks a person."""
+    """Let the rules write, and approve what the demo has planted: no later change asks a person."""
     demo.api.unpause(SYNC)
     demo.api.unpause(APPROVE)
     demo.way_back.configure(("mode: report", "mode: both"))
@@ -104,7 +104,7 @@ def _switch_writing_on(demo: Demo) -> None:
 
 
 def _one(demo: Demo, number: int) -> tuple[float, float, float]:
-    """Change an install, drop a file that says so, and return the seconds to its event and to its two rows."""
+    """Change an install, drop a file that says so, and return the seconds to its event and both rows."""
     install_id, before = _changed_install(demo)
     values = {"install_id": install_id, "number": str(number)}
     dropped = _drop(demo.drop, number, install_id)

@@ -14,6 +14,7 @@ from tests.copies.test_carry_rows import carried, ended, there
 from tests.copies.test_remote_rows import an_update, writer
 
 in_mariadb = pytest.mark.parametrize("elsewhere", ["mariadb"], indirect=True)
+in_duckdb = pytest.mark.parametrize("elsewhere", ["duckdb"], indirect=True)
 in_postgresql = pytest.mark.parametrize("elsewhere", ["postgresql"], indirect=True)
 NUMBER = ("sequence: {enerflo: sequence, type: integer}", "sequence: {enerflo: sequence, type: number}")
 
@@ -47,6 +48,52 @@ def test_an_edit_of_a_value_that_looks_as_before_is_found_and_not_overwritten(
     rows.elsewhere.sql(f"update crm.rows set {column} = {after}")
     with writer(rows) as remote:
         assert remote.write([write]).changed == set()
+    assert rows.refresh().rows_read == 1
+
+
+@in_duckdb
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        # DuckDB calls both equal, and hashes them alike.
+        ("varchar collate nocase", "'anna smith'", "'Anna Smith'"),
+        ("varchar collate noaccent", "'Rene'", "'René'"),
+        ("interval", "interval '1 day'", "interval '24 hours'"),
+        ("interval", "interval '30 days'", "interval '1 month'"),
+        # It hashes both halves of a wide number, and joins them.
+        ("hugeint", "0", "-1"),
+        ("uhugeint", "0", "340282366920938463463374607431768211455"),
+        ("decimal(20,0)", "-1", "0"),
+        ("decimal(38,2)", "0", "-0.01"),
+        ("decimal(18,2)", "0", "-0.01"),
+        ("uuid", "'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"),
+        # Nothing, and something that is empty.
+        ("integer[]", "null", "[]"),
+        ("map(varchar, integer)", "null", "map {}"),
+        ("struct(a integer, b integer)", "{'a': null, 'b': null}", "null"),
+    ],
+)
+def test_an_edit_in_duckdb_is_found_and_not_overwritten(
+    rows: Rows, kind: str, before: str, after: str
+) -> None:
+    rows.elsewhere.sql("alter table crm.rows drop title")
+    rows.elsewhere.sql(f"alter table crm.rows add title {kind}")
+    rows.row("k")
+    rows.elsewhere.sql(f"update crm.rows set title = {before}")
+    rows.refresh()
+    write = an_update(rows, "k", gone=True)
+    rows.elsewhere.sql(f"update crm.rows set title = {after}")
+    with writer(rows) as remote:
+        assert remote.write([write]).changed == set()
+    assert rows.refresh().rows_read == 1
+
+
+@in_duckdb
+def test_columns_of_several_collations_are_read(rows: Rows) -> None:
+    for column, collation in (("title", "nocase"), ("own", "noaccent")):
+        rows.elsewhere.sql(f"alter table crm.rows drop {column}")
+        rows.elsewhere.sql(f"alter table crm.rows add {column} varchar collate {collation}")
+    rows.row("k", title="T")
     assert rows.refresh().rows_read == 1
 
 

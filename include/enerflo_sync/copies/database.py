@@ -13,6 +13,7 @@ from enerflo_sync.copies.dialects.base import Dialect, RemoteRelation, driver_mi
 from enerflo_sync.copies.dialects.registry import DIALECTS
 from enerflo_sync.crm.problems import listed
 from enerflo_sync.errors import ConfigurationError, RetriableError
+from enerflo_sync.warehouse.engine import is_of_warehouse
 
 # Where a person finds the database, if nobody says the line of sync.yaml.
 WHERE = "accounts.*.crm"
@@ -64,7 +65,7 @@ class CrmConnections:
 
     @contextmanager
     def connected(self, doing: str) -> Iterator[sa.Connection]:
-        """Yield a connection whose errors are told in our words.
+        """Yield a connection whose errors are told in our words; those of the warehouse pass.
 
         :param doing: what the job does there: ``reading crm.installs``.
         :raises RetriableError: the database is away, busy, or was lost.
@@ -76,6 +77,8 @@ class CrmConnections:
                 dialect.begin(connection)
                 yield connection
         except sa.exc.DBAPIError as error:
+            if is_of_warehouse(error):
+                raise
             # The driver's text may hold a row.
             raise _explained(error, dialect, doing, self._where) from None
 

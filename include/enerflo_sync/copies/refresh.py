@@ -130,13 +130,15 @@ def _refresh(
     remote = remote_table(theirs, crm, config, account, name, again=True)
     copy = CopyTable(connection, mapping.relation, remote)
     known = connection.execute(_KNOWN, {"account": account, "table": name}).one_or_none()
-    read_at, moved = server_time(connection), 0
+    moved = 0
     told = f"copy of {mapping.crm_table}"
     if known is None or known.signature != remote.signature or not copy.exists():
         copy.make()
         moved += copy.load(remote.rows(theirs), lambda done: tick(told, done, 0))
     rows = moved or (0 if known is None else known.rows)
     for _ in range(_ROUNDS):
+        # A transaction that has read may see the rows of that moment until its end, as in MySQL.
+        theirs.commit()
         read_at = server_time(connection)
         rows, read, steady = _read_what_differs(theirs, copy, remote, rows)
         moved += read

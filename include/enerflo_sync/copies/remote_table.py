@@ -20,7 +20,7 @@ from enerflo_sync.crm.sent_along import sent_columns
 from enerflo_sync.errors import ConfigurationError
 
 # Raised when a release reads or digests rows in another way, so that each copy is made anew.
-_VERSION = 3
+_VERSION = 4
 # As the copy takes a boolean that is given as text.
 INSIDE, _OUTSIDE = "true", "false"
 

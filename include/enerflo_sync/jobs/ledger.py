@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from enerflo_sync.agreed.seal_check import LedgerCheck, check_ledger
 from enerflo_sync.agreed.seals import CHUNK, seal_ledger
-from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
 log = logging.getLogger(__name__)
+_DIGEST = re.compile("[0-9a-f]{8,}")
 
 
 def run_seal(context: AccountContext, *, most: int = CHUNK) -> int:
@@ -22,7 +24,11 @@ def run_seal(context: AccountContext, *, most: int = CHUNK) -> int:
     """
     sealed = 0
     try:
-        with warehouse_errors("seal the ledger"), context.engine.connect() as connection:
+        with (
+            warehouse_errors("seal the ledger"),
+            # Each statement sees what others have committed, whatever the role's own setting.
+            context.engine.connect().execution_options(isolation_level="READ COMMITTED") as connection,
+        ):
             while True:
                 with connection.begin():
                     one = seal_ledger(connection, context.account, most=most)
@@ -41,7 +47,17 @@ def run_seal(context: AccountContext, *, most: int = CHUNK) -> int:
 
 
 def run_ledger_check(context: AccountContext, *, expected: str | None = None) -> LedgerCheck:
-    """Return whether the ledger is as it was sealed (:func:`enerflo_sync.agreed.seal_check.check_ledger`)."""
+    """Return whether the ledger is as it was sealed (:func:`enerflo_sync.agreed.seal_check.check_ledger`).
+
+    :raises ConfigurationError: what is expected is no digest, or too short a beginning of one.
+    """
+    if expected is not None and not _DIGEST.fullmatch(expected.strip().lower()):
+        # Every chain has a seal that begins with nothing.
+        raise ConfigurationError(
+            f"{expected!r} is no digest of a seal.",
+            where="--expect",
+            next_step="Give at least 8 hexadecimal digits of a head from a job's log or this command.",
+        )
     require_migrated(context.engine, reads_only=True)
     with (
         warehouse_errors("verify"),

@@ -29,6 +29,8 @@ SESSION_OPTIONS = "-c jit=off -c random_page_cost=1.1 -c timezone=UTC -c client_
 # connection for every page.
 IDLE_SECONDS = 20.0
 
+_OF_WAREHOUSE = "of_warehouse"
+
 
 def warehouse_engine(url: str, *, application: str = "enerflo-sync", pool_size: int = 5) -> sa.Engine:
     """Return an engine on ``url`` whose sessions have the settings that this project expects.
@@ -85,6 +87,16 @@ def _prepare_sessions(engine: sa.Engine) -> None:
             set_timeouts(driver, entry.info)
         except psycopg.Error as error:
             raise sa.exc.DisconnectionError from error
+
+    @sa.event.listens_for(engine, "handle_error")
+    def say_whose_it_is(context: sa.engine.ExceptionContext) -> None:
+        if context.sqlalchemy_exception is not None:
+            setattr(context.sqlalchemy_exception, _OF_WAREHOUSE, True)
+
+
+def is_of_warehouse(error: DBAPIError) -> bool:
+    """Return whether an error is a warehouse engine's: a job may use the CRM's own database beside it."""
+    return getattr(error, _OF_WAREHOUSE, False)
 
 
 @contextmanager

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from enerflo_sync.copies.dialects.base import JSON, Dialect, RemoteColumn
+
+_OF_64_BITS = ("bigint", "double precision", "boolean", "date", "timestamp", "timestamptz")
+_DIGITS_OF_64_BITS = 18
+_DECIMAL = re.compile(r"decimal\((\d+),", re.IGNORECASE)
 
 
 class DuckDB(Dialect):
@@ -58,11 +63,17 @@ class DuckDB(Dialect):
         return f"cast(md5_number_lower({self.joined(texts)}) & 1152921504606846975 as bigint)"
 
     def row_digest(self, columns: Sequence[RemoteColumn], more: Sequence[str]) -> str:
-        """Return 60 bits of DuckDB's own hash of the values, which takes a tenth of the time of texts.
+        """Return 60 bits of DuckDB's own hash, which takes a tenth of the time of an md5 of texts.
 
-        Another version of DuckDB may hash otherwise. Then every row is read once more.
+        It is the same for values that DuckDB calls equal, as texts of a collation or the parts of an
+        interval, and for wide numbers that are not: of these the bytes of their text are hashed. Another
+        version of DuckDB may hash otherwise. Then every row is read once more.
         """
-        return f"cast(hash({', '.join([*(self.quoted(one.own) for one in columns), *more])}) >> 4 as bigint)"
+        values = [
+            self.quoted(one.own) if _is_hashed_as_such(one) else f"encode({self.as_text(one)})"
+            for one in columns
+        ]
+        return f"cast(hash({', '.join([*values, *more])}) >> 4 as bigint)"
 
     def is_taken(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether the file's lock is another process's."""
@@ -77,3 +88,9 @@ class DuckDB(Dialect):
         """Return the value; an id is given as text."""
         given = super().parameter(column, value)
         return str(given) if column.type == "uuid" and given is not None else given
+
+
+def _is_hashed_as_such(column: RemoteColumn) -> bool:
+    """Return whether two values of a column hash alike only if they are the same."""
+    decimal = _DECIMAL.match(column.declared)
+    return column.type in _OF_64_BITS or (decimal is not None and int(decimal[1]) <= _DIGITS_OF_64_BITS)
