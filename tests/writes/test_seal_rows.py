@@ -82,6 +82,8 @@ def test_rows_are_sealed_some_at_a_time_until_none_is_left(book: Book) -> None:
         row[0] for row in book.sql("select encode(digest, 'hex') from sync.ledger_seals order by number")
     ]
     assert found.head == heads[-1]
+    ((last,),) = book.sql("select sealed_at from sync.ledger_seals order by number desc limit 1")
+    assert found.sealed_at == last
     # Any seal's digest is known again, by its beginning, however it was written down.
     for head in heads:
         assert book.check(expected=f" {head[:10].upper()} ").intact
@@ -154,6 +156,63 @@ def test_a_chain_is_of_one_account(book: Book) -> None:
         assert (found.rows, found.unsealed, found.broken) == (rows, 0, 0)
 
 
+def test_what_another_account_settled_settles_nothing_here(book: Book) -> None:
+    rows = book.write(2)
+    book.write(2, "other")
+    book.seal(account="other")
+    assert shapes([book.seal()]) == [(1, 2, True)]  # type: ignore[arg-type]
+    assert book.seals()[0][3] == rows[-1]
+
+
+def test_only_a_writer_of_the_ledger_keeps_numbers_open(book: Book) -> None:
+    """Somebody writes plans, and somebody only reads the ledger; our own transaction has written it."""
+    rows = book.write(2)
+    with book.engine.connect() as writer, book.engine.connect() as reader, book.engine.connect() as own:
+        writer.execute(sa.text("lock table sync.plans in row exclusive mode"))
+        reader.execute(sa.text("select count(*) from sync.ledger"))
+        own.execute(sa.text(_ROW), {"account": "other", "count": 1})
+        assert seal_ledger(own, ACCOUNT) is not None
+        own.commit()
+    assert book.seals()[0][3] == rows[-1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("timezone", "America/Denver"), ("datestyle", "German, DMY"), ("bytea_output", "escape")],
+)
+def test_a_seal_is_the_same_and_the_session_too_whatever_its_settings(
+    book: Book, setting: str, value: str
+) -> None:
+    book.write(2)
+    with book.engine.connect() as connection:
+        connection.execute(sa.text(f"set {setting} = '{value}'"))
+        connection.commit()
+        assert seal_ledger(connection, ACCOUNT) is not None
+        connection.commit()
+        assert connection.scalar(sa.text(f"show {setting}")) == value
+        connection.rollback()
+        assert check_ledger(connection, ACCOUNT).intact
+        connection.rollback()
+        assert connection.scalar(sa.text(f"show {setting}")) == value
+        connection.execute(sa.text(f"reset {setting}"))
+        connection.commit()
+    assert book.check().intact
+
+
+def test_a_row_has_the_digest_that_it_had_in_every_release(book: Book) -> None:
+    """Another spelling is another form: what is sealed under form 1 is checked by it for ever."""
+    book.sql(
+        "insert into sync.ledger (account, ledger_id, table_name, key, op, field, old_value, new_value, direction,"
+        " policy, cause, rule, facts, plan_hash, decision, decided_by, run_id, changed_at, recorded_at, recorded_as)"
+        " overriding system value values (:a, 7, 't', '{\"id\": 1}', 'update', 'f', '\"Zoë\"', '1.50', 'to_crm', 'p',"
+        " 'c', 'r', '[]', 'h', 'applied', 'Pat', 'run', '2026-01-02 03:04:05.678+00', '2026-01-02 03:04:06+00', 'u')",
+        a=ACCOUNT,
+    )
+    book.seal()
+    ((form, digests),) = book.sql("select form, encode(row_digests, 'hex') from sync.ledger_seals")
+    assert (form, digests) == (1, "ef5bf0b8ec25ee51a575a16dd6332dd2")
+
+
 def rewritten(book: Book, update: str, ids: list[int] | None = None, account: str = ACCOUNT) -> int:
     with book.engine.begin() as connection:
         connection.execute(sa.text(update))
@@ -195,6 +254,8 @@ def test_what_a_command_of_ours_did_is_noted_after_each_other(book: Book) -> Non
     book.sql(f"update sync.ledger set reason = 'by hand' where ledger_id = {rows[5]}")
     assert book.broken() == [(Break.CHANGED, rows[0], 1), (Break.CHANGED, rows[5], 1)]
     more = book.write(1)
+    # What is not sealed yet needs no note.
+    assert rewritten(book, update.format(more[0])) == 0
     book.seal()
     assert book.seals()[-1][:3] == (7, "sealed", 1)
     assert book.seals()[-1][3] == more[0]
@@ -279,10 +340,12 @@ def test_rows_that_nobody_can_have_written_are_named(book: Book) -> None:
     book.sql(f"delete from sync.ledger where ledger_id = {rows[0]}")
     book.sql("delete from sync.ledger_seals")
     book.sql("select setval(pg_get_serial_sequence('sync.ledger', 'ledger_id'), :n)", n=rows[-1] + 10)
+    others = book.write(1, "other")
+    book.seal(account="other")
     later = book.write(1)
     book.seal()
     assert book.check().intact
-    places = [-5, rows[0], rows[-1] + 1, later[0] - 1]
+    places = [-5, rows[0], rows[-1] + 1, others[0]]
     for place in (*places, later[0] + 3):
         book.sql(
             "insert into sync.ledger overriding system value select l.* from sync.ledger m cross join lateral"
@@ -291,6 +354,8 @@ def test_rows_that_nobody_can_have_written_are_named(book: Book) -> None:
             other=later[0],
         )
     assert book.broken() == [(Break.INSERTED, place, None) for place in places]
+    book.sql(f"update sync.ledger set reason = 'by hand' where ledger_id = {rows[1]}")
+    assert [place for _, place, _ in book.broken()] == sorted([*places, rows[1]])
     assert book.check().unsealed == 1
     # Another account's rows fill no gap.
     assert book.check("other").intact
