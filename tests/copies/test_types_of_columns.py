@@ -59,7 +59,8 @@ def test_which_decimals_are_whole_numbers(name: str) -> None:
     assert dialect.type_of(row(declared, most + 1, 0)) == "numeric(100,0)"
     assert dialect.type_of(row(declared, most, 1)) == "numeric(100,1)"
     assert dialect.type_of(row(declared, 120, 2)) == "numeric(120,2)"
-    assert dialect.type_of(row(declared, 5, -2)) == "numeric"
+    for places in (-1, -2):
+        assert dialect.type_of(row(declared, 5, places)) == "numeric"
 
 
 def test_a_decimal_without_digits_is_one_of_any_size() -> None:
@@ -153,6 +154,7 @@ def test_a_boolean_of_mysql_that_is_compared_as_a_number_is_one() -> None:
         ("oracle", row("CHAR", length=5), "varchar2(4000)"),
         ("redshift", row("character", length=5), "varchar(65535)"),
         ("redshift", row("numeric", 20, 6), "numeric(20,6)"),
+        ("redshift", row("numeric", 20), "numeric(20,0)"),
         ("redshift", row("bigint", 64, 0), "bigint"),
         ("mssql", row("NVARCHAR", length=5), "nvarchar(max)"),
         *(("mssql", row(kind), "nvarchar(max)") for kind in ("text", "ntext", "xml", "char")),

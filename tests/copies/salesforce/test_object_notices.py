@@ -135,3 +135,21 @@ def test_a_link_that_only_the_copy_has_is_told() -> None:
 
 def test_a_table_that_goes_elsewhere_has_nothing_of_salesforce() -> None:
     assert found(info={"updateable": False}, write_to="changes", salesforce=None) == set()
+
+
+@pytest.mark.parametrize(
+    ("info", "advised"),
+    [
+        ({"Size": None, "Sise": field("Sise")}, "Did you mean Sise? Write the field's name"),
+        ({"Size": None}, "Write the field's name"),
+        ({"Install": None, "Instal": field("Instal")}, "Did you mean Instal? Write it as"),
+        ({"Install": None}, "Write it as"),
+    ],
+)
+def test_a_name_that_is_nearly_a_fields_is_advised(info: dict[str, Any], advised: str) -> None:
+    there = {
+        name: one for name, one in ({name: field(name) for name in THERE} | info).items() if one is not None
+    }
+    object_ = ObjectInfo("Opportunity", there, True, True, True)
+    told = list(object_notices(TableMapping.model_validate(USUAL), Mode.BOTH, object_))
+    assert [one.next_step for one in told if one.next_step.startswith(advised)] != []

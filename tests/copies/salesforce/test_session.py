@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from enerflo_sync.copies.salesforce.api import SalesforceObjectApi
+from enerflo_sync.copies.salesforce.api import TOGETHER, SalesforceObjectApi
 from enerflo_sync.copies.salesforce.login import SalesforceLogin, base_address
 from enerflo_sync.copies.salesforce.session import (
     DailyLimitError,
@@ -122,25 +122,45 @@ def test_a_refusal_names_fields_and_no_values(line: Line) -> None:
 
 
 @pytest.mark.parametrize(
-    ("used", "percent", "sent"), [(78, 20, True), (79, 20, False), (98, 0, True), (99, 0, False)]
+    ("limit", "used", "percent", "sent"),
+    [
+        *((100, 78, 20, True), (100, 79, 20, False), (100, 98, 0, True), (100, 99, 0, False)),
+        *((1_000, 798, 20, True), (1_000, 799, 20, False)),
+        # A fifth where nothing is said.
+        *((100, 78, None, True), (100, 79, None, False)),
+    ],
 )
 def test_a_share_of_the_days_requests_is_left_to_others(
-    line: Line, used: int, percent: float, sent: bool
+    line: Line, limit: int, used: int, percent: float | None, sent: bool
 ) -> None:
-    line.company.limit, line.company.used = 100, used
-    session = line.session(keep_free_percent=percent)
+    line.company.limit, line.company.used = limit, used
+    session = line.session() if percent is None else line.session(keep_free_percent=percent)
     # Nothing is known before the first answer, which says that one more is used.
     assert session.usage is None
     session.send("GET", DESCRIBE)
-    assert session.usage == (used + 1, 100)
+    assert session.usage == (used + 1, limit)
     if sent:
         session.send("GET", DESCRIBE)
         return
+    share = 20 if percent is None else percent
     with pytest.raises(
-        DailyLimitError, match=rf"{percent} % of the day's requests .* \({used + 1} of 100 used\)"
+        DailyLimitError, match=rf"{share} % of the day's requests .* \({used + 1} of [\d,]+ used\)"
     ):
         session.send("GET", DESCRIBE)
     assert session.requests == 1
+
+
+def test_a_login_shows_no_secret() -> None:
+    login = SalesforceLogin("https://a.my.salesforce.com", "here", "the-id", "the-secret", "the-token")
+    assert [word for word in ("the-id", "the-secret", "the-token") if word in repr(login)] == []
+
+
+def test_as_many_records_are_read_together_as_salesforce_takes(line: Line) -> None:
+    ids = [line.company.put(Name="A") for _ in range(TOGETHER)]
+    assert len(line.api().read(ids, ["Name"])) == TOGETHER
+    assert [path for method, path in line.company.calls if method == "POST"] == [
+        "/composite/sobjects/Opportunity"
+    ]
 
 
 def test_a_request_that_changes_nothing_is_tried_four_times(line: Line) -> None:

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveColumn, LiveTable
+from enerflo_sync.reconcile.draft import look
 from enerflo_sync.reconcile.draft.belong import belonging, wide_columns
 from enerflo_sync.reconcile.draft.drafted import DraftedTable, Suggestion, one_line
 from enerflo_sync.reconcile.draft.identify import Match, by_names, matches
@@ -256,6 +257,7 @@ def test_columns_belong_to_the_field_whose_values_they_have() -> None:
         "Amount": (Kind.DECIMAL, [f"{one}.00" for one in PRICES]),
         "Money": (Kind.DECIMAL, [*PRICES[:4], "1"]),
         "Panel Count": whole_numbers(9, 9, 9, 9, 4),
+        "My Panel Count": whole_numbers(9, 9, 9, 9, 4),
         "Panels": whole_numbers(*[None] * 5),
         "Battery": texts(*[None] * 5),
         "Noise": texts(*"abcde"),
@@ -264,6 +266,7 @@ def test_columns_belong_to_the_field_whose_values_they_have() -> None:
         "Amount": ("contract_amount", "number", ""),
         "Money": ("contract_amount", "number", "4 of 5 rows agree, as Amount does"),
         "Panel Count": ("panel_count", "integer", "it is named so, but 1 of 5 rows agree"),
+        "My Panel Count": ("panel_count", "integer", "it is named so, but 1 of 5 rows agree"),
         "Panels": ("panel_count", "integer", "it is named so, but has no values"),
         "Battery": ("battery_configuration", "text", "it is named so, but has no values"),
     }
@@ -279,6 +282,8 @@ def test_by_names_alone_only_the_very_name_is_sure() -> None:
         "panel": texts(),
         "my own one": texts(),
         "created_at": whole_numbers(),
+        "battery": whole_numbers(),
+        "system a b": (Kind.DECIMAL, []),
     }
     found = told(belonging(match(columns, []), []))
     assert found["contract amount"] == ("contract_amount", "number", "")
@@ -286,8 +291,19 @@ def test_by_names_alone_only_the_very_name_is_sure() -> None:
     assert found["status"] == ("status_name", "text", "")
     assert found["panel"] == ("panel_type", "text", "")
     assert "my own one" not in found
-    # A whole number is no time.
-    assert "created_at" not in found
+    assert found["system a b"] == ("system_size_kw", "number", "only the name says so")
+    # A whole number is no time and no text.
+    assert not {"created_at", "battery"} & found.keys()
+
+
+def test_the_records_own_number_is_no_field_also_where_another_column_names_the_rows() -> None:
+    records = [{"install_id": str(n), "deal_id": f"D-{n}"} for n in range(5)]
+    columns: Columns = {"Number": whole_numbers(*range(5)), "Deal": texts(*(f"D-{n}" for n in range(5)))}
+    made = match(columns, records)
+    by_deal = Match(
+        made.candidate, "installs", {"Deal": "deal_id"}, made.places, made.records, None, made.ids
+    )
+    assert told(belonging(by_deal, [])) == {}
 
 
 def test_a_few_suggestions_are_enough() -> None:
@@ -332,15 +348,16 @@ def test_fields_of_milestones_stand_in_columns_of_installs(mirror: Mirror) -> No
     days = [f"2026-01-{n:02d}" for n in range(1, 11)]
     columns: Columns = {
         "id": whole_numbers(*range(1, 11)),
+        "permitting_completed": (Kind.DATE, days),
         "permit_completed": (Kind.DATE, days),
         "something": (Kind.DATE, days),
         "inspection_due": (Kind.DATE, [None] * 10),
         "inspection_started": texts(*["x"] * 10),
+        "inspection_abc": (Kind.DATE, [None] * 10),
         "permit_number": whole_numbers(*range(10)),
-        "taken": (Kind.DATE, days),
     }
     (installs,) = matches(candidate(columns), mirror)
-    found = {one.column: one for one in wide_columns(installs, mirror, ["taken"])}
+    found = {one.column: one for one in wide_columns(installs, mirror, ["permitting_completed"])}
     assert found["permit_completed"].options == {
         **{"milestone": "Permitting", "enerflo": "completed_at", "type": "date"},
     }
@@ -353,16 +370,54 @@ def test_fields_of_milestones_stand_in_columns_of_installs(mirror: Mirror) -> No
     assert found.keys() == {"permit_completed", "something", "inspection_due", "inspection_started"}
 
 
+def test_which_tables_are_looked_at(connection: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    for statement in (
+        "create schema crm",
+        "create table crm.b (enerflo_install_id bigint, gone text, said json)",
+        "alter table crm.b drop column gone",
+        "create table crm.a (said json)",
+        "create view crm.v as select 1 as status from generate_series(1, 20)",
+        "create table crm.whole (id bigint) partition by range (id)",
+        "create table crm.part partition of crm.whole default",
+        "create sequence crm.s",
+        "insert into crm.b select generate_series(1, 10)",
+        "analyze crm.b",
+    ):
+        connection.exec_driver_sql(statement)
+    monkeypatch.setattr(look, "ROWS", 10)
+    found = look.readable_tables(connection)
+    # The most telling names first, and nothing of ours or of the database itself.
+    assert (found[0].schema, found[0].name) == ("crm", "b")
+    assert {one.name for one in found if one.schema == "crm"} == {"a", "b", "v", "whole"}
+    assert {one.schema for one in found} <= {"crm", "public"}
+    assert {one.share for one in found} == {1.0}
+    candidates = {one.name: look.candidate_of(connection, one) for one in found if one.schema == "crm"}
+    assert candidates["a"] is None
+    assert candidates["b"] is not None
+    assert (candidates["b"].names, len(candidates["b"].rows)) == (["enerflo_install_id"], 10)
+    assert candidates["v"] is not None
+    assert len(candidates["v"].rows) == 10
+    monkeypatch.setattr(look, "ROWS", 5)
+    shares = {one.name: one.share for one in look.readable_tables(connection) if one.schema == "crm"}
+    assert shares == {"a": 1.0, "b": 0.5, "v": 1.0, "whole": 1.0}
+    monkeypatch.setattr(look, "TABLES", 1)
+    assert [one.name for one in look.readable_tables(connection)] == ["b"]
+    gone = look.Readable("crm", "nowhere", 1.0)
+    assert look.candidate_of(connection, gone) is None
+
+
 def test_marks_of_deleted_rows() -> None:
     columns: Columns = {
         "_fivetran_deleted": (Kind.BOOLEAN, ["true", "false", "false", "false", "false", None]),
         "_fivetran_active": (Kind.BOOLEAN, ["true", "false", "true", "true", "true", None]),
         "deleted_at": (Kind.TIMESTAMPTZ, [None, None, "2026-01-01", None, None, None]),
         "IsDeleted": (Kind.BOOLEAN, ["f", "f", "f", "t", "f", None]),
-        "archived": texts(*["true"] * 6),
+        "archived": texts("true", *["false"] * 5),
+        "signed_at": (Kind.TIMESTAMPTZ, ["2026-01-01", *[None] * 5]),
+        "date_deleted": texts("2026-01-01", *[None] * 5),
         "archived_at": (Kind.TIMESTAMPTZ, ["2026-01-01"] * 6),
         "is_archived": (Kind.BOOLEAN, ["t"] * 6),
-        "undeleted": (Kind.BOOLEAN, ["t"] * 6),
+        "undeleted": (Kind.BOOLEAN, ["t", *["f"] * 5]),
     }
     made = candidate(columns)
     assert made.marks == {
@@ -385,6 +440,7 @@ def test_the_columns_that_name_a_row() -> None:
     assert key_columns(candidate(columns, [("my_id",), ("a", "b")], ["a", "b"])) == ["a", "b"]
     # A key of a column that cannot be read is none.
     assert key_columns(candidate(columns, [("hidden",), ("a", "b")], ["a"])) == ["a", "b"]
+    assert key_columns(candidate({"a": texts("1", "1")}, [("a",)])) == ["a"]
     assert key_columns(candidate(columns)) == ["my_id"]
     for values in (["x", "x"], ["x", None], []):
         assert key_columns(candidate({"my_id": texts(*values), "key": texts(*range(len(values)))})) == (
