@@ -162,6 +162,14 @@ for table in (CHANGES, AGREED):
         lambda n, table=table: told(table, **of(n + 1_000), **by_record(n), agreed_at=AT[2]))  # type: ignore[misc]  # fmt: skip
     world(f"{table} of a key of its own", {0, 3, 5},
         lambda n, table=table: told(table, **own(n), **by_record(n), agreed_at=AT[3]))  # type: ignore[misc]  # fmt: skip
+for table in (CHANGES, AGREED):
+    world(
+        f"{table} of other records names an install",
+        USUAL,
+        lambda n, table=table: told(  # type: ignore[misc]
+            table, table_name="notes", key={"note": n}, **by_record(n), agreed_at=AT[2]
+        ),
+    )
 for said, kept, pair in (
     ("by its pair", {0, 2, 5}, {}),
     ("whose pair is not known", USUAL, {"enerflo_key": None}),

@@ -70,6 +70,8 @@ def shapes(sealed: Iterator[Sealed | None]) -> list[tuple[int, int, bool] | None
 def test_rows_are_sealed_some_at_a_time_until_none_is_left(book: Book) -> None:
     assert book.seal() is None
     first = book.write(5)
+    assert first[0] == 1
+    assert (book.check().unsealed, book.check().intact) == (5, True)
     assert shapes(book.seal(2) for _ in range(4)) == [(1, 2, False), (2, 2, False), (3, 1, True), None]
     assert [one[3] for one in book.seals()] == [first[1], first[3], first[4]]
     last = book.write(4)
