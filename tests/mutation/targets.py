@@ -46,6 +46,27 @@ _HANDED = (
     *("tests/writes/test_airbyte_copy.py", "tests/writes/test_hubspot_copy.py"),
     "tests/writes/test_salesforce_copy.py",
 )
+_DIALECT_MODULES = (
+    *("base", "bigquery", "databricks", "duckdb", "mysql", "oracle", "postgresql", "redshift"),
+    *("snowflake", "sqlserver", "untried"),
+)
+_DIALECTS = (
+    *(f"tests/copies/test_{name}.py" for name in ("types_of_columns", "dialect_errors", "dialects")),
+    *("tests/copies/test_remote_rows.py", "tests/copies/test_worlds.py", "tests/copies"),
+)
+_SALESFORCE_MODULES = ("api", "carry", "changes", "check", "judge", "login", "session", "spelling", "table")
+_SALESFORCE = (
+    *(f"tests/copies/salesforce/test_{name}.py" for name in ("spelling", "object_notices", "session")),
+    "tests/copies/salesforce",
+)
+_SEALS = ("tests/writes/test_seal_rows.py", "tests/writes/test_ledger_seals.py", "tests/cli/test_ledger.py")
+# Of the retention each module has a file of its own.
+_RETENTION: dict[str, str] = {
+    **{"plans": "plan_rows", "reports": "report_rows", "rows": "past_work_rows", "sweep": "past_work_rows"},
+    **{"versions": "version_rows", "bodies": "body_rows", "archive": "body_rows"},
+    **{"forget": "forget_documents", "forget_documents": "forget_documents", "forget_rows": "forget_rows"},
+    "run": "prune_run",
+}
 _DRAFT_MODULES = (
     *("belong", "beside", "draft", "drafted", "identify", "look", "mirrored", "refine", "tables", "words"),
 )
@@ -121,5 +142,26 @@ TARGETS = (
         ),
     ),
     Target("plan/row_kinds.py", ("tests/writes/test_row_kinds_rows.py", "tests/writes/test_row_kinds.py")),
-    *(Target(f"reconcile/draft/{name}.py", ("tests/reconcile/draft",)) for name in _DRAFT_MODULES),
+    *(
+        Target(
+            f"reconcile/draft/{name}.py",
+            (
+                *(
+                    "tests/reconcile/draft/test_beside_values.py",
+                    "tests/reconcile/draft/test_pairing_rows.py",
+                ),
+                "tests/reconcile/draft",
+            ),
+        )
+        for name in _DRAFT_MODULES
+    ),
+    *(Target(f"copies/dialects/{name}.py", _DIALECTS) for name in _DIALECT_MODULES),
+    *(Target(f"copies/salesforce/{name}.py", _SALESFORCE) for name in _SALESFORCE_MODULES),
+    *(Target(f"agreed/{name}.py", _SEALS) for name in ("seals", "seal_check")),
+    *(
+        Target(f"retention/{name}.py", (f"tests/retention/test_{own}.py", "tests/retention"))
+        for name, own in _RETENTION.items()
+    ),
+    Target("crm/retention.py", ("tests/retention/test_bounds.py",)),
+    Target("warehouse/pruned.py", ("tests/retention/test_prune_run.py", "tests/retention")),
 )

@@ -96,3 +96,38 @@ def test_null_keeps_for_ever(tmp_path: Path) -> None:
     config = load(tmp_path, retention="{versions_days: null, plans_days: null}")
     assert option_of(config, Kept.VERSIONS) == ("retention.versions_days", None)
     assert option_of(config, Kept.PLANS) == ("retention.plans_days", None)
+
+
+@pytest.mark.parametrize(
+    ("edits", "retention"),
+    [
+        ([("expires_hours: 24", "expires_hours: 96")], "{plans_days: 4, undo_days: 4}"),
+        (
+            [("expires_hours: 24", "expires_hours: 96"), ("keep_days: 90", "keep_days: 4")],
+            "{reports_days: 4}",
+        ),
+        ([("not_found_minutes: 60", "not_found_minutes: 2880")], "{webhook_bodies_days: 2}"),
+        ([("not_found_minutes: 60", "not_found_minutes: 3000")], "{webhook_bodies_days: null}"),
+        ([("# archive_days: 365", "archive_days: 40")], "{archive_days: 40}"),
+        ([], "{differences_days: 90}"),
+    ],
+)
+def test_a_bound_that_is_just_long_enough_is_taken(
+    tmp_path: Path, edits: list[tuple[str, str]], retention: str
+) -> None:
+    load(tmp_path, *edits, retention=retention)
+
+
+@pytest.mark.parametrize("name", [f"{kind}_days" for kind in Kept])
+def test_less_than_a_day_is_no_bound(tmp_path: Path, name: str) -> None:
+    edits = [("  keep_days: 90\n", "")] if name == "differences_days" else []
+    with pytest.raises(InvalidConfigurationError):
+        load(tmp_path, *edits, retention=f"{{{name}: 0}}")
+    expires = [("expires_hours: 24", "expires_hours: 1"), ("not_found_minutes: 60", "not_found_minutes: 5")]
+    load(tmp_path, *edits, *expires, retention=f"{{{name}: 1, undo_days: 0}}")
+
+
+def test_an_undo_may_need_no_plan(tmp_path: Path) -> None:
+    assert load(tmp_path, retention="{undo_days: 0}").retention.undo_days == 0
+    with pytest.raises(InvalidConfigurationError):
+        load(tmp_path, retention="{undo_days: -1}")

@@ -72,7 +72,7 @@ with rows as (
          range_agg(int8range(ledger_id, ledger_id, '[]') order by ledger_id) as ids,
          count(*) as row_count, string_agg(digest, ''::bytea order by ledger_id) as row_digests,
          case when :open then cast(:settled as bigint) when count(*) < :most then cast(:top as bigint)
-              else max(ledger_id) end as settled,
+              else least(max(ledger_id), cast(:top as bigint)) end as settled,
          clock_timestamp() as sealed_at, session_user::text as sealed_by, null::text as reason
   from rows having count(*) > 0
 )

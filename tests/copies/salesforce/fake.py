@@ -130,11 +130,12 @@ class Company:
             return refused(403, "REQUEST_LIMIT_EXCEEDED")
         self.used += 1
         parts = urlsplit(url)
-        path = unquote(found["rest"]) if (found := _DATA.fullmatch(parts.path)) else ""
+        rest = found["rest"] if (found := _DATA.fullmatch(parts.path)) else ""
+        path = unquote(rest)
         self.calls.append((method, path))
         if self.instead is not None and (said := self.instead(method, path)) is not None:
             return said
-        match path.strip("/").split("/"), method:
+        match [unquote(part) for part in rest.strip("/").split("/")], method:
             case ["sobjects", "Opportunity", "describe"], "GET":
                 return 200, self.describe()
             case ["query"], "GET":

@@ -175,7 +175,7 @@ def _sort(candidate: Candidate, met: Mapping[int, int]) -> tuple[list[int], Sort
         if inside and len(inside) >= _OF_ONE_SORT * len(set(met.values())):
             condition = f"{pasted(name)} = {literal(value)}".replace("%%", "%")
             outside = len(candidate.living) - len(rows[value])
-            parts = len(inside) < len(met) and len(inside) >= _OF_ONE_SORT * len(
+            parts = len(set(met.values())) < len(met) and len(inside) >= _OF_ONE_SORT * len(
                 set(rows[value]) & met.keys()
             )
             return rows[value], Sort(condition, len(rows[value]), outside, parts)
