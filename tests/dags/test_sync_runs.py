@@ -160,7 +160,12 @@ def test_a_run_that_asks_two_persons_goes_on_when_both_approved_elsewhere(
             run_approve(place, plan_hash, by=name)
     done = run("enerflo_approve", plan_hash=plan_hash)
     asked = {"ask_a_person": "success", "ask_a_second_person": "success"}
-    assert states(done) == {"find_plan": "success", **asked, "apply_plan": "success", "verify_plan": "success"}
+    assert states(done) == {
+        "find_plan": "success",
+        **asked,
+        "apply_plan": "success",
+        "verify_plan": "success",
+    }
     assert rows(connected, "select distinct decided_by from sync.ledger") == [("Pat and Sam",)]
     assert "decided by Pat and Sam" in str(done.note)
 
