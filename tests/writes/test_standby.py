@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sandbox.api import DEFAULT_KEY
+from enerflo_sync import frames
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.jobs.context import AccountContext, Credentials
 from enerflo_sync.jobs.plan import run_plan
@@ -89,6 +90,13 @@ def on_standby(agreed_desk: Desk, standby: OwnServer) -> Command:
     return commands(agreed_desk, address(agreed_desk, str(standby.folder)))
 
 
+def reached_by(context: AccountContext, url: str) -> AccountContext:
+    """Return an account whose jobs connect by another address."""
+    known = context.credentials
+    credentials = Credentials(known.base_url, known.api_key, lambda: url)
+    return AccountContext(context.account, context.config, context.config_path, credentials)
+
+
 def commands(desk: Desk, url: str) -> Command:
     server = desk.context.credentials.base_url()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("ENERFLO_")}
@@ -120,6 +128,16 @@ def test_what_only_reads_works_on_a_standby(on_standby: Command, words: tuple[st
     if words == ("doctor",):
         assert "a standby, which only reads" in out
         assert "✗" not in out
+
+
+def test_frames_are_read_from_a_standby(agreed_desk: Desk, standby: OwnServer) -> None:
+    account = reached_by(agreed_desk.context, address(agreed_desk, str(standby.folder)))
+    install = str(agreed_desk.one("select min(install_id) from enerflo.installs"))
+    assert len(frames.installs(account)) > 30
+    assert len(frames.ledger(account)) > 0
+    assert len(frames.explain(account, "install", install)) > 0
+    assert len(frames.differences(account)) >= 0
+    account.close()
 
 
 @pytest.mark.parametrize("words", WRITING, ids=" ".join)
@@ -166,7 +184,7 @@ def test_a_failover_in_the_middle_of_a_job_and_the_next_run_converges(tmp_path: 
         templates = make_templates(first.url, tmp_path)
         with templates.desk(job, tmp_path / "desk") as desk, running(first.standby(folder / "b")) as second:
             both = address(desk, f"{first.folder},{second.folder}", target_session_attrs="read-write")
-            _reached_by(desk, both)
+            desk.context = reached_by(desk.context, both)
             _caught_up(first, second)
 
             def fails_over() -> None:
@@ -179,19 +197,6 @@ def test_a_failover_in_the_middle_of_a_job_and_the_next_run_converges(tmp_path: 
             converged(job, desk)
             # The database that is dropped in the end is on the server that is left.
             first.start()
-
-
-def _reached_by(desk: Desk, url: str) -> None:
-    """Let a desk's jobs connect by another address."""
-    old: AccountContext = desk.context
-    old.close()
-    fresh = AccountContext(
-        old.account,
-        old.config,
-        old.config_path,
-        Credentials(old.credentials.base_url, old.credentials.api_key, lambda: url),
-    )
-    desk.context = fresh
 
 
 def _caught_up(first: OwnServer, second: OwnServer) -> None:

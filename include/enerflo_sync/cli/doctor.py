@@ -180,7 +180,7 @@ def _no_writing(context: AccountContext, version: SchemaVersion) -> Finding:
         f"accounts.{context.account}",
         "a standby, which only reads" if version.standby else "a connection that may only read",
         "a server and a role that may write",
-        "explain, gaps, witnesses and the pages work here; every other job needs the primary.",
+        "What only reads works here, as explain and gaps; every other job needs the primary.",
     )
 
 
