@@ -16,6 +16,9 @@ a no. The same on the plan's page, and on the command line: `enerflo-sync apply 
 **A part of it:** the form takes parts of the plan, such as `milestones`, `installs.status` or
 `installs:12345`. What was not chosen stays open, and the next round asks about it again; or it is refused.
 
+**Two persons:** with `approval.second_person` in `sync.yaml` a second task asks another person after the
+first yes, and names who said it; the second approves the same part. One no is enough.
+
 **A no is remembered:** what was refused is in no later plan until a value of it changes, or until
 `enerflo-sync reopen`. The run ends green.
 
@@ -31,14 +34,10 @@ from typing import Any
 
 from airflow.sdk import dag
 from enerflo_airflow.accounts import parsed_accounts, sync_config
+from enerflo_airflow.approving import PlanApprovalOperator
 from enerflo_airflow.defaults import START_DATE, account_dag, approvers
 from enerflo_airflow.forms import FormField
-from enerflo_airflow.planning import (
-    ApplyPlanOperator,
-    FindPlanOperator,
-    PlanApprovalOperator,
-    VerifyPlanOperator,
-)
+from enerflo_airflow.planning import ApplyPlanOperator, FindPlanOperator, VerifyPlanOperator
 
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 
@@ -79,18 +78,31 @@ def approve_dag(settings: AccountConfig, config: SyncConfig) -> Any:
             account=account,
             plan_hash="{{ params.plan_hash }}",
         )
-        approval = PlanApprovalOperator(
+        asking: dict[str, Any] = {
+            "account": account,
+            "plan": plan.output,
+            "answer_within": timedelta(hours=config.approval.expires_hours),
+            "assigned_users": approvers(settings),
+            # What fails here has written nothing: ask again at once.
+            "retry_delay": timedelta(seconds=5),
+            "retry_exponential_backoff": 1.0,
+        }
+        approved = PlanApprovalOperator(
             task_id="ask_a_person",
             task_display_name="Ask a person",
             doc_md="Waits for an answer to the plan. No answer is a no.",
-            account=account,
-            plan=plan.output,
-            answer_within=timedelta(hours=config.approval.expires_hours),
-            assigned_users=approvers(settings),
-            # What fails here has written nothing: ask again at once.
-            retry_delay=timedelta(seconds=5),
-            retry_exponential_backoff=1.0,
+            **asking,
         )
+        first = approved
+        if config.approval.second_person:
+            approved = PlanApprovalOperator(
+                task_id="ask_a_second_person",
+                task_display_name="Ask a second person",
+                doc_md="Waits for another person's answer to what the first one approved. No answer is a no.",
+                second=True,
+                **asking,
+            )
+            first >> approved
         apply = ApplyPlanOperator(
             task_id="apply_plan",
             task_display_name="Write it",
@@ -105,7 +117,8 @@ def approve_dag(settings: AccountConfig, config: SyncConfig) -> Any:
             account=account,
             plan_hash=PLAN_HASH,
         )
-        plan >> approval >> apply >> verify
+        plan >> first
+        approved >> apply >> verify
 
     return enerflo_approve()
 

@@ -58,6 +58,11 @@ def answered_form(given: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: given.get(name) or param.value or "" for name, param in FORM.items()}
 
 
+def form_of(part: Part) -> dict[str, str]:
+    """Return the form's fields that select a part of a plan."""
+    return {"only": ", ".join(part.only), "except": ", ".join(part.without), "rest": str(part.rest)}
+
+
 def chosen_part(form: Mapping[str, Any]) -> Part:
     """Return the part of a plan that an answered form selects.
 

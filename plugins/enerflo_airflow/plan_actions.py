@@ -20,13 +20,14 @@ from enerflo_airflow.page_parts import Acting, Page, Visit, reading
 from enerflo_airflow.page_runs import is_paused, start_run
 from enerflo_sync.addresses import Place
 from enerflo_sync.errors import ConfigurationError, ConflictError
-from enerflo_sync.jobs.approval import run_approve, run_reject, run_reopen
+from enerflo_sync.jobs.approval import read_first_approval, run_approve, run_reject, run_reopen
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.plan import read_stored_plan
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.pages.settled import settled_refusals
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.reopen import WhichRefusals
+from enerflo_sync.plan.second_person import first_words
 from enerflo_sync.reconcile.render import render_message
 from enerflo_sync.reconcile.render.wording import count_of
 
@@ -59,13 +60,17 @@ def approve(
                 where=f"plan {plan.plan_hash[:12]}",
                 next_step="Set mode in sync.yaml, and plan again.",
             )
-        part = _part(chosen, also, about, rest)
+        _, first = read_first_approval(opened, plan_hash)
+        part = first.part if first and about == "same" else _part(chosen, also, about, rest)
         _require_approver(visit, opened)
         waiting = _asking_run(visit, plan.plan_hash)
         if waiting is None:
             _require_may_start(visit)
         decided = run_approve(opened, plan.plan_hash, by=visit.name, part=part, undecided=True)
-        said = f"Plan {decided.plan_hash[:12]} {'' if part.whole else 'in part '}approved by {visit.name}."
+        if decided.state != "approved":
+            return visit.done(visit.to.plan(visit.account, plan.plan_hash), first_words(decided))
+        in_part = "" if part.whole else "in part "
+        said = f"Plan {decided.plan_hash[:12]} {in_part}approved by {decided.decided_by}."
         if waiting is not None:
             return visit.done(waiting, f"{said} The run that asked about it goes on within five minutes.")
         try:

@@ -1,28 +1,22 @@
-"""The operators that write: plan, a person's approval if needed, apply, verify."""
+"""The operators that write: plan, apply, verify; and the run that asks a person (:mod:`.approving`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from copy import deepcopy
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from enerflo_airflow.accounts import account_name
-from enerflo_airflow.approval_form import FORM, answered_form, chosen_part
 from enerflo_airflow.lineage import WithLineage
-from enerflo_airflow.links import PlanLink, ReportLink, plan_address
+from enerflo_airflow.links import PlanLink, ReportLink
 from enerflo_airflow.metrics import send_apply, send_plans
 from enerflo_airflow.notes import NOTE_KEY, apply_note, carry_note, plan_note, reconciliation_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 from enerflo_sync.errors import RetriableError
-from enerflo_sync.plan.parts import Part
-from enerflo_sync.steering import shown
 
 if TYPE_CHECKING:
     from enerflo_sync.plan.report import PlanReport
@@ -142,125 +136,6 @@ class FindPlanOperator(BaseOperator):
 
         with noted_failure(context), closing(open_account(str(self.account))) as opened:
             return _planned(read_stored_plan(opened, str(self.plan_hash)))
-
-
-class PlanApprovalOperator(ApprovalOperator):
-    """Asks a person about a plan that needs approval, by Airflow's own approval; no answer in time means no.
-
-    The decision is stored with the plan and, if it is a no, in the ledger; then later tasks are skipped. The
-    form can select a part. While it waits, the task regularly checks whether a later plan replaced this one,
-    or somebody decided on its page or on the command line: what was approved there goes on to be applied, and
-    everything else ends without writing. Who decided first is who decided.
-
-    :param account: name of the account in sync.yaml.
-    :param plan: the result of :class:`FindPlanOperator`.
-    :param answer_within: maximum total wait.
-    """
-
-    template_fields: Sequence[str] = ("subject", "body", "account", "plan")
-    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (PlanLink(),)
-    # Each check costs a second of a worker.
-    look_every = timedelta(minutes=5)
-
-    def __init__(self, *, account: str, plan: Any, answer_within: timedelta, **kwargs: Any) -> None:
-        # Replace the DAG's parameters, which Airflow passes here but are not fields of the form. Copy the
-        # form, because Airflow stores an answer in the parameter.
-        kwargs["params"] = deepcopy(FORM)
-        super().__init__(
-            subject="Plan {{ ti.xcom_pull(task_ids='find_plan')['plan_hash'][:12] }} of account " + account,
-            body="",
-            defaults=self.REJECT,
-            response_timeout=answer_within,
-            **kwargs,
-        )
-        self.account = account
-        self.plan = plan
-        self.answer_within = answer_within
-
-    def execute(self, context: Context) -> Any:
-        """Wait for a person if the plan needs approval; otherwise return at once."""
-        from enerflo_airflow.hook import open_account
-        from enerflo_sync.jobs.plan import read_stored_plan
-
-        plan_hash = self.plan["plan_hash"]
-        with noted_failure(context), closing(open_account(str(self.account))) as opened:
-            plan = read_stored_plan(opened, plan_hash)
-        if plan.state == "approved":
-            return self._go_on(context, plan)
-        if plan.state != "open":
-            self._end(context, plan)
-        address = plan_address(self.plan["account"], plan_hash)
-        self.body = (
-            f"{self.plan['summary']}\n\n[Look at the whole plan]({address}) before you decide."
-            " To decide about a part of it, name the part below."
-        )
-        self.response_timeout = min(self.look_every, self._time_left(context))
-        return super().execute(context)
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Store the decision; skip the later tasks after a no."""
-        from enerflo_airflow.hook import open_account
-        from enerflo_sync.jobs.approval import run_approve, run_reject
-        from enerflo_sync.jobs.plan import read_stored_plan
-
-        if "error" in event:
-            # Without an answer the task fails, and the plan continues to wait.
-            return super().execute_complete(context, event)
-        if event.get("timedout") and self._time_left(context) > timedelta(0):
-            return self.execute(context)
-        event = {**event, "params_input": answered_form(event.get("params_input"))}
-        person = event.get("responded_by_user") or {}
-        who = person.get("name") or person.get("id")
-        plan_hash = self.plan["plan_hash"]
-        with noted_failure(context), closing(open_account(str(self.account))) as opened:
-            plan = read_stored_plan(opened, plan_hash)
-            if plan.state == "approved":
-                # Decided on the plan's page or the command line a moment before.
-                return self._go_on(context, plan)
-            if plan.state in ("superseded", "applied") or (plan.state == "rejected" and plan.decided_by):
-                self._end(context, plan)
-            part = chosen_part(event["params_input"]) if who else Part()
-            if who and event.get("chosen_options") == [self.APPROVE]:
-                plan = run_approve(opened, plan_hash, by=who, part=part)
-            else:
-                why = event["params_input"]["because"].strip() or "rejected in Airflow"
-                reason = why if who else "nobody answered in time"
-                plan = run_reject(opened, plan_hash, by=who, reason=reason, part=part)
-        stands = f"plan {plan_hash[:12]} is {plan.state}"
-        note = shown(f"{stands} ({who or 'nobody answered in time'})")
-        if not part.whole:
-            named = [*part.only, *(f"all but {one}" for one in part.without)]
-            note = f"{note}: decided about {', '.join(named)}"
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
-        return super().execute_complete(context, event)
-
-    def _go_on(self, context: Context, plan: PlanReport) -> dict[str, Any]:
-        """Let the later tasks apply what somebody approved elsewhere, and say who and when."""
-        from enerflo_sync.plan.decided_plan import decided_words
-
-        note = shown(f"plan {plan.plan_hash[:12]} is {decided_words(plan)}")
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
-        return {"needed": False, "plan_hash": plan.plan_hash}
-
-    def _time_left(self, context: Context) -> timedelta:
-        """Return the time left for an answer, counted from the run's start."""
-        run: Any = context.get("dag_run")
-        if run is None or run.start_date is None:
-            return timedelta(0)
-        left: timedelta = run.start_date + self.answer_within - datetime.now(UTC)
-        return max(left, timedelta(0))
-
-    def _end(self, context: Context, plan: PlanReport) -> NoReturn:
-        """End without an answer and without an error, because there is nothing left to decide."""
-        from enerflo_sync.plan.decided_plan import decided_words
-
-        words = {
-            "superseded": "was superseded: a later plan took its place, and is asked about by itself",
-            "expired": "has expired; the next round makes another one if anything is due",
-        }.get(str(plan.state), f"is {decided_words(plan)}")
-        note = shown(f"plan {plan.plan_hash[:12]} {words}")
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
-        raise AirflowSkipException(f"{note[0].upper()}{note[1:]}.")
 
 
 def _planned(plan: PlanReport) -> Planned:

@@ -78,6 +78,29 @@ def test_plan_approve_apply_and_an_empty_plan(writing: Run) -> None:
     assert (repeated["already"], repeated["message"]) == (True, second.out.strip())
 
 
+def test_two_persons_approve_on_the_command_line(writing: Run, tmp_path: Path) -> None:
+    config = tmp_path / "sync.yaml"
+    config.write_text(
+        config.read_text().replace("first_to_enerflo: true", "first_to_enerflo: true\n  second_person: true")
+    )
+    plan = writing("plan", "--json").json
+    short = plan["plan_hash"][:12]
+    assert "Two persons have to approve it (approval.second_person)." in writing("plan").out
+    first = writing("apply", short, "--approve", "Pat Jones")
+    assert first.code == 1
+    assert "Pat Jones approved it on 20" in first.out
+    assert "Nothing was written." in first.out
+    assert "waits for a second person's approval; Pat Jones approved it" in writing("plan").out
+    for words in ((), ("--approve", "pat jones")):
+        refused = writing("apply", short, *words)
+        assert refused.code == 2
+        assert "A second person has to approve it" in refused.err
+        assert refused.err.count("\n") == 1
+    applied = writing("apply", short, "--approve", "Sam")
+    assert applied.code == 0
+    assert f"{plan['counts']['changes']:,} changes applied, decided by Pat Jones and Sam." in applied.out
+
+
 def test_apply_as_json(writing: Run) -> None:
     plan = writing("plan", "--json").json
     report = writing("apply", plan["plan_hash"], "--approve", "Pat", "--json").json

@@ -144,6 +144,22 @@ def test_only_approvers_answer_the_questions_of_an_account(bag_of: Bag) -> None:
         assert task.assigned_users is None
 
 
+def test_two_persons_are_asked_by_two_tasks(bag_of: Bag, tmp_path: Path) -> None:
+    dag = bag_of(OPTIONS).dags["enerflo_approve__west"]
+    assert "ask_a_second_person" not in dag.task_ids
+    config = tmp_path / "sync.yaml"
+    text = config.read_text()
+    assert "  first_to_enerflo: true" in text
+    config.write_text(text.replace("  first_to_enerflo: true", "  second_person: true"))
+    bag = DagBag(dag_folder=str(DAGS))
+    assert not bag.import_errors
+    dag = bag.dags["enerflo_approve__west"]
+    second: Any = dag.get_task("ask_a_second_person")
+    assert (second.second, second.upstream_task_ids) == (True, {"ask_a_person", "find_plan"})
+    assert dag.get_task("apply_plan").upstream_task_ids >= {"ask_a_second_person"}
+    assert second.assigned_users == [{"id": "maria", "name": "maria"}, {"id": "7", "name": "jo"}]
+
+
 def test_an_executor_that_airflow_does_not_have_is_an_import_error(bag_of: Bag) -> None:
     bag = bag_of("airflow: {executor: NoSuchExecutor}\n")
     assert bag.import_errors

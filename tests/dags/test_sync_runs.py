@@ -13,7 +13,7 @@ from airflow.utils.session import create_session
 
 from enerflo_sandbox.server import SandboxServer
 from enerflo_sync.jobs.apply import run_apply
-from enerflo_sync.jobs.approval import run_reject
+from enerflo_sync.jobs.approval import run_approve, run_reject
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_fixtures import Setting
 from tests.dags.test_runs import everything_kept_in_airflow, result, run, states
@@ -144,6 +144,30 @@ def test_a_waiting_plan_is_asked_about_in_a_run_of_its_own(connected: Setting, s
     again = run("enerflo_sync")
     assert states(again)["ask_a_person"] == "skipped"
     assert len(asking(waiting)) == 1
+
+
+def test_a_run_that_asks_two_persons_goes_on_when_both_approved_elsewhere(
+    connected: Setting, switched: Any
+) -> None:
+    from enerflo_airflow.hook import open_account
+
+    two = "first_to_enerflo: true\n  second_person: true"
+    switched(("mode: report", "mode: crm"), ("first_to_enerflo: true", two))
+    run("enerflo_poll")
+    plan_hash = result(run("enerflo_sync", ask=False), "make_plan")["waiting"]
+    with closing(open_account("default")) as place:
+        for name in ("Pat", "Sam"):
+            run_approve(place, plan_hash, by=name)
+    done = run("enerflo_approve", plan_hash=plan_hash)
+    asked = {"ask_a_person": "success", "ask_a_second_person": "success"}
+    assert states(done) == {
+        "find_plan": "success",
+        **asked,
+        "apply_plan": "success",
+        "verify_plan": "success",
+    }
+    assert rows(connected, "select distinct decided_by from sync.ledger") == [("Pat and Sam",)]
+    assert "decided by Pat and Sam" in str(done.note)
 
 
 def edit(setting: Setting, change: str) -> None:

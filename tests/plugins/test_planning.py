@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +16,8 @@ from airflow.providers.standard.operators import hitl
 from airflow.sdk import DAG, BaseOperator, Param
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped, TaskAwaitingInput
 from enerflo_airflow.approval_form import answered_form
+from enerflo_airflow.approving import PlanApprovalOperator
 from enerflo_airflow.notes import NOTE_KEY
-from enerflo_airflow.planning import PlanApprovalOperator
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.approval import read_refusals, run_approve, run_reject
@@ -34,16 +35,21 @@ class Answers:
 
     map_index, id = -1, "one task"
 
-    def __init__(self, place: AccountContext) -> None:
+    def __init__(self, place: AccountContext, *, second: bool = False) -> None:
         self.place = place
         self.handed_on: dict[str, Any] = {}
         self.plan_hash = run_plan(place)[0].plan_hash
         with DAG("asking", schedule=None, params={"plan_hash": Param("", type="string")}):
             self.task = PlanApprovalOperator(
-                task_id="ask", account="default", plan=None, answer_within=timedelta(hours=1)
+                task_id="ask", account="default", plan=None, answer_within=timedelta(hours=1), second=second
             )
             self.task >> BaseOperator(task_id="apply")
-        self.task.plan = {"plan_hash": self.plan_hash}
+        self.task.plan = {"plan_hash": self.plan_hash, "account": "default", "summary": "Changes"}
+
+    def ask(self) -> Any:
+        """Let the task begin; it returns where nobody has to be asked."""
+        context: Any = {"ti": self, "task_instance": self, "task": self.task, "dag_run": None}
+        return self.task.execute(context)
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.handed_on[key] = value
@@ -219,3 +225,58 @@ def test_the_next_look_sees_who_decided_elsewhere(answers: Answers) -> None:
     context: Any = {"ti": answers, "task_instance": answers, "task": answers.task, "dag_run": None}
     assert answers.task.execute(context) == {"needed": False, "plan_hash": answers.plan_hash}
     assert "is approved already by Sam Hill on 20" in answers.note
+
+
+@pytest.fixture
+def two_persons(connected: Setting, tmp_path: Path) -> Iterator[tuple[Answers, Answers]]:
+    """The tasks that ask the first and the second of two persons about one plan."""
+    from enerflo_airflow.hook import open_account
+
+    config = tmp_path / "sync.yaml"
+    text = config.read_text()
+    assert "first_to_enerflo: true" in text
+    config.write_text(text.replace("first_to_enerflo: true", "first_to_enerflo: true\n  second_person: true"))
+    with closing(open_account("default", reads_enerflo=True)) as place:
+        run_poll(place)
+        yield Answers(place), Answers(place, second=True)
+
+
+def test_the_second_task_asks_another_person_and_names_the_first(
+    two_persons: tuple[Answers, Answers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = two_persons
+    asked: list[Any] = []
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **detail: asked.append(detail))
+    first.answer("Approve", params_input={"only": "leads"})
+    assert first.stored == ("open", None)
+    assert "is open and waits for a second person (Pat): decided about leads" in first.note
+    # A look of the first task, and the second task.
+    assert first.ask() == {"needed": False, "plan_hash": first.plan_hash}
+    with pytest.raises(TaskAwaitingInput):
+        second.ask()
+    assert asked[-1]["body"].startswith("Pat approved it on 20")
+    assert asked[-1]["params"]["only"]["value"] == "leads"
+    # The first person again is asked for somebody else.
+    with pytest.raises(TaskAwaitingInput):
+        second.answer("Approve", "pat")
+    assert second.stored == ("open", None)
+    second.answer("Approve", "Sam")
+    assert second.stored == ("approved", "Pat and Sam")
+    assert second.states["leads"] == {"planned"}
+    assert second.ask() == {"needed": False, "plan_hash": second.plan_hash}
+
+
+def test_a_no_of_the_second_person_is_a_no(two_persons: tuple[Answers, Answers]) -> None:
+    first, second = two_persons
+    first.answer("Approve")
+    with pytest.raises(DownstreamTasksSkipped):
+        second.answer("Reject", "Sam")
+    assert second.stored == ("rejected", "Sam")
+
+
+def test_no_second_answer_in_time_is_a_no_of_nobody(two_persons: tuple[Answers, Answers]) -> None:
+    first, second = two_persons
+    first.answer("Approve")
+    with pytest.raises(DownstreamTasksSkipped):
+        second.answer("Reject", None, timedout=True)
+    assert second.stored == ("rejected", None)

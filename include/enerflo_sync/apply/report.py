@@ -38,7 +38,8 @@ class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
     ``left_open`` are those that nobody decided about yet: they were no part of what was approved.
     ``handed_over`` are on their way to a CRM whose table is only a copy: applied once the copy shows them.
     ``reasons`` counts by state and reason why changes were not made; ``stopped`` says why the rest waits.
-    ``already`` says that it had been applied before, at ``applied_at``: nothing was done now.
+    ``already`` says that it had been applied before, at ``applied_at``: nothing was done now. ``message``
+    says so in words, or that the plan waits for a second person.
     """
 
     plan_hash: str
@@ -84,9 +85,18 @@ def outcomes_of(connection: sa.Connection, plan: PlanReport) -> Outcomes:
 
 
 def report_of(
-    plan: PlanReport, outcomes: Outcomes, run_id: str, stopped: str | None, *, already: bool = False
+    plan: PlanReport,
+    outcomes: Outcomes,
+    run_id: str,
+    stopped: str | None,
+    *,
+    already: bool = False,
+    message: str = "",
 ) -> ApplyReport:
-    """Return an apply's report of the changes as they stand now."""
+    """Return an apply's report of the changes as they stand now.
+
+    :param message: why nothing was done now.
+    """
     states: Counter[str] = Counter()
     reasons: dict[str, dict[str, int]] = {}
     for state, reason, number in outcomes:
@@ -110,7 +120,7 @@ def report_of(
         left_open=states["left_out"],
         applied_at=plan.applied_at,
         already=already,
-        message=_already(plan) if already else "",
+        message=_already(plan) if already else message,
     )
 
 

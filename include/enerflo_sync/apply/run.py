@@ -41,6 +41,7 @@ from enerflo_sync.plan.held import move_held
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.report import PlanReport, PlanState
+from enerflo_sync.plan.second_person import first_words, one_is_half
 from enerflo_sync.plan.store import is_as_it_was_made
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
@@ -78,7 +79,8 @@ with rest as (
   update sync.plan_changes set state = 'planned'
   where account = :account and plan_hash = :plan_hash and state = 'left_out'
 )
-update sync.plans set state = 'open', decided_by = null, decided_as = null, decided_at = null
+update sync.plans set state = 'open', decided_by = null, decided_as = null, decided_at = null,
+  first_approval = null
 where account = :account and plan_hash = :plan_hash
 """)
 
@@ -133,6 +135,11 @@ def apply_plan(
             plan, reasons = _allowed(connection, config, plan, approved_by, part)
         if reasons:
             raise _needs_approval(plan, reasons)
+        if plan.state is not PlanState.APPROVED:
+            with connection.begin():
+                outcomes = outcomes_of(connection, plan)
+            nothing = f"{first_words(plan)} Nothing was written."
+            return report_of(plan, outcomes, run.run_id, None, message=nothing)
         applying = Applying(account, plan.plan_hash, run.run_id, plan.decided_by or BY_RULE)
         stopped: list[str] = []
         with run.recording(calls):
@@ -159,9 +166,15 @@ def _needs_a_person_now(connection: sa.Connection, config: SyncConfig, plan: Pla
     return reasons
 
 
+def _waiting(plan: PlanReport, reasons: Sequence[str]) -> PlanReport:
+    return msgspec.structs.replace(
+        plan, state=PlanState.OPEN, needs_approval=True, reasons=reasons, decided_by=None, decided_at=None
+    )
+
+
 def _needs_approval(plan: PlanReport, reasons: Sequence[str]) -> ConfigurationError:
     return ConfigurationError(
-        f"it needs a person's approval. {' '.join(reasons)}",
+        first_words(plan) or f"it needs a person's approval. {' '.join(reasons)}",
         where=f"plan {plan.plan_hash[:12]}",
         next_step='Look at it, then apply it with --approve "NAME".',
     )
@@ -195,6 +208,9 @@ def _allowed(
     if plan.config_hash != config.hash(plan.account):
         raise ConfigurationError("the mapping changed since it was made.", where=where, next_step=again)
     if approved_by is not None:
+        # Rules that are stricter by now ask for a second person, too.
+        if config.approval.second_person and (reasons := _needs_a_person_now(connection, config, plan)):
+            plan = _waiting(plan, reasons)
         return approve_plan(connection, plan, approved_by, now, config=config, part=part), ()
     if part.rest is Rest.REFUSE:
         raise ConfigurationError(
@@ -205,6 +221,8 @@ def _allowed(
         raise ConfigurationError(
             f"it was rejected ({who}).", where=where, next_step='Approve it with --approve "NAME" after all.'
         )
+    if (half := one_is_half(connection, config, plan)) is not plan:
+        return half, half.reasons
     if reasons := _needs_a_person_now(connection, config, plan):
         return plan, reasons
     if plan.waits_for_approval:

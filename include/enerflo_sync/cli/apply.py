@@ -65,6 +65,9 @@ def command(
     under the same hash, or are refused (--rest refuse). A new row is chosen as a whole, and changes that must
     be made together are not separated. A rejected change stays refused in every later plan, until one of its
     values changes or `enerflo-sync reopen`.
+
+    Where two persons have to approve (approval.second_person), the first --approve is noted, writes nothing,
+    and ends with exit code 1; the plan is applied with the --approve of another person.
     """
     if approve is not None and reject is not None:
         raise ConfigurationError(
@@ -122,7 +125,7 @@ def _print_rejected(plan: PlanReport, *, by: str, as_json: bool) -> None:
 
 
 def _print(report: ApplyReport) -> None:
-    if report.already:
+    if report.message:
         console.print(report.message, markup=False)
         return
     console.print(

@@ -31,7 +31,12 @@ from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.warehouse.declared import require_filled
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
-from enerflo_sync.warehouse.revision import older_program, require_migrated, schema_version
+from enerflo_sync.warehouse.revision import (
+    SchemaVersion,
+    older_program,
+    require_migrated,
+    schema_version,
+)
 from enerflo_sync.warehouse.runs import SKEW_SECONDS, skew_text
 
 _MARKS = {Severity.ERROR: "[red]✗[/]", Severity.WARNING: "[yellow]![/]", Severity.HINT: "[cyan]·[/]"}
@@ -120,6 +125,9 @@ def checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
             yield _columns(context)
     if goes_to_salesforce(context):
         yield salesforce_check(context)
+    if not server.failed and _reads_only(context):
+        yield Check("Enerflo", "not asked: the warehouse counts requests, and only reads here")
+        return
     key = made("Enerflo", lambda: _key(context))
     yield key
     if not key.failed:
@@ -141,15 +149,39 @@ def _server(context: AccountContext) -> str:
 def _migrated(context: AccountContext) -> Check:
     """Check that the warehouse has this version's tables, and that the role may use them."""
     try:
-        require_migrated(context.engine)
+        require_migrated(context.engine, reads_only=True)
         with warehouse_errors("doctor"), context.engine.connect() as connection:
             version = schema_version(connection)
+        if version.reads_only:
+            return Check(
+                "tables", f"at revision {version.revision}", findings=[_no_writing(context, version)]
+            )
+        require_migrated(context.engine)
+        with warehouse_errors("doctor"), context.engine.connect() as connection:
             unusable, role = unusable_own_tables(connection), present_role(connection)
     except EnerfloSyncError as error:
         return Check("tables", str(error), failed=True)
     findings = [_no_right(context, unusable, role)] if unusable else []
     detail = older_program(version) if version.newer else f"at revision {version.revision}"
     return Check("tables", detail, findings=findings)
+
+
+def _reads_only(context: AccountContext) -> bool:
+    with warehouse_errors("doctor"), context.engine.connect() as connection:
+        return schema_version(connection).reads_only
+
+
+def _no_writing(context: AccountContext, version: SchemaVersion) -> Finding:
+    spot = context.config.spot("accounts", context.account)
+    return Finding(
+        Severity.WARNING,
+        str(spot.file),
+        spot.line,
+        f"accounts.{context.account}",
+        "a standby, which only reads" if version.standby else "a connection that may only read",
+        "a server and a role that may write",
+        "What only reads works here, as explain and gaps; every other job needs the primary.",
+    )
 
 
 def _no_right(context: AccountContext, tables: list[str], role: str) -> Finding:

@@ -20,4 +20,7 @@ class ApprovalOptions(Options):
     new_mapping: bool = Field(True, description="The first plan of a mapping that changed.")
     first_to_enerflo: bool = Field(True, description="The first plan that writes anything to Enerflo.")
     always: bool = Field(False, description="Every plan.")
+    second_person: bool = Field(
+        False, description="A plan that waits is approved by two different persons before it is applied."
+    )
     expires_hours: float = Field(24, gt=0, le=24 * 30, description="How long a plan may be applied.")

@@ -15,6 +15,7 @@ from enerflo_sync.plan.parts import Part
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.reopen import Refusal, WhichRefusals, reopen, standing_refusals
 from enerflo_sync.plan.report import PlanReport
+from enerflo_sync.plan.second_person import FirstApproval, first_approval, needs_two
 from enerflo_sync.warehouse.engine import server_time, warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
@@ -24,17 +25,30 @@ def run_approve(
 ) -> PlanReport:
     """Approve a waiting plan, or a part of it, without applying it yet.
 
+    Where two persons have to approve it, the plan goes on to wait after the first.
+
     :param undecided: only if nobody decided about it before.
-    :raises ConflictError: somebody did.
+    :raises ConflictError: somebody did; or a second person is missing, and this is the first one again.
     """
     require_migrated(context.engine)
     with warehouse_errors("approve"), context.engine.begin() as connection:
         plan = hold_plan(connection, context.account, plan_hash)
         if undecided:
             require_undecided(plan)
-        now = server_time(connection)
-        approve_plan(connection, plan, by, now, config=context.config, part=part)
+        approve_plan(connection, plan, by, server_time(connection), config=context.config, part=part)
         return read_plan(connection, context.account, plan.plan_hash)
+
+
+def read_first_approval(context: AccountContext, plan_hash: str) -> tuple[PlanReport, FirstApproval | None]:
+    """Return a stored plan and the first of two approvals, None where there is none or two are not needed.
+
+    :param plan_hash: as :func:`enerflo_sync.plan.reads.read_plan` takes it.
+    :raises ConfigurationError: there is no such plan.
+    """
+    require_migrated(context.engine, reads_only=True)
+    with warehouse_errors("approve"), context.engine.connect() as connection:
+        plan = read_plan(connection, context.account, plan_hash)
+        return plan, first_approval(connection, plan) if needs_two(context.config, plan) else None
 
 
 def run_reject(

@@ -17,9 +17,10 @@ from enerflo_sync.inbox.quarantine_items import SEEN_ITEMS
 from enerflo_sync.pages.plan_lines import MOST_COUNTED, many_words
 from enerflo_sync.pages.records import record_address
 from enerflo_sync.pages.waiting import EntryKind, InboxEntry, entry_values
+from enerflo_sync.plan.parts import has_personal_key
 from enerflo_sync.plan.questions import NEWEST, QuestionGroup, question_groups
 from enerflo_sync.plan.reads import read_named_plans
-from enerflo_sync.plan.render.shown_plan import has_personal_key, headline
+from enerflo_sync.plan.render.shown_plan import headline
 from enerflo_sync.plan.retry import PARKED
 from enerflo_sync.reconcile.record import singular
 from enerflo_sync.reconcile.render.cause_texts import CAUSES

@@ -10,10 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.crm.mapping import TableMapping
-from enerflo_sync.plan.parts import record_name
+from enerflo_sync.plan.parts import has_personal_key, record_name
 from enerflo_sync.plan.questions import GROUP
 from enerflo_sync.plan.render.shown_plan import (
-    has_personal_key,
     masked_changes,
     masked_undecided,
     question_values,

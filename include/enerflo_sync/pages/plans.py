@@ -29,6 +29,7 @@ from enerflo_sync.plan.questions import QuestionGroup, question_groups
 from enerflo_sync.plan.reads import PlanPosition, read_plan, read_plans
 from enerflo_sync.plan.render.shown_plan import group_title, headline, state_words
 from enerflo_sync.plan.report import Group, PlanReport, PlanState
+from enerflo_sync.plan.second_person import FirstApproval, first_words
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import PageLinks, render_page
 from enerflo_sync.reconcile.render.verdict import Tone
@@ -41,7 +42,7 @@ _ASKED: Final = 5
 
 _SUMMARY = sa.text("""
 /* enerflo-sync pages: where a plan's lists begin, and how much of it stands refused */
-select p.summary -> 'first' as first,
+select p.summary -> 'first' as first, p.first_approval,
   jsonb_build_object('questions', coalesce(p.summary -> 'questions', '[]')) as asked,
   (select count(*) from (
     select from sync.refusals r
@@ -155,6 +156,7 @@ class PlanPage:
     :param questions: what it leaves to a person, in groups; none are known of plans of an earlier version.
     :param asked: samples of them, and ``refused_before`` of what a person refused of earlier plans.
     :param refused: how many changes of it stand refused, counted up to 1,001.
+    :param first_part: which part of it the first of two persons approved, in words; empty where all of it.
     """
 
     plan: PlanReport
@@ -163,6 +165,7 @@ class PlanPage:
     asked: Sequence[QuestionLine] = ()
     refused_before: Sequence[QuestionLine] = ()
     refused: int = 0
+    first_part: str = ""
 
     @property
     def may_be_decided(self) -> bool:
@@ -223,7 +226,13 @@ def read_plan_page(connection: sa.Connection, config: SyncConfig, account: str, 
         asked=lines.questions(after=0)[:_ASKED] if plan.undecided else (),
         refused_before=lines.questions(after=0, refused=True)[:_ASKED] if plan.refused else (),
         refused=stored.refused,
+        first_part=_first_part(stored.first_approval, config.tables_for(account)),
     )
+
+
+def _first_part(stored: Any, tables: Mapping[str, TableMapping]) -> str:
+    first = FirstApproval.of(stored)
+    return first.part_words(tables) if first else ""
 
 
 def _firsts(plan: PlanReport, stored: Any) -> Sequence[Any]:
@@ -276,6 +285,7 @@ def render_plan(page: PlanPage, tables: Mapping[str, TableMapping], frame: Frame
         headline=headline(plan),
         state=state_words(plan),
         tone=_tone(plan),
+        first_words=first_words(plan),
         group_title=group_title,
         query=urlencode,
         record_of=record_of(frame, plan.account, tables),

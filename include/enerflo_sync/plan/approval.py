@@ -14,6 +14,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.where import condition
 from enerflo_sync.plan.backfilled import changes_from_backfills
+from enerflo_sync.plan.second_person import TWO_PERSONS
 
 _COUNTS = sa.text("""
 /* enerflo-sync plan: what approval asks about */
@@ -60,7 +61,16 @@ def approval_reasons(connection: sa.Connection, config: SyncConfig, account: str
     counts = connection.execute(_COUNTS).mappings().one()
     if not counts["changes"]:
         return []
-    return [*_of_size(connection, config, account, counts["changes"]), *_of_kind(connection, config, account)]
+    found = [
+        *_of_size(connection, config, account, counts["changes"]),
+        *_of_kind(connection, config, account),
+    ]
+    return with_two_persons(config, found)
+
+
+def with_two_persons(config: SyncConfig, reasons: list[str]) -> list[str]:
+    """Return why a plan waits, and after it that two persons have to approve it where the rules say so."""
+    return [*reasons, TWO_PERSONS] if reasons and config.approval.second_person else reasons
 
 
 def _of_size(connection: sa.Connection, config: SyncConfig, account: str, changes: int) -> Iterator[str]:

@@ -15,6 +15,14 @@ from enerflo_sync.plan.parts import Part, Rest, choose
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.refused import open_again, remember_refused
 from enerflo_sync.plan.report import PlanReport, PlanState
+from enerflo_sync.plan.second_person import (
+    both_names,
+    first_approval,
+    forget_first,
+    needs_two,
+    note_first,
+    one_is_half,
+)
 
 # Named in the ledger where the rules let a plan pass without a person.
 BY_RULE = "the approval rules"
@@ -28,6 +36,7 @@ _DECIDE = sa.text("""
 /* enerflo-sync apply: a decision about a plan */
 update sync.plans
 set state = :state, decided_by = :who, decided_at = :now, decision_reason = :reason,
+    first_approval = case when cast(:state as text) = 'approved' then first_approval end,
     decided_as = case when cast(:who as text) is not null then session_user end,
     expires_at = coalesce(:until, expires_at)
 where account = :account and plan_hash = :plan_hash
@@ -144,17 +153,32 @@ def approve_plan(
 
     One that a person rejected may be approved after all: nothing of it is refused then. The approval lasts
     for ``approval.expires_hours``. Returns the plan with the decision; how its changes stand is not looked at
-    again. A plan that was applied is left as it is.
+    again. A plan that was applied is left as it is. Where two persons have to approve it, the first approval
+    is noted, and the plan goes on to wait (:mod:`.second_person`).
 
     :param who: the person, or :data:`BY_RULE`.
     :param part: what is approved; the rest stays open, or is refused by the same person.
     :raises ConfigurationError: the plan has expired, or nobody is named, or the part cannot be chosen.
+    :raises ConflictError: a second person has to approve it, and this is the first one again.
     """
     if who is not BY_RULE:
         who = require_person(who, "--approve")
     require_not_expired(plan, now)
     if plan.state is PlanState.APPLIED:
         return plan
+    if who is not BY_RULE and needs_two(config, plan):
+        plan = one_is_half(connection, config, plan)
+        if plan.state is PlanState.APPROVED and part.whole:
+            return plan
+        first = first_approval(connection, plan)
+        tables = config.tables_for(plan.account)
+        both = None if first is None else both_names(first, who, part, plan, tables)
+        if both is None:
+            if not part.whole:
+                _require_open(plan)
+                choose(connection, plan.account, plan.plan_hash, part, tables)
+            return note_first(connection, plan, who, now, part)
+        who = both
     # Where nobody answered in time, what is refused of the plan is a part that a person refused before.
     if plan.state is PlanState.REJECTED and plan.decided_by is not None:
         connection.execute(_REOPEN, _named(plan))
@@ -221,7 +245,9 @@ def reject_plan(
         if refuses_all:
             positions, others = sorted([*positions, *others]), []
     _refuse(connection, plan, positions, who, now, reason)
-    if not others:
+    if others:
+        forget_first(connection, account, plan.plan_hash)
+    else:
         any_applied = connection.scalar(_ANY_APPLIED, _named(plan))
         state = PlanState.APPLIED if any_applied else PlanState.REJECTED
         _decide(connection, plan, state, who, now, reason)
@@ -274,6 +300,8 @@ def _decide(
         decided_as=decided_as,
         decided_at=now,
         decision_reason=reason,
+        first_approved_by=plan.first_approved_by if state is PlanState.APPROVED else None,
+        first_approved_at=plan.first_approved_at if state is PlanState.APPROVED else None,
         expires_at=until or plan.expires_at,
     )
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.mapping import RecordKind, TableMapping
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.masking import PersonalData
 from enerflo_sync.plan.completion import LAST_MILESTONE
 
 _LEFT = sa.text("""
@@ -159,6 +160,19 @@ def record_name(key: Mapping[str, Any], columns: Sequence[str]) -> str:
     """Return a key as a selector writes it: its values in the order of the mapping, joined by ``/``."""
     names = [column for column in columns if column in key] or list(key)
     return "/".join(str(key[name]) for name in names)
+
+
+def has_personal_key(table: TableMapping) -> bool:
+    """Return whether a row of the table is found by personal data: its key is then shown masked."""
+    kinds, columns = table.personal_kinds, {*table.key_columns, *table.join_columns}
+    return any(kinds.get(column, PersonalData.NONE) is not PersonalData.NONE for column in columns)
+
+
+def shown_selector(text: str, tables: Mapping[str, TableMapping]) -> str:
+    """Return a selector as it may be shown: without its key where keys of the table are personal data."""
+    name, colon, _ = text.strip().partition(":")
+    table = tables.get(name)
+    return f"{name}:…" if colon and (table is None or has_personal_key(table)) else text.strip()
 
 
 def _require_together(

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.plan.report import Change, Group, PlanReport, PlanState, Undecided
+from enerflo_sync.plan.second_person import FirstApproval
 from enerflo_sync.warehouse.pruned import Pruning, pruning_of
 
 _READ = sa.text("""
@@ -113,6 +114,8 @@ def read_named_plans(connection: sa.Connection, account: str, hashes: Sequence[s
 def _plan_of(row: sa.RowMapping) -> PlanReport:
     summary = row["summary"]
     own = {"state", "groups", "undecided", "kept", "from_backfills", "notes", "refused"}
+    own |= {"first_approved_by", "first_approved_at"}
+    first = FirstApproval.of(row["first_approval"])
     return PlanReport(
         **{name: row[name] for name in PlanReport.__struct_fields__ if name not in own},
         state=PlanState(row["state"]),
@@ -123,6 +126,8 @@ def _plan_of(row: sa.RowMapping) -> PlanReport:
         from_backfills=summary.get("from_backfills", 0),
         notes=summary.get("notes", {}),
         refused=summary.get("refused", {}),
+        first_approved_by=None if first is None else first.by,
+        first_approved_at=None if first is None else first.at,
     )
 
 

@@ -70,7 +70,8 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     refused; ``states`` the changes by state, where they were counted; ``from_backfills`` the changes whose
     value a backfill has brought in. ``notes`` counts the installs that are completed while something is open,
     by what is. ``part`` is 2 for the plan that waits beside one that waits for nobody.
-    ``decided_as`` is the database's user of the decision, whatever name was given.
+    ``decided_as`` is the database's user of the decision, whatever name was given. ``first_approved_by`` is
+    the first of two persons, where two have to approve it; ``decided_by`` then names both.
     """
 
     plan_hash: str
@@ -97,6 +98,8 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: datetime | None = None
     decided_as: str | None = None
     decision_reason: str | None = None
+    first_approved_by: str | None = None
+    first_approved_at: datetime | None = None
     notes: Mapping[str, int] = {}
 
     @property

@@ -24,6 +24,7 @@ from enerflo_sync.plan.approval import (
     changed_mapping,
     exceeds_percent,
     protected_fields,
+    with_two_persons,
     wrote_to_enerflo,
 )
 from enerflo_sync.plan.backfilled import changes_from_backfills
@@ -120,7 +121,7 @@ _WAITING_TOO = "It waited for a person in the plan before, and nobody decided ab
 
 def rules_hash(config: SyncConfig) -> str:
     """Return what identifies the approval rules: under others a change that waited is judged anew."""
-    rules = config.approval.model_dump(mode="json", exclude={"expires_hours"})
+    rules = config.approval.model_dump(mode="json", exclude={"expires_hours", "second_person"})
     return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
 
 
@@ -147,7 +148,7 @@ def mark_waiting(connection: sa.Connection, config: SyncConfig, account: str) ->
 
 def why_waiting(connection: sa.Connection, config: SyncConfig, account: str) -> list[str]:
     """Return why what stands in ``planned``, and all of which waits, does so."""
-    return approval_reasons(connection, config, account) or [_WAITING_TOO]
+    return approval_reasons(connection, config, account) or with_two_persons(config, [_WAITING_TOO])
 
 
 def _counts(connection: sa.Connection) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from enerflo_sync.plan.end import end_other_plans, end_overdue_plans
 from enerflo_sync.plan.questions import asked_before, note_questions
 from enerflo_sync.plan.refused import REFUSED
 from enerflo_sync.plan.report import PlanReport, PlanState
+from enerflo_sync.plan.second_person import forget_first
 
 # Of every change what decides what will be done, and to which record; the time of the last agreement tells a
 # change apart from the same one made before. A row's text costs half of what an array's does, and quotes as
@@ -90,6 +91,12 @@ set created_at = case when plans.state in ('expired', 'open', 'superseded') or p
     decided_at = case when plans.decided_by is null then null else plans.decided_at end,
     decision_reason = case when plans.decided_by is null then null else plans.decision_reason end,
     part = excluded.part,
+    -- A first approval does not last longer either.
+    first_approval = case when plans.state in ('approved', 'applied')
+                            or (plans.state = 'rejected' and plans.decided_by is not null)
+                            or (plans.state = 'open' and plans.expires_at > now()
+                                and cast(plans.first_approval ->> 'at' as timestamptz) + :lifetime > now())
+                          then plans.first_approval end,
     state = case when plans.state = 'approved' then plans.state
                  when plans.state = 'rejected' and plans.decided_by is not null then plans.state
                  else excluded.state end,
@@ -102,7 +109,8 @@ set created_at = case when plans.state in ('expired', 'open', 'superseded') or p
     sa.bindparam("lifetime", type_=sa.Interval),
 )
 
-# What was approved is about the row as it was then: a plan that is made again does not renew that.
+# What was approved is about the row as it was then: a plan that is made again does not renew that, and the
+# first of two persons approved another row.
 _CHANGES = sa.text("""
 /* enerflo-sync plan: its changes */
 insert into sync.plan_changes (account, plan_hash, position, table_name, key, enerflo_key, op, field, before,
@@ -201,7 +209,8 @@ def store_plan(
         },
     )
     connection.execute(_DUE_AGAIN, named)
-    connection.execute(_CHANGES, named)
+    if connection.execute(_CHANGES, named).rowcount:
+        forget_first(connection, account, plan_hash)
     connection.execute(
         sa.text("delete from sync.plan_undecided where account = :account and plan_hash = :plan_hash"), named
     )

@@ -118,11 +118,24 @@ def warehouse_errors(where: str) -> Iterator[None]:
         raise _explained(error, where) from None
 
 
+# SQLSTATE of a statement that writes where only reading is possible.
+READS_ONLY = "25006"
+
 # Advice by SQLSTATE; the server's message names the table, column or right.
 _TO_CHANGE = {
     **dict.fromkeys(("42P01", "3F000", "42703"), "Run enerflo-sync migrate, then enerflo-sync doctor."),
     "42501": "Grant what is missing: enerflo-sync doctor --grants ROLE prints what the role needs.",
     **dict.fromkeys(("55000", "428C9"), "Run enerflo-sync doctor: it names what cannot be written."),
+}
+
+# What the server lacks, and what gives it back.
+_LACKING = {
+    "53100": ("the database server's disk is full", "Free room on the server's disk"),
+    "53200": ("the database server is out of memory", "Give the server memory, or run less beside it"),
+    "53300": (
+        "the database server takes no more connections",
+        "Raise max_connections, or run less beside it",
+    ),
 }
 
 _TAKES_TOO_LONG = {
@@ -173,7 +186,22 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
         return RetriableError(
             f"{what} (SQLSTATE {state}).", where=place, next_step=f"Nothing was half-written. {next_step}"
         )
-    if state in {"53100", "53200", "53300"} or state.startswith(("57", "40", "08", "55")):
+    if state in _LACKING:
+        what, cure = _LACKING[state]
+        return RetriableError(
+            f"{what} (SQLSTATE {state}).",
+            where=place,
+            next_step=f"Nothing was half-written and no watermark moved. {cure}, then run it again.",
+        )
+    if state == READS_ONLY:
+        return read_only_error(place, standby=None)
+    if state.startswith(("57P", "08")):
+        return RetriableError(
+            f"the server ended the connection (SQLSTATE {state}).",
+            where=place,
+            next_step="Nothing was half-written and no watermark moved; run it again once the server runs.",
+        )
+    if state.startswith(("57", "40", "55")):
         return RetriableError(
             f"the server could not finish the statement (SQLSTATE {state}).",
             where=place,
@@ -192,6 +220,27 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
         f"the statement failed ({type(error).__name__}, SQLSTATE {state or 'none'}{named}).",
         where=place,
         next_step="Nothing was half-written. Please report it with the server's log line.",
+    )
+
+
+def read_only_error(place: str, *, standby: bool | None) -> EnerfloSyncError:
+    """Return the error of a job that writes, on a connection that may only read.
+
+    :param standby: whether the server is one, and may become the primary; otherwise the role or the address
+        says so. None where a statement was refused, which does not tell.
+    """
+    if standby or standby is None:
+        more = "" if standby else f", or the connection may only read (SQLSTATE {READS_ONLY})"
+        return RetriableError(
+            f"the server only reads: it is a standby of another one{more}.",
+            where=place,
+            next_step="Nothing was changed. Jobs that write need the primary's address, or those of both with"
+            " target_session_attrs=read-write; after a failover run it again: docs/databases.md.",
+        )
+    return ConfigurationError(
+        "the connection may only read (default_transaction_read_only).",
+        where=place,
+        next_step="Nothing was changed. Jobs that write need a role that may: docs/databases.md.",
     )
 
 

@@ -9,19 +9,21 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.engine import read_only_error, warehouse_errors
 from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE
 
 # The revision that this code expects. A constant, because every job compares it, and Alembic would load all
 # migrations to look it up.
-LATEST_REVISION = "0031"
+LATEST_REVISION = "0032"
 
 _TABLE = f"{SYNC_SCHEMA}.{VERSION_TABLE}"
 # A migration writes the oldest programs that may go on as the version table's comment: whoever reads the
 # revision may read the comment too, and a backup has both.
 _LOOK = sa.text(f"""
 /* enerflo-sync: the schema's revision, and which programs may use it */
-select version_num, obj_description(cast(:table as regclass), 'pg_class') as said from {_TABLE}
+select version_num, obj_description(cast(:table as regclass), 'pg_class') as said,
+  pg_is_in_recovery() as standby, current_setting('transaction_read_only') = 'on' as reads_only
+from {_TABLE}
 """)  # noqa: S608 - a constant
 
 log = logging.getLogger(__name__)
@@ -36,11 +38,15 @@ class SchemaVersion:
     :param revision: None if the warehouse was never migrated.
     :param read_from: programs whose own revision is this or later may read; None if nothing is said.
     :param write_from: programs whose own revision is this or later may read and write.
+    :param standby: the server is a standby of another one, on which nothing can be written.
+    :param reads_only: the connection may only read, on a standby or because its role or address says so.
     """
 
     revision: str | None
     read_from: str | None = None
     write_from: str | None = None
+    standby: bool = False
+    reads_only: bool = False
 
     @property
     def newer(self) -> bool:
@@ -66,7 +72,9 @@ def schema_version(connection: sa.Connection) -> SchemaVersion:
     if row is None:
         return SchemaVersion(None)
     said = _said(row.said)
-    return SchemaVersion(row.version_num, said.get("read_from"), said.get("write_from"))
+    return SchemaVersion(
+        row.version_num, said.get("read_from"), said.get("write_from"), row.standby, row.reads_only
+    )
 
 
 def current_revision(connection: sa.Connection) -> str | None:
@@ -81,10 +89,14 @@ def require_migrated(engine: sa.Engine, *, reads_only: bool = False) -> None:
     says once that this program is the older one.
 
     :param reads_only: the caller writes nothing, which more migrations permit.
-    :raises ConfigurationError: it may not; the text says which command to run, or which program to use.
+    :raises ConfigurationError: it may not; the text says which command to run, or which program to use; or
+        the caller writes, and the connection may only read.
+    :raises RetriableError: the caller writes, and the server is a standby.
     """
     with warehouse_errors("a look at the schema version"), engine.connect() as connection:
         version = schema_version(connection)
+    if version.reads_only and not reads_only:
+        raise read_only_error("warehouse", standby=version.standby)
     if version.revision == LATEST_REVISION:
         return
     if not version.newer:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.plan.parts import has_personal_key
 from enerflo_sync.plan.reads import read_changes, read_plan, read_undecided
 from enerflo_sync.plan.reopen import Refusal
 from enerflo_sync.plan.report import Change, Group, PlanReport, PlanState, Undecided
@@ -68,12 +69,6 @@ def show_plan(connection: sa.Connection, config: SyncConfig, account: str, plan_
     return ShownPlan(plan, samples, masked_undecided(undecided, tables), personal_keys)
 
 
-def has_personal_key(table: TableMapping) -> bool:
-    """Return whether a row of the table is found by personal data: its key is then shown masked."""
-    kinds, columns = table.personal_kinds, {*table.key_columns, *table.join_columns}
-    return any(kinds.get(column, PersonalData.NONE) is not PersonalData.NONE for column in columns)
-
-
 def headline(plan: PlanReport) -> str:
     """Return the plan in one sentence, and in others what comes from a backfill and its notes."""
     if not plan.change_count:
@@ -109,6 +104,7 @@ def _completed(number: int) -> str:
 def state_words(plan: PlanReport) -> str:
     """Return where the plan stands, and who decided."""
     who = f" by {plan.decided_by}" if plan.decided_by else ""
+    first = f"; {plan.first_approved_by} approved it" if plan.first_approved_by else ""
     if plan.state is PlanState.APPLIED and not plan.change_count:
         return "empty"
     if plan.mode == "report" and plan.change_count and plan.state is PlanState.OPEN:
@@ -117,15 +113,16 @@ def state_words(plan: PlanReport) -> str:
         decided = {name: count for name, count in plan.states.items() if name not in ("planned", "left_out")}
         if decided:
             of_it = ", ".join(f"{count:,} {name}" for name, count in decided.items())
-            return f"a part of it is decided ({of_it}), the rest waits for a person's approval"
-        return "waits for a person's approval"
+            waits = "waits for a second person's approval" if first else "waits for a person's approval"
+            return f"a part of it is decided ({of_it}), the rest {waits}{first}"
+        return f"waits for a second person's approval{first}" if first else "waits for a person's approval"
     if plan.state is PlanState.REJECTED and not plan.decided_by:
         return "rejected: nobody answered in time"
     return {
         PlanState.OPEN: "may be applied",
         PlanState.APPROVED: f"approved{who}, not applied whole yet",
         PlanState.APPLIED: f"applied, approved{who}{_on_their_way(plan)}",
-        PlanState.REJECTED: f"rejected{who}",
+        PlanState.REJECTED: f"rejected{who}{first and f'{first} after all, and a second person has to'}",
         PlanState.EXPIRED: "expired: its time ran out",
         PlanState.SUPERSEDED: "superseded: a later plan took its place",
     }[plan.state]

@@ -47,6 +47,8 @@ plans = sync_table(
     Column("decision_reason", Text),
     # The database's session_user of that decision, beside the name that was given.
     Column("decided_as", Text),
+    # Where two persons have to approve: the first approval, with its name, session_user, time and part.
+    Column("first_approval", JSONB(none_as_null=True)),
     required("mode"),
     required("config_hash"),
     # By table, the digest of the `writes` options in sync.yaml; null in plans of older versions.
