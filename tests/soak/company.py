@@ -186,7 +186,9 @@ class SoakCompany:
         """Run the jobs as their DAGs do, and approve whatever is planned."""
         context = self.context
         self.run("ingest", lambda: run_ingest(context, read_ahead=0))
-        self.run("poll", lambda: run_poll(context, read_ahead=0))
+        # As Airflow names it: the page of a run finds it by that.
+        run_id = f"enerflo_poll/round {self.steps}"
+        self.run("poll", lambda: run_poll(context, read_ahead=0, run_id=run_id))
         for plan in self.run("plan", lambda: run_plan(context)):
             if plan.change_count:
                 self.run("apply", lambda: run_apply(context, plan.plan_hash, approved_by="Pat"))  # noqa: B023

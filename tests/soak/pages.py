@@ -27,7 +27,7 @@ from enerflo_sync.pages.verdicts import read_newest
 from enerflo_sync.reconcile.store import load_report
 
 _PLAN = "select plan_hash from sync.plans order by created_at desc, part limit 1"
-_RUN = "select run_id from sync.runs where job = 'poll' order by started_at desc limit 1"
+_RUN = "select run_id from sync.runs where job = 'poll' and run_id like '%/%' order by started_at desc limit 1"
 
 Reader = Callable[[sa.Connection], Any]
 
@@ -63,7 +63,7 @@ def pages_of(context: AccountContext, install: int, name: str) -> dict[str, Call
         )
 
     def run(connection: sa.Connection) -> Any:
-        dag, _, run_id = str(connection.scalar(sa.text(_RUN))).rpartition("/")
+        dag, _, run_id = str(connection.scalar(sa.text(_RUN))).partition("/")
         return read_run(
             connection,
             RunFacts(dag, run_id, "poll", account, "success", None, None, None, ""),
