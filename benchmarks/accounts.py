@@ -102,6 +102,7 @@ class AccountRuns:
 
     :param at_once: tasks that ran at the same time.
     :param seconds: of a round, by the clock on the wall, with the start of every process.
+    :param cpu_seconds: of a round, of all its processes from their start on and of the server.
     :param bytes_of: each of our tables after a round, with its indexes.
     """
 
@@ -110,6 +111,7 @@ class AccountRuns:
     at_once: int
     runs: dict[tuple[Round, Step], list[Measurement]] = field(default_factory=dict)
     seconds: dict[Round, float] = field(default_factory=dict)
+    cpu_seconds: dict[Round, float] = field(default_factory=dict)
     bytes_of: dict[Round, dict[str, int]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
@@ -132,6 +134,9 @@ def measure_accounts(warehouse: Warehouse, accounts: int, installs: int, say: Sa
             bench.first()
             bench.again()
     except (CouldNotMeasureError, WrongResultError) as error:
+        # Figures of work that was not done are none.
+        for figures in (result.runs, result.seconds, result.cpu_seconds, result.bytes_of):
+            figures.clear()
         result.failures.append(f"accounts: {error}")
         say(f"NOT MEASURED: {error}")
     finally:
@@ -155,37 +160,45 @@ class _Bench:
 
     def first(self) -> None:
         """Load every account, and plan over CRM tables of which one row in a hundred differs."""
-        seconds = self._all(Round.FIRST, Step.POLL)
+        self._all(Round.FIRST, Step.POLL)
         for name in self._names:
             statements = [one.format(name=name, differing=self._differing) for one in _CRM]
             self._warehouse.execute(DATABASE, *statements)
         self._warehouse.execute(DATABASE, "vacuum (analyze)")
-        seconds += self._all(Round.FIRST, Step.PLAN)
-        self._result.seconds[Round.FIRST] = seconds
+        self._all(Round.FIRST, Step.PLAN)
         self._expect_changes(Round.FIRST, self._differing)
 
     def again(self) -> None:
         """Let some installs change at Enerflo, and do everything once more."""
         changed = self._company.change(max(1, self._differing))
-        self._result.seconds[Round.AGAIN] = sum(self._all(Round.AGAIN, step) for step in Step)
+        for step in Step:
+            self._all(Round.AGAIN, step)
         # What the first plans would change is not done yet, and is of another field.
         self._expect_changes(Round.AGAIN, self._differing + changed)
 
-    def _all(self, round_: Round, step: Step) -> float:
-        """Run a step of every account, as many at once as there are cores; return the seconds it took."""
+    def _all(self, round_: Round, step: Step) -> None:
+        """Run a step of every account, as many at once as there are cores."""
         self._warehouse.settle()
         self._say(f"accounts: {round_}: {step}: {len(self._names)} tasks, {self._result.at_once} at once")
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), self._cpu()
         with ThreadPoolExecutor(self._result.at_once) as pool:
             runs = list(pool.map(lambda name: self._task(name, step), self._names))
-        seconds = time.perf_counter() - began
-        self._result.runs[round_, step] = runs
+        seconds, cpu = time.perf_counter() - began, self._cpu() - cpu
+        result = self._result
+        result.runs[round_, step] = runs
+        result.seconds[round_] = result.seconds.get(round_, 0.0) + seconds
+        result.cpu_seconds[round_] = result.cpu_seconds.get(round_, 0.0) + cpu
         for name, run in zip(self._names, runs, strict=True):
             expect(f"account {name}", "state", run.counts["state"], "ok")
             if step is Step.POLL:
                 expect(f"account {name}", "installs", run.counts["installs"], self._result.installs)
-        self._say(f"accounts: {seconds:.1f} s, {max(run.peak_rss_mb for run in runs):.0f} MB a task")
-        return seconds
+        peak = max(run.peak_rss_mb for run in runs)
+        self._say(f"accounts: {seconds:.1f} s, {cpu:.1f} s of CPU, {peak:.0f} MB a task")
+
+    def _cpu(self) -> float:
+        # Of the processes that have ended: the company goes on.
+        ended = os.times()
+        return ended.children_user + ended.children_system + self._warehouse.cpu_seconds()
 
     def _task(self, name: str, step: Step) -> Measurement:
         job = AccountJob(self._company.url, API_KEY, self._url, str(self._config), name, step is Step.PLAN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tests.soak.years import ARCHIVE, MONTHS, Measured
+from tests.soak.years import ARCHIVE, Measured
 
 # The last year may grow by so many times the growth of the second one, in which retention has begun.
 MOST_GROWTH = 1.3
@@ -42,15 +42,16 @@ KEPT = {
 }
 
 
-def problems(months: Sequence[Measured]) -> list[str]:
+def problems(measured: Sequence[Measured], parts: int) -> list[str]:
     """Return what must not be, in sentences; none where all is well.
 
-    :param months: whole years, three at least: the second and the last one are compared.
+    :param measured: whole years, three at least: the second and the last one are compared.
+    :param parts: that were measured of each year.
     """
-    years = months[MONTHS - 1 :: MONTHS]
+    years = measured[parts - 1 :: parts]
     if len(years) < 3:
         raise ValueError("the second year is compared with a later one: 3 years at least")
-    return [*_of_disk(years), *_of_tables(years), *_of_statements(years), *_of_jobs(months)]
+    return [*_of_disk(years), *_of_tables(years), *_of_statements(years), *_of_jobs(measured, parts)]
 
 
 def _of_disk(years: Sequence[Measured]) -> Iterator[str]:
@@ -83,11 +84,11 @@ def _of_statements(years: Sequence[Measured]) -> Iterator[str]:
             )
 
 
-def _of_jobs(months: Sequence[Measured]) -> Iterator[str]:
-    second, last = (months[MONTHS : 2 * MONTHS], months[-MONTHS:])
+def _of_jobs(measured: Sequence[Measured], parts: int) -> Iterator[str]:
+    second, last = (measured[parts : 2 * parts], measured[-parts:])
     for name in last[-1].ran:
         before, after = (
-            sum(month.ran[name].statements for month in year if name in month.ran) / MONTHS
+            sum(part.ran[name].statements for part in year if name in part.ran) / parts
             for year in (second, last)
         )
         if after > _WITH_NEWS * before + _STATEMENTS:

@@ -27,7 +27,9 @@ from enerflo_sync.pages.verdicts import read_newest
 from enerflo_sync.reconcile.store import load_report
 
 _PLAN = "select plan_hash from sync.plans order by created_at desc, part limit 1"
-_RUN = "select run_id from sync.runs where job = 'poll' and run_id like '%/%' order by started_at desc limit 1"
+_RUN = (
+    "select run_id from sync.runs where job = 'poll' and run_id like '%/%' order by started_at desc limit 1"
+)
 
 Reader = Callable[[sa.Connection], Any]
 

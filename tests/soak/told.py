@@ -6,13 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from tests.soak.judge import KEPT
 from tests.soak.meter import Took
-from tests.soak.years import MONTHS, Measured
+from tests.soak.years import Measured
 
 
-def tables(months: Sequence[Measured]) -> str:
+def tables(measured: Sequence[Measured], parts: int) -> str:
     """Return everything that was measured, by year."""
-    years = months[MONTHS - 1 :: MONTHS]
-    parts = (_sizes(years), _took("job, a run on average", _by_year(months)), _probes(years), _pages(years))
+    years = measured[parts - 1 :: parts]
+    parts = (
+        _sizes(years),
+        _took("job, a run on average", _by_year(measured, parts)),
+        _probes(years),
+        _pages(years),
+    )
     return "\n\n".join("\n".join(part) for part in parts)
 
 
@@ -34,13 +39,13 @@ def _sizes(years: Sequence[Measured]) -> Iterator[str]:
     yield "| **all, MB** | " + " | ".join(f"**{year.size / 1e6:.1f}**" for year in years) + " |"
 
 
-def _by_year(months: Sequence[Measured]) -> list[dict[str, Took]]:
-    years = [months[at : at + MONTHS] for at in range(0, len(months), MONTHS)]
+def _by_year(measured: Sequence[Measured], parts: int) -> list[dict[str, Took]]:
+    years = [measured[at : at + parts] for at in range(0, len(measured), parts)]
     found = []
     for year in years:
         of_year: dict[str, Took] = {}
-        for name in {name for month in year for name in month.ran}:
-            runs = [month.ran[name] for month in year if name in month.ran]
+        for name in {name for part in year for name in part.ran}:
+            runs = [part.ran[name] for part in year if name in part.ran]
             of_year[name] = Took(
                 len(runs),
                 sum(run.statements for run in runs),

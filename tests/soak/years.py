@@ -1,4 +1,4 @@
-"""Runs a company for years, and measures it at the end of each month and each year."""
+"""Runs a company for years, and measures it some times in each of them."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ from tests.soak.meter import Took
 from tests.soak.pages import pages_of
 
 ARCHIVE = "the archive (files)"
-MONTHS = 12
 # A page is read so often at each measurement: the least seconds count.
 _READS = 3
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A company at the end of a month.
+    """A company at the end of a part of a year.
 
-    :param month: from the beginning on, 1 for the first; :param machine: seconds that it took so far.
+    :param years: that it has lived for; :param machine: seconds that this took.
     :param sizes: rows and bytes of each table, and files and bytes of the archive.
-    :param ran: what one run of each job took in the month, on average.
+    :param ran: what one run of each job took in that part, on average.
     :param pages: what a reading of each page takes; :param probes: what each job takes that finds nothing new,
         at the end of a year alone.
     """
 
-    month: int
+    years: float
     machine: float
     sizes: dict[str, tuple[int, int]]
     ran: dict[str, Took]
@@ -49,28 +48,32 @@ class Measured:
         return sum(size for _, size in self.sizes.values())
 
 
-def live(company: SoakCompany, years: int, say: Callable[[str], None] = lambda _: None) -> Iterator[Measured]:
-    """Let a company live for years, and yield it at the end of each month."""
+def live(
+    company: SoakCompany, years: int, parts: int, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Measured]:
+    """Let a company live for years, and yield it at the end of each part.
+
+    :param parts: of a year that are measured, such as 12 months.
+    """
     began = time.perf_counter()
     company.work()
     company.meter.read()
     days = 0.0
-    for month in range(1, years * MONTHS + 1):
-        while days < month * DAYS_A_YEAR / MONTHS - 1e-6:
+    for part in range(1, years * parts + 1):
+        while days < part * DAYS_A_YEAR / parts - 1e-6:
             company.step()
             days += company.pace.step
         ran = {name: took.each() for name, took in company.meter.read().items()}
-        probes = _probes(company) if month % MONTHS == 0 else {}
         measured = Measured(
-            month=month,
+            years=part / parts,
             machine=time.perf_counter() - began,
             sizes=company.meter.sizes() | {ARCHIVE: _archive(company.archive)},
             ran=ran,
             pages=_pages(company),
-            probes=probes,
+            probes=_probes(company) if part % parts == 0 else {},
         )
         company.meter.read()
-        say(f"month {month}: {measured.size / 1e6:.1f} MB, {measured.machine:.0f} s")
+        say(f"year {measured.years:.2f}: {measured.size / 1e6:.1f} MB, {measured.machine:.0f} s")
         yield measured
 
 
