@@ -35,7 +35,8 @@ def _quiet() -> Iterator[None]:
 def test_five_years_in_steps_of_a_quarter(warehouse_url: str, tmp_path: Path) -> None:
     with company_of(warehouse_url, tmp_path, SHORT) as company:
         measured = list(live(company, 5, QUARTERS))
-    assert problems(measured, QUARTERS) == []
+    found = problems(measured, QUARTERS)
+    assert not found, "\n".join([*found, tables(measured, QUARTERS)])
     last = measured[-1]
     assert {"poll", "ingest", "plan", "apply", "prune"} <= last.ran.keys()
     assert {"sync.webhook_events", "sync.ledger", "enerflo.install_versions"} <= last.sizes.keys()
@@ -47,10 +48,10 @@ def test_five_years_in_steps_of_a_quarter(warehouse_url: str, tmp_path: Path) ->
 @pytest.mark.timeout(600)
 def test_a_table_that_nothing_prunes_is_found(warehouse_url: str, tmp_path: Path) -> None:
     edits = (*EDITS, ("runs_days: 365", "runs_days: null"), ("plans_days: 365", "plans_days: null"))
-    with company_of(warehouse_url, tmp_path, SHORT, edits) as company:
-        found = problems(list(live(company, 3, QUARTERS)), QUARTERS)
-    assert [one for one in found if one.startswith("sync.runs: grows by")]
-    assert [one for one in found if one.startswith("sync.plans: grows by")]
+    pace = replace(SHORT, step=120.0)
+    with company_of(warehouse_url, tmp_path, pace, edits) as company:
+        found = problems(list(live(company, 3, 3)), 3)
+    assert [one for one in found if re.match("sync.(plan_changes|runs): [0-9]+ rows after year 3", one)]
 
 
 # -- what is judged ---------------------------------------------------------------------------------------------
@@ -86,17 +87,17 @@ def test_a_disk_that_grows_faster_than_in_the_second_year_is_found() -> None:
 def test_a_table_that_grows_without_being_kept_is_found() -> None:
     faster, unnamed = problems(years(rows=1_000), QUARTERS)
     assert faster == "sync.runs: year 5 brought 900 rows, year 2 brought 0"
-    assert unnamed == "sync.runs: grows by 900 rows in year 5, and nothing says that its rows are kept"
+    assert unnamed.startswith("sync.runs: 1000 rows after year 5, 100 after year 2, and nothing says")
 
 
 def test_statements_that_grow_with_the_years_are_found() -> None:
-    found = problems(years(statements=20), QUARTERS)
+    found = problems(years(statements=25), QUARTERS)
     assert [one.partition(":")[0] for one in found] == ["overview", "poll, nothing new", "poll"]
 
 
 def test_a_longer_list_may_take_more_statements() -> None:
     measured = years()
-    longer = Took(1, 20, 1, 100, 0.01)
+    longer = Took(1, 25, 1, 100, 0.01)
     measured[-1] = replace(measured[-1], probes={"poll, nothing new": longer})
     assert problems(measured, QUARTERS) == []
 
