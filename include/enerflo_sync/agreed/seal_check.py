@@ -221,7 +221,7 @@ def _of_rows(
     connection: sa.Connection, account: str, seals: Sequence[sa.Row[Any]], amended: Amended
 ) -> Iterator[BrokenPlace]:
     """Yield the rows of some seals that are not as they were sealed, or rewritten by a command later."""
-    named = {"account": account, "numbers": [seal.number for seal in seals]}
+    named: dict[str, Any] = {"account": account, "numbers": [seal.number for seal in seals]}
     digests = {
         number: _split(content or b"") for number, content in connection.execute(_DIGESTS, named).tuples()
     }
