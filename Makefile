@@ -35,7 +35,7 @@ test: sync ## run every test, WORKERS=4 at a time (browser tests need Chromium)
 simulate: sync ## run SEEDS=n seeds of the deterministic simulation, FROM=0 on, HOURS=24 simulated hours each
 	$(RUN)/python -m tests.simulation --from $(or $(FROM),0) --seeds $(or $(SEEDS),100) --hours $(or $(HOURS),24) $(SIMULATE)
 
-soak: sync ## run YEARS=5 simulated years of one company, and fail on what grows or slows down (half an hour)
+soak: sync ## run YEARS=5 simulated years of one company, and fail on what grows or slows down
 	$(RUN)/python -m tests.soak --years $(or $(YEARS),5) $(SOAK)
 
 upgrade: sync ## test migrations, and programs of other versions on their tables
