@@ -12,7 +12,14 @@ unexport PYTHONDONTWRITEBYTECODE
 SYNC = $(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --group dev
 RUN = .venv/bin
 
-.PHONY: help demo test simulate mutate check bench pictures docs clean sync
+# What shows that an upgrade, a restored warehouse and the silence about secrets and people hold; `make test` runs
+# these files, too.
+UPGRADE = tests/warehouse/test_migrate.py tests/warehouse/test_older_programs.py tests/cli/test_older_program.py
+RESTORE = tests/writes/test_restored_warehouse.py tests/inbox/test_archive_again.py
+CANARY = tests/warehouse/test_quiet_errors.py tests/enerflo/test_client_secrets.py tests/cli/test_support_bundle.py \
+	tests/retention/test_forget.py tests/dags/test_logs_hold_no_row.py
+
+.PHONY: help demo test simulate soak upgrade restore canary mutate check bench pictures docs clean sync
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -27,6 +34,18 @@ test: sync ## run every test, WORKERS=4 at a time (browser tests need Chromium)
 
 simulate: sync ## run SEEDS=n seeds of the deterministic simulation, FROM=0 on, HOURS=24 simulated hours each
 	$(RUN)/python -m tests.simulation --from $(or $(FROM),0) --seeds $(or $(SEEDS),100) --hours $(or $(HOURS),24) $(SIMULATE)
+
+soak: sync ## run YEARS=5 simulated years of one company, and fail on what grows or slows down
+	$(RUN)/python -m tests.soak --years $(or $(YEARS),5) $(SOAK)
+
+upgrade: sync ## test migrations, and programs of other versions on their tables
+	$(RUN)/pytest $(UPGRADE)
+
+restore: sync ## test backup, restore, and a warehouse that was set back to an earlier moment
+	$(RUN)/pytest $(RESTORE)
+
+canary: sync ## test that planted secrets and persons stand in no log, note, error and bundle
+	$(RUN)/pytest $(CANARY)
 
 mutate: sync ## change the deciding code SAMPLE=n times (all without it), and count what the tests notice
 	$(RUN)/python -m tests.mutation $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(MODULE),--module $(MODULE)) $(MUTATE)

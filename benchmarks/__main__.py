@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.account_section import account_section
+from benchmarks.accounts import measure_accounts
 from benchmarks.backfill_section import backfill_section
 from benchmarks.backfills import FULL, QUICK, BackfillBench
 from benchmarks.check_sections import check_section
@@ -34,6 +36,8 @@ from benchmarks.warehouse import Warehouse, embedded_warehouse
 
 # The rebuilt mirror is a company so many times over.
 REBUILD_COPIES = 20
+# Accounts, and installs of each.
+QUICK_ACCOUNTS = (10, 1_000)
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _STAGES = {
     "poll": frozenset({Stage.FIRST}),
@@ -85,6 +89,13 @@ def main(arguments: list[str] | None = None) -> int:
             report.sections.append(rebuild_section(rebuilt))
         if options.section in {"backfill", "all"}:
             _backfills(warehouse, options, report, say)
+        if options.section in {"accounts", "all"}:
+            accounts, installs = (
+                QUICK_ACCOUNTS if options.quick else (options.accounts, options.account_installs)
+            )
+            many = measure_accounts(warehouse, accounts, installs, say)
+            report.failures += many.failures
+            report.sections.append(account_section(many))
         if options.section in {"memory", "all"}:
             sizes = (options.installs,) if options.quick else (options.installs, MANY_INSTALLS)
             runs = measure_polls(warehouse, sizes, say)
@@ -174,7 +185,7 @@ def _backfills(warehouse: Warehouse, options: argparse.Namespace, report: Report
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__)
     sections = ["poll", "repoll", "reconcile", "copies", "pages", "plan", "checks", "memory", "inbox"]
-    sections += ["rebuild", "backfill", "latency", "all"]
+    sections += ["rebuild", "backfill", "accounts", "latency", "all"]
     parser.add_argument("section", nargs="?", default="all", choices=sections)
     parser.add_argument("--installs", type=int, default=10_000, help="installs of the company (10,000)")
     parser.add_argument(
@@ -182,17 +193,21 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--files", type=int, default=100_000, help="files in the drop (100,000)")
     parser.add_argument("--latency-files", type=int, default=50, help="files dropped one by one (50)")
+    parser.add_argument("--accounts", type=int, default=200, help="accounts in one warehouse (200)")
+    parser.add_argument("--account-installs", type=int, default=5_000, help="installs of each (5,000)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; figures are medians (3)")
     parser.add_argument(
         "--quick",
         action="store_true",
         help="poll and rebuild --installs and not 200,000, leave out Airflow's latency, push for one minute,"
-        " not two, and backfill 200,000 installs, not 500,000",
+        " not two, backfill 200,000 installs, not 500,000, and take 10 accounts of 1,000 installs",
     )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args(arguments)
     if options.installs < 100 or options.rows < 1000 or options.rows % 1000 or options.repeat < 1:
         parser.error("--installs ≥ 100, --rows a multiple of 1,000, --repeat ≥ 1")
+    if options.accounts < 1 or options.account_installs < 100:
+        parser.error("--accounts ≥ 1, --account-installs ≥ 100")
     if options.files < 500 or options.files % 500 or options.latency_files < 1:
         parser.error("--files a multiple of 500, --latency-files ≥ 1")
     return options

@@ -131,6 +131,21 @@ class LiveJob(msgspec.Struct, frozen=True, tag=True):
     pause: float
 
 
+class AccountJob(msgspec.Struct, frozen=True, tag=True):
+    """Run one task of one account among many.
+
+    :param account: its name in the configuration.
+    :param plan: whether it is reconciled and planned; otherwise it is polled.
+    """
+
+    base_url: str
+    api_key: str
+    database_url: str
+    config_path: str
+    account: str
+    plan: bool
+
+
 class PagesJob(msgspec.Struct, frozen=True, tag=True):
     """Answer each address some times.
 
@@ -159,4 +174,5 @@ Job = (
     | BackfillJob
     | LiveJob
     | PagesJob
+    | AccountJob
 )

@@ -176,7 +176,8 @@ class _Sampler:
 
     def _watch(self) -> None:
         while not self._end.wait(SAMPLE_SECONDS):
-            self.peak_mb = max(self.peak_mb, sum(map(_resident_mb, descendants(self._pid))))
+            # A child that was made a moment ago still shares its parent's memory, to the page: counted once.
+            self.peak_mb = max(self.peak_mb, sum(map(_resident_mb, {*map(_memory, descendants(self._pid))})))
 
 
 def descendants(pid: int) -> list[int]:
@@ -190,10 +191,16 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def _resident_mb(pid: int) -> float:
-    with suppress(OSError, IndexError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 2**20
-    return 0.0
+def _memory(pid: int) -> str:
+    """Return the pages of a process in all their counts; nothing where it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/statm").read_text()
+    return ""
+
+
+def _resident_mb(pages: str) -> float:
+    counts = pages.split()
+    return int(counts[1]) * _PAGE / 2**20 if len(counts) > 1 else 0.0
 
 
 def cpu_seconds(pid: int) -> float:

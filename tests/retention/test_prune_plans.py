@@ -16,6 +16,7 @@ from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.reconcile.render.html import render_html
 from enerflo_sync.reconcile.render.text import render_text
 from enerflo_sync.reconcile.store import load_report
+from tests.pages.counting import counted_statements
 from tests.retention.conftest import counts, kind, pruned_at_desk
 from tests.writes.conftest import Desk
 
@@ -42,6 +43,20 @@ def seen(desk: Desk, install: int) -> list[int]:
         "select first_seen_at from enerflo.install_versions where install_id = :id order by 1", id=install
     )
     return [row["first_seen_at"] for row in rows]
+
+
+def test_what_explain_asks_does_not_grow_with_plans_that_were_pruned(agreeing: Desk) -> None:
+    install = agreeing.a_site().install_id
+    for panels in range(41, 47):
+        counted(agreeing, install, panels)
+        carried(agreeing)
+    with counted_statements() as before:
+        assert "The plan was pruned at" not in story(agreeing, install)
+    pruned_at_desk(agreeing)
+    with counted_statements() as after:
+        assert story(agreeing, install).count("The plan was pruned at") > 3
+    # One for all plans, and one for what became of versions.
+    assert len(after) - len(before) <= 2
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.agreed import seals
+from enerflo_sync.agreed import seal_check, seals
 from enerflo_sync.agreed.seal_check import Break, LedgerCheck
 from enerflo_sync.agreed.seals import note_rewritten, seal_ledger
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.ledger import run_ledger_check, run_seal
+from tests.pages.counting import counted_statements
 from tests.writes.conftest import Desk
 
 COLUMNS = (
@@ -64,6 +65,25 @@ def test_what_a_job_wrote_is_sealed_after_it(agreed: Desk, caplog: pytest.LogCap
     assert checked(agreed, expected=found.head[:12]).intact
     assert run_seal(agreed.context) == 0
     assert checked(agreed).seals == found.seals
+
+
+@pytest.mark.parametrize("at_once", [10_000, 7])
+def test_the_statements_of_a_check_grow_with_rows_and_not_with_seals(
+    agreed: Desk, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal_check, "AT_ONCE", at_once)
+    written(agreed)
+    with counted_statements() as before:
+        checked(agreed)
+    for _ in range(4):
+        rows = written(agreed)
+    with counted_statements() as after:
+        found = checked(agreed)
+    assert found.intact
+    assert len(after) - len(before) == (0 if at_once > len(rows) else 4)
+    by_hand(agreed, CHANGES["value"], id=rows[1])
+    by_hand(agreed, CHANGES["value"], id=rows[-1])
+    assert kinds(checked(agreed)) == [(Break.CHANGED, rows[1]), (Break.CHANGED, rows[-1])]
 
 
 def test_a_persons_refusal_is_sealed_at_once(agreed: Desk) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -14,6 +16,8 @@ from enerflo_sync.agreed.seals import DIGEST_BYTES, FIRST, FORM, ROW_DIGEST, SEA
 
 # Broken places that a report lists; it counts all.
 LISTED = 20
+# Sealed rows, or seals, that are looked at with one statement.
+AT_ONCE = 10_000
 
 
 class Break(StrEnum):
@@ -69,7 +73,7 @@ class LedgerCheck(msgspec.Struct, frozen=True, kw_only=True):
 _CHAIN = sa.text(f"""
 /* enerflo-sync ledger: the chain of its seals */
 select number, kind, form, row_count, settled, sealed_at, encode(digest, 'hex') as head,
-       length(row_digests) as bytes, digest = {SEAL_DIGEST} as follows,
+       lower(ids) as low, upper(ids) as high, length(row_digests) as bytes, digest = {SEAL_DIGEST} as follows,
        row_count = (select sum(upper(r) - lower(r)) from unnest(s.ids) r) as counted
 from (
   select *, coalesce(lag(digest) over (order by number), {FIRST}) as before
@@ -84,20 +88,20 @@ select number, kind, row_digests,
 from sync.ledger_seals where account = :account and kind <> 'sealed' order by number
 """)
 
-# Every id of a seal beside its row; a row that is gone has no digest.
+# Every id of each seal beside its row; a row that is gone has no digest.
 _ROWS = sa.text(f"""
-/* enerflo-sync ledger: the rows of one seal */
-with s as (select * from sync.ledger_seals where account = :account and number = :number)
-select id, case when l.ledger_id is not null then {ROW_DIGEST} end as digest, l.table_name
+/* enerflo-sync ledger: the rows of some seals */
+with s as (select * from sync.ledger_seals where account = :account and number = any(:numbers))
+select s.number, id, case when l.ledger_id is not null then {ROW_DIGEST} end as digest, l.table_name
 from s cross join unnest(s.ids) r cross join generate_series(lower(r), upper(r) - 1) id
 left join sync.ledger l on l.account = :account and l.ledger_id = id
-  and l.ledger_id >= lower(s.ids) and l.ledger_id < upper(s.ids)
-order by id
+  and l.ledger_id >= :low and l.ledger_id < :high
+order by s.number, id
 """)  # noqa: S608 - constants
 
 _DIGESTS = sa.text("""
-/* enerflo-sync ledger: the digests of one seal */
-select row_digests from sync.ledger_seals where account = :account and number = :number
+/* enerflo-sync ledger: the digests of some seals */
+select number, row_digests from sync.ledger_seals where account = :account and number = any(:numbers)
 """)
 
 # Numbers up to the settled one that no seal has were never given to a row that stayed.
@@ -142,10 +146,9 @@ def check_ledger(connection: sa.Connection, account: str, *, expected: str | Non
     amended, rewritten = _amended(connection, account)
     rows = 0
     in_rows: list[BrokenPlace] = []
-    for seal in chain:
-        if seal.kind == "sealed":
-            rows += seal.row_count
-            in_rows += _of_rows(connection, account, seal, amended)
+    for seals in _some_at_once([seal for seal in chain if seal.kind == "sealed"]):
+        rows += sum(seal.row_count for seal in seals)
+        in_rows += _of_rows(connection, account, seals, amended)
     settled = max((seal.settled for seal in chain), default=0)
     for row in connection.execute(_INSERTED, {"account": account, "settled": settled}):
         text = (
@@ -200,25 +203,46 @@ def _amended(connection: sa.Connection, account: str) -> tuple[Amended, int]:
     return found, len(found)
 
 
+def _some_at_once(seals: Sequence[sa.Row[Any]]) -> Iterator[Sequence[sa.Row[Any]]]:
+    """Yield the seals in groups of about :data:`AT_ONCE` rows: a ledger of years has a seal for each run."""
+    group: list[sa.Row[Any]] = []
+    rows = 0
+    for seal in seals:
+        group.append(seal)
+        rows += seal.row_count
+        if rows >= AT_ONCE or len(group) == AT_ONCE:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group
+
+
 def _of_rows(
-    connection: sa.Connection, account: str, seal: sa.Row[Any], amended: Amended
+    connection: sa.Connection, account: str, seals: Sequence[sa.Row[Any]], amended: Amended
 ) -> Iterator[BrokenPlace]:
-    """Yield the rows of a seal that are not as they were sealed, or rewritten by a command of ours later."""
-    named = {"account": account, "number": seal.number}
-    digests = _split(connection.scalar(_DIGESTS, named) or b"")
-    for place, row in enumerate(connection.execute(_ROWS, named)):
-        sealed: bytes | None = digests[place] if place < len(digests) else b""
-        later = amended.get(row.id)
-        if later is not None and later[0] > seal.number:
-            sealed = later[1]
-        if row.digest == sealed:
-            continue
-        when = f"after seal {seal.number} of {seal.sealed_at:%Y-%m-%d %H:%M} UTC"
-        if row.digest is None:
-            yield BrokenPlace(Break.REMOVED, row.id, seal.number, f"row {row.id} was removed {when}")
-        else:
-            text = f"row {row.id} ({row.table_name}) was changed {when}"
-            yield BrokenPlace(Break.CHANGED, row.id, seal.number, text)
+    """Yield the rows of some seals that are not as they were sealed, or rewritten by a command later."""
+    named: dict[str, Any] = {"account": account, "numbers": [seal.number for seal in seals]}
+    digests = {
+        number: _split(content or b"") for number, content in connection.execute(_DIGESTS, named).tuples()
+    }
+    named["low"] = min((seal.low for seal in seals if seal.low is not None), default=0)
+    named["high"] = max((seal.high for seal in seals if seal.high is not None), default=0)
+    by_number = {seal.number: seal for seal in seals}
+    for number, rows in groupby(connection.execute(_ROWS, named), attrgetter("number")):
+        seal = by_number[number]
+        for place, row in enumerate(rows):
+            sealed: bytes | None = digests[number][place] if place < len(digests[number]) else b""
+            later = amended.get(row.id)
+            if later is not None and later[0] > number:
+                sealed = later[1]
+            if row.digest == sealed:
+                continue
+            when = f"after seal {number} of {seal.sealed_at:%Y-%m-%d %H:%M} UTC"
+            if row.digest is None:
+                yield BrokenPlace(Break.REMOVED, row.id, number, f"row {row.id} was removed {when}")
+            else:
+                text = f"row {row.id} ({row.table_name}) was changed {when}"
+                yield BrokenPlace(Break.CHANGED, row.id, number, text)
 
 
 def _split(digests: bytes) -> list[bytes]:

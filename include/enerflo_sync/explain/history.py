@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from enerflo_sync.explain.explanation import Evidence, Step
 from enerflo_sync.explain.versions import Witness, first_holding
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.reconcile.record import FoundRecord, python_time
-from enerflo_sync.warehouse.pruned import pruning_of
+from enerflo_sync.warehouse.pruned import Pruning, prunings_of
 
 # Rules that are no choice between two values.
 _OTHER_RULES = {
@@ -60,17 +60,16 @@ def read_steps(
     table = record.comparison.name
     values = {"account": account, "table": str(table), "keys": record.key_texts, "field": field}
     rows = connection.execute(_LEDGER, values).mappings().all()
-    return [_step(row, record, witness, _plan_pruned(connection, account, row)) for row in rows]
+    gone = prunings_of(
+        connection, account, "plans", [row["recorded_at"] for row in rows if row["without_plan"]]
+    )
+    return [_step(row, record, witness, gone) for row in rows]
 
 
-def _plan_pruned(connection: sa.Connection, account: str, row: sa.RowMapping) -> str | None:
-    if not row["without_plan"]:
-        return None
-    pruned = pruning_of(connection, account, "plans", row["recorded_at"])
-    return None if pruned is None else str(pruned)
-
-
-def _step(row: sa.RowMapping, record: FoundRecord, witness: Witness, plan_pruned: str | None) -> Step:
+def _step(
+    row: sa.RowMapping, record: FoundRecord, witness: Witness, gone: Mapping[datetime, Pruning]
+) -> Step:
+    pruned = gone.get(row["recorded_at"]) if row["without_plan"] else None
     kind = row["kind"] or ("undo" if row["rule"] == "undo" else "sync")
     undoes = row["stands_on"]
     if undoes is None and (row["evidence"] or "").startswith("undo:"):
@@ -87,7 +86,7 @@ def _step(row: sa.RowMapping, record: FoundRecord, witness: Witness, plan_pruned
         confirmed_by=row["evidence"] if row["direction"] == "to_enerflo" else None,
         plan_kind=kind,
         undoes=undoes if kind == "undo" else None,
-        plan_pruned=plan_pruned,
+        plan_pruned=None if pruned is None else str(pruned),
         **{
             name: row[name]
             for name in (

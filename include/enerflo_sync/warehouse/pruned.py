@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-# The first run that may have deleted it.
+# Of each moment the first run that may have deleted it.
 _OF_KIND = sa.text("""
 /* enerflo-sync: by which run something was pruned */
-select pruned_at, bound from sync.prunings
-where account = :account and kind = :kind and oldest <= :at and before > :at
-order by pruned_at limit 1
+select m.at, p.pruned_at, p.bound from unnest(cast(:moments as timestamptz[])) m (at)
+cross join lateral (
+  select pruned_at, bound from sync.prunings
+  where account = :account and kind = :kind and oldest <= m.at and before > m.at
+  order by pruned_at limit 1
+) p
 """)
 _VERSIONS = sa.text("""
 /* enerflo-sync: versions of a record that were pruned */
@@ -56,8 +60,18 @@ def pruning_of(connection: sa.Connection, account: str, kind: str, at: datetime)
 
     In the caller's transaction.
     """
-    row = connection.execute(_OF_KIND, {"account": account, "kind": kind, "at": at}).first()
-    return None if row is None else Pruning(row.pruned_at, row.bound)
+    return prunings_of(connection, account, kind, [at]).get(at)
+
+
+def prunings_of(
+    connection: sa.Connection, account: str, kind: str, moments: Collection[datetime]
+) -> dict[datetime, Pruning]:
+    """Return the same for many moments, in one statement; without those of which nothing can be deleted."""
+    if not moments:
+        return {}
+    values = {"account": account, "kind": kind, "moments": list(dict.fromkeys(moments))}
+    rows = connection.execute(_OF_KIND, values)
+    return {row.at: Pruning(row.pruned_at, row.bound) for row in rows}
 
 
 def pruned_versions_of(
