@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
+import pytest
 
 from enerflo_sandbox.world import World
+from enerflo_sync.errors import BadRecordError
 from enerflo_sync.inbox.forgotten_events import erased_body, erased_file
 from enerflo_sync.inbox.identify import identify
 from enerflo_sync.inbox.submission import read_submission
@@ -40,6 +43,16 @@ def test_only_what_is_read_stays_and_what_is_personal_does_not() -> None:
 def test_a_value_on_which_both_depend_is_erased_all_the_same() -> None:
     document = {"title": "Ann's house"}
     assert erase(document, lambda one: one["title"], lambda one: one["title"]) == {"title": None}
+
+
+def test_a_value_that_decides_how_the_document_is_read_stays() -> None:
+    document = {"kind": "13", "street": "1311 Bay Ln"}
+
+    def personal(one: dict[str, str]) -> list[dict[str, str]]:
+        return [{"street": one["street"]}] if one["kind"] == "13" else []
+
+    found = erase(document, lambda one: [one["kind"]], personal)
+    assert found == {"kind": "13", "street": None}
 
 
 def rows_without(resource: Any, record: Any) -> list[Any]:
@@ -85,6 +98,31 @@ def test_a_payload_asks_for_the_same_reads_and_has_the_same_design() -> None:
     }
     assert all(after.values[name] is None for name in hidden)
     assert erased_body(found) == found
+
+
+def test_a_design_stays_readable_whose_number_of_modules_stands_in_the_street() -> None:
+    body = json.loads(json.dumps(sample("deal.projectSubmitted"), sort_keys=True))
+    outputs = body["payload"]["proposal"]["pricingOutputs"]
+    arrays = (body["payload"].get("design") or outputs["design"])["arrays"]
+    outputs["deal"]["projectAddress"]["line1"] = f"{arrays[0]['moduleCount']}17 Main St"
+    before, after = read_submission(body), read_submission(erased_body(body))
+    hidden = personal_columns("submissions")
+    assert after.values == {k: None if k in hidden else v for k, v in before.values.items()}
+
+
+def test_a_design_that_cannot_be_read_keeps_its_reason_and_nothing_else() -> None:
+    body = sample("deal.projectSubmitted")
+    outputs = body["payload"]["proposal"]["pricingOutputs"]
+    (body["payload"].get("design") or outputs["design"])["arrays"][0]["moduleCount"] = "many"
+    outputs["deal"]["projectAddress"]["line1"] = "31415 Canarylane"
+    found = erased_body(body)
+    reasons = []
+    for one in (body, found):
+        with pytest.raises(BadRecordError) as caught:
+            read_submission(one)
+        reasons.append((caught.value.what, caught.value.field))
+    assert reasons[0] == reasons[1]
+    assert "Canarylane" not in json.dumps(found)
 
 
 def test_a_file_keeps_the_events_of_others() -> None:
