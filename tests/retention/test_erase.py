@@ -10,14 +10,14 @@ import pytest
 
 from enerflo_sandbox.world import World
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.inbox.forgotten_events import erased_body, erased_file
+from enerflo_sync.inbox.forgotten_events import erased_body
 from enerflo_sync.inbox.identify import identify
 from enerflo_sync.inbox.submission import read_submission
 from enerflo_sync.mirror.erase import erase
-from enerflo_sync.mirror.forgotten import Forgotten, erased_record, personal_columns
+from enerflo_sync.mirror.forgotten import erased_record, personal_columns
 from enerflo_sync.resources.customers import CUSTOMERS
 from enerflo_sync.resources.installs import INSTALLS
-from tests.inbox.conftest import sample, update_install
+from tests.inbox.conftest import sample
 
 
 def shape(value: Any) -> Any:
@@ -123,16 +123,3 @@ def test_a_design_that_cannot_be_read_keeps_its_reason_and_nothing_else() -> Non
         reasons.append((caught.value.what, caught.value.field))
     assert reasons[0] == reasons[1]
     assert "Canarylane" not in json.dumps(found)
-
-
-def test_a_file_keeps_the_events_of_others() -> None:
-    lines = [update_install(1, customer={"id": 5, "email": "a@x.example"}), update_install(2, note="kept")]
-    data = b"\n".join(msgspec.json.encode(one) for one in lines)
-    found = erased_file(
-        data, Forgotten(frozenset({5}), frozenset({1})), (), most_file=10_000, most_event=10_000
-    )
-    assert found is not None
-    first, second = map(msgspec.json.decode, found.splitlines())
-    assert b"a@x.example" not in found
-    assert (first["id"], second) == (1, lines[1])
-    assert erased_file(data, Forgotten(frozenset({9})), (), most_file=10_000, most_event=10_000) is None

@@ -8,8 +8,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.inbox.batch import Limits
 from enerflo_sync.inbox.drop import Content, Drop, DropFile
-from enerflo_sync.inbox.forgotten_events import erased_file
-from enerflo_sync.mirror.forgotten import Forgotten
+from enerflo_sync.inbox.forgotten_files import Theirs, erased_file
 from enerflo_sync.warehouse.schema import quarantine, webhook_moves
 
 
@@ -32,17 +31,10 @@ def needed_files(connection: sa.Connection, account: str) -> set[str]:
 
 
 def erase_archived(
-    drop: Drop,
-    uris: Iterable[str],
-    forgotten: Forgotten,
-    limits: Limits,
-    *,
-    values: tuple[bytes, ...] = (),
-    write: bool = True,
+    drop: Drop, uris: Iterable[str], theirs: Theirs, limits: Limits, *, write: bool = True
 ) -> int:
     """Erase the personal data of who was forgotten in archived files, and return in how many there was some.
 
-    :param values: what holds one of these is theirs too.
     :param write: False only counts.
     """
     files = [DropFile(uri.rpartition("/")[2], uri) for uri in sorted(uris)]
@@ -52,16 +44,9 @@ def erase_archived(
             continue
         if found.too_large:
             # Nobody reads more of it than its beginning.
-            data = b"" if any(value in found.data for value in values) else None
+            data = b"" if theirs.holds(found.data) else None
         else:
-            data = erased_file(
-                found.data,
-                forgotten,
-                limits.ignored,
-                values=values,
-                most_file=limits.file,
-                most_event=limits.event,
-            )
+            data = erased_file(found.data, theirs, most_file=limits.file, most_event=limits.event)
         if data is None:
             continue
         hits += 1

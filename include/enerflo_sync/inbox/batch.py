@@ -198,7 +198,11 @@ class Reader:
         """
         uri = f"{source_uri}#{part.position}" if part.position else source_uri
         if isinstance(part, Problem):
-            self.reject(batch, part.reason, part.payload, uri, part.mark)
+            payload, mark = part.payload, part.mark
+            if part.whole and source_uri in batch.to_erase:
+                # The whole file holds the event of somebody who was forgotten.
+                payload, mark = b"", mark or raw_hash(payload).hex()
+            self.reject(batch, part.reason, payload, uri, mark)
             return
         batch.tally.read += 1
         if part.nul_removed:
@@ -207,15 +211,16 @@ class Reader:
         event_id = digest[:EVENT_ID_LENGTH]
         received = min(part.received_at or arrived, batch.began)
         batch._latest[event_id] = max(batch._latest.get(event_id, received), received)
+        of_forgotten = self._forgotten and is_about(part.body, self._forgotten, self._limits.ignored)
+        if of_forgotten:
+            # Also a copy of an event of this batch: its file is another one.
+            batch.to_erase.add(source_uri)
         row = batch._rows.get(event_id)
         if row is not None:
             row[_COPIES] += 1
             return
         known = identify(part.body, self._limits.ignored)
-        canonical = part.canonical
-        if self._forgotten and is_about(part.body, self._forgotten, self._limits.ignored):
-            canonical = canonical_json(erased_body(part.body))
-            batch.to_erase.add(source_uri)
+        canonical = canonical_json(erased_body(part.body)) if of_forgotten else part.canonical
         if known.trouble is not None:
             key = {"event_id": event_id}
             _quarantine(batch, "event", known.trouble, canonical, uri, key)

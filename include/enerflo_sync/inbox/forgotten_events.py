@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,17 +10,14 @@ import msgspec
 
 from enerflo_sync.errors import bad_record
 from enerflo_sync.inbox.identify import Identified, identify
-from enerflo_sync.inbox.json_text import canonical_json
 from enerflo_sync.inbox.kinds import KINDS
 from enerflo_sync.inbox.submission import ERASED, read_submission, submitted_values
-from enerflo_sync.inbox.unpack import Document, Problem, unpack
 from enerflo_sync.mirror.erase import erase
 from enerflo_sync.mirror.forgotten import Forgotten, personal_columns
 from enerflo_sync.resources.event import Body, Need
 from enerflo_sync.resources.registry import ALL
 from enerflo_sync.resources.resource import Resource
 
-_GZIP = b"\x1f\x8b"
 _SUBMISSIONS = "submissions"
 # Returns what has to stay of what is read from a payload, and what is personal.
 _Reader = Callable[[Any], tuple[Any, Any]]
@@ -153,42 +149,3 @@ def _reason(reader: _Reader, body: Any) -> str | None:
 
 def _troubled(reader: _Reader, body: Any) -> tuple[Any, Any]:
     return _reason(reader, body), None
-
-
-def erased_file(
-    data: bytes,
-    forgotten: Forgotten,
-    ignored: Collection[str],
-    *,
-    values: Sequence[bytes] = (),
-    most_file: int,
-    most_event: int,
-) -> bytes | None:
-    """Return an archived file without personal data of who was forgotten; None if it is about none of them.
-
-    Its events stay in their order, one to a line. A part that is no event is left out if it is theirs.
-
-    :param values: a part that holds one of these is theirs too.
-    """
-    lines, hits = [], 0
-    for part in unpack(data, most_file=most_file, most_event=most_event):
-        if isinstance(part, Problem):
-            theirs = any(value in part.payload for value in values)
-            lines.append(b"" if theirs else part.payload.replace(b"\n", b" "))
-        else:
-            theirs = ERASED not in part.body and (
-                any(value in part.canonical for value in values) or is_about(part.body, forgotten, ignored)
-            )
-            lines.append(_line(part, erased_body(part.body) if theirs else part.body))
-        hits += theirs
-    if not hits:
-        return None
-    text = b"\n".join(lines)
-    return gzip.compress(text, mtime=0) if data[:2] == _GZIP and text.strip() else text
-
-
-def _line(part: Document, body: dict[str, Any]) -> bytes:
-    if part.received_at is None:
-        return canonical_json(body)
-    envelope = {"received_at": part.received_at.isoformat(), "body": body}
-    return canonical_json(envelope)

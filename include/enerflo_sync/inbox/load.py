@@ -24,6 +24,7 @@ from enerflo_sync.inbox.archive import erase_archived
 from enerflo_sync.inbox.archive_again import ArchiveAgain
 from enerflo_sync.inbox.batch import COLUMNS, FileBatch, Limits, Reader
 from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.inbox.forgotten_files import Theirs
 from enerflo_sync.inbox.identify import EventState
 from enerflo_sync.inbox.local_drop import LocalDrop
 from enerflo_sync.mirror.forgotten import forgotten_of
@@ -112,6 +113,7 @@ class DropLoader:
         reader = Reader(
             self._connection, self._drop, self._account, self._limits, self._clock, taken, forgotten
         )
+        theirs = Theirs(forgotten, self._limits.ignored)
         done, stuck = 0, set()
         batches = reader.batches(waiting)
         if not isinstance(self._drop, LocalDrop):
@@ -119,7 +121,7 @@ class DropLoader:
         with closing(self._committed(batches)) as committed:
             for batch, move_id in committed:
                 here = self._move(batch, run)
-                erase_archived(self._drop, batch.to_erase, forgotten, self._limits)
+                erase_archived(self._drop, batch.to_erase, theirs, self._limits)
                 stuck |= here | {missing.file.key for missing in batch.not_read if not missing.vanished}
                 if move_id is not None and not here:
                     self._done.append(move_id)
