@@ -152,8 +152,9 @@ def forget(
             whole.enter_context(run.recording(CallCounter()))
             # From here on nothing of the customer is stored any more, whoever reads Enerflo meanwhile.
             work.stand()
-        work.erase_rows()
+        # The rows last: they tell by which values the files are known, should this have to be done again.
         work.erase_archive(drop(), limits, clock.now() + _ALL_DAYS, tell)
+        work.erase_rows()
         if write:
             # A poll's page that was prepared before the receipt stood may have been stored since.
             work.erase_rows()
