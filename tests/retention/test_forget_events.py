@@ -145,3 +145,33 @@ def test_of_a_file_that_was_cut_off_the_persons_event_stays_nowhere(plain: Perso
     arrived(desk, cut=b"[" + body + b"," + body[:-20])
     assert desk.one("select count(*) from sync.quarantine where state = 'open'") == 1
     assert found(desk) == {}
+
+
+SENT = """
+insert into sync.notifications
+  (account, event, route, subject, text, page, page_id, count, state, created_at)
+values ('default', 'project_submitted', 'r', 's', :text, 'reports', '', 1, 'sent', now())
+"""
+
+
+def texts_after(person: Person, *sentences: str) -> list[str]:
+    for text in sentences:
+        person.desk.sql(SENT, text=text)
+    person.forget()
+    return [row["text"] for row in person.desk.sql("select text from sync.notifications order by 1")]
+
+
+def test_a_short_name_and_a_city_become_forgotten_beside_each_other(plain: Person) -> None:
+    plain.edited(first_name="Xi", last_name="Qy", city="Rye")
+    run_poll(plain.desk.context)
+    plain.desk.carried()
+    assert texts_after(
+        plain,
+        "1: customer Xi Qy, city Rye, by Xi",
+        "2: customer Xi Qyler, city Rye, a Ryegrass",
+        f"3: customer (none), street {ADDRESS}, city {CITY}",
+    ) == [
+        "1: customer (forgotten), city (forgotten), by (forgotten)",
+        "2: customer Xi Qyler, city Rye, a Ryegrass",
+        "3: customer (none), street (forgotten), city (forgotten)",
+    ]

@@ -23,27 +23,30 @@ from enerflo_sync.mirror.forgotten import Forgotten, erased_record, personal_col
 from enerflo_sync.resources.event import at
 from enerflo_sync.resources.registry import ALL, READS
 from enerflo_sync.resources.resource import DirectRead, Resource
+from enerflo_sync.retention.forget_words import SHORTEST, erase_words, is_certain
 
-# Shorter ones stand in other people's data too.
-SHORTEST = 6
 _SUBMITTED_CUSTOMER = "payload.customer.id"
 # Columns of the mirror by which a person can be told from others, and those by which a person is named.
 REACHED_AT = frozenset({"email", "mobile"})
 NAMED_BY = frozenset({"customer_name", "address", "street"})
+# Columns whose values many people have: they tell something only beside one of the others.
+BESIDE = frozenset({"first_name", "last_name", "city", "zip", "postal_code"})
 
 _VALUES = sa.text("""
 /* enerflo-sync forget: by what a customer is known */
 select distinct v.kind, v.value from (
   select u.* from enerflo.customers c cross join lateral (values ('email', c.email), ('mobile', c.mobile),
-    ('address', c.address), ('customer_name', concat_ws(' ', c.first_name, c.last_name))) u (kind, value)
+    ('address', c.address), ('customer_name', concat_ws(' ', c.first_name, c.last_name)), ('city', c.city),
+    ('first_name', c.first_name), ('last_name', c.last_name), ('zip', c.zip)) u (kind, value)
   where c.account = :account and c.customer_id = any(:customers)
   union all
   select 'customer_name', customer_name from enerflo.installs where account = :account
     and (customer_id = any(:customers) or install_id = any(:installs))
   union all
-  select 'street', street from enerflo.submissions where account = :account
-    and (deal_id = any(:uuids) or install_id = any(:installs))
-) v where length(btrim(v.value)) >= :shortest
+  select u.* from enerflo.submissions s cross join lateral (values ('street', s.street), ('city', s.city),
+    ('zip', s.postal_code)) u (kind, value)
+  where s.account = :account and (s.deal_id = any(:uuids) or s.install_id = any(:installs))
+) v where v.value is not null
 """)
 # A couple has one address of e-mail, a salesman gives his own for many.
 _SHARED = sa.text("""
@@ -121,20 +124,6 @@ where account = :account and payload is not null and length(payload) > 0 and (
       and i.install_id::text = key ->> 'install_id')
     and not coalesce(key ->> 'event_id' = any(:others), false))
 """)
-# Sentences that people wrote, or that were sent to them.
-_WORDS = {
-    "update sync.plans": ("decision_reason",),
-    "update sync.refusals": ("reason", "end_reason"),
-    "update sync.ledger": ("reason",),
-    "update sync.plan_changes": ("reason",),
-    "update sync.quarantine": ("decision_reason",),
-    "update sync.notifications": ("subject", "text"),
-}
-_SET_WORDS = Template("""
-/* enerflo-sync forget: a customer in sentences */
-$update t set $column = $replaced
-where t.account = :account and $column is not null and $replaced <> $column
-""")
 
 
 @dataclass(frozen=True)
@@ -145,11 +134,13 @@ class Values:
         unless it names somebody else.
     :param named_by: name and street, which others may have too.
     :param shared: e-mail and phone that other customers of the account have too.
+    :param beside: parts of a name, cities and codes: theirs only beside one of the others.
     """
 
     reached_at: frozenset[str]
     named_by: frozenset[str]
     shared: frozenset[str] = frozenset()
+    beside: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -169,19 +160,24 @@ class Documents:
 def values_of(
     connection: sa.Connection, account: str, forgotten: Forgotten, told: Iterable[tuple[str, str]]
 ) -> Values:
-    """Return the texts by which a customer is known; none that is short.
+    """Return the texts by which a customer is known.
 
     :param told: further values with their columns of the mirror, such as those that were decided about.
     """
-    named = _ids(account, forgotten) | {"shortest": SHORTEST}
-    found = {(row.kind, row.value) for row in connection.execute(_VALUES, named)} | set(told)
+    found = {(row.kind, row.value) for row in connection.execute(_VALUES, _ids(account, forgotten))} | set(
+        told
+    )
     for resource in ALL:
         for row in _versions(connection, account, forgotten, resource):
             found |= _texts(resource, row["raw"])
-    long = [(kind, value.strip()) for kind, value in found if len(value.strip()) >= SHORTEST]
-    reached_at = frozenset(value for kind, value in long if kind in REACHED_AT)
+    values = {(kind, value.strip()) for kind, value in found if value.strip()}
+    reached_at = frozenset(value for kind, value in values if kind in REACHED_AT and len(value) >= SHORTEST)
+    named_by = frozenset(value for kind, value in values if kind in NAMED_BY and is_certain(value))
+    beside = {
+        value for kind, value in values if kind in BESIDE or (kind in NAMED_BY and not is_certain(value))
+    }
     shared = frozenset(_shared(connection, account, forgotten, reached_at))
-    return Values(reached_at - shared, frozenset(value for kind, value in long if kind in NAMED_BY), shared)
+    return Values(reached_at - shared, named_by, shared, frozenset(beside))
 
 
 def _shared(
@@ -302,8 +298,9 @@ def erase_documents(
     }
     named = {name: value for name, value in named.items() if name in _QUARANTINE._bindparams}
     yield "sync.quarantine", connection.execute(_QUARANTINE, named).rowcount
-    values = documents.values.reached_at | documents.values.named_by | documents.values.shared
-    yield from _erase_words(connection, account, values)
+    values = documents.values
+    certain = values.reached_at | values.named_by | values.shared
+    yield from erase_words(connection, account, certain, values.beside)
 
 
 def _erase_versions(connection: sa.Connection, account: str, forgotten: Forgotten, resource: Resource) -> int:
@@ -342,27 +339,6 @@ def _without_data(resource: Resource, raw: Any) -> Any:
     except BadRecordError:
         # Nothing is read from a version that cannot be read.
         return blanked(raw)
-
-
-def _erase_words(
-    connection: sa.Connection, account: str, values: Collection[str]
-) -> Iterator[tuple[str, int]]:
-    if not values:
-        return
-    # The longest first: a name may stand within an address.
-    ordered = sorted(values, key=len, reverse=True)
-    named = {f"v{n}": value for n, value in enumerate(ordered)}
-    for update, columns in _WORDS.items():
-        hits = 0
-        for column in columns:
-            replaced = f"t.{column}"
-            for name in named:
-                replaced = f"replace({replaced}, :{name}, '(forgotten)')"
-            names = {"update": update, "column": column, "replaced": replaced}
-            statement = _SET_WORDS.substitute(names).replace(f"and {column} is", f"and t.{column} is")
-            hits += connection.execute(sa.text(statement), named | {"account": account}).rowcount
-        if hits:
-            yield update.removeprefix("update "), hits
 
 
 def _ids(account: str, forgotten: Forgotten) -> dict[str, Any]:
