@@ -10,14 +10,16 @@ import pytest
 
 from enerflo_sandbox.world import World
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.inbox.forgotten_events import erased_body
+from enerflo_sync.inbox.forgotten_events import erased_body, is_about
 from enerflo_sync.inbox.identify import identify
 from enerflo_sync.inbox.submission import read_submission
 from enerflo_sync.mirror.erase import erase
-from enerflo_sync.mirror.forgotten import erased_record, personal_columns
+from enerflo_sync.mirror.forgotten import Forgotten, erased_record, personal_columns
 from enerflo_sync.resources.customers import CUSTOMERS
 from enerflo_sync.resources.installs import INSTALLS
 from tests.inbox.conftest import sample
+
+WHO = Forgotten(frozenset({5}), frozenset({1}))
 
 
 def shape(value: Any) -> Any:
@@ -123,3 +125,16 @@ def test_a_design_that_cannot_be_read_keeps_its_reason_and_nothing_else() -> Non
         reasons.append((caught.value.what, caught.value.field))
     assert reasons[0] == reasons[1]
     assert "Canarylane" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"customer": {"id": 5}}, {"customerId": "5"}, {"install": {"customer_id": 5}}, {"epc_install_id": 1}],
+)
+def test_an_event_that_nobody_knows_names_its_customer_in_an_id(more: dict[str, Any]) -> None:
+    assert is_about({"webhook_event": "new_survey"} | more, WHO, ())
+
+
+@pytest.mark.parametrize("more", [{"days_to_install": 1}, {"customer_rating": 5}, {"customers": 5}])
+def test_other_numbers_of_an_event_name_nobody(more: dict[str, Any]) -> None:
+    assert not is_about({"webhook_event": "new_survey"} | more, WHO, ())

@@ -56,10 +56,22 @@ def _names_one(value: Any, forgotten: Forgotten, name: str = "") -> bool:
         return value.lower() in forgotten.uuids
     if not isinstance(value, int | str) or isinstance(value, bool) or not str(value).isdigit():
         return False
-    number = int(value)
-    if "customer" in name.rpartition(".")[2] or name.endswith("customer.id"):
-        return number in forgotten.customers
-    return "install" in name.rpartition(".")[2] and number in forgotten.installs
+    owner = _owner(name)
+    if owner == "customer":
+        return int(value) in forgotten.customers
+    return owner == "install" and int(value) in forgotten.installs
+
+
+def _owner(name: str) -> str:
+    """Return whose id a field holds, from its names: ``customer_id``, ``customer.id``, ``epc_install_id``.
+
+    Other names hold other numbers: ``days_to_install``, ``customer_rating``.
+    """
+    spelled = name.lower().replace("_", "")
+    for owner in ("customer", "install"):
+        if spelled.endswith((f"{owner}id", f".{owner}", f"{owner}.id")):
+            return owner
+    return ""
 
 
 def erased_body(body: dict[str, Any]) -> dict[str, Any]:
