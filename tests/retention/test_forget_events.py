@@ -175,3 +175,22 @@ def test_a_short_name_and_a_city_become_forgotten_beside_each_other(plain: Perso
         "2: customer Xi Qyler, city Rye, a Ryegrass",
         "3: customer (none), street (forgotten), city (forgotten)",
     ]
+
+
+def test_an_event_whose_uuid_nobody_knew_is_erased_once_it_is_read(plain: Person) -> None:
+    desk = plain.desk
+    plain.forget()
+    plain.edited(state="NV", first_name=FIRST, last_name=LAST, email=EMAIL, mobile=MOBILE)
+    desk.told("customer.updated.v2")
+    assert desk.one("select count(*) from sync.webhook_events where state = 'applied'") == 1
+    assert found(desk) == {}
+    # Now the receipt tells whose the next one is; a copy that lay elsewhere goes with the next forgetting.
+    body = body_of(desk, "customer.updated.v2")
+    copy = Path(desk.environ["WEBHOOK_DROP_URI"]).parent / "archive" / "2026" / "01" / "31" / "copy.json"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_bytes(body)
+    assert EMAIL.encode() in body
+    arrived(desk, again=body)
+    assert set(found(desk)) == {"copy.json"}
+    plain.forget()
+    assert found(desk) == {}
