@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
+import pytest
 
 from enerflo_sandbox.world import World
-from enerflo_sync.inbox.forgotten_events import erased_body, erased_file
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.inbox.forgotten_events import erased_body, is_about
 from enerflo_sync.inbox.identify import identify
 from enerflo_sync.inbox.submission import read_submission
 from enerflo_sync.mirror.erase import erase
 from enerflo_sync.mirror.forgotten import Forgotten, erased_record, personal_columns
 from enerflo_sync.resources.customers import CUSTOMERS
 from enerflo_sync.resources.installs import INSTALLS
-from tests.inbox.conftest import sample, update_install
+from tests.inbox.conftest import sample
+
+WHO = Forgotten(frozenset({5}), frozenset({1}))
 
 
 def shape(value: Any) -> Any:
@@ -40,6 +45,16 @@ def test_only_what_is_read_stays_and_what_is_personal_does_not() -> None:
 def test_a_value_on_which_both_depend_is_erased_all_the_same() -> None:
     document = {"title": "Ann's house"}
     assert erase(document, lambda one: one["title"], lambda one: one["title"]) == {"title": None}
+
+
+def test_a_value_that_decides_how_the_document_is_read_stays() -> None:
+    document = {"kind": "13", "street": "1311 Bay Ln"}
+
+    def personal(one: dict[str, str]) -> list[dict[str, str]]:
+        return [{"street": one["street"]}] if one["kind"] == "13" else []
+
+    found = erase(document, lambda one: [one["kind"]], personal)
+    assert found == {"kind": "13", "street": None}
 
 
 def rows_without(resource: Any, record: Any) -> list[Any]:
@@ -87,14 +102,39 @@ def test_a_payload_asks_for_the_same_reads_and_has_the_same_design() -> None:
     assert erased_body(found) == found
 
 
-def test_a_file_keeps_the_events_of_others() -> None:
-    lines = [update_install(1, customer={"id": 5, "email": "a@x.example"}), update_install(2, note="kept")]
-    data = b"\n".join(msgspec.json.encode(one) for one in lines)
-    found = erased_file(
-        data, Forgotten(frozenset({5}), frozenset({1})), (), most_file=10_000, most_event=10_000
-    )
-    assert found is not None
-    first, second = map(msgspec.json.decode, found.splitlines())
-    assert b"a@x.example" not in found
-    assert (first["id"], second) == (1, lines[1])
-    assert erased_file(data, Forgotten(frozenset({9})), (), most_file=10_000, most_event=10_000) is None
+def test_a_design_stays_readable_whose_number_of_modules_stands_in_the_street() -> None:
+    body = json.loads(json.dumps(sample("deal.projectSubmitted"), sort_keys=True))
+    outputs = body["payload"]["proposal"]["pricingOutputs"]
+    arrays = (body["payload"].get("design") or outputs["design"])["arrays"]
+    outputs["deal"]["projectAddress"]["line1"] = f"{arrays[0]['moduleCount']}17 Main St"
+    before, after = read_submission(body), read_submission(erased_body(body))
+    hidden = personal_columns("submissions")
+    assert after.values == {k: None if k in hidden else v for k, v in before.values.items()}
+
+
+def test_a_design_that_cannot_be_read_keeps_its_reason_and_nothing_else() -> None:
+    body = sample("deal.projectSubmitted")
+    outputs = body["payload"]["proposal"]["pricingOutputs"]
+    (body["payload"].get("design") or outputs["design"])["arrays"][0]["moduleCount"] = "many"
+    outputs["deal"]["projectAddress"]["line1"] = "31415 Canarylane"
+    found = erased_body(body)
+    reasons = []
+    for one in (body, found):
+        with pytest.raises(BadRecordError) as caught:
+            read_submission(one)
+        reasons.append((caught.value.what, caught.value.field))
+    assert reasons[0] == reasons[1]
+    assert "Canarylane" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"customer": {"id": 5}}, {"customerId": "5"}, {"install": {"customer_id": 5}}, {"epc_install_id": 1}],
+)
+def test_an_event_that_nobody_knows_names_its_customer_in_an_id(more: dict[str, Any]) -> None:
+    assert is_about({"webhook_event": "new_survey"} | more, WHO, ())
+
+
+@pytest.mark.parametrize("more", [{"days_to_install": 1}, {"customer_rating": 5}, {"customers": 5}])
+def test_other_numbers_of_an_event_name_nobody(more: dict[str, Any]) -> None:
+    assert not is_about({"webhook_event": "new_survey"} | more, WHO, ())

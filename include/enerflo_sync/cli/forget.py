@@ -62,6 +62,9 @@ def _lines(report: ForgetReport) -> Iterator[str]:
     yield f"{verb} personal data of {whose} in {number(total)} rows and files."
     for name, rows in report.counts.items():
         yield f"  {name:<32} {number(rows):>8}"
+    if report.shared:
+        left = "was left" if report.erased else "would be left"
+        yield f"Other customers have {', '.join(report.shared)} too: a document that only this names {left}."
     if report.erased:
         yield f"The receipt is in sync.forgotten, run {report.run_id}. The CRM's own rows were not touched."
     else:

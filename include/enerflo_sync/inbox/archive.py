@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 import sqlalchemy as sa
 
+from enerflo_sync.errors import RetriableError
 from enerflo_sync.inbox.batch import Limits
-from enerflo_sync.inbox.drop import Content, Drop, DropFile
-from enerflo_sync.inbox.forgotten_events import erased_file
-from enerflo_sync.mirror.forgotten import Forgotten
+from enerflo_sync.inbox.drop import Content, Drop, DropFile, NotRead
+from enerflo_sync.inbox.forgotten_files import Theirs, erased_file
 from enerflo_sync.warehouse.schema import quarantine, webhook_moves
 
 
@@ -27,41 +28,31 @@ def needed_files(connection: sa.Connection, account: str) -> set[str]:
     found = {part for uri in connection.scalars(items) for part in (uri, uri.rpartition("#")[0])}
     moves = sa.select(webhook_moves.c.files).where(webhook_moves.c.account == account)
     for files in connection.scalars(moves):
-        found.update(how[-1] for how in files.values())
+        found.update(how[1] for how in files.values())
     return found - {""}
 
 
 def erase_archived(
-    drop: Drop,
-    uris: Iterable[str],
-    forgotten: Forgotten,
-    limits: Limits,
-    *,
-    values: tuple[bytes, ...] = (),
-    write: bool = True,
+    drop: Drop, uris: Iterable[str], theirs: Theirs, limits: Limits, *, write: bool = True
 ) -> int:
     """Erase the personal data of who was forgotten in archived files, and return in how many there was some.
 
-    :param values: what holds one of these is theirs too.
+    A file that is over the limit is deleted if it holds one of their values: nobody reads its events.
+
     :param write: False only counts.
+    :raises RetriableError: a file cannot be read at the moment; the others are done.
     """
     files = [DropFile(uri.rpartition("/")[2], uri) for uri in sorted(uris)]
-    hits = 0
+    hits, unread = 0, list[NotRead]()
     for found in drop.read(files, limits.file) if files else ():
-        if not isinstance(found, Content):
+        if isinstance(found, NotRead):
+            # What vanished holds nothing: a file that waits in the drop still, or one that was pruned.
+            unread += [] if found.vanished else [found]
             continue
         if found.too_large:
-            # Nobody reads more of it than its beginning.
-            data = b"" if any(value in found.data for value in values) else None
+            data = b"" if theirs.values and _holds_whole(drop, found.file, theirs) else None
         else:
-            data = erased_file(
-                found.data,
-                forgotten,
-                limits.ignored,
-                values=values,
-                most_file=limits.file,
-                most_event=limits.event,
-            )
+            data = erased_file(found.data, theirs, most_file=limits.file, most_event=limits.event)
         if data is None:
             continue
         hits += 1
@@ -69,4 +60,17 @@ def erase_archived(
             drop.replace(found.file.uri, data)
         elif write:
             drop.remove([found.file.uri])
+    if unread:
+        raise RetriableError(
+            f"files of the archive that could not be read: {len(unread)}, {unread[0].why}.",
+            where=unread[0].file.key,
+            next_step="Let it be readable, and run this again: what is done is not done twice.",
+        )
     return hits
+
+
+def _holds_whole(drop: Drop, file: DropFile, theirs: Theirs) -> bool:
+    return any(
+        isinstance(found, Content) and theirs.in_file(found.data)
+        for found in drop.read([file], sys.maxsize - 1)
+    )

@@ -39,6 +39,8 @@ EVENT_ID_LENGTH = 32
 # At most this many invalid parts of one file get a quarantine item each.
 MOST_PROBLEMS = 100
 MEGABYTE = 1_000_000
+# In a list of files to move: somebody who was forgotten is to be erased in the file once it is moved.
+TO_ERASE = "erase"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class FileBatch:
 
     :param began: when reading began; the upper bound of every arrival time in the batch.
     :param moves: files that may leave the drop once this batch is committed.
-    :param fresh: per new file: address, digest with time of writing, address in the archive.
+    :param fresh: per new file, by its address: digest with time of writing, address in the archive.
     :param block: the distinct events as rows of :data:`COLUMNS`, one line each.
     :param events: the same events by id, in the same order.
     """
@@ -166,6 +168,9 @@ class Reader:
         known = self._taken.get(key)
         if known is not None and known[0] == digest:
             batch.moves.append(Move(light, known[1]))
+            if self._forgotten and not content.too_large and self._is_about_forgotten(content.data):
+                # They were forgotten while the file could not be moved.
+                batch.to_erase.add(known[1])
             return 0
         archive_uri = self._drop.archive_name(content, batch.began.date())
         batch.moves.append(Move(light, archive_uri))
@@ -174,6 +179,12 @@ class Reader:
             self.reject(batch, "file_too_large", content.data, archive_uri, mark=repr(content.identity))
             return 0
         return self._take_all(batch, content, archive_uri)
+
+    def _is_about_forgotten(self, data: bytes) -> bool:
+        return any(
+            isinstance(part, Document) and is_about(part.body, self._forgotten, self._limits.ignored)
+            for part in unpack(data, most_file=self._limits.file, most_event=self._limits.event)
+        )
 
     def _take_all(self, batch: FileBatch, content: Content, archive_uri: str) -> int:
         """Add every part of a file; if very many are invalid, only the first ones become items."""
@@ -198,7 +209,11 @@ class Reader:
         """
         uri = f"{source_uri}#{part.position}" if part.position else source_uri
         if isinstance(part, Problem):
-            self.reject(batch, part.reason, part.payload, uri, part.mark)
+            payload, mark = part.payload, part.mark
+            if part.whole and source_uri in batch.to_erase:
+                # The whole file holds the event of somebody who was forgotten.
+                payload, mark = b"", mark or raw_hash(payload).hex()
+            self.reject(batch, part.reason, payload, uri, mark)
             return
         batch.tally.read += 1
         if part.nul_removed:
@@ -207,15 +222,16 @@ class Reader:
         event_id = digest[:EVENT_ID_LENGTH]
         received = min(part.received_at or arrived, batch.began)
         batch._latest[event_id] = max(batch._latest.get(event_id, received), received)
+        of_forgotten = self._forgotten and is_about(part.body, self._forgotten, self._limits.ignored)
+        if of_forgotten:
+            # Also a copy of an event of this batch: its file is another one.
+            batch.to_erase.add(source_uri)
         row = batch._rows.get(event_id)
         if row is not None:
             row[_COPIES] += 1
             return
         known = identify(part.body, self._limits.ignored)
-        canonical = part.canonical
-        if self._forgotten and is_about(part.body, self._forgotten, self._limits.ignored):
-            canonical = canonical_json(erased_body(part.body))
-            batch.to_erase.add(source_uri)
+        canonical = canonical_json(erased_body(part.body)) if of_forgotten else part.canonical
         if known.trouble is not None:
             key = {"event_id": event_id}
             _quarantine(batch, "event", known.trouble, canonical, uri, key)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from enerflo_sync.errors import bad_record
 from enerflo_sync.inbox.identify import Identified, identify
-from enerflo_sync.inbox.json_text import canonical_json
 from enerflo_sync.inbox.kinds import KINDS
-from enerflo_sync.inbox.submission import ERASED, read_submission
-from enerflo_sync.inbox.unpack import Document, Problem, unpack
+from enerflo_sync.inbox.submission import ERASED, read_submission, submitted_values
 from enerflo_sync.mirror.erase import erase
 from enerflo_sync.mirror.forgotten import Forgotten, personal_columns
 from enerflo_sync.resources.event import Body, Need
 from enerflo_sync.resources.registry import ALL
+from enerflo_sync.resources.resource import Resource
 
-_GZIP = b"\x1f\x8b"
 _SUBMISSIONS = "submissions"
+# Returns what has to stay of what is read from a payload, and what is personal.
+_Reader = Callable[[Any], tuple[Any, Any]]
 
 
 def is_of(known: Identified, forgotten: Forgotten) -> bool:
@@ -56,10 +56,22 @@ def _names_one(value: Any, forgotten: Forgotten, name: str = "") -> bool:
         return value.lower() in forgotten.uuids
     if not isinstance(value, int | str) or isinstance(value, bool) or not str(value).isdigit():
         return False
-    number = int(value)
-    if "customer" in name.rpartition(".")[2] or name.endswith("customer.id"):
-        return number in forgotten.customers
-    return "install" in name.rpartition(".")[2] and number in forgotten.installs
+    owner = _owner(name)
+    if owner == "customer":
+        return int(value) in forgotten.customers
+    return owner == "install" and int(value) in forgotten.installs
+
+
+def _owner(name: str) -> str:
+    """Return whose id a field holds, from its names: ``customer_id``, ``customer.id``, ``epc_install_id``.
+
+    Other names hold other numbers: ``days_to_install``, ``customer_rating``.
+    """
+    spelled = name.lower().replace("_", "")
+    for owner in ("customer", "install"):
+        if spelled.endswith((f"{owner}id", f".{owner}", f"{owner}.id")):
+            return owner
+    return ""
 
 
 def erased_body(body: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +81,8 @@ def erased_body(body: dict[str, Any]) -> dict[str, Any]:
     """
     if ERASED in body:
         return body
-    found: dict[str, Any] = erase(body, _kept, _personal)
+    told = _Told(body)
+    found: dict[str, Any] = erase(body, told.kept, told.personal)
     return {**found, ERASED: {"design": _design(body)}}
 
 
@@ -84,85 +97,67 @@ def _design(body: Body) -> str | None:
         return None
 
 
-def _kept(body: Any) -> Any:
-    known = identify(body)
-    # Of a payload that cannot be identified only its name has to stay.
+class _Told:
+    """What the readers of one event find in its payload."""
+
+    def __init__(self, body: Body) -> None:
+        event = identify(body).event
+        kind = KINDS.get(event)
+        readers: list[_Reader] = [_submission] if kind is not None and kind.submission else []
+        readers += [
+            partial(_records, one) for one in ALL if one.payloads is not None and event in one.payloads.events
+        ]
+        # Of what cannot be read before anything is erased, the reason has to stay, and nothing else.
+        self._readers = [one if _reason(one, body) is None else partial(_troubled, one) for one in readers]
+
+    def kept(self, body: Any) -> Any:
+        """Return what has to stay; of a payload that cannot be identified that is its name alone.
+
+        :raises BadRecordError: a part cannot be read that could be read before.
+        """
+        known = identify(body)
+        found = [reader(body)[0] for reader in self._readers]
+        return known.event, known.state, known.record, known.install_id, known.deal_id, found
+
+    def personal(self, body: Any) -> Any:
+        """Return what is personal.
+
+        :raises BadRecordError: a part cannot be read that could be read before.
+        """
+        return [reader(body)[1] for reader in self._readers]
+
+
+def _submission(body: Any) -> tuple[Any, Any]:
+    return _parted(submitted_values(body), personal_columns(_SUBMISSIONS))
+
+
+def _records(resource: Resource, body: Any) -> tuple[Any, Any]:
+    kept, personal = [], []
+    for raw in resource.payloads.records(body) if resource.payloads else ():
+        rows_of_parts = resource.rows_by_column(msgspec.json.decode(raw))
+        for part, rows in zip(resource.parts, rows_of_parts, strict=True):
+            hidden = personal_columns(str(part.table.name))
+            parted = [_parted(row, hidden) for row in rows]
+            kept.append([row for row, _ in parted])
+            personal.append([row for _, row in parted])
+    return kept, personal
+
+
+def _parted(row: Mapping[str, Any], hidden: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     return (
-        known.event,
-        known.state,
-        known.record,
-        known.install_id,
-        known.deal_id,
-        _told(known.event, body, 0),
+        {name: row[name] for name in row if name not in hidden},
+        {name: row[name] for name in row if name in hidden},
     )
 
 
-def _personal(body: Any) -> Any:
-    return _told(identify(body).event, body, 1)
+def _reason(reader: _Reader, body: Any) -> str | None:
+    """Return why a reader cannot read a payload; None if it can."""
+    try:
+        reader(body)
+    except Exception as error:
+        return bad_record(error).what
+    return None
 
 
-def _told(event: str, body: Any, which: int) -> list[Any]:
-    """Return what readers find in a payload: 0 what has to stay, 1 what is personal."""
-    found: list[Any] = []
-    kind = KINDS.get(event)
-    if kind is not None and kind.submission:
-        try:
-            values = read_submission(body).values
-        except Exception as error:
-            values = {"trouble": bad_record(error).what}
-        hidden = personal_columns(_SUBMISSIONS)
-        found.append({name: values[name] for name in values if (name in hidden) == bool(which)})
-    for resource in ALL:
-        if resource.payloads is None or event not in resource.payloads.events:
-            continue
-        try:
-            for raw in resource.payloads.records(body):
-                for part, rows in zip(
-                    resource.parts, resource.rows_by_column(msgspec.json.decode(raw)), strict=True
-                ):
-                    hidden = personal_columns(str(part.table.name))
-                    found.append(
-                        [{name: row[name] for name in row if (name in hidden) == bool(which)} for row in rows]
-                    )
-        except Exception as error:
-            found.append(bad_record(error).what)
-    return found
-
-
-def erased_file(
-    data: bytes,
-    forgotten: Forgotten,
-    ignored: Collection[str],
-    *,
-    values: Sequence[bytes] = (),
-    most_file: int,
-    most_event: int,
-) -> bytes | None:
-    """Return an archived file without personal data of who was forgotten; None if it is about none of them.
-
-    Its events stay in their order, one to a line. A part that is no event is left out if it is theirs.
-
-    :param values: a part that holds one of these is theirs too.
-    """
-    lines, hits = [], 0
-    for part in unpack(data, most_file=most_file, most_event=most_event):
-        if isinstance(part, Problem):
-            theirs = any(value in part.payload for value in values)
-            lines.append(b"" if theirs else part.payload.replace(b"\n", b" "))
-        else:
-            theirs = ERASED not in part.body and (
-                any(value in part.canonical for value in values) or is_about(part.body, forgotten, ignored)
-            )
-            lines.append(_line(part, erased_body(part.body) if theirs else part.body))
-        hits += theirs
-    if not hits:
-        return None
-    text = b"\n".join(lines)
-    return gzip.compress(text, mtime=0) if data[:2] == _GZIP and text.strip() else text
-
-
-def _line(part: Document, body: dict[str, Any]) -> bytes:
-    if part.received_at is None:
-        return canonical_json(body)
-    envelope = {"received_at": part.received_at.isoformat(), "body": body}
-    return canonical_json(envelope)
+def _troubled(reader: _Reader, body: Any) -> tuple[Any, Any]:
+    return _reason(reader, body), None

@@ -28,6 +28,7 @@ from enerflo_sync.errors import (
 )
 from enerflo_sync.inbox.answers import NotListedError
 from enerflo_sync.inbox.deletions import NOT_BELIEVED, Deletions
+from enerflo_sync.inbox.forgotten_later import Learned, learn
 from enerflo_sync.inbox.pending import Pending, Waiting, mark_applied, put_off, quarantine_events
 from enerflo_sync.inbox.reads import Answer, Reads
 from enerflo_sync.inbox.submissions import keep_submissions
@@ -70,7 +71,10 @@ class HydrateOptions:
 
 
 class Hydration:
-    """Hydrates the waiting events of one account."""
+    """Hydrates the waiting events of one account.
+
+    :param erase_files: erases archived files of somebody of whom only an answer says that they were forgotten.
+    """
 
     def __init__(
         self,
@@ -79,7 +83,9 @@ class Hydration:
         run: Run,
         clock: Clock,
         options: HydrateOptions,
+        erase_files: Callable[[Learned], object] = lambda _: None,
     ) -> None:
+        self._erase_files = erase_files
         self._connection = connection
         self._account = run.account
         self._run = run
@@ -186,6 +192,10 @@ class Hydration:
             self._quarantine(not_taken, "order_without_time", "change_orders")
             taken = [event for event in complete if event not in not_taken]
             self._finish(taken, observation, answer.install_id)
+            learned = learn(self._connection, self._account, need, answer)
+            if learned is not None:
+                # Before the commit: whatever fails here, the events wait and this is done again.
+                self._erase_files(learned)
         for resource, batch in batches:
             self._run.count(resource.name, batch.tally)
 

@@ -14,9 +14,11 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import EnerfloSyncError
-from enerflo_sync.inbox.archive import needed_files
+from enerflo_sync.inbox.archive import erase_archived, needed_files
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop, expire
+from enerflo_sync.inbox.forgotten_files import Theirs
+from enerflo_sync.inbox.forgotten_later import Learned
 from enerflo_sync.inbox.hydrate import HydrateOptions, Hydration
 from enerflo_sync.inbox.load import DropLoader, Progress
 from enerflo_sync.mirror.calls import CallCounter
@@ -83,7 +85,12 @@ def ingest(
             depth = options.read_ahead
             DropLoader(connection, drop, account, options.limits, clock, depth).run(run, tell)
             if client is not None:
-                Hydration(client, connection, run, clock, options.hydration).run(tell)
+
+                def erase_files(found: Learned) -> None:
+                    theirs = Theirs(found.forgotten, options.limits.ignored)
+                    erase_archived(drop, found.files, theirs, options.limits)
+
+                Hydration(client, connection, run, clock, options.hydration, erase_files).run(tell)
             if options.keep_archive is not None:
                 _expire(connection, drop, clock.now() - options.keep_archive, run)
     return run.report

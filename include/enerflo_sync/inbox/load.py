@@ -22,8 +22,9 @@ from sqlalchemy.dialects.postgresql import insert
 from enerflo_sync.clock import Clock
 from enerflo_sync.inbox.archive import erase_archived
 from enerflo_sync.inbox.archive_again import ArchiveAgain
-from enerflo_sync.inbox.batch import COLUMNS, FileBatch, Limits, Reader
+from enerflo_sync.inbox.batch import COLUMNS, TO_ERASE, FileBatch, Limits, Reader
 from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.inbox.forgotten_files import Theirs
 from enerflo_sync.inbox.identify import EventState
 from enerflo_sync.inbox.local_drop import LocalDrop
 from enerflo_sync.mirror.forgotten import forgotten_of
@@ -101,7 +102,7 @@ class DropLoader:
 
         :raises ConfigurationError: the drop does not exist, or may not be listed.
         """
-        left, taken = self._left()
+        left, taken, to_erase = self._left()
         waiting = list(self._drop.waiting())
         if self._drop.unlisted:
             run.incomplete("files", "a folder below the drop may not be listed")
@@ -112,6 +113,7 @@ class DropLoader:
         reader = Reader(
             self._connection, self._drop, self._account, self._limits, self._clock, taken, forgotten
         )
+        theirs = Theirs(forgotten, self._limits.ignored)
         done, stuck = 0, set()
         batches = reader.batches(waiting)
         if not isinstance(self._drop, LocalDrop):
@@ -119,13 +121,15 @@ class DropLoader:
         with closing(self._committed(batches)) as committed:
             for batch, move_id in committed:
                 here = self._move(batch, run)
-                erase_archived(self._drop, batch.to_erase, forgotten, self._limits)
+                # Whatever fails or is killed from here on: the list of moves names what is to erase.
+                erase_archived(self._drop, batch.to_erase, theirs, self._limits)
                 stuck |= here | {missing.file.key for missing in batch.not_read if not missing.vanished}
                 if move_id is not None and not here:
                     self._done.append(move_id)
                 _report(batch, run)
                 done += batch.files
                 progress("files", done, len(waiting))
+        erase_archived(self._drop, to_erase, theirs, self._limits)
         if not self._drop.unlisted:
             self._done += [move_id for move_id, uris in left.items() if stuck.isdisjoint(uris)]
         if self._done:
@@ -134,8 +138,11 @@ class DropLoader:
             self._done = []
         return done
 
-    def _left(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        """Return files that earlier runs committed but did not move, by list and by address."""
+    def _left(self) -> tuple[dict[str, list[str]], dict[str, list[str]], set[str]]:
+        """Return files that earlier runs committed but did not move, by list and by address.
+
+        The third are those in which somebody is to be forgotten once they are in the archive.
+        """
         with self._connection.begin():
             rows = self._connection.execute(
                 sa.select(webhook_moves.c.move_id, webhook_moves.c.files)
@@ -143,7 +150,8 @@ class DropLoader:
                 .order_by(webhook_moves.c.taken_at)
             ).all()
         taken = {uri: how for row in rows for uri, how in row.files.items()}
-        return {row.move_id: list(row.files) for row in rows}, taken
+        to_erase = {how[1] for how in taken.values() if how[2:] == [TO_ERASE]}
+        return {row.move_id: list(row.files) for row in rows}, taken, to_erase
 
     def _committed(self, batches: Iterable[FileBatch]) -> Generator[tuple[FileBatch, str | None], None, None]:
         """Yield each batch after its commit, with the id of its list of files to move."""
@@ -173,7 +181,7 @@ class DropLoader:
                     known = self._store(batch)
                     add_to_quarantine(self._connection, self._account, batch.rejected, self._clock.now())
                     self._forget(done)
-                    move_id = self._remember(batch.fresh) if batch.fresh else None
+                    move_id = self._remember(batch.fresh, batch.to_erase) if batch.fresh else None
             except psycopg.errors.UniqueViolation:
                 if attempt == _ATTEMPTS:
                     raise
@@ -238,7 +246,8 @@ class DropLoader:
             halves = names[: len(names) // 2], names[len(names) // 2 :]
             waiting += [{name: lines[name] for name in half} for half in halves]
 
-    def _remember(self, files: dict[str, list[str]]) -> str:
+    def _remember(self, files: dict[str, list[str]], to_erase: Container[str]) -> str:
+        files = {key: [*how, TO_ERASE] if how[1] in to_erase else how for key, how in files.items()}
         move_id = raw_hash(msgspec.json.encode(files)).hex()
         statement = insert(webhook_moves).values(
             account=self._account, move_id=move_id, taken_at=self._clock.now(), files=files

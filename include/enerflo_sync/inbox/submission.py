@@ -54,6 +54,26 @@ def read_submission(body: Body) -> Submission:
     :raises BadRecordError: the payload names no deal, or a value is invalid.
     """
     deal_id = uuid_at(body, "payload.deal.id")
+    found = _found(body)
+    return Submission(
+        deal_id=deal_id,
+        content_hash=_digest(body, deal_id),
+        values={column: value for column, (value, _) in found.items()},
+        sources={column: path for column, (value, path) in found.items() if value not in (None, [])},
+    )
+
+
+def submitted_values(body: Body) -> dict[str, Any]:
+    """Return what :func:`read_submission` reads for the columns, without the digest of the payload.
+
+    :raises BadRecordError: the payload names no deal, or a value is invalid.
+    """
+    uuid_at(body, "payload.deal.id")
+    return {column: value for column, (value, _) in _found(body).items()}
+
+
+def _found(body: Body) -> dict[str, tuple[Any, str]]:
+    """Return the value of each column with its path."""
     found: dict[str, tuple[Any, str]] = {}
     _modules(body, found)
     _batteries(body, found)
@@ -73,13 +93,7 @@ def read_submission(body: Body) -> Submission:
     _address(body, found)
     adders = _adders(body)
     found["adders"] = (adders, f"{_PRICING}.calculatedSystemAdders, calculatedValueAdders")
-    values = {column: value for column, (value, _) in found.items()}
-    return Submission(
-        deal_id=deal_id,
-        content_hash=_digest(body, deal_id),
-        values=values,
-        sources={column: path for column, (value, path) in found.items() if value not in (None, [])},
-    )
+    return found
 
 
 def _digest(body: Body, deal_id: str) -> str:

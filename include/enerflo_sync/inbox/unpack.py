@@ -19,7 +19,7 @@ from enerflo_sync.inbox.json_text import canonical_json, decode_json
 from enerflo_sync.json_parts import elements
 from enerflo_sync.resources.fingerprint import raw_hash, without_nul
 
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 # Bytes kept of an unreadable part.
 _KEPT = 65_536
@@ -50,18 +50,20 @@ class Problem(msgspec.Struct, frozen=True, gc=False):
     :param reason: a stable word such as ``not_json``.
     :param payload: the part's bytes, truncated after 64 KB.
     :param mark: the digest of all its bytes if they were truncated.
+    :param whole: the payload is the whole file's, also if parts before it are events.
     """
 
     position: int
     reason: str
     payload: bytes
     mark: str = ""
+    whole: bool = False
 
     @classmethod
-    def of(cls, position: int, reason: str, data: bytes) -> Problem:
+    def of(cls, position: int, reason: str, data: bytes, *, whole: bool = False) -> Problem:
         """Return a problem that keeps the beginning of ``data``."""
         mark = raw_hash(data).hex() if len(data) > _KEPT else ""
-        return cls(position, reason, data[:_KEPT], mark)
+        return cls(position, reason, data[:_KEPT], mark, whole)
 
 
 def unpack(data: bytes, *, most_file: int, most_event: int) -> Iterator[Document | Problem]:
@@ -75,15 +77,15 @@ def unpack(data: bytes, *, most_file: int, most_event: int) -> Iterator[Document
         return
     position = -1
     try:
-        data = _plain(data, most_file)
-        for position, text in _split(data):
+        data = plain(data, most_file)
+        for position, text in split(data):
             try:
                 yield from _open(position, text, most_event)
             except Exception as error:
                 yield Problem.of(position, bad_record(error).what, text)
     except Exception as error:
         # The file as a whole, or the rest after the last separable element.
-        yield Problem.of(position + 1, bad_record(error).what, data)
+        yield Problem.of(position + 1, bad_record(error).what, data, whole=True)
         return
     if position < 0:
         yield Problem.of(0, "no_event_in_it", data)
@@ -101,9 +103,12 @@ def _usual(data: bytes, most: int) -> Document | None:
     return None if is_envelope(value) else Document(0, value, canonical)
 
 
-def _plain(data: bytes, most: int) -> bytes:
-    """Return the bytes decompressed, and without a byte order mark."""
-    if data[:2] == _GZIP:
+def plain(data: bytes, most: int) -> bytes:
+    """Return a file's bytes decompressed, and without a byte order mark.
+
+    :raises BadRecordError: empty, or not to be unpacked within ``most`` bytes.
+    """
+    if data[:2] == GZIP:
         data = gunzip(data, most)
     data = data.removeprefix(_BOM)
     if not data.strip():
@@ -111,8 +116,11 @@ def _plain(data: bytes, most: int) -> bytes:
     return data
 
 
-def _split(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the file's events as text, with their positions."""
+def split(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield a file's events as text, with their positions.
+
+    :raises BadRecordError: an array is cut off; what could be told apart was yielded before.
+    """
     first = data.lstrip()[:1]
     if b"\n" in data.strip() and not _is_whole(data) and (first != b"[" or _has_whole_line(data)):
         yield from enumerate_lines(data)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from enerflo_sync.errors import BadRecordError
-
 # What takes the place of a value; the first that can be read. A text where a reader insists on one.
 _BLANKS: tuple[Any, ...] = (None, "", "erased")
-# Fields of objects that identify nobody in an empty document.
+# What a reader returns of a document that it cannot read.
 _UNREADABLE = object()
 
 
@@ -34,6 +32,8 @@ class _Erasure:
         self._kept = kept
         self._personal = personal
         self._wanted = kept(root["document"])
+        # What is personal in the document as it stands; None after a change, until it is read again.
+        self._told: list[Any] | None = None
 
     def go(self, name: Any, owner: Any) -> None:
         """Erase what stands at one place: as a whole if nothing depends on it, else part by part."""
@@ -42,7 +42,8 @@ class _Erasure:
             return
         if isinstance(value, dict | list):
             owner[name] = blanked(value)
-            if self._is_kept():
+            if self._read(self._kept) == self._wanted:
+                self._told = None
                 return
             owner[name] = value
             for inner in list(value) if isinstance(value, dict) else range(len(value)):
@@ -50,33 +51,61 @@ class _Erasure:
             return
         for blank in _BLANKS:
             owner[name] = blank
-            if self._is_kept():
+            now = self._read(self._kept)
+            if now == self._wanted:
+                self._told = None
                 return
+            if now is not _UNREADABLE:
+                # Something kept is read from the value: another blank would change it as well.
+                break
         owner[name] = value
         self._personal_too(name, owner)
 
     def _personal_too(self, name: Any, owner: Any) -> None:
         """Erase a value all the same if something personal is read from it."""
-        value, before = owner[name], self._read(self._personal)
-        # Other values decide how the document is read, and are no part of what is read.
-        if not any(str(value).strip() in text for text in _texts(before)):
+        value = owner[name]
+        if self._told is None:
+            self._told = [self._read(self._personal)]
+        before, text = self._told[0], str(value).strip()
+        if not any(text in one for one in _texts(before)):
             return
         for blank in _BLANKS:
             owner[name] = blank
-            now = self._read(self._personal)
-            if now is not _UNREADABLE and now != before:
-                self._wanted = self._read(self._kept)
+            now, kept = self._read(self._personal), self._read(self._kept)
+            # A document that cannot be read any more would count as changed from here on.
+            if kept is not _UNREADABLE and now is not _UNREADABLE and _lost_only(before, now, text):
+                self._wanted, self._told = kept, None
                 return
         owner[name] = value
-
-    def _is_kept(self) -> bool:
-        return bool(self._read(self._kept) == self._wanted)
 
     def _read(self, reader: Callable[[Any], Any]) -> Any:
         try:
             return reader(self.root["document"])
-        except BadRecordError:
+        except Exception:
+            # A document in which values are missing can fail in any way, and says nothing of the original.
             return _UNREADABLE
+
+
+def _lost_only(before: Any, now: Any, text: str) -> bool:
+    """Return whether what is read differs only where ``text`` was read.
+
+    A value that decides how the document is read changes the number of rows, or values without its text.
+    """
+    changed = 0
+    waiting = [(before, now)]
+    while waiting:
+        one, other = waiting.pop()
+        if one == other:
+            continue
+        if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+            waiting += [(one[name], other[name]) for name in one]
+        elif isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+            waiting += zip(one, other, strict=True)
+        elif one is None or isinstance(one, dict | list | tuple) or text not in str(one):
+            return False
+        else:
+            changed += 1
+    return changed > 0
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -18,14 +18,23 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.archive import erase_archived
 from enerflo_sync.inbox.batch import Limits
 from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.inbox.forgotten_files import Theirs
 from enerflo_sync.inbox.ingest import alone as alone_with_inbox
+from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.forgotten import Forgotten
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.render.wording import count_of
-from enerflo_sync.retention.forget_documents import Values, documents_of, erase_documents, values_of
+from enerflo_sync.resources.event import Body
+from enerflo_sync.retention.forget_documents import (
+    Values,
+    documents_of,
+    erase_documents,
+    is_of_another,
+    values_of,
+)
 from enerflo_sync.retention.forget_rows import (
     CustomerRows,
     erase_mirror,
@@ -78,6 +87,8 @@ class ForgetReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was erased of a customer, or would be where nothing was.
 
     :param counts: by table, in how many rows; ``archive`` counts files.
+    :param shared: masked: e-mail and phone that other customers of the account have too. What is known to be
+        the customer's only by one of these is left.
     :param run_id: its row in ``sync.runs``; None where it only looked.
     """
 
@@ -88,6 +99,7 @@ class ForgetReport(msgspec.Struct, frozen=True, kw_only=True):
     forgotten_by: str
     installs: Sequence[int]
     counts: dict[str, int]
+    shared: Sequence[str] = ()
 
     @property
     def erased(self) -> bool:
@@ -140,8 +152,9 @@ def forget(
             whole.enter_context(run.recording(CallCounter()))
             # From here on nothing of the customer is stored any more, whoever reads Enerflo meanwhile.
             work.stand()
-        work.erase_rows()
+        # The rows last: they tell by which values the files are known, should this have to be done again.
         work.erase_archive(drop(), limits, clock.now() + _ALL_DAYS, tell)
+        work.erase_rows()
         if write:
             # A poll's page that was prepared before the receipt stood may have been stored since.
             work.erase_rows()
@@ -263,20 +276,25 @@ class _Forgetting:
             return
         some: list[str] = []
         seen = hits = 0
-        texts = tuple(value.encode() for value in sorted(self._values.reached_at))
+        texts = [value.encode() for value in sorted(self._values.reached_at)]
+        theirs = Theirs(self._who, limits.ignored, texts, self._is_of_another)
         for file in drop.archived(until):
             some.append(file.uri)
             seen += 1
             if len(some) == _FILES:
-                hits += erase_archived(drop, some, self._who, limits, values=texts, write=self._write)
+                hits += erase_archived(drop, some, theirs, limits, write=self._write)
                 some = []
                 tell("archive", seen, None)
-        hits += erase_archived(drop, some, self._who, limits, values=texts, write=self._write)
+        hits += erase_archived(drop, some, theirs, limits, write=self._write)
         tell("archive", seen, seen)
         self._count(("archive", hits))
         if hits and self._write:
             with self._connection.begin():
                 self._receipt({"archive": hits})
+
+    def _is_of_another(self, body: Body) -> bool:
+        with self._connection.begin():
+            return is_of_another(self._connection, self._account, self._who, body)
 
     def report(self) -> ForgetReport:
         """Return what was erased."""
@@ -291,4 +309,9 @@ class _Forgetting:
             forgotten_by=self._by,
             installs=sorted(self._who.installs),
             counts=dict(sorted(self._counts.items())),
+            shared=sorted({_masked(value) for value in self._values.shared}),
         )
+
+
+def _masked(value: str) -> str:
+    return str(mask(value, PersonalData.EMAIL if "@" in value else PersonalData.PHONE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,48 +14,79 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.inbox.forgotten_events import erased_body, is_about
+from enerflo_sync.inbox.identify import identify
 from enerflo_sync.inbox.json_text import canonical_json
 from enerflo_sync.inbox.submission import ERASED
 from enerflo_sync.mirror.declared import with_declared
 from enerflo_sync.mirror.erase import blanked
 from enerflo_sync.mirror.forgotten import Forgotten, erased_record, personal_columns
 from enerflo_sync.resources.event import at
-from enerflo_sync.resources.registry import ALL
+from enerflo_sync.resources.registry import ALL, READS
 from enerflo_sync.resources.resource import DirectRead, Resource
+from enerflo_sync.retention.forget_words import SHORTEST, erase_words, is_certain
 
-# Shorter ones stand in other people's data too.
-SHORTEST = 6
 _SUBMITTED_CUSTOMER = "payload.customer.id"
 # Columns of the mirror by which a person can be told from others, and those by which a person is named.
 REACHED_AT = frozenset({"email", "mobile"})
 NAMED_BY = frozenset({"customer_name", "address", "street"})
+# Columns whose values many people have: they tell something only beside one of the others.
+BESIDE = frozenset({"first_name", "last_name", "city", "zip", "postal_code"})
 
 _VALUES = sa.text("""
 /* enerflo-sync forget: by what a customer is known */
 select distinct v.kind, v.value from (
   select u.* from enerflo.customers c cross join lateral (values ('email', c.email), ('mobile', c.mobile),
-    ('address', c.address), ('customer_name', concat_ws(' ', c.first_name, c.last_name))) u (kind, value)
+    ('address', c.address), ('customer_name', concat_ws(' ', c.first_name, c.last_name)), ('city', c.city),
+    ('first_name', c.first_name), ('last_name', c.last_name), ('zip', c.zip)) u (kind, value)
   where c.account = :account and c.customer_id = any(:customers)
   union all
   select 'customer_name', customer_name from enerflo.installs where account = :account
     and (customer_id = any(:customers) or install_id = any(:installs))
   union all
-  select 'street', street from enerflo.submissions where account = :account
-    and (deal_id = any(:uuids) or install_id = any(:installs))
-) v where length(btrim(v.value)) >= :shortest
+  select u.* from enerflo.submissions s cross join lateral (values ('street', s.street), ('city', s.city),
+    ('zip', s.postal_code)) u (kind, value)
+  where s.account = :account and (s.deal_id = any(:uuids) or s.install_id = any(:installs))
+) v where v.value is not null
 """)
+# A couple has one address of e-mail, a salesman gives his own for many.
+_SHARED = sa.text("""
+/* enerflo-sync forget: values that other customers of the account have */
+select v.value from unnest(cast(:values as text[])) v (value)
+where exists (select from enerflo.customers c where c.account = :account
+  and not c.customer_id = any(:customers) and v.value in (c.email, c.mobile))
+""")
+_SHARED_VERSION = Template("""
+/* enerflo-sync forget: values in versions of other people's $name */
+select v.value from unnest(cast(:values as text[])) v (value)
+where exists (select from $versions o join $table t using (account, $id) where o.account = :account
+  and not coalesce($owned, false) and strpos(o.raw::text, v.value) > 0)
+""")
+_OTHERS = sa.text("""
+/* enerflo-sync forget: whether an event's ids are those of somebody else whom the mirror knows */
+select exists (select from enerflo.customers where account = :account and customer_id = :customer
+    and not customer_id = any(:customers))
+  or exists (select from enerflo.installs i where i.account = :account
+    and (i.install_id = :install or i.deal_id = :deal
+      or i.install_id in (select s.install_id from enerflo.submissions s
+        where s.account = :account and s.deal_id = :deal))
+    and not i.install_id = any(:installs) and not coalesce(i.customer_id = any(:customers), false))
+""").bindparams(
+    sa.bindparam("customer", type_=sa.BigInteger),
+    sa.bindparam("install", type_=sa.BigInteger),
+    sa.bindparam("deal", type_=sa.Text),
+)
 _EVENTS = sa.text("""
 /* enerflo-sync forget: events of a customer */
-select event_id, record, body, theirs from (
-  select e.event_id, e.record, e.body::text as body,
+select event_id, record, install_id, body, theirs, holds from (
+  select e.event_id, e.record, e.install_id, e.body::text as body,
     coalesce(e.install_id = any(:installs), false) or coalesce(e.deal_id = any(:uuids), false)
-    or coalesce(e.record = any(:records), false)
-    or exists (select from unnest(cast(:values as text[])) v (value)
-      where strpos(e.body::text, v.value) > 0) as theirs
+    or coalesce(e.record = any(:records), false) as theirs,
+    exists (select from unnest(cast(:values as text[])) v (value)
+      where strpos(e.body::text, v.value) > 0) as holds
   from sync.webhook_events e where e.account = :account and e.body is not null
 ) e
-where theirs
-  or exists (select from unnest(cast(:names as text[])) v (value) where strpos(e.body, v.value) > 0)
+where theirs or holds
+  or e.body ~ :names
 order by event_id
 """)
 _SET_BODY = sa.text("""
@@ -84,21 +116,13 @@ where account = :account and payload is not null and length(payload) > 0 and (
   or key ->> 'change_order_id' in (select change_order_id::text from enerflo.change_orders
     where account = :account and install_id = any(:installs))
   or exists (select from unnest(cast(:values as text[])) v (value)
-    where position(convert_to(v.value, 'UTF8') in payload) > 0))
-""")
-# Sentences that people wrote, or that were sent to them.
-_WORDS = {
-    "update sync.plans": ("decision_reason",),
-    "update sync.refusals": ("reason", "end_reason"),
-    "update sync.ledger": ("reason",),
-    "update sync.plan_changes": ("reason",),
-    "update sync.quarantine": ("decision_reason",),
-    "update sync.notifications": ("subject", "text"),
-}
-_SET_WORDS = Template("""
-/* enerflo-sync forget: a customer in sentences */
-$update t set $column = $replaced
-where t.account = :account and $column is not null and $replaced <> $column
+      where position(convert_to(v.value, 'UTF8') in payload) > 0)
+    -- What names somebody else whom the mirror knows is not theirs.
+    and not exists (select from enerflo.customers c where c.account = :account
+      and c.customer_id::text = key ->> 'customer_id')
+    and not exists (select from enerflo.installs i where i.account = :account
+      and i.install_id::text = key ->> 'install_id')
+    and not coalesce(key ->> 'event_id' = any(:others), false))
 """)
 
 
@@ -106,12 +130,17 @@ where t.account = :account and $column is not null and $replaced <> $column
 class Values:
     """Texts by which a customer is known.
 
-    :param reached_at: e-mail and phone: a document that holds one is the customer's.
+    :param reached_at: e-mail and phone that nobody else has: a document that holds one is the customer's,
+        unless it names somebody else.
     :param named_by: name and street, which others may have too.
+    :param shared: e-mail and phone that other customers of the account have too.
+    :param beside: parts of a name, cities and codes: theirs only beside one of the others.
     """
 
     reached_at: frozenset[str]
     named_by: frozenset[str]
+    shared: frozenset[str] = frozenset()
+    beside: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -119,30 +148,74 @@ class Documents:
     """The events of a customer.
 
     :param uuids: of the customer, as events name them.
+    :param others: events of somebody else that hold a value of the customer.
     """
 
     values: Values
     events: Sequence[sa.RowMapping]
     uuids: frozenset[str]
+    others: frozenset[str] = frozenset()
 
 
 def values_of(
     connection: sa.Connection, account: str, forgotten: Forgotten, told: Iterable[tuple[str, str]]
 ) -> Values:
-    """Return the texts by which a customer is known; none that is short.
+    """Return the texts by which a customer is known.
 
     :param told: further values with their columns of the mirror, such as those that were decided about.
     """
-    named = _ids(account, forgotten) | {"shortest": SHORTEST}
-    found = {(row.kind, row.value) for row in connection.execute(_VALUES, named)} | set(told)
+    found = {(row.kind, row.value) for row in connection.execute(_VALUES, _ids(account, forgotten))} | set(
+        told
+    )
     for resource in ALL:
         for row in _versions(connection, account, forgotten, resource):
             found |= _texts(resource, row["raw"])
-    long = [(kind, value.strip()) for kind, value in found if len(value.strip()) >= SHORTEST]
-    return Values(
-        frozenset(value for kind, value in long if kind in REACHED_AT),
-        frozenset(value for kind, value in long if kind in NAMED_BY),
-    )
+    values = {(kind, value.strip()) for kind, value in found if value.strip()}
+    reached_at = frozenset(value for kind, value in values if kind in REACHED_AT and len(value) >= SHORTEST)
+    named_by = frozenset(value for kind, value in values if kind in NAMED_BY and is_certain(value))
+    beside = {
+        value for kind, value in values if kind in BESIDE or (kind in NAMED_BY and not is_certain(value))
+    }
+    shared = frozenset(_shared(connection, account, forgotten, reached_at))
+    return Values(reached_at - shared, named_by, shared, frozenset(beside))
+
+
+def _shared(
+    connection: sa.Connection, account: str, forgotten: Forgotten, values: Collection[str]
+) -> Iterator[str]:
+    """Yield the values that stand in the mirror, or in a version, of somebody else."""
+    if not values:
+        return
+    told = [_SHARED] + [
+        sa.text(_SHARED_VERSION.substitute({**one.names, "owned": _owned(one)}))
+        for one in ALL
+        if one.versions is not None
+    ]
+    named = _ids(account, forgotten) | {"values": sorted(values)}
+    for statement in told:
+        used = {name: value for name, value in named.items() if name in statement._bindparams}
+        yield from connection.scalars(statement, used)
+
+
+def is_of_another(
+    connection: sa.Connection, account: str, forgotten: Forgotten, body: Any, install_id: int | None = None
+) -> bool:
+    """Return whether an event names a customer, an install or a deal of somebody else whom the mirror knows.
+
+    In the caller's transaction.
+
+    :param install_id: the install that the event turned out to be about, if it does not name it.
+    """
+    known = identify(body, ())
+    ids: dict[str, Any] = {"customer": None, "install": known.install_id or install_id}
+    subject, _, key = (known.record or "").partition("/")
+    if key.isdigit() and subject in READS:
+        resource, read = READS[subject]
+        owner = read.owner or resource.name
+        ids |= {one: int(key) for one in ids if owner == f"{one}s"}
+    named = _ids(account, forgotten) | ids | {"deal": known.deal_id}
+    del named["uuids"]
+    return bool(connection.scalar(_OTHERS, named))
 
 
 def _texts(resource: Resource, raw: Any) -> set[tuple[str, str]]:
@@ -161,12 +234,22 @@ def documents_of(connection: sa.Connection, account: str, forgotten: Forgotten, 
         f"{read.subject}/{key}" for one in ALL for read in one.reads for key in _keys_of(one, read, forgotten)
     ]
     # A payload that asks for nothing names its customer somewhere within.
-    names = [str(number) for number in (*forgotten.customers, *forgotten.installs)]
+    names = [*map(str, (*forgotten.customers, *forgotten.installs)), *forgotten.uuids]
     named = _ids(account, forgotten) | {"records": records, "values": sorted(values.reached_at)}
-    found = connection.execute(_EVENTS, named | {"names": [*names, *forgotten.uuids]}).mappings()
-    rows = [row for row in found if row["theirs"] or is_about(_decoded(row), forgotten, ())]
+    found = connection.execute(
+        _EVENTS, named | {"names": rf"\y({'|'.join(map(re.escape, names))})\y"}
+    ).mappings()
+    rows, others = [], set()
+    for row in found.all():
+        if row["theirs"] or is_about(body := _decoded(row), forgotten, ()):
+            rows.append(row)
+        elif row["holds"]:
+            if is_of_another(connection, account, forgotten, body, row["install_id"]):
+                others.add(row["event_id"])
+            else:
+                rows.append(row)
     uuids = {uuid for row in rows for uuid in _uuids(row)}
-    return Documents(values, rows, frozenset(uuids))
+    return Documents(values, rows, frozenset(uuids), frozenset(others))
 
 
 def _keys_of(resource: Resource, read: DirectRead, forgotten: Forgotten) -> list[str]:
@@ -208,14 +291,16 @@ def erase_documents(
             yield resource.versions.fullname, _erase_versions(connection, account, forgotten, resource)
     named = _ids(account, forgotten) | {
         "events": [row["event_id"] for row in documents.events],
+        "others": sorted(documents.others),
         "values": sorted(documents.values.reached_at),
         "customer_texts": [str(one) for one in forgotten.customers],
         "install_texts": [str(one) for one in forgotten.installs],
     }
     named = {name: value for name, value in named.items() if name in _QUARANTINE._bindparams}
     yield "sync.quarantine", connection.execute(_QUARANTINE, named).rowcount
-    values = documents.values.reached_at | documents.values.named_by
-    yield from _erase_words(connection, account, values)
+    values = documents.values
+    certain = values.reached_at | values.named_by | values.shared
+    yield from erase_words(connection, account, certain, values.beside)
 
 
 def _erase_versions(connection: sa.Connection, account: str, forgotten: Forgotten, resource: Resource) -> int:
@@ -236,12 +321,16 @@ def _versions(
 ) -> Sequence[sa.RowMapping]:
     if resource.versions is None:
         return []
+    statement = sa.text(_VERSIONS.substitute({**resource.names, "owned": _owned(resource)}))
+    named = {k: v for k, v in _ids(account, forgotten).items() if k in statement._bindparams}
+    return connection.execute(statement, named).mappings().all()
+
+
+def _owned(resource: Resource) -> str:
     owned = ["t.customer_id = any(:customers)"]
     if "install_id" in resource.table.c:
         owned.append("t.install_id = any(:installs)")
-    statement = sa.text(_VERSIONS.substitute({**resource.names, "owned": f"({' or '.join(owned)})"}))
-    named = {k: v for k, v in _ids(account, forgotten).items() if k in statement._bindparams}
-    return connection.execute(statement, named).mappings().all()
+    return f"({' or '.join(owned)})"
 
 
 def _without_data(resource: Resource, raw: Any) -> Any:
@@ -250,27 +339,6 @@ def _without_data(resource: Resource, raw: Any) -> Any:
     except BadRecordError:
         # Nothing is read from a version that cannot be read.
         return blanked(raw)
-
-
-def _erase_words(
-    connection: sa.Connection, account: str, values: Collection[str]
-) -> Iterator[tuple[str, int]]:
-    if not values:
-        return
-    # The longest first: a name may stand within an address.
-    ordered = sorted(values, key=len, reverse=True)
-    named = {f"v{n}": value for n, value in enumerate(ordered)}
-    for update, columns in _WORDS.items():
-        hits = 0
-        for column in columns:
-            replaced = f"t.{column}"
-            for name in named:
-                replaced = f"replace({replaced}, :{name}, '(forgotten)')"
-            names = {"update": update, "column": column, "replaced": replaced}
-            statement = _SET_WORDS.substitute(names).replace(f"and {column} is", f"and t.{column} is")
-            hits += connection.execute(sa.text(statement), named | {"account": account}).rowcount
-        if hits:
-            yield update.removeprefix("update "), hits
 
 
 def _ids(account: str, forgotten: Forgotten) -> dict[str, Any]:
