@@ -10,6 +10,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.explain.text import render_explanation
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.jobs.undo import run_undo
@@ -19,6 +20,8 @@ from enerflo_sync.reconcile.store import load_report
 from tests.pages.counting import counted_statements
 from tests.retention.conftest import counts, kind, pruned_at_desk
 from tests.writes.conftest import Desk
+from tests.writes.test_refused import edit, installs
+from tests.writes.test_split import QUARANTINED
 
 
 def story(desk: Desk, install: int, **more: object) -> str:
@@ -224,3 +227,24 @@ def test_looks_at_tables_that_are_not_mapped_any_more_go(agreeing: Desk) -> None
     )
     assert kind(pruned_at_desk(agreeing), "looks").rows == 1
     assert agreeing.one("select count(*) from sync.crm_looks") == looks
+
+
+def test_a_change_without_a_base_goes_on_waiting_after_a_prune(desk: Desk) -> None:
+    desk.switched_on("crm")
+    desk.carried()
+    desk.switched_on("crm", ("changes: 500", "changes: 2"), ("new_mapping: true", "new_mapping: false"))
+    desk.sql("delete from sync.agreed where table_name = 'installs' and field = 'panel_count'")
+    first, *rest = installs(desk)[:3]
+    for install in (first, *rest):
+        edit(desk, install, panel_count=99)
+    (waits,) = run_plan(desk.context)
+    assert waits.needs_approval
+    assert waits.change_count == 3
+    for install in rest:
+        desk.sql(QUARANTINED, i=install)
+    (between,) = run_plan(desk.context)
+    assert between.needs_approval
+    desk.sql("update sync.plans set expires_at = now()")
+    pruned_at_desk(desk)
+    desk.sql("update sync.quarantine set state = 'replayed'")
+    assert [(one.needs_approval, one.change_count) for one in run_plan(desk.context)] == [(True, 3)]

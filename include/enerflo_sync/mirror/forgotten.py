@@ -45,12 +45,14 @@ class Forgotten:
         return bool(self.customers)
 
     def owns(self, row: Mapping[str, Any]) -> bool:
-        """Return whether a mirror row, or the ids of an event, are of somebody who was forgotten."""
-        return (
-            row.get("customer_id") in self.customers
-            or row.get("install_id") in self.installs
-            or row.get("deal_id") in self.uuids
-        )
+        """Return whether a mirror row, or the ids of an event, are of somebody who was forgotten.
+
+        A known customer decides alone: an install may have another owner by now.
+        """
+        customer = row.get("customer_id")
+        if customer is not None:
+            return customer in self.customers
+        return row.get("install_id") in self.installs or row.get("deal_id") in self.uuids
 
 
 NOBODY = Forgotten()

@@ -325,11 +325,13 @@ class Intake:
 
     def reject(self, batch: Batch, stable: bytes, error: BadRecordError, record_id: int | None) -> None:
         """Count a record of ``batch`` as quarantined, with its reason; storing the batch stores the item."""
+        forgotten = batch.forgotten.owns({self.resource.id_column: record_id})
         item = Rejected(
             kind="record",
             reason=error.what,
             field=error.field,
-            payload=b"" if batch.forgotten.owns({self.resource.id_column: record_id}) else stable,
+            payload=b"" if forgotten else stable,
+            mark=str(record_id) if forgotten else "",
             evidence_uri=batch.observation.evidence,
             table_name=self.resource.table.name,
             key=None if record_id is None else self.resource.key(record_id),

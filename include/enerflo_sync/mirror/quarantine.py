@@ -26,7 +26,7 @@ class Rejected:
     :param reason: a stable word such as ``missing_id``.
     :param field: dotted path of the faulty field, ``""`` for the whole input.
     :param key: the record's mirror key, if known.
-    :param mark: distinguishes inputs whose ``payload`` is equal because it was truncated.
+    :param mark: distinguishes inputs whose ``payload`` is equal because it was truncated or erased.
     """
 
     kind: str

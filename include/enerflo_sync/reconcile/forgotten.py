@@ -62,8 +62,9 @@ def records_of(plan: Comparison, alias: str, forgotten: Forgotten) -> str | None
     columns = [] if plan.is_wide else [column for column in known if column in table.c]
     if not columns:
         return None
-    listed = (
+    listed = [
         f"{alias}.{column} = any('{{{','.join(map(str, sorted(known[column])))}}}'::bigint[])"
         for column in columns
-    )
-    return f"({' or '.join(listed)})"
+    ]
+    # A known customer decides alone: an install may have another owner by now.
+    return f"coalesce({', '.join(listed)})"

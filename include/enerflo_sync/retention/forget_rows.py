@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.mapping import MIRROR_TABLES
 from enerflo_sync.mirror.forgotten import Forgotten, personal_columns
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.forgotten import hidden_columns, records_of
@@ -151,7 +152,10 @@ def rows_of_customer(
         if mirror == id_column and crm in plan.mapping.key_columns
     ]
     hidden = set(hidden_columns(plan))
-    named = {one.name for one in plan.fields} | set(plan.mapping.key_columns)
+    personal = personal_columns(MIRROR_TABLES[plan.kind])
+    # What links a row to its record says that the row was there: without that it counts as never agreed.
+    links = {crm for crm, mirror in plan.mapping.join_columns.items() if mirror not in personal}
+    named = {one.name for one in plan.fields} | set(plan.mapping.key_columns) | links
     return CustomerRows(
         table=plan.name,
         id_column=id_column,
@@ -220,6 +224,16 @@ _OWNED = {
     "install_id": "install_id = any(:installs)",
     "deal_id": "deal_id = any(:uuids)",
 }
+
+
+def _owned(table: sa.Table) -> str:
+    """Return the condition that a row is theirs: a known customer decides alone."""
+    first, *others = [one for name, one in _OWNED.items() if name in table.c] or [""]
+    if others and "customer_id" in table.c:
+        return f"coalesce({first}, {' or '.join(others)})"
+    return " or ".join([first, *others])
+
+
 _DECLARED = sa.text("""
 /* enerflo-sync forget: columns that sync.yaml adds to a table */
 select column_name from sync.declared_columns where account = :account and table_name = :table
@@ -235,7 +249,7 @@ def erase_mirror(connection: sa.Connection, account: str, forgotten: Forgotten) 
         "uuids": sorted(forgotten.uuids),
     }
     for table in metadata.sorted_tables:
-        owned = " or ".join(one for name, one in _OWNED.items() if name in table.c)
+        owned = _owned(table)
         added = connection.scalars(_DECLARED, {"account": account, "table": table.name}).all()
         columns = sorted(personal_columns(table.name, added))
         if table.schema != MIRROR_SCHEMA or not owned or not columns:

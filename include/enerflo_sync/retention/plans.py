@@ -48,18 +48,19 @@ _OPEN_ENDS = """
   or exists (select from sync.plan_changes c
     where c.account = p.account and c.plan_hash = p.plan_hash and c.state = 'handed_over')"""
 
-# A change that waited for a person in this plan last, and that nobody decided: it goes on waiting by it.
+# A change that waited for a person in this plan last, and that nobody decided: it goes on waiting by it. What
+# was never agreed on (a new row, a field without a base) waits too; a plan looks for them all.
 _STILL_WAITS = """
   p.needs_approval and p.kind = 'sync' and p.mode <> 'report' and exists (
     select from sync.plan_changes c
-    join sync.agreed a on a.account = c.account and a.table_name = c.table_name and a.key = c.key
-      and a.field = c.field and a.agreed_at = c.agreed_at
-    where c.account = p.account and c.plan_hash = p.plan_hash and c.op = 'update'
+    left join sync.agreed a on a.account = c.account and a.table_name = c.table_name and a.key = c.key
+      and a.field = c.field
+    where c.account = p.account and c.plan_hash = p.plan_hash and a.agreed_at is not distinct from c.agreed_at
       and (c.state = 'left_out' or p.decided_by is null and c.state in ('planned', 'superseded'))
       and not exists (
         select from sync.plan_changes n join sync.plans q using (account, plan_hash)
         where n.account = c.account and n.table_name = c.table_name and n.key = c.key and n.op = c.op
-          and n.field = c.field and n.direction = c.direction and q.kind = 'sync'
+          and n.field is not distinct from c.field and n.direction = c.direction and q.kind = 'sync'
           and q.created_at > p.created_at))"""
 
 _OLD = sa.text(f"""
