@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # As Airflow calls a run that assets started.
 _BY_CHANGES = "asset_triggered"
+# The triggerer may be this late; then the task fails, and its retry ends at once.
+_LATE = timedelta(minutes=10)
 
 
 class GatherChangesOperator(BaseOperator):
@@ -43,10 +45,12 @@ class GatherChangesOperator(BaseOperator):
         if run.run_type != _BY_CHANGES or run.start_date is None:
             return
         until = run.start_date + timedelta(seconds=self.seconds)
-        if until > datetime.now(UTC):
+        now = datetime.now(UTC)
+        if until > now:
             # No worker is needed for the end.
             trigger = DateTimeTrigger(moment=until, end_from_trigger=True)
-            self.defer(trigger=trigger, method_name="execute_complete")
+            # Airflow applies no execution_timeout meanwhile: without a triggerer the run would never end.
+            self.defer(trigger=trigger, method_name="execute_complete", timeout=until - now + _LATE)
 
     def execute_complete(self, context: Context, event: Any = None) -> None:
         """End, where the triggerer left that to a worker."""
