@@ -9,10 +9,10 @@ export UV_SYSTEM_CERTS = true
 # Containers often forbid byte code. Without it every process compiles all that it imports, and pytest rewrites
 # every test for each of its workers.
 unexport PYTHONDONTWRITEBYTECODE
-SYNC = $(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --group dev
+SYNC = $(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --no-extra kubernetes --group dev
 RUN = .venv/bin
 
-.PHONY: help demo test simulate mutate check bench pictures docs clean sync
+.PHONY: help demo test celery simulate mutate check bench pictures docs clean sync
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -24,6 +24,9 @@ demo: sync ## run the main job for real: sandbox, PostgreSQL, Airflow, and the r
 test: sync ## run every test, WORKERS=4 at a time (browser tests need Chromium)
 	$(UV) sync --quiet --frozen --script tests/copies/fake_snowflake.py
 	$(RUN)/pytest -n $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+celery: sync ## a backfill of INSTALLS=n across two Celery workers that are killed, with the shipped DAGs (needs redis-server)
+	$(RUN)/python -m tests.workers --installs $(or $(INSTALLS),20000)
 
 simulate: sync ## run SEEDS=n seeds of the deterministic simulation, FROM=0 on, HOURS=24 simulated hours each
 	$(RUN)/python -m tests.simulation --from $(or $(FROM),0) --seeds $(or $(SEEDS),100) --hours $(or $(HOURS),24) $(SIMULATE)
@@ -39,7 +42,7 @@ check: sync ## lint, types, import rules, generated files, compose file
 	$(RUN)/python docs/generate.py --check
 
 bench: ## measure speed and memory beside the peers, in one run
-	$(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --all-groups
+	$(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --no-extra kubernetes --all-groups
 	$(RUN)/python -m benchmarks $(BENCH)
 
 pictures: sync ## take the pictures of docs/tour.md and the README again (needs Chromium)

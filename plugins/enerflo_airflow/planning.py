@@ -18,7 +18,7 @@ from enerflo_airflow.approval_form import FORM, answered_form, chosen_part
 from enerflo_airflow.lineage import WithLineage
 from enerflo_airflow.links import PlanLink, ReportLink, plan_address
 from enerflo_airflow.metrics import send_apply, send_plans
-from enerflo_airflow.notes import NOTE_KEY, apply_note, carry_note, plan_note, reconciliation_note
+from enerflo_airflow.notes import apply_note, carry_note, keep_note, plan_note, reconciliation_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.plan.parts import Part
@@ -62,7 +62,7 @@ class PlanOperator(BaseOperator):
             writes = opened.writes_anything
         note = "\n".join(plan_note(plan) for plan in plans)
         self.log.info("planned plan_hash=%s %s", plans[0].plan_hash, note)
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         due = [plan for plan in plans if writes and plan.change_count]
         free = [plan.plan_hash for plan in due if not plan.needs_approval or plan.state == "approved"]
         waiting = [plan.plan_hash for plan in due if plan.plan_hash not in free]
@@ -231,7 +231,7 @@ class PlanApprovalOperator(ApprovalOperator):
         if not part.whole:
             named = [*part.only, *(f"all but {one}" for one in part.without)]
             note = f"{note}: decided about {', '.join(named)}"
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         return super().execute_complete(context, event)
 
     def _go_on(self, context: Context, plan: PlanReport) -> dict[str, Any]:
@@ -239,7 +239,7 @@ class PlanApprovalOperator(ApprovalOperator):
         from enerflo_sync.plan.decided_plan import decided_words
 
         note = shown(f"plan {plan.plan_hash[:12]} is {decided_words(plan)}")
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         return {"needed": False, "plan_hash": plan.plan_hash}
 
     def _time_left(self, context: Context) -> timedelta:
@@ -259,7 +259,7 @@ class PlanApprovalOperator(ApprovalOperator):
             "expired": "has expired; the next round makes another one if anything is due",
         }.get(str(plan.state), f"is {decided_words(plan)}")
         note = shown(f"plan {plan.plan_hash[:12]} {words}")
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         raise AirflowSkipException(f"{note[0].upper()}{note[1:]}.")
 
 
@@ -317,7 +317,7 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
             run_seal(opened)
         note = apply_note(report)
         self.log.info("applied plan_hash=%s %s", report.plan_hash, note)
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         counts = ("applied", "handed_over", "moved", "parked", "refused", "waiting")
         result = {
             "account": report.account,
@@ -345,7 +345,7 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
         if report is not None and (report.taken or report.unmade or report.open):
             note = carry_note(report)
             self.log.info("carried account=%s %s", report.account, note)
-            context["ti"].xcom_push(key=NOTE_KEY, value=note)
+            keep_note(context, note)
 
 
 class VerifyPlanOperator(BaseOperator):
@@ -379,7 +379,7 @@ class VerifyPlanOperator(BaseOperator):
         if found.not_compared:
             note += f"; {found.not_compared:,} stand in tables that are not compared (reconcile: false)"
         self.log.info("verified plan_hash=%s %s", found.plan_hash, note)
-        context["ti"].xcom_push(key=NOTE_KEY, value=f"{note}\n{reconciliation_note(report)}")
+        keep_note(context, f"{note}\n{reconciliation_note(report)}")
         return {
             "account": found.account,
             "plan_hash": found.plan_hash,

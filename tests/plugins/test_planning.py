@@ -15,7 +15,6 @@ from airflow.providers.standard.operators import hitl
 from airflow.sdk import DAG, BaseOperator, Param
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped, TaskAwaitingInput
 from enerflo_airflow.approval_form import answered_form
-from enerflo_airflow.notes import NOTE_KEY
 from enerflo_airflow.planning import PlanApprovalOperator
 
 from enerflo_sync.errors import ConfigurationError
@@ -33,9 +32,11 @@ class Answers:
     """The task that asks about a plan, told what was answered; it keeps what the task hands on."""
 
     map_index, id = -1, "one task"
+    dag_id, task_id, run_id = "asking", "ask", "once"
 
-    def __init__(self, place: AccountContext) -> None:
+    def __init__(self, place: AccountContext, notes: dict[str, str]) -> None:
         self.place = place
+        self.notes = notes
         self.handed_on: dict[str, Any] = {}
         self.plan_hash = run_plan(place)[0].plan_hash
         with DAG("asking", schedule=None, params={"plan_hash": Param("", type="string")}):
@@ -73,7 +74,7 @@ class Answers:
 
     @property
     def note(self) -> str:
-        return str(self.handed_on[NOTE_KEY])
+        return self.notes["ask"]
 
     @property
     def stored(self) -> tuple[str, str | None]:
@@ -89,12 +90,12 @@ class Answers:
 
 
 @pytest.fixture
-def answers(connected: Setting) -> Iterator[Answers]:
+def answers(connected: Setting, notes: dict[str, str]) -> Iterator[Answers]:
     from enerflo_airflow.hook import open_account
 
     with closing(open_account("default", reads_enerflo=True)) as place:
         run_poll(place)
-        yield Answers(place)
+        yield Answers(place, notes)
 
 
 def test_a_yes_is_stored_with_the_plan(answers: Answers) -> None:
