@@ -10,14 +10,16 @@ ENV UV_COMPILE_BYTECODE=1 \
     UV_PYTHON=python3.11 \
     UV_PYTHON_DOWNLOADS=never
 RUN python -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check uv==0.13.9
+# Further extras: --build-arg MORE_EXTRAS="--extra kubernetes" (docs/workers.md).
+ARG MORE_EXTRAS=""
 WORKDIR /opt/airflow
 COPY pyproject.toml uv.lock README.md ./
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --extra quality --extra s3 --extra receiver --extra pandas --no-install-project
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --extra quality --extra s3 --extra receiver --extra pandas --extra celery $MORE_EXTRAS --no-install-project
 # Installed in place: what runs is /opt/airflow/include and plugins, the same paths that compose mounts.
 COPY include ./include
 COPY plugins ./plugins
 COPY dags ./dags
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --extra quality --extra s3 --extra receiver --extra pandas
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --extra quality --extra s3 --extra receiver --extra pandas --extra celery $MORE_EXTRAS
 
 FROM apache/airflow:3.3.2-python3.11
 ENV PATH=/opt/enerflo/bin:$PATH \

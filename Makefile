@@ -9,7 +9,7 @@ export UV_SYSTEM_CERTS = true
 # Containers often forbid byte code. Without it every process compiles all that it imports, and pytest rewrites
 # every test for each of its workers.
 unexport PYTHONDONTWRITEBYTECODE
-SYNC = $(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --group dev
+SYNC = $(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --no-extra kubernetes --group dev
 RUN = .venv/bin
 
 # What shows that an upgrade, a restored warehouse and the silence about secrets and people hold; `make test` runs
@@ -19,7 +19,7 @@ RESTORE = tests/writes/test_restored_warehouse.py tests/inbox/test_archive_again
 CANARY = tests/warehouse/test_quiet_errors.py tests/enerflo/test_client_secrets.py tests/cli/test_support_bundle.py \
 	tests/retention/test_forget.py tests/dags/test_logs_hold_no_row.py
 
-.PHONY: help demo test simulate soak upgrade restore canary mutate check bench pictures docs clean sync
+.PHONY: help demo test celery simulate soak upgrade restore canary mutate check bench pictures docs clean sync
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -31,6 +31,9 @@ demo: sync ## run the main job for real: sandbox, PostgreSQL, Airflow, and the r
 test: sync ## run every test, WORKERS=4 at a time (browser tests need Chromium)
 	$(UV) sync --quiet --frozen --script tests/copies/fake_snowflake.py
 	$(RUN)/pytest -n $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+celery: sync ## a backfill of INSTALLS=n across two Celery workers that are killed, with the shipped DAGs (needs redis-server)
+	$(RUN)/python -m tests.workers --installs $(or $(INSTALLS),20000)
 
 simulate: sync ## run SEEDS=n seeds of the deterministic simulation, FROM=0 on, HOURS=24 simulated hours each
 	$(RUN)/python -m tests.simulation --from $(or $(FROM),0) --seeds $(or $(SEEDS),100) --hours $(or $(HOURS),24) $(SIMULATE)
@@ -58,7 +61,7 @@ check: sync ## lint, types, import rules, generated files, compose file
 	$(RUN)/python docs/generate.py --check
 
 bench: ## measure speed and memory beside the peers, in one run
-	$(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --all-groups
+	$(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --no-extra kubernetes --all-groups
 	$(RUN)/python -m benchmarks $(BENCH)
 
 pictures: sync ## take the pictures of docs/tour.md and the README again (needs Chromium)

@@ -35,6 +35,8 @@ SECRETS = {
     "AIRFLOW_ADMIN_PASSWORD": "admin-of-the-test",
     "ENERFLO_API_KEY": "api-key-of-the-test",
 }
+# Secrets of profiles: the service refuses to start without its own, and nobody else needs it.
+REDIS_PASSWORD = "0123456789abcdef" * 4
 SECRET_NAME = re.compile(r"SECRET|KEY|PASSWORD|TOKEN")
 # Settings whose name sounds like a secret and whose value is none.
 NOT_SECRET = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"}
@@ -66,6 +68,16 @@ def config(compose: list[str], variables: dict[str, str], *options: str) -> subp
 def services(compose: list[str]) -> dict[str, Any]:
     """The services as compose would start them."""
     shown = config(compose, SECRETS)
+    assert shown.returncode == 0, shown.stderr
+    found: dict[str, Any] = yaml.safe_load(shown.stdout)["services"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def with_workers(compose: list[str]) -> dict[str, Any]:
+    """The services with the profile celery."""
+    more = {"AIRFLOW_EXECUTOR": "CeleryExecutor", "REDIS_PASSWORD": REDIS_PASSWORD}
+    shown = config([*compose, "--profile", "celery"], SECRETS | more)
     assert shown.returncode == 0, shown.stderr
     found: dict[str, Any] = yaml.safe_load(shown.stdout)["services"]
     return found
@@ -113,7 +125,10 @@ def test_the_services_are_those_of_the_issue(services: dict[str, Any]) -> None:
 
 def test_every_image_is_pinned_to_a_full_version(services: dict[str, Any]) -> None:
     for name, service in services.items():
-        assert re.fullmatch(r"(postgres:17\.\d+-bookworm|enerflo-sync:\d+\.\d+\.\d+)", service["image"]), name
+        assert re.fullmatch(
+            r"(postgres:17\.\d+-bookworm|redis:7\.2\.\d+-bookworm|enerflo-sync:\d+\.\d+\.\d+)",
+            service["image"],
+        ), name
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert {services[name]["image"] for name in AIRFLOW} == {f"enerflo-sync:{version}"}
 
@@ -282,7 +297,7 @@ def test_what_the_dags_need_is_in_the_image() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     syncs = [line for line in dockerfile.splitlines() if "uv sync" in line]
     for line in syncs:
-        assert set(re.findall(r"--extra (\w+)", line)) >= {"airflow", "quality", "s3", "receiver"}
+        assert set(re.findall(r"--extra (\w+)", line)) >= {"airflow", "quality", "s3", "receiver", "celery"}
     assert dockerfile.rstrip().splitlines()[-1] == "USER 50000:0"
 
 
@@ -375,3 +390,51 @@ def test_the_api_server_gets_its_password_by_a_private_file(services: dict[str, 
     assert stat.S_IMODE(passwords.stat().st_mode) == 0o600
     folder = server["environment"]["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"].rpartition("/")[0]
     assert folder in [mount.split(":")[0] for mount in server["tmpfs"]]
+
+
+def test_the_profile_celery_adds_redis_and_workers_and_changes_the_executor_alone(
+    services: dict[str, Any], with_workers: dict[str, Any]
+) -> None:
+    assert set(with_workers) == LONG_RUNNING | ONE_SHOT | {"redis", "worker"}
+    assert services["scheduler"]["environment"]["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    changed = {"AIRFLOW__CORE__EXECUTOR", "AIRFLOW__CELERY__BROKER_URL"}
+    before, after = (found["scheduler"]["environment"] for found in (services, with_workers))
+    assert {name for name in after if after[name] != before.get(name)} == changed
+    assert after["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    assert with_workers["worker"]["environment"] == after
+    assert re.fullmatch(r"redis:7\.2\.\d+-bookworm", with_workers["redis"]["image"])
+
+
+def test_redis_and_workers_are_kept_apart_as_the_others_are(with_workers: dict[str, Any]) -> None:
+    for name in ("redis", "worker"):
+        service = with_workers[name]
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"][0] == "CMD"
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert 0 < int(service["mem_limit"]) <= 3 * 1024**3
+        assert "ports" not in service
+    assert with_workers["redis"]["user"] == "redis"
+    assert set(with_workers["redis"]["networks"]) == {"inside"}
+    assert set(with_workers["worker"]["networks"]) == {"inside", "outside"}
+    assert {other: wait["condition"] for other, wait in with_workers["worker"]["depends_on"].items()} == {
+        "init": "service_completed_successfully",
+        "api-server": "service_healthy",
+        "redis": "service_healthy",
+    }
+    # The broker knows no other secret.
+    assert not set(with_workers["redis"]["environment"].values()) & set(SECRETS.values())
+
+
+@pytest.mark.parametrize("password", ["", "short", "p@ss word" * 8], ids=["absent", "short", "unsafe"])
+def test_redis_does_not_start_with_a_password_that_protects_nothing(
+    with_workers: dict[str, Any], password: str
+) -> None:
+    script = script_of(with_workers["redis"])
+    environment = {"PATH": os.environ["PATH"], "REDIS_PASSWORD": password}
+    refused = subprocess.run(
+        ["/bin/bash", "-ec", script], env=environment, capture_output=True, text=True, check=False, timeout=10
+    )
+    assert refused.returncode == 2
+    assert "make it with: openssl rand -hex 32" in refused.stderr

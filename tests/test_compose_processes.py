@@ -23,11 +23,12 @@ import sqlalchemy as sa
 import yaml
 
 from enerflo_demo.processes import free_port
-from tests.test_compose import ROOT, SECRETS, compose, config, script_of
+from tests.test_compose import REDIS_PASSWORD, ROOT, SECRETS, compose, config, script_of
 
 __all__ = ["compose"]
 
 STARTED = ("api-server", "scheduler", "dag-processor", "triggerer", "receiver")
+REQUIRED = bool(os.environ.get("CI") or os.environ.get("ENERFLO_REQUIRE_BROWSER"))
 # Folders that are volumes in the containers.
 VOLUMES = {"logs", "webhooks"}
 JOBS = {"dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
@@ -44,11 +45,12 @@ class Machine:
         self.home = folder / "airflow"
         self.host = str(url.query["host"])
         self.superuser = str(url.username)
-        self.ports = {"8080": free_port(), "8974": free_port(), "8099": free_port()}
+        self.ports = {"8080": free_port(), "8974": free_port(), "8099": free_port(), "6379": free_port()}
         self.others = {
             name: str(free_port()) for name in ("TRIGGER_LOG_SERVER_PORT", "WORKER_LOG_SERVER_PORT")
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.prepared = False
         self.home.mkdir()
         for name in ("dags", "plugins", "include"):
             (self.home / name).symlink_to(ROOT / name)
@@ -77,6 +79,7 @@ class Machine:
     def placed(self, text: str) -> str:
         text = text.replace("@postgres:5432/airflow", f"@/airflow?host={self.host}")
         text = text.replace("@postgres:5432/warehouse", f"@/warehouse?host={self.host}")
+        text = text.replace("@redis:6379", f"@127.0.0.1:{self.ports['6379']}")
         text = text.replace("http://api-server:8080", f"http://127.0.0.1:{self.ports['8080']}")
         text = text.replace("/opt/airflow", str(self.home)).replace("/run/enerflo", str(self.folder))
         for folder in ("/tmp/airflow.cfg", "/tmp"):  # noqa: S108
@@ -87,7 +90,8 @@ class Machine:
     def words(self, name: str) -> list[str]:
         service = self.services[name]
         if service.get("command") and service["command"][:2] == ["bash", "-ec"]:
-            return ["/bin/bash", "-ec", script_of(service)]
+            script = script_of(service).replace("--port 6379", f"--port {self.ports['6379']}")
+            return ["/bin/bash", "-ec", script.replace("--dir /data", f"--dir {self.folder}")]
         return [*service.get("entrypoint", []), *(service.get("command") or [])]
 
     def finish(self, name: str, **environment: str) -> None:
@@ -102,6 +106,13 @@ class Machine:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+    def prepare(self) -> None:
+        """Run the services that others wait for."""
+        if not self.prepared:
+            self.finish("databases", PGHOST=self.host, PGUSER=self.superuser)
+            self.finish("init")
+        self.prepared = True
 
     def start(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("wb") as log:
@@ -119,7 +130,9 @@ class Machine:
         kind, *words = self.services[name]["healthcheck"]["test"]
         assert kind == "CMD"
         for port, here in self.ports.items():
-            words = [word.replace(f":{port}/", f":{here}/") for word in words]
+            words = [str(here) if word == port else word.replace(f":{port}/", f":{here}/") for word in words]
+        # As compose writes a dollar that is the shell's.
+        words = [word.replace("$$", "$") for word in words]
         process = self.processes.get(name)
         assert process is None or process.poll() is None, self.log(name)
         done = subprocess.run(
@@ -159,13 +172,21 @@ class Machine:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+def services_of(compose: list[str], profile: str, variables: dict[str, str]) -> dict[str, Any]:
+    """Return the services with one profile."""
+    shown = config([*compose, "--profile", profile], SECRETS | variables)
+    assert shown.returncode == 0, shown.stderr
+    found: dict[str, Any] = yaml.safe_load(shown.stdout)["services"]
+    return found
+
+
 @pytest.fixture(scope="module")
 def machine(
     compose: list[str], postgres_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
-    shown = config([*compose, "--profile", "receiver"], SECRETS)
-    assert shown.returncode == 0, shown.stderr
-    services = yaml.safe_load(shown.stdout)["services"]
+    services = services_of(compose, "receiver", {})
+    celery = {"AIRFLOW_EXECUTOR": "CeleryExecutor", "REDIS_PASSWORD": REDIS_PASSWORD}
+    services |= {name: services_of(compose, "celery", celery)[name] for name in ("redis", "worker")}
     found = Machine(services, postgres_url, tmp_path_factory.mktemp("compose"))
     try:
         yield found
@@ -181,12 +202,10 @@ def machine(
 
 
 def test_every_services_command_starts_it_and_its_health_check_says_so(machine: Machine) -> None:
-    server = {"PGHOST": machine.host, "PGUSER": machine.superuser}
     ready = machine.services["postgres"]["healthcheck"]["test"][1:]
     ready = [word.replace("127.0.0.1", machine.host) for word in ready]
     assert subprocess.run(ready, env=machine.environment("postgres"), check=False).returncode == 0
-    machine.finish("databases", **server)
-    machine.finish("init")
+    machine.prepare()
     # As on every start: nothing is to do the second time.
     for name in STARTED:
         machine.start(name)
@@ -194,3 +213,17 @@ def test_every_services_command_starts_it_and_its_health_check_says_so(machine: 
         machine.wait(name)
     # A container's file system is read-only: nothing may be written beside the volumes and /tmp.
     assert set(os.listdir(machine.home)) == machine.there
+
+
+@pytest.mark.skipif(
+    not shutil.which("redis-server") and not REQUIRED,
+    reason="REDIS AND WORKERS ARE NOT STARTED: there is no redis-server on this machine (apt-get install redis-server)",
+)
+def test_redis_and_a_worker_start_by_their_own_commands_and_are_healthy(machine: Machine) -> None:
+    machine.prepare()
+    for name in ("redis", "worker"):
+        machine.start(name)
+        machine.wait(name)
+    assert set(os.listdir(machine.home)) == machine.there
+    machine.processes.pop("redis").kill()
+    assert not machine.healthy("worker")

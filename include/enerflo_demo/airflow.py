@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ import requests
 from enerflo_demo.processes import free_port
 from enerflo_sync.errors import ConfigurationError
 
+_PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 _ENDED = ("success", "failed")
 # An answer that comes before the scheduler saw the asking process end is taken by Airflow 3.3 for a failure
 # of the task, which asks again.
@@ -71,12 +72,11 @@ class AirflowApi:
     check: Callable[[], None]
     session: requests.Session = field(default_factory=requests.Session)
 
-    def wait_until_healthy(self, seconds: float = 180) -> None:
-        """Return when all parts of Airflow say that they are healthy."""
+    def wait_until_healthy(self, seconds: float = 180, wanted: Sequence[str] = _PARTS) -> None:
+        """Return when the parts of Airflow say that they are healthy."""
 
         def healthy() -> bool:
             parts = self.session.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
-            wanted = ("metadatabase", "scheduler", "triggerer", "dag_processor")
             return all(parts.get(part, {}).get("status") == "healthy" for part in wanted)
 
         self._wait("Airflow did not become healthy", healthy, seconds)

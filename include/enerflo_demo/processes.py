@@ -72,6 +72,11 @@ class Background:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """Return the command's process id, which its session has as well."""
+        return self._process.pid
+
     def check(self) -> None:
         """Return while the command runs.
 

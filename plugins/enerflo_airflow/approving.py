@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from enerflo_airflow.approval_form import FORM, answered_form, chosen_part, form_of
 from enerflo_airflow.links import PlanLink, plan_address
-from enerflo_airflow.notes import NOTE_KEY
+from enerflo_airflow.notes import keep_note
 from enerflo_airflow.operators import noted_failure
 from enerflo_sync.errors import ConflictError
 from enerflo_sync.plan.parts import Part
@@ -127,7 +127,7 @@ class PlanApprovalOperator(ApprovalOperator):
         if not part.whole:
             named = [*part.only, *(f"all but {one}" for one in part.without)]
             note = f"{note}: decided about {', '.join(named)}"
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         return super().execute_complete(context, event)
 
     def _approve(self, opened: AccountContext, who: str, part: Part) -> PlanReport:
@@ -161,7 +161,7 @@ class PlanApprovalOperator(ApprovalOperator):
         if plan.state == "open":
             words = f"open: {plan.first_approved_by} approved it, and a second person is asked"
         note = shown(f"plan {plan.plan_hash[:12]} is {words}")
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         return {"needed": False, "plan_hash": plan.plan_hash}
 
     def _time_left(self, context: Context) -> timedelta:
@@ -181,5 +181,5 @@ class PlanApprovalOperator(ApprovalOperator):
             "expired": "has expired; the next round makes another one if anything is due",
         }.get(str(plan.state), f"is {decided_words(plan)}")
         note = shown(f"plan {plan.plan_hash[:12]} {words}")
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         raise AirflowSkipException(f"{note[0].upper()}{note[1:]}.")

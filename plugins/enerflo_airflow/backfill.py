@@ -15,7 +15,7 @@ from airflow.utils.types import DagRunType
 
 from enerflo_airflow.links import RunLink
 from enerflo_airflow.metrics import send_backfill
-from enerflo_airflow.notes import NOTE_KEY
+from enerflo_airflow.notes import keep_note
 from enerflo_airflow.operators import flag, noted_failure
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.steering import shown
@@ -76,7 +76,7 @@ class EstimateBackfillOperator(BaseOperator):
             report = open_backfills(opened, workers=AT_ONCE).estimate(self._request(context, opened))
         lines = [shown(line) for line in estimate_lines(report)]
         self.log.info("estimated backfill=%s %s", report.backfill_id, "; ".join(lines))
-        context["ti"].xcom_push(key=NOTE_KEY, value="\n".join([f"backfill {report.backfill_id}", *lines]))
+        keep_note(context, "\n".join([f"backfill {report.backfill_id}", *lines]))
         return {
             "account": report.account,
             "backfill_id": report.backfill_id,
@@ -242,7 +242,7 @@ class FinishBackfillOperator(BaseOperator):
         send_backfill(report)
         note = shown("\n".join(report_lines(report)))
         self.log.info("backfill_finished backfill=%s %s", report.backfill_id, note)
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         counts = ("read", "new", "changed", "unchanged", "quarantined", "skipped", "missing", "requests")
         return {
             "account": report.account,

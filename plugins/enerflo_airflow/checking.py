@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from enerflo_airflow.lineage import WithLineage
 from enerflo_airflow.links import QualityLink
 from enerflo_airflow.metrics import send_checks
-from enerflo_airflow.notes import NOTE_KEY, quality_note
+from enerflo_airflow.notes import keep_note, quality_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class ValidateChangeOrdersOperator(BaseOperator):
             found["life_cycle"] = judged["life_cycle"]
         note = quality_note(report, found["checked"], found.get("life_cycle"))
         self.log.info("change_orders_validated %s", note)
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         return found
 
 

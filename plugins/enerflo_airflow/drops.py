@@ -21,8 +21,8 @@ _REST = 10.0
 class DropWatch:
     """Lists one account's drop repeatedly.
 
-    The drop is opened once, and again when sync.yaml or the account's file has changed. It needs these files
-    and the storage's own credentials, and none of Airflow's connections.
+    The drop is opened once, and again when sync.yaml or the account's file has changed. It needs these files,
+    and the storage's own credentials or the connection ``airflow.storage_connection``.
 
     :param account: name of the account in sync.yaml.
     """

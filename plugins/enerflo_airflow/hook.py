@@ -17,6 +17,7 @@ from airflow.providers.http.hooks.http import HttpHook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+from airflow.sdk.io import get_fs
 
 from enerflo_airflow.accounts import DEFAULT_ACCOUNT, config_path, sync_config
 from enerflo_airflow.records import ListOptions, Record, frame_of, pages_of, records_of
@@ -29,14 +30,25 @@ from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient, Timeout
 from enerflo_sync.enerflo.retry import RetryPolicy
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
+from enerflo_sync.inbox.drop import Store
 from enerflo_sync.jobs.context import AccountContext, Credentials
 
 if TYPE_CHECKING:
     import pandas as pd
+    from fsspec import AbstractFileSystem
 
 DEFAULT_HOST = "enerflo.io"
 # Types of a CRM's database whose driver opens it by host, login and schema alone.
 _WITHOUT_PROVIDER = ("mysql", "mariadb", "duckdb")
+_STORAGE_PROVIDERS = {
+    scheme: f"Install apache-airflow-providers-{provider}, or leave airflow.storage_connection out."
+    for provider, schemes in {
+        "amazon[s3fs]": ("s3", "s3a"),
+        "google": ("gs", "gcs"),
+        "microsoft-azure": ("abfs", "abfss", "az"),
+    }.items()
+    for scheme in schemes
+}
 _FALSE_WORDS = frozenset({"false", "f", "no", "n", "off", "0"})
 # A person waits for the Test button, so it gives up sooner than a task.
 _TEST_TIMEOUT = Timeout(connect=5.0, read=10.0, total=15.0)
@@ -212,6 +224,7 @@ def account_of(account: str, config: SyncConfig, path: Path, *, reads_enerflo: b
             warehouse_url=lambda: warehouse_url(connections.warehouse_connection),
             crm_engine=lambda: crm_engine_of(config, account),
             salesforce=lambda: salesforce_login_of(config, account),
+            storage=storage_of(connections.storage_connection),
         ),
         session=hook.get_conn() if reads_enerflo else requests.Session(),
     )
@@ -332,6 +345,30 @@ def warehouse_url(conn_id: str) -> str:
         # URL.set treats None as "unchanged".
         url, extras = url._replace(host=None), {"host": url.host, **extras}
     return url.update_query_dict(extras).render_as_string(hide_password=False)
+
+
+def storage_of(conn_id: str | None) -> Store | None:
+    """Return what opens a drop's bucket by an Airflow connection; None where no connection is named.
+
+    The provider of the connection's type opens it, as for Airflow's own ``ObjectStoragePath``. What is
+    returned raises :class:`ConfigurationError` where the connection is not defined, or no installed provider
+    knows the scheme.
+    """
+    if conn_id is None:
+        return None
+
+    def opened(scheme: str) -> AbstractFileSystem:
+        _connection(conn_id, "the storage's")
+        try:
+            return get_fs(scheme, conn_id)
+        except (ImportError, ValueError) as error:
+            raise ConfigurationError(
+                f"no installed provider of Airflow's opens {scheme}://.",
+                where=f"Airflow connection {conn_id}",
+                next_step=_STORAGE_PROVIDERS.get(scheme, "Leave airflow.storage_connection out."),
+            ) from error
+
+    return opened
 
 
 def _connection(conn_id: str, kind: str) -> Connection:

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
 from enerflo_airflow.links import FreshnessLink
 from enerflo_airflow.metrics import send_run
-from enerflo_airflow.notes import NOTE_KEY, ingest_note
+from enerflo_airflow.notes import ingest_note, keep_note
 from enerflo_airflow.operators import changed_mirror, counts_of, engine_run_id, noted_failure
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class IngestDropOperator(BaseOperator):
             changed = changed_mirror(report) or _was_tried_before(opened, report.job, context)
         note = ingest_note(report)
         self.log.info("ingest_finished state=%s %s", report.state, note)
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         return counts_of(report, mirror_changed=changed)
 
 

@@ -1,7 +1,7 @@
 """A run's result in one line for people, stored as the note of the DAG run.
 
-A task cannot write its run's note. So it stores the line as an XCom, and a listener in the scheduler copies
-it when the run ends.
+A task cannot write its run's note. So it stores the line as an XCom in Airflow's database, and a listener in
+the scheduler copies it when the run ends.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ParamSpec
 
 from airflow.listeners import hookimpl
+from airflow.sdk.bases.xcom import BaseXCom
 
 from enerflo_sync.steering import shown
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
+    from airflow.sdk import Context
     from sqlalchemy.orm import Session
 
     from enerflo_sync.apply.carry import CarryReport
@@ -197,6 +199,23 @@ def quality_note(report: QualityReport, checked: int, life_cycle: Mapping[str, i
 
 def _group(reasons: Mapping[str, Mapping[str, int]], name: str) -> Mapping[str, int]:
     return reasons.get(name, {})
+
+
+def keep_note(context: Context, note: str) -> None:
+    """Store a task's line for the note of its run.
+
+    It goes to Airflow's database, also where an XCom backend keeps other values on object storage: the
+    scheduler reads it while it ends the run, and should neither wait for a storage nor need its credentials.
+    """
+    ti = context["ti"]
+    BaseXCom.set(
+        key=NOTE_KEY,
+        value=note,
+        dag_id=ti.dag_id,
+        task_id=ti.task_id,
+        run_id=ti.run_id,
+        map_index=ti.map_index,
+    )
 
 
 class RunNotes:

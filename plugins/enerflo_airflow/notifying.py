@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from enerflo_airflow.accounts import sync_config
 from enerflo_airflow.links import OverviewLink, page_address
 from enerflo_airflow.metrics import send_notifications
-from enerflo_airflow.notes import NOTE_KEY
+from enerflo_airflow.notes import keep_note
 from enerflo_sync.addresses import Addresses, Place
 from enerflo_sync.errors import ConfigurationError, RetriableError
 
@@ -138,7 +138,7 @@ class NotifyOperator(BaseOperator):
         send_notifications(report)
         self.log.info("told composed=%s sent=%s waiting=%s", report.composed, report.sent, report.waiting)
         if note := _note(report):
-            context["ti"].xcom_push(key=NOTE_KEY, value=note)
+            keep_note(context, note)
         if report.waiting:
             raise RetriableError(
                 f"{report.waiting:,} messages could not be sent.",

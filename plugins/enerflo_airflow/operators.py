@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from enerflo_airflow.lineage import WithLineage
 from enerflo_airflow.links import FreshnessLink, ReportLink
 from enerflo_airflow.metrics import send_reconciliation, send_run
-from enerflo_airflow.notes import NOTE_KEY, poll_note, reconciliation_note
+from enerflo_airflow.notes import keep_note, poll_note, reconciliation_note
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.mirror.poll_resources import PollResource
 
@@ -82,7 +82,7 @@ class EnerfloToWarehouseOperator(WithLineage, BaseOperator):
             self.keep_lineage(poll_lineage, opened, report)
         note = poll_note(report)
         self.log.info("poll_finished state=%s %s", report.state, note)
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         return counts_of(report, mirror_changed=_mirror_may_have_changed(report, context))
 
 
@@ -137,7 +137,7 @@ class ReconcileOperator(WithLineage, BaseOperator):
             "within_budget": report.within_budget,
         }
         # Push before a possible failure, so that a failed task also has its note and its link.
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         context["ti"].xcom_push(key="return_value", value=result)
         for outlet in self.outlets:
             # The asset's event says what came out.
@@ -159,7 +159,7 @@ class noted_failure:  # noqa: N801 - a context manager reads like a function
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         """Store the error, if any, as the note."""
         if isinstance(error, EnerfloSyncError):
-            self._context["ti"].xcom_push(key=NOTE_KEY, value=f"failed: {error}")
+            keep_note(self._context, f"failed: {error}")
 
 
 def engine_run_id(context: Context) -> str:

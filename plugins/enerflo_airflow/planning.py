@@ -14,7 +14,7 @@ from enerflo_airflow.accounts import account_name
 from enerflo_airflow.lineage import WithLineage
 from enerflo_airflow.links import PlanLink, ReportLink
 from enerflo_airflow.metrics import send_apply, send_plans
-from enerflo_airflow.notes import NOTE_KEY, apply_note, carry_note, plan_note, reconciliation_note
+from enerflo_airflow.notes import apply_note, carry_note, keep_note, plan_note, reconciliation_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 from enerflo_sync.errors import RetriableError
 
@@ -56,7 +56,7 @@ class PlanOperator(BaseOperator):
             writes = opened.writes_anything
         note = "\n".join(plan_note(plan) for plan in plans)
         self.log.info("planned plan_hash=%s %s", plans[0].plan_hash, note)
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         due = [plan for plan in plans if writes and plan.change_count]
         free = [plan.plan_hash for plan in due if not plan.needs_approval or plan.state == "approved"]
         waiting = [plan.plan_hash for plan in due if plan.plan_hash not in free]
@@ -192,7 +192,7 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
             run_seal(opened)
         note = apply_note(report)
         self.log.info("applied plan_hash=%s %s", report.plan_hash, note)
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         counts = ("applied", "handed_over", "moved", "parked", "refused", "waiting")
         result = {
             "account": report.account,
@@ -220,7 +220,7 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
         if report is not None and (report.taken or report.unmade or report.open):
             note = carry_note(report)
             self.log.info("carried account=%s %s", report.account, note)
-            context["ti"].xcom_push(key=NOTE_KEY, value=note)
+            keep_note(context, note)
 
 
 class VerifyPlanOperator(BaseOperator):
@@ -254,7 +254,7 @@ class VerifyPlanOperator(BaseOperator):
         if found.not_compared:
             note += f"; {found.not_compared:,} stand in tables that are not compared (reconcile: false)"
         self.log.info("verified plan_hash=%s %s", found.plan_hash, note)
-        context["ti"].xcom_push(key=NOTE_KEY, value=f"{note}\n{reconciliation_note(report)}")
+        keep_note(context, f"{note}\n{reconciliation_note(report)}")
         return {
             "account": found.account,
             "plan_hash": found.plan_hash,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
 from enerflo_airflow.links import OverviewLink
-from enerflo_airflow.notes import NOTE_KEY
+from enerflo_airflow.notes import keep_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class PruneOperator(BaseOperator):
             report = run_prune(opened, dry=flag(self.dry_run), run_id=engine_run_id(context))
         note = prune_note(report)
         self.log.info("pruned %s", note)
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         return {
             "account": report.account,
             "deleted": report.deleted,

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
 from enerflo_airflow.links import InboxLink
 from enerflo_airflow.metrics import send
-from enerflo_airflow.notes import NOTE_KEY, dismissal_note, replay_note
+from enerflo_airflow.notes import dismissal_note, keep_note, replay_note
 from enerflo_airflow.operators import engine_run_id, noted_failure
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.steering import shown
@@ -116,7 +116,7 @@ class ReplayOperator(BaseOperator):
         self.log.info("replay_finished %s", note)
         if Action(self.action) is not Action.DRY_RUN:
             send(str(self.account), {"replay.items": sum(outcomes.values())})
-        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        keep_note(context, note)
         return {
             "account": str(self.account),
             "items": sum(outcomes.values()),

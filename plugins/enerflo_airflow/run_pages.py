@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.models import DagRun, TaskInstance
 from airflow.models.xcom import XComModel
+from airflow.sdk.execution_time.xcom import XCom
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
@@ -22,6 +24,7 @@ from enerflo_sync.pages.run import JOBS, RunFacts, TaskLine, read_run, render_ru
 from enerflo_sync.reconcile.render import render_message
 from enerflo_sync.reconcile.render.frame import Frame
 
+log = logging.getLogger(__name__)
 run = APIRouter()
 
 # Ids that our tasks return; their other results are counts.
@@ -126,11 +129,24 @@ def _tasks(session: Session, dag_id: str, run_id: str) -> list[TaskLine]:
 
 
 def _results(session: Session, dag_id: str, run_id: str) -> Mapping[str, Any]:
-    """Return the ids that the run's tasks returned, the last of a kind where several did."""
+    """Return the ids that the run's tasks returned, the last of a kind where several did.
+
+    The run is one of our DAGs: what other DAGs keep is never unpacked here.
+    """
     query = XComModel.get_many(run_id=run_id, dag_ids=dag_id, key="return_value", map_indexes=-1)
     found: dict[str, Any] = {}
     for row in session.scalars(query.order_by(XComModel.timestamp)):
-        made = XComModel.deserialize_value(row)
+        made = _unpacked(row)
         if isinstance(made, dict):
             found |= {name: str(made[name]) for name in _IDS if made.get(name)}
     return found
+
+
+def _unpacked(row: XComModel) -> Any:
+    """Return what a task returned, wherever the XCom backend keeps it; None where that cannot be read now."""
+    try:
+        return XCom.deserialize_value(row)
+    except Exception as error:
+        # Any error of any backend: the page has the rest of the run to show.
+        log.warning("xcom_not_read task=%s error=%s", row.task_id, type(error).__name__)
+        return None

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from airflow.models import DagRun
 from airflow.models.asset import AssetEvent
 from airflow.models.xcom import XComModel
+from airflow.sdk.execution_time.xcom import XCom
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
 
@@ -99,6 +100,7 @@ def test_nothing_of_another_dag_is_read(visitor: Visitors, monkeypatch: pytest.M
         raise AssertionError("an XCom of another DAG was read")
 
     monkeypatch.setattr(XComModel, "deserialize_value", read)
+    monkeypatch.setattr(XCom, "deserialize_value", read)
     answer = visitor("VIEWER").get(address("their_dag", "manual"))
     assert answer.status_code == 404
     assert "Not a run of enerflo-sync" in answer.text

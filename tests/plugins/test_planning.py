@@ -17,7 +17,6 @@ from airflow.sdk import DAG, BaseOperator, Param
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped, TaskAwaitingInput
 from enerflo_airflow.approval_form import answered_form
 from enerflo_airflow.approving import PlanApprovalOperator
-from enerflo_airflow.notes import NOTE_KEY
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.approval import read_refusals, run_approve, run_reject
@@ -34,9 +33,11 @@ class Answers:
     """The task that asks about a plan, told what was answered; it keeps what the task hands on."""
 
     map_index, id = -1, "one task"
+    dag_id, task_id, run_id = "asking", "ask", "once"
 
-    def __init__(self, place: AccountContext, *, second: bool = False) -> None:
+    def __init__(self, place: AccountContext, notes: dict[str, str], *, second: bool = False) -> None:
         self.place = place
+        self.notes = notes
         self.handed_on: dict[str, Any] = {}
         self.plan_hash = run_plan(place)[0].plan_hash
         with DAG("asking", schedule=None, params={"plan_hash": Param("", type="string")}):
@@ -79,7 +80,7 @@ class Answers:
 
     @property
     def note(self) -> str:
-        return str(self.handed_on[NOTE_KEY])
+        return self.notes["ask"]
 
     @property
     def stored(self) -> tuple[str, str | None]:
@@ -95,12 +96,12 @@ class Answers:
 
 
 @pytest.fixture
-def answers(connected: Setting) -> Iterator[Answers]:
+def answers(connected: Setting, notes: dict[str, str]) -> Iterator[Answers]:
     from enerflo_airflow.hook import open_account
 
     with closing(open_account("default", reads_enerflo=True)) as place:
         run_poll(place)
-        yield Answers(place)
+        yield Answers(place, notes)
 
 
 def test_a_yes_is_stored_with_the_plan(answers: Answers) -> None:
@@ -228,7 +229,9 @@ def test_the_next_look_sees_who_decided_elsewhere(answers: Answers) -> None:
 
 
 @pytest.fixture
-def two_persons(connected: Setting, tmp_path: Path) -> Iterator[tuple[Answers, Answers]]:
+def two_persons(
+    connected: Setting, notes: dict[str, str], tmp_path: Path
+) -> Iterator[tuple[Answers, Answers]]:
     """The tasks that ask the first and the second of two persons about one plan."""
     from enerflo_airflow.hook import open_account
 
@@ -238,7 +241,7 @@ def two_persons(connected: Setting, tmp_path: Path) -> Iterator[tuple[Answers, A
     config.write_text(text.replace("first_to_enerflo: true", "first_to_enerflo: true\n  second_person: true"))
     with closing(open_account("default", reads_enerflo=True)) as place:
         run_poll(place)
-        yield Answers(place), Answers(place, second=True)
+        yield Answers(place, notes), Answers(place, notes, second=True)
 
 
 def test_the_second_task_asks_another_person_and_names_the_first(

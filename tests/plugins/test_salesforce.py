@@ -11,7 +11,6 @@ import requests
 from airflow.sdk.exceptions import AirflowSkipException
 from enerflo_airflow.accounts import sync_config
 from enerflo_airflow.hook import salesforce_login_of
-from enerflo_airflow.notes import NOTE_KEY
 from enerflo_airflow.planning import ApplyPlanOperator
 
 from enerflo_sync.copies.salesforce.api import SalesforceObjectApi
@@ -80,7 +79,7 @@ def test_a_connection_that_is_not_there_or_has_no_host_is_named(
 
 
 def test_the_task_without_a_plan_goes_on_with_what_is_open(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    office: Office, monkeypatch: pytest.MonkeyPatch, notes: dict[str, str]
 ) -> None:
     id_ = office.moves(office.install())
     office.company.limit, office.company.used = 100, 100
@@ -94,11 +93,10 @@ def test_the_task_without_a_plan_goes_on_with_what_is_open(
         warehouse_connection(office.desk.engine.url.render_as_string(hide_password=False)),
     )
     monkeypatch.setenv(NAME, connection(host=office.desk.environ["SF_URL"], login=CLIENT, password=SECRET))
-    told: dict[str, str] = {}
-    ti = SimpleNamespace(xcom_push=lambda key, value: told.update({key: value}))
+    ti = SimpleNamespace(dag_id="enerflo_sync", task_id="apply_plan", run_id="once", map_index=-1)
     context: Any = {"ti": ti}
     task = ApplyPlanOperator(task_id="apply_plan", account="default", plan_hash=None)
     with pytest.raises(AirflowSkipException):
         task.execute(context)
     assert office.company.writes == [("PATCH", id_, {"System_Size__c": 9.99})]
-    assert told == {NOTE_KEY: "to Salesforce: 1 taken · 0 unmade · 0 open"}
+    assert notes == {"apply_plan": "to Salesforce: 1 taken · 0 unmade · 0 open"}

@@ -26,6 +26,11 @@ class AirflowOptions(Options):
 
     enerflo_connection: str = Field("enerflo_default", description="Connection of type enerflo.")
     warehouse_connection: str = Field("enerflo_warehouse", description="Connection of type postgres.")
+    storage_connection: Name | None = Field(
+        None,
+        description="Connection that opens drop and archive on a bucket. Unset: the storage library's own"
+        " credentials (environment, profile, instance role).",
+    )
     owner: Name = Field("enerflo-sync", description="Owner of every task.")
     tags: list[Annotated[str, StringConstraints(min_length=1, max_length=100)]] = Field(
         [], description="Further tags of the account's DAGs, beside enerflo, its account and its group."

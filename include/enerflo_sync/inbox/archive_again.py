@@ -33,8 +33,9 @@ class ArchiveAgain:
 
     def __init__(self, drop: Drop, since: date, known: frozenset[str]) -> None:
         self.uri = self.archive_uri = drop.archive_uri
+        self.store = drop.store
         # Only what is listed and read of it matters: its own archive is never used.
-        self._files = open_drop(drop.archive_uri, drop.uri, 0.0)
+        self._files = open_drop(drop.archive_uri, drop.uri, 0.0, drop.store)
         self._drop = drop
         self._since = f"{since:%Y/%m/%d}"
         self._known = known

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -30,6 +30,10 @@ _TEMPORARY = re.compile(
 # Moments that are representable in any time zone.
 _CALENDAR = tuple(datetime(*day, tzinfo=UTC).timestamp() for day in ((1, 1, 2), (9999, 12, 31)))
 _PASSWORD = re.compile(r"//[^/@:]+:[^/@]*@")
+
+
+# Opens the storage of a scheme ("s3") as a file system of fsspec, with credentials of the caller's.
+Store = Callable[[str], Any]
 
 
 class DropFile(msgspec.Struct, frozen=True, gc=False):
@@ -91,6 +95,8 @@ class Drop(Protocol):
 
     uri: str
     archive_uri: str
+    # What opened its storage; None where the storage's own library did.
+    store: Store | None
     # Folders below the drop that could not be listed during the last call of ``waiting``.
     unlisted: int
 
@@ -196,11 +202,17 @@ def day_of(folder: str) -> datetime | None:
         return None
 
 
-def open_drop(uri: str, archive_uri: str | None = None, settle_seconds: float | None = None) -> Drop:
+def open_drop(
+    uri: str,
+    archive_uri: str | None = None,
+    settle_seconds: float | None = None,
+    store: Store | None = None,
+) -> Drop:
     """Return the drop at ``uri`` without accessing it.
 
     :param archive_uri: destination of ingested files; None means the folder ``archive`` beside the drop.
     :param settle_seconds: minimum age of a file before it is read; None means the storage's default.
+    :param store: opens a storage that is no folder; None means its library with its own credentials.
     :raises ConfigurationError: the archive is inside the drop or on another storage, the storage's library is
         not installed, or an address contains a password.
     """
@@ -209,7 +221,7 @@ def open_drop(uri: str, archive_uri: str | None = None, settle_seconds: float | 
             raise ConfigurationError(
                 "a user and password stand in the address, which is stored with every event.",
                 where="webhook_drop_uri, webhook_archive_uri",
-                next_step="Give them to the storage library instead: its environment variables or profile.",
+                next_step="Give them to the storage library, or to airflow.storage_connection.",
             )
     scheme = scheme_of(uri)
     settle = settle_seconds
@@ -227,7 +239,7 @@ def open_drop(uri: str, archive_uri: str | None = None, settle_seconds: float | 
         return LocalDrop(local_path(uri), local_path(archive_uri) if archive_uri else None, settle)
     from enerflo_sync.inbox.remote_drop import RemoteDrop
 
-    return RemoteDrop(uri.rstrip("/"), archive_uri and archive_uri.rstrip("/"), settle)
+    return RemoteDrop(uri.rstrip("/"), archive_uri and archive_uri.rstrip("/"), settle, store)
 
 
 def scheme_of(uri: str) -> str:

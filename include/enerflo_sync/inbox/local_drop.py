@@ -18,6 +18,7 @@ from enerflo_sync.inbox.drop import (
     Content,
     DropFile,
     NotRead,
+    Store,
     dated_name,
     day_of,
     distinct_name,
@@ -44,6 +45,7 @@ class LocalDrop:
         self._settle = settle
         self._made: set[str] = set()
         self.unlisted = self.links = 0
+        self.store: Store | None = None
         self.uri = str(self._folder)
         self.archive_uri = str(self._archive)
 

@@ -17,6 +17,7 @@ from enerflo_sync.inbox.drop import (
     Content,
     DropFile,
     NotRead,
+    Store,
     dated_name,
     day_of,
     distinct_name,
@@ -41,15 +42,23 @@ _EXTRAS = {
 class RemoteDrop:
     """Objects below a prefix, moved by copy and delete.
 
-    Credentials come from the storage library: environment variables, profile or instance role.
+    Credentials come from ``store``, or from the storage library: environment, profile or instance role.
 
     :param settle: minimum age of an object in seconds before it is read.
+    :param store: opens the storage of a scheme.
     """
 
-    def __init__(self, uri: str, archive_uri: str | None, settle: float = 0.0) -> None:
+    def __init__(
+        self, uri: str, archive_uri: str | None, settle: float = 0.0, store: Store | None = None
+    ) -> None:
         scheme = uri.partition("://")[0]
+        self.store = store
         try:
-            self._fs, self._root = url_to_fs(uri, use_listings_cache=False)
+            if store is None:
+                self._fs, self._root = url_to_fs(uri, use_listings_cache=False)
+            else:
+                self._fs = _without_cache(store(scheme))
+                self._root = self._fs._strip_protocol(uri)
         except ImportError as error:
             extra = _EXTRAS.get(scheme)
             raise ConfigurationError(
@@ -217,6 +226,15 @@ class RemoteDrop:
         """Give an object of the archive another content (:meth:`Drop.replace`)."""
         with self._store_errors():
             self._fs.pipe_file(self._path(uri), data)
+
+
+def _without_cache(files: Any) -> Any:
+    """Return a file system that asks the storage at each listing: others put files there."""
+    listings = getattr(files, "dircache", None)
+    if listings is not None:
+        listings.use_listings_cache = False
+    files.invalidate_cache()
+    return files
 
 
 def _modified(about: dict[str, Any]) -> datetime:

@@ -20,6 +20,7 @@ from enerflo_sync.copies.salesforce.session import SalesforceSession
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.inbox.drop import Store
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.shipped import find_config
 from enerflo_sync.warehouse.engine import ask_time, warehouse_engine
@@ -42,6 +43,8 @@ class Credentials:
     warehouse_url: Callable[[], str] = field(repr=False)
     crm_engine: Callable[[], sa.Engine] | None = field(default=None, repr=False)
     salesforce: Callable[[], SalesforceLogin] | None = field(default=None, repr=False)
+    # Opens the storage of the drop; None leaves its credentials to the storage's library.
+    storage: Store | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, settings: AccountConfig) -> Credentials:

@@ -54,12 +54,14 @@ def run_ingest(
 def open_account_drop(context: AccountContext) -> Drop:
     """Return the account's drop for webhook payloads, without accessing it.
 
-    :raises ConfigurationError: no drop is configured, or its storage library is not installed.
+    :raises ConfigurationError: no drop is configured, its storage library is not installed, or Airflow has no
+        connection for it.
     """
     return open_drop(
         context.settings.need("webhook_drop_uri"),
         context.settings.webhook_archive_uri,
         context.config.webhooks.settle_seconds,
+        context.credentials.storage,
     )
 
 
