@@ -73,7 +73,7 @@ class HydrateOptions:
 class Hydration:
     """Hydrates the waiting events of one account.
 
-    :param erase_files: erases archived files of somebody of whom only an answer says that they were forgotten.
+    :param erase_files: erases archived files of somebody of whom only an answer says that they are forgotten.
     """
 
     def __init__(
