@@ -294,6 +294,8 @@ class Shape:
         if self.wide_table:
             marks = tables["installs"].get("deleted_when") if self.wide_table == "installs" else None
             tables["permits"] = wide_mapping(self.wide_table, marks)
+            if self.chosen and self.wide_table == "installs":
+                tables["permits"]["where"] = tables["installs"]["where"]
         if self.own_keys:
             for name, text in (("installs", "J{install_id}"), ("milestones", "S{install_id}-{milestone_id}")):
                 (column,) = _OWN_KEYS[name]
