@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 from typing import Any
@@ -148,8 +149,12 @@ class HandedOver:
                 # The CRM spells phones its own way, and an install is completed by its milestones.
                 if column not in theirs or column not in row or column == "mobile" or value == "Completed":
                     continue
-                stand, said = plain(write.table, column, theirs[column]), plain(write.table, column, value)
-                if stand != said == plain(write.table, column, row[column]):
+                said = plain(write.table, column, value)
+                # The same value where Enerflo keeps it as HTML.
+                stand = {
+                    plain(write.table, column, one) for one in (theirs[column], _unescaped(theirs[column]))
+                }
+                if said not in stand and said == plain(write.table, column, row[column]):
                     self._is_nobodys_edit(write, row, column)
 
     def _is_nobodys_edit(self, write: Arrival, row: Row, column: str) -> None:
@@ -168,3 +173,7 @@ class HandedOver:
             f"select to_jsonb(t) from crm.{table} t where {self._shape.living}".encode()
         ).fetchall()
         return [row for (row,) in rows if self._shape.join_of(table, row) == record]
+
+
+def _unescaped(value: Any) -> Any:
+    return html.unescape(value) if isinstance(value, str) else value
