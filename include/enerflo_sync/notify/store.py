@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 import sqlalchemy as sa
@@ -14,7 +14,6 @@ from enerflo_sync.warehouse.schema import notifications
 
 # A message is abandoned after this many failed attempts.
 MOST_ATTEMPTS = 5
-_KEPT = timedelta(days=90)
 
 
 class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,12 +29,11 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def keep(connection: sa.Connection, messages: Iterable[Message], now: datetime) -> int:
-    """Store messages to send, in the caller's transaction; delete old ones."""
+    """Store messages to send, in the caller's transaction; a prune deletes what was sent long ago."""
     more = {"state": "pending", "created_at": now}
     rows = [{**msgspec.structs.asdict(message), **more} for message in messages]
     if rows:
         connection.execute(sa.insert(notifications), rows)
-    connection.execute(sa.delete(notifications).where(notifications.c.created_at < now - _KEPT))
     return len(rows)
 
 
