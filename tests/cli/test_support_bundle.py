@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from enerflo_sandbox.crm_tables import make_crm_tables
 from enerflo_sandbox.world import World
+from enerflo_sync.jobs.shown_config import shown_config
 from tests.cli.conftest import SHIPPED, Run
 
 CANARIES = {
@@ -142,3 +143,33 @@ def test_without_a_warehouse_it_says_what_could_not_be_read(
     assert "could not be reached" in parts["server"]["not_made"]
     assert parts["configuration"]["version"] == "1"
     assert b"canary-password" not in everything(out)
+
+
+def test_values_of_records_are_not_in_it(
+    run: Run,
+    world: World,
+    warehouse_url: str,
+    warehouse: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    make_crm_tables(world, warehouse_url)
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(SHIPPED))
+    run("poll")
+    with warehouse.begin() as connection:
+        # The doctor proposes labels of the CRM for those of Enerflo.
+        connection.exec_driver_sql(
+            "update crm.installs set panel_type = 'Canary module of Miller' where panel_type is not null"
+        )
+    run("support-bundle", "--out", str(out := tmp_path / "bundle.zip"))
+    assert b"Canary" not in everything(out)
+
+
+def test_plain_names_of_people_and_keys_are_not_in_it(tmp_path: Path) -> None:
+    (path := tmp_path / "sync.yaml").write_text(
+        "version: 1\naccounts:\n  schedule: {api_key: CanaryKey, schedule: {poll: hourly}}\n"
+        "tables:\n  leads: {on_insert: {owner: CanaryMiller}, create_when: {sales_rep: [CanarySmith]}}\n"
+    )
+    shown = shown_config(path)
+    assert "Canary" not in str(shown)
+    assert shown["accounts"]["schedule"]["schedule"] == {"poll": "hourly"}

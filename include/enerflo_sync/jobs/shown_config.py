@@ -13,7 +13,7 @@ _STRUCTURE = frozenset(
     "version poll webhooks reconcile statuses writes approval tables columns quality change_orders".split()
 )
 # Options whose texts a person wrote freely: conditions, labels, templates.
-_FREE = frozenset("where deleted_when values text unlinked also default_value".split())
+_FREE = frozenset("where deleted_when values text unlinked also default_value on_insert create_when".split())
 _VARIABLE = re.compile(r"(?:\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?|true|false|null|~|")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -50,7 +50,9 @@ def _text(text: str, place: tuple[str, ...]) -> str:
     structure = bool(place) and place[0] in _STRUCTURE and not free and len(text) <= 64
     if structure and _NAME.fullmatch(text):
         return text
-    of_account = place[:1] == ("accounts",) and place[-1] in _ACCOUNT_WORDS
-    if (of_account or "schedule" in place) and (_NAME.fullmatch(text) or _CRON.fullmatch(text)):
+    in_account = place[:1] == ("accounts",)
+    of_account = in_account and place[-1] in _ACCOUNT_WORDS
+    of_schedule = place[:2] == ("defaults", "schedule") or (in_account and place[2:3] == ("schedule",))
+    if (of_account or of_schedule) and (_NAME.fullmatch(text) or _CRON.fullmatch(text)):
         return text
     return f"(a text of {len(text)} characters)"

@@ -86,7 +86,7 @@ _COUNTS: Mapping[str, str] = {
     " and hour > now() - interval '7 days' group by 1 order by 2 desc",
 }
 
-# What may hide in a text that names a reason: addresses of people and of servers, long numbers, quoted words.
+# What may hide in a text that names a reason: addresses of people and of servers, long numbers, folders.
 _REMOVED = (
     (re.compile(r"[\w.+-]+@[\w.-]+"), "(address)"),
     (re.compile(r"\b[a-z][a-z0-9+.-]*://\S+"), "(address)"),
@@ -150,7 +150,13 @@ def _parts(
     for name, statement in _COUNTS.items():
         query = sa.text(f"/* enerflo-sync support-bundle */ {statement}")
         yield name, lambda query=query: _rows(context, query)  # type: ignore[misc]
-    yield "doctor", lambda: list(checks())
+    yield "doctor", lambda: [_shown_check(check) for check in checks()]
+
+
+def _shown_check(check: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a check without what its findings quote: labels of records, conditions, names of roles."""
+    findings = [{name: one[name] for name in ("severity", "line", "what")} for one in check["findings"]]
+    return {**check, "findings": findings}
 
 
 def _about(context: AccountContext) -> dict[str, Any]:
