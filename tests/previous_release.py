@@ -143,5 +143,6 @@ def program_of(commit: str | None, folder: Path) -> Program:
         return Program(ROOT)
     done = subprocess.run(["git", "archive", commit, "include"], cwd=ROOT, capture_output=True, check=True)  # noqa: S607
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+        # Of our own commits; the filters of later Pythons are not in 3.11.2.
+        archive.extractall(folder)  # noqa: S202
     return Program(folder)

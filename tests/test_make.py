@@ -25,7 +25,7 @@ def test_the_tests_that_targets_run_are_there_and_each_target_has_a_line_of_help
     assert len(files) > 5
     assert [name for name in files if not (ROOT / name).is_file()] == []
     (targets,) = re.findall(r"^\.PHONY: (.*)$", text, re.M)
-    command = ["make", "help"]
+    command = ["make", "--no-print-directory", "help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     told = {line.split()[1] for line in done.stdout.splitlines()}
     assert told == set(targets.split()) - {"sync"}

@@ -134,7 +134,10 @@ def test_which_keys_and_records_are_a_customers(connection: sa.Connection, tmp_p
         ["agent", "install", "panels"],
         {"customer": "customer_name"},
     )
-    assert (rows.sites.harmless, rows.sites.hidden) == (["install", "own", "panels"], {"customer": "customer_name"})
+    assert (rows.sites.harmless, rows.sites.hidden) == (
+        ["install", "own", "panels"],
+        {"customer": "customer_name"},
+    )
 
 
 # Which rows are about the customer: the table, the CRM's key and the record's, and whether either says so.

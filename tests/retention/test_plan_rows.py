@@ -245,8 +245,6 @@ GOES: dict[str, list[Row]] = {
             ("no approval was needed", {"needs_approval": False}, {}, []),
             ("it was a report", {"mode": "report"}, {}, []),
             ("it was an undo", {"kind": "undo"}, {}, [LATER_UNDO]),
-            ("the row was to be made", {}, {"op": "insert"}, []),
-            ("the row was to be deleted", {}, {"op": "delete"}, []),
             ("the sides agreed since", {}, {"agreed_at": OLD - MOMENT}, []),
             ("the sides agreed on something else", {}, {"field": "g"}, []),
             ("they agreed on another row", {}, {"key": {"id": 2}}, []),
