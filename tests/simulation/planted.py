@@ -98,7 +98,7 @@ def payload_over_record(patch: pytest.MonkeyPatch) -> None:
 
 def copies_counted_again(patch: pytest.MonkeyPatch) -> None:
     """Nobody remembers which files were taken in before the kill."""
-    patch.setattr(load.DropLoader, "_left", lambda self: ({}, {}))
+    patch.setattr(load.DropLoader, "_left", lambda self: ({}, {}, set()))
 
 
 def older_over_newer(patch: pytest.MonkeyPatch) -> None:
@@ -298,7 +298,7 @@ PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (hydration_skipped, BUSY, 5),
     (watermark_from_the_end, NOTES_ONLY, 20),
     (payload_over_record, LATE_STATUSES, 10),
-    (copies_counted_again, replace(BUSY, killed=0.5), 50),
+    (copies_counted_again, replace(BUSY, killed=0.5), 20),
     (older_over_newer, replace(BUSY, poll_every=1, beside=0.1, restless=0.02), 20),
     (no_compare_and_set, replace(CRM_EDITED_MEANWHILE, edit_kinds=(Edit.NOT_THEIRS,)), 10),
     (note_sent_again, LOST_ANSWERS, 5),

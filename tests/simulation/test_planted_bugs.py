@@ -44,7 +44,7 @@ FOUND_BY = {
     "acknowledged_is_arrived": 1,
     "archive_before_commit": 10,
     "base_of_the_key_alone": 10,
-    "copies_counted_again": 10,
+    "copies_counted_again": 19,
     "marked_after_the_request": 2,
     "marked_rows_live": 4,
     "near_keys_looked_for_once": 5,
