@@ -158,3 +158,15 @@ def warehouse(warehouse_url: str) -> Iterator[sa.Engine]:
     engine = warehouse_engine(warehouse_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """The address of a storage of buckets on this machine, which takes any credentials."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
 import s3fs
-from moto.server import ThreadedMotoServer
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.drop import Content, DropFile, NotRead, open_drop
@@ -19,15 +17,6 @@ from enerflo_sync.inbox.remote_drop import RemoteDrop
 from tests.inbox.conftest import Inbox, ignored, update_install
 
 TODAY = date(2026, 3, 5)
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 import s3fs
 from enerflo_airflow.drops import DropWatch
 from enerflo_airflow.hook import open_account
-from moto.server import ThreadedMotoServer
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.archive_again import archive_again
@@ -26,15 +24,6 @@ from enerflo_sync.jobs.ingest import open_account_drop
 from tests.airflow_fixtures import Setting
 
 TODAY = date(2026, 3, 5)
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture
