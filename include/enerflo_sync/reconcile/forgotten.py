@@ -40,8 +40,12 @@ def _hidden(plan: Comparison, account: str, forgotten: Forgotten) -> dict[str, s
 
 
 def hidden_columns(plan: Comparison) -> list[str]:
-    """Return the mapped columns of the CRM whose values are personal data of a customer, but for keys."""
+    """Return the mapped columns of the CRM that are personal data of a customer, but for keys.
+
+    What ``sync.yaml`` adds to the mirror counts as personal, since it is erased there with the rest.
+    """
     keys = {*plan.mapping.key_columns, *plan.mapping.join_columns}
+    table = _mirror_table(plan)
     hidden = personal_columns(MIRROR_TABLES[plan.kind])
     return [
         one.name
@@ -49,6 +53,7 @@ def hidden_columns(plan: Comparison) -> list[str]:
         if one.name not in keys
         and (
             one.mapping.enerflo in hidden
+            or one.mapping.enerflo not in table.c
             or (one.mapping.personal_kind is not PersonalData.NONE and one.mapping.enerflo != "agent_name")
         )
     ]
@@ -58,7 +63,7 @@ def records_of(plan: Comparison, alias: str, forgotten: Forgotten) -> str | None
     """Return the condition that a mirror row is of somebody who was forgotten; None for tables of nobody."""
     known = {"customer_id": forgotten.customers, "install_id": forgotten.installs}
     # A wide table is of installs, whose milestones hold no personal data.
-    table = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[plan.kind]}"]
+    table = _mirror_table(plan)
     columns = [] if plan.is_wide else [column for column in known if column in table.c]
     if not columns:
         return None
@@ -68,3 +73,7 @@ def records_of(plan: Comparison, alias: str, forgotten: Forgotten) -> str | None
     ]
     # A known customer decides alone: an install may have another owner by now.
     return f"coalesce({', '.join(listed)})"
+
+
+def _mirror_table(plan: Comparison) -> sa.Table:
+    return metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[plan.kind]}"]
