@@ -14,12 +14,13 @@ RUN = .venv/bin
 
 # What shows that an upgrade, a restored warehouse and the silence about secrets and people hold; `make test` runs
 # these files, too.
-UPGRADE = tests/warehouse/test_migrate.py tests/warehouse/test_older_programs.py tests/cli/test_older_program.py
+UPGRADE = tests/warehouse/test_migrate.py tests/warehouse/test_older_programs.py tests/cli/test_older_program.py \
+	tests/warehouse/test_previous_release.py
 RESTORE = tests/writes/test_restored_warehouse.py tests/inbox/test_archive_again.py
 CANARY = tests/warehouse/test_quiet_errors.py tests/enerflo/test_client_secrets.py tests/cli/test_support_bundle.py \
 	tests/retention/test_forget.py tests/dags/test_logs_hold_no_row.py
 
-.PHONY: help demo test celery simulate soak upgrade restore canary mutate check bench pictures docs clean sync
+.PHONY: help demo test celery simulate soak upgrade restore canary mutate audit sbom check bench pictures docs clean sync
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -42,7 +43,7 @@ soak: sync ## run YEARS=5 simulated years of one company, and fail on what grows
 	$(RUN)/python -m tests.soak --years $(or $(YEARS),5) $(SOAK)
 
 upgrade: sync ## test migrations, and programs of other versions on their tables
-	$(RUN)/pytest $(UPGRADE)
+	UPGRADES=all $(RUN)/pytest $(UPGRADE)
 
 restore: sync ## test backup, restore, and a warehouse that was set back to an earlier moment
 	$(RUN)/pytest $(RESTORE)
@@ -52,6 +53,14 @@ canary: sync ## test that planted secrets and persons stand in no log, note, err
 
 mutate: sync ## change the deciding code SAMPLE=n times (all without it), and count what the tests notice
 	$(RUN)/python -m tests.mutation $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(MODULE),--module $(MODULE)) $(MUTATE)
+
+# Ends with 2 where the advisories are not reached: then nothing was checked.
+audit: sync ## look for known weaknesses of the locked packages, and list their licences
+	$(RUN)/python -m tests.supply_chain licences
+	$(UV) audit --frozen --preview-features audit
+
+sbom: sync ## write a bill of materials (CycloneDX) of what a server needs
+	$(RUN)/python -m tests.supply_chain sbom enerflo-sync.cdx.json
 
 check: sync ## lint, types, import rules, generated files, compose file
 	$(RUN)/ruff check .
