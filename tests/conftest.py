@@ -33,7 +33,17 @@ settings.load_profile("repeatable")
 
 _numbers = itertools.count(1)
 # Files that take minutes come first, so that no worker begins one when the others are done.
-_LONGEST = ("browser", "workers", "simulation", "dags", "benchmarks", "warehouse", "backfill")
+_LONGEST = (
+    "browser",
+    "workers",
+    "simulation",
+    "dags",
+    "soak",
+    "benchmarks",
+    "warehouse",
+    "backfill",
+    "writes",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
