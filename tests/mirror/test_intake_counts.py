@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.mirror.batch import RECORD_LIMIT
 from enerflo_sync.mirror.details import take_detail
-from enerflo_sync.mirror.intake import RECORD_LIMIT, Intake
+from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.notes import NOTES

@@ -114,9 +114,13 @@ TARGETS = (
         "reconcile/incremental.py",
         ("tests/reconcile/test_basis.py", "tests/reconcile/test_incremental.py", *_COMPARE),
     ),
-    Target(
-        "mirror/intake.py", ("tests/mirror/test_intake_counts.py", "tests/mirror/test_intake.py", *_POLLS)
+    *(
+        Target(
+            f"mirror/{name}.py", ("tests/mirror/test_intake_counts.py", "tests/mirror/test_intake.py", *_POLLS)
+        )
+        for name in ("intake", "preparation")
     ),
+    Target("mirror/rejecting.py", ("tests/retention/test_forget_beside_others.py", *_POLLS)),
     Target("mirror/sweep.py", ("tests/mirror/test_sweep.py", *_POLLS)),
     Target(
         "enerflo/pages.py",

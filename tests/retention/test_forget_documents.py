@@ -167,6 +167,7 @@ ITEMS = {
     "by the note's install": {"key": {"note_id": 1}},
     "by the order's install": {"key": {"change_order_id": 1}},
     "by the e-mail": {"payload": b"\x00" + EMAIL.encode() + b"\xff"},
+    "by an id within": {"kind": "record", "key": None, "payload": b'\xff{"id": 70, "note": "x"}'},
     "replayed": {"key": {"install_id": 70}, "state": "replayed"},
 }
 OTHER_ITEMS = {
@@ -177,6 +178,12 @@ OTHER_ITEMS = {
     "another note": {"key": {"note_id": 2}},
     "another order": {"key": {"change_order_id": 2}},
     "a name that others have": {"payload": NAME.encode()},
+    "an id within a longer number": {"kind": "record", "key": None, "payload": b'{"id": 1705}'},
+    "their id in another's note": {
+        "kind": "record",
+        "key": {"note_id": 2},
+        "payload": b'{"note": "as in 70"}',
+    },
 }
 
 

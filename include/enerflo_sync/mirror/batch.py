@@ -74,9 +74,13 @@ class Batch:
     own_answer: bool = False
 
     def goes_with(self, other: Batch) -> bool:
-        """Return whether both can be stored as one batch: nothing quarantined, no record changed in both."""
-        alike = self.resource is other.resource and not self.rejected and not other.rejected
-        return alike and self.changed.keys().isdisjoint(other.changed)
+        """Return whether both can be stored as one batch.
+
+        They were read by the same rules, nothing is quarantined, and no record changed in both.
+        """
+        alike = self.resource is other.resource and self.forgotten == other.forgotten
+        good = not self.rejected and not other.rejected
+        return alike and good and self.changed.keys().isdisjoint(other.changed)
 
 
 def together(batches: Sequence[Batch]) -> Batch:
@@ -85,6 +89,7 @@ def together(batches: Sequence[Batch]) -> Batch:
         return batches[0]
     first = batches[0]
     whole = Batch(first.observation, first.resource, all_new=all(batch.all_new for batch in batches))
+    whole.forgotten = first.forgotten
     for batch in batches:
         whole.tally.add(batch.tally)
         whole.changed |= batch.changed

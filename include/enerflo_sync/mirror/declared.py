@@ -18,7 +18,8 @@ from enerflo_sync.errors import BadRecordError
 from enerflo_sync.resources.fields import BIGINT, Record, integer, number, text
 from enerflo_sync.resources.fingerprint import raw_hash
 from enerflo_sync.resources.resource import Part, Resource, Row
-from enerflo_sync.warehouse.declared import TYPES, DeclaredColumn, keep_declared, read_declared
+from enerflo_sync.warehouse.declared import TYPES, DeclaredColumn, read_declared
+from enerflo_sync.warehouse.storing import storing
 
 _MOST = 1e30
 _TRUE, _FALSE = (True, 1, "1", "true", "yes"), (False, 0, "0", "false", "no")
@@ -49,7 +50,7 @@ class AsDeclared:
 
         No column is declared, and none gets another path, until the caller's transaction ends.
         """
-        keep_declared(connection, account)
+        storing(connection, account)
         columns = read_declared(connection, account, self._tables)
         if columns != self._columns:
             self._columns = columns

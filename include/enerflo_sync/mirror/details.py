@@ -29,7 +29,9 @@ from enerflo_sync.errors import (
 from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.after_merge import merge_part
 from enerflo_sync.mirror.batch import Batch, Observation
+from enerflo_sync.mirror.forgotten import forgotten_of, without_personal_data
 from enerflo_sync.mirror.intake import Intake
+from enerflo_sync.mirror.rejecting import reject
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.fingerprint import decode, stable_bytes
 from enerflo_sync.warehouse.bulk import encode
@@ -121,7 +123,9 @@ def _store_contents(
     resource = intake.resource_now(connection, observation.account)
     parts = resource.parts[1:]
     try:
-        _, *contents = resource.read(decode(stable_bytes(raw))[0])
+        record, data = decode(stable_bytes(raw))
+        forgotten = forgotten_of(connection, observation.account)
+        (_, *contents), _ = without_personal_data(resource, resource.read(record), data, forgotten)
         blocks = [
             (part, encode(connection, [(*row, *observation.columns) for row in rows]))
             for part, rows in zip(parts, contents, strict=True)
@@ -153,7 +157,8 @@ def _reject_contents(
     error: BadRecordError,
 ) -> Tally:
     batch = Batch(observation, intake.resource, tally=Tally(read=1))
-    intake.reject(batch, stable_bytes(raw), error, install_id)
+    batch.forgotten = forgotten_of(connection, observation.account)
+    reject(connection, batch, stable_bytes(raw), error, install_id)
     # Quarantine under the child table: the install's own row from the list may be right.
     items = [replace(item, table_name=intake.resource.parts[1].table.name) for item in batch.rejected]
     quarantine.add_to_quarantine(connection, observation.account, items, observation.observed_at)

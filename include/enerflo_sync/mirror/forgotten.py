@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ select install_id, deal_id from enerflo.installs where account = %s and customer
 Contents = Sequence[Sequence[Row] | None]
 # An install names its agent, who is another person.
 _OTHERS = {("installs", "agent_name")}
+
+_NUMBERS = re.compile(rb"(?<!\d)\d{1,19}(?!\d)")
 
 _encode = msgspec.json.Encoder(decimal_format="number")
 
@@ -53,6 +56,14 @@ class Forgotten:
         if customer is not None:
             return customer in self.customers
         return row.get("install_id") in self.installs or row.get("deal_id") in self.uuids
+
+    def is_named_in(self, data: bytes) -> bool:
+        """Return whether any number or uuid in a document is one of theirs: it may be by chance."""
+        numbers = {int(number) for number in _NUMBERS.findall(data)}
+        if not numbers.isdisjoint(self.customers | self.installs):
+            return True
+        lower = data.lower()
+        return any(uuid.encode() in lower for uuid in self.uuids)
 
 
 NOBODY = Forgotten()

@@ -25,7 +25,9 @@ from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.forgotten import Forgotten
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.rebuild.run import JOB as REBUILD
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.reconcile.observation import OBSERVATION
 from enerflo_sync.reconcile.render.wording import count_of
 from enerflo_sync.resources.event import Body
 from enerflo_sync.retention.forget_documents import (
@@ -45,6 +47,7 @@ from enerflo_sync.retention.forget_rows import (
 )
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.storing import nobody_stores
 
 JOB = "forget"
 Progress = Callable[[str, int, int | None], None]
@@ -134,15 +137,18 @@ def forget(
     :param write: erase; otherwise only count.
     :raises ConfigurationError: the customer is not known, nobody is named, or a write of the customer's
         records is open.
-    :raises RetriableError: a plan, an apply or an ingest of the account is running, or the warehouse is away.
+    :raises RetriableError: a plan, an apply, a rebuild or an ingest of the account is running, or the
+        warehouse is away.
     """
     if not by.strip():
         raise ConfigurationError("nobody is named.", where="--by", next_step="Give the name of who forgets.")
     tell = progress or (lambda *_: None)
     with warehouse_errors(JOB), engine.connect() as connection, ExitStack() as whole:
-        # Nobody plans, applies or takes webhooks in meanwhile.
+        # Nobody plans, applies, reconciles, derives the mirror again or takes webhooks in meanwhile.
         whole.enter_context(alone(connection, account))
         if write:
+            whole.enter_context(alone(connection, account, REBUILD))
+            whole.enter_context(alone(connection, account, OBSERVATION, wait=True))
             whole.enter_context(alone_with_inbox(engine, account))
         run = Run(connection, account, JOB, clock, rng, run_id=run_id)
         work = _Forgetting(connection, config, account, customer_id, by.strip(), run, write=write)
@@ -150,14 +156,12 @@ def forget(
             work.require_no_open_writes()
         if write:
             whole.enter_context(run.recording(CallCounter()))
-            # From here on nothing of the customer is stored any more, whoever reads Enerflo meanwhile.
+            # From here on nothing of the customer is stored any more, whoever reads Enerflo meanwhile: a page
+            # that was prepared before is prepared again.
             work.stand()
         # The rows last: they tell by which values the files are known, should this have to be done again.
         work.erase_archive(drop(), limits, clock.now() + _ALL_DAYS, tell)
         work.erase_rows()
-        if write:
-            # A poll's page that was prepared before the receipt stood may have been stored since.
-            work.erase_rows()
         return work.report()
 
 
@@ -232,8 +236,9 @@ class _Forgetting:
         )
 
     def stand(self) -> None:
-        """Write the receipt, in a transaction of its own."""
+        """Write the receipt, in a transaction of its own, while nobody stores."""
         with self._connection.begin():
+            nobody_stores(self._connection, self._account)
             self._receipt({})
 
     def erase_rows(self) -> None:

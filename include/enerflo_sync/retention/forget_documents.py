@@ -23,6 +23,7 @@ from enerflo_sync.mirror.forgotten import Forgotten, erased_record, personal_col
 from enerflo_sync.resources.event import at
 from enerflo_sync.resources.registry import ALL, READS
 from enerflo_sync.resources.resource import DirectRead, Resource
+from enerflo_sync.retention.forget_rows import owned
 from enerflo_sync.retention.forget_words import SHORTEST, erase_words, is_certain
 
 _SUBMITTED_CUSTOMER = "payload.customer.id"
@@ -104,26 +105,24 @@ _SET_VERSION = Template("""
 update $versions set raw = cast(:raw as jsonb)
 where account = :account and $id = :id and content_hash = :content_hash
 """)
-_QUARANTINE = sa.text("""
+_QUARANTINE = """
 /* enerflo-sync forget: items in quarantine of a customer */
 update sync.quarantine set payload = null
 where account = :account and payload is not null and length(payload) > 0 and (
   key ->> 'event_id' = any(:events)
   or table_name = 'customers' and key ->> 'customer_id' = any(:customer_texts)
   or key ->> 'install_id' = any(:install_texts)
-  or key ->> 'note_id' in (select note_id::text from enerflo.notes
-    where account = :account and install_id = any(:installs))
-  or key ->> 'change_order_id' in (select change_order_id::text from enerflo.change_orders
-    where account = :account and install_id = any(:installs))
-  or exists (select from unnest(cast(:values as text[])) v (value)
-      where position(convert_to(v.value, 'UTF8') in payload) > 0)
+  or {theirs}
+  or (kind = 'record' and encode(payload, 'escape') ~ :names
+      or exists (select from unnest(cast(:values as text[])) v (value)
+        where position(convert_to(v.value, 'UTF8') in payload) > 0))
     -- What names somebody else whom the mirror knows is not theirs.
-    and not exists (select from enerflo.customers c where c.account = :account
-      and c.customer_id::text = key ->> 'customer_id')
-    and not exists (select from enerflo.installs i where i.account = :account
-      and i.install_id::text = key ->> 'install_id')
+    and not ({known})
     and not coalesce(key ->> 'event_id' = any(:others), false))
-""")
+"""
+# By the record's own key: whether it is the customer's, and whether the mirror knows it at all.
+_THEIRS = Template("key ->> '$id' in (select $id::text from $table where account = :account and $owned)")
+_KNOWN = Template("exists (select from $table t where t.account = :account and t.$id::text = key ->> '$id')")
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ def _shared(
     if not values:
         return
     told = [_SHARED] + [
-        sa.text(_SHARED_VERSION.substitute({**one.names, "owned": _owned(one)}))
+        sa.text(_SHARED_VERSION.substitute({**one.names, "owned": owned(one.table)}))
         for one in ALL
         if one.versions is not None
     ]
@@ -234,11 +233,8 @@ def documents_of(connection: sa.Connection, account: str, forgotten: Forgotten, 
         f"{read.subject}/{key}" for one in ALL for read in one.reads for key in _keys_of(one, read, forgotten)
     ]
     # A payload that asks for nothing names its customer somewhere within.
-    names = [*map(str, (*forgotten.customers, *forgotten.installs)), *forgotten.uuids]
     named = _ids(account, forgotten) | {"records": records, "values": sorted(values.reached_at)}
-    found = connection.execute(
-        _EVENTS, named | {"names": rf"\y({'|'.join(map(re.escape, names))})\y"}
-    ).mappings()
+    found = connection.execute(_EVENTS, named | {"names": _names(forgotten)}).mappings()
     rows, others = [], set()
     for row in found.all():
         if row["theirs"] or is_about(body := _decoded(row), forgotten, ()):
@@ -250,6 +246,12 @@ def documents_of(connection: sa.Connection, account: str, forgotten: Forgotten, 
                 rows.append(row)
     uuids = {uuid for row in rows for uuid in _uuids(row)}
     return Documents(values, rows, frozenset(uuids), frozenset(others))
+
+
+def _names(forgotten: Forgotten) -> str:
+    """Return a pattern for any of their ids."""
+    names = [*map(str, (*forgotten.customers, *forgotten.installs)), *forgotten.uuids]
+    return rf"\y({'|'.join(map(re.escape, names))})\y"
 
 
 def _keys_of(resource: Resource, read: DirectRead, forgotten: Forgotten) -> list[str]:
@@ -295,12 +297,21 @@ def erase_documents(
         "values": sorted(documents.values.reached_at),
         "customer_texts": [str(one) for one in forgotten.customers],
         "install_texts": [str(one) for one in forgotten.installs],
+        "names": _names(forgotten),
     }
-    named = {name: value for name, value in named.items() if name in _QUARANTINE._bindparams}
-    yield "sync.quarantine", connection.execute(_QUARANTINE, named).rowcount
+    statement = _quarantine()
+    named = {name: value for name, value in named.items() if name in statement._bindparams}
+    yield "sync.quarantine", connection.execute(statement, named).rowcount
     values = documents.values
     certain = values.reached_at | values.named_by | values.shared
     yield from erase_words(connection, account, certain, values.beside)
+
+
+def _quarantine() -> sa.TextClause:
+    kinds = [(one, owned(one.table)) for one in ALL]
+    theirs = [_THEIRS.substitute({**one.names, "owned": of}) for one, of in kinds if of]
+    known = [_KNOWN.substitute(one.names) for one, of in kinds if of]
+    return sa.text(_QUARANTINE.format(theirs=" or ".join(theirs), known=" or ".join(known)))
 
 
 def _erase_versions(connection: sa.Connection, account: str, forgotten: Forgotten, resource: Resource) -> int:
@@ -321,16 +332,9 @@ def _versions(
 ) -> Sequence[sa.RowMapping]:
     if resource.versions is None:
         return []
-    statement = sa.text(_VERSIONS.substitute({**resource.names, "owned": _owned(resource)}))
+    statement = sa.text(_VERSIONS.substitute({**resource.names, "owned": owned(resource.table)}))
     named = {k: v for k, v in _ids(account, forgotten).items() if k in statement._bindparams}
     return connection.execute(statement, named).mappings().all()
-
-
-def _owned(resource: Resource) -> str:
-    owned = ["t.customer_id = any(:customers)"]
-    if "install_id" in resource.table.c:
-        owned.append("t.install_id = any(:installs)")
-    return f"({' or '.join(owned)})"
 
 
 def _without_data(resource: Resource, raw: Any) -> Any:

@@ -226,8 +226,8 @@ _OWNED = {
 }
 
 
-def _owned(table: sa.Table) -> str:
-    """Return the condition that a row is theirs: a known customer decides alone."""
+def owned(table: sa.Table) -> str:
+    """Return the condition that a row is theirs, "" of a table of nobody: a known customer decides alone."""
     first, *others = [one for name, one in _OWNED.items() if name in table.c] or [""]
     if others and "customer_id" in table.c:
         return f"coalesce({first}, {' or '.join(others)})"
@@ -249,13 +249,13 @@ def erase_mirror(connection: sa.Connection, account: str, forgotten: Forgotten) 
         "uuids": sorted(forgotten.uuids),
     }
     for table in metadata.sorted_tables:
-        owned = _owned(table)
+        theirs = owned(table)
         added = connection.scalars(_DECLARED, {"account": account, "table": table.name}).all()
         columns = sorted(personal_columns(table.name, added))
-        if table.schema != MIRROR_SCHEMA or not owned or not columns:
+        if table.schema != MIRROR_SCHEMA or not theirs or not columns:
             continue
         sets = ", ".join(f'"{name}" = null' for name in columns)
         filled = " or ".join(f'"{name}" is not null' for name in columns)
-        names = {"table": table.fullname, "sets": sets, "owned": owned, "filled": filled}
+        names = {"table": table.fullname, "sets": sets, "owned": theirs, "filled": filled}
         statement = sa.text(_MIRROR.substitute(names))
         yield table.fullname, connection.execute(statement, _used(statement, values)).rowcount

@@ -21,6 +21,10 @@ _UNLOCK = sa.text("select pg_advisory_unlock(hashtextextended(:name, 0))")
 _TRY_SHARED = sa.text("select pg_try_advisory_lock_shared(hashtextextended(:name, 0))")
 _UNLOCK_SHARED = sa.text("select pg_advisory_unlock_shared(hashtextextended(:name, 0))")
 
+# Jobs whose locks enerflo-sync forget holds too.
+_OF_FORGET = ("plan or apply", "rebuild")
+_OR_FORGET = ", or a customer is being forgotten"
+
 # Key in ``Connection.info``: number of this module's locks that the session holds.
 _DEPTH = "enerflo_sync_locks"
 
@@ -51,7 +55,7 @@ def alone(
     connection.commit()
     if not free:
         raise RetriableError(
-            f"another {job} is running.",
+            f"another {job} is running{_OR_FORGET if job in _OF_FORGET else ''}.",
             where=f"account {account}",
             next_step="Run it again when that has ended.",
         )

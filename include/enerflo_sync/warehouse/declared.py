@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, declared_columns
+from enerflo_sync.warehouse.storing import nobody_stores
 
 # SQL types by their names in the configuration.
 TYPES: dict[str, sa.types.TypeEngine[Any]] = {
@@ -25,12 +26,6 @@ TYPES: dict[str, sa.types.TypeEngine[Any]] = {
     "json": JSONB(),
 }
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
-
-# Whoever stores records holds this until the transaction ends. A declaration waits for them: rows that were
-# read without its columns, or from another path, are committed before it, and its fill finds them.
-_KEY = "hashtextextended('enerflo-sync/columns/' || :account, 0)"
-_STORING = sa.text(f"select pg_advisory_xact_lock_shared({_KEY})")
-_DECLARING = sa.text(f"select pg_advisory_xact_lock({_KEY})")
 
 
 @dataclass(frozen=True, order=True)
@@ -84,11 +79,6 @@ def read_declared(connection: sa.Connection, account: str, tables: Iterable[str]
     ]
 
 
-def keep_declared(connection: sa.Connection, account: str) -> None:
-    """Let the account's declared columns stay as they are until the caller's transaction ends."""
-    connection.execute(_STORING, {"account": account})
-
-
 def declare(
     connection: sa.Connection, account: str, wanted: Sequence[DeclaredColumn], *, drop: bool = False
 ) -> Changes:
@@ -97,7 +87,7 @@ def declare(
     :param drop: drop columns that are no longer declared, unless another account declares them.
     :raises ConfigurationError: a column exists already, with another type or without a declaration.
     """
-    connection.execute(_DECLARING, {"account": account})
+    nobody_stores(connection, account)
     changes = Changes()
     columns = declared_columns.c
     known = {(one.table_name, one.column_name): one for one in _rows(connection, account)}
