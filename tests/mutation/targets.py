@@ -116,7 +116,8 @@ TARGETS = (
     ),
     *(
         Target(
-            f"mirror/{name}.py", ("tests/mirror/test_intake_counts.py", "tests/mirror/test_intake.py", *_POLLS)
+            f"mirror/{name}.py",
+            ("tests/mirror/test_intake_counts.py", "tests/mirror/test_intake.py", *_POLLS),
         )
         for name in ("intake", "preparation")
     ),
