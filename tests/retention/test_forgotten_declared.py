@@ -41,3 +41,21 @@ def test_the_crm_keeps_what_was_erased_of_a_column_of_ones_own(agreed: Desk, nul
         assert [change.field for change in desk.changes(plan) if change.field == "lender"] == []
     desk.carried()
     assert desk.one(VALUE, i=install) == before
+
+
+def test_what_is_read_from_the_place_of_a_declared_column_stays(agreed: Desk) -> None:
+    desk = agreed
+    declared(
+        desk, again="{path: status_name, type: text}", name_again="{path: customer.first_name, type: text}"
+    )
+    run_columns(desk.context)
+    install = desk.one("select min(install_id) from enerflo.installs where status_name is not null")
+    customer = desk.one("select customer_id from enerflo.installs where install_id = :i", i=install)
+    run_forget(desk.context, customer, by="Pat", write=True)
+    # Enerflo takes up an install whose design is submitted again.
+    desk.world.resubmit_install(install, panel_count=37)
+    run_poll(desk.context)
+    row = desk.sql(
+        "select panel_count, status_name, name_again from enerflo.installs where install_id = :i", i=install
+    )[0]
+    assert (row["panel_count"], row["status_name"], row["name_again"]) == (37, "In progress", None)

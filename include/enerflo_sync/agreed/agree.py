@@ -218,7 +218,7 @@ def agree_column(
     :param positions: of the first and the last of these changes.
     :param values: ``account``, ``plan_hash`` and ``now``, the time at which the changes were made.
     """
-    theirs = shown(comparison, column, "t")
+    theirs = shown(comparison, column)
     parts = _column_parts(comparison, column)
     parts["pairs"] = _OF_COLUMN.substitute(
         parts,

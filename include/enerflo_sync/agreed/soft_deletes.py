@@ -101,7 +101,7 @@ def shown_row(plan: Comparison, column: str | None) -> str:
     names = [field.name for field in plan.fields]
     if column is not None and column not in names:
         names.append(column)
-    return jsonb_object((name, shown(plan, name, "t")) for name in names)
+    return jsonb_object((name, shown(plan, name)) for name in names)
 
 
 def removal_statement(connection: sa.Connection, plan: Comparison, *, undone: bool) -> str:
@@ -121,12 +121,12 @@ def removal_statement(connection: sa.Connection, plan: Comparison, *, undone: bo
         counts=plan.counts("t"),
         living=plan.living("t"),
         row=shown_row(plan, column),
-        digest=row_digest(plan, "t"),
+        digest=row_digest(plan),
         one_of_its_key=one_of_its_key(plan),
         same_record=names_record(plan, "t", "p.enerflo_key"),
         due_still="true" if undone else f"not {record_lives(plan, 'p.enerflo_key')}",
         marks=marks(plan, column),
-        whole=whole_row(plan, "t"),
+        whole=whole_row(plan),
     )
 
 
@@ -151,7 +151,7 @@ def return_statement(connection: sa.Connection, plan: Comparison, values: Mappin
         on=of_key(plan, "p.key"),
         inside=plan.inside("t"),
         living=plan.living("t"),
-        digest=row_digest(plan, "t"),
+        digest=row_digest(plan),
         alone=left_alone(plan, "p.key", "p.digest"),
         key=plan.crm_key(f"t.{quoted(name)}" for name in plan.mapping.key_columns),
     )
@@ -160,9 +160,7 @@ def return_statement(connection: sa.Connection, plan: Comparison, values: Mappin
 def left_alone(plan: Comparison, key: str, digest: str) -> str:
     """Return the condition that of a key's rows one is marked and as a plan left it, and none lives."""
     where = f"from {plan.crm} t where {of_key(plan, key)}"
-    same = (
-        f"(select count(*) {where} and not ({plan.living('t')}) and {row_digest(plan, 't')} = {digest}) = 1"
-    )
+    same = f"(select count(*) {where} and not ({plan.living('t')}) and {row_digest(plan)} = {digest}) = 1"
     return f"{same} and not exists (select {where} and {plan.living('t')})"
 
 
@@ -189,7 +187,7 @@ def note_marked_rows(
             crm=plan.crm,
             on=of_key(plan, "p.key"),
             living=plan.living("t"),
-            whole=whole_row(plan, "t"),
+            whole=whole_row(plan),
         )
         connection.exec_driver_sql(statement, dict(values))
 

@@ -73,21 +73,21 @@ _DELETE = Template("""
 """)
 
 
-def whole_row(plan: Comparison, alias: str) -> str:
-    """Return a CRM row with every column that may be read, each as text, as one jsonb object."""
+def whole_row(plan: Comparison) -> str:
+    """Return a CRM row ``t`` with every column that may be read, each as text, as one jsonb object."""
     # A copy tool's own columns say of a row when it was copied, and nothing about its content.
     others = set(copy_columns(plan.live.columns)) if plan.hands_over else set()
     readable = (name for name, column in plan.live.columns.items() if column.readable and name not in others)
-    return jsonb_object((name, f"{alias}.{quoted(name)}::text") for name in readable)
+    return jsonb_object((name, f"({plan.value(name)})::text") for name in readable)
 
 
-def row_digest(plan: Comparison, alias: str) -> str:
-    """Return the digest of a whole CRM row.
+def row_digest(plan: Comparison) -> str:
+    """Return the digest of a whole CRM row ``t``.
 
     Columns without a value do not count: a column that is added to the table later changes no digest unless
     it has a default.
     """
-    return digest_of(whole_row(plan, alias))
+    return digest_of(whole_row(plan))
 
 
 def digest_of(row: str) -> str:
@@ -108,7 +108,7 @@ def may_take_link(plan: Comparison, column: str, change: str) -> str:
         for join in plan.joins
     )
     free = f"not exists (select from {plan.crm_rows} s where {same})"
-    return f"{row_digest(plan, 't')} = {change}.row_digest and {free}"
+    return f"{row_digest(plan)} = {change}.row_digest and {free}"
 
 
 def one_of_its_key(plan: Comparison) -> str:
@@ -126,17 +126,17 @@ def delete_statement(plan: Comparison, *, undone: bool) -> str:
     :param undone: it takes back rows that a plan made; otherwise a row goes because Enerflo deleted its
         record, and stays if Enerflo has the record again.
     """
-    row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
+    row = jsonb_object((field.name, shown(plan, field.name)) for field in plan.fields)
     return _DELETE.substitute(
         crm=plan.crm,
         on=of_key(plan, "p.key"),
         counts=plan.counts("t"),
         row=row,
-        digest=row_digest(plan, "t"),
+        digest=row_digest(plan),
         one_of_its_key=one_of_its_key(plan),
         same_record=names_record(plan, "t", "p.enerflo_key"),
         due_still="true" if undone else f"not {record_lives(plan, 'p.enerflo_key')}",
-        whole=whole_row(plan, "t"),
+        whole=whole_row(plan),
     )
 
 
@@ -160,7 +160,7 @@ def note_new_rows(
             table=literal(plan.name),
             crm=plan.crm,
             on=of_key(plan, "p.key"),
-            digest=row_digest(plan, "t"),
+            digest=row_digest(plan),
         )
         connection.exec_driver_sql(statement, dict(values))
 

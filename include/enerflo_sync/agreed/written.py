@@ -116,9 +116,9 @@ def record_lives(plan: Comparison, record_key: str) -> str:
     )
 
 
-def shown(plan: Comparison, column: str, alias: str) -> str:
-    """Return a CRM column as plans show it."""
-    raw, live = f"{alias}.{quoted(column)}", plan.live.columns[column]
+def shown(plan: Comparison, column: str) -> str:
+    """Return a column of a CRM row ``t`` as plans show it."""
+    raw, live = plan.value(column), plan.live.columns[column]
     field = plan.mapping.fields.get(column)
     return f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, plan.mapping.time_zone)
 
@@ -139,7 +139,7 @@ def not_kept(plan: Comparison, column: str, change: str) -> str:
     if not plan.live.has_own_rules:
         return "false"
     before = f"nullif({change}.before, 'null')"
-    says_before = f"nullif({shown(plan, column, 't')}, 'null') is not distinct from {before}"
+    says_before = f"nullif({shown(plan, column)}, 'null') is not distinct from {before}"
     return f"({says_before} and {as_written(plan, column, f'{change}.after')} is distinct from {before})"
 
 

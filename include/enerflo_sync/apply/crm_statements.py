@@ -50,8 +50,8 @@ def update_statement(plan: Comparison, column: str) -> str:
         on=of_key(plan, "p.key"),
         counts=plan.counts("t"),
         alone=alone_of_key(plan),
-        before=shown(plan, column, "t"),
-        theirs=shown(plan, column, "t"),
+        before=shown(plan, column),
+        theirs=shown(plan, column),
         not_kept=not_kept(plan, column, "p"),
         same_record=may_take_link(plan, column, "p")
         if column in plan.mapping.join_columns

@@ -168,7 +168,7 @@ def _made(plan: Comparison, op: str, field: str | None, *, undone: bool) -> str:
         link = field in plan.mapping.join_columns
         return _UPDATED.substitute(
             common,
-            now=shown(plan, field, "t"),
+            now=shown(plan, field),
             same_record=may_take_link(plan, field, "p") if link else same_record,
             alone=alone_of_key(plan),
         )
@@ -177,9 +177,9 @@ def _made(plan: Comparison, op: str, field: str | None, *, undone: bool) -> str:
         return _INSERTED.substitute(common, lives="" if undone else lives, unlinked=_unlinked(plan))
     return _DELETED.substitute(
         common,
-        whole=whole_row(plan, "t"),
-        row=jsonb_object((one.name, shown(plan, one.name, "t")) for one in plan.fields),
-        digest=row_digest(plan, "t"),
+        whole=whole_row(plan),
+        row=jsonb_object((one.name, shown(plan, one.name)) for one in plan.fields),
+        digest=row_digest(plan),
         one_of_its_key=one_of_its_key(plan),
         same_record=same_record,
         due_still="true" if undone else f"not {record_lives(plan, 'p.enerflo_key')}",

@@ -91,7 +91,7 @@ def _mark(plan: Comparison) -> tuple[str, str] | None:
 
 def _says(plan: Comparison, name: str) -> str:
     """Return whether a row ``t`` says what the plan saw (before), what it is to say (after), or else."""
-    now = f"nullif({shown(plan, name, 't')}, 'null')"
+    now = f"nullif({shown(plan, name)}, 'null')"
     after = f"nullif({as_written(plan, name, 'w.after')}, 'null')"
     field = next((one for one in plan.fields if one.name == name), None)
     # As the mapping compares them: a column may keep less of a value than was written.

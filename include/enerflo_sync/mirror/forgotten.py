@@ -113,15 +113,19 @@ def without_personal_data(
 def erased_record(resource: Resource, record: Any) -> Any:
     """Return a record without personal data: every value of it on which no other column depends is erased.
 
+    What a column of ``sync.yaml`` is read from stays where a column of the mirror that names nobody is read
+    from it too.
+
     :raises BadRecordError: the record cannot be read.
     """
 
     def split(one: Any) -> tuple[list[Any], list[Any]]:
         others, personal = [], []
         for part, rows in zip(resource.parts, resource.rows_by_column(one), strict=True):
-            hidden = personal_columns(str(part.table.name), part.declared)
+            named = personal_columns(str(part.table.name))
+            hidden = named | set(part.declared)
             others.append([{name: row[name] for name in row if name not in hidden} for row in rows])
-            personal.append([{name: row[name] for name in hidden if name in row} for row in rows])
+            personal.append([{name: row[name] for name in named if name in row} for row in rows])
         return others, personal
 
     return erase(record, lambda one: split(one)[0], lambda one: split(one)[1])

@@ -111,7 +111,7 @@ def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, value
             of_key=of_key(plan, "d.key"),
             # An empty text is an open key, too: the write expects the value that stands there, not null.
             before="null" if join.options is None else f"to_jsonb(t.{quoted(join.crm_name)})",
-            digest=row_digest(plan, "t"),
+            digest=row_digest(plan),
         ),
         values,
     )

@@ -204,7 +204,7 @@ def _deletes(plan: Comparison, common: dict[str, Any], mark: str | None) -> str:
         reason=reason,
         marks=marks(plan, mark),
         row=shown_row(plan, mark),
-        digest=row_digest(plan, "t"),
+        digest=row_digest(plan),
         crm=plan.crm_rows,
         on_row=_on_row(plan),
     )

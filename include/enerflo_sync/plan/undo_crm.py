@@ -114,7 +114,7 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
             common,
             field=literal(field),
             policy=literal(mapping.source_of_truth) if mapping is not None else "u.policy",
-            now=shown(plan, field, "t"),
+            now=shown(plan, field),
             written=as_written(plan, field, "u.new_value"),
             said=said_in_enerflo(plan, field, "u.enerflo_key"),
             barred="true" if mapping is not None and mapping.direction is Direction.TO_ENERFLO else "false",
@@ -125,7 +125,7 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
         common,
         row=shown_row(plan, mark),
         marks=marks(plan, mark),
-        digest=row_digest(plan, "t"),
+        digest=row_digest(plan),
         one_of_its_key=one_of_its_key(plan),
         said=said_in_enerflo(plan, None, "u.enerflo_key"),
     )

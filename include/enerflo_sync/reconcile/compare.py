@@ -108,6 +108,13 @@ class Comparison:
         """Return the temporary table of the join keys that an incremental run looks at."""
         return f"pg_temp.wanted_{self.name}"
 
+    def value(self, column: str) -> str:
+        """Return a column of a CRM row ``t`` as it may be read: null where it is :attr:`hidden`."""
+        plain = f"t.{quoted(column)}"
+        if column not in self.hidden:
+            return plain
+        return f"(case when not ({self.hidden[column]}) then {plain} end)"
+
     def moved(self, side: str) -> str:
         """Return the temporary table of the rows of ``mirror`` or ``crm`` that were seen to move."""
         return f"pg_temp.moved_{side}_{self.name}"

@@ -281,14 +281,14 @@ class Judge:
 
     def _shows(self, name: str) -> str:
         """Return whether the record says what a change is to write, as declared: Salesforce may round it."""
-        now, after = shown(self._plan, name, "t"), as_written(self._plan, name, "w.after")
+        now, after = shown(self._plan, name), as_written(self._plan, name, "w.after")
         if (field := self._field(name)) is not None:
             return field.same_shown(f"nullif({now}, 'null')", f"nullif({after}, 'null')", in_crm=True)
         return f"nullif({now}, 'null') is not distinct from nullif({after}, 'null')"
 
     def _unmoved(self, name: str, value: str) -> str:
         """Return whether the record says a value: the same number, moment or text, without any tolerance."""
-        now = f"nullif({shown(self._plan, name, 't')}, 'null')"
+        now = f"nullif({shown(self._plan, name)}, 'null')"
         exactly = f"{now} is not distinct from {value}"
         field = self._field(name)
         if field is None or field.domain is FieldType.JSON:

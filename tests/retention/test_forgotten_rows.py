@@ -1,0 +1,45 @@
+"""Rows in the CRM of somebody who was forgotten: what our rules do with them, without reading who it was."""
+
+from __future__ import annotations
+
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.poll import run_poll
+from tests.retention.test_forget import NOTE, Person, found
+from tests.retention.test_forget_events import plain
+from tests.writes.test_undo_whole_rows import DELETED_TOO, NOT_IN_FLIGHT
+
+__all__ = ["plain"]
+
+
+def test_a_row_whose_record_was_deleted_at_enerflo_is_deleted_once(plain: Person) -> None:
+    desk = plain.desk
+    note = desk.world.add_note(plain.install, NOTE)
+    run_poll(desk.context)
+    desk.carried()
+    desk.switched_on("both", NOT_IN_FLIGHT, DELETED_TOO)
+    assert desk.crm("notes", enerflo_note_id=note)["body"] == NOTE
+    plain.forget()
+    desk.sql("update enerflo.notes set deleted_at = now() where note_id = :n", n=note)
+    plan = desk.plan()
+    assert [(change.op, change.table_name) for change in desk.changes(plan)] == [("delete", "notes")]
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+    assert (report.applied, report.moved) == (1, 0)
+    assert desk.sql("select from crm.notes where enerflo_note_id = :n", n=note) == []
+    # The row was kept for an undo without what it said of the person.
+    assert found(desk) == {}
+    assert desk.plan().change_count == 0
+
+
+def test_a_row_that_a_person_touched_before_its_deletion_stays(plain: Person) -> None:
+    desk = plain.desk
+    note = desk.world.add_note(plain.install, NOTE)
+    run_poll(desk.context)
+    desk.carried()
+    desk.switched_on("both", NOT_IN_FLIGHT, DELETED_TOO)
+    plain.forget()
+    desk.sql("update enerflo.notes set deleted_at = now() where note_id = :n", n=note)
+    plan = desk.plan()
+    desk.sql("update crm.notes set updated_at = now() where enerflo_note_id = :n", n=note)
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+    assert (report.applied, report.moved) == (0, 1)
+    assert len(desk.sql("select from crm.notes where enerflo_note_id = :n", n=note)) == 1
