@@ -37,6 +37,12 @@ from enerflo_sync.retention.forget_documents import (
     is_of_another,
     values_of,
 )
+from enerflo_sync.retention.forget_former import (
+    FormerVersion,
+    erase_former_rows,
+    former_rows,
+    former_versions,
+)
 from enerflo_sync.retention.forget_rows import (
     CustomerRows,
     erase_mirror,
@@ -189,6 +195,8 @@ class _Forgetting:
         self._who = Forgotten(frozenset({customer_id}))
         self._values = Values(frozenset(), frozenset())
         self._rows: list[CustomerRows] = []
+        self._former: list[FormerVersion] = []
+        self._former_rows: list[CustomerRows] = []
         self._counts: dict[str, int] = {}
 
     def require_no_open_writes(self) -> None:
@@ -213,11 +221,14 @@ class _Forgetting:
         plans = live_comparisons(self._connection, self._config, self._account, fold, all_tables=True)
         found = [rows_of_customer(self._connection, self._account, plan, self._who) for plan in plans]
         self._rows = [rows for rows in found if rows is not None]
+        self._former = former_versions(self._connection, self._account, self._who)
+        former = [former_rows(self._connection, self._account, plan, self._former) for plan in plans]
+        self._former_rows = [rows for rows in former if rows is not None]
         told = [one for rows in self._rows for one in told_values(self._connection, self._account, rows)]
-        self._values = values_of(self._connection, self._account, self._who, told)
+        self._values = values_of(self._connection, self._account, self._who, told, self._former)
         documents = documents_of(self._connection, self._account, self._who, self._values)
         self._who = replace(self._who, uuids=uuids | documents.uuids)
-        for rows in self._rows:
+        for rows in (*self._rows, *self._former_rows):
             for one in open_writes(self._connection, self._account, rows):
                 raise self._refusal(rows.table, one)
 
@@ -249,7 +260,9 @@ class _Forgetting:
             documents = documents_of(connection, account, self._who, self._values)
             for rows in self._rows:
                 self._count(*erase_rows(connection, account, rows))
-            self._count(*erase_documents(connection, account, self._who, documents))
+            for rows in self._former_rows:
+                self._count(*erase_former_rows(connection, account, rows, self._values.all))
+            self._count(*erase_documents(connection, account, self._who, documents, self._former))
             self._count(*erase_mirror(connection, account, self._who))
             if self._write:
                 note_rewritten(connection, account, f"enerflo-sync forget --customer {self._customer}")

@@ -23,6 +23,7 @@ from enerflo_sync.mirror.forgotten import Forgotten, erased_record, personal_col
 from enerflo_sync.resources.event import at
 from enerflo_sync.resources.registry import ALL, READS
 from enerflo_sync.resources.resource import DirectRead, Resource
+from enerflo_sync.retention.forget_former import FormerVersion
 from enerflo_sync.retention.forget_rows import owned
 from enerflo_sync.retention.forget_words import SHORTEST, erase_words, is_certain
 
@@ -60,7 +61,7 @@ _SHARED_VERSION = Template("""
 /* enerflo-sync forget: values in versions of other people's $name */
 select v.value from unnest(cast(:values as text[])) v (value)
 where exists (select from $versions o join $table t using (account, $id) where o.account = :account
-  and not coalesce($owned, false) and strpos(o.raw::text, v.value) > 0)
+  and not coalesce($owned, false) and not o.content_hash = any(:former) and strpos(o.raw::text, v.value) > 0)
 """)
 _OTHERS = sa.text("""
 /* enerflo-sync forget: whether an event's ids are those of somebody else whom the mirror knows */
@@ -141,6 +142,11 @@ class Values:
     shared: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
 
+    @property
+    def all(self) -> frozenset[str]:
+        """Return all of them."""
+        return self.reached_at | self.named_by | self.shared | self.beside
+
 
 @dataclass(frozen=True)
 class Documents:
@@ -157,11 +163,16 @@ class Documents:
 
 
 def values_of(
-    connection: sa.Connection, account: str, forgotten: Forgotten, told: Iterable[tuple[str, str]]
+    connection: sa.Connection,
+    account: str,
+    forgotten: Forgotten,
+    told: Iterable[tuple[str, str]],
+    former: Sequence[FormerVersion] = (),
 ) -> Values:
     """Return the texts by which a customer is known.
 
     :param told: further values with their columns of the mirror, such as those that were decided about.
+    :param former: versions of records that were the customer's.
     """
     found = {(row.kind, row.value) for row in connection.execute(_VALUES, _ids(account, forgotten))} | set(
         told
@@ -169,18 +180,24 @@ def values_of(
     for resource in ALL:
         for row in _versions(connection, account, forgotten, resource):
             found |= _texts(resource, row["raw"])
+    for one in former:
+        found |= _texts(one.resource, one.raw)
     values = {(kind, value.strip()) for kind, value in found if value.strip()}
     reached_at = frozenset(value for kind, value in values if kind in REACHED_AT and len(value) >= SHORTEST)
     named_by = frozenset(value for kind, value in values if kind in NAMED_BY and is_certain(value))
     beside = {
         value for kind, value in values if kind in BESIDE or (kind in NAMED_BY and not is_certain(value))
     }
-    shared = frozenset(_shared(connection, account, forgotten, reached_at))
+    shared = frozenset(_shared(connection, account, forgotten, reached_at, former))
     return Values(reached_at - shared, named_by, shared, frozenset(beside))
 
 
 def _shared(
-    connection: sa.Connection, account: str, forgotten: Forgotten, values: Collection[str]
+    connection: sa.Connection,
+    account: str,
+    forgotten: Forgotten,
+    values: Collection[str],
+    former: Sequence[FormerVersion],
 ) -> Iterator[str]:
     """Yield the values that stand in the mirror, or in a version, of somebody else."""
     if not values:
@@ -190,7 +207,8 @@ def _shared(
         for one in ALL
         if one.versions is not None
     ]
-    named = _ids(account, forgotten) | {"values": sorted(values)}
+    hashes = sorted({one.content_hash for one in former})
+    named = _ids(account, forgotten) | {"values": sorted(values), "former": hashes}
     for statement in told:
         used = {name: value for name, value in named.items() if name in statement._bindparams}
         yield from connection.scalars(statement, used)
@@ -276,9 +294,16 @@ def _uuids(row: sa.RowMapping) -> Iterator[str]:
 
 
 def erase_documents(
-    connection: sa.Connection, account: str, forgotten: Forgotten, documents: Documents
+    connection: sa.Connection,
+    account: str,
+    forgotten: Forgotten,
+    documents: Documents,
+    former: Sequence[FormerVersion] = (),
 ) -> Iterator[tuple[str, int]]:
-    """Erase a customer's data in events, versions, quarantine and sentences; yield where, and in how many."""
+    """Erase a customer's data in events, versions, quarantine and sentences; yield where, and in how many.
+
+    :param former: versions of records that were the customer's.
+    """
     hits = 0
     for row in documents.events:
         body = _decoded(row)
@@ -290,7 +315,14 @@ def erase_documents(
     yield "sync.webhook_events", hits
     for resource in ALL:
         if resource.versions is not None:
-            yield resource.versions.fullname, _erase_versions(connection, account, forgotten, resource)
+            theirs = [
+                *(
+                    (row["id"], row["content_hash"], row["raw"])
+                    for row in _versions(connection, account, forgotten, resource)
+                ),
+                *((one.record_id, one.content_hash, one.raw) for one in former if one.resource is resource),
+            ]
+            yield resource.versions.fullname, _erase_versions(connection, account, resource, theirs)
     named = _ids(account, forgotten) | {
         "events": [row["event_id"] for row in documents.events],
         "others": sorted(documents.others),
@@ -314,15 +346,16 @@ def _quarantine() -> sa.TextClause:
     return sa.text(_QUARANTINE.format(theirs=" or ".join(theirs), known=" or ".join(known)))
 
 
-def _erase_versions(connection: sa.Connection, account: str, forgotten: Forgotten, resource: Resource) -> int:
+def _erase_versions(
+    connection: sa.Connection, account: str, resource: Resource, versions: Iterable[tuple[int, str, Any]]
+) -> int:
     declared = with_declared(connection, resource, account)
     setting, hits = sa.text(_SET_VERSION.substitute(resource.names)), 0
-    for row in _versions(connection, account, forgotten, resource):
-        raw = _without_data(declared, row["raw"])
-        if raw != row["raw"]:
-            values = {"id": row["id"], "content_hash": row["content_hash"]}
-            text = msgspec.json.encode(raw).decode()
-            connection.execute(setting, {"account": account, "raw": text, **values})
+    for record_id, content_hash, before in versions:
+        raw = _without_data(declared, before)
+        if raw != before:
+            values = {"account": account, "id": record_id, "content_hash": content_hash}
+            connection.execute(setting, values | {"raw": msgspec.json.encode(raw).decode()})
             hits += 1
     return hits
 

@@ -40,18 +40,19 @@ _CLEAN = """case when {field} is not null then case when {field} = any(:harmless
     else {value} end"""
 _UPDATE = """
 /* enerflo-sync forget: values of a customer's records */
-{update} t set {sets}
+update {table} t set {sets}
 where t.account = :account and t.table_name = :table and ({of_customer}) and ({changes})
 """
 # By table: the columns with values, and that with the field's name.
-_VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "update sync.ledger": ("t.field", ("old_value", "new_value", "losing_value", "kept_value")),
-    "update sync.plan_changes": ("t.field", ("before", "after", "source_value")),
-    "update sync.plan_undecided": ("t.field", ("enerflo_value", "crm_value")),
-    "update sync.refusals": ("t.field", ("before", "after", "source_value")),
-    "update sync.crm_changes": ('t."column"', ("before", "after", "copy_value")),
+VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "sync.ledger": ("t.field", ("old_value", "new_value", "losing_value", "kept_value")),
+    "sync.plan_changes": ("t.field", ("before", "after", "source_value")),
+    "sync.plan_undecided": ("t.field", ("enerflo_value", "crm_value")),
+    "sync.refusals": ("t.field", ("before", "after", "source_value")),
+    "sync.crm_changes": ('t."column"', ("before", "after", "copy_value")),
 }
-_HAS_RECORD = {"sync.plan_changes", "sync.refusals", "sync.crm_changes"}
+# Tables whose rows name Enerflo's record beside the CRM's.
+HAS_RECORD = {"sync.plan_changes", "sync.refusals", "sync.crm_changes", "sync.agreed"}
 _DIFFERENCES = """
 /* enerflo-sync forget: differences of a customer's records */
 update sync.differences t set enerflo_value = null, crm_value = null
@@ -135,11 +136,17 @@ def rows_of_customer(
     connection: sa.Connection, account: str, plan: Comparison, forgotten: Forgotten
 ) -> CustomerRows | None:
     """Return what of a mapped table is about a customer; None of a table that has nothing of customers."""
-    owned = records_of(plan, "e", forgotten)
-    if owned is None:
-        return None
+    theirs = records_of(plan, "e", forgotten)
+    return None if theirs is None else keys_of_records(connection, account, plan, theirs)
+
+
+def keys_of_records(connection: sa.Connection, account: str, plan: Comparison, theirs: str) -> CustomerRows:
+    """Return what of a mapped table is about some records.
+
+    :param theirs: the condition that a row ``e`` of the mirror is one of them.
+    """
     id_column = plan.mirror_key[0]
-    names = {"name": plan.name, "mirror": plan.mirror, "id": id_column, "owned": owned}
+    names = {"name": plan.name, "mirror": plan.mirror, "id": id_column, "owned": theirs}
     ids = list(connection.scalars(sa.text(_IDS.substitute(names)), {"account": account}))
     names["crm"] = plan.crm
     names["crm_key"] = plan.crm_key([f't."{name}"' for name in plan.mapping.key_columns])
@@ -172,38 +179,37 @@ def told_values(connection: sa.Connection, account: str, rows: CustomerRows) -> 
     sql = _TOLD.replace("{of_key}", rows.of_customer(has_record=False))
     statement = _statement(sql.replace("{{}}", "{}"), rows, has_record=True)
     values = rows.values | {"account": account, "fields": list(rows.hidden)}
-    for row in connection.execute(statement, _used(statement, values)):
+    for row in connection.execute(statement, used(statement, values)):
         yield rows.hidden[row.field], row.value
 
 
 def open_writes(connection: sa.Connection, account: str, rows: CustomerRows) -> list[sa.RowMapping]:
     """Return by plan the changes of a customer's records that wait or are on their way."""
     statement = _statement(_OPEN, rows, has_record=True)
-    values = _used(statement, rows.values | {"account": account})
+    values = used(statement, rows.values | {"account": account})
     return list(connection.execute(statement, values).mappings())
 
 
 def erase_rows(connection: sa.Connection, account: str, rows: CustomerRows) -> Iterator[tuple[str, int]]:
     """Erase values about a customer's records, and yield the table and in how many rows."""
     values = rows.values | {"account": account}
-    for update, (field, columns) in _VALUES.items():
-        table = update.removeprefix("update ")
+    for table, (field, columns) in VALUES.items():
         clean = {name: _CLEAN.format(field=field, value=f"t.{name}") for name in columns}
         sql = _UPDATE.format(
-            update=update,
+            table=table,
             sets=", ".join(f"{name} = {text}" for name, text in clean.items()),
             changes=" or ".join(f"t.{name} is distinct from {text}" for name, text in clean.items()),
             of_customer="{of_customer}",
         )
-        statement = _statement(sql, rows, has_record=table in _HAS_RECORD)
-        yield table, connection.execute(statement, _used(statement, values)).rowcount
-    for table, sql, has_record in (
-        ("sync.differences", _DIFFERENCES, False),
-        ("sync.agreed", _AGREED, True),
-        ("sync.plan_changes", _DELETED, True),
+        statement = _statement(sql, rows, has_record=table in HAS_RECORD)
+        yield table, connection.execute(statement, used(statement, values)).rowcount
+    for table, sql in (
+        ("sync.differences", _DIFFERENCES),
+        ("sync.agreed", _AGREED),
+        ("sync.plan_changes", _DELETED),
     ):
-        statement = _statement(sql, rows, has_record=has_record)
-        yield table, connection.execute(statement, _used(statement, values)).rowcount
+        statement = _statement(sql, rows, has_record=table in HAS_RECORD)
+        yield table, connection.execute(statement, used(statement, values)).rowcount
 
 
 def _statement(sql: str, rows: CustomerRows, *, has_record: bool) -> sa.TextClause:
@@ -211,7 +217,8 @@ def _statement(sql: str, rows: CustomerRows, *, has_record: bool) -> sa.TextClau
     return sa.text(sql.replace("{of_customer}", of_customer))
 
 
-def _used(statement: sa.TextClause, values: dict[str, Any]) -> dict[str, Any]:
+def used(statement: sa.TextClause, values: dict[str, Any]) -> dict[str, Any]:
+    """Return those parameters that a statement has."""
     return {name: value for name, value in values.items() if name in statement._bindparams}
 
 
@@ -258,4 +265,4 @@ def erase_mirror(connection: sa.Connection, account: str, forgotten: Forgotten) 
         filled = " or ".join(f'"{name}" is not null' for name in columns)
         names = {"table": table.fullname, "sets": sets, "owned": theirs, "filled": filled}
         statement = sa.text(_MIRROR.substitute(names))
-        yield table.fullname, connection.execute(statement, _used(statement, values)).rowcount
+        yield table.fullname, connection.execute(statement, used(statement, values)).rowcount

@@ -1,0 +1,119 @@
+"""Records that were one customer's before they went to another: what of them still says who that was.
+
+Their rows of the mirror are the other customer's. Versions that name the customer as the owner are erased,
+and of decided, planned and agreed values those that are the customer's own texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.mirror.forgotten import Forgotten
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.resources.registry import ALL
+from enerflo_sync.resources.resource import Resource
+from enerflo_sync.retention.forget_rows import HAS_RECORD, VALUES, CustomerRows, keys_of_records, owned, used
+
+_VERSIONS = Template("""
+/* enerflo-sync forget: versions of $name that name a customer, and whose owner is another by now */
+select v.$id as id, v.content_hash, v.raw from $versions v join $table t using (account, $id)
+where v.account = :account and v.raw::text ~ :names and not coalesce($owned, false)
+""")
+_CLEAN = """case when jsonb_typeof({value}) = 'object' then (
+      select coalesce(jsonb_object_agg(v.key, v.value)
+        filter (where not coalesce(v.value #>> '{{}}' = any(:texts), false)), '{{}}')
+      from jsonb_each({value}) v)
+    when {value} #>> '{{}}' = any(:texts) then null else {value} end"""
+_UPDATE = """
+/* enerflo-sync forget: a former owner's values */
+update {table} t set {sets}
+where t.account = :account and t.table_name = :table and ({of_records}) and ({changes})
+"""
+_DELETE_AGREED = """
+/* enerflo-sync forget: what was agreed on of a former owner */
+delete from {table} t
+where t.account = :account and t.table_name = :table and ({of_records})
+  and (t.value #>> '{{}}' = any(:texts) or t.crm_value #>> '{{}}' = any(:texts))
+"""
+_MORE = (("sync.differences", ("enerflo_value", "crm_value")), ("sync.plan_changes", ("deleted_row",)))
+
+
+@dataclass(frozen=True)
+class FormerVersion:
+    """A raw version of a record that says that the customer owned it.
+
+    :param record_id: of a record that the mirror says is another customer's.
+    """
+
+    resource: Resource
+    record_id: int
+    content_hash: str
+    raw: Any
+
+
+def former_versions(connection: sa.Connection, account: str, forgotten: Forgotten) -> list[FormerVersion]:
+    """Return the versions that name a customer as owner, of records that are somebody else's by now.
+
+    Looks through the versions of all records once.
+    """
+    names = rf"\y({'|'.join(map(str, sorted(forgotten.customers)))})\y"
+    values: dict[str, Any] = {
+        "account": account,
+        "names": names,
+        "customers": sorted(forgotten.customers),
+        "installs": sorted(forgotten.installs),
+        "uuids": sorted(forgotten.uuids),
+    }
+    found = []
+    for one in ALL:
+        if one.versions is None or "customer_id" not in one.table.c or one.id_column == "customer_id":
+            continue
+        statement = sa.text(_VERSIONS.substitute({**one.names, "owned": owned(one.table)}))
+        for row in connection.execute(statement, used(statement, values)).mappings():
+            if _owner(one, row["raw"]) in forgotten.customers:
+                found.append(FormerVersion(one, row["id"], row["content_hash"], row["raw"]))
+    return found
+
+
+def _owner(resource: Resource, raw: Any) -> int | None:
+    with suppress(BadRecordError):
+        for own in resource.rows_by_column(raw)[0]:
+            return own["customer_id"]  # type: ignore[no-any-return]
+    return None
+
+
+def former_rows(
+    connection: sa.Connection, account: str, plan: Comparison, versions: Sequence[FormerVersion]
+) -> CustomerRows | None:
+    """Return what of a mapped table is about records that were the customer's; None of a table of others."""
+    ids = sorted({one.record_id for one in versions})
+    if not ids or not plan.mirror_has_install:
+        return None
+    listed = f"e.install_id = any('{{{','.join(map(str, ids))}}}'::bigint[])"
+    return keys_of_records(connection, account, plan, listed)
+
+
+def erase_former_rows(
+    connection: sa.Connection, account: str, rows: CustomerRows, texts: Collection[str]
+) -> Iterator[tuple[str, int]]:
+    """Erase the customer's texts in values about records that were theirs; yield table and number of rows."""
+    values = rows.values | {"account": account, "texts": sorted(texts)}
+
+    def done(table: str, sql: str, **parts: str) -> tuple[str, int]:
+        of_records = rows.of_customer(has_record=table in HAS_RECORD)
+        statement = sa.text(sql.format(table=table, of_records=of_records, **parts))
+        return table, connection.execute(statement, used(statement, values)).rowcount
+
+    for table, columns in (*((name, columns) for name, (_, columns) in VALUES.items()), *_MORE):
+        clean = {name: _CLEAN.format(value=f"t.{name}") for name in columns}
+        sets = ", ".join(f"{name} = {text}" for name, text in clean.items())
+        changes = " or ".join(f"t.{name} is distinct from {text}" for name, text in clean.items())
+        yield done(table, _UPDATE, sets=sets, changes=changes)
+    yield done("sync.agreed", _DELETE_AGREED)
