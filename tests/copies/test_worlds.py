@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from enerflo_sync.copies.due import RowWrite
 from enerflo_sync.copies.remote_writes import RemoteWriter, Written
@@ -16,6 +19,8 @@ from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.plan.parts import Part
 from tests.copies.conftest import CRM, Elsewhere, MariaDB, OtherPostgreSQL, Snowflake
 from tests.copies.test_elsewhere import INSTALLS, approved, install
+from tests.pgbouncer import bouncers
+from tests.warehouse.test_tls import certificate
 from tests.writes.conftest import Desk
 from tests.writes.sending import posts
 from tests.writes.test_changes import ALONE, AT_ONCE, counted
@@ -166,6 +171,33 @@ def test_a_login_that_is_refused_and_a_right_that_is_missing_are_said(
     assert "wrong" not in str(caught.value)
     line = away.context.config.line("accounts", "default", "crm")
     assert str(caught.value).startswith(f"{away.context.config.file}:{line}: accounts.default.crm: ")
+
+
+def test_a_server_that_is_not_proven_to_be_the_one_that_is_meant_is_refused_and_not_tried_again(
+    away: Desk, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    only(elsewhere, MariaDB, OtherPostgreSQL)
+    root, _ = certificate(tmp_path, "other", "localhost")
+    with ExitStack() as running:
+        if isinstance(elsewhere, MariaDB):
+            # It has made itself a certificate, which no authority has signed.
+            place = sa.make_url(elsewhere.url).update_query_dict({"ssl_ca": str(root)})
+        else:
+            start = running.enter_context(bouncers())
+            place = sa.make_url(start(elsewhere.url, "session")).set(host="localhost")
+            place = place.update_query_dict({"sslmode": "verify-full", "sslrootcert": str(root)})
+        refused_as_unproven(away, place)
+
+
+def refused_as_unproven(away: Desk, place: sa.URL) -> None:
+    away.environ["CRM_URL"] = place.render_as_string(hide_password=False)
+    away.switched_on("both", CRM)
+    away.context.__dict__.pop("crm", None)
+    with pytest.raises(
+        ConfigurationError, match="did not prove that it is the server that is meant"
+    ) as caught:
+        run_copy(away.context)
+    assert "Check host and TLS options of its url" in str(caught.value)
 
 
 def test_what_a_role_may_not_write_is_said_and_waits(away: Desk, elsewhere: Elsewhere, install: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import Dialect, RemoteRelation, driver_missing
+from enerflo_sync.copies.dialects.base import UNPROVEN, Dialect, RemoteRelation, driver_missing
 from enerflo_sync.copies.dialects.registry import DIALECTS
 from enerflo_sync.crm.problems import listed
 from enerflo_sync.errors import ConfigurationError, RetriableError
@@ -189,10 +189,11 @@ def _explained(
     name = error_name(error)
     refused = dialect.refusal(error)
     if refused is not None:
+        to_check = "host and TLS options" if refused == UNPROVEN else "user, password, database and rights"
         return ConfigurationError(
             f"{dialect.title} {refused} while {doing} ({name}).",
             where=where,
-            next_step="Check user, password, database and rights of its url, or of its Airflow connection.",
+            next_step=f"Check {to_check} of its url, or of its Airflow connection.",
         )
     if dialect.refuses_a_statement(error):
         return ConfigurationError(

@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
 from enerflo_sync.warehouse.pooler import connect
+from enerflo_sync.warehouse.refused import finds_another_server
 from enerflo_sync.warehouse.timeouts import job_of_sessions, set_timeouts
 
 MINIMUM_VERSION = 14
@@ -150,15 +151,6 @@ _TAKES_TOO_LONG = {
 }
 
 
-# Words of libpq about a server's certificate. A connection that is lost under TLS has others.
-_NOT_THE_ONE = (
-    "certificate verify failed",
-    "does not match host name",
-    "root certificate file",
-    "does not support SSL",
-)
-
-
 def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
     """Describe a driver's error in our words, never quoting a statement or a row."""
     state = getattr(error, "sqlstate", None) or ""
@@ -168,7 +160,7 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
     # A refused connection has no SQLSTATE, only the server's message.
     refused = "authentication failed", "no pg_hba.conf entry", "does not exist"
     words = str(error) if not state and isinstance(error, psycopg.OperationalError) else ""
-    if any(word in words for word in _NOT_THE_ONE):
+    if finds_another_server(error):
         return ConfigurationError(
             "the server did not prove, as sslmode asks, that it is the one that is meant.",
             where=place,

@@ -1,4 +1,4 @@
-"""Recognise a driver's error that refuses one row, so that other rows of the same statement may pass."""
+"""Recognise errors of the driver: one row is refused, or another server answers than is meant."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import psycopg
 _NOT_OF_A_ROW = ("08", "0A", "25", "3D", "3F", "40", "42", "53", "55", "57", "58", "HV", "XX")
 # The server function that reports RAISE of PL/pgSQL: a trigger may give it any code.
 _RAISED = "exec_stmt_raise"
+# Words of libpq about a server's certificate. A connection that is lost under TLS has others.
+_NOT_THE_ONE = (
+    "certificate verify failed",
+    "does not match host name",
+    "root certificate file",
+    "does not support SSL",
+)
 
 
 def refuses_a_row(error: psycopg.Error) -> bool:
@@ -16,3 +23,11 @@ def refuses_a_row(error: psycopg.Error) -> bool:
     if error.diag.source_function == _RAISED:
         return True
     return error.sqlstate is not None and not error.sqlstate.startswith(_NOT_OF_A_ROW)
+
+
+def finds_another_server(error: BaseException | None) -> bool:
+    """Return whether the server did not prove, as sslmode asks, that it is the one that is meant."""
+    if not isinstance(error, psycopg.OperationalError) or error.sqlstate:
+        return False
+    words = str(error)
+    return any(word in words for word in _NOT_THE_ONE)

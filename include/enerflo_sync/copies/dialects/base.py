@@ -21,6 +21,7 @@ from enerflo_sync.errors import ConfigurationError
 # What a database refuses, as the text of an error has it.
 LOGIN = "refuses the login or does not know the database"
 RIGHT = "refuses a right"
+UNPROVEN = "did not prove that it is the server that is meant"
 
 # The type in our copy of what is compared as JSON, whatever its own database keeps it in.
 JSON = "jsonb"
@@ -202,7 +203,7 @@ class Dialect(ABC):
         return frozenset()
 
     def refusal(self, error: sa.exc.DBAPIError) -> str | None:
-        """Return what the database refuses, if an error is about a login or a right; None otherwise."""
+        """Return what is refused, if an error is about login, right or certificate; None otherwise."""
         codes = self.codes(error)
         return RIGHT if codes & self.rights else LOGIN if codes & self.logins else None
 

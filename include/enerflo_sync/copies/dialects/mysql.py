@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import JSON, WIDE, Dialect, RemoteColumn
+from enerflo_sync.copies.dialects.base import JSON, UNPROVEN, WIDE, Dialect, RemoteColumn
 
 # A trigger that refuses a row (SIGNAL), a constraint of a row, a value out of range or of the wrong form.
 _VALUES = {1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 1690, 3140, 3819, 4025}
@@ -59,6 +60,11 @@ class MySQL(Dialect):
         connection.exec_driver_sql(
             "set time_zone = '+00:00', sql_mode = concat(@@sql_mode, ',STRICT_ALL_TABLES')"
         )
+
+    def refusal(self, error: sa.exc.DBAPIError) -> str | None:
+        """Return what is refused, by the error's number; a certificate by what the driver itself had met."""
+        met = getattr(error.orig, "original_exception", None)
+        return UNPROVEN if isinstance(met, ssl.SSLCertVerificationError) else super().refusal(error)
 
     def type_of(self, row: Mapping[str, Any]) -> str:
         """Return the type in our copy: tinyint(1) is MySQL's boolean, and an unsigned bigint is a numeric."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import LOGIN, RIGHT, Dialect, RemoteColumn
-from enerflo_sync.warehouse.refused import refuses_a_row
+from enerflo_sync.copies.dialects.base import LOGIN, RIGHT, UNPROVEN, Dialect, RemoteColumn
+from enerflo_sync.warehouse.refused import finds_another_server, refuses_a_row
 
 _MOST_PLACES = 1000
 
@@ -81,6 +81,8 @@ class PostgreSQL(Dialect):
 
     def refusal(self, error: sa.exc.DBAPIError) -> str | None:
         """Return what is refused, by SQLSTATE; a refused connection has only the server's message."""
+        if finds_another_server(error.orig):
+            return UNPROVEN
         state = getattr(error.orig, "sqlstate", None) or ""
         words = "" if state else str(error.orig)
         if state.startswith(("28", "3D")) or "authentication failed" in words or "does not exist" in words:
