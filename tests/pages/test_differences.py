@@ -16,6 +16,9 @@ from tests.pages.conftest import Visitor
 
 pytestmark = pytest.mark.airflow
 PAGE = "differences/default"
+DIFFERENCE = re.compile(
+    r'data-label="Enerflo says">(.*?)</td>\s*<td data-label="CRM says">(.*?)</td>', re.DOTALL
+)
 
 
 def keys(text: str) -> list[str]:
@@ -36,22 +39,26 @@ def stored(visitor: Visitor, condition: str = "true") -> int:
     return int(row["n"])
 
 
+@pytest.mark.parametrize("query", ["", "?age=0"])
 def test_every_difference_stands_on_exactly_one_page(
-    visitor: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
+    visitor: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
     pat = visitor("VIEWER")
+    whole = DIFFERENCE.findall(pat.text(PAGE + query))
     monkeypatch.setattr(differences, "PAGE", 7)
-    path: str | None = PAGE
-    lines, pages = 0, 0
+    path: str | None = PAGE + query
+    lines, pages, seen = 0, 0, list[tuple[str, str]]()
     while path:
         text = pat.text(path)
         assert total(text) == stored(pat)
         lines += text.count('data-label="Enerflo says"')
+        seen += DIFFERENCE.findall(text)
         pages += 1
         following = re.search(r'href="/enerflo/([^"]+)" rel="next"', text)
         path = html.unescape(following[1]) if following else None
     assert lines == stored(pat) > 20
     assert pages == -(-lines // 7)
+    assert seen[: len(whole)] == whole
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,26 @@ select d.*, $rank as gravity from sync.differences d where $where$after
 order by gravity, d.table_name, d.difference_id limit :most
 """)
 
-# Of a filter that the report has no figures of, what matches is counted in the same pass.
+# Of a filter that the report has no figures of, what matches is counted by cause, and the gravest causes are
+# read until the page is full: half the time of the other way, where a look at a row costs little.
+_PAGE_BY_CAUSE = Template("""
+/* enerflo-sync pages: differences of a filter, counted by cause */
+with n as materialized (
+  select d.cause, $rank as gravity, count(*) as total, count(*) filter (where true$after) as remaining
+  from sync.differences d where $where group by d.cause
+), wanted as (
+  select n.cause, n.gravity, sum(n.remaining) over (order by n.gravity) - n.remaining as before from n
+)
+select d.*, w.gravity, (select sum(n.total)::bigint from n) as total
+from wanted w cross join lateral (
+  select d.* from sync.differences d where $where and d.cause = w.cause$after
+  order by d.table_name, d.difference_id limit :most
+) d
+where w.before < :most
+order by w.gravity, d.table_name, d.difference_id limit :most
+""")
+
+# What is looked for in texts is looked for once in each row.
 _COUNTED_PAGE = Template("""
 /* enerflo-sync pages: differences of a filter, counted */
 with d as materialized (
@@ -60,8 +79,10 @@ select d.*, p.gravity, p.total from page p join sync.differences d
   and d.difference_id = p.difference_id
 order by p.gravity, d.table_name, d.difference_id
 """)
+_AFTER_ROW = f" and ({_RANK}, d.table_name, d.difference_id) > (:gravity, :after_table, :after_id)"
 _AFTER = {
-    _PAGE: f" and ({_RANK}, d.table_name, d.difference_id) > (:gravity, :after_table, :after_id)",
+    _PAGE: _AFTER_ROW,
+    _PAGE_BY_CAUSE: _AFTER_ROW,
     _COUNTED_PAGE: " and (d.gravity, d.table_name, d.difference_id) > (:gravity, :after_table, :after_id)",
 }
 
@@ -207,7 +228,7 @@ def read_differences_page(
     tables = config.tables_for(account)
     classes = personal_data_classes(tables)
     where, values = conditions_of(report, wanted, classes)
-    statement = _PAGE if wanted.is_counted else _COUNTED_PAGE
+    statement = _COUNTED_PAGE if wanted.q else _PAGE if wanted.is_counted else _PAGE_BY_CAUSE
     if wanted.after is not None:
         values |= dict(zip(("gravity", "after_table", "after_id"), wanted.after, strict=True))
     after = "" if wanted.after is None else _AFTER[statement]
