@@ -237,3 +237,30 @@ def test_two_tables_that_contradict_each_other_are_a_question_and_no_ping_pong(
     assert len(several.world.received) == 1
     assert of_enerflo(several, site, permit)["due_at"] == DUE
     several.settled()
+
+
+@pytest.mark.parametrize("policy", ["newest", "crm"])
+def test_two_columns_of_one_table_that_contradict_each_other_are_a_question(
+    agreed: Desk, policy: str
+) -> None:
+    status = "status: {enerflo: status_name, type: text, trim: true, fold_case: true, source_of_truth: "
+    second = f"{status}{policy}}}\n      stage: {status.partition(': ')[2]}{policy}}}"
+    agreed.sql("alter table crm.installs add stage text")
+    agreed.sql("update crm.installs set stage = status")
+    agreed.switched_on("both", QUICK, (status + "newest}", second))
+    agreed.carried()
+    site = agreed.one("select min(enerflo_install_id) from crm.installs where status = 'In progress'")
+    change = "update crm.installs set status = :status, stage = :stage, updated_at = now() where enerflo_install_id = :s"
+    agreed.sql(change, status="On Hold", stage="Cancelled", s=site)
+    agreed.world.received.clear()
+    plan = agreed.plan()
+    assert agreed.changes(plan) == []
+    assert sorted((one.field, one.reason) for one in agreed.undecided(plan)) == [
+        ("stage", "the column status says something else of the same field"),
+        ("status", "the column stage says something else of the same field"),
+    ]
+    # A person has both say the same: one request, and nothing is left.
+    agreed.sql(change, status="On Hold", stage="On Hold", s=site)
+    agreed.carried()
+    assert len(agreed.world.received) == 1
+    agreed.settled()

@@ -1,4 +1,4 @@
-"""Rows of two tables that are one record of Enerflo and say different things: a person decides.
+"""Two tables, or columns, that say different things of one field of Enerflo: a person decides.
 
 Whatever one of them wrote, the other would write its own value over it, in the same plan or in the next.
 """
@@ -44,7 +44,8 @@ def ask_where_tables_contradict(
 ) -> None:
     """Leave to a person in ``decided`` what would go to Enerflo from one table and back from another.
 
-    Where no two tables of one kind write the same column, nothing is looked at.
+    So is what two columns of one table would send to one field. Where no field of Enerflo is written by two,
+    nothing is looked at.
     """
     for plan, field, other, theirs in _pairs(plans):
         same = [
@@ -56,7 +57,7 @@ def ask_where_tables_contradict(
         statement = _ASK.substitute(
             name=plan.name,
             other=other.name,
-            reason=literal(f"the table {other.name} says something else of the same record"),
+            reason=literal(_said_by(plan, other, theirs)),
             crm_side=crm_side(other),
             table=literal(plan.name),
             field=literal(field.name),
@@ -69,8 +70,14 @@ def ask_where_tables_contradict(
         connection.exec_driver_sql(statement, dict(values))
 
 
+def _said_by(plan: Comparison, other: Comparison, theirs: Field) -> str:
+    if other is plan:
+        return f"the column {theirs.name} says something else of the same field"
+    return f"the table {other.name} says something else of the same record"
+
+
 def _pairs(plans: Sequence[Comparison]) -> Iterator[tuple[Comparison, Field, Comparison, Field]]:
-    """Yield each field that may go to Enerflo, with that of another table which may go to the same column."""
+    """Yield each field that may go to Enerflo, with another one that may go to the same column there."""
     sent = [
         (plan, field)
         for plan in plans
@@ -84,7 +91,6 @@ def _pairs(plans: Sequence[Comparison]) -> Iterator[tuple[Comparison, Field, Com
                 other.kind == plan.kind
                 and theirs.mapping.enerflo == field.mapping.enerflo
                 and (other is not plan or theirs is not field)
-                and (other is not plan or plan.is_wide)
                 and _may_be_one(field.mapping, theirs.mapping)
             ):
                 yield plan, field, other, theirs

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import agree_moved
 from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.changed_meanings import follow_meanings
 from enerflo_sync.agreed.key_changes import follow_keys
 from enerflo_sync.agreed.last_look import looked_before
 from enerflo_sync.crm.config import SyncConfig
@@ -135,6 +136,7 @@ def make_plans(
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
             require_rows(connection, config, account, plans)
             follow_keys(connection, plans, account)
+            follow_meanings(connection, plans, account)
             now = transaction_time(connection)
             for plan in plans:
                 observe(connection, plan, account, now)
