@@ -26,7 +26,7 @@ from enerflo_sync.plan.adopt import adopt
 from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.backfilled import note_backfilled
 from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs
-from enerflo_sync.plan.contradictions import ask_where_tables_contradict
+from enerflo_sync.plan.contradictions import ask_where_tables_contradict, ask_where_tables_share_a_column
 from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.plan.gone_at_once import leave_gone
@@ -260,6 +260,7 @@ def decide_all(
         plan_late_appointments(connection, plan, config, account)
     tick("", len(plans), len(plans))
     ask_where_tables_contradict(connection, plans, values)
+    ask_where_tables_share_a_column(connection, plans, values)
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)
     keep_on_its_way(connection, plans, account)

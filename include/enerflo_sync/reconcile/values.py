@@ -66,7 +66,7 @@ class Field:
         null = NullRule.DISTINCT if self.mapping.null is NullRule.IGNORE else self.mapping.null
         mapping = self.mapping.model_copy(update={"values": {}, "null": null})
         values = {} if in_crm else self.mapping.values
-        texts = [_translated(f"({value} #>> '{{}}')", values) for value in (left, right)]
+        texts = [translated(f"({value} #>> '{{}}')", values) for value in (left, right)]
         sides = ((texts[0], Kind.TEXT), (texts[1], Kind.TEXT))
         return f"({exactly} or {_equal(mapping, self.domain, *sides, self.zone, self.fold)})"
 
@@ -167,7 +167,7 @@ def _operand(raw: str, kind: Kind, domain: FieldType, zone: str, values: dict[st
             return Operand(value, _NOTHING, value)
         case _:
             value = _text(raw, kind)
-            return Operand(_translated(value, values), _NOTHING, f"to_jsonb({value})")
+            return Operand(translated(value, values), _NOTHING, f"to_jsonb({value})")
 
 
 def value_of_text(text: str, domain: FieldType, zone: str) -> str:
@@ -181,7 +181,8 @@ def _text(raw: str, kind: Kind) -> str:
     return raw if kind is Kind.TEXT else f"{raw}::text"
 
 
-def _translated(text: str, values: dict[str, str]) -> str:
+def translated(text: str, values: dict[str, str]) -> str:
+    """Return a text of Enerflo's as the CRM says it (``values``)."""
     if not values:
         return text
     cases = " ".join(f"when {literal(mine)} then {literal(theirs)}" for mine, theirs in values.items())
