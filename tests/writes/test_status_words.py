@@ -36,3 +36,17 @@ def test_a_word_of_several_statuses_is_a_question(agreed: Desk, values: str, wor
     agreed.sql(edit, status="Completed", i=site)
     (change,) = agreed.changes(agreed.plan())
     assert (change.direction, change.after) == ("to_enerflo", "Completed")
+
+
+@pytest.mark.parametrize("voided", ["[7]", "[' voided ']"])
+def test_an_install_is_not_voided_at_enerflo_whichever_way_the_status_is_named(
+    agreed: Desk, voided: str
+) -> None:
+    number = agreed.one("select status_id from enerflo.install_statuses where name = 'Voided'")
+    agreed.switched_on("both", QUICK, ("voided: [Voided]", f"voided: {voided.replace('7', str(number))}"))
+    site = agreed.one("select min(enerflo_install_id) from crm.installs where status = 'In progress'")
+    edit = "update crm.installs set status = 'Voided', updated_at = now() where enerflo_install_id = :i"
+    agreed.sql(edit, i=site)
+    plan = agreed.plan()
+    assert agreed.changes(plan) == []
+    assert plan.kept["Enerflo's may not be voided (void_in)"] == 1

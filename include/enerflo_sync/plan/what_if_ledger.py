@@ -14,10 +14,18 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.decision import FACTS, WINNER_RULES, Rule, constant_facts, decide
 from enerflo_sync.crm.mapping import RecordKind, Side
 from enerflo_sync.plan.what_if_plan import masked_value, stricter_classes
+from enerflo_sync.reconcile.conditions import kind_parameters
 from enerflo_sync.reconcile.store import Classes, masked_key
 
 NOT_MAPPED = "not_mapped"
 _DECIDED_BY_FIELD = sorted({rule.name for rule in WINNER_RULES})
+
+_VOIDED = sa.text("""
+/* enerflo-sync what-if: names of the voided statuses */
+select unnest(cast(:voided_names as text[]))
+union select lower(btrim(name)) from enerflo.install_statuses
+where account = :account and status_id = any(cast(:voided_ids as bigint[])) and name is not null
+""")
 
 # Enerflo's value is the new one of a change of the CRM and the old one of a change of Enerflo.
 _DECISIONS = sa.text("""
@@ -91,7 +99,9 @@ def decide_again(
     The keys are those of :class:`enerflo_sync.plan.what_if.WhatIf`.
     """
     since = connection.scalar(sa.text("select now() - make_interval(days => :days)"), {"days": days})
-    voided = [name.strip().lower() for name in new.statuses.voided if isinstance(name, str)]
+    voided = [
+        *connection.scalars(_VOIDED, {"account": account, **kind_parameters("voided", new.statuses.voided)})
+    ]
     values = {"account": account, "since": since, "rules": _DECIDED_BY_FIELD}
     rows = connection.execute(_DECISIONS, {**values, "voided": voided}).mappings().all()
     classes = stricter_classes(config, new, account)

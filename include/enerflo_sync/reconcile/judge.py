@@ -99,6 +99,10 @@ _OWN_SPELLING = """coalesce((
       select min(s.name) from enerflo.install_statuses s where s.account = %(account)s
         and s.deleted_at is null and lower(btrim(s.name)) = lower(btrim($value))), $value)"""
 
+_VOIDS_BY_ID = Template("""exists (
+      select from enerflo.install_statuses s where s.account = %(account)s
+        and s.status_id = any(%(voided_ids)s::bigint[]) and lower(btrim(s.name)) = $name)""")
+
 # By the row's key: one column alone may be the same in very many rows.
 _FURTHER_LINK = Template("""exists (
       select from sync.agreed b where b.account = a.account and b.table_name = a.table_name and b.key = a.key
@@ -294,7 +298,9 @@ def _field(plan: Comparison, field: Field) -> str:
 
 
 def _voids(value: str) -> str:
-    return f"coalesce(lower(btrim({value} #>> '{{}}')) = any(%(voided_names)s::text[]), false)"
+    """Return the condition that a status is one of the voided, which are declared by name or by id."""
+    name = f"lower(btrim({value} #>> '{{}}'))"
+    return f"({name} = any(%(voided_names)s::text[]) or {_VOIDS_BY_ID.substitute(name=name)}) is true"
 
 
 def _is_null(field: Field, shown: str) -> str:
