@@ -78,6 +78,25 @@ def test_another_field_of_enerflo_overwrites_nothing_as_an_edit_of_enerflo(agree
     assert questions(agreed, plan, "started_at") == {"the two sides never agreed on it"}
 
 
+def test_another_table_of_the_crm_sends_nothing_as_an_edit_of_the_crm(agreed: Desk) -> None:
+    older = (STATUS, STATUS.replace("source_of_truth: newest", REVIEW))
+    agreed.switched_on("both", QUICK, older)
+    assert agreed.plan().change_count == 0
+    agreed.sql("create table crm.older (like crm.installs including all)")
+    agreed.sql("insert into crm.older select * from crm.installs")
+    agreed.sql("update crm.older set status = 'On Hold' where status = 'Pending KCA'")
+    # What a plan left apart stays so where the other table says the same: it is a copy, or a table that moved.
+    agreed.sql(
+        "update sync.agreed set agreed_by = 'push', crm_value = '\"Kept\"' where table_name = 'installs'"
+        " and field = 'status' and value = '\"Completed\"'"
+    )
+    agreed.sql("update crm.older set status = 'Kept' where status = 'Completed'")
+    agreed.switched_on("both", QUICK, older, ("crm_table: crm.installs", "crm_table: crm.older"))
+    plan = agreed.plan()
+    assert agreed.changes(plan) == []
+    assert [one.reason for one in agreed.undecided(plan)] == ["the two sides never agreed on it"] * 2
+
+
 def test_an_undo_takes_nothing_back_in_another_field_of_enerflo(agreed: Desk) -> None:
     agreed.switched_on("both", QUICK)
     row = agreed.sql(

@@ -138,7 +138,7 @@ def make_plans(
             require_rows(connection, config, account, plans)
             follow_names(connection, plans, account)
             follow_keys(connection, plans, account)
-            follow_meanings(connection, plans, account)
+            plans = follow_meanings(connection, plans, account)
             now = transaction_time(connection)
             for plan in plans:
                 observe(connection, plan, account, now)

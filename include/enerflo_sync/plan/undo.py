@@ -58,7 +58,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         connection.execute(_KEEP, {"account": account, "plan_hash": undone.plan_hash})
         fold = case_folding(connection)
         plans = live_comparisons(connection, config, account, fold, all_tables=True)
-        follow_meanings(connection, plans, account)
+        plans = follow_meanings(connection, plans, account)
         settle_handed_over(connection, plans, account)
         _reverse(connection, plans, account, undone.plan_hash)
         leave_unvoided(connection, plans, account, config.statuses.voided)

@@ -36,7 +36,7 @@ def with_changed_meanings(
     for plan in plans:
         meanings = {field.name: _meaning(config, plan, field) for field in plan.fields}
         before = stored[plan.name]
-        changed = {name for name, meaning in meanings.items() if is_other(before.get(name), meaning)}
+        changed = {name for name, meaning in meanings.items() if changed_parts(before.get(name), meaning)}
         found.append(replace(plan, meanings=meanings, remeant=frozenset(changed)))
     return found
 
@@ -50,9 +50,9 @@ def stored_meanings(
     return {table: rows.get(STORED_AS.format(table), {}) for table in tables}
 
 
-def is_other(stored: Mapping[str, Any] | None, meaning: Mapping[str, Any]) -> bool:
-    """Return whether a field stands for something else than is stored of it."""
-    return stored is not None and any(stored.get(part) != said for part, said in meaning.items())
+def changed_parts(stored: Mapping[str, Any] | None, meaning: Mapping[str, Any]) -> set[str]:
+    """Return in what a field stands for something else than is stored of it: enerflo, crm, reads."""
+    return set() if stored is None else {part for part, said in meaning.items() if stored.get(part) != said}
 
 
 def _meaning(config: SyncConfig, plan: Comparison, field: Field) -> dict[str, Any]:
