@@ -260,3 +260,31 @@ def test_our_own_write_makes_no_other_field_of_the_row_the_later_one(
     run_poll(away.context)
     (change,) = away.changes(away.plan(), table_name="installs", field="status")
     assert (change.direction, change.rule) == ("to_crm", "later_time")
+
+
+@pytest.mark.parametrize("stopped", ["report", "enerflo"])
+def test_what_is_open_is_not_written_once_the_tables_mode_does_not_allow_it(
+    away: Desk, elsewhere: Elsewhere, install: int, monkeypatch: pytest.MonkeyPatch, stopped: str
+) -> None:
+    only(elsewhere, OtherPostgreSQL)
+
+    def cut_off(_: RemoteWriter, __: Sequence[RowWrite]) -> Written:
+        raise RetriableError("the CRM is away.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RemoteWriter, "write", cut_off)
+        with pytest.raises(RetriableError):
+            approved(away)
+    # Somebody stops it, and another table goes on.
+    table = "  installs:\n    crm_table: crm.installs\n"
+    away.switched_on("both", CRM, AT_ONCE, (table, f"{table}    mode: {stopped}\n"))
+    elsewhere.sql("update crm.milestones set title = 'Another' where enerflo_install_id = :id", id=install)
+    report = approved(away)
+    assert report.applied > 0
+    assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] != 40
+    assert away.one("select count(*) from sync.crm_changes where state = 'open'") == 1
+    # And it goes on where it stopped.
+    away.switched_on("both", CRM, AT_ONCE)
+    elsewhere.sql("update crm.milestones set title = 'Another' where enerflo_install_id = :id", id=install)
+    approved(away)
+    assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40

@@ -42,6 +42,7 @@ _LEFT = """
 /* enerflo-sync carry: changes that could not be written */
 select number, op from sync.crm_changes
 where account = %(account)s and table_name = %(table)s and ended_at is null and state = 'open'
+  and (kind = 'link' or %(to_crm)s)
 """
 
 
@@ -55,13 +56,14 @@ def carry_changes(
 ) -> None:
     """Write the open changes of tables in another database there, and settle what became of each.
 
-    Commits as it goes. Afterwards no change of these tables is open: it arrived, or was moved or parked.
+    Commits as it goes. Afterwards no change of these tables is open: it arrived, or was moved or parked. What
+    the mode of its table does not allow to write by now stays open.
 
     :param connection: to the warehouse; has no open transaction.
     :raises RetriableError: the CRM's database is away; what is not written yet stays open.
     :raises ConfigurationError: it refuses to be written at all.
     """
-    carried = [plan for plan in plans if plan.mapping.is_carried]
+    carried = [plan for plan in plans if plan.mapping.is_carried and plan.mode.writes]
     if not carried:
         return
     with alone(connection, account, JOB, wait=True):
@@ -105,7 +107,8 @@ def _carry(
                 end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
                 settle_handed_over(connection, [plan], account)
     with connection.begin():
-        left = connection.exec_driver_sql(_LEFT, {"account": account, "table": str(plan.name)}).all()
+        named = {"account": account, "table": str(plan.name), "to_crm": "to_crm" in plan.mode.writes}
+        left = connection.exec_driver_sql(_LEFT, named).all()
         undone = [row.number for row in left if row.number in made]
         deletions = [row.number for row in left if row.op == "delete" and row.number not in made]
         others = [row.number for row in left if row.op != "delete" and row.number not in made]

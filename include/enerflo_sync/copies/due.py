@@ -15,7 +15,9 @@ from enerflo_sync.crm.marks import own_mark
 from enerflo_sync.crm.names import quoted
 from enerflo_sync.reconcile.compare import Comparison
 
-_OPEN = "w.account = %(account)s and w.table_name = %(table)s and w.ended_at is null and w.state = 'open'"
+# Ids of records that were created at Enerflo belong to the writes there.
+_OPEN = """w.account = %(account)s and w.table_name = %(table)s and w.ended_at is null and w.state = 'open'
+  and (w.kind = 'link' or %(to_crm)s)"""
 _GROUPS = f"""
 /* enerflo-sync carry: columns that are to be carried */
 select distinct w.op, w."column" as name from sync.crm_changes w where {_OPEN} order by 1, 2
@@ -43,13 +45,14 @@ class RowWrite:
 def due_writes(connection: sa.Connection, plan: Comparison, account: str) -> tuple[list[RowWrite], list[int]]:
     """Return the rows that open changes of a table are about, as the copy has them now.
 
-    And the numbers of the changes whose column says neither what the plan saw in it nor what it is to say. A
+    Where its mode does not write the CRM by now, only ids of records that were created at Enerflo. And the
+    numbers of the changes whose column says neither what the plan saw in it nor what it is to say. A
     column that says that already is not written again.
 
     A row that the copy does not have any more, or has twice, is not among them, nor one that is to be deleted
     where nothing marks a deleted row.
     """
-    values = {"account": account, "table": str(plan.name)}
+    values = {"account": account, "table": str(plan.name), "to_crm": "to_crm" in plan.mode.writes}
     writes: dict[tuple[str, Any], RowWrite] = {}
     moved: list[int] = []
     for op, name in connection.exec_driver_sql(_GROUPS, values).all():
