@@ -367,3 +367,13 @@ def test_tables_that_contradict_each_other_are_a_question(wide: Desk) -> None:
     )
     wide.switched_on("both", QUICK, (END, END + crm))
     assert ("milestones", "to_enerflo", "due_at") in due(planned(wide))
+
+
+def test_a_column_of_another_milestone_by_now_overwrites_nothing_as_an_edit_of_enerflo(wide: Desk) -> None:
+    due_at = "{milestone: Permitting, enerflo: due_at, type: timestamp, source_of_truth: newest}"
+    other = due_at.replace("Permitting", "3902").replace("newest", "review")
+    wide.switched_on("both", QUICK, (END, END + TABLE.replace(due_at, other)))
+    changes = [one for one in planned(wide) if one.field == "Permit_Due__c"]
+    assert {one.rule for one in changes} <= {"fills_gap"}
+    asked = wide.sql("select distinct reason from sync.plan_undecided where field = 'Permit_Due__c'")
+    assert [row["reason"] for row in asked] == ["the two sides never agreed on it"]
