@@ -105,6 +105,7 @@ class World(Company):
             state = self._edit(install_id)
             state.customer_id = customer_id
             self._touch(state)
+            self._log(ChangeKind.INSTALL_GIVEN, state)
 
     def void_install(self, install_id: int) -> None:
         """Give an install the status Voided."""
