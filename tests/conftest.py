@@ -145,6 +145,11 @@ def fresh_database(url: str, template: str) -> Iterator[str]:
     """Yield the address of a copy of a database, and drop it: some thousand of them would fill the disk."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     yield copy_database(url, name, template)
+    drop_database(url, name)
+
+
+def drop_database(url: str, name: str) -> None:
+    """Drop a database, whoever is connected to it."""
     _run(url, f"drop database {name} with (force)")
 
 

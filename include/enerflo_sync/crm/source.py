@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,13 @@ class Places:
         return Spot(self.file, 1, ())
 
 
+@lru_cache(maxsize=8)
+def _composed(text: str) -> yaml.Node | None:
+    """Return a file's nodes, which nobody changes: a job reads its few files again and again."""
+    node: yaml.Node | None = yaml.compose(text, Loader=_LOADER)
+    return node
+
+
 class Source:
     """A parsed file: ``data``, where every option stands, and the variables that were not set.
 
@@ -103,7 +111,7 @@ class Source:
         self._defaults: yaml.Node | None = None
         self.data: Any = None
         try:
-            node = yaml.compose(text, Loader=_LOADER)
+            node = _composed(text)
         except yaml.YAMLError as error:
             self._unreadable(error, text)
         else:

@@ -1,0 +1,45 @@
+"""What a test run keeps of a warehouse and a company at a moment, to copy them for each test."""
+
+from __future__ import annotations
+
+import copyreg
+import itertools
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from enerflo_sync.warehouse.schema import metadata
+
+# Nobody holds a lock of a company at rest: its copy has a new one.
+copyreg.pickle(type(threading.Lock()), lambda _: (threading.Lock, ()))  # type: ignore[arg-type,return-value]
+copyreg.pickle(type(threading.RLock()), lambda _: (threading.RLock, ()))  # type: ignore[arg-type,return-value]
+
+_numbers = itertools.count(1)
+
+
+def kept_name() -> str:
+    """Return the name of a new database to be copied."""
+    return f"kept_{os.getpid()}_{next(_numbers)}"
+
+
+def naming(engine: sa.Engine, folder: Path) -> list[sa.Column[str]]:
+    """Return the warehouse's columns in which a folder's name occurs, as in addresses of archived files."""
+    with engine.connect() as connection:
+        return [
+            column
+            for table in metadata.sorted_tables
+            for column in table.columns
+            if isinstance(column.type, sa.Text)
+            and connection.scalar(sa.select(sa.exists().where(column.contains(str(folder), autoescape=True))))
+        ]
+
+
+def name_anew(engine: sa.Engine, columns: Sequence[sa.Column[str]], folder: Path, now: Path) -> None:
+    """Let columns name a folder's copy instead of the folder."""
+    with engine.begin() as connection:
+        for column in columns:
+            moved = sa.func.replace(column, str(folder), str(now))
+            connection.execute(sa.update(column.table).values({column: moved}))
