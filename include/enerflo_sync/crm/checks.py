@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -140,8 +140,11 @@ def table_problems(
         )
 
 
-def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
-    """Return what cannot be right in the accounts, the poll's options and the routes."""
+def account_problems(config: SyncConfig, source: Source, left_out: Collection[str]) -> Iterator[Problem]:
+    """Return what cannot be right in the accounts, the poll's options and the routes.
+
+    :param left_out: names of accounts whose mistakes are told already.
+    """
     for name, account in config.accounts.items():
         place = ("accounts", name)
         if not ACCOUNT_NAME.fullmatch(name):
@@ -165,7 +168,7 @@ def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
         )
     for name, route in config.notify.routes.items():
         for wanted in route.accounts:
-            if wanted not in config.accounts:
+            if wanted not in config.accounts and wanted not in left_out:
                 yield source.problem(
                     ("notify", "routes", name, "accounts"),
                     f"the account {wanted}",

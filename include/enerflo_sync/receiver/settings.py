@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from enerflo_sync.crm.config import SyncConfig
@@ -54,11 +54,18 @@ class ReceiverSettings:
     secret_header: str = DEFAULT_SECRET_HEADER
     hmac_header: str = DEFAULT_HMAC_HEADER
 
+    @property
+    def closed(self) -> list[str]:
+        """Return the accounts whose posts are not taken, since their configuration cannot be read."""
+        return [hook.account for hook in self.hooks if not hook.drop_uri]
+
 
 def read_settings(
     environ: Mapping[str, str], config: SyncConfig, accounts: Iterable[str] = ()
 ) -> ReceiverSettings:
     """Return the settings for ``accounts``, or for every account of the configuration.
+
+    An account whose own file has mistakes, and that is not among ``accounts``, has a hook without a drop.
 
     :param environ: ``RECEIVER_SECRET`` (account ``default``), ``RECEIVER_SECRET_<ACCOUNT>``, the same two
         with ``RECEIVER_HMAC_KEY``, ``RECEIVER_HEADER_FOR_SECRET``, ``RECEIVER_HEADER_FOR_HMAC``,
@@ -67,8 +74,9 @@ def read_settings(
     :raises ConfigurationError: a secret is missing, short or used twice, a drop is missing or shared, or a
         number is invalid. The text never contains a secret.
     """
-    names = list(dict.fromkeys(accounts)) or list(config.accounts)
-    hooks = tuple(_hook(environ, config, name) for name in names)
+    names = list(dict.fromkeys(accounts))
+    hooks = tuple(_hook(environ, config, name) for name in names or config.accounts)
+    hooks += () if names else tuple(_closed_hooks(environ, config.unusable))
     _refuse_shared(hooks)
     return ReceiverSettings(
         hooks,
@@ -101,6 +109,14 @@ def _hook(environ: Mapping[str, str], config: SyncConfig, account: str) -> Hook:
     return Hook(account, drop_uri, secrets, hmac_keys)
 
 
+def _closed_hooks(environ: Mapping[str, str], accounts: Iterable[str]) -> Iterator[Hook]:
+    """Yield a hook without a drop for each account that has a secret: its posts are to be sent again."""
+    for account in accounts:
+        _, secrets = _secrets(environ, "RECEIVER_SECRET", account)
+        if secrets:
+            yield Hook(account, "", secrets, _secrets(environ, "RECEIVER_HMAC_KEY", account)[1])
+
+
 def _secrets(environ: Mapping[str, str], stem: str, account: str) -> tuple[str, tuple[str, ...]]:
     """Return the variable that applies to the account, and the secrets in it."""
     variable = f"{stem}_{account.upper()}"
@@ -119,7 +135,7 @@ def _secrets(environ: Mapping[str, str], stem: str, account: str) -> tuple[str, 
 def _refuse_shared(hooks: tuple[Hook, ...]) -> None:
     owners: dict[str, str] = {}
     for hook in hooks:
-        for what, values in (("drop", {hook.drop_uri.rstrip("/")}), ("secret", set(hook.secrets))):
+        for what, values in (("drop", {hook.drop_uri.rstrip("/")} - {""}), ("secret", set(hook.secrets))):
             for value in values:
                 other = owners.setdefault(f"{what} {value}", hook.account)
                 if other != hook.account:
