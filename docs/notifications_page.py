@@ -26,6 +26,9 @@ def notifications_page() -> str:
         " Variable `enerflo_failing:…` which routes know of it; what no route could be told is tried again"
         " when the task fails again. The failure of *Tell people* itself is not told.",
         "",
+        "No DAG of an account whose own file holds a mistake runs. The DAG `enerflo_accounts` tells its"
+        " routes (`account_unusable`) [once](accounts.md#a-mistake-in-a-file).",
+        "",
         "## Set it up",
         "",
         "1. Make the connection in Airflow (Admin, Connections): type SMTP with `from_email`, or type HTTP"

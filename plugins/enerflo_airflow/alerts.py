@@ -75,7 +75,9 @@ def tell_failure(context: Context) -> None:
     knows_cause = routes_that_know(cause)
     before = known.told
     for name, route in ignorant.items():
-        if name not in knows_cause and _sent(route, _failed_message(context, known, name, error), context):
+        if name not in knows_cause and message_sent(
+            route, _failed_message(context, known, name, error), context
+        ):
             known = known.and_told(name)
     if cause and known.told != before:
         known = Failing(known.since, known.run_id, known.told, cause)
@@ -119,7 +121,7 @@ def _tell_over(context: Context, well: set[str]) -> None:
         left = tuple(
             name
             for name in known.told
-            if name in routes and not _sent(routes[name], recovered_message(failed, name), context)
+            if name in routes and not message_sent(routes[name], recovered_message(failed, name), context)
         )
         if left:
             remember(dag_id, task_id, Failing(known.since, known.run_id, left, known.cause))
@@ -157,7 +159,8 @@ def _routes(account: str) -> dict[str, Route]:
     return {name: route for name, route in routes.items() if route.takes(NotifyEvent.RUN_FAILED, account)}
 
 
-def _sent(route: Route, message: Message, context: Context) -> bool:
+def message_sent(route: Route, message: Message, context: Context) -> bool:
+    """Return whether a message was sent along a route; the log says why not."""
     try:
         RouteNotifier(route, message, seconds=_SECONDS).notify(context)
     except Exception as error:

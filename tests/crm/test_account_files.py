@@ -276,6 +276,8 @@ def test_a_variable_of_one_account_that_is_not_set_leaves_out_that_account_alone
 def test_a_route_may_name_an_account_that_cannot_be_used(tmp_path: Path) -> None:
     main = MAIN + "notify:\n  routes: {r: {email: {to: [a@b.c]}, accounts: [west]}}\n"
     assert list(load(tmp_path, main, west="mode: x\n").unusable) == ["west"]
+    (tmp_path / "accounts" / "west.yaml").rename(tmp_path / "accounts" / "West.yaml")
+    assert list(load_config(tmp_path / "sync.yaml", {}).unusable) == ["West"]
 
 
 def test_an_account_that_cannot_be_used_is_of_every_group(tmp_path: Path) -> None:
