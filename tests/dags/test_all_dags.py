@@ -72,7 +72,7 @@ def test_a_mistake_in_an_accounts_own_file_is_the_import_error_of_another_file_o
     folder = tmp_path / "dags"
     folder.mkdir()
     (folder / "enerflo.py").write_text(THREE_LINES)
-    assert EVERY_ACCOUNT in (ROOT / "README.md").read_text().replace("\n   ", "\n")
+    assert EVERY_ACCOUNT in (ROOT / "docs" / "accounts.md").read_text()
     (folder / "enerflo_accounts.py").write_text(EVERY_ACCOUNT)
     bag = bag_of(folder)
     (error,) = bag.import_errors.items()
