@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from airflow.api.common.trigger_dag import trigger_dag
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+from airflow.dag_processing.manager import DagFileInfo, DagFileProcessorManager
+from airflow.models import DagModel, DagRun
 from airflow.models.variable import Variable
 from airflow.utils.session import create_session
+from airflow.utils.types import DagRunTriggeredByType
+from enerflo_airflow.accounts import look_again
 
+from tests.airflow_environment import DAGS
 from tests.airflow_fixtures import Setting
 from tests.dags.test_alert_runs import chat, remembered, texts
 from tests.dags.test_runs import run, states
 from tests.plugins.test_notifying import Posts
 
 __all__ = ["chat"]
+BUNDLE = "dags-folder"
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("metadata")]
 
 ROUTES = """\
@@ -94,3 +104,55 @@ def test_a_route_that_was_away_is_told_by_the_next_run(accounts: Path, chat: Pos
 
 def test_the_other_accounts_go_on(accounts: Path) -> None:
     assert states(run("enerflo_poll"))["read_enerflo"] == "success"
+
+
+def test_a_run_that_waits_goes_on_when_the_file_is_right_again(accounts: Path) -> None:
+    """As Airflow's DAG processor and scheduler see it: the run is neither ended nor gone."""
+    approve, west = "enerflo_approve", "enerflo_approve__west"
+
+    def parsed(text: str) -> DagBag:
+        (accounts / "west.yaml").write_text(text)
+        look_again()
+        bag = DagBag(dag_folder=str(DAGS / f"{approve}.py"), bundle_path=DAGS, bundle_name=BUNDLE)
+        assert bag.import_errors == {}
+        with create_session() as session:
+            sync_bag_to_db(bag, BUNDLE, None, session=session)
+            if west not in bag.dags:
+                # A DAG is gone for Airflow when its file was parsed without it for a while.
+                long_ago = datetime.now(UTC) - timedelta(minutes=5)
+                session.execute(
+                    sa.update(DagModel).where(DagModel.dag_id == west).values(last_parsed_time=long_ago)
+                )
+        file = DagFileInfo(rel_path=Path(f"{approve}.py"), bundle_name=BUNDLE)
+        DagFileProcessorManager(max_runs=1).deactivate_stale_dags({file: datetime.now(UTC)})
+        return bag
+
+    def waiting() -> tuple[bool, bool, set[str]]:
+        with create_session() as session:
+            (model,) = session.scalars(sa.select(DagModel).where(DagModel.dag_id == west))
+            (one,) = session.scalars(sa.select(DagRun).where(DagRun.dag_id == west))
+            examined = west in {run.dag_id for run in DagRun.get_running_dag_runs_to_examine(session=session)}
+            assert str(one.state) == "running"
+            return model.is_stale, examined, {task.task_id for task in one.task_instances}
+
+    DagBundlesManager().sync_bundles_to_db()
+    parsed("{}\n")
+    with create_session() as session:
+        session.execute(sa.delete(DagRun))
+    trigger_dag(west, triggered_by=DagRunTriggeredByType.UI, conf={"plan_hash": "p"})
+    with create_session() as session:
+        # SQLite's clock has whole seconds, and the scheduler looks at runs that are due.
+        due = datetime.now(UTC) - timedelta(minutes=1)
+        session.execute(sa.update(DagRun).values(state="running", run_after=due))
+        session.execute(sa.update(DagModel).where(DagModel.dag_id == west).values(is_paused=False))
+    is_stale, examined, tasks = waiting()
+    assert (is_stale, examined) == (False, True)
+    assert "ask_a_person" in tasks
+    assert west not in parsed("mod: both\n").dags
+    assert waiting() == (True, False, tasks)
+    with create_session() as session:
+        assert not session.scalar(sa.select(DagModel.is_stale).where(DagModel.dag_id == approve))
+    parsed("{}\n")
+    assert waiting() == (False, True, tasks)
+    with create_session() as session:
+        session.execute(sa.delete(DagRun).where(DagRun.dag_id == west))
