@@ -66,13 +66,11 @@ def command(
     drops: dict[str, Drop] = {
         hook.account: open_drop(hook.drop_uri) if hook.drop_uri else ClosedDrop() for hook in settings.hooks
     }
-    if not account:
-        for name, problems in config.unusable.items():
-            text = f"enerflo-sync: account {name} gets 503, its posts are not stored: {problems[0]}"
-            errors.print(text, markup=False)
+    for name, why in settings.left_out.items():
+        errors.print(f"enerflo-sync: posts of account {name} are not stored: {why}", markup=False)
     service = make_app(settings, drops, SystemClock(), random.SystemRandom())
     with listen(host, port) as listener:
-        names = sorted(drops.keys() - settings.closed)
+        names = sorted(drops.keys() - settings.left_out.keys())
         if as_json:
             print_json({"url": url_of(listener), "pid": os.getpid(), "accounts": names})
             sys.stdout.flush()

@@ -54,7 +54,7 @@ def make_app(
     async def health() -> Response:
         reasons = await asyncio.to_thread(desk.health.reasons)
         state = "unavailable" if reasons else "ok"
-        closed = {"closed": settings.closed} if settings.closed else {}
+        closed = {"closed": sorted(settings.left_out)} if settings.left_out else {}
         return JSONResponse({"status": state, "drops": reasons, **closed}, 503 if reasons else 200)
 
     @app.get("/metrics")

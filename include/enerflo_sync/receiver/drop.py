@@ -59,7 +59,7 @@ class Drop(Protocol):
 
 
 class ClosedDrop:
-    """The drop of an account whose configuration cannot be read: it takes nothing, and senders try again."""
+    """The drop of an account that is left out: it takes nothing, so that senders try again."""
 
     def put(self, name: str, data: bytes) -> None:
         """Refuse the file.
@@ -67,9 +67,9 @@ class ClosedDrop:
         :raises RetriableError: always.
         """
         raise RetriableError(
-            "the configuration of the account cannot be read.",
+            "the account was left out when the receiver started.",
             where=f"file {name}",
-            next_step="Run enerflo-sync doctor, correct the account's file, and start the receiver again.",
+            next_step="Correct what the receiver said then, and start it again.",
             retry_after=RETRY_SECONDS,
         )
 
