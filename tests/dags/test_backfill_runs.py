@@ -145,7 +145,7 @@ def test_no_form_lets_a_large_backfill_pass_without_a_person(
     connected: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = Path(os.environ["ENERFLO_SYNC_CONFIG"])
-    path.write_text(path.read_text().replace("backfill_requests: 2000", "backfill_requests: 3"))
+    path.write_text(path.read_text().replace("  backfill_changes: 100\n", "  backfill_requests: 3\n"))
     limit = backfill_dag_as_stored().params.get_param("limit")
     assert (limit.value, limit.schema["maximum"]) == (3, 3)
     with pytest.raises(ParamValidationError):
