@@ -237,3 +237,68 @@ def test_two_tables_that_contradict_each_other_are_a_question_and_no_ping_pong(
     assert len(several.world.received) == 1
     assert of_enerflo(several, site, permit)["due_at"] == DUE
     several.settled()
+
+
+@pytest.mark.parametrize("policy", ["newest", "crm"])
+def test_two_columns_of_one_table_that_contradict_each_other_are_a_question(
+    agreed: Desk, policy: str
+) -> None:
+    status = "status: {enerflo: status_name, type: text, trim: true, fold_case: true, source_of_truth: "
+    second = f"{status}{policy}}}\n      stage: {status.partition(': ')[2]}{policy}}}"
+    agreed.sql("alter table crm.installs add stage text")
+    agreed.sql("update crm.installs set stage = status")
+    agreed.switched_on("both", QUICK, (status + "newest}", second))
+    agreed.carried()
+    site = agreed.one("select min(enerflo_install_id) from crm.installs where status = 'In progress'")
+    change = "update crm.installs set status = :status, stage = :stage, updated_at = now() where enerflo_install_id = :s"
+    agreed.sql(change, status="On Hold", stage="Cancelled", s=site)
+    agreed.world.received.clear()
+    plan = agreed.plan()
+    assert agreed.changes(plan) == []
+    assert sorted((one.field, one.reason) for one in agreed.undecided(plan)) == [
+        ("stage", "the column status says something else of the same field"),
+        ("status", "the column stage says something else of the same field"),
+    ]
+    # A person has both say the same: one request, and nothing is left.
+    agreed.sql(change, status="On Hold", stage="On Hold", s=site)
+    agreed.carried()
+    assert len(agreed.world.received) == 1
+    agreed.settled()
+
+
+SECOND = """  sites:
+    of: installs
+    crm_table: crm.installs
+    key: {{enerflo_install_id: install_id}}
+    fields:
+      customer_name: {field}
+
+  milestones:
+    crm_table"""
+BEFORE_MILESTONES = "  milestones:\n    crm_table"
+
+
+@pytest.mark.parametrize(
+    ("field", "asked"),
+    [
+        ("{enerflo: deal_id, type: text, source_of_truth: enerflo}", 40),
+        ("{enerflo: deal_id, type: text, source_of_truth: enerflo, direction: none}", 0),
+        ("{enerflo: customer_name, type: text, source_of_truth: enerflo}", 0),
+    ],
+)
+def test_two_tables_that_fill_one_column_of_the_crm_with_different_things_are_a_question(
+    agreed: Desk, field: str, asked: int
+) -> None:
+    agreed.switched_on("crm", QUICK, (BEFORE_MILESTONES, SECOND.format(field=field)))
+    plan = agreed.plan()
+    assert agreed.changes(plan) == []
+    assert plan.undecided == (
+        {"the table installs maps its column to something else": asked} if asked else {}
+    )
+    # What the other table would write is a question as well, where the column differs for both.
+    agreed.sql(
+        "update crm.installs set customer_name = 'Nobody', updated_at = now() where panel_count is not null"
+    )
+    plan = agreed.plan()
+    wanted = {one.table_name for one in agreed.changes(plan)}
+    assert wanted == (set() if asked else {"installs", "sites"} if "none" not in field else {"installs"})

@@ -40,7 +40,10 @@ from enerflo_sync.warehouse.watermarks import move_watermark
 
 
 class AgreedBy(StrEnum):
-    """How a pair of values came to be the agreed one."""
+    """How a pair of values came to be the agreed one.
+
+    A pair of a field that stands for something else by now has ``former_`` before it, and is no base.
+    """
 
     COMPARISON = "comparison"
     PUSH = "push"
@@ -64,7 +67,7 @@ set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded
     agreed_by = excluded.agreed_by, is_link = excluded.is_link, enerflo_key = excluded.enerflo_key
 where (agreed.value, agreed.crm_value, agreed.enerflo_key)
       is distinct from (excluded.value, excluded.crm_value, excluded.enerflo_key)
-   or $always
+   or agreed.agreed_by like 'former%%' or $always
 """)
 
 # What is agreed already, read once a record, is left out before the upsert, which would lock each row of it.
@@ -73,6 +76,7 @@ _KNOWN = Template("""left join lateral (
          jsonb_object_agg(a.field, a.value) filter (where a.value is not null) as mine,
          jsonb_object_agg(a.field, a.crm_value) filter (where a.crm_value is not null) as theirs
   from sync.agreed a where a.account = %(account)s and a.table_name = $table and a.key = o.key$of_record
+    and a.agreed_by not like 'former%%'
 ) k on true""")
 
 # Asked of each field by itself: few are news, and only of those it is asked whether they are equal.

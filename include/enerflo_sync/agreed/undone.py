@@ -31,10 +31,10 @@ set value = excluded.value, crm_value = null, agreed_at = excluded.agreed_at, ag
 """)
 
 _CREATION_UNDONE = Template("""(o.was_agreed and exists (
-        select from sync.agreed a where $which and a.agreed_by = 'undo' and not exists (
+        select from sync.agreed a where $which and a.agreed_by in ('undo', 'former_undo') and not exists (
           select from sync.agreed b join lateral ($fields) f on f.field = b.field
           where b.account = a.account and b.table_name = a.table_name and b.key = a.key$of_record
-            and not f.same)))""")
+            and b.agreed_by not like 'former%%' and not f.same)))""")
 
 
 def apart_statement(comparison: Comparison) -> str:
@@ -68,8 +68,8 @@ def deletion_undone(comparison: Comparison) -> str:
     """Return the condition that row ``o`` stands in the CRM by an undo, and is deleted in Enerflo."""
     return (
         "exists (select from sync.agreed a where a.account = %(account)s"
-        f" and a.table_name = {literal(comparison.name)} and a.key = o.key and a.agreed_by = 'undo'"
-        f"{comparison.of_record('a', 'o.enerflo_key')})"
+        f" and a.table_name = {literal(comparison.name)} and a.key = o.key"
+        f" and a.agreed_by in ('undo', 'former_undo'){comparison.of_record('a', 'o.enerflo_key')})"
     )
 
 

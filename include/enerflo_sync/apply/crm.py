@@ -8,7 +8,7 @@ change how it ended, in the plan and in the ledger.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from itertools import groupby
@@ -27,7 +27,7 @@ from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.agreed.written import of_key
 from enerflo_sync.apply.crm_statements import insert_statement, update_statement
 from enerflo_sync.crm.names import literal
-from enerflo_sync.crm.where import NEW_OUTSIDE
+from enerflo_sync.crm.where import NEW_OUTSIDE, NEW_UNSEEN
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
@@ -42,6 +42,8 @@ _ROOM = "set local work_mem = '32MB'"
 _CHECK = "set constraints all immediate"
 _MOVED = "the CRM says something else than when the plan was made"
 _NOT_KEPT = "the CRM's table keeps the value from before, by a trigger or rule of its own"
+
+_OTHER_KEY = "the CRM's table gives the new row another key, by a trigger or rule of its own"
 
 _OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.direction = 'to_crm'
   and p.state = 'planned'"""
@@ -137,11 +139,11 @@ _TOLD_APART = {"insert": _RECORDS_MADE, "update": _CHANGES_MADE, "delete": _ROWS
 
 # Once triggers have run that fill what was left out.
 _MADE_OUTSIDE = Template(f"""
-/* enerflo-sync apply $name: new rows that do not meet where */
-select distinct p.key::text from sync.plan_changes p join $crm t on $on
+/* enerflo-sync apply $name: new rows that do not meet where, or that a view does not show */
+select distinct p.key::text from sync.plan_changes p
 where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = %(op)s
   and p.position between %(since)s and %(until)s and p.state = '{Decision.APPLIED}' and p.done_at = %(now)s
-  and not $inside
+  and not exists (select from $crm t where $on and $inside)
 """)  # noqa: S608 - a constant
 
 _APPLIED = f"""
@@ -150,6 +152,13 @@ select p.position from sync.plan_changes p
 where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = %(table)s and p.op = %(op)s
   and p.position between %(first)s and %(until)s and p.state = '{Decision.APPLIED}' and p.done_at = %(now)s
 """  # noqa: S608 - a constant
+
+
+_OTHER_KEYS = "(select count(*) from made where key not in (select key from due))"
+
+
+class _OtherKeyError(Exception):
+    """A row was made under a key that no row of the plan has."""
 
 
 class _OutsideError(Exception):
@@ -307,7 +316,7 @@ class _Job:
             due=due,
             made=self._made(group.fields),
             agreed=agreed,
-            pairs="(select count(*) from agreed)" if agreed else "0",
+            pairs="(select count(*) from agreed)" if agreed else _OTHER_KEYS if by_record else "0",
             told_apart=_TOLD_APART[self.op],
             why_not_kept=literal(_NOT_KEPT),
         )
@@ -334,28 +343,31 @@ class _Job:
         values = self._values | of_group | {"first": first, "last": last}
         try:
             with self._connection.begin_nested():
-                ended = self._driver.execute(write, values)
+                ended = self._driver.execute(write, values).fetchall()
+                if self.op == "insert" and any(other_keys for _, _, other_keys in ended):
+                    raise _OtherKeyError
                 if self.op == "insert" and (outside := self._outside(values)):
                     raise _OutsideError(outside)
                 self._count(ended)
         except _OutsideError as error:
             # Each of them is parked, so that the next attempt leaves it out.
-            self._count(self._driver.execute(park, values | {"reason": NEW_OUTSIDE, "keys": error.keys}))
+            why = NEW_UNSEEN if self.plan.mapping.condition is None else NEW_OUTSIDE
+            self._count(self._driver.execute(park, {**values, "reason": why, "keys": error.keys}))
             self._some(write, park, of_group, first, last)
-        except psycopg.Error as error:
-            if not refuses_a_row(error):
+        except (psycopg.Error, _OtherKeyError) as error:
+            if isinstance(error, psycopg.Error) and not refuses_a_row(error):
                 raise
             if first == last:
-                why = {"reason": why_refused(error), "keys": None}
-                self._count(self._driver.execute(park, values | why))
+                reason = why_refused(error) if isinstance(error, psycopg.Error) else _OTHER_KEY
+                self._count(self._driver.execute(park, {**values, "reason": reason, "keys": None}))
                 return
             middle = (first + last) // 2
             self._some(write, park, of_group, first, middle)
             self._some(write, park, of_group, middle + 1, last)
 
     def _outside(self, values: Mapping[str, Any]) -> list[str]:
-        """Return the keys of rows that were just made, and that do not meet ``where``."""
-        if self.plan.mapping.condition is None:
+        """Return the keys of rows that were just made, and that do not exist for this table."""
+        if self.plan.mapping.condition is None and not self.plan.live.view:
             return []
         statement = _MADE_OUTSIDE.substitute(
             name=self.plan.name,
@@ -366,7 +378,7 @@ class _Job:
         )
         return [key for (key,) in self._driver.execute(statement, values)]
 
-    def _count(self, ended: psycopg.Cursor[Any]) -> None:
+    def _count(self, ended: Iterable[Sequence[Any]]) -> None:
         for decision, number, pairs in ended:
             self.counts[decision] += number
             if decision == Decision.APPLIED:

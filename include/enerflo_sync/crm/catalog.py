@@ -80,16 +80,19 @@ from parts p join pg_catalog.pg_class c on c.oid = p.oid left join pg_catalog.pg
 _COLUMNS = sa.text("""
 /* enerflo-sync catalog: columns of one relation */
 with recursive base as (
-  select a.attnum, a.attname, a.atttypid as typid, a.atttypid as shown, a.atttypmod, a.attnotnull
+  select a.attnum, a.attname, a.atttypid as typid, a.atttypid as shown, a.atttypmod, a.attnotnull,
+         a.attcollation
   from pg_catalog.pg_attribute a
   where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped
   union all
-  select b.attnum, b.attname, t.typbasetype, b.shown, b.atttypmod, b.attnotnull
+  select b.attnum, b.attname, t.typbasetype, b.shown, b.atttypmod, b.attnotnull, b.attcollation
   from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype = 'd'
 )
 select b.attname as name, case when t.typtype = 'e' then 'text' else t.typname end as base,
        t.typname as plain, format_type(b.shown, b.atttypmod) as type, b.attnotnull as not_null,
-       has_column_privilege(:oid, b.attnum, 'select') as readable
+       has_column_privilege(:oid, b.attnum, 'select') as readable,
+       exists (select from pg_catalog.pg_collation c
+               where c.oid = b.attcollation and not c.collisdeterministic) as loose
 from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype <> 'd'
 order by b.attnum
 """)
@@ -132,6 +135,7 @@ class LiveColumn(msgspec.Struct, frozen=True):
     """One column: ``type`` as SQL writes it, ``kind`` with domains and enumerations resolved.
 
     ``base`` is the catalog's name of its type, or of the one that a domain is made of: ``varchar``, ``int4``.
+    ``loose`` is whether its collation calls different texts equal, as ``Abc`` and ``ABC``.
     """
 
     name: str
@@ -140,6 +144,7 @@ class LiveColumn(msgspec.Struct, frozen=True):
     not_null: bool
     readable: bool
     base: str
+    loose: bool = False
 
     @property
     def is_plain_text(self) -> bool:
@@ -199,6 +204,7 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
             column["not_null"],
             column["readable"],
             column["plain"],
+            column["loose"],
         )
         for column in found
     }

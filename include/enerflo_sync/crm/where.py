@@ -49,6 +49,7 @@ _MOMENTS = frozenset({"now", "today", "tomorrow", "yesterday"})
 
 # Of a row that a plan makes.
 NEW_OUTSIDE = "the new row would stand outside where: nothing fills the columns that the condition asks for"
+NEW_UNSEEN = "the CRM's view would not show the new row, and it would be made again"
 
 _EXPECTED = "a condition in SQL over the table's own columns, as in \"RecordTypeName\" = 'Solar'"
 _SAME = "a condition that the same row always meets or always fails"

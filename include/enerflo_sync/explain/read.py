@@ -34,7 +34,7 @@ from enerflo_sync.reconcile.record import FoundRecord, find_record, table_of
 _AGREED = sa.text("""
 /* enerflo-sync explain: on what both sides last agreed */
 select distinct on (field) field, value, coalesce(crm_value, value) as crm_value, agreed_at, agreed_by
-from sync.agreed a where account = :account and table_name = :table
+from sync.agreed a where account = :account and table_name = :table and agreed_by not like 'former%'
   and key = any(cast(cast(:keys as text[]) as jsonb[]))
   and (cast(:record as jsonb) is null or enerflo_key = cast(:record as jsonb))
   and not exists (select from sync.agreed_twins n where n.account = a.account

@@ -1,4 +1,4 @@
-"""Rows of two tables that are one record of Enerflo and say different things: a person decides.
+"""Two tables, or columns, that say different things of one field of Enerflo: a person decides.
 
 Whatever one of them wrote, the other would write its own value over it, in the same plan or in the next.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.written import of_key
 from enerflo_sync.crm.mapping import Direction, FieldMapping, Mode, SourceOfTruth, WideColumn
 from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.wide import is_milestone, same_milestone
@@ -31,12 +32,20 @@ where d.table_name = $table and d.field = $field and d.op = 'update' and d.outco
     where x.table_name = $other_table and x.field = $other_field and x.op = 'update'
       and x.enerflo_key = d.enerflo_key and x.outcome in ('to_enerflo', 'review')))
 """)
+# Each would write its own value into the column, plan after plan.
+_ASK_IN_CRM = Template("""
+/* enerflo-sync plan $name: values for a column that $other fills with something else */
+update pg_temp.decided d set outcome = 'review', after = null, reason = $reason
+where d.table_name = $table and d.field = $field and d.op = 'update' and d.outcome = 'to_crm'
+  and exists (select from $rows t where $on and $known)
+""")
 # Of a wide table a row is an install, and the column says which of its milestones it is about.
 _ITS_MILESTONE = Template("""exists (
       select from enerflo.milestones m where m.account = %(account)s and m.deleted_at is null
         and m.install_id = (d.enerflo_key ->> 'install_id')::bigint
         and m.milestone_id = (d.enerflo_key ->> 'milestone_id')::bigint and $named)""")
 _TO_ENERFLO = {Direction.BOTH, Direction.TO_ENERFLO}
+_TO_CRM = {Direction.BOTH, Direction.TO_CRM}
 
 
 def ask_where_tables_contradict(
@@ -44,7 +53,8 @@ def ask_where_tables_contradict(
 ) -> None:
     """Leave to a person in ``decided`` what would go to Enerflo from one table and back from another.
 
-    Where no two tables of one kind write the same column, nothing is looked at.
+    So is what two columns of one table would send to one field. Where no field of Enerflo is written by two,
+    nothing is looked at.
     """
     for plan, field, other, theirs in _pairs(plans):
         same = [
@@ -56,7 +66,7 @@ def ask_where_tables_contradict(
         statement = _ASK.substitute(
             name=plan.name,
             other=other.name,
-            reason=literal(f"the table {other.name} says something else of the same record"),
+            reason=literal(_said_by(plan, other, theirs)),
             crm_side=crm_side(other),
             table=literal(plan.name),
             field=literal(field.name),
@@ -69,8 +79,47 @@ def ask_where_tables_contradict(
         connection.exec_driver_sql(statement, dict(values))
 
 
+def ask_where_tables_share_a_column(
+    connection: sa.Connection, plans: Sequence[Comparison], values: Mapping[str, Any]
+) -> None:
+    """Leave to a person in ``decided`` what goes to a column of the CRM that two tables map differently."""
+    written = [
+        (plan, field)
+        for plan in plans
+        if plan.mode is Mode.REPORT or "to_crm" in plan.mode.writes
+        for field in plan.fields
+        if field.mapping.direction in _TO_CRM and not plan.mapping.create_only
+    ]
+    for plan, field in written:
+        for other, theirs in written:
+            same_column = (other.crm, theirs.name) == (plan.crm, field.name) and other is not plan
+            if same_column and not _says_the_same(plan, other, field.name):
+                statement = _ASK_IN_CRM.substitute(
+                    name=plan.name,
+                    other=other.name,
+                    reason=literal(f"the table {other.name} maps its column to something else"),
+                    table=literal(plan.name),
+                    field=literal(field.name),
+                    rows=other.crm_rows,
+                    on=of_key(plan, "d.key"),
+                    known=other.crm_key_known,
+                )
+                connection.exec_driver_sql(statement, dict(values))
+
+
+def _says_the_same(plan: Comparison, other: Comparison, column: str) -> bool:
+    mine, theirs = plan.meanings[column], other.meanings[column]
+    return all(mine[part] == theirs[part] for part in ("enerflo", "reads"))
+
+
+def _said_by(plan: Comparison, other: Comparison, theirs: Field) -> str:
+    if other is plan:
+        return f"the column {theirs.name} says something else of the same field"
+    return f"the table {other.name} says something else of the same record"
+
+
 def _pairs(plans: Sequence[Comparison]) -> Iterator[tuple[Comparison, Field, Comparison, Field]]:
-    """Yield each field that may go to Enerflo, with that of another table which may go to the same column."""
+    """Yield each field that may go to Enerflo, with another one that may go to the same column there."""
     sent = [
         (plan, field)
         for plan in plans
@@ -84,7 +133,6 @@ def _pairs(plans: Sequence[Comparison]) -> Iterator[tuple[Comparison, Field, Com
                 other.kind == plan.kind
                 and theirs.mapping.enerflo == field.mapping.enerflo
                 and (other is not plan or theirs is not field)
-                and (other is not plan or plan.is_wide)
                 and _may_be_one(field.mapping, theirs.mapping)
             ):
                 yield plan, field, other, theirs

@@ -25,6 +25,7 @@ from enerflo_sync.reconcile.mismatched import (
     wanted_mismatched_statement,
 )
 from enerflo_sync.reconcile.report import Cause
+from enerflo_sync.reconcile.values import normal_text, translated
 
 DECIDED = "pg_temp.decided"
 
@@ -70,10 +71,10 @@ cross join lateral (
     when o.quarantined then 'its record stands in quarantine'
     when y.to_enerflo and d.blocking is null and f.unreadable
       then 'the CRM''s value cannot be read as its declared type'
-    $unknown_status
+    $no_one_status
     else coalesce(($blocking_words)[d.blocking + 1], ($winner_words)[d.winner + 1]) end as reason,
   case
-    when o.quarantined or (y.to_enerflo and d.blocking is null and (f.unreadable $or_unknown_status))
+    when o.quarantined or (y.to_enerflo and d.blocking is null and (f.unreadable $or_no_one_status))
       then 'review'
     else coalesce(($blocking_outcomes)[d.blocking + 1], ($winner_outcomes)[d.winner + 1]) end as outcome
 ) r
@@ -83,6 +84,11 @@ where o.in_enerflo and o.in_crm and not f.equal
 _UNKNOWN_STATUS = """f.field = $status and not exists (
       select from enerflo.install_statuses s where s.account = %(account)s and s.deleted_at is null
         and s.name = f.to_enerflo_value #>> '{}')"""
+
+# By ``values`` one word of the CRM may be two statuses, which are different things at Enerflo.
+_SEVERAL_STATUSES = Template("""f.field = $status and 1 < (
+      select count(*) from enerflo.install_statuses s where s.account = %(account)s and s.deleted_at is null
+        and $word = $said)""")
 
 _REPEATED = Template("""
 /* enerflo-sync plan $name: keys that more than one row has */
@@ -180,12 +186,7 @@ def decide_updates(connection: sa.Connection, plan: Comparison, values: dict[str
 
     :param values: ``account`` and the parameters of the conditions.
     """
-    status = next(
-        (name for name, field in plan.mapping.fields.items() if field.enerflo == "status_name"), None
-    )
-    unknown = ""
-    if plan.is_installs and status is not None:
-        unknown = Template(_UNKNOWN_STATUS).safe_substitute(status=literal(status))
+    barred = _no_one_status(plan)
     connection.exec_driver_sql(
         _UPDATES.substitute(
             name=plan.name,
@@ -197,16 +198,33 @@ def decide_updates(connection: sa.Connection, plan: Comparison, values: dict[str
             enerflo_key=_written_key(plan),
             said_at="least(o.said_at, f.seen_at)" if plan.is_wide else "o.said_at",
             observed_at="f.seen_at" if plan.is_wide else "o.observed_at",
-            unknown_status=f"when y.to_enerflo and d.blocking is null and {unknown}"
-            " then 'the company has no status of this name'"
-            if unknown
-            else "",
-            or_unknown_status=f"or {unknown}" if unknown else "",
+            no_one_status="\n    ".join(
+                f"when y.to_enerflo and d.blocking is null and {condition} then {literal(reason)}"
+                for reason, condition in barred
+            ),
+            or_no_one_status="".join(f" or {condition}" for _, condition in barred),
             **_texts("winner", [(rule.name, rule.words, rule.outcome) for rule in WINNER_RULES]),
             **_texts("blocking", [(rule.name, rule.words, rule.outcome) for rule in BLOCKING_RULES]),
         ),
         values,
     )
+
+
+def _no_one_status(plan: Comparison) -> list[tuple[str, str]]:
+    """Return why a word of the CRM is no status that can be sent, each with its condition."""
+    found = []
+    for field in plan.fields if plan.is_installs else ():
+        if field.mapping.enerflo != "status_name":
+            continue
+        name = literal(field.name)
+        if field.mapping.values:
+            words = (translated("s.name", field.mapping.values), "(f.theirs #>> '{}')")
+            word, said = (normal_text(one, field.mapping, field.fold) for one in words)
+            several = _SEVERAL_STATUSES.substitute(status=name, word=word, said=said)
+            found.append(("the CRM's word stands for several statuses of the company (values)", several))
+        unknown = Template(_UNKNOWN_STATUS).safe_substitute(status=name)
+        found.append(("the company has no status of this name", unknown))
+    return found
 
 
 def _written_key(plan: Comparison) -> str:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import agree_moved
 from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.changed_meanings import follow_meanings
 from enerflo_sync.agreed.key_changes import follow_keys
 from enerflo_sync.agreed.last_look import looked_before
 from enerflo_sync.crm.config import SyncConfig
@@ -25,7 +26,7 @@ from enerflo_sync.plan.adopt import adopt
 from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.backfilled import note_backfilled
 from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs
-from enerflo_sync.plan.contradictions import ask_where_tables_contradict
+from enerflo_sync.plan.contradictions import ask_where_tables_contradict, ask_where_tables_share_a_column
 from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.plan.gone_at_once import leave_gone
@@ -135,6 +136,7 @@ def make_plans(
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
             require_rows(connection, config, account, plans)
             follow_keys(connection, plans, account)
+            follow_meanings(connection, plans, account)
             now = transaction_time(connection)
             for plan in plans:
                 observe(connection, plan, account, now)
@@ -258,6 +260,7 @@ def decide_all(
         plan_late_appointments(connection, plan, config, account)
     tick("", len(plans), len(plans))
     ask_where_tables_contradict(connection, plans, values)
+    ask_where_tables_share_a_column(connection, plans, values)
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)
     keep_on_its_way(connection, plans, account)

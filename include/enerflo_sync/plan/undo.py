@@ -12,6 +12,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.changed_meanings import follow_meanings
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.decide import MAKE_DECIDED
@@ -23,7 +24,7 @@ from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.plan.store import store_plan
 from enerflo_sync.plan.undo_crm import undo_in_crm
 from enerflo_sync.plan.undo_enerflo import undo_in_enerflo
-from enerflo_sync.plan.undoing import MAKE_UNDOING, leave_unmapped, leave_unvoided
+from enerflo_sync.plan.undoing import MAKE_UNDOING, leave_redirected, leave_unmapped, leave_unvoided
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.warehouse.alone import alone
@@ -57,6 +58,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         connection.execute(_KEEP, {"account": account, "plan_hash": undone.plan_hash})
         fold = case_folding(connection)
         plans = live_comparisons(connection, config, account, fold, all_tables=True)
+        follow_meanings(connection, plans, account)
         settle_handed_over(connection, plans, account)
         _reverse(connection, plans, account, undone.plan_hash)
         leave_unvoided(connection, plans, account, config.statuses.voided)
@@ -84,6 +86,7 @@ def _reverse(connection: sa.Connection, plans: Sequence[Comparison], account: st
     connection.exec_driver_sql(MAKE_DECIDED)
     connection.exec_driver_sql(MAKE_UNDOING, values)
     leave_unmapped(connection, plans)
+    leave_redirected(connection, account)
     for plan in plans:
         undo_in_crm(connection, plan, account)
         withdraw_handed_over(connection, plan, account, plan_hash)

@@ -67,6 +67,21 @@ select 'review', table_name, key, enerflo_key, op, field, null, null, null, poli
 from gone
 """).bindparams(sa.bindparam("known", type_=sa.JSON))  # noqa: S608 - constants
 
+# What went to one field of Enerflo is not taken back in another.
+_REDIRECTED = sa.text(f"""
+/* enerflo-sync undo: values of columns that are mapped to another field of Enerflo */
+with gone as (
+  delete from pg_temp.undoing u using sync.agreed_keys m
+  where m.account = :account and m.table_name = u.table_name || '/fields' and u.direction = 'to_enerflo'
+    and u.op = 'update' and (m.columns -> u.field ->> 'enerflo_since')::timestamptz > u.recorded_at
+  returning u.*
+)
+insert into pg_temp.decided ({COLUMNS})
+select 'review', table_name, key, enerflo_key, op, field, null, null, null, policy, '{UNDONE}', '{UNDO}',
+       'its column is mapped to another field of Enerflo since', recorded_at
+from gone
+""")  # noqa: S608 - constants
+
 
 def said_in_enerflo(plan: Comparison, field: str | None, key: str) -> str:
     """Return the select of what Enerflo says now of a record; null where it has none.
@@ -96,6 +111,11 @@ def leave_unmapped(connection: sa.Connection, plans: Sequence[Comparison]) -> No
         for name in {*plan.mapping.fields, *plan.mapping.join_columns} & set(plan.live.columns)
     ]
     connection.execute(_UNMAPPED, {"known": known})
+
+
+def leave_redirected(connection: sa.Connection, account: str) -> None:
+    """Leave to a person what was written to a field of Enerflo with which its column is not compared now."""
+    connection.execute(_REDIRECTED, {"account": account})
 
 
 _VOIDS = Template("""

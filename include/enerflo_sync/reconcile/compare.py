@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from enerflo_sync.crm.catalog import LiveTable
 from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, RecordKind, TableMapping, Unlinked, mirror_type
@@ -37,6 +38,8 @@ class Comparison:
         them, or by kept hashes (:attr:`keeps_hashes`).
     :param hidden: by CRM column with personal data, the condition that a row ``t`` is of a customer who was
         forgotten: the mirror has no value there, and the CRM's is not read.
+    :param meanings: by field what it stands for (:mod:`enerflo_sync.reconcile.meanings`).
+    :param remeant: the fields that stood for something else when their agreed values were stored.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Comparison:
     mode: Mode
     moved_by: str | None = None
     hidden: Mapping[str, str] = field(default_factory=dict)
+    meanings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    remeant: frozenset[str] = frozenset()
 
     @property
     def keeps_hashes(self) -> bool:

@@ -68,7 +68,7 @@ _JUDGED = Template("""(
   left join sync.agreed_twins n on n.account = %(account)s and n.table_name = $table and n.key = o.key
     and n.field = f.field
   left join sync.agreed a on a.account = %(account)s and a.table_name = $table and a.key = o.key
-    and a.field = f.field and n.account is null$of_record
+    and a.field = f.field and n.account is null and a.agreed_by not like 'former%%'$of_record$meant
   cross join lateral (
     select case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end as theirs offset 0
   ) b
@@ -153,6 +153,7 @@ def judged(plan: Comparison) -> str:
         fields="\n    ".join(_field(plan, field) for field in plan.fields),
         table=literal(plan.name),
         of_record=plan.of_record("a", "o.enerflo_key"),
+        meant=_meant(plan),
         replaced=_replaced(plan),
         mine_same=_same(plan, "f.mine", "a.value"),
         theirs_same=_same(plan, "f.theirs", "b.theirs", in_crm=True),
@@ -164,6 +165,12 @@ def judged(plan: Comparison) -> str:
         to_enerflo=sides[Outcome.TO_ENERFLO],
         blocking=rule_sql(BLOCKING_RULES, "y"),
     )
+
+
+def _meant(plan: Comparison) -> str:
+    """Return ``and …``: the field stands for what it stood for when the pair was stored; or ``""``."""
+    changed = ", ".join(literal(name) for name in sorted(plan.remeant))
+    return f" and f.field not in ({changed})" if changed else ""
 
 
 def _replaced(plan: Comparison) -> str:

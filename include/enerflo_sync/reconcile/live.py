@@ -17,6 +17,7 @@ from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, plan_comparison
 from enerflo_sync.reconcile.forgotten import without_forgotten
+from enerflo_sync.reconcile.meanings import with_changed_meanings
 from enerflo_sync.warehouse.declared import DeclaredColumn, require_filled
 
 __all__ = ["case_folding", "further_comparisons", "live_comparisons", "require_rows"]
@@ -68,6 +69,7 @@ def live_comparisons(
                 mapping = as_writable(mapping, writable_columns(connection, live))
             found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven))
     _require_none(problems)
+    found = with_changed_meanings(connection, config, account, found)
     return without_forgotten(connection, account, found)
 
 

@@ -66,7 +66,7 @@ class Field:
         null = NullRule.DISTINCT if self.mapping.null is NullRule.IGNORE else self.mapping.null
         mapping = self.mapping.model_copy(update={"values": {}, "null": null})
         values = {} if in_crm else self.mapping.values
-        texts = [_translated(f"({value} #>> '{{}}')", values) for value in (left, right)]
+        texts = [translated(f"({value} #>> '{{}}')", values) for value in (left, right)]
         sides = ((texts[0], Kind.TEXT), (texts[1], Kind.TEXT))
         return f"({exactly} or {_equal(mapping, self.domain, *sides, self.zone, self.fold)})"
 
@@ -144,7 +144,13 @@ def domain_of(mapping: FieldMapping, live: LiveColumn) -> FieldType:
 
 
 def crm_raw(raw: str, live: LiveColumn) -> str:
-    """Return a CRM column's value, another kind of text as plain text: char(n) loses its padding."""
+    """Return a CRM column's value, another kind of text as plain text: char(n) loses its padding.
+
+    A collation that calls different texts equal is no rule of the mapping (``fold_case``), and PostgreSQL
+    takes no pattern under it.
+    """
+    if live.loose:
+        return f'({raw}::text collate "default")'
     return raw if live.kind is not Kind.TEXT or live.is_plain_text else f"{raw}::text"
 
 
@@ -161,7 +167,7 @@ def _operand(raw: str, kind: Kind, domain: FieldType, zone: str, values: dict[st
             return Operand(value, _NOTHING, value)
         case _:
             value = _text(raw, kind)
-            return Operand(_translated(value, values), _NOTHING, f"to_jsonb({value})")
+            return Operand(translated(value, values), _NOTHING, f"to_jsonb({value})")
 
 
 def value_of_text(text: str, domain: FieldType, zone: str) -> str:
@@ -175,7 +181,8 @@ def _text(raw: str, kind: Kind) -> str:
     return raw if kind is Kind.TEXT else f"{raw}::text"
 
 
-def _translated(text: str, values: dict[str, str]) -> str:
+def translated(text: str, values: dict[str, str]) -> str:
+    """Return a text of Enerflo's as the CRM says it (``values``)."""
     if not values:
         return text
     cases = " ".join(f"when {literal(mine)} then {literal(theirs)}" for mine, theirs in values.items())

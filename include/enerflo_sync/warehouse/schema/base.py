@@ -25,7 +25,8 @@ agreed = sync_table(
     Column("value", JSONB(none_as_null=True)),
     Column("crm_value", JSONB(none_as_null=True)),
     time("agreed_at", nullable=False),
-    # comparison: found equal; push: written by us and read back; undo: intentionally left different.
+    # comparison: found equal; push: written by us and read back; undo: intentionally left different. With
+    # former_ before it: the field stood for something else then, and the pair is no base for a decision.
     required("agreed_by"),
     # The field holds the other side's id, which identifies a row deleted from the CRM.
     Column("is_link", Boolean, nullable=False, server_default="false"),
@@ -49,7 +50,8 @@ agreed_twins = sync_table(
     PrimaryKeyConstraint("account", "table_name", "key", "field"),
 )
 
-# The CRM columns that identify the pairs of a table; each with its type and its mirror column.
+# The CRM columns that identify the pairs of a table; each with its type and its mirror column. Under the
+# table's name with /fields: what each field of the pairs stands for.
 agreed_keys = sync_table(
     "agreed_keys",
     required("table_name"),

@@ -1,0 +1,74 @@
+"""What each mapped field stands for, so that a pair of agreed values from before a change counts as none.
+
+A pair says what both sides said of one field when they agreed. Once ``sync.yaml`` compares the CRM's column
+with another field of Enerflo, in another table, zone or wording, what a side says now cannot be compared with
+what it said then: neither side has moved because of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import FieldType, WideColumn
+from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.values import Field
+
+# Stored beside the key columns of the pairs, under a name that no table can have.
+STORED_AS = "{}/fields"
+
+_STORED = sa.text("""
+/* enerflo-sync: what the fields of agreed pairs stood for */
+select table_name, columns from sync.agreed_keys where account = :account and table_name = any(:stored_as)
+""")
+
+
+def with_changed_meanings(
+    connection: sa.Connection, config: SyncConfig, account: str, plans: Sequence[Comparison]
+) -> list[Comparison]:
+    """Return comparisons that know what their fields stand for, and of which that changed."""
+    stored = stored_meanings(connection, account, [plan.name for plan in plans])
+    found = []
+    for plan in plans:
+        meanings = {field.name: _meaning(config, plan, field) for field in plan.fields}
+        before = stored[plan.name]
+        changed = {name for name, meaning in meanings.items() if _is_other(before.get(name), meaning)}
+        found.append(replace(plan, meanings=meanings, remeant=frozenset(changed)))
+    return found
+
+
+def stored_meanings(
+    connection: sa.Connection, account: str, tables: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return by table and field what the stored pairs stand for; no field of which that is not known."""
+    values = {"account": account, "stored_as": [STORED_AS.format(table) for table in tables]}
+    rows = {row.table_name: row.columns for row in connection.execute(_STORED, values)}
+    return {table: rows.get(STORED_AS.format(table), {}) for table in tables}
+
+
+def _is_other(stored: Mapping[str, Any] | None, meaning: Mapping[str, Any]) -> bool:
+    return stored is not None and any(stored.get(part) != said for part, said in meaning.items())
+
+
+def _meaning(config: SyncConfig, plan: Comparison, field: Field) -> dict[str, Any]:
+    """Return what a field stands for on either side, and how its values are read; as JSON gives it back.
+
+    How exactly they are compared is no part of it: a looser or stricter comparison makes no other values.
+    """
+    mapping = field.mapping
+    column = config.columns.get(plan.kind, {}).get(mapping.enerflo)
+    timed = field.domain in (FieldType.TIMESTAMP, FieldType.DATE)
+    return {
+        "enerflo": [
+            plan.kind,
+            mapping.enerflo,
+            None if column is None else column.path,
+            mapping.milestone if isinstance(mapping, WideColumn) else None,
+        ],
+        "crm": full_name(plan.mapping),
+        "reads": [str(field.domain), field.zone if timed else None, dict(mapping.values)],
+    }

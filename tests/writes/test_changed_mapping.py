@@ -1,0 +1,117 @@
+"""A column that is mapped otherwise by now: what both sides agreed on before is no sign of who changed it."""
+
+from __future__ import annotations
+
+from enerflo_sync.jobs.reconcile import run_reconcile
+from enerflo_sync.jobs.undo import run_undo
+from enerflo_sync.plan.report import PlanReport
+from enerflo_sync.reconcile.report import Cause
+from tests.writes.conftest import Desk
+from tests.writes.test_undo import applied, polled, undone
+
+QUICK = ("in_flight_minutes: 30", "in_flight_minutes: 0")
+STATUS = "status: {enerflo: status_name, type: text, trim: true, fold_case: true, source_of_truth: newest}"
+STARTED = "started_at: {enerflo: started_at, type: timestamp, precision: second, source_of_truth: newest}"
+DUE = "due_at: {enerflo: due_at, type: timestamp, precision: second, source_of_truth: newest}"
+REVIEW = "source_of_truth: review"
+
+
+def called(word: str) -> tuple[str, str]:
+    """Map the status of an install in progress to a word of the CRM."""
+    values = f"source_of_truth: enerflo, values: {{In progress: {word}}}"
+    return STATUS, STATUS.replace("source_of_truth: newest", values)
+
+
+def questions(desk: Desk, plan: PlanReport, field: str) -> set[str]:
+    return {one.reason for one in desk.undecided(plan) if one.field == field}
+
+
+def test_a_word_that_changed_is_written_also_where_a_plan_wrote_the_one_before(agreed: Desk) -> None:
+    agreed.switched_on("crm", QUICK, called("Running"))
+    agreed.carried()
+    running = agreed.one("select count(*) from crm.installs where status = 'Running'")
+    assert running > 0
+    agreed.switched_on("crm", QUICK, called("Active"))
+    found = run_reconcile(agreed.context).tables[0].by_cause
+    assert Cause.EQUAL_AFTER_NORMALISATION not in found
+    assert sum(found.values()) == running
+    changes = agreed.changes(agreed.plan())
+    assert [(one.field, one.before, one.after) for one in changes] == [
+        ("status", "Running", "Active")
+    ] * running
+    agreed.carried()
+    assert agreed.one("select count(*) from crm.installs where status = 'Active'") == running
+    assert agreed.plan().change_count == 0
+
+
+def test_another_zone_of_the_crms_times_sends_nothing_as_an_edit_of_the_crm(agreed: Desk) -> None:
+    agreed.sql(
+        "alter table crm.milestones alter started_at type timestamp using started_at at time zone 'UTC'"
+    )
+    agreed.carried()
+    assert agreed.plan().change_count == 0
+    denver = STARTED.replace("source_of_truth: newest", f"time_zone: America/Denver, {REVIEW}")
+    agreed.switched_on("both", QUICK, (STARTED, denver))
+    plan = agreed.plan()
+    assert agreed.changes(plan) == []
+    assert questions(agreed, plan, "started_at") == {"the two sides never agreed on it"}
+    # The zone from before was right after all.
+    agreed.switched_on("both", QUICK, (STARTED, STARTED.replace("source_of_truth: newest", REVIEW)))
+    plan = agreed.plan()
+    assert (plan.change_count, questions(agreed, plan, "started_at")) == (0, set())
+    # All are agreed on anew: an edit of one side is an edit again.
+    agreed.sql(
+        "update crm.milestones set started_at = '2026-03-02 08:00', updated_at = now()"
+        " where (enerflo_install_id, milestone_id) = (select enerflo_install_id, milestone_id from crm.milestones"
+        "   where started_at is not null order by 1, 2 limit 1)"
+    )
+    (change,) = agreed.changes(agreed.plan())
+    assert (change.direction, change.rule) == ("to_enerflo", "only_side_moved")
+
+
+def test_another_field_of_enerflo_overwrites_nothing_as_an_edit_of_enerflo(agreed: Desk) -> None:
+    due = STARTED.replace("enerflo: started_at", "enerflo: due_at").replace("source_of_truth: newest", REVIEW)
+    agreed.switched_on("both", QUICK, (STARTED, due))
+    plan = agreed.plan()
+    rules = {one.rule for one in agreed.changes(plan)}
+    assert rules <= {"fills_gap"}
+    assert questions(agreed, plan, "started_at") == {"the two sides never agreed on it"}
+
+
+def test_an_undo_takes_nothing_back_in_another_field_of_enerflo(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK)
+    row = agreed.sql(
+        "select enerflo_install_id as i, milestone_id as m from crm.milestones join crm.installs"
+        " using (enerflo_install_id) where status = 'In progress' and started_at is not null"
+        " and due_at is distinct from started_at order by 1, 2 limit 1"
+    )[0]
+    # The start becomes what the due date is as well.
+    agreed.sql(
+        "update crm.milestones set started_at = '2026-03-02T08:00:00Z', due_at = '2026-03-02T08:00:00Z',"
+        " updated_at = now() where enerflo_install_id = :i and milestone_id = :m",
+        **row,
+    )
+    plan = agreed.plan()
+    agreed.carried()
+    assert {one.field for one in agreed.changes(plan)} >= {"started_at"}
+    agreed.switched_on("both", QUICK, (STARTED, STARTED.replace("enerflo: started_at", "enerflo: due_at")))
+    undo = run_undo(agreed.context, plan.plan_hash)
+    assert agreed.changes(undo, field="started_at") == []
+    assert questions(agreed, undo, "started_at") == {"its column is mapped to another field of Enerflo since"}
+    assert len(agreed.changes(undo, field="due_at")) == len(agreed.changes(plan, field="due_at"))
+
+
+def test_a_row_whose_creation_was_undone_stays_away_where_a_column_is_mapped_otherwise(
+    desk: Desk, in_progress: int
+) -> None:
+    new = desk.world.create_install()
+    plan = polled(desk)
+    applied(desk, plan)
+    undone(desk, plan)
+    for word in ("Running", "Active"):
+        desk.switched_on("both", QUICK, called(word))
+        plan = desk.plan()
+        applied(desk, plan)
+        assert {one.op for one in desk.changes(plan)} == {"update"}
+        assert plan.undecided == {}
+    assert desk.one("select count(*) from crm.installs where enerflo_install_id = :id", id=new) == 0
