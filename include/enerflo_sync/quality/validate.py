@@ -42,7 +42,7 @@ where account = :account and r.validated_by is null and f.failing <> '{}' group 
 
 
 # Clients of databases and storages that hold no change orders. Great Expectations loads each that is
-# installed, as many are where Airflow has their providers: 28 MB of 281 for five of them.
+# installed, as many are where Airflow has their providers: 23 MB of 281 for five of them.
 _OTHER_CLIENTS = (
     "azure",
     "boto3",
