@@ -166,3 +166,27 @@ def test_a_copy_is_only_read_and_its_changes_are_handed_over(desk: Desk, role: s
     assert report.parked == 0, report.reasons
     handed = desk.one("select count(*) from sync.crm_changes")
     assert desk.one("select count(*) from crm.outbox") == handed == report.handed_over
+
+
+def test_a_row_that_a_policy_of_the_table_does_not_let_it_write_is_parked_and_the_others_go_on(
+    desk: Desk, role: str
+) -> None:
+    desk.switched_on("crm")
+    differ(desk)
+    paste(desk, role)
+    first, second = (
+        row["id"] for row in desk.sql("select install_id as id from enerflo.installs order by 1 limit 2")
+    )
+    desk.sql("create policy seen on crm.installs for select using (true)")
+    desk.sql(
+        "create policy written on crm.installs for all using (true)"
+        f" with check (enerflo_install_id not in ({first}, {second}))"
+    )
+    desk.sql("alter table crm.installs enable row level security")
+    context = as_role(desk, role)
+    plan = run_plan(context)[0]
+    report = run_apply(context, plan.plan_hash, approved_by="Ann")
+    assert report.applied > 5
+    parked = desk.changes(plan, state="parked")
+    assert {one.key["enerflo_install_id"] for one in parked} == {first, second}
+    assert {one.reason for one in parked} == {"the CRM's table refuses it: a policy of row-level security"}

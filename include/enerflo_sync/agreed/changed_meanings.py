@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.meanings import STORED_AS, stored_meanings
+from enerflo_sync.reconcile.meanings import STORED_AS, is_other, stored_meanings
 from enerflo_sync.warehouse.engine import transaction_time
 
 # The values go, too: to a program of an earlier version both sides have moved then, and none was left apart.
@@ -40,8 +40,9 @@ def follow_meanings(connection: sa.Connection, plans: Sequence[Comparison], acco
             moved = bool(before) and before.get("enerflo") != meaning["enerflo"]
             since = transaction_time(connection).isoformat() if moved else before.get("enerflo_since")
             meanings[name] = {**meaning, "enerflo_since": since}
-        if plan.remeant:
-            values = {"account": account, "table": str(plan.name), "fields": sorted(plan.remeant)}
+        remeant = [name for name, meaning in plan.meanings.items() if is_other(stored.get(name), meaning)]
+        if remeant:
+            values = {"account": account, "table": str(plan.name), "fields": remeant}
             connection.execute(_FORMER, values)
         if meanings != stored:
             named = {"account": account, "stored_as": STORED_AS.format(plan.name)}

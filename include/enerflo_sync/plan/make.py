@@ -19,6 +19,7 @@ from enerflo_sync.agreed.arrivals import settle_handed_over
 from enerflo_sync.agreed.changed_meanings import follow_meanings
 from enerflo_sync.agreed.key_changes import follow_keys
 from enerflo_sync.agreed.last_look import looked_before
+from enerflo_sync.agreed.renamed_tables import follow_names
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Mode, RecordKind
 from enerflo_sync.outbox.changes import carry_sent
@@ -135,6 +136,7 @@ def make_plans(
             fold = case_folding(connection)
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
             require_rows(connection, config, account, plans)
+            follow_names(connection, plans, account)
             follow_keys(connection, plans, account)
             follow_meanings(connection, plans, account)
             now = transaction_time(connection)

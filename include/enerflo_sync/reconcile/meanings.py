@@ -36,7 +36,7 @@ def with_changed_meanings(
     for plan in plans:
         meanings = {field.name: _meaning(config, plan, field) for field in plan.fields}
         before = stored[plan.name]
-        changed = {name for name, meaning in meanings.items() if _is_other(before.get(name), meaning)}
+        changed = {name for name, meaning in meanings.items() if is_other(before.get(name), meaning)}
         found.append(replace(plan, meanings=meanings, remeant=frozenset(changed)))
     return found
 
@@ -50,7 +50,8 @@ def stored_meanings(
     return {table: rows.get(STORED_AS.format(table), {}) for table in tables}
 
 
-def _is_other(stored: Mapping[str, Any] | None, meaning: Mapping[str, Any]) -> bool:
+def is_other(stored: Mapping[str, Any] | None, meaning: Mapping[str, Any]) -> bool:
+    """Return whether a field stands for something else than is stored of it."""
     return stored is not None and any(stored.get(part) != said for part, said in meaning.items())
 
 

@@ -9,6 +9,8 @@ import psycopg
 _NOT_OF_A_ROW = ("08", "0A", "25", "3D", "3F", "40", "42", "53", "55", "57", "58", "HV", "XX")
 # The server function that reports RAISE of PL/pgSQL: a trigger may give it any code.
 _RAISED = "exec_stmt_raise"
+# And the one that checks a written row against policies, whose code is that of a missing right.
+_CHECKED = "ExecWithCheckOptions"
 # Words of libpq about a server's certificate. A connection that is lost under TLS has others.
 _NOT_THE_ONE = (
     "certificate verify failed",
@@ -23,6 +25,11 @@ def refuses_a_row(error: psycopg.Error) -> bool:
     if error.diag.source_function == _RAISED:
         return True
     return error.sqlstate is not None and not error.sqlstate.startswith(_NOT_OF_A_ROW)
+
+
+def refused_by_policy(error: psycopg.Error) -> bool:
+    """Return whether a policy of row-level security refused a row, and not a right that is missing."""
+    return error.diag.source_function == _CHECKED and error.sqlstate == "42501"
 
 
 def finds_another_server(error: BaseException | None) -> bool:
