@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import copyreg
-import itertools
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -17,12 +17,13 @@ from enerflo_sync.warehouse.schema import metadata
 copyreg.pickle(type(threading.Lock()), lambda _: (threading.Lock, ()))  # type: ignore[arg-type,return-value]
 copyreg.pickle(type(threading.RLock()), lambda _: (threading.RLock, ()))  # type: ignore[arg-type,return-value]
 
-_numbers = itertools.count(1)
+
+T = TypeVar("T")
 
 
-def kept_name() -> str:
-    """Return the name of a new database to be copied."""
-    return f"kept_{os.getpid()}_{next(_numbers)}"
+def copied(kept: T, before: object = None, now: object = None) -> T:
+    """Return a copy of what is kept, all the way down, in which ``now`` stands for ``before``."""
+    return copy.deepcopy(kept, {} if before is None else {id(before): now})
 
 
 def naming(engine: sa.Engine, folder: Path) -> list[sa.Column[str]]:

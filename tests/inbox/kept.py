@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from enerflo_sync.warehouse.engine import warehouse_engine
-from tests.conftest import copy_database, fresh_database
-from tests.kept import kept_name, name_anew, naming
+from tests.conftest import database_url, fresh_database, keep_database
+from tests.kept import copied, name_anew, naming
 
 if TYPE_CHECKING:
     from tests.inbox.conftest import Inbox
@@ -41,7 +40,7 @@ class KeptInbox:
             kept = self.inbox.folder.parent
             shutil.copytree(kept, folder, dirs_exist_ok=True)
             name_anew(engine, self.addresses, kept, folder)
-            found = copy.deepcopy(self.inbox, {id(self.inbox.warehouse): engine})
+            found = copied(self.inbox, self.inbox.warehouse, engine)
             found.folder = folder / self.inbox.folder.name
             yield found
             engine.dispose()
@@ -49,8 +48,8 @@ class KeptInbox:
 
 def keep_inbox(server: str, live: Callable[[sa.Engine], Inbox]) -> KeptInbox:
     """Return an inbox that ``live`` lets come about in an empty warehouse, to be copied."""
-    name = kept_name()
-    engine = warehouse_engine(copy_database(server, name, "migrated"))
+    name = keep_database(server, "migrated")
+    engine = warehouse_engine(database_url(server, name))
     inbox = live(engine)
     addresses = naming(engine, inbox.folder.parent)
     engine.dispose()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
-from tests.conftest import copy_database, drop_database
-from tests.kept import kept_name, name_anew, naming
+from tests.conftest import copy_database, drop_database, keep_database
+from tests.kept import copied, name_anew, naming
 
 if TYPE_CHECKING:
     from tests.writes.conftest import Desk
@@ -50,19 +49,19 @@ def brought(desk: Desk, step: Callable[..., T], *given: Any) -> T:
     else:
         _kept[key] = _keep(desk, step(desk, *given))
     desk.template = _kept[key].database
-    returned: T = copy.deepcopy(_kept[key].returned)
+    returned: T = copied(_kept[key].returned)
     return returned
 
 
 def _keep(desk: Desk, returned: Any) -> _KeptDesk:
     assert desk.api is not None
-    name, folder = kept_name(), desk.folder.with_name(f"{desk.folder.name}-kept")
+    folder = desk.folder.with_name(f"{desk.folder.name}-kept")
     addresses = naming(desk.engine, desk.folder)
     desk.engine.dispose()
-    copy_database(desk.server, name, str(desk.engine.url.database))
+    name = keep_database(desk.server, str(desk.engine.url.database))
     shutil.copytree(desk.folder, folder)
-    api = copy.deepcopy(desk.api.__dict__)
-    return _KeptDesk(name, folder, desk.folder, addresses, api, copy.deepcopy(returned))
+    api = copied(desk.api.__dict__)
+    return _KeptDesk(name, folder, desk.folder, addresses, api, copied(returned))
 
 
 def _restore(desk: Desk, kept: _KeptDesk) -> None:
@@ -73,7 +72,7 @@ def _restore(desk: Desk, kept: _KeptDesk) -> None:
     copy_database(desk.server, name, kept.database)
     shutil.copytree(kept.folder, desk.folder, dirs_exist_ok=True)
     name_anew(desk.engine, kept.addresses, kept.named, desk.folder)
-    desk.api.__dict__.update(copy.deepcopy(kept.api))
+    desk.api.__dict__.update(copied(kept.api))
     desk.world = desk.api.world
     if (desk.folder / "sync.yaml").exists():
         desk.read_configuration()

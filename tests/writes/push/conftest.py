@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -31,8 +30,8 @@ from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.engine import warehouse_engine
-from tests.conftest import copy_database, fresh_database
-from tests.kept import kept_name
+from tests.conftest import database_url, fresh_database, keep_database
+from tests.kept import copied
 from tests.mirror.conftest import START, Company
 
 SHIPPED = Path(__file__).parents[3] / "include" / "config" / "sync.yaml"
@@ -268,8 +267,8 @@ NewOutbox = Callable[..., Outbox]
 
 def _polled(server: str, installs: int, seed: int, limit: int) -> tuple[str, Company]:
     """Return a database in which a company was polled beside its CRM tables, and the company."""
-    name = kept_name()
-    address = copy_database(server, name, "migrated")
+    name = keep_database(server, "migrated")
+    address = database_url(server, name)
     clock = VirtualClock(START)
     world = World(installs, seed=seed, start=START, clock=clock)
     api = SandboxApi(world, clock=clock, rate_limit=limit)
@@ -312,7 +311,7 @@ def new_outbox(
             database, kept = kept_companies(installs, seed, limit)
             engine = warehouse_engine(opened.enter_context(fresh_database(postgres_url, database)))
             opened.callback(engine.dispose)
-            company = copy.deepcopy(kept, {id(kept.warehouse): engine})
+            company = copied(kept, kept.warehouse, engine)
             assert company.api_of is not None
             return Outbox(company, company.api_of, load_config(path, {}))
 
