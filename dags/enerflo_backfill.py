@@ -14,7 +14,7 @@ in its month. Nothing starts by the clock. A month that was backfilled before is
 | task | does |
 |---|---|
 | Estimate it | finds the pages, looks at some, and says what it will take; the run's note |
-| Ask a person | where the estimate passes the limit of the form; no answer is a no |
+| Ask a person | where the estimate passes the form's limit; no answer is a no |
 | Read the installs | one mapped task a part, named by what it holds; two at once |
 | Read what belongs to them | notes and change orders |
 | Conclude it | what is missing from the source, and the report beside the estimate |
@@ -50,6 +50,7 @@ from enerflo_airflow.timetable import BackfillMonths
 
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 
+config = sync_config()
 BACKFILL_ID = "{{ ti.xcom_pull(task_ids='estimate')['backfill_id'] }}"
 # A mapped task without parts is skipped, and what follows it is not.
 ALSO_OF_NONE = "none_failed_min_one_success"
@@ -97,11 +98,13 @@ PARAMS = {
         description=f"Say what it would take, and read nothing. {OF_A_BACKFILL}",
     ),
     "limit": FormField(
-        2_000,
+        config.approval.backfill_requests,
         type="integer",
         minimum=0,
+        maximum=config.approval.backfill_requests,
         title="Ask above",
-        description=f"A person is asked above so many requests; 300 take a minute. {OF_A_BACKFILL}",
+        description="A person is asked above so many requests; 300 take a minute. At most"
+        f" approval.backfill_requests of sync.yaml. {OF_A_BACKFILL}",
     ),
 }
 
@@ -149,10 +152,11 @@ def backfill_dag(settings: AccountConfig, config: SyncConfig) -> Any:
         approval = BackfillApprovalOperator(
             task_id="ask_a_person",
             task_display_name="Ask a person",
-            doc_md="Waits for an answer where the estimate passes the form's limit. No answer is a no.",
+            doc_md="Waits for an answer where the estimate passes the limit. No answer is a no.",
             account=account,
             estimate=estimate.output,
             limit="{{ params.limit }}",
+            most=config.approval.backfill_requests,
             estimate_only="{{ params.estimate_only }}",
             answer_within=timedelta(hours=config.approval.expires_hours),
             assigned_users=approvers(settings),
@@ -194,5 +198,4 @@ def backfill_dag(settings: AccountConfig, config: SyncConfig) -> Any:
     return enerflo_backfill()
 
 
-config = sync_config()
 dags = [backfill_dag(settings, config) for settings in parsed_accounts("backfill")]

@@ -24,7 +24,13 @@ def notifications_page() -> str:
         "A task that fails for good is told by a callback of Airflow (`run_failed`), which needs no"
         " warehouse: each failing task once, and once more when it fails no more. Airflow keeps in a"
         " Variable `enerflo_failing:…` which routes know of it; what no route could be told is tried again"
-        " when the task fails again. The failure of *Tell people* itself is not told.",
+        " when the task fails again. Where tasks of an account fail by one cause that may pass (a server that"
+        " does not answer), the first is told, and the others are not until that one works again; accounts"
+        " that begin to fail within an hour are one message. The failure of *Tell people* itself is not"
+        " told.",
+        "",
+        "No DAG of an account whose own file holds a mistake runs. The DAG `enerflo_accounts` tells its"
+        " routes (`account_unusable`) [once](accounts.md#a-mistake-in-a-file).",
         "",
         "## Set it up",
         "",

@@ -32,6 +32,8 @@ settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
 _numbers = itertools.count(1)
+# The databases that this run keeps to copy them.
+_kept: list[str] = []
 # Files that take minutes come first, so that no worker begins one when the others are done.
 _LONGEST = (
     "browser",
@@ -83,6 +85,8 @@ def postgres_url() -> Iterator[str]:
         if not os.environ.get("ENERFLO_TEST_MIGRATED"):
             _make_migrated(own)
         yield own
+        while _kept:
+            drop_database(own, _kept.pop())
         return
     with embedded_for_tests() as url:
         yield url
@@ -117,13 +121,9 @@ def _run(url: str, *statements: str) -> None:
 
 def _make_migrated(url: str) -> None:
     _run(url, "drop database if exists migrated", "create database migrated")
-    engine = warehouse_engine(_with_database(url, "migrated"))
+    engine = warehouse_engine(database_url(url, "migrated"))
     migrate(engine)
     engine.dispose()
-
-
-def _with_database(url: str, name: str) -> str:
-    return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 @cache
@@ -137,7 +137,20 @@ def _copied_as(url: str) -> str:
 def copy_database(url: str, name: str, template: str) -> str:
     """Return the address of a database that is made now as a copy of another."""
     _run(url, f"create database {name} template {template}{_copied_as(url)}")
-    return _with_database(url, name)
+    return database_url(url, name)
+
+
+def keep_database(url: str, template: str) -> str:
+    """Return the name of a copy of a database that stays until the run ends, to be copied in turn."""
+    name = f"kept_{os.getpid()}_{next(_numbers)}"
+    copy_database(url, name, template)
+    _kept.append(name)
+    return name
+
+
+def database_url(url: str, name: str) -> str:
+    """Return the address of a server's database."""
+    return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 @contextmanager
@@ -145,6 +158,11 @@ def fresh_database(url: str, template: str) -> Iterator[str]:
     """Yield the address of a copy of a database, and drop it: some thousand of them would fill the disk."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     yield copy_database(url, name, template)
+    drop_database(url, name)
+
+
+def drop_database(url: str, name: str) -> None:
+    """Drop a database, whoever is connected to it."""
     _run(url, f"drop database {name} with (force)")
 
 

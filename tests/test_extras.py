@@ -71,3 +71,18 @@ def test_no_package_of_an_extra_is_among_those_that_everybody_gets() -> None:
     core = {name.split(">")[0].split("[")[0].replace("-", "_") for name in project["dependencies"]}
     assert not core & OF_EXTRAS.keys()
     assert set(OF_EXTRAS.values()) <= project["optional-dependencies"].keys()
+
+
+def test_what_is_left_out_is_there_again_afterwards_and_what_was_loaded_stays() -> None:
+    code = """
+import json, importlib
+from enerflo_sync.extras import left_out
+with left_out("json", "wave"):
+    importlib.import_module("json")
+    try:
+        importlib.import_module("wave")
+    except ImportError:
+        print("left out")
+print(importlib.import_module("wave").__name__)
+"""
+    assert run(code).stdout.split() == ["left", "out", "wave"]

@@ -15,6 +15,8 @@ class ChangeKind(StrEnum):
     INSTALL_VOIDED = "install_voided"
     INSTALL_RESUBMITTED = "install_resubmitted"
     INSTALL_DELETED = "install_deleted"
+    # To another customer.
+    INSTALL_GIVEN = "install_given"
     STATUS_CHANGED = "status_changed"
     MILESTONE_CHANGED = "milestone_changed"
     NOTE_CREATED = "note_created"

@@ -32,7 +32,11 @@ _WEIGHTS: dict[ChangeKind, int] = {
     ChangeKind.INSTALL_RESUBMITTED: 2,
     ChangeKind.INSTALL_DELETED: 1,
     ChangeKind.NEW_CUSTOMER: 4,
+    # Only where it is asked for.
+    ChangeKind.INSTALL_GIVEN: 0,
 }
+# What happens by itself.
+USUAL_KINDS = [kind for kind, weight in _WEIGHTS.items() if weight]
 
 
 class Life:
@@ -56,6 +60,7 @@ class Life:
             ChangeKind.INSTALL_RESUBMITTED: self._resubmit,
             ChangeKind.INSTALL_DELETED: self._delete,
             ChangeKind.NEW_CUSTOMER: self._lead,
+            ChangeKind.INSTALL_GIVEN: self._give,
         }
 
     def step(self, minutes: float, events: int | None, kinds: Sequence[ChangeKind] | None) -> None:
@@ -63,8 +68,8 @@ class Life:
         if events is None:
             expected = len(self._world.installs) * _DAILY_SHARE * minutes / _MINUTES_A_DAY
             events = max(1, round(expected))
-        choices = list(kinds) if kinds is not None else list(_WEIGHTS)
-        weights = [_WEIGHTS[kind] for kind in choices]
+        choices = list(kinds) if kinds is not None else USUAL_KINDS
+        weights = [_WEIGHTS[kind] or 1 for kind in choices]
         pause = minutes * 60 / (events + 1)
         for _ in range(events):
             self._pass(pause)
@@ -209,6 +214,12 @@ class Life:
         if state is None:
             return self._new_install()
         self._world.delete_install(state.install_id)
+
+    def _give(self) -> None:
+        state = self._some_install()
+        if state is None:
+            return self._new_install()
+        self._world.give_install(state.install_id, self._random.choice(self._world.customers.ids()))
 
     def _lead(self) -> None:
         self._world.add_lead({}, None)

@@ -103,8 +103,13 @@ class World(Company):
         with self.lock:
             self.customer(customer_id)
             state = self._edit(install_id)
+            before, after = (self.customers.edit(one) for one in (state.customer_id, customer_id))
+            given = [deal for deal in before.deals if deal.install_id == install_id]
+            before.deals = [deal for deal in before.deals if deal not in given]
+            after.deals = [*after.deals, *given]
             state.customer_id = customer_id
             self._touch(state)
+            self._log(ChangeKind.INSTALL_GIVEN, state)
 
     def void_install(self, install_id: int) -> None:
         """Give an install the status Voided."""

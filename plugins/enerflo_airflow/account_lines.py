@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from enerflo_airflow.accounts import sync_config
 from enerflo_airflow.page_parts import reading
+from enerflo_sync.crm.problems import Problem
 from enerflo_sync.crm.schedule import Schedule
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.pages.accounts import AccountLine
@@ -17,6 +18,8 @@ from enerflo_sync.pages.verdicts import NewestVerdict, read_newest
 
 log = logging.getLogger(__name__)
 
+# Of a file with more mistakes, enerflo-sync doctor tells all.
+_MOST_PROBLEMS = 3
 # How long a warehouse may take before its accounts are told without it.
 SECONDS = 2.0
 _SILENT = (
@@ -29,10 +32,16 @@ _under_way: dict[str, Future[Mapping[str, NewestVerdict | None]]] = {}
 
 
 def read_lines(accounts: Sequence[str]) -> list[AccountLine]:
-    """Return a line for each account; the failure of a warehouse stands in the lines of its accounts."""
+    """Return a line for each account; the failure of a warehouse stands in the lines of its accounts.
+
+    So does a mistake in an account's own file.
+    """
     config = sync_config()
     by_connection: dict[str, list[str]] = {}
+    lines = [_unusable(name, config.unusable[name]) for name in accounts if name in config.unusable]
     for name in accounts:
+        if name in config.unusable:
+            continue
         # A connection names one warehouse.
         by_connection.setdefault(config.account(name).airflow.warehouse_connection, []).append(name)
     asked = {
@@ -40,10 +49,16 @@ def read_lines(accounts: Sequence[str]) -> list[AccountLine]:
         for key, names in by_connection.items()
     }
     wait(asked.values(), timeout=SECONDS)
-    lines: list[AccountLine] = []
     for key, names in by_connection.items():
         lines += _lines(names, asked[key], key)
     return lines
+
+
+def _unusable(name: str, problems: Sequence[Problem]) -> AccountLine:
+    told = " ".join(str(one) for one in problems[:_MOST_PROBLEMS])
+    more = f" And {len(problems) - _MOST_PROBLEMS} more." if len(problems) > _MOST_PROBLEMS else ""
+    why = f"Its configuration cannot be read, and none of its jobs runs: {told}{more}"
+    return AccountLine(name, None, why, "its configuration cannot be read")
 
 
 def _asked(key: str, schedules: Mapping[str, Schedule]) -> Future[Mapping[str, NewestVerdict | None]]:

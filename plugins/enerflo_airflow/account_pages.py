@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session, aliased
 
 from enerflo_airflow.account_lines import read_lines
-from enerflo_airflow.accounts import account_name
+from enerflo_airflow.accounts import account_name, sync_config
 from enerflo_airflow.links import page_address
 from enerflo_airflow.page_parts import HEADERS, Acting, Page, Reading, Visit, here, readable_accounts, reading
 from enerflo_airflow.page_runs import going_run, is_paused, start_run
@@ -37,10 +37,6 @@ from enerflo_sync.reconcile.render import render_message
 from enerflo_sync.reconcile.render.frame import Frame
 
 accounts = APIRouter()
-
-# A backfill that somebody started after its estimate asks again only where it takes far more than that.
-_MORE_THAN_ESTIMATED = 1.25
-_ASKED_ABOVE = 2_000
 
 # A job that only people start may not run again for long: nobody waits for it any more.
 _OLD_FAILURE = timedelta(days=30)
@@ -214,10 +210,11 @@ def start_backfill(visit: Acting, backfill_id: str) -> Response:
         return _refused(visit, "Nothing was started", error, 409)
     window = found.request
     first = "" if window.window_from is None else window.window_from.date().isoformat()
+    # Without a limit: whoever may start it is not always who may approve a large one.
+    conf = {**_window(first, _last_day(window.window_to)), "estimate_only": False}
     estimated = int((found.estimate or {}).get("requests", 0))
-    limit = max(_ASKED_ABOVE, int(estimated * _MORE_THAN_ESTIMATED))
-    conf = {**_window(first, _last_day(window.window_to)), "estimate_only": False, "limit": limit}
-    return _started(visit, conf, "backfill")
+    is_asked = estimated > sync_config().approval.backfill_requests
+    return _started(visit, conf, "backfill", "A person is asked first: Required Actions." if is_asked else "")
 
 
 def _refused(visit: Visit, title: str, error: ConfigurationError, status: int) -> Response:
@@ -234,10 +231,10 @@ def _last_day(end: datetime | None) -> str:
     return "" if end is None else (end - timedelta(microseconds=1)).date().isoformat()
 
 
-def _started(visit: Visit, conf: Mapping[str, object], what: str) -> Response:
+def _started(visit: Visit, conf: Mapping[str, object], what: str, more: str = "") -> Response:
     if (going := going_run(visit, "backfill", conf)) is not None:
         return visit.done(going, f"This {what} was asked for already: this is it.")
     words = f"The {what} was started."
     if is_paused(visit, "backfill"):
         words = f"The {what} waits: its DAG is switched off in Airflow."
-    return visit.done(start_run(visit, "backfill", conf), words)
+    return visit.done(start_run(visit, "backfill", conf), f"{words} {more}".strip())

@@ -14,11 +14,16 @@ from pathlib import Path
 
 from airflow.sdk import Asset, get_parsing_context
 
+from enerflo_airflow.executors import executor_problems
 from enerflo_sync.addresses import DEFAULT_ACCOUNT as DEFAULT_ACCOUNT
-from enerflo_sync.crm.account_files import FOLDER, config_files
+from enerflo_sync.crm.account_files import FOLDER, account_of, config_files
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.crm.problems import InvalidConfigurationError
 from enerflo_sync.shipped import named_config
+
+# The DAG that reads the configuration of all accounts.
+ACCOUNTS_DAG = "enerflo_accounts"
 
 # A DAG file asks several times for each of its DAGs, and two hundred accounts have as many files to read.
 _TRUSTED_SECONDS = 1.0
@@ -46,7 +51,9 @@ def config_path() -> Path:
 def sync_config() -> SyncConfig:
     """Return the configuration, at most a second old where an account's file was edited in its place.
 
-    :raises ConfigurationError: a file cannot be read or has mistakes; Airflow shows the text as the DAG
+    An account whose own file has mistakes is left out of it (:attr:`SyncConfig.unusable`).
+
+    :raises ConfigurationError: sync.yaml cannot be read or has mistakes; Airflow shows the text as the DAG
         file's import error.
     """
     global _newest
@@ -74,11 +81,35 @@ def look_again() -> None:
 def parsed_accounts(job: str) -> list[AccountConfig]:
     """Return the accounts for which a DAG file makes the DAG of a job.
 
-    All of them; where the file is parsed to run one task, the one to which that task's DAG belongs.
+    All that can be used; where the file is parsed to run one task, the one to which that task's DAG belongs.
+
+    :raises ConfigurationError: the account of that task cannot be used; the task's log has the text.
     """
-    wanted = get_parsing_context().dag_id
-    accounts = sync_config().accounts.values()
-    return [one for one in accounts if wanted is None or account_name(job, one.name) == wanted]
+    wanted, config = get_parsing_context().dag_id, sync_config()
+    if wanted is not None:
+        return [config.account(name) for name in config.names if account_name(job, name) == wanted]
+    problems = executor_problems(config)
+    shared = [one for one in dict.fromkeys(problems.values()) if not account_of(one, config.file)]
+    if shared:
+        raise InvalidConfigurationError(config.file, shared)
+    return [one for name, one in config.accounts.items() if name not in problems]
+
+
+def require_every_account() -> None:
+    """Refuse a configuration in which an account cannot be used, as the import error of one DAG file.
+
+    :raises ConfigurationError: it lists the mistakes of those accounts. The DAGs of the others stay.
+    """
+    config = sync_config()
+    problems = [one for several in config.unusable.values() for one in several]
+    problems += dict.fromkeys(executor_problems(config).values())
+    if problems:
+        raise InvalidConfigurationError(config.file, problems)
+
+
+def checks_accounts() -> bool:
+    """Return whether a DAG file makes the DAG that checks all accounts: where there are several."""
+    return get_parsing_context().dag_id in (None, ACCOUNTS_DAG) and len(sync_config().names) > 1
 
 
 def file_state(path: Path) -> tuple[int, ...] | None:

@@ -65,22 +65,27 @@ def tell_failure(context: Context) -> None:
     task, ti = context["task"], context["ti"]
     if task.is_teardown and not task.on_failure_fail_dagrun:
         return
-    routes = _routes(account_of_dag(ti.dag_id))
+    account = account_of_dag(ti.dag_id)
     known = failing(ti.dag_id, ti.task_id) or Failing(datetime.now(UTC), ti.run_id)
+    error = context.get("exception")
+    cause = cause_of(error)
+    routes = _routes(account)
+    # Asked for also where every route knows of this task: the cause goes on.
+    knows_cause = routes_that_know(cause, account, routes.keys())
     ignorant = {name: route for name, route in routes.items() if name not in known.told}
     if not ignorant:
         return
-    error = context.get("exception")
-    cause = cause_of(error)
-    knows_cause = routes_that_know(cause)
-    before = known.told
-    for name, route in ignorant.items():
-        if name not in knows_cause and _sent(route, _failed_message(context, known, name, error), context):
-            known = known.and_told(name)
-    if cause and known.told != before:
-        known = Failing(known.since, known.run_id, known.told, cause)
-        remember_cause(cause, ti.dag_id, ti.task_id, tuple({*knows_cause, *known.told}))
+    told = [
+        name
+        for name, route in ignorant.items()
+        if name not in knows_cause
+        and message_sent(route, _failed_message(context, known, name, error), context)
+    ]
+    if told:
+        known = Failing(known.since, known.run_id, (*known.told, *told), cause or known.cause)
     remember(ti.dag_id, ti.task_id, known)
+    if told and cause:
+        remember_cause(cause, account, ti.dag_id, ti.task_id, told)
 
 
 def tell_recovery(context: Context) -> None:
@@ -119,7 +124,7 @@ def _tell_over(context: Context, well: set[str]) -> None:
         left = tuple(
             name
             for name in known.told
-            if name in routes and not _sent(routes[name], recovered_message(failed, name), context)
+            if name in routes and not message_sent(routes[name], recovered_message(failed, name), context)
         )
         if left:
             remember(dag_id, task_id, Failing(known.since, known.run_id, left, known.cause))
@@ -157,7 +162,8 @@ def _routes(account: str) -> dict[str, Route]:
     return {name: route for name, route in routes.items() if route.takes(NotifyEvent.RUN_FAILED, account)}
 
 
-def _sent(route: Route, message: Message, context: Context) -> bool:
+def message_sent(route: Route, message: Message, context: Context) -> bool:
+    """Return whether a message was sent along a route; the log says why not."""
     try:
         RouteNotifier(route, message, seconds=_SECONDS).notify(context)
     except Exception as error:

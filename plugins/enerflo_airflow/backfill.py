@@ -107,7 +107,8 @@ class BackfillApprovalOperator(ApprovalOperator):
     """Asks a person to approve a backfill of many requests, by Airflow's own approval; no answer means no.
 
     :param estimate: the result of :class:`EstimateBackfillOperator`.
-    :param limit: number of requests that needs no approval.
+    :param limit: number of requests that needs no approval, as the form says.
+    :param most: the highest limit that counts, whatever the form says.
     :param estimate_only: end after the estimate.
     """
 
@@ -120,6 +121,7 @@ class BackfillApprovalOperator(ApprovalOperator):
         account: str,
         estimate: Any,
         limit: int | str,
+        most: int,
         estimate_only: bool | str,
         answer_within: timedelta,
         **kwargs: Any,
@@ -133,6 +135,7 @@ class BackfillApprovalOperator(ApprovalOperator):
         )
         self.estimate = estimate
         self.limit = limit
+        self.most = most
         self.estimate_only = estimate_only
 
     def execute(self, context: Context) -> Any:
@@ -141,7 +144,7 @@ class BackfillApprovalOperator(ApprovalOperator):
             raise AirflowSkipException(
                 f"Only an estimate: enerflo-sync backfill --resume {self.estimate['backfill_id']}"
             )
-        if self.estimate["requests"] <= int(self.limit):
+        if self.estimate["requests"] <= min(int(self.limit), self.most):
             return {"needed": False}
         self.body = f"{self.estimate['words']}\n\n{self.estimate['summary']}"
         return super().execute(context)

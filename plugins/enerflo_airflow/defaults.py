@@ -11,6 +11,7 @@ from enerflo_airflow.accounts import account_name
 from enerflo_airflow.alerts import alert_callbacks
 from enerflo_airflow.deadlines import run_deadline
 from enerflo_airflow.retry import EnerfloRetryPolicy
+from enerflo_sync.crm.account import AccountDefaults
 from enerflo_sync.crm.config import AccountConfig
 
 # In the past, so that a DAG runs as soon as it is switched on; catchup is off.
@@ -32,8 +33,11 @@ def account_dag(job: str, settings: AccountConfig, *, waits_for_a_person: bool =
     }
 
 
-def task_defaults(settings: AccountConfig) -> dict[str, Any]:
-    """Return the tasks' default arguments: owner, place, retries that help, whom a failure is told."""
+def task_defaults(settings: AccountDefaults, *, alerts: bool = True) -> dict[str, Any]:
+    """Return the tasks' default arguments: owner, place, retries that help, whom a failure is told.
+
+    :param alerts: False for tasks that tell of what they find themselves.
+    """
     options = settings.airflow
     # What is not said is left out, so that Airflow's own default counts.
     where = {name: getattr(options, name) for name in ("queue", "pool", "executor")}
@@ -47,7 +51,7 @@ def task_defaults(settings: AccountConfig) -> dict[str, Any]:
         "execution_timeout": timedelta(hours=2),
         "priority_weight": options.priority_weight,
         **{name: value for name, value in where.items() if value is not None},
-        **alert_callbacks(),
+        **(alert_callbacks() if alerts else {}),
     }
 
 

@@ -1,4 +1,4 @@
-"""What fails, as Airflow Variables: one for each failing task, and one for each cause that several share.
+"""What fails, as Airflow Variables: one for each failing task, and for each cause one for each account.
 
 Airflow keeps them, so they are there when the warehouse is not. No secret and nothing personal is in one.
 What cannot be read counts as unknown: told twice is better than not told.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,8 +22,11 @@ log = logging.getLogger(__name__)
 # A colon is no character of a DAG's or a task's id, so no name is the beginning of another one.
 _TASK, _CAUSE = "enerflo_failing", "enerflo_failing_by"
 _DESCRIPTION = "What fails, and the routes that were told. enerflo-sync deletes it at the end of the failure."
-# A failure with the same cause this long after the last one is told anew.
+# Another account that begins to fail by a cause this long after it was told may have another trouble.
 _SAME = timedelta(hours=1)
+# A cause by which nothing failed for so long is over, also where the task that was told of never runs again:
+# longer than the weekly jobs need to fail once more.
+_OVER = timedelta(days=8)
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,7 @@ def failing(dag_id: str, task_id: str) -> Failing | None:
 def failing_of(dag_id: str) -> Iterator[tuple[str, Failing]]:
     """Yield the failing tasks of a DAG. Costs one request while nothing fails."""
     prefix = f"{_TASK}:{dag_id}:"
-    try:
-        keys = list(Variable.keys(prefix=prefix))
-    except Exception as error:
-        _missed("listed", prefix, error)
-        return
-    for key in keys:
+    for key in _keys(prefix):
         task_id = key.removeprefix(prefix)
         known = failing(dag_id, task_id)
         if known is not None:
@@ -76,10 +74,15 @@ def remember(dag_id: str, task_id: str, known: Failing) -> None:
 
 
 def forget(dag_id: str, task_id: str, known: Failing) -> None:
-    """Forget a task that fails no more, and the cause that it was told for."""
+    """Forget a task that fails no more, and what was told by it of its cause, in any account."""
     _delete(f"{_TASK}:{dag_id}:{task_id}")
-    if known.cause and _read(f"{_CAUSE}:{known.cause}").get("owner") == f"{dag_id}:{task_id}":
-        _delete(f"{_CAUSE}:{known.cause}")
+    for key in _keys(f"{_CAUSE}:{known.cause}:") if known.cause else ():
+        found = _routes(_read(key))
+        left = {name: by for name, by in found.items() if by.task != f"{dag_id}:{task_id}"}
+        if not left:
+            _delete(key)
+        elif left != found:
+            _write_cause(key, left)
 
 
 def cause_of(error: object) -> str:
@@ -93,24 +96,75 @@ def cause_of(error: object) -> str:
     return hashlib.sha256(f"{type(error).__name__} {error.what}".encode()).hexdigest()[:16]
 
 
-def routes_that_know(cause: str) -> frozenset[str]:
-    """Return the routes that know of a cause, which goes on: the failure of another task is no news there."""
-    found = _read(f"{_CAUSE}:{cause}") if cause else {}
-    try:
-        now = datetime.now(UTC)
-        if now - datetime.fromisoformat(found["seen"]) >= _SAME:
-            return frozenset()
-        told = frozenset(found["told"])
-    except (KeyError, TypeError, ValueError):
+@dataclass(frozen=True)
+class _By:
+    """By the failure of which task a route was told of a cause, and when."""
+
+    task: str
+    at: datetime
+
+
+def routes_that_know(cause: str, account: str, routes: Set[str]) -> frozenset[str]:
+    """Return those of an account's routes that know a cause: another task that fails by it is no news there.
+
+    They know until the task that they were told of works again. An account that begins to fail within an hour
+    after another one was told belongs to that message; one that begins later is told of by itself.
+    """
+    if not cause:
         return frozenset()
-    _write(f"{_CAUSE}:{cause}", {**found, "seen": now.isoformat()})
-    return told
+    own, now = f"{_CAUSE}:{cause}:{account}", datetime.now(UTC)
+    record = _read(own)
+    known = {} if _is_over(record, now) else _still_failing(_routes(record))
+    others = iter(_keys(f"{_CAUSE}:{cause}:") if routes - known.keys() else ())
+    # Hundreds of accounts may fail at once, and most of their notes say the same.
+    while routes - known.keys() and (key := next(others, None)):
+        joined = {name: by for name, by in _routes(_read(key)).items() if now - by.at < _SAME}
+        known = _still_failing(joined) | known
+    if known:
+        _write_cause(own, known)
+    return frozenset(known)
 
 
-def remember_cause(cause: str, dag_id: str, task_id: str, told: tuple[str, ...]) -> None:
-    """Remember the cause of a failure that was told just now."""
-    seen = datetime.now(UTC).isoformat()
-    _write(f"{_CAUSE}:{cause}", {"owner": f"{dag_id}:{task_id}", "seen": seen, "told": [*told]})
+def _still_failing(told: Mapping[str, _By]) -> dict[str, _By]:
+    """Return the routes that were not told yet that the task fails no more."""
+    found = {by.task: failing(*by.task.split(":", 1)) for by in told.values()}
+    return {name: by for name, by in told.items() if (one := found[by.task]) and name in one.told}
+
+
+def remember_cause(cause: str, account: str, dag_id: str, task_id: str, told: Iterable[str]) -> None:
+    """Remember the routes that were told of a cause just now, by the failure of a task."""
+    key, now = f"{_CAUSE}:{cause}:{account}", datetime.now(UTC)
+    _write_cause(key, _routes(_read(key)) | dict.fromkeys(told, _By(f"{dag_id}:{task_id}", now)))
+
+
+def _is_over(record: Mapping[str, Any], now: datetime) -> bool:
+    try:
+        return now - datetime.fromisoformat(record["seen"]) >= _OVER
+    except (KeyError, TypeError, ValueError):
+        return True
+
+
+def _routes(record: Mapping[str, Any]) -> dict[str, _By]:
+    try:
+        return {
+            name: _By(str(by["task"]), datetime.fromisoformat(by["at"]))
+            for name, by in record["told"].items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _write_cause(key: str, told: Mapping[str, _By]) -> None:
+    routes = {name: {"task": by.task, "at": by.at.isoformat()} for name, by in told.items()}
+    _write(key, {"seen": datetime.now(UTC).isoformat(), "told": routes})
+
+
+def _keys(prefix: str) -> list[str]:
+    try:
+        return list(Variable.keys(prefix=prefix))
+    except Exception as error:
+        _missed("listed", prefix, error)
+        return []
 
 
 def _read(key: str) -> Mapping[str, Any]:

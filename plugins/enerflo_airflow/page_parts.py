@@ -171,8 +171,11 @@ def user_may_read(account: str, user: Any) -> bool:
 
 
 def readable_accounts(user: Any) -> list[str]:
-    """Return the accounts whose pages the user may read, in the order of sync.yaml."""
-    return [name for name in sync_config().accounts if user_may_read(name, user)]
+    """Return the accounts whose pages the user may read, in the order of sync.yaml.
+
+    Also those whose configuration cannot be read: each of their pages says why.
+    """
+    return [name for name in sync_config().names if user_may_read(name, user)]
 
 
 class _Kept:
@@ -215,9 +218,11 @@ def reading(account: str) -> Iterator[AccountContext]:
     """Open the account's warehouse for one request.
 
     :raises HTTPException: there is no such account.
+    :raises ConfigurationError: its configuration cannot be read.
     """
-    if account not in sync_config().accounts:
+    if account not in sync_config().names:
         raise HTTPException(404, f"There is no account {account} in sync.yaml.")
+    sync_config().account(account)
     try:
         with warehouse_errors("report pages"):
             opened = _kept.account(account)

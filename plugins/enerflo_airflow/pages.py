@@ -31,6 +31,7 @@ from enerflo_airflow.report_pages import reports
 from enerflo_airflow.run_pages import run
 from enerflo_airflow.search_pages import searches
 from enerflo_sync.addresses import Addresses
+from enerflo_sync.crm.problems import InvalidConfigurationError
 from enerflo_sync.errors import EnerfloSyncError, RetriableError
 from enerflo_sync.reconcile.render import Tone, render_message
 from enerflo_sync.reconcile.render.frame import Frame
@@ -63,7 +64,11 @@ def style(_: GetUserDep) -> Response:
 @app.exception_handler(EnerfloSyncError)
 def explain(request: Request, error: EnerfloSyncError) -> Response:
     """Show an error page: why there is nothing to show, and what to do."""
-    title = "The warehouse cannot be read now" if isinstance(error, RetriableError) else "Not set up yet"
+    title = "Not set up yet"
+    if isinstance(error, RetriableError):
+        title = "The warehouse cannot be read now"
+    elif isinstance(error, InvalidConfigurationError):
+        title = "The configuration cannot be read"
     return Page(render_message(title, str(error), frame=_bare(request)), 503)
 
 

@@ -14,10 +14,10 @@ from airflow.models import DagRun, TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.sdk.execution_time.xcom import XCom
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
-from enerflo_airflow.accounts import account_name, sync_config
+from enerflo_airflow.accounts import ACCOUNTS_DAG, account_name, sync_config
 from enerflo_airflow.page_parts import Page, here, reading, visit
 from enerflo_sync.addresses import Addresses, Place
 from enerflo_sync.pages.run import JOBS, RunFacts, TaskLine, read_run, render_run
@@ -34,7 +34,7 @@ _MOST_TASKS = 1_000
 
 def job_of(dag_id: str) -> tuple[str, str] | None:
     """Return job and account of one of our DAGs; None of another one."""
-    for account in sync_config().accounts:
+    for account in sync_config().names:
         for job in JOBS:
             if account_name(job, account) == dag_id:
                 return job, account
@@ -51,12 +51,16 @@ def run_page(
 ) -> Response:
     """Show how far a run is, and what it did."""
     bare = Frame(Addresses(here(request)))
+    if dag_id == ACCOUNTS_DAG:
+        return RedirectResponse(bare.to.accounts(), 303)
     ours = job_of(dag_id)
     if ours is None:
         body = "This page is about runs of enerflo-sync's DAGs. Airflow's own page has what other DAGs did."
         return Page(render_message("Not a run of enerflo-sync", body, frame=bare), 404)
     job, account = ours
     visited = visit(account, request, user)
+    # Where it cannot be used, that is the reason of whatever is asked of its runs.
+    sync_config().account(account)
     facts = _facts(session, dag_id, run_id, job, account)
     if facts is None:
         body = f"The DAG {dag_id} has no such run: it may have been deleted. Look at the DAG's list of runs."

@@ -71,6 +71,14 @@ def lived(run: Run, world: World, warehouse_url: str, monkeypatch: pytest.Monkey
         assert old in text, old
         text = text.replace(old, new)
     config.write_text(text)
+    (tmp_path / "accounts").mkdir()
+    west = (
+        f"api_key: {IN_FILE}\nwarehouse_url: ${{WEST_URL}}\nmode: crm\nairflow: {{approvers: [{PERSON}]}}\n"
+    )
+    west += f"schedule: {{poll: 7 * * * *}}\ntables: {{leads: {{where: \"email <> '{PERSON}'\"}}}}\n"
+    (tmp_path / "accounts" / "west.yaml").write_text(west)
+    (tmp_path / "accounts" / f"{PERSON}.yaml").write_text("group: plain\n")
+    (tmp_path / "accounts" / "torn.yaml").write_text(f"api_key: [{IN_FILE}\n")
     return run
 
 
@@ -115,6 +123,20 @@ def test_what_somebody_who_helps_needs_is_in_it(lived: Run, tmp_path: Path) -> N
     assert parts["configuration"]["tables"]["installs"]["crm_table"] == "crm.installs"
     assert parts["configuration"]["accounts"]["default"]["warehouse_url"] == "${WAREHOUSE_URL}"
     assert parts["configuration"]["accounts"]["default"]["api_key"].startswith("(a text of ")
+    files = parts["account_files"]
+    assert len(files) == 3
+    assert files["west"]["mode"] == "crm"
+    assert files["west"]["warehouse_url"] == "${WEST_URL}"
+    assert files["west"]["schedule"] == {"poll": "7 * * * *"}
+    assert files["west"]["api_key"] == f"(a text of {len(IN_FILE)} characters)"
+    assert files["west"]["tables"]["leads"]["where"].startswith("(a text of ")
+    # The same rules as for an account of sync.yaml.
+    whole = tmp_path / "whole.yaml"
+    text = (tmp_path / "accounts" / "west.yaml").read_text()
+    whole.write_text("accounts:\n  west:\n" + "".join(f"    {line}\n" for line in text.splitlines()))
+    assert files["west"] == shown_config(whole)["accounts"]["west"]
+    assert files["torn"] == {"not_made": "ParserError"}
+    assert parts["about"]["accounts_that_cannot_be_used"] == 2
     assert {check["name"] for check in parts["doctor"]} >= {"configuration", "warehouse", "mapping"}
     assert parts["quarantine"]
     assert parts["ledger"]

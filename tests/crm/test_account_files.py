@@ -63,7 +63,7 @@ def load(
 def mistakes(path: Path, environ: dict[str, str] | None = None) -> list[str]:
     """Return the lines of the error, with paths as seen from the folder of sync.yaml."""
     with pytest.raises(ConfigurationError) as caught:
-        load_config(path, environ or {})
+        load_config(path, environ or {}).require_all()
     return str(caught.value).replace(f"{path.parent}/", "").splitlines()
 
 
@@ -225,6 +225,66 @@ def test_a_mistake_in_a_file_is_told_with_that_file_and_its_line(
     [told] = mistakes(path)
     assert expected in told
     assert f"Correct {name} and run it again." in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "- a\n", "a: [1\n", "mode: report\nmode: crm\n", "shedule: {}\n", "mode: crmm\n", "mode: ${NO}\n"],
+)
+def test_a_mistake_in_an_accounts_own_file_leaves_out_that_account_alone(tmp_path: Path, text: str) -> None:
+    config = load(tmp_path, west=text, east=WEST)
+    assert (list(config.accounts), list(config.unusable)) == (["north", "east"], ["west"])
+    assert config.names == ["north", "east", "west"]
+    assert config.tables_for("east")["installs"].crm_table == "crm_west.installs"
+    for ask in (config.account, config.tables_for):
+        with pytest.raises(
+            ConfigurationError, match=r"accounts/west\.yaml:\d: accounts\.west.*Correct west\.yaml"
+        ):
+            ask("west")
+    # The hash of others is as without it: no row is compared again.
+    (tmp_path / "accounts" / "west.yaml").write_text("{}\n")
+    whole = load_config(tmp_path / "sync.yaml", {})
+    assert whole.comparison_hash("east") == config.comparison_hash("east")
+    assert not whole.unusable
+
+
+def test_of_an_account_with_two_files_or_places_none_is_taken(tmp_path: Path) -> None:
+    """Nobody can say which of the two was meant, so nothing is written by either."""
+    path = write(tmp_path, north="{}\n", west="{}\n", east="{}\n")
+    (tmp_path / "accounts" / "west.yml").write_text("{}\n")
+    config = load_config(path, {})
+    assert (list(config.accounts), sorted(config.unusable)) == (["east"], ["north", "west"])
+
+
+def test_where_no_account_is_left_all_mistakes_are_the_error(tmp_path: Path) -> None:
+    path = write(tmp_path, f"version: 1\n{TABLES}", a="mode: x\n", b="grup: c\n")
+    with pytest.raises(ConfigurationError, match=r"(?s)a\.yaml:1: .*b\.yaml:1: "):
+        load_config(path, {})
+
+
+def test_a_variable_of_one_account_that_is_not_set_leaves_out_that_account_alone(tmp_path: Path) -> None:
+    main = MAIN.replace("  group: all\n", "  group: all\n  mode: ${MODE_{account}}\n", 1)
+    path, environ = write(tmp_path, main, west="{}\n", east="{}\n"), {"MODE_NORTH": "crm", "MODE_WEST": "crm"}
+    config = load_config(path, environ)
+    assert (list(config.accounts), list(config.unusable)) == (["north", "west"], ["east"])
+    assert mistakes(path, environ)[0].startswith(
+        "sync.yaml:4: defaults.mode: found the unset variable MODE_EAST, expected MODE_EAST in the environment"
+    )
+    assert len(mistakes(path, {"MODE_NORTH": "crm"})) == 2
+
+
+def test_a_route_may_name_an_account_that_cannot_be_used(tmp_path: Path) -> None:
+    main = MAIN + "notify:\n  routes: {r: {email: {to: [a@b.c]}, accounts: [west]}}\n"
+    assert list(load(tmp_path, main, west="mode: x\n").unusable) == ["west"]
+    (tmp_path / "accounts" / "west.yaml").rename(tmp_path / "accounts" / "West.yaml")
+    assert list(load_config(tmp_path / "sync.yaml", {}).unusable) == ["West"]
+
+
+def test_an_account_that_cannot_be_used_is_of_every_group(tmp_path: Path) -> None:
+    """The mistake may be in its group, and no run of a group is to end well without an account of it."""
+    config = load(tmp_path, west="grup: coast\n", south="group: coast\n")
+    assert config.accounts_of("coast") == ["south", "west"]
+    assert config.accounts_of("all") == ["north", "west"]
 
 
 def test_files_that_cannot_be_read_are_told_together_and_nothing_else_is(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +29,7 @@ from airflow.sdk.execution_time.supervisor import (
 from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 from enerflo_airflow import failing
+from enerflo_airflow.accounts import look_again
 from enerflo_airflow.alerts import tell_failure, tell_recovery, tell_skipped
 
 from enerflo_sync.errors import RetriableError
@@ -221,20 +222,128 @@ def test_a_route_that_was_away_is_told_at_the_next_end_of_the_task(
     assert remembered() == []
 
 
-@pytest.mark.usefixtures("inside_a_task")
-def test_a_cause_that_went_on_long_ago_hides_no_new_failure(
-    chat: Posts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+AWAY = RetriableError("the server could not be reached.", where="somewhere")
+
+
+@pytest.fixture
+def fails(inside_a_task: None) -> Callable[..., None]:
+    """Has a task fail since the server does not answer, in this account or in another one."""
     bag = DagBag(dag_folder=str(DAGS))
-    tasks: Any = [
-        bag.dags["enerflo_poll"].get_task("read_enerflo"),
-        bag.dags["enerflo_reconcile"].get_task("compare_with_crm"),
-    ]
-    error = RetriableError("the server could not be reached.", where="somewhere")
-    tell_failure({**context_of(tasks[0]), "exception": error})
+    tasks = {
+        "enerflo_poll": "read_enerflo",
+        "enerflo_reconcile": "compare_with_crm",
+        "enerflo_prune": "prune",
+    }
+
+    def fail(dag_id: str, account: str = "") -> None:
+        task: Any = bag.dags[dag_id].get_task(tasks[dag_id])
+        named = f"{dag_id}__{account}" if account else dag_id
+        tell_failure({**context_of(task), "ti": ti_of(task, dag_id=named), "exception": AWAY})
+
+    return fail
+
+
+def well(dag_id: str, task_id: str, account: str = "") -> None:
+    task: Any = DagBag(dag_folder=str(DAGS)).dags[dag_id].get_task(task_id)
+    named = f"{dag_id}__{account}" if account else dag_id
+    tell_recovery({**context_of(task), "ti": ti_of(task, dag_id=named)})
+
+
+def subjects(chat: Posts) -> list[str]:
+    return [text.splitlines()[0].removeprefix("Enerflo ").rpartition(":")[0] for text in texts(chat)]
+
+
+def test_a_cause_that_goes_on_is_told_once_until_it_is_over_however_long_that_takes(
+    chat: Posts, fails: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails("enerflo_poll")
+    assert subjects(chat) == ["default: enerflo_poll failed"]
+    # As if hours lay between two failures: a poll each hour, a reconciliation a day, a deletion a week.
     monkeypatch.setattr(failing, "_SAME", timedelta(0))
-    tell_failure({**context_of(tasks[1]), "exception": error})
-    assert [text.split()[2] for text in texts(chat)] == ["enerflo_poll", "enerflo_reconcile"]
+    for dag_id in ("enerflo_poll", "enerflo_reconcile", "enerflo_prune", "enerflo_poll", "enerflo_reconcile"):
+        fails(dag_id)
+        assert subjects(chat) == []
+    well("enerflo_poll", "read_enerflo")
+    assert subjects(chat) == ["default: resolved: enerflo_poll fails no more"]
+    # Who was told that it is over is told of what fails then.
+    fails("enerflo_reconcile")
+    assert subjects(chat) == ["default: enerflo_reconcile failed"]
+    well("enerflo_reconcile", "compare_with_crm")
+    well("enerflo_prune", "prune")
+    assert subjects(chat) == ["default: resolved: enerflo_reconcile fails no more"]
+    assert remembered() == []
+
+
+def test_accounts_that_begin_to_fail_together_are_one_message_until_it_is_over(
+    chat: Posts, fails: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for account in ("", "west", "east"):
+        fails("enerflo_poll", account)
+    assert subjects(chat) == ["default: enerflo_poll failed"]
+    monkeypatch.setattr(failing, "_SAME", timedelta(0))
+    fails("enerflo_poll", "west")
+    fails("enerflo_reconcile", "east")
+    assert subjects(chat) == []
+    well("enerflo_poll", "read_enerflo")
+    assert subjects(chat) == ["default: resolved: enerflo_poll fails no more"]
+    fails("enerflo_poll", "west")
+    assert subjects(chat) == ["west: enerflo_poll__west failed"]
+
+
+def test_an_account_that_begins_to_fail_later_is_not_hidden_by_one_that_fails_for_long(
+    chat: Posts, fails: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its server may be another one: the sentence of the error is the same."""
+    fails("enerflo_poll")
+    monkeypatch.setattr(failing, "_SAME", timedelta(0))
+    fails("enerflo_poll")
+    fails("enerflo_poll", "west")
+    fails("enerflo_reconcile", "west")
+    assert subjects(chat) == ["default: enerflo_poll failed", "west: enerflo_poll__west failed"]
+    well("enerflo_poll", "read_enerflo", "west")
+    assert subjects(chat) == ["west: resolved: enerflo_poll__west fails no more"]
+    # The other one's failure goes on.
+    fails("enerflo_reconcile")
+    assert subjects(chat) == []
+
+
+@pytest.mark.parametrize("forgotten", ["by time", "by hand"])
+def test_a_task_that_never_runs_again_does_not_hide_its_cause_for_ever(
+    chat: Posts, fails: Callable[..., None], monkeypatch: pytest.MonkeyPatch, forgotten: str
+) -> None:
+    fails("enerflo_poll")
+    texts(chat)
+    monkeypatch.setattr(failing, "_SAME", timedelta(0))
+    if forgotten == "by time":
+        monkeypatch.setattr(failing, "_OVER", timedelta(0))
+    else:
+        with create_session() as session:
+            own = "enerflo_failing:enerflo_poll:read_enerflo"
+            session.execute(sa.delete(Variable).where(Variable.key == own))
+    fails("enerflo_reconcile")
+    assert subjects(chat) == ["default: enerflo_reconcile failed"]
+
+
+@pytest.mark.usefixtures("inside_a_task")
+def test_a_route_that_was_told_of_the_end_is_told_again_while_another_route_is_away(
+    told: Setting, chat: Posts, fails: Callable[..., None]
+) -> None:
+    path = Path(os.environ["ENERFLO_SYNC_CONFIG"])
+    away = "    away: {events: [run_failed], http: {connection: nowhere}}\n"
+    fails("enerflo_poll")
+    task: Any = DagBag(dag_folder=str(DAGS)).dags["enerflo_poll"].get_task("read_enerflo")
+    path.write_text(path.read_text().replace(ROUTES, ROUTES + away))
+    look_again()
+    # As if the second route had been told and were away now.
+    failing.remember(
+        "enerflo_poll", "read_enerflo", failing.failing("enerflo_poll", "read_enerflo").and_told("away")
+    )
+    texts(chat)
+    tell_recovery(context_of(task))
+    assert subjects(chat) == ["default: resolved: enerflo_poll fails no more"]
+    assert "enerflo_failing:enerflo_poll:read_enerflo" in remembered()
+    fails("enerflo_reconcile")
+    assert subjects(chat) == ["default: enerflo_reconcile failed"]
 
 
 @pytest.mark.usefixtures("inside_a_task")

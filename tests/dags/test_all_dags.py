@@ -10,9 +10,15 @@ from enerflo_airflow.dags import all_dags, wiring_files
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.shipped import CONFIG_VARIABLE, shipped
-from tests.airflow_environment import DAGS
+from tests.airflow_environment import DAGS, ROOT
 
 THREE_LINES = "from enerflo_airflow.dags import all_dags\n\nglobals().update(all_dags())\n"
+EVERY_ACCOUNT = """\
+# For Airflow: it has no DAG.
+from enerflo_airflow.accounts import require_every_account
+
+require_every_account()
+"""
 
 
 def bag_of(folder: Path) -> DagBag:
@@ -37,7 +43,8 @@ def test_each_call_reads_the_accounts_again(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv(CONFIG_VARIABLE, str(path))
     added = set(all_dags()) - before
     assert {"enerflo_poll__west", "enerflo_sync__west"} <= added
-    assert all(name.endswith("__west") for name in added)
+    assert all(name.endswith("__west") for name in added - {"enerflo_accounts"})
+    assert "enerflo_accounts" in added
 
 
 def test_a_mistake_in_the_configuration_is_the_import_error_of_that_file(
@@ -50,5 +57,25 @@ def test_a_mistake_in_the_configuration_is_the_import_error_of_that_file(
         all_dags()
 
 
-def test_every_file_of_the_folder_is_among_them() -> None:
-    assert [file.name for file in wiring_files()] == sorted(file.name for file in DAGS.glob("*.py"))
+def test_every_file_of_the_folder_with_a_dag_is_among_them() -> None:
+    files = sorted(file.name for file in DAGS.glob("*.py") if file.stem != "check_every_account")
+    assert [file.name for file in wiring_files()] == files
+
+
+def test_a_mistake_in_an_accounts_own_file_is_the_import_error_of_another_file_of_three_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "accounts").mkdir()
+    (tmp_path / "accounts" / "west.yaml").write_text("mod: both\n")
+    (tmp_path / "sync.yaml").write_text(shipped("sync.yaml").read_text())
+    monkeypatch.setenv(CONFIG_VARIABLE, str(tmp_path / "sync.yaml"))
+    folder = tmp_path / "dags"
+    folder.mkdir()
+    (folder / "enerflo.py").write_text(THREE_LINES)
+    assert EVERY_ACCOUNT in (ROOT / "docs" / "accounts.md").read_text()
+    (folder / "enerflo_accounts.py").write_text(EVERY_ACCOUNT)
+    bag = bag_of(folder)
+    (error,) = bag.import_errors.items()
+    assert error[0].endswith("enerflo_accounts.py")
+    assert f"{tmp_path}/accounts/west.yaml:1: accounts.west.mod: found the unknown option mod" in error[1]
+    assert {"enerflo_poll", "enerflo_accounts"} <= set(bag.dags)

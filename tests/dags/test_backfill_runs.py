@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,6 +14,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.standard.operators import hitl
+from airflow.sdk.exceptions import ParamValidationError, TaskAwaitingInput
 from airflow.serialization.definitions.dag import SerializedDAG
 from airflow.serialization.serialized_objects import DagSerialization
 from enerflo_airflow.backfill import EstimateBackfillOperator
@@ -134,3 +139,31 @@ def test_airflows_own_backfill_reads_its_month(connected: Setting) -> None:
     context: Any = {"dag_run": dag_run}
     request = operator._request(context, open_account("default"))
     assert (request.window_from, request.window_to) == (begin, end)
+
+
+def test_no_form_lets_a_large_backfill_pass_without_a_person(
+    connected: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(os.environ["ENERFLO_SYNC_CONFIG"])
+    path.write_text(path.read_text().replace("  backfill_changes: 100\n", "  backfill_requests: 3\n"))
+    limit = backfill_dag_as_stored().params.get_param("limit")
+    assert (limit.value, limit.schema["maximum"]) == (3, 3)
+    with pytest.raises(ParamValidationError):
+        run("enerflo_backfill", choice="everything", limit=1_000_000)
+    # A run that took another way past the form: what the task was given does not count.
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **detail: asked.append(detail))
+    task: Any = DagBag(dag_folder=str(DAGS)).dags["enerflo_backfill"].get_task("ask_a_person")
+    task.estimate_only, task.limit = False, 1_000_000
+    ti = SimpleNamespace(id=uuid.uuid4())
+    context: Any = {"ti": ti, "task_instance": ti, "task": task, "params": {}}
+    task.estimate = {"requests": 3, "words": "everything", "summary": "- 3 requests"}
+    assert task.execute(context) == {"needed": False}
+    task.estimate = {**task.estimate, "requests": 4}
+    with pytest.raises(TaskAwaitingInput):
+        task.execute(context)
+    assert len(asked) == 1
+    # Earlier is anybody's right.
+    task.estimate, task.limit = {**task.estimate, "requests": 2}, 1
+    with pytest.raises(TaskAwaitingInput):
+        task.execute(context)

@@ -33,6 +33,10 @@ WRITERS_BACK = {"enerflo_approve", "enerflo_change_orders", "enerflo_reconcile",
 DELETERS = {"enerflo_prune"}
 # A run of it waits for a person, and others are not to wait for that.
 SIDE_BY_SIDE = {"enerflo_approve"}
+# About all accounts, and only where there are several.
+OF_SEVERAL = "enerflo_accounts"
+# Has no DAG: its import error is about the files of accounts.
+WITHOUT_DAG = "check_every_account"
 SHIPPED = ROOT / "include" / "config" / "sync.yaml"
 
 
@@ -60,7 +64,8 @@ def test_the_bag_holds_exactly_these_dags(bag: DagBag) -> None:
 
 def test_a_dag_file_is_named_like_its_dag() -> None:
     """But for enerflo_sync, whose own name is the engine's package."""
-    assert {path.stem.removesuffix("_dag") for path in DAGS.glob("*.py")} == DAG_IDS
+    stems = {path.stem.removesuffix("_dag") for path in DAGS.glob("*.py")}
+    assert stems == {*DAG_IDS, OF_SEVERAL, WITHOUT_DAG}
     assert not (DAGS / "enerflo_sync.py").exists()
 
 
@@ -186,6 +191,7 @@ def test_each_account_has_dags_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
         *DAG_IDS,
         *(f"enerflo_{job}__west" for job in ("backfill", "change_orders", "poll", "prune")),
         *(f"enerflo_{job}__west" for job in ("approve", "reconcile", "replay", "sync")),
+        OF_SEVERAL,
     }
     poll: Any = bag.dags["enerflo_poll__west"]
     assert poll.timetable.expression == "5 * * * *"
@@ -247,7 +253,7 @@ def test_a_mistake_in_the_configuration_is_the_import_error(
     text = SHIPPED.read_text().replace("shrink_guard_percent: 20", "shrink_gard_percent: 20")
     bag = bag_of(text, tmp_path, monkeypatch)
     assert bag.dags == {}
-    assert len(bag.import_errors) == len(DAG_IDS)
+    assert len(bag.import_errors) == len(list(DAGS.glob("*.py")))
     for error in bag.import_errors.values():
         assert "shrink_gard_percent" in error
         assert "shrink_guard_percent" in error
@@ -287,9 +293,13 @@ def test_a_dag_file_reads_nothing_but_the_configuration_at_import(path: Path) ->
         for node in ast.walk(statement)
         if isinstance(node, ast.Call)
     }
-    allowed = {"FormField", "str", "sync_config", "parsed_accounts"}
+    if path.stem == WITHOUT_DAG:
+        assert called == {"require_every_account"}
+        return
+    asks = "checks_accounts" if path.stem == OF_SEVERAL else "parsed_accounts"
+    allowed = {"FormField", "str", "sync_config", asks}
     assert called <= {*allowed, f"{path.stem.removeprefix('enerflo_').removesuffix('_dag')}_dag"}
-    assert "parsed_accounts" in called
+    assert asks in called
 
 
 def test_what_reads_starts_when_it_is_switched_on_and_the_reconciliation_waits_for_it(bag: DagBag) -> None:

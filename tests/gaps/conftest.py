@@ -14,9 +14,9 @@ from enerflo_sync.gaps.find import find_gaps
 from enerflo_sync.gaps.report import GapReport, Hole, HoleKind
 from enerflo_sync.gaps.schedule import every
 from enerflo_sync.resources.registry import USUAL
-from tests.inbox.conftest import Inbox, again, inbox, new_inbox, polled
+from tests.inbox.conftest import Inbox, again, inbox, kept_polled, new_inbox, polled
 
-__all__ = ["again", "inbox", "new_inbox", "polled"]
+__all__ = ["again", "inbox", "kept_polled", "new_inbox", "polled"]
 
 DUE = timedelta(hours=2)
 STATUSES = (4, c.VOIDED, c.IN_PROGRESS)

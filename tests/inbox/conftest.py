@@ -7,9 +7,10 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from enerflo_sync.inbox.hydrate import HydrateOptions
 from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.warehouse.runs import RunReport
+from tests.inbox.kept import KeptInbox, keep_inbox
 from tests.mirror.conftest import START, Company
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -213,20 +215,21 @@ def answering(inbox: Inbox, path: str, answer: Response) -> None:
 NewInbox = Callable[..., Inbox]
 
 
+def new_company(warehouse: sa.Engine, folder: Path, installs: int = 12, seed: int = 3, **api: Any) -> Inbox:
+    """Return the inbox of a company that nobody has read; keyword arguments go to its API."""
+    clock = VirtualClock(START)
+    world = World(installs, seed=seed, start=START, clock=clock)
+    company = Company(warehouse, world, clock, api_of=SandboxApi(world, clock=clock, **api))
+    clock.advance(timedelta(minutes=1).total_seconds())
+    drop = folder / "drop"
+    drop.mkdir(exist_ok=True)
+    return Inbox(company, drop)
+
+
 @pytest.fixture
 def new_inbox(warehouse: sa.Engine, tmp_path: Path) -> NewInbox:
     """Make an inbox of a company; keyword arguments go to its API."""
-
-    def make(installs: int = 12, seed: int = 3, **api: Any) -> Inbox:
-        clock = VirtualClock(START)
-        world = World(installs, seed=seed, start=START, clock=clock)
-        company = Company(warehouse, world, clock, api_of=SandboxApi(world, clock=clock, **api))
-        clock.advance(timedelta(minutes=1).total_seconds())
-        folder = tmp_path / "drop"
-        folder.mkdir(exist_ok=True)
-        return Inbox(company, folder)
-
-    return make
+    return partial(new_company, warehouse, tmp_path)
 
 
 @pytest.fixture
@@ -235,11 +238,23 @@ def inbox(new_inbox: NewInbox) -> Inbox:
     return new_inbox()
 
 
+@pytest.fixture(scope="session")
+def kept_polled(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> KeptInbox:
+    """A company of twelve installs, all of them in the mirror, to be copied."""
+
+    def live(warehouse: sa.Engine) -> Inbox:
+        inbox = new_company(warehouse, tmp_path_factory.mktemp("polled"))
+        inbox.company.poll()
+        return inbox
+
+    return keep_inbox(postgres_url, live)
+
+
 @pytest.fixture
-def polled(inbox: Inbox) -> Inbox:
+def polled(kept_polled: KeptInbox, tmp_path: Path) -> Iterator[Inbox]:
     """A company of twelve installs, all of them in the mirror."""
-    inbox.company.poll()
-    return inbox
+    with kept_polled.copied(tmp_path) as found:
+        yield found
 
 
 @pytest.fixture

@@ -80,9 +80,9 @@ def test_hostile_payloads_are_put_aside_and_the_others_are_taken_in(inbox: Inbox
 
 
 def test_an_event_that_the_warehouse_refuses_is_put_aside_alone_and_replayed(
-    inbox: Inbox, again: Again
+    polled: Inbox, again: Again
 ) -> None:
-    with inbox.warehouse.begin() as connection:
+    with polled.warehouse.begin() as connection:
         connection.exec_driver_sql(
             """
             create function sync.refuse() returns trigger language plpgsql as $$ begin
@@ -95,17 +95,17 @@ def test_an_event_that_the_warehouse_refuses_is_put_aside_alone_and_replayed(
         )
     for number in range(20):
         name = "Ada" if number == 7 else 'Eve "\\\\ \t'
-        inbox.drop(update_install(number + 1, name=name), f"{number}.json")
-    report = inbox.load()
+        polled.drop(update_install(number + 1, name=name), f"{number}.json")
+    report = polled.load()
     assert (report.read, report.applied, report.quarantined) == (20, 19, 1)
-    assert inbox.states() == {"received": 19}
-    ((reason, payload),) = inbox.rows("select reason, payload from sync.quarantine")
+    assert polled.states() == {"received": 19}
+    ((reason, payload),) = polled.rows("select reason, payload from sync.quarantine")
     assert reason == "refused_by_the_warehouse"
     assert msgspec.json.decode(bytes(payload)) == update_install(8, name="Ada")
-    with inbox.warehouse.begin() as connection:
+    with polled.warehouse.begin() as connection:
         connection.exec_driver_sql("drop trigger refuse on sync.webhook_events")
     again()
-    assert inbox.one("select count(*) from sync.webhook_events") == 20
+    assert polled.one("select count(*) from sync.webhook_events") == 20
 
 
 @pytest.mark.parametrize("named", [True, False])

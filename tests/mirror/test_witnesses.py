@@ -9,9 +9,9 @@ import pytest
 
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.witness_report import WitnessFigures, WitnessReport, witness_report
-from tests.inbox.conftest import Inbox, NewInbox, inbox, new_inbox, polled, update_install
+from tests.inbox.conftest import Inbox, NewInbox, inbox, kept_polled, new_inbox, polled, update_install
 
-__all__ = ["inbox", "new_inbox", "polled"]
+__all__ = ["inbox", "kept_polled", "new_inbox", "polled"]
 
 VOIDED, ON_HOLD = 3, 4
 

@@ -252,4 +252,4 @@ def test_what_airflow_tells_is_not_looked_for_in_the_warehouse(people: People) -
 def test_a_route_that_names_nothing_gets_every_alert(people: People) -> None:
     (route,) = people.config.notify.routes.values()
     assert all(route.takes(event, "default") for event in ALERTS)
-    assert len(ALERTS) == 6
+    assert len(ALERTS) == 7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests import airflow_environment  # isort: skip
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from airflow.api_fastapi.app import create_app
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx import Response
+from playwright.sync_api import Browser, sync_playwright
 
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_fixtures import metadata, warehouse_connection
 from tests.conftest import copy_database, fresh_database
 from tests.pages.company import PageCompany, page_company
 from tests.pages.known_dags import forget_runs
-from tests.pages.served import token_of
+from tests.pages.served import served_pages, token_of
 
 __all__ = ["airflow_environment", "metadata"]
 
@@ -44,6 +46,22 @@ def told_company(
                 "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'told_pages'"
             )
         yield company
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser, which opens a context of its own for each test."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def airflow_home(told_company: PageCompany) -> Iterator[str]:
+    """The address of Airflow's API server, whose pages show the warehouse that the environment names by then."""
+    with served_pages() as found:
+        yield found
 
 
 @dataclass

@@ -172,3 +172,28 @@ def test_the_card_on_airflows_home_has_the_same_verdicts_and_leads_into_airflows
     script = pat.get("card.js")
     assert script.headers["content-type"].startswith("text/javascript")
     assert 'new URL("card", import.meta.url)' in script.text
+
+
+def test_an_account_whose_file_has_a_mistake_stands_first_with_it_and_so_does_each_of_its_pages(
+    visitor: Callable[..., Visitor], accounts: Accounts, tmp_path: Path
+) -> None:
+    """An account that nothing runs for must not look as if all were well, or as if there were none."""
+    pat = visitor("VIEWER")
+    accounts(fresh="enerflo_warehouse")
+    (tmp_path / "accounts").mkdir()
+    (tmp_path / "accounts" / "west.yaml").write_text("mode: report\nmod: both\n")
+    text = html.unescape(pat.text("accounts"))
+    assert listed(text) == ["west", "default", "fresh"]
+    mistake = f"{tmp_path}/accounts/west.yaml:2: accounts.west.mod: found the unknown option mod"
+    assert "Its configuration cannot be read, and none of its jobs runs: " in text
+    assert mistake in text
+    assert "its configuration cannot be read" in html.unescape(pat.text("card"))
+    for path in ("overview/west", "freshness/west", "reports/west", "run?dag_id=enerflo_poll__west&run_id=r"):
+        answer = pat.get(path)
+        assert answer.status_code == 503
+        assert "The configuration cannot be read" in answer.text
+        assert mistake in html.unescape(answer.text)
+    of_all = pat.get("run?dag_id=enerflo_accounts&run_id=r")
+    assert (of_all.status_code, of_all.headers["location"]) == (303, "/enerflo/accounts")
+    # The pages of the others are as before.
+    assert pat.get("overview/default").status_code == 200

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.pages.conftest import Visitor
-from tests.pages.served import enter, served_pages, token_of
+from tests.pages.served import enter, token_of
 from tests.wide_pages import needs_chromium
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, needs_chromium]
 
 
 @pytest.fixture
-def home(visitor: Callable[..., Visitor]) -> Iterator[Page]:
+def home(visitor: Callable[..., Visitor], airflow_home: str, browser: Browser) -> Iterator[Page]:
     """Airflow's home in a browser, as who may only read sees it."""
     visitor("VIEWER")
-    with served_pages() as origin, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": 1440, "height": 1000})
-        context.add_cookies([{"name": "_token", "value": token_of("VIEWER"), "url": origin}])
+    with browser.new_context(viewport={"width": 1440, "height": 1000}) as context:
+        context.add_cookies([{"name": "_token", "value": token_of("VIEWER"), "url": airflow_home}])
         page = context.new_page()
-        page.goto(f"{origin}/")
+        page.goto(f"{airflow_home}/")
         yield page
-        browser.close()
 
 
 def test_the_card_on_the_home_leads_to_the_accounts_overview_within_airflow(home: Page) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.airflow_fixtures import warehouse_connection
 from tests.conftest import fresh_database
@@ -42,14 +42,6 @@ def origin(told_company: PageCompany, postgres_url: str) -> Iterator[str]:
         patch.setenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE", warehouse_connection(address))
         with served_pages() as found:
             yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=["light", "dark"])

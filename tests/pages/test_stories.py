@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from playwright.sync_api import FrameLocator, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, FrameLocator, Locator, Page
 
 from tests.pages.conftest import Visitor
 from tests.pages.known_dags import known, ran, runs_of
-from tests.pages.served import enter, served_pages, token_of
+from tests.pages.served import enter, token_of
 from tests.wide_pages import needs_chromium
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(300), needs_chromium]
@@ -64,17 +63,14 @@ class Person:
 
 
 @pytest.fixture
-def pat(visitor: Callable[..., Visitor]) -> Iterator[Person]:
+def pat(visitor: Callable[..., Visitor], airflow_home: str, browser: Browser) -> Iterator[Person]:
     """An administrator in front of Airflow's home."""
     found = visitor("ADMIN")
-    with served_pages() as origin, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
-        context.add_cookies([{"name": "_token", "value": token_of("ADMIN"), "url": origin}])
+    with browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True) as context:
+        context.add_cookies([{"name": "_token", "value": token_of("ADMIN"), "url": airflow_home}])
         page = context.new_page()
-        page.goto(f"{origin}/")
+        page.goto(f"{airflow_home}/")
         yield Person(page, found)
-        browser.close()
 
 
 def test_whether_the_account_is_in_agreement_and_the_worst_cause(pat: Person) -> None:

@@ -213,6 +213,15 @@ def test_great_expectations_is_imported_only_where_there_is_something_to_check()
     assert done.stdout.strip() == "[]"
 
 
+def test_great_expectations_is_imported_without_the_clients_of_other_databases() -> None:
+    code = (
+        "import sys; from enerflo_sync.quality.validate import load_great_expectations;"
+        "load_great_expectations(); print('boto3' in sys.modules); import boto3; print(boto3.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "boto3"]
+
+
 def test_a_percent_sign_in_a_rule_and_in_its_reason_is_one_sign(orders: Orders, tmp_path: Path) -> None:
     text = SUITE.read_text()
     pattern = next(line for line in text.splitlines() if "matches:" in line)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from enerflo_sync.rebuild.condition import read_condition
 from enerflo_sync.rebuild.report import RebuildReport, TableDifference
 from enerflo_sync.rebuild.run import rebuild
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
-from tests.inbox.conftest import Inbox, NewInbox, inbox, new_inbox, polled
+from tests.inbox.conftest import Inbox, NewInbox, inbox, kept_polled, new_company, new_inbox, polled
+from tests.inbox.kept import KeptInbox, keep_inbox
 
-__all__ = ["inbox", "new_inbox", "polled"]
+__all__ = ["inbox", "kept_polled", "new_inbox", "polled"]
 
 # When and how a row was seen; a rebuild moves these on rows that it writes.
 SEEN = ("observed_at", "observed_by", "raw_hash")
@@ -81,10 +83,19 @@ def observed(company: Inbox, name: str = "installs") -> dict[tuple[Any, ...], tu
     return {row[:-2]: row[-2:] for row in rows}
 
 
+@pytest.fixture(scope="session")
+def kept_lived(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> KeptInbox:
+    """The company of ``lived``, to be copied."""
+    return keep_inbox(
+        postgres_url, lambda warehouse: live(new_company(warehouse, tmp_path_factory.mktemp("lived"), 30))
+    )
+
+
 @pytest.fixture
-def lived(new_inbox: NewInbox) -> Inbox:
+def lived(kept_lived: KeptInbox, tmp_path: Path) -> Iterator[Inbox]:
     """A company that was polled and told of by webhooks for a week, with edits, deletions and designs."""
-    return live(new_inbox(30))
+    with kept_lived.copied(tmp_path) as found:
+        yield found
 
 
 @pytest.fixture

@@ -51,17 +51,16 @@ KILLED = """
 
 @pytest.mark.parametrize("moment", ["commit", "before"])
 @pytest.mark.parametrize("chunks", [1, 4])
-def test_a_rebuild_killed_anywhere_is_completed_by_the_next(
-    lived: Inbox, warehouse_url: str, chunks: int, moment: str
-) -> None:
+def test_a_rebuild_killed_anywhere_is_completed_by_the_next(lived: Inbox, chunks: int, moment: str) -> None:
     before = snapshot(lived, SEEN)
     damage(lived, "update enerflo.installs set agent_name = 'Nonsense'")
     damage(lived, "update enerflo.milestones set title = 'Nonsense'")
     damage(lived, "delete from enerflo.installs where install_id % 3 = 0 and deleted_at is null")
     damage(lived, "delete from enerflo.submissions")
     code = textwrap.dedent(KILLED)
+    address = lived.warehouse.url.render_as_string(hide_password=False)
     killed = subprocess.run(
-        [sys.executable, "-c", code, warehouse_url, str(chunks), moment],
+        [sys.executable, "-c", code, address, str(chunks), moment],
         check=False,
         timeout=60,
         env={**os.environ},

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 
+from enerflo_sync.shipped import shipped
 from tests.receiver.conftest import COMMAND, SECRET, environment
 
 
@@ -78,3 +80,52 @@ def test_help_teaches_and_shows_no_secret() -> None:
     ):
         assert word in told.stdout
     assert SECRET not in told.stdout
+
+
+def test_an_account_whose_file_has_a_mistake_gets_503_and_keeps_no_other_from_its_posts(
+    tmp_path: Path,
+) -> None:
+    """Its senders try again; a balancer must not take the service from the others for it."""
+    for name in ("drop", "accounts"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "sync.yaml").write_text(shipped("sync.yaml").read_text())
+    (tmp_path / "accounts" / "west.yaml").write_text("mod: both\n")
+    (tmp_path / "accounts" / "east.yaml").write_text("mod: both\n")
+    other = SECRET[::-1]
+    settings = {
+        "ENERFLO_SYNC_CONFIG": str(tmp_path / "sync.yaml"),
+        "RECEIVER_SECRET": SECRET,
+        "RECEIVER_SECRET_WEST": other,
+        "WEBHOOK_DROP_URI": str(tmp_path / "drop"),
+        "RECEIVER_PORT": "0",
+    }
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        process = subprocess.Popen(COMMAND, env=environment(**settings), stderr=stream, stdout=stream)
+    try:
+        deadline = time.monotonic() + 30
+        while "listens at" not in log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        told = log.read_text()
+        address = told.split("listens at ")[1].split()[0]
+        assert "Receiver for default listens" in told
+        for name in ("west", "east"):
+            assert f"posts of account {name} are not stored: {tmp_path}/accounts/{name}.yaml:1" in told
+
+        def post(path: str) -> requests.Response:
+            return requests.post(f"{address}/hooks/{path}", json={"event": "x"}, timeout=30)
+
+        assert post(f"default/{SECRET}").status_code == 200
+        refused = post(f"west/{other}")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
+        # Nobody without its secret learns that there is such an account.
+        assert post(f"west/{SECRET}").status_code == post(f"east/{SECRET}").status_code == 404
+        health = requests.get(f"{address}/health", timeout=30)
+        assert (health.status_code, health.json()["closed"]) == (200, ["east", "west"])
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+    assert len(list((tmp_path / "drop").glob("*.json"))) == 1
+    ended = run("--account", "west", **settings)
+    assert ended.returncode == 2
+    assert "accounts.west.mod" in ended.stderr

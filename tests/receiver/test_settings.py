@@ -71,9 +71,9 @@ def test_each_account_needs_its_own_secret_and_drop(tmp_path: Path) -> None:
     path = tmp_path / "sync.yaml"
     path.write_text(two_accounts(tmp_path))
     east = {"RECEIVER_SECRET_EAST": SECRET}
-    # The general secret is the account default's alone.
+    # The general secret is the account default's alone, and of accounts that are not named one may lack it.
     with pytest.raises(ConfigurationError, match="RECEIVER_SECRET_WEST_1: account west_1 has no secret"):
-        read({**GOOD, **east}, path=path)
+        read({**GOOD, **east}, "east", "west_1", path=path)
     assert [hook.account for hook in read(east, "east", path=path).hooks] == ["east"]
     with pytest.raises(ConfigurationError, match="accounts east and west_1 have the same secret"):
         read({**east, "RECEIVER_SECRET_WEST_1": SECRET}, path=path)
@@ -82,3 +82,27 @@ def test_each_account_needs_its_own_secret_and_drop(tmp_path: Path) -> None:
         read({**east, "RECEIVER_SECRET_WEST_1": NEXT_SECRET}, path=path)
     with pytest.raises(ConfigurationError, match="no account north"):
         read(east, "north", path=path)
+
+
+def test_what_is_wrong_with_some_accounts_leaves_out_those_alone(tmp_path: Path) -> None:
+    path = tmp_path / "sync.yaml"
+    path.write_text(two_accounts(tmp_path))
+    third = "SECRET-of-a-third-one-0123456789-abcdef"
+    (tmp_path / "accounts").mkdir()
+    for name in ("north", "twin", "short"):
+        drop = tmp_path / ("north" if name == "twin" else name)
+        (tmp_path / "accounts" / f"{name}.yaml").write_text(f"webhook_drop_uri: {drop}\n")
+    secrets = {"EAST": SECRET, "NORTH": NEXT_SECRET, "TWIN": third, "SHORT": "a-tiny-one"}
+    found = read({f"RECEIVER_SECRET_{name}": value for name, value in secrets.items()}, path=path)
+    assert [(hook.account, bool(hook.drop_uri)) for hook in found.hooks] == [
+        ("east", True),
+        ("north", False),
+        ("twin", False),
+    ]
+    assert {name: why.partition(": ")[2].partition(".")[0] for name, why in found.left_out.items()} == {
+        "north": "accounts north and twin have the same drop",
+        "short": "a secret of account short is shorter than 32 characters",
+        "twin": "accounts north and twin have the same drop",
+        "west_1": "account west_1 has no secret",
+    }
+    assert not any(secret in str(found) for secret in secrets.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from enerflo_sync.inbox.drop import Drop
 from enerflo_sync.jobs.prune import run_prune
 from enerflo_sync.retention.report import PrunedKind, PruneReport
 from enerflo_sync.retention.run import prune
-from tests.inbox.conftest import Inbox, NewInbox, inbox, new_inbox, polled
+from tests.inbox.conftest import Inbox, inbox, kept_polled, new_company, new_inbox, polled
+from tests.inbox.kept import KeptInbox, keep_inbox
 from tests.writes.conftest import Desk, agreed, agreed_warehouse, agreeing, desk, polled_warehouse
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "agreeing",
     "desk",
     "inbox",
+    "kept_polled",
     "new_inbox",
     "polled",
     "polled_warehouse",
@@ -37,10 +39,7 @@ EVERYTHING = "retention:\n  archive_days: 300"
 LATER = timedelta(days=1_100)
 
 
-@pytest.fixture
-def lived(new_inbox: NewInbox) -> Inbox:
-    """A company that was polled and told of by webhooks for some days, with edits and designs."""
-    company = new_inbox(12)
+def live(company: Inbox) -> Inbox:
     company.company.poll()
     for day in range(3):
         before = len(company.world.changes)
@@ -50,6 +49,21 @@ def lived(new_inbox: NewInbox) -> Inbox:
         company.company.poll()
     assert company.one("select count(*) from enerflo.submissions") > 0
     return company
+
+
+@pytest.fixture(scope="session")
+def kept_lived(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> KeptInbox:
+    """The company of ``lived``, to be copied."""
+    return keep_inbox(
+        postgres_url, lambda warehouse: live(new_company(warehouse, tmp_path_factory.mktemp("lived")))
+    )
+
+
+@pytest.fixture
+def lived(kept_lived: KeptInbox, tmp_path: Path) -> Iterator[Inbox]:
+    """A company that was polled and told of by webhooks for some days, with edits and designs."""
+    with kept_lived.copied(tmp_path) as found:
+        yield found
 
 
 def configured(folder: Path, *edits: tuple[str, str]) -> SyncConfig:

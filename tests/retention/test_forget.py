@@ -26,6 +26,7 @@ from enerflo_sync.jobs.rebuild import run_rebuild
 from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.retention.forget import ForgetReport
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 
 # No other text of the company holds one of these.
 CANARIES = ("Zyxwvut", "Qqrstuv", "zyx.qqr@canary.example", "777-314-1592", "31415 Canarylane", "Canaryville")
@@ -96,14 +97,18 @@ def tables_of(places: dict[str, list[str]]) -> set[str]:
 @pytest.fixture
 def person(agreed: Desk) -> Person:
     """A customer who was polled, told of, planned, applied, refused, rejected and explained."""
-    desk = agreed
-    state = desk.a_site()
-    person = Person(desk, state.customer_id, state.install_id)
+    state = agreed.a_site()
+    brought(agreed, _known, state.customer_id, state.install_id)
+    return Person(agreed, state.customer_id, state.install_id)
+
+
+def _known(desk: Desk, customer: int, install: int) -> None:
+    person = Person(desk, customer, install)
     person.edited(first_name=FIRST, last_name=LAST, email=EMAIL, mobile=MOBILE, address=ADDRESS, city=CITY)
     desk.told("update_customer", "customer.updated.v2")
-    desk.world.add_note(state.install_id, NOTE)
+    desk.world.add_note(install, NOTE)
     desk.told("new_install_note")
-    desk.world.resubmit_install(state.install_id, panel_count=41)
+    desk.world.resubmit_install(install, panel_count=41)
     desk.told(*submitted(desk))
     run_poll(desk.context)
     run_reconcile(desk.context)
@@ -138,8 +143,7 @@ def person(agreed: Desk) -> Person:
         )
     )
     run_ingest(desk.context)
-    run_explain(desk.context, "install", str(state.install_id), reveal=True, by="Pat")
-    return person
+    run_explain(desk.context, "install", str(install), reveal=True, by="Pat")
 
 
 def submitted(desk: Desk) -> list[str]:

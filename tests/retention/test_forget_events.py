@@ -26,17 +26,22 @@ from tests.retention.test_forget import (
     found,
 )
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 
 
 @pytest.fixture
 def plain(agreed: Desk) -> Person:
     """A customer that polls alone know, not forgotten yet."""
     state = agreed.a_site()
-    one = Person(agreed, state.customer_id, state.install_id)
+    brought(agreed, _polled, state.customer_id, state.install_id)
+    return Person(agreed, state.customer_id, state.install_id)
+
+
+def _polled(agreed: Desk, customer: int, install: int) -> None:
+    one = Person(agreed, customer, install)
     one.edited(first_name=FIRST, last_name=LAST, email=EMAIL, mobile=MOBILE, address=ADDRESS, city=CITY)
     run_poll(agreed.context)
     agreed.carried()
-    return one
 
 
 def body_of(desk: Desk, event: str) -> bytes:

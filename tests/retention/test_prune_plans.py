@@ -20,6 +20,7 @@ from enerflo_sync.reconcile.store import load_report
 from tests.pages.counting import counted_statements
 from tests.retention.conftest import counts, kind, pruned_at_desk
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 from tests.writes.test_refused import edit, installs
 from tests.writes.test_split import QUARANTINED
 
@@ -65,6 +66,10 @@ def test_what_explain_asks_does_not_grow_with_plans_that_were_pruned(agreeing: D
 @pytest.fixture
 def decided(agreeing: Desk) -> tuple[Desk, int, str]:
     """An install with seven versions; a plan was applied at the fourth."""
+    return agreeing, *brought(agreeing, _decided)
+
+
+def _decided(agreeing: Desk) -> tuple[int, str]:
     install = agreeing.a_site().install_id
     for panels in (41, 42, 43):
         counted(agreeing, install, panels)
@@ -72,7 +77,7 @@ def decided(agreeing: Desk) -> tuple[Desk, int, str]:
     for panels in (44, 45, 46):
         counted(agreeing, install, panels)
     assert len(seen(agreeing, install)) == 7
-    return agreeing, install, plan
+    return install, plan
 
 
 def test_versions_are_thinned_to_the_first_the_last_and_those_that_a_decision_cites(

@@ -57,6 +57,8 @@ class Trouble(StrEnum):
     # sync.yaml declares a column of installs and maps it while jobs run, and reads it from another path later;
     # Enerflo has something else there now and then, of another type, or nothing.
     DECLARED_COLUMN = "declared_column"
+    # An install becomes another customer's, which no event tells of.
+    NEW_OWNERS = "new_owners"
 
 
 ALL = frozenset(Trouble)

@@ -26,6 +26,7 @@ from tests.simulation.desk import Desk
 from tests.simulation.files import Postbox, WatchedDrop
 from tests.simulation.jobs import Jobs
 from tests.simulation.meddling import Meddling
+from tests.simulation.owners import NewOwners
 from tests.simulation.people import People
 from tests.simulation.plan import Plan
 from tests.simulation.process import Boundary, Process
@@ -67,6 +68,7 @@ class SimulatedDay(Jobs):
             self.renaming = Renaming(self.world, seed, plan.rate(Trouble.WIDE))
         else:
             self.world = World(plan.installs, seed, START, clock=self.clock)
+        self.owners = NewOwners(self.world, seed, plan.rate(Trouble.NEW_OWNERS))
         self.updated: dict[tuple[str, int], list[datetime]] = {}
         self.world.listeners.append(self._note_update)
         self.drop = folder / "drop"
@@ -199,6 +201,7 @@ class SimulatedDay(Jobs):
     def live(self, minutes: float, events: int) -> None:
         """Let time pass with changes of the company, and what is due of its webhooks arrive."""
         self.world.step(minutes, events, self.plan.kinds or None)
+        self.owners.now_and_then()
         if self.lending is not None:
             self.lending.now_and_then()
         if self.plan.both_ways:

@@ -92,6 +92,7 @@ class Fleet:
         for before, after in (
             ("per_page: 500", f"per_page: {PER_PAGE}"),
             ("min_per_page: 25", "min_per_page: 10"),
+            ("backfill_changes: 100", "backfill_changes: 100\n  backfill_requests: 1000000"),
         ):
             assert before in shipped
             shipped = shipped.replace(f"  {before}\n", f"  {after}\n")

@@ -48,7 +48,7 @@ class Story:
         fleet = self.fleet
         fleet.api.unpause(BACKFILL)
         fleet.sandbox.seconds_per_record = ESTIMATED_SECONDS / PER_PAGE
-        self.run_id = fleet.api.trigger(BACKFILL, {"choice": "everything", "limit": 1_000_000})
+        self.run_id = fleet.api.trigger(BACKFILL, {"choice": "everything"})
         fleet.wait("an estimate", lambda: fleet.of_warehouse("select 1 from sync.backfill_chunks limit 1"))
         fleet.sandbox.seconds_per_record = READ_SECONDS / PER_PAGE
         (parts,) = fleet.of_warehouse(

@@ -35,6 +35,7 @@ from enerflo_sync.plan.reads import read_changes, read_undecided
 from enerflo_sync.plan.report import Change, PlanReport, Undecided
 from enerflo_sync.reconcile.render.frame import Frame
 from tests.conftest import copy_database, fresh_database
+from tests.writes.kept import brought
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
 
@@ -48,6 +49,9 @@ class Desk:
     folder: Path
     environ: dict[str, str]
     api: SandboxApi | None = None
+    # The PostgreSQL server, and the database that this one began as.
+    server: str = ""
+    template: str = ""
 
     @property
     def engine(self) -> sa.Engine:
@@ -69,8 +73,12 @@ class Desk:
         for old, new in edits:
             assert old in text, old
             text = text.replace(old, new)
+        (self.folder / "sync.yaml").write_text(text)
+        self.read_configuration()
+
+    def read_configuration(self) -> None:
+        """Use the configuration that lies in the desk's folder."""
         path = self.folder / "sync.yaml"
-        path.write_text(text)
         self.context.config = load_config(path, self.environ)
         self.context.config_path = path
         self.context.__dict__.pop("settings", None)
@@ -252,7 +260,7 @@ def desk_on(postgres_url: str, template: str, folder: Path) -> Iterator[Desk]:
         fresh_database(postgres_url, template) as address,
     ):
         context = account_at(server, address, environ)
-        yield Desk(context, world, folder, environ, server.api)
+        yield Desk(context, world, folder, environ, server.api, postgres_url, template)
         context.close()
 
 
@@ -296,9 +304,7 @@ def agreeing(agreed: Desk) -> Desk:
 @pytest.fixture
 def in_progress(desk: Desk) -> int:
     """An install that is in progress on both sides, which agree and are both written."""
-    desk.switched_on("both", ("in_flight_minutes: 30", "in_flight_minutes: 0"))
-    done = run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
-    assert done.waiting == 0
+    brought(desk, _agrees)
     return int(
         desk.one(
             "select min(install_id) from enerflo.installs i join crm.installs c"
@@ -306,3 +312,9 @@ def in_progress(desk: Desk) -> int:
             " where status_name not in ('On Hold', 'Voided', 'Completed')"
         )
     )
+
+
+def _agrees(desk: Desk) -> None:
+    desk.switched_on("both", ("in_flight_minutes: 30", "in_flight_minutes: 0"))
+    done = run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
+    assert done.waiting == 0

@@ -18,6 +18,7 @@ from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.reconcile.report import Cause, TableReport
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 
 INSTALLS = "    crm_table: crm.installs\n"
 HANDED = (INSTALLS, f"{INSTALLS}    write_to: changes\n")
@@ -34,11 +35,15 @@ ON_HOLD = 4
 @pytest.fixture
 def copied(agreed: Desk) -> Desk:
     """An account whose CRM's installs are a copy, and are changed by what is handed over."""
+    brought(agreed, _copy)
+    return agreed
+
+
+def _copy(agreed: Desk) -> None:
     agreed.sql("alter table crm.installs add _fivetran_synced timestamptz default now()")
     agreed.switched_on("both", HANDED, ALONE, AT_ONCE)
     agreed.carried()
     assert handed(agreed) == []
-    return agreed
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from enerflo_sync.jobs.approval import run_approve, run_reject
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.report import PlanReport
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 from tests.writes.test_apply import INSTALLS, counts, spoiled
 
 WAITING = (
@@ -27,6 +28,10 @@ WAITING = (
 @pytest.fixture
 def waiting(desk: Desk) -> PlanReport:
     """A plan of one change of the CRM that no rule holds up."""
+    return brought(desk, _one_change)
+
+
+def _one_change(desk: Desk) -> PlanReport:
     desk.switched_on("crm")
     desk.carried()
     spoiled(desk, an_install(desk))

@@ -15,6 +15,7 @@ from enerflo_sandbox import catalogue as c
 from enerflo_sandbox.changes import ChangeKind
 from enerflo_sync.jobs.poll import run_poll
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 
 DONE = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
@@ -22,8 +23,12 @@ DONE = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 @pytest.fixture
 def both(agreed: Desk) -> Desk:
     """An account in which both sides may be written, and agree on everything to begin with."""
-    agreed.settled()
+    brought(agreed, _at_rest)
     return agreed
+
+
+def _at_rest(agreed: Desk) -> None:
+    agreed.settled()
 
 
 def an_install(desk: Desk, status: str = "In progress") -> int:

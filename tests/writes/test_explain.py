@@ -18,6 +18,7 @@ from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 
 ON_HOLD = 4
 
@@ -25,6 +26,10 @@ ON_HOLD = 4
 @pytest.fixture
 def install(desk: Desk) -> int:
     """An install that is in progress on both sides, both of them written by the rules from now on."""
+    return brought(desk, _in_progress)
+
+
+def _in_progress(desk: Desk) -> int:
     desk.switched_on("both", ("first_to_enerflo: true", "first_to_enerflo: false"))
     run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
     return int(

@@ -9,6 +9,7 @@ import pytest
 
 from enerflo_sync.jobs.apply import run_apply
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 from tests.writes.test_soft_deleted import MARK, TABLES
 
 FLIP = "update crm.{} set is_deleted = true, updated_at = now()"
@@ -18,12 +19,16 @@ BACK = "update crm.{} set is_deleted = false, updated_at = now()"
 @pytest.fixture
 def copy(desk: Desk) -> Desk:
     """An account that writes both ways, whose sides agree, and whose CRM is a copy with marks."""
+    brought(desk, _marked)
+    return desk
+
+
+def _marked(desk: Desk) -> None:
     for table in TABLES:
         desk.sql(f"alter table crm.{table} add is_deleted boolean not null default false")
     desk.switched_on("both", ("    updated_at: updated_at\n", f"    updated_at: updated_at\n{MARK}"))
     desk.carried()
     desk.settled()
-    return desk
 
 
 def bases(desk: Desk) -> list[Any]:

@@ -8,6 +8,7 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import read_refusals, run_reject
 from enerflo_sync.jobs.plan import run_plan
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 from tests.writes.test_identity import KEY, NEWEST, OWN_KEY, in_progress, projects, status_of
 
 MILESTONES = "key: {enerflo_install_id: install_id, milestone_id: milestone_id}"
@@ -31,9 +32,13 @@ KEYS = {
 @pytest.fixture
 def calm(agreed: Desk) -> Desk:
     """Both sides agree, and no other rule asks a person about a plan."""
+    brought(agreed, _calm)
+    return agreed
+
+
+def _calm(agreed: Desk) -> None:
     agreed.switched_on("both", *CALM)
     assert not agreed.plan().reasons
-    return agreed
 
 
 @pytest.mark.parametrize("change", [RENAMED, TYPED])

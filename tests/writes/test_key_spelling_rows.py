@@ -10,6 +10,7 @@ from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 from tests.writes.test_completion import finished
 
 OPTIONS = "type: integer, trim: true}"
@@ -41,10 +42,14 @@ def untidy(desk: Desk) -> None:
 @pytest.fixture
 def spelled(desk: Desk) -> Desk:
     """An account that writes both ways, whose sides agree, and whose CRM's keys are untidy texts."""
+    brought(desk, _spelled)
+    return desk
+
+
+def _spelled(desk: Desk) -> None:
     untidy(desk)
     desk.carried()
     desk.settled()
-    return desk
 
 
 def key_of(desk: Desk, install: int) -> str:

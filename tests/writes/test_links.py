@@ -6,6 +6,7 @@ import pytest
 
 from enerflo_sync.jobs.explain import run_explain
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 
 MILESTONES = "    key: {enerflo_install_id: install_id, milestone_id: milestone_id}\n"
 JOINED = "    join: {enerflo_install_id: install_id, milestone_id: milestone_id}\n"
@@ -17,15 +18,19 @@ MADE = (
 @pytest.fixture(params=["id", "enerflo_install_id, id"])
 def surrogate(desk: Desk, request: pytest.FixtureRequest) -> Desk:
     """Milestones that the CRM names by a key of its own, and matches by install and definition."""
+    brought(desk, _surrogate, request.param)
+    return desk
+
+
+def _surrogate(desk: Desk, key: str) -> None:
     desk.sql("alter table crm.milestones drop constraint milestones_pkey")
     desk.sql("alter table crm.milestones add id text")
     desk.sql("update crm.milestones set id = concat('m-', enerflo_install_id, '-', milestone_id)")
-    desk.sql(f"alter table crm.milestones add primary key ({request.param})")
+    desk.sql(f"alter table crm.milestones add primary key ({key})")
     desk.sql("alter table crm.milestones add unique (enerflo_install_id, milestone_id)")
-    keyed = f"    key: [{request.param}]\n{JOINED}    on_insert: {{{MADE}}}\n"
+    keyed = f"    key: [{key}]\n{JOINED}    on_insert: {{{MADE}}}\n"
     desk.switched_on("crm", (MILESTONES, keyed))
     desk.carried()
-    return desk
 
 
 def milestone_ids(desk: Desk, install_id: int) -> list[int]:

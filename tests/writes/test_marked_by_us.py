@@ -19,6 +19,7 @@ from enerflo_sync.plan.render import plan_lines
 from enerflo_sync.plan.render.shown_plan import show_plan
 from enerflo_sync.plan.report import PlanReport
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 
 NOTES = ("    create_only: true\n", "    create_only: true\n    delete_in: [crm]\n    deleted_when: {MARK}\n")
 TOUCHED = {"the CRM says something else than the plan wrote: it moved since": 1}
@@ -30,18 +31,22 @@ def started(desk: Desk) -> Started:
     """Return a function that makes columns of crm.notes, declares the mark, and brings both sides together."""
 
     def start(mark: str = "is_deleted: true", columns: str = "add is_deleted boolean") -> Desk:
-        desk.sql(f"alter table crm.notes {columns}")
-        old, new = NOTES
-        desk.switched_on(
-            "both",
-            ("in_flight_minutes: 30", "in_flight_minutes: 0"),
-            # A column of a copy tool makes the table a copy, unless it is declared to be written.
-            (old, new.replace("MARK", mark) + "    write_to: table\n"),
-        )
-        assert run_apply(desk.context, desk.plan().plan_hash, approved_by="Me").waiting == 0
+        brought(desk, _marks, mark, columns)
         return desk
 
     return start
+
+
+def _marks(desk: Desk, mark: str, columns: str) -> None:
+    desk.sql(f"alter table crm.notes {columns}")
+    old, new = NOTES
+    desk.switched_on(
+        "both",
+        ("in_flight_minutes: 30", "in_flight_minutes: 0"),
+        # A column of a copy tool makes the table a copy, unless it is declared to be written.
+        (old, new.replace("MARK", mark) + "    write_to: table\n"),
+    )
+    assert run_apply(desk.context, desk.plan().plan_hash, approved_by="Me").waiting == 0
 
 
 def deleted(desk: Desk) -> tuple[int, PlanReport]:

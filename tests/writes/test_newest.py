@@ -11,15 +11,20 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.plan import make as planning
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 
 
 @pytest.fixture
 def keyed(desk: Desk) -> Desk:
     """The same, where the CRM's installs have a unique key: when the content of a row was seen is known."""
+    brought(desk, _with_key)
+    return desk
+
+
+def _with_key(desk: Desk) -> None:
     desk.sql("alter table crm.installs add primary key (enerflo_install_id)")
     desk.switched_on("both")
     desk.carried()
-    return desk
 
 
 def crm_status(desk: Desk, install: int, value: str, at: str = "now()") -> None:

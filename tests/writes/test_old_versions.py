@@ -12,6 +12,7 @@ from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 from tests.writes.test_soft_deleted import MARK, TABLES
 
 OF_TABLES = {
@@ -26,6 +27,11 @@ OF_TABLES = {
 @pytest.fixture
 def copy(desk: Desk) -> Desk:
     """An account that writes both ways and agrees, whose CRM is a copy without a primary key."""
+    brought(desk, _keyless)
+    return desk
+
+
+def _keyless(desk: Desk) -> None:
     for table in TABLES:
         desk.sql(f"alter table crm.{table} add is_deleted boolean not null default false")
     edits = ("    updated_at: updated_at\n", f"    updated_at: updated_at\n{MARK}    delete_in: [crm]\n")
@@ -41,7 +47,6 @@ def copy(desk: Desk) -> Desk:
             " loop execute format('drop index %s', c.name); end loop; end $$"
         )
         older(desk, table)
-    return desk
 
 
 def older(desk: Desk, table: str, where: str = "true") -> None:

@@ -11,6 +11,7 @@ from enerflo_sync.jobs.plan import read_stored_plan
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.report import PlanReport, PlanState
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 from tests.writes.test_completion import finished
 from tests.writes.test_refused import edit, installs
 
@@ -18,11 +19,15 @@ from tests.writes.test_refused import edit, installs
 @pytest.fixture
 def three(agreed: Desk) -> tuple[Desk, PlanReport, list[int]]:
     """A plan of three changes: of one install its panels and its status, of another its panels."""
+    return agreed, *brought(agreed, _three)
+
+
+def _three(agreed: Desk) -> tuple[PlanReport, list[int]]:
     agreed.switched_on("both", ("first_to_enerflo: true", "first_to_enerflo: false"))
     first, second = installs(agreed)[:2]
     edit(agreed, first, panel_count=99, status="On Hold")
     edit(agreed, second, panel_count=98)
-    return agreed, agreed.plan(), [first, second]
+    return agreed.plan(), [first, second]
 
 
 def ends(desk: Desk, plan: PlanReport) -> dict[tuple[int, str], str]:

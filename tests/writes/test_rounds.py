@@ -13,6 +13,7 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 
 ROUNDS = 20
 
@@ -45,12 +46,16 @@ _ROWS = "select md5(string_agg(xmin::text || t::text, ',' order by t::text)) fro
 def spelling(desk: Desk, request: pytest.FixtureRequest) -> Iterator[Desk]:
     """An account whose two sides agree, with a CRM that has its own way to write names, phones and texts."""
     newest = [("source_of_truth: crm", "source_of_truth: newest")]
-    desk.switched_on("both", *(newest if request.param != "shipped" else []))
-    desk.carried()
+    brought(desk, _agrees, *(newest if request.param != "shipped" else []))
     desk.sql(_SPELLING)
     yield desk
     for name in ("status", "lead", "name", "note"):
         desk.sql(f"drop function crm.spell_{name} cascade")
+
+
+def _agrees(desk: Desk, *edits: tuple[str, str]) -> None:
+    desk.switched_on("both", *edits)
+    desk.carried()
 
 
 def written(desk: Desk) -> dict[str, object]:

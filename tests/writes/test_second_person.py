@@ -11,6 +11,7 @@ from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.report import PlanReport, PlanState
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 from tests.writes.test_refused import edit, installs
 from tests.writes.test_undo_whole_rows import DELETED_TOO, NO_TIME, NOT_IN_FLIGHT
 
@@ -22,6 +23,10 @@ TWO_PERSONS = "Two persons have to approve it (approval.second_person)."
 @pytest.fixture
 def waiting(desk: Desk) -> PlanReport:
     """A plan that waits for two persons."""
+    return brought(desk, _waits)
+
+
+def _waits(desk: Desk) -> PlanReport:
     desk.switched_on("both", TWO)
     plan = desk.plan()
     assert plan.waits_for_approval
@@ -31,11 +36,15 @@ def waiting(desk: Desk) -> PlanReport:
 @pytest.fixture
 def mixed(agreed: Desk) -> tuple[Desk, PlanReport]:
     """A plan of panels and statuses that waits for two persons."""
+    return agreed, brought(agreed, _mixed)
+
+
+def _mixed(agreed: Desk) -> PlanReport:
     agreed.switched_on("both", ALWAYS)
     first, second = installs(agreed)[:2]
     edit(agreed, first, panel_count=99, status="On Hold")
     edit(agreed, second, panel_count=98)
-    return agreed, agreed.plan()
+    return agreed.plan()
 
 
 def test_nothing_is_written_before_two_persons_approved_and_both_are_named(

@@ -12,6 +12,7 @@ from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.parts import Part
 from enerflo_sync.plan.report import PlanReport, PlanState
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 from tests.writes.test_completion import finished
 from tests.writes.test_refused import edit, installs, status_at_enerflo
 
@@ -22,9 +23,13 @@ PROTECTED = (STATUS, STATUS.replace("newest", "newest, protected: true"))
 @pytest.fixture
 def careful(desk: Desk) -> Desk:
     """An account in which an install's status is protected, and nothing differs."""
+    brought(desk, _careful)
+    return desk
+
+
+def _careful(desk: Desk) -> None:
     desk.switched_on("both", PROTECTED)
     desk.carried()
-    return desk
 
 
 def states(desk: Desk) -> dict[str, str]:

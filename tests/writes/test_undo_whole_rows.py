@@ -20,6 +20,7 @@ from enerflo_sync.plan.render import plan_lines, write_plan
 from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided, show_plan
 from enerflo_sync.plan.report import PlanReport
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 
 TOUCHED = {"the CRM says something else than the plan wrote: it moved since": 1}
 # A table of notes whose rows do not say when they changed.
@@ -34,6 +35,10 @@ NOT_IN_FLIGHT = ("in_flight_minutes: 30", "in_flight_minutes: 0")
 @pytest.fixture
 def install(desk: Desk) -> int:
     """An install of both sides, which agree; notes are deleted in the CRM too, and say no time of change."""
+    return brought(desk, _agrees)
+
+
+def _agrees(desk: Desk) -> int:
     desk.sql("alter table crm.notes alter column updated_at set default now()")
     desk.switched_on("both", NOT_IN_FLIGHT, NO_TIME, DELETED_TOO)
     done = run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")

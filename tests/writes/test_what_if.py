@@ -17,6 +17,7 @@ from enerflo_sync.jobs.what_if import run_what_if
 from enerflo_sync.plan.what_if import WhatIf
 from enerflo_sync.plan.what_if_text import render_what_if
 from tests.writes.conftest import SHIPPED, Desk
+from tests.writes.kept import brought
 
 ON_HOLD = 4
 STATUS = "type: text, trim: true, fold_case: true, source_of_truth: newest"
@@ -26,6 +27,10 @@ BOTH = ("mode: report", "mode: both")
 
 @pytest.fixture
 def install(desk: Desk) -> int:
+    return brought(desk, _in_progress)
+
+
+def _in_progress(desk: Desk) -> int:
     desk.switched_on("both")
     run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
     return int(

@@ -11,6 +11,7 @@ from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 
 WHERE = "    where: \"record_type = 'Solar'\"\n"
 TABLES = ("installs", "milestones", "notes", "leads", "change_orders")
@@ -19,12 +20,16 @@ TABLES = ("installs", "milestones", "notes", "leads", "change_orders")
 @pytest.fixture
 def typed(desk: Desk) -> Desk:
     """An account that writes both ways, whose sides agree, and whose CRM has rows of several record types."""
+    brought(desk, _typed)
+    return desk
+
+
+def _typed(desk: Desk) -> None:
     for table in TABLES:
         desk.sql(f"alter table crm.{table} add record_type text default 'Solar'")
     desk.switched_on("both", ("    updated_at: updated_at\n", f"    updated_at: updated_at\n{WHERE}"))
     desk.carried()
     desk.settled()
-    return desk
 
 
 def leaves(desk: Desk, table: str, record_type: str = "Roofing", **key: Any) -> None:

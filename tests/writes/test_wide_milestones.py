@@ -20,6 +20,7 @@ from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.plan.report import Change
 from tests.writes.conftest import Desk
+from tests.writes.kept import brought
 from tests.writes.test_tables_of_one_kind import END, QUICK, last, two_sites
 
 PERMITTING, PTO = 3903, 3907
@@ -45,6 +46,11 @@ COLUMNS = '"Permit_Date__c" date, "Permit_Due__c" timestamptz, "PTO_Date__c" tim
 @pytest.fixture
 def wide(desk: Desk) -> Desk:
     """All milestones stand in rows of their own; some also in columns of the installs."""
+    brought(desk, _widened)
+    return desk
+
+
+def _widened(desk: Desk) -> None:
     desk.sql(
         f'create table crm."Opportunity" ("Id" serial, "Install_Id__c" bigint primary key, {COLUMNS},'
         " updated_at timestamptz)"
@@ -57,7 +63,6 @@ def wide(desk: Desk) -> Desk:
         " from enerflo.milestones where milestone_id = 3903 and due_at is not null)"
     )
     desk.carried()
-    return desk
 
 
 def said(desk: Desk, site: int, column: str) -> Any:

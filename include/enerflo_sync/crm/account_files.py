@@ -36,6 +36,15 @@ def config_files(config: Path) -> list[Path]:
     return [config, *found]
 
 
+def account_of(problem: Problem, config: Path) -> str:
+    """Return the only account that a problem is about; ``""`` where it is about all.
+
+    What stands in an account's own file is about that account alone.
+    """
+    file = Path(problem.file)
+    return problem.account or (file.stem if file.parent == config.parent / FOLDER else "")
+
+
 def add_account_files(source: Source, environ: Mapping[str, str], lazy: re.Pattern[str]) -> None:
     """Add the accounts that have files of their own to the content of sync.yaml."""
     folder = source.file.parent / FOLDER
@@ -79,8 +88,9 @@ def apply_defaults(source: Source) -> None:
     for name, own in accounts.items():
         if source.names_account:
             defaults, unset = source.defaults_of(name)
-            # Checked for itself too, with a name in the place of {account}.
-            data["defaults"] = defaults
+            if not any(problem.account == name for problem in source.problems):
+                # Checked for itself too, with a name in the place of {account}.
+                data["defaults"] = defaults
         if not isinstance(own, dict):
             continue
         accounts[name] = _merged(defaults, own)

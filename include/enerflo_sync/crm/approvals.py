@@ -15,6 +15,12 @@ class ApprovalOptions(Options):
     backfill_changes: int = Field(
         100, ge=0, description="Plans with more changes than this that come from a backfill."
     )
+    backfill_requests: int = Field(
+        2_000,
+        ge=0,
+        description="Backfills in Airflow of more requests than this; the form may name fewer, never more."
+        " 300 take a minute.",
+    )
     nulling: bool = Field(True, description="Plans that take a value away.")
     deletions: bool = Field(True, description="Plans that delete a row.")
     new_mapping: bool = Field(True, description="The first plan of a mapping that changed.")

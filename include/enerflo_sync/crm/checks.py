@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,6 +31,8 @@ from enerflo_sync.crm.source import Place, Source
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.crm.where import word_problem
 from enerflo_sync.crm.wide import layout_problems
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.gaps.schedule import cron
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _CRON = re.compile(r"@(hourly|daily|weekly|monthly)|\S+( \S+){4}")
@@ -140,8 +143,11 @@ def table_problems(
         )
 
 
-def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
-    """Return what cannot be right in the accounts, the poll's options and the routes."""
+def account_problems(config: SyncConfig, source: Source, left_out: Collection[str]) -> Iterator[Problem]:
+    """Return what cannot be right in the accounts, the poll's options and the routes.
+
+    :param left_out: names of accounts whose mistakes are told already.
+    """
     for name, account in config.accounts.items():
         place = ("accounts", name)
         if not ACCOUNT_NAME.fullmatch(name):
@@ -152,10 +158,10 @@ def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
             )
         yield from _zone_problems(account.schedule.time_zone, source, (*place, "schedule", "time_zone"))
         for job in ("poll", "reconcile", "full_reconcile", "webhooks", "prune"):
-            cron = getattr(account.schedule, job)
-            if not _CRON.fullmatch(cron):
+            expression = getattr(account.schedule, job)
+            if not _is_schedule(expression):
                 yield source.problem(
-                    (*place, "schedule", job), f"'{cron}'", "five cron fields, as in */15 * * * *"
+                    (*place, "schedule", job), f"'{expression}'", "five cron fields, as in */15 * * * *"
                 )
     if config.poll.min_per_page > config.poll.per_page:
         yield source.problem(
@@ -163,15 +169,29 @@ def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
             str(config.poll.min_per_page),
             f"at most per_page, {config.poll.per_page}",
         )
+    # The file's name may be the mistake: West.yaml.
+    refused = {name.lower() for name in left_out}
     for name, route in config.notify.routes.items():
         for wanted in route.accounts:
-            if wanted not in config.accounts:
+            if wanted not in config.accounts and wanted not in refused:
                 yield source.problem(
                     ("notify", "routes", name, "accounts"),
                     f"the account {wanted}",
                     listed(config.accounts),
                     nearest(wanted, config.accounts),
                 )
+
+
+@lru_cache(maxsize=1024)
+def _is_schedule(expression: str) -> bool:
+    """Return whether Airflow takes a cron expression; in a DAG, a wrong one stops all DAGs of its file."""
+    if not _CRON.fullmatch(expression):
+        return False
+    try:
+        cron(expression)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def _outbox_problems(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:

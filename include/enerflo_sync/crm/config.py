@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,7 @@ from enerflo_sync.crm.approvals import ApprovalOptions
 from enerflo_sync.crm.columns import Columns
 from enerflo_sync.crm.mapping import Mode, TableMapping
 from enerflo_sync.crm.options import Options
-from enerflo_sync.crm.problems import Problem, listed, nearest
+from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, listed, nearest
 from enerflo_sync.crm.reconcile_options import ReconcileOptions
 from enerflo_sync.crm.retention import RetentionOptions
 from enerflo_sync.crm.routes import NotifyOptions
@@ -191,6 +192,32 @@ class SyncConfig(Options):
 
     _places: Places = PrivateAttr(default_factory=lambda: Places(Path("sync.yaml")))
     _tables: dict[str, dict[str, TableMapping]] = PrivateAttr(default_factory=dict)
+    _unusable: dict[str, list[Problem]] = PrivateAttr(default_factory=dict)
+
+    @property
+    def unusable(self) -> Mapping[str, Sequence[Problem]]:
+        """Return the mistakes of the accounts that cannot be used, by name: nothing is done for them."""
+        return self._unusable
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of all accounts: those of ``accounts``, then those that cannot be used."""
+        return [*self.accounts, *self._unusable]
+
+    def leave_out(self, name: str, problems: Sequence[Problem]) -> None:
+        """Take an account that cannot be used from those that can."""
+        self.accounts.pop(name, None)
+        self._tables.pop(name, None)
+        self._unusable.setdefault(name, []).extend(problems)
+
+    def require_all(self) -> None:
+        """Refuse a configuration in which an account cannot be used.
+
+        :raises InvalidConfigurationError: it lists the mistakes of all such accounts.
+        """
+        if self._unusable:
+            found = [problem for problems in self._unusable.values() for problem in problems]
+            raise InvalidConfigurationError(self.file, found)
 
     @property
     def file(self) -> Path:
@@ -213,16 +240,19 @@ class SyncConfig(Options):
     def account(self, name: str) -> AccountConfig:
         """Return one account.
 
-        :raises ConfigurationError: there is none of that name; the text lists those that there are.
+        :raises ConfigurationError: there is none of that name; the text lists those that there are. Or its
+            file has mistakes: an :class:`InvalidConfigurationError` lists them.
         """
+        if name in self._unusable:
+            raise InvalidConfigurationError(self.file, self._unusable[name])
         if name not in self.accounts:
             problem = Problem(
                 str(self.file),
                 self.spot("accounts").line,
                 "accounts",
                 f"no account {name}",
-                listed(self.accounts),
-                nearest(name, self.accounts),
+                listed(self.names),
+                nearest(name, self.names),
             )
             raise ConfigurationError(str(problem), next_step="Choose it with --account NAME.")
         return self.accounts[name]
@@ -230,9 +260,12 @@ class SyncConfig(Options):
     def accounts_of(self, group: str) -> list[str]:
         """Return the accounts of a group, in the order of the configuration.
 
+        An account that cannot be used is of every group: its own may be the mistake.
+
         :raises ConfigurationError: no account names the group; the text lists those that are named.
         """
         found = [name for name, account in self.accounts.items() if account.group == group]
+        found += self._unusable
         if not found:
             groups = sorted({account.group for account in self.accounts.values() if account.group})
             known = f"No account has a group; write group: {group} in some." if not groups else ""

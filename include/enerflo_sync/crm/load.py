@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from enerflo_sync.crm.account import LAZY_OPTIONS
-from enerflo_sync.crm.account_files import add_account_files, apply_defaults
+from enerflo_sync.crm.account_files import account_of, add_account_files, apply_defaults
 from enerflo_sync.crm.checks import account_problems, name_problems, table_problems
 from enerflo_sync.crm.columns import ColumnDeclaration, column_problems
 from enerflo_sync.crm.config import SyncConfig
@@ -41,36 +41,60 @@ _EXPECTED = {
 def load_config(path: Path, environ: Mapping[str, str]) -> SyncConfig:
     """Return the configuration in ``path`` with ``${NAME}`` and ``${NAME:-default}`` filled in.
 
-    Accounts stand in the file, or each in a file of its own in the folder ``accounts`` beside it.
+    Accounts stand in the file, or each in a file of its own in the folder ``accounts`` beside it. An account
+    whose own file holds a mistake is left out whole (:attr:`SyncConfig.unusable`), and the others are there.
 
     An account's address or key whose variable is not set is no error here: it is one when
     :meth:`AccountConfig.need` asks for it.
 
     :param environ: the variables, usually ``os.environ``.
-    :raises ConfigurationError: the file cannot be read or holds mistakes; an
+    :raises ConfigurationError: the file cannot be read or holds mistakes, or no account is left; an
         :class:`InvalidConfigurationError` then lists all of them with file, line, found and expected.
     """
     source = read_source(path, environ, LAZY_OPTIONS)
     add_account_files(source, environ, LAZY_OPTIONS)
     apply_defaults(source)
     problems = list(source.problems)
-    known = {(problem.line, problem.place) for problem in problems}
-    try:
-        config = SyncConfig.model_validate(source.data)
-    except ValidationError as error:
-        shape = [p for p in shape_problems(source, error) if (p.line, p.place) not in known]
-        problems += shape
+    config = _in_form(source, problems)
+    if config is None:
         problems += _problems_of_sound_tables(source)
-        raise InvalidConfigurationError(path, _distinct(problems)) from None
+        raise InvalidConfigurationError(path, _distinct(problems))
     tables = {name: _account_tables(config, name, source, problems) for name in config.accounts}
-    problems += account_problems(config, source)
+    left_out = {account_of(problem, path) for problem in problems}
+    problems += account_problems(config, source, left_out)
     problems += column_problems(config.columns, source)
     problems += retention_problems(config, source)
     problems += _problems_of_sound_tables(source)
-    if problems:
+    by_account: dict[str, list[Problem]] = {}
+    for one in _distinct(problems):
+        by_account.setdefault(account_of(one, path), []).append(one)
+    if "" in by_account or not set(config.accounts) - set(by_account):
         raise InvalidConfigurationError(path, _distinct(problems))
-    _remember(config, source, tables)
+    for name, found in by_account.items():
+        config.leave_out(name, found)
+    _remember(config, source, {name: tables[name] for name in config.accounts})
     return config
+
+
+def _in_form(source: Source, problems: list[Problem]) -> SyncConfig | None:
+    """Return the configuration of the accounts that have the right form, after adding what has not.
+
+    None where what is about all accounts has another form, or no account has the right one.
+    """
+    data: dict[str, Any] = source.data
+    while True:
+        known = {(problem.line, problem.place) for problem in problems}
+        try:
+            return SyncConfig.model_validate(data)
+        except ValidationError as error:
+            problems += [p for p in shape_problems(source, error) if (p.line, p.place) not in known]
+        left_out = {account_of(problem, source.file) for problem in problems}
+        if "" in left_out:
+            return None
+        sound = {name: one for name, one in data["accounts"].items() if name not in left_out}
+        if not sound or len(sound) == len(data["accounts"]):
+            return None
+        data = data | {"accounts": sound}
 
 
 def _remember(config: SyncConfig, source: Source, tables: dict[str, dict[str, TableMapping]]) -> None:
@@ -307,5 +331,5 @@ def _distinct(problems: list[Problem]) -> list[Problem]:
     found: dict[object, Problem] = {}
     for one in problems:
         shared = one.place.startswith("defaults.")
-        found.setdefault((one.line, one.place) if shared else one, one)
+        found.setdefault((one.line, one.place, one.account) if shared else one, one)
     return list(found.values())

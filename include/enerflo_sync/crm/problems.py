@@ -12,7 +12,10 @@ from enerflo_sync.errors import ConfigurationError
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing to mend. ``line`` counts from 1; ``place`` is the option's dotted path."""
+    """One thing to mend. ``line`` counts from 1; ``place`` is the option's dotted path.
+
+    :param account: the only account that cannot be used for it although it stands in a file of all.
+    """
 
     file: str
     line: int
@@ -20,6 +23,7 @@ class Problem(msgspec.Struct, frozen=True):
     found: str
     expected: str
     nearest: str = ""
+    account: str = ""
 
     def __str__(self) -> str:
         place = f"{self.place}: " if self.place else ""

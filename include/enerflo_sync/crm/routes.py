@@ -48,6 +48,7 @@ class NotifyEvent(StrEnum):
     BUDGET_EXHAUSTED = "budget_exhausted"
     APPROVAL_EXPIRING = "approval_expiring"
     CRM_COPY_LATE = "crm_copy_late"
+    ACCOUNT_UNUSABLE = "account_unusable"
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,12 @@ EVENTS: Mapping[NotifyEvent, EventInfo] = {
         "The CRM's copy does not show changes that were handed over, or was not brought up to date.",
         again_at=2,
         ended="The CRM's copies below have caught up.",
+    ),
+    NotifyEvent.ACCOUNT_UNUSABLE: EventInfo(
+        Level.ERROR,
+        "The configuration of an account cannot be read: none of its jobs runs.",
+        ended="The configuration of the account can be read again, or the account was removed.",
+        by_airflow=True,
     ),
 }
 

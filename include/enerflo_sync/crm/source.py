@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem
 from enerflo_sync.errors import ConfigurationError
@@ -75,6 +77,13 @@ class Places:
         return Spot(self.file, 1, ())
 
 
+@lru_cache(maxsize=8)
+def _composed(text: str) -> yaml.Node | None:
+    """Return a file's nodes, which nobody changes: a job reads its few files again and again."""
+    node: yaml.Node | None = yaml.compose(text, Loader=_LOADER)
+    return node
+
+
 class Source:
     """A parsed file: ``data``, where every option stands, and the variables that were not set.
 
@@ -103,7 +112,7 @@ class Source:
         self._defaults: yaml.Node | None = None
         self.data: Any = None
         try:
-            node = yaml.compose(text, Loader=_LOADER)
+            node = _composed(text)
         except yaml.YAMLError as error:
             self._unreadable(error, text)
         else:
@@ -134,12 +143,15 @@ class Source:
     def defaults_of(self, account: str) -> tuple[Any, dict[Place, str]]:
         """Return the section ``defaults`` as an account of this name has it, and its unset variables."""
         assert self._defaults is not None  # noqa: S101 - the caller has seen the section
-        kept = self.places, self.unset
-        self.places, self.unset, self._account = Places(self.file), {}, account
+        kept = self.places, self.unset, self.problems
+        self.places, self.unset, self.problems, self._account = Places(self.file), {}, [], account
         try:
             return self._value(self._defaults, ("defaults",)), self.unset
         finally:
-            (self.places, self.unset), self._account = kept, None
+            # A variable with the account's name is not set: that is no mistake of the other accounts.
+            own = [replace(one, account=account) for one in self.problems if one not in kept[2]]
+            (self.places, self.unset, self.problems), self._account = kept, None
+            self.problems += own
 
     def hidden(self, place: Place) -> bool:
         """Return whether the option's value is a secret."""

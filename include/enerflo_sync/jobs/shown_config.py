@@ -1,4 +1,4 @@
-"""What may be shown of sync.yaml to somebody outside the company: its shape, without secrets or people."""
+"""What may be shown of configuration files to somebody outside the company: no secrets, and nobody."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from enerflo_sync.crm.account_files import FOLDER, config_files
 
 # Sections whose texts are names of tables, columns and rules. Elsewhere texts are addresses, keys or people.
 _STRUCTURE = frozenset(
@@ -26,7 +28,27 @@ def shown_config(path: Path) -> Any:
 
     Variables stay as ``${NAME}``; of all other texts the length is shown.
     """
-    return _shown(yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader), ())  # noqa: S506
+    return _shown(_read(path), ())
+
+
+def shown_account_files(config: Path) -> dict[str, Any]:
+    """Return by account the options of its own file beside ``config``, by the same rules.
+
+    Of a file that cannot be read the kind of error is there instead: its text may quote the file.
+    """
+    found: dict[str, Any] = {}
+    for path in config_files(config)[1:]:
+        try:
+            shown = _shown(_read(path), (FOLDER, path.stem))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            shown = {"not_made": type(error).__name__}
+        # A name that is no account's, such as west.yml, is told with its ending.
+        found[_key(path.stem if path.suffix == ".yaml" else path.name)] = shown
+    return found
+
+
+def _read(path: Path) -> Any:
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
 
 
 def _shown(value: Any, place: tuple[str, ...]) -> Any:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from enerflo_sync.clock import skew_of
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.jobs.shown_config import shown_config
+from enerflo_sync.jobs.shown_config import shown_account_files, shown_config
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import LATEST_REVISION, schema_version
 
@@ -144,6 +144,7 @@ def _parts(
 ) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "about", lambda: _about(context)
     yield "configuration", lambda: shown_config(context.config_path)
+    yield "account_files", lambda: shown_account_files(context.config_path)
     yield "server", lambda: _server(context)
     yield "tables", lambda: _rows(context, _TABLES)
     yield "runs", lambda: _rows(context, _RUNS, most=RUNS)
@@ -165,6 +166,7 @@ def _about(context: AccountContext) -> dict[str, Any]:
         "made_at": datetime.now(UTC),
         "account": context.account,
         "accounts": len(context.config.accounts),
+        "accounts_that_cannot_be_used": len(context.config.unusable),
         "mode": str(context.settings.mode),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

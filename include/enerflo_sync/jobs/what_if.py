@@ -24,5 +24,7 @@ def run_what_if(
     :param environ: fills the variables of ``file``.
     """
     new = load_config(file, environ)
+    # Whoever asks wants to roll the file out, with all its accounts.
+    new.require_all()
     require_migrated(context.engine)
     return what_if(context.engine, context.config, new, context.account, days=days, progress=progress)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -18,6 +19,8 @@ T = TypeVar("T")
 SWITCH_SECONDS = 0.00002
 # Number of new objects before a collection: a few megabytes.
 COLLECT_AFTER = 50_000
+# Held while a block has frozen the heap.
+_sparing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,10 @@ def quick_switches() -> Iterator[None]:
 def spared_heap() -> Iterator[None]:
     """Exclude all objects that exist now (modules and the like) from garbage collection within the block.
 
-    The rows of a few pages trigger a full collection, which would visit every object of the process.
+    The rows of a few pages trigger a full collection, which would visit every object of the process. An inner
+    block, and any block in a process that froze its heap itself, leaves the heap as it is.
     """
-    if gc.get_freeze_count():
-        # An outer block has frozen the heap already and will unfreeze it.
+    if _is_frozen_by_process() or not _sparing.acquire(blocking=False):
         yield
         return
     gc.freeze()
@@ -54,6 +57,13 @@ def spared_heap() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+        _sparing.release()
+
+
+@cache
+def _is_frozen_by_process() -> bool:
+    """Return whether the heap is frozen outside every block; asked once: each count visits all of it."""
+    return gc.get_freeze_count() > 0
 
 
 @contextmanager

@@ -116,6 +116,11 @@ _WORDS: dict[NotifyEvent, tuple[str, str, MessagePage]] = {
         "the CRM's copy is late, in {} tables",
         _INBOX,
     ),
+    NotifyEvent.ACCOUNT_UNUSABLE: (
+        "the configuration cannot be read",
+        "the configuration cannot be read",
+        _TASK,
+    ),
 }
 
 # By event: the words for its end, and what an ended fact's identity is.
@@ -126,6 +131,7 @@ _ENDED: dict[NotifyEvent, tuple[str, str]] = {
     NotifyEvent.BUDGET_EXHAUSTED: ("requests are sent again", "API key"),
     NotifyEvent.APPROVAL_EXPIRING: ("a plan was decided about, replaced, or its time ran out", "plan"),
     NotifyEvent.CRM_COPY_LATE: ("the CRM's copy has caught up", ""),
+    NotifyEvent.ACCOUNT_UNUSABLE: ("the configuration can be read again, or the account was removed", ""),
 }
 _LONGEST_KEY = 12
 

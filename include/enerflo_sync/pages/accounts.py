@@ -22,12 +22,15 @@ class AccountLine:
     """One account: its newest verdict, or why there is none.
 
     :param newest: None where nothing was reconciled yet, or nothing can be read.
-    :param failure: why the account's warehouse cannot be read, and what to do; empty where it can.
+    :param failure: why the account's warehouse or configuration cannot be read, and what to do; empty where
+        both can.
+    :param short: the same in a few words.
     """
 
     account: str
     newest: NewestVerdict | None
     failure: str = ""
+    short: str = "its warehouse cannot be read now"
 
     @property
     def tone(self) -> Tone:

@@ -20,7 +20,7 @@ from enerflo_sync.rebuild.source import Chunk, Portion
 from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import driver_connection
 
-# Records whose bytes are in memory at once, twice so many with those that are read ahead.
+# Records whose rows are in memory at once, twice so many with those that are read ahead.
 CHUNK = 500
 
 # A record that stands in the mirror, or left a version behind, or both.
@@ -189,13 +189,19 @@ class StoredVersions:
     ) -> dict[int, Reading]:
         driver = driver_connection(connection)
         values = {"account": self._account, "ids": id_array(ids)}
-        rows = driver.execute(self._statement(_VERSIONS), values).fetchall()
-        lost = [row[0] for row in rows if row[3] is None]
+        readings, lost = {}, {}
+        # Row by row, so that of all the records' texts one is in memory beside the server's answer.
+        for row in driver.execute(self._statement(_VERSIONS), values):
+            if row[3] is None:
+                lost[row[0]] = row
+            else:
+                readings[row[0]] = _reading(self._resource, row, refuse=refuse)
         if lost:
             values["ids"] = id_array(lost)
-            newest = {row[0]: row[1:] for row in driver.execute(self._statement(_NEWEST), values).fetchall()}
-            rows = [row if row[3] is not None else (*row[:3], *newest.get(row[0], row[3:])) for row in rows]
-        return {row[0]: _reading(self._resource, row, refuse=refuse) for row in rows}
+            for record_id, *newest in driver.execute(self._statement(_NEWEST), values):
+                row = (*lost.pop(record_id)[:3], *newest)
+                readings[record_id] = _reading(self._resource, row, refuse=refuse)
+        return readings | {row[0]: _reading(self._resource, row, refuse=refuse) for row in lost.values()}
 
     def _derive(
         self, reading: Reading, dead_since: datetime | None, read_later: bool, chunk: Chunk

@@ -91,7 +91,7 @@ class Records:
     def _take_own(self, derived: Sequence[Derived]) -> TableOutcome:
         shape = self._own
         pairs = [(one, row) for one in derived for row in one.contents[0] or ()]
-        mirror = self._mirror(shape, [one.record_id for one in derived])
+        mirror = self._mirror(shape, [one.record_id for one in derived if one.known])
         unlike, _ = _apart(pairs, mirror, self._said)
         outcome = TableOutcome(shape.name, len(pairs))
         if unlike:
@@ -141,8 +141,10 @@ class Records:
             self._own.hold_statement, {"account": self._account, "ids": id_array(ids)}
         )
 
-    def _mirror(self, shape: Shape, ids: Iterable[int]) -> set[bytes]:
+    def _mirror(self, shape: Shape, ids: Collection[int]) -> set[bytes]:
         """Return the mirror's rows of some records, as lines."""
+        if not ids:
+            return set()
         values = {"account": self._account, "ids": id_array(ids)}
         found = driver_connection(self._connection).execute(shape.lines, values).fetchone()
         return set(found[0].encode().split(b"\n")) if found and found[0] else set()

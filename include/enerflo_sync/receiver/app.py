@@ -54,7 +54,8 @@ def make_app(
     async def health() -> Response:
         reasons = await asyncio.to_thread(desk.health.reasons)
         state = "unavailable" if reasons else "ok"
-        return JSONResponse({"status": state, "drops": reasons}, 503 if reasons else 200)
+        closed = {"closed": sorted(settings.left_out)} if settings.left_out else {}
+        return JSONResponse({"status": state, "drops": reasons, **closed}, 503 if reasons else 200)
 
     @app.get("/metrics")
     async def metrics() -> Response:

@@ -58,6 +58,29 @@ class Drop(Protocol):
         ...
 
 
+class ClosedDrop:
+    """The drop of an account that is left out: it takes nothing, so that senders try again."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Refuse the file.
+
+        :raises RetriableError: always.
+        """
+        raise RetriableError(
+            "the account was left out when the receiver started.",
+            where=f"file {name}",
+            next_step="Correct what the receiver said then, and start it again.",
+            retry_after=RETRY_SECONDS,
+        )
+
+    def check(self) -> None:
+        """Accept: the service is well, and a balancer must not take it from the other accounts."""
+
+    def free_bytes(self) -> int | None:
+        """Return None: there is no storage."""
+        return None
+
+
 def open_drop(uri: str) -> Drop:
     """Return the drop at a path, a ``file://`` or any other URI of fsspec, after storing a trial file there.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from enerflo_sync.crm.config import SyncConfig
@@ -44,12 +45,15 @@ class Hook:
 class ReceiverSettings:
     """Everything that decides whether and how a post is accepted.
 
+    :param left_out: why the posts of an account are not taken, by its name. If it has a secret, it has a hook
+        without a drop.
     :param max_bytes: maximum size of a body, both as sent and decompressed.
     :param secret_header: header with the secret for ``POST /hooks/{account}``; lower case.
     :param hmac_header: header with a gateway's signature; lower case.
     """
 
     hooks: tuple[Hook, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
     max_bytes: int = DEFAULT_MAX_BYTES
     secret_header: str = DEFAULT_SECRET_HEADER
     hmac_header: str = DEFAULT_HMAC_HEADER
@@ -60,6 +64,9 @@ def read_settings(
 ) -> ReceiverSettings:
     """Return the settings for ``accounts``, or for every account of the configuration.
 
+    Without ``accounts``, what is wrong with one account, or is shared by two, leaves out those alone: their
+    posts are refused for now, so that they are sent again.
+
     :param environ: ``RECEIVER_SECRET`` (account ``default``), ``RECEIVER_SECRET_<ACCOUNT>``, the same two
         with ``RECEIVER_HMAC_KEY``, ``RECEIVER_HEADER_FOR_SECRET``, ``RECEIVER_HEADER_FOR_HMAC``,
         ``RECEIVER_MAX_BYTES`` and ``WEBHOOK_DROP_URI`` (account ``default``). A comma separates a new secret
@@ -67,11 +74,14 @@ def read_settings(
     :raises ConfigurationError: a secret is missing, short or used twice, a drop is missing or shared, or a
         number is invalid. The text never contains a secret.
     """
-    names = list(dict.fromkeys(accounts)) or list(config.accounts)
-    hooks = tuple(_hook(environ, config, name) for name in names)
-    _refuse_shared(hooks)
+    hooks, left_out = [_hook(environ, config, name) for name in dict.fromkeys(accounts)], dict[str, str]()
+    for error, _ in _shared(hooks):
+        raise error
+    if not hooks:
+        hooks, left_out = _hooks_of_all(environ, config)
     return ReceiverSettings(
-        hooks,
+        tuple(hooks),
+        left_out,
         max_bytes=_max_bytes(environ),
         secret_header=_header_name(environ, "RECEIVER_HEADER_FOR_SECRET", DEFAULT_SECRET_HEADER),
         hmac_header=_header_name(environ, "RECEIVER_HEADER_FOR_HMAC", DEFAULT_HMAC_HEADER),
@@ -101,6 +111,36 @@ def _hook(environ: Mapping[str, str], config: SyncConfig, account: str) -> Hook:
     return Hook(account, drop_uri, secrets, hmac_keys)
 
 
+def _hooks_of_all(environ: Mapping[str, str], config: SyncConfig) -> tuple[list[Hook], dict[str, str]]:
+    """Return the hooks of all accounts, and why some of them are left out.
+
+    :raises ConfigurationError: no account is left.
+    """
+    hooks: list[Hook] = []
+    errors: list[tuple[ConfigurationError, Sequence[str]]] = []
+    for name in config.accounts:
+        try:
+            hooks.append(_hook(environ, config, name))
+        except ConfigurationError as error:
+            errors.append((error, [name]))
+    errors += _shared(hooks)
+    left_out = {name: str(problems[0]) for name, problems in config.unusable.items()}
+    left_out |= {name: str(error) for error, names in errors for name in names}
+    open_ = [hook for hook in hooks if hook.account not in left_out]
+    if not open_:
+        raise errors[0][0]
+    return [*open_, *_closed_hooks(environ, left_out)], left_out
+
+
+def _closed_hooks(environ: Mapping[str, str], accounts: Iterable[str]) -> Iterator[Hook]:
+    """Yield a hook without a drop for each account that has a secret: its posts are to be sent again."""
+    for account in accounts:
+        with suppress(ConfigurationError):
+            _, secrets = _secrets(environ, "RECEIVER_SECRET", account)
+            if secrets:
+                yield Hook(account, "", secrets, _secrets(environ, "RECEIVER_HMAC_KEY", account)[1])
+
+
 def _secrets(environ: Mapping[str, str], stem: str, account: str) -> tuple[str, tuple[str, ...]]:
     """Return the variable that applies to the account, and the secrets in it."""
     variable = f"{stem}_{account.upper()}"
@@ -116,18 +156,20 @@ def _secrets(environ: Mapping[str, str], stem: str, account: str) -> tuple[str, 
     return variable, secrets
 
 
-def _refuse_shared(hooks: tuple[Hook, ...]) -> None:
+def _shared(hooks: Iterable[Hook]) -> Iterator[tuple[ConfigurationError, Sequence[str]]]:
+    """Yield each drop or secret that two accounts have, with both of them: nobody can say whose a post is."""
     owners: dict[str, str] = {}
     for hook in hooks:
         for what, values in (("drop", {hook.drop_uri.rstrip("/")}), ("secret", set(hook.secrets))):
             for value in values:
                 other = owners.setdefault(f"{what} {value}", hook.account)
                 if other != hook.account:
-                    raise ConfigurationError(
+                    error = ConfigurationError(
                         f"accounts {other} and {hook.account} have the same {what}.",
                         where=f"account {hook.account}",
                         next_step=f"Give each account a {what} of its own.",
                     )
+                    yield error, (other, hook.account)
 
 
 def _max_bytes(environ: Mapping[str, str]) -> int:

@@ -73,6 +73,15 @@ class Sizes:
     unreadable: int = 0
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What a table's stored differences come to: by cause, by field, and samples of them, masked."""
+
+    by_cause: Mapping[Cause, int]
+    by_field: Sequence[FieldCount]
+    samples: Sequence[Difference]
+
+
 @contextmanager
 def counted_aside(
     engine: sa.Engine,
@@ -185,7 +194,13 @@ def mismatched_counts(connection: sa.Connection, plan: Comparison) -> dict[str, 
     return dict(connection.exec_driver_sql(query, {}).mappings().one())
 
 
-def by_cause_and_field(
+def summarize(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any], limit: int) -> Summary:
+    """Return what the stored differences of a table come to, with up to ``limit`` samples."""
+    by_cause, by_field = _by_cause_and_field(connection, plan, parameters)
+    return Summary(by_cause, by_field, _samples(connection, plan, parameters, by_cause, limit))
+
+
+def _by_cause_and_field(
     connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]
 ) -> tuple[dict[Cause, int], list[FieldCount]]:
     """Return the stored differences by cause, and by field (most first) with each field's causes."""
@@ -213,7 +228,7 @@ def _ordered(counts: dict[Cause, int]) -> dict[Cause, int]:
     return {cause: counts[cause] for cause in Cause if cause in counts}
 
 
-def samples(
+def _samples(
     connection: sa.Connection,
     plan: Comparison,
     parameters: dict[str, Any],

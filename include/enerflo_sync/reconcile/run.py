@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,10 +29,10 @@ from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.counts import (
     Sizes,
-    by_cause_and_field,
+    Summary,
     counted_aside,
     mismatched_counts,
-    samples,
+    summarize,
 )
 from enerflo_sync.reconcile.incremental import (
     Basis,
@@ -52,7 +52,7 @@ from enerflo_sync.reconcile.mismatched import (
     wanted_mismatched_statement,
 )
 from enerflo_sync.reconcile.near_keys import count_near_keys, may_be_near
-from enerflo_sync.reconcile.observation import OBSERVATION, observe, still_holds
+from enerflo_sync.reconcile.observation import OBSERVATION, Look, observe, still_holds
 from enerflo_sync.reconcile.on_its_way import late_remarks
 from enerflo_sync.reconcile.remarks import (
     LATER,
@@ -147,8 +147,6 @@ class _Reconciliation:
         require_rows(self.connection, self.config, self.account, plans)
         live = _digest(plans, settings.in_flight_minutes)
         further = further_comparisons(self.connection, self.config, self.account, fold)
-        forget_attempt(self.connection, self.account, self.reconciliation_id)
-        self._levels = self._look_at_levels()
         basis = Basis(None)
         if not full:
             basis = find_basis(
@@ -159,16 +157,19 @@ class _Reconciliation:
                 live=live,
                 lookback_minutes=settings.lookback_minutes,
             )
-        self._earlier = earlier_run(self.connection, self.account, self.reconciliation_id)
-        self._remembered: set[str] = set()
-        polled = read_whole(self.connection, self.account)
         previous = {plan.name: self._standing(plan, basis) for plan in plans}
         tables, scopes = [], set()
         # Before another session of ours has a transaction: open ones tell whose rows may be out of sight.
-        looks = {plan.name: observe(self.connection, plan, self.account, self.now) for plan in plans}
+        looks = self._observe(plan for plan in plans if plan.moved_by is not None)
         unkept = [plan.name for plan in plans if not plan.keeps_hashes and previous[plan.name]]
         counted = [*plans, *further]
         with counted_aside(self.snapshot, self.connection, counted, self.account, keys_of=unkept) as sizes:
+            looks |= self._observe(plan for plan in plans if plan.moved_by is None)
+            forget_attempt(self.connection, self.account, self.reconciliation_id)
+            self._levels = self._look_at_levels()
+            self._earlier = earlier_run(self.connection, self.account, self.reconciliation_id)
+            self._remembered: set[str] = set()
+            polled = read_whole(self.connection, self.account)
             for done, plan in enumerate(plans):
                 progress(str(plan.name), done, len(plans))
                 table, kind = self._compare(
@@ -202,6 +203,9 @@ class _Reconciliation:
         store_report(self.connection, report, self.now, live, looks, self._levels.levels)
         return report
 
+    def _observe(self, plans: Iterable[Comparison]) -> dict[str, Look]:
+        return {plan.name: observe(self.connection, plan, self.account, self.now) for plan in plans}
+
     def _look_at_levels(self) -> LevelLook:
         before = read_levels(self.connection, self.account, self.reconciliation_id)
         guard = self.config.reconcile.shrink_guard_percent
@@ -225,13 +229,14 @@ class _Reconciliation:
         if previous is None:
             self._with_room(plan, mismatched_statement(plan), parameters)
             found = self._store_differences(plan, parameters, wanted_only=False)
+            summary = self._summarize(plan, parameters)
         else:
-            found = self._look_at_what_moved(plan, previous, counted)
+            found, summary = self._look_at_what_moved(plan, previous, counted)
         sizes = counted.result()
         gone = self._levels.look(plan, sizes.crm)
         if gone is not None:
             hold_back(self.connection, plan, parameters)
-        by_cause, by_field = by_cause_and_field(self.connection, plan, parameters)
+            summary = self._summarize(plan, parameters)
         met_nothing = found["only_enerflo"] and (found["only_crm"] or sizes.unreadable)
         near = count_near_keys(self.connection, plan, parameters) if met_nothing and may_be_near(plan) else 0
         report = TableReport(
@@ -244,9 +249,9 @@ class _Reconciliation:
             only_enerflo=found["only_enerflo"],
             only_crm=found["only_crm"],
             differing_rows=found["differing"],
-            by_cause=by_cause,
-            by_field=by_field,
-            samples=samples(self.connection, plan, parameters, by_cause, self.config.reconcile.samples),
+            by_cause=summary.by_cause,
+            by_field=summary.by_field,
+            samples=summary.samples,
             remarks=[
                 *([] if gone is None else [gone.sentence]),
                 *size_remarks(plan, sizes, polled.get(plan.kind)),
@@ -265,6 +270,9 @@ class _Reconciliation:
             near_keys=near,
         )
         return report, Scope.FULL if previous is None else Scope.INCREMENTAL
+
+    def _summarize(self, plan: Comparison, parameters: dict[str, Any]) -> Summary:
+        return summarize(self.connection, plan, parameters, self.config.reconcile.samples)
 
     def _is_overdue(self, kind: str, polled: Mapping[str, datetime]) -> bool:
         """Return whether two polls were due since Enerflo's list was read whole, the second an hour ago.
@@ -289,8 +297,8 @@ class _Reconciliation:
 
     def _look_at_what_moved(
         self, plan: Comparison, previous: Previous, counted: Future[Sizes]
-    ) -> dict[str, int]:
-        """Judge what moved, take over what did not, and return the numbers of rows of both.
+    ) -> tuple[dict[str, int], Summary]:
+        """Judge what moved, take over what did not; return the numbers of rows of both, and their summary.
 
         Whether all that moved was seen shows when both sides are counted. Until then it is taken for all.
         """
@@ -303,6 +311,8 @@ class _Reconciliation:
         self._execute(wanted_mismatched_statement(plan, keys=plan.wanted, first=True, moved=True), parameters)
         attempt = self.connection.begin_nested()
         mismatched, unmoved = self._store_wanted(plan, parameters)
+        # While both sides are still counted.
+        summary = self._summarize(plan, parameters)
         if pairs_off(counted.result(), mismatched, unmoved):
             attempt.commit()
         else:
@@ -313,7 +323,8 @@ class _Reconciliation:
             self._execute(wanted_mismatched_statement(plan, keys=plan.lost, first=False), parameters)
             self._execute(f"insert into {plan.wanted} table {plan.lost}", {})
             mismatched, unmoved = self._store_wanted(plan, parameters)
-        return {name: number + unmoved.get(name, 0) for name, number in mismatched.items()}
+            summary = self._summarize(plan, parameters)
+        return {name: number + unmoved.get(name, 0) for name, number in mismatched.items()}, summary
 
     def _store_wanted(
         self, plan: Comparison, parameters: dict[str, Any]

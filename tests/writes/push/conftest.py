@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ from enerflo_sync.crm.load import load_config
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.resources.change_orders import ComponentKeys
+from enerflo_sync.warehouse.engine import warehouse_engine
+from tests.conftest import database_url, fresh_database, keep_database
+from tests.kept import copied
 from tests.mirror.conftest import START, Company
 
 SHIPPED = Path(__file__).parents[3] / "include" / "config" / "sync.yaml"
@@ -260,35 +265,57 @@ class Outbox:
 NewOutbox = Callable[..., Outbox]
 
 
+def _polled(server: str, installs: int, seed: int, limit: int) -> tuple[str, Company]:
+    """Return a database in which a company was polled beside its CRM tables, and the company."""
+    name = keep_database(server, "migrated")
+    address = database_url(server, name)
+    clock = VirtualClock(START)
+    world = World(installs, seed=seed, start=START, clock=clock)
+    api = SandboxApi(world, clock=clock, rate_limit=limit)
+    company = Company(warehouse_engine(address), world, clock, api_of=api)
+    clock.advance(60)
+    make_crm_tables(world, address, allow_duplicates=False)
+    company.poll()
+    company.warehouse.dispose()
+    return name, company
+
+
+@pytest.fixture(scope="session")
+def kept_companies(postgres_url: str) -> Callable[..., tuple[str, Company]]:
+    """Return polled companies, to be copied: each is made once."""
+    return cache(partial(_polled, postgres_url))
+
+
 @pytest.fixture
-def new_outbox(warehouse: sa.Engine, warehouse_url: str, tmp_path: Path) -> NewOutbox:
-    """Make an outbox.
+def new_outbox(
+    postgres_url: str, kept_companies: Callable[..., tuple[str, Company]], tmp_path: Path
+) -> Iterator[NewOutbox]:
+    """Make an outbox, in a warehouse of its own.
 
     ``writes`` and ``milestones`` (options of a date field) go into the configuration, ``limit`` is the vendor's.
     """
+    with ExitStack() as opened:
 
-    def make(
-        installs: int = 6,
-        seed: int = 3,
-        writes: dict[str, Any] | None = None,
-        milestones: dict[str, Any] | None = None,
-        limit: int = 10_000,
-    ) -> Outbox:
-        shipped = yaml.safe_load(SHIPPED.read_text())
-        shipped["writes"] |= writes or {}
-        shipped["tables"]["milestones"]["fields"]["due_at"] |= milestones or {}
-        path = tmp_path / "sync.yaml"
-        path.write_text(yaml.safe_dump(shipped))
-        clock = VirtualClock(START)
-        world = World(installs, seed=seed, start=START, clock=clock)
-        api = SandboxApi(world, clock=clock, rate_limit=limit)
-        company = Company(warehouse, world, clock, api_of=api)
-        clock.advance(60)
-        make_crm_tables(world, warehouse_url, allow_duplicates=False)
-        company.poll()
-        return Outbox(company, api, load_config(path, {}))
+        def make(
+            installs: int = 6,
+            seed: int = 3,
+            writes: dict[str, Any] | None = None,
+            milestones: dict[str, Any] | None = None,
+            limit: int = 10_000,
+        ) -> Outbox:
+            shipped = yaml.load(SHIPPED.read_text(), Loader=yaml.CSafeLoader)
+            shipped["writes"] |= writes or {}
+            shipped["tables"]["milestones"]["fields"]["due_at"] |= milestones or {}
+            path = tmp_path / "sync.yaml"
+            path.write_text(yaml.dump(shipped, Dumper=yaml.CSafeDumper))
+            database, kept = kept_companies(installs, seed, limit)
+            engine = warehouse_engine(opened.enter_context(fresh_database(postgres_url, database)))
+            opened.callback(engine.dispose)
+            company = copied(kept, kept.warehouse, engine)
+            assert company.api_of is not None
+            return Outbox(company, company.api_of, load_config(path, {}))
 
-    return make
+        yield make
 
 
 @pytest.fixture
