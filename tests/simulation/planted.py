@@ -299,7 +299,7 @@ PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (watermark_from_the_end, NOTES_ONLY, 20),
     (payload_over_record, LATE_STATUSES, 10),
     (copies_counted_again, replace(BUSY, killed=0.5), 20),
-    (older_over_newer, replace(BUSY, poll_every=1, beside=0.1, restless=0.02), 20),
+    (older_over_newer, replace(BUSY, poll_every=1, beside=0.1, restless=0.02), 50),
     (no_compare_and_set, replace(CRM_EDITED_MEANWHILE, edit_kinds=(Edit.NOT_THEIRS,)), 10),
     (note_sent_again, LOST_ANSWERS, 5),
     (echo_taken_for_a_change, replace(BOTH_WAYS, edit_kinds=(Edit.NEW_LEAD, Edit.LEAD)), 5),

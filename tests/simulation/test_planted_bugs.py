@@ -56,7 +56,7 @@ FOUND_BY = {
     "old_key_refuses_the_change": 1,
     "old_versions_written": 1,
     "older_change_is_an_edit": 1,
-    "older_over_newer": 16,
+    "older_over_newer": 25,
     "older_versions_are_twins": 1,
     "one_spelling_of_a_number": 5,
     "other_side_agreed_unseen": 1,

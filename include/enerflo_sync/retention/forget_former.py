@@ -42,7 +42,10 @@ delete from {table} t
 where t.account = :account and t.table_name = :table and ({of_records})
   and (t.value #>> '{{}}' = any(:texts) or t.crm_value #>> '{{}}' = any(:texts))
 """
-_MORE = (("sync.differences", ("enerflo_value", "crm_value")), ("sync.plan_changes", ("deleted_row",)))
+_MORE = (
+    ("update sync.differences", ("enerflo_value", "crm_value")),
+    ("update sync.plan_changes", ("deleted_row",)),
+)
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,9 @@ def erase_former_rows(
         statement = sa.text(sql.format(table=table, of_records=of_records, **parts))
         return table, connection.execute(statement, used(statement, values)).rowcount
 
-    for table, columns in (*((name, columns) for name, (_, columns) in VALUES.items()), *_MORE):
+    for update, columns in (*((update, columns) for update, (_, columns) in VALUES.items()), *_MORE):
         clean = {name: _CLEAN.format(value=f"t.{name}") for name in columns}
         sets = ", ".join(f"{name} = {text}" for name, text in clean.items())
         changes = " or ".join(f"t.{name} is distinct from {text}" for name, text in clean.items())
-        yield done(table, _UPDATE, sets=sets, changes=changes)
+        yield done(update.removeprefix("update "), _UPDATE, sets=sets, changes=changes)
     yield done("sync.agreed", _DELETE_AGREED)

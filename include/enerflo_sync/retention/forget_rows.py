@@ -45,11 +45,11 @@ where t.account = :account and t.table_name = :table and ({of_customer}) and ({c
 """
 # By table: the columns with values, and that with the field's name.
 VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "sync.ledger": ("t.field", ("old_value", "new_value", "losing_value", "kept_value")),
-    "sync.plan_changes": ("t.field", ("before", "after", "source_value")),
-    "sync.plan_undecided": ("t.field", ("enerflo_value", "crm_value")),
-    "sync.refusals": ("t.field", ("before", "after", "source_value")),
-    "sync.crm_changes": ('t."column"', ("before", "after", "copy_value")),
+    "update sync.ledger": ("t.field", ("old_value", "new_value", "losing_value", "kept_value")),
+    "update sync.plan_changes": ("t.field", ("before", "after", "source_value")),
+    "update sync.plan_undecided": ("t.field", ("enerflo_value", "crm_value")),
+    "update sync.refusals": ("t.field", ("before", "after", "source_value")),
+    "update sync.crm_changes": ('t."column"', ("before", "after", "copy_value")),
 }
 # Tables whose rows name Enerflo's record beside the CRM's.
 HAS_RECORD = {"sync.plan_changes", "sync.refusals", "sync.crm_changes", "sync.agreed"}
@@ -193,7 +193,8 @@ def open_writes(connection: sa.Connection, account: str, rows: CustomerRows) -> 
 def erase_rows(connection: sa.Connection, account: str, rows: CustomerRows) -> Iterator[tuple[str, int]]:
     """Erase values about a customer's records, and yield the table and in how many rows."""
     values = rows.values | {"account": account}
-    for table, (field, columns) in VALUES.items():
+    for update, (field, columns) in VALUES.items():
+        table = update.removeprefix("update ")
         clean = {name: _CLEAN.format(field=field, value=f"t.{name}") for name in columns}
         sql = _UPDATE.format(
             table=table,
