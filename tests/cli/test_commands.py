@@ -155,6 +155,7 @@ def test_doctor_goes_on_after_a_wrong_key(run: Run, monkeypatch: pytest.MonkeyPa
     [
         ("WAREHOUSE_URL", "postgresql://nobody@127.0.0.1:9/none", "could not be reached"),
         ("WAREHOUSE_URL", "mysql://u@h/d", "not a PostgreSQL URL"),
+        ("WAREHOUSE_URL", "postgresql://u:p@ss@h/d", "Write an @ of the user or the password as %40"),
         ("WAREHOUSE_URL", "", "WAREHOUSE_URL"),
         ("ENERFLO_API_KEY", "", "ENERFLO_API_KEY"),
         ("ENERFLO_BASE_URL", "http://127.0.0.1:9", "refused the connection"),
