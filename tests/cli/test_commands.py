@@ -35,6 +35,10 @@ def test_the_whole_first_day(run: Run, world: World) -> None:
     assert polled.code == 1
     assert polled.json["quarantined"] == 1
     assert polled.json["read"] == polled.json["applied"] + 1
+    told = run("poll")
+    assert (told.code, told.err) == (1, "")
+    assert "What to do about each: enerflo-sync quarantine list" in told.out
+    assert run("quarantine", "list").code == 1
     report = run("reconcile", "--json")
     assert report.json["scope"] == "full"
     assert report.json["differences"] > 0
