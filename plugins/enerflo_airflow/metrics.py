@@ -214,7 +214,7 @@ def send_plans(plans: Any, opened: AccountContext) -> None:
         {
             "plan.changes": sum(plan.change_count for plan in plans),
             "plan.questions": sum(sum(plan.undecided.values()) for plan in plans),
-            "plan.waiting": sum(plan.waits_for_approval and plan.mode != "report" for plan in plans),
+            "plan.waiting": sum(plan.asks_a_person for plan in plans),
             "plan.ended": time.time(),
         },
     )

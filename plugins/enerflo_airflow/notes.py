@@ -148,7 +148,7 @@ def plan_note(plan: PlanReport) -> str:
         counts = {"in the CRM": plan.count("to_crm"), "at Enerflo": plan.count("to_enerflo")}
         first = " · ".join(f"{count:,} changes {where}" for where, count in counts.items() if count)
     questions = sum(plan.undecided.values())
-    parts = ["waits for a person"] if plan.waits_for_approval and plan.mode != "report" else []
+    parts = ["waits for a person"] if plan.asks_a_person else []
     parts += [f"{questions:,} left to a person"] if questions else []
     parts += [first]
     refused = sum(plan.refused.values())

@@ -35,6 +35,10 @@ def test_the_whole_first_day(run: Run, world: World) -> None:
     assert polled.code == 1
     assert polled.json["quarantined"] == 1
     assert polled.json["read"] == polled.json["applied"] + 1
+    told = run("poll")
+    assert (told.code, told.err) == (1, "")
+    assert "What to do about each: enerflo-sync quarantine list" in told.out
+    assert run("quarantine", "list").code == 1
     report = run("reconcile", "--json")
     assert report.json["scope"] == "full"
     assert report.json["differences"] > 0
@@ -155,6 +159,7 @@ def test_doctor_goes_on_after_a_wrong_key(run: Run, monkeypatch: pytest.MonkeyPa
     [
         ("WAREHOUSE_URL", "postgresql://nobody@127.0.0.1:9/none", "could not be reached"),
         ("WAREHOUSE_URL", "mysql://u@h/d", "not a PostgreSQL URL"),
+        ("WAREHOUSE_URL", "postgresql://u:p@ss@h/d", "Write an @ of the user or the password as %40"),
         ("WAREHOUSE_URL", "", "WAREHOUSE_URL"),
         ("ENERFLO_API_KEY", "", "ENERFLO_API_KEY"),
         ("ENERFLO_BASE_URL", "http://127.0.0.1:9", "refused the connection"),

@@ -78,4 +78,39 @@ def test_a_what_if_tells_both_parts_and_exits_with_0(written: Run, plan_hash: st
 def test_a_what_if_of_a_wrong_file_exits_with_2(written: Run, tmp_path: Path) -> None:
     ended = written("what-if", str(tmp_path / "none.yaml"))
     assert (ended.code, ended.out) == (2, "")
-    assert "none.yaml" in ended.err
+    assert (
+        "none.yaml: the configuration cannot be read: No such file or directory. Check the path (of sync.yaml"
+        in ended.err
+    )
+
+
+def test_an_undo_whose_place_a_later_plan_took_names_the_command_that_makes_it_again(
+    written: Run, plan_hash: str
+) -> None:
+    made = written("undo", plan_hash, "--json").json["plan_hash"]
+    written("plan")
+    ended = written("apply", made, "--approve", "Sam")
+    assert ended.code == 2
+    assert f"Make a new one with enerflo-sync undo {plan_hash[:12]}." in ended.err
+
+
+def test_a_what_if_names_a_record_as_explain_takes_it(written: Run, world: World, tmp_path: Path) -> None:
+    context = open_account("default", os.environ)
+    run_apply(context, run_plan(context)[0].plan_hash, approved_by="Me")
+    with context.engine.begin() as connection:
+        first = "select enerflo_install_id, milestone_id from crm.milestones where completed_at is not null limit 1"
+        install, milestone = connection.execute(sa.text(first)).one()
+        connection.execute(
+            sa.text(
+                "update crm.milestones set completed_at = completed_at + interval '3 days', updated_at = now()"
+                " - interval '1 day' where enerflo_install_id = :install and milestone_id = :milestone"
+            ),
+            {"install": install, "milestone": milestone},
+        )
+    context.close()
+    new = tmp_path / "new.yaml"
+    text = SHIPPED.read_text().replace("source_of_truth: newest", "source_of_truth: crm")
+    new.write_text(text.replace("in_flight_minutes: 30", "in_flight_minutes: 0"))
+    told = written("what-if", str(new)).out
+    assert f"      {install}/{milestone}  " in told, told
+    assert written("explain", "milestone", f"{install}/{milestone}").code == 0

@@ -176,6 +176,7 @@ def test_the_null_option_and_words_that_yaml_1_1_takes_for_booleans_are_text(fol
             "7: accounts.second.tables.installs.fields.status.tolerance: found tolerance",
         ),
         ("version: 1", "version: [1", "a YAML document"),
+        ("version: 1", "\tversion: 1", "indented by blanks and not by tabs"),
         ("version: 1", "a: &x {b: *x}\nversion: 1", "an alias of itself"),
         ("version: 1", "version: \x01", "characters that YAML does not allow"),
     ],

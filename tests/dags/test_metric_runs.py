@@ -210,7 +210,7 @@ def run_report(job: str) -> RunReport:
 
 def test_every_metric_is_sent_by_some_job(connected: Setting, statsd: Listener) -> None:
     """By the reports that the operators have: nothing is documented that nothing sends."""
-    plan = SimpleNamespace(change_count=3, undecided={"why": 2}, waits_for_approval=True, mode="both")
+    plan = SimpleNamespace(change_count=3, undecided={"why": 2}, asks_a_person=True)
     numbers = dict.fromkeys(("applied", "handed_over", "moved", "parked", "refused", "waiting"), 3)
     applied = ApplyReport(
         plan_hash="p",

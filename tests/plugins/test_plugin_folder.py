@@ -116,8 +116,9 @@ def test_the_command_line_opens_an_account_by_airflows_connections(
     monkeypatch.delenv("AIRFLOW_CONN_ENERFLO_DEFAULT")
     with pytest.raises(
         ConfigurationError, match="Airflow connection enerflo_default: the connection is not defined"
-    ):
+    ) as missing:
         open_account("default", os.environ)
+    assert "Or set the variables that sync.yaml names" in str(missing.value)
     monkeypatch.setenv("WAREHOUSE_URL", "postgresql://pat:word@other.example/warehouse")
     with closing(open_account("default", os.environ)) as opened:
         assert opened.credentials.warehouse_url().endswith("other.example/warehouse")

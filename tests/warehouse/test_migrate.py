@@ -213,10 +213,30 @@ def test_the_words_of_a_function_stay_out(warehouse: sa.Engine, condition: str) 
     assert "Ann" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "mysql://u@h/d", "not a url"])
+@pytest.mark.parametrize("text", ["", "mysql://u@h/d", "not a url", "postgresql://u@h:port/d"])
 def test_an_address_that_is_not_postgresql_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not a PostgreSQL URL"):
         warehouse_engine(text)
+
+
+@pytest.mark.parametrize("end", [":99999/w", "/w?sslmode=requir", "/w?sslmod=require"])
+def test_an_option_of_an_address_that_nobody_knows_is_a_set_up_mistake(end: str) -> None:
+    engine = warehouse_engine(f"postgresql://user:word@127.0.0.1{end}")
+    with (
+        pytest.raises(
+            ConfigurationError, match="an option or the port of the warehouse address is not known"
+        ),
+        warehouse_errors("a test"),
+        engine.connect(),
+    ):
+        pass
+
+
+def test_an_address_with_an_at_in_its_password_is_refused_and_shows_nothing_of_it() -> None:
+    with pytest.raises(ConfigurationError, match="more than one @") as caught:
+        warehouse_engine("postgresql://user:first@second@db.example/warehouse")
+    assert "second" not in str(caught.value)
+    assert warehouse_engine("postgresql://user:first%40second@db.example/w").url.password == "first@second"
 
 
 def test_a_database_that_does_not_exist_is_a_set_up_mistake(postgres_url: str) -> None:

@@ -16,8 +16,9 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.ledger import run_seal
+from enerflo_sync.plan.decided_plan import require_not_expired
 from enerflo_sync.plan.parts import Part, Rest
-from enerflo_sync.plan.report import PlanReport
+from enerflo_sync.plan.report import PlanReport, PlanState
 from enerflo_sync.reconcile.render.wording import count_of, number
 
 
@@ -87,6 +88,9 @@ def command(
     context = open_account(account, os.environ)
     if reject is not None:
         plan = run_reject(context, plan_hash, by=reject, reason=because, part=part)
+        if plan.state in (PlanState.EXPIRED, PlanState.SUPERSEDED):
+            # It has ended, so nothing was refused: the same changes may stand in a later plan.
+            require_not_expired(plan, plan.expires_at)
         _print_rejected(plan, by=reject, as_json=as_json)
         finish(Exit.NEEDS_A_PERSON if plan.waits_for_approval else Exit.DONE)
     with progress_bars() as tick:

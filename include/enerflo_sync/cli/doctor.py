@@ -298,5 +298,5 @@ def _print(context: AccountContext, checks: list[Check]) -> None:
     failed = [check for check in checks if check.failed]
     if failed:
         errors.print(f"enerflo-sync: {failed[0].name}: {failed[0].detail}", markup=False)
-    elif context.settings.mode == "report":
+    elif not context.config.writes_anything(context.account):
         console.print("Mode report: reconciliations are made and shown; nothing of yours is written.")

@@ -85,9 +85,11 @@ def print_run(report: RunReport, nothing: str = NOTHING_LISTED) -> None:
             f"  skipped {counts['skipped']:>5,}"
         )
     console.print(f"  {report.requests:,} requests")
-    for group, title in (("incomplete", "Not read whole"), ("quarantined", "Put aside")):
+    for group, title in (("incomplete", "Not read whole"), ("quarantined", "Quarantined")):
         for reason, count in sorted(report.reasons.get(group, {}).items()):
             console.print(f"  {title}: {escape(reason)}" + ("" if group == "incomplete" else f" ({count:,})"))
+    if report.reasons.get("quarantined"):
+        console.print("  What to do about each: enerflo-sync quarantine list")
     for name, counts in report.resources.items():
         for reason, count in sorted(counts["reasons"].get("notice", {}).items()):
             console.print(f"  Noticed, {name}: {escape(reason)} ({count:,})")

@@ -13,10 +13,11 @@ from enerflo_sync.cli.quarantine import By, who
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.approval import read_refusals, run_reopen
 from enerflo_sync.jobs.context import AccountContext, open_account
+from enerflo_sync.plan.parts import record_name
 from enerflo_sync.plan.render.shown_plan import masked_refusals
 from enerflo_sync.plan.reopen import Refusal, WhichRefusals
 from enerflo_sync.reconcile.record import RECORD_WORDS, table_of
-from enerflo_sync.reconcile.render.wording import count_of, key_values, utc, visible
+from enerflo_sync.reconcile.render.wording import count_of, utc, visible
 
 
 def command(
@@ -66,7 +67,8 @@ def _which(
 
 
 def _show(context: AccountContext, found: list[Refusal], *, opened: bool, as_json: bool) -> None:
-    masked = masked_refusals(found, context.config.tables_for(context.account))
+    tables = context.config.tables_for(context.account)
+    masked = masked_refusals(found, tables)
     if as_json:
         print_json({"reopened" if opened else "refused": [_document(one) for one in masked]})
         return
@@ -76,7 +78,9 @@ def _show(context: AccountContext, found: list[Refusal], *, opened: bool, as_jso
     does = "may be planned again" if opened else "refused, and in no plan while the values stay the same"
     console.print(f"{count_of(len(masked), 'change')} {does}:")
     for one in masked:
-        name = f"{one.table_name} {key_values(one.key)}{f'.{one.field}' if one.field else ''}"
+        columns = tables[one.table_name].key_columns if one.table_name in tables else ()
+        field = f" --field {one.field}" if one.field else ""
+        name = f"{one.table_name} {record_name(one.key, columns)}{field}"
         reason = f": {one.reason}" if one.reason else ""
         console.print(
             f"  {visible(name)}  {_what(one)}; refused by {visible(one.decided_by)}"

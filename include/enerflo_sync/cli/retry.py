@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -13,9 +14,10 @@ from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_
 from enerflo_sync.cli.quarantine import By, who
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.retry import run_retry
+from enerflo_sync.plan.parts import record_name
 from enerflo_sync.plan.retry import ParkedChange, RetryReport, RetrySelection
 from enerflo_sync.reconcile.record import RECORD_WORDS
-from enerflo_sync.reconcile.render.wording import count_of, key_values, visible
+from enerflo_sync.reconcile.render.wording import count_of, visible
 
 _MOST_LINES = 50
 
@@ -51,11 +53,12 @@ def command(
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:
-        _print(report)
+        tables = context.config.tables_for(context.account)
+        _print(report, {name: table.key_columns for name, table in tables.items()})
     finish(Exit.NEEDS_A_PERSON if report.changes and not report.retried else Exit.DONE)
 
 
-def _print(report: RetryReport) -> None:
+def _print(report: RetryReport, key_columns: Mapping[str, Sequence[str]]) -> None:
     if not report.changes:
         console.print("Nothing is parked.")
         return
@@ -63,7 +66,7 @@ def _print(report: RetryReport) -> None:
     verb = "is" if len(report.changes) == 1 else "are"
     console.print(f"{count_of(len(report.changes), 'change')} {verb} {what}:", markup=False)
     for change in report.changes[:_MOST_LINES]:
-        console.print(f"  {_line(change)}", markup=False)
+        console.print(f"  {_line(change, key_columns.get(change.table_name, ()))}", markup=False)
     if len(report.changes) > _MOST_LINES:
         console.print(f"  … and {len(report.changes) - _MOST_LINES:,} more (--json has all).", markup=False)
     if report.retried:
@@ -77,10 +80,9 @@ def _print(report: RetryReport) -> None:
     )
 
 
-def _line(change: ParkedChange) -> str:
+def _line(change: ParkedChange, columns: Sequence[str]) -> str:
     side = "in the CRM" if change.direction == "to_crm" else "at Enerflo"
     field = f".{change.field}" if change.field else ""
-    return (
-        f"{change.table_name}{visible(field)} {key_values(change.key)}: {change.op} {side}, parked at"
-        f" {change.parked_at:%Y-%m-%d %H:%M} UTC (plan {change.plan_hash[:12]})"
-    )
+    name = f"{change.table_name}{visible(field)} {visible(record_name(change.key, columns))}"
+    since = f"{change.parked_at:%Y-%m-%d %H:%M} UTC (plan {change.plan_hash[:12]})"
+    return f"{name}: {change.op} {side}, parked at {since}"

@@ -38,5 +38,7 @@ def command(
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:
-        console.print(render_what_if(report), markup=False, end="")
+        tables = context.config.tables_for(context.account)
+        key_columns = {name: table.key_columns for name, table in tables.items()}
+        console.print(render_what_if(report, key_columns), markup=False, end="")
     finish(Exit.DONE)

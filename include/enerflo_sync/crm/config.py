@@ -16,6 +16,7 @@ from enerflo_sync.crm.account import AccountConfig as AccountConfig
 from enerflo_sync.crm.approvals import ApprovalOptions
 from enerflo_sync.crm.columns import Columns
 from enerflo_sync.crm.mapping import Mode, TableMapping
+from enerflo_sync.crm.modes import widest
 from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, listed, nearest
 from enerflo_sync.crm.reconcile_options import ReconcileOptions
@@ -293,9 +294,13 @@ class SyncConfig(Options):
         """Return which side may be written for one table of an account."""
         return self._tables[account][table].mode or self.account(account).mode
 
+    def widest_mode(self, account: str) -> Mode:
+        """Return the mode of the account's tables together: report only where no table is written."""
+        return widest(self.mode_of(account, name) for name in self.tables_for(account))
+
     def writes_anything(self, account: str) -> bool:
         """Return whether the mode of any table of an account allows to write."""
-        return any(self.mode_of(account, name) is not Mode.REPORT for name in self.tables_for(account))
+        return self.widest_mode(account) is not Mode.REPORT
 
     def hash(self, account: str) -> str:
         """Return the sha-256 of what decides a comparison or a plan for this account.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -25,3 +26,9 @@ _WRITES = {
     Mode.ENERFLO: frozenset({"to_enerflo"}),
     Mode.BOTH: frozenset({"to_crm", "to_enerflo"}),
 }
+
+
+def widest(modes: Iterable[Mode]) -> Mode:
+    """Return the mode that writes all that any of ``modes`` writes."""
+    writes = frozenset[str]().union(*(mode.writes for mode in modes))
+    return next(mode for mode in Mode if mode.writes == writes)

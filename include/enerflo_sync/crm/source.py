@@ -164,6 +164,8 @@ class Source:
             "found "
         )
         expected = "a YAML document"
+        if mark and text.splitlines()[mark.line : mark.line + 1] and "\t" in text.splitlines()[mark.line]:
+            expected += ", indented by blanks and not by tabs"
         if "${" in text or ACCOUNT in text:
             # The braces of a variable end a flow map: the commonest way to break this file.
             expected += " (inside { } a ${NAME} stands in quotes)"
@@ -279,7 +281,7 @@ def read_source(file: Path, environ: Mapping[str, str], lazy: re.Pattern[str]) -
         raise ConfigurationError(
             f"the configuration cannot be read: {reason}.",
             where=str(file),
-            next_step="Check the path in ENERFLO_SYNC_CONFIG and the rights of the file.",
+            next_step="Check the path (of sync.yaml: ENERFLO_SYNC_CONFIG) and the rights of the file.",
         ) from error
     source = Source(file, text, environ, lazy)
     if not isinstance(source.data, dict) and not source.problems:

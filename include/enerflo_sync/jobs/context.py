@@ -20,6 +20,7 @@ from enerflo_sync.copies.salesforce.session import SalesforceSession
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.drop import Store
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.shipped import find_config
@@ -196,6 +197,15 @@ def open_account(
     if environ.get("AIRFLOW_HOME") and not settings.api_key and not settings.warehouse_url:
         # The Airflow package registers how to open an account, because this package never imports Airflow.
         for elsewhere in entry_points(group=OPENERS):
-            opened: AccountContext = elsewhere.load()(account, config, path)
+            try:
+                opened: AccountContext = elsewhere.load()(account, config, path)
+            except ConfigurationError as missing:
+                named = "the variables that sync.yaml names for the account's key and warehouse"
+                raise ConfigurationError(
+                    missing.what,
+                    where=missing.where,
+                    next_step=f"{missing.next_step} Or set {named}: this command takes Airflow's connections"
+                    " where AIRFLOW_HOME is set and they are not.",
+                ) from missing
             return opened
     return AccountContext(account, config, path, Credentials.of(settings))

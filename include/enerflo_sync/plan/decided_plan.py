@@ -136,8 +136,13 @@ def require_not_expired(plan: PlanReport, now: datetime) -> None:
     raise ConfigurationError(
         problem,
         where=f"plan {plan.plan_hash[:12]}",
-        next_step="Make a new one with enerflo-sync plan.",
+        next_step=f"Make a new one with enerflo-sync {remake(plan)}.",
     )
+
+
+def remake(plan: PlanReport) -> str:
+    """Return the command that makes a plan of this kind anew."""
+    return f"undo {(plan.stands_on or '')[:12]}" if plan.kind == "undo" else "plan"
 
 
 def approve_plan(

@@ -177,7 +177,7 @@ def _store(connection: sa.Connection, config: SyncConfig, account: str, reconcil
         connection,
         account,
         kind="sync",
-        mode=str(config.account(account).mode),
+        mode=str(config.widest_mode(account)),
         config_hash=config.hash(account),
         writes_hashes=writes_hashes(config, account),
         stands_on=reconciliation_id,
@@ -280,9 +280,11 @@ def make_planned(connection: sa.Connection, plans: Sequence[Comparison], account
 
 def keep_not_switched_on(connection: sa.Connection, plans: Sequence[Comparison]) -> None:
     """Leave alone in ``decided`` what the mode of its table does not allow to write."""
+    if not any(plan.mode.writes for plan in plans):
+        # No table is written: nothing is applied, and the plan shows all that would be.
+        return
     for plan in plans:
-        # In report mode nothing is applied, and the plan shows all that would be.
-        kept = () if plan.mode is Mode.REPORT else sorted(Mode.BOTH.writes - plan.mode.writes)
+        kept = sorted(Mode.BOTH.writes - plan.mode.writes)
         for outcome in kept:
             connection.execute(
                 _NOT_SWITCHED_ON, {"table": str(plan.name), "outcome": outcome, "mode": str(plan.mode)}

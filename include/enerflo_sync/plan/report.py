@@ -107,6 +107,11 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether a person has to decide before anything of it is applied."""
         return self.needs_approval and self.state is PlanState.OPEN
 
+    @property
+    def asks_a_person(self) -> bool:
+        """Return whether it waits for a decision that may be made now: in report mode nobody is asked."""
+        return self.waits_for_approval and self.mode != "report"
+
     def count(self, direction: str) -> int:
         """Return the number of changes in a direction."""
         return sum(group.changes for group in self.groups if group.direction == direction)

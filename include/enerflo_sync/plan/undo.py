@@ -69,7 +69,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
             connection,
             account,
             kind="undo",
-            mode=str(config.account(account).mode),
+            mode=str(config.widest_mode(account)),
             config_hash=config.hash(account),
             writes_hashes=writes_hashes(config, account),
             stands_on=undone.plan_hash,

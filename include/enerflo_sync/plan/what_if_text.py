@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from enerflo_sync.plan.parts import record_name
 from enerflo_sync.plan.what_if import WhatIf
 from enerflo_sync.plan.what_if_ledger import NOT_MAPPED, DecisionDifference
 from enerflo_sync.plan.what_if_plan import PlanDifference, PlanSample
@@ -22,12 +23,15 @@ _OUTCOMES: Final = {
 }
 
 
-def render_what_if(report: WhatIf) -> str:
-    """Return the report as plain text, ending in a newline."""
-    return "".join(f"{line.rstrip()}\n" for line in _lines(report))
+def render_what_if(report: WhatIf, key_columns: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Return the report as plain text, ending in a newline.
+
+    :param key_columns: of each table, in the order in which commands take a key.
+    """
+    return "".join(f"{line.rstrip()}\n" for line in _lines(report, key_columns or {}))
 
 
-def _lines(report: WhatIf) -> Iterator[str]:
+def _lines(report: WhatIf, key_columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
     yield f"What if {visible(report.file)} were the mapping of account {report.account}? Nothing was written."
     if report.same_mapping:
         yield "It decides exactly as the present one: the mappings are the same."
@@ -36,7 +40,7 @@ def _lines(report: WhatIf) -> Iterator[str]:
     if not report.plan:
         yield "  The two plans are the same."
     for one in report.plan:
-        yield from _planned(one)
+        yield from _planned(one, key_columns.get(one.table_name, ()))
     yield ""
     decided = count_of(report.decided, "decision")
     yield f"Decided again since {day(report.since)}: {decided} about values of fields."
@@ -46,7 +50,7 @@ def _lines(report: WhatIf) -> Iterator[str]:
     if not report.decisions:
         yield "  All of them would have been made alike."
     for two in report.decisions:
-        yield from _decisions(two)
+        yield from _decisions(two, key_columns.get(two.table_name, ()))
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -55,14 +59,14 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {_OUTCOMES[outcome]}" for outcome, count in counts.items())
 
 
-def _planned(one: PlanDifference) -> Iterator[str]:
+def _planned(one: PlanDifference, columns: Sequence[str]) -> Iterator[str]:
     where = f"{one.table_name}.{one.field}" if one.field else one.table_name
     change = f"{_OUTCOMES[one.now]} now, {_OUTCOMES[one.new]} then"
     if one.now == one.new:
         change = f"{_OUTCOMES[one.now]} with another value"
     yield f"  {one.count:,} x {where}, {one.op}: {change}"
     for sample in one.samples:
-        yield f"      {_key(sample.key)}  {_plan_sample(one, sample)}"
+        yield f"      {visible(record_name(sample.key, columns))}  {_plan_sample(one, sample)}"
 
 
 def _plan_sample(one: PlanDifference, sample: PlanSample) -> str:
@@ -79,20 +83,17 @@ def _side(outcome: str | None, before: Any, after: Any, reason: str | None) -> s
     return f"{_value(before)} to {_value(after)}"
 
 
-def _decisions(one: DecisionDifference) -> Iterator[str]:
+def _decisions(one: DecisionDifference, columns: Sequence[str]) -> Iterator[str]:
     yield (
         f"  {one.count:,} x {one.table_name}.{one.field}: {_OUTCOMES[one.was]} then,"
         f" {_OUTCOMES[one.would_be]} under the new mapping: {one.would_be_words}"
     )
     for sample in one.samples:
         yield (
-            f"      {_key(sample.key)}  {day(sample.recorded_at)}, plan {sample.plan_hash[:12]}:"
+            f"      {visible(record_name(sample.key, columns))}  {day(sample.recorded_at)},"
+            f" plan {sample.plan_hash[:12]}:"
             f" {_value(sample.old_value)} to {_value(sample.new_value)} ({sample.decision})"
         )
-
-
-def _key(key: Mapping[str, Any]) -> str:
-    return "/".join(visible(str(value)) for value in key.values())
 
 
 def _value(value: Any) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
 from enerflo_sync.warehouse.pooler import connect
-from enerflo_sync.warehouse.refused import finds_another_server
+from enerflo_sync.warehouse.refused import finds_another_server, finds_no_address, finds_no_tls
 from enerflo_sync.warehouse.timeouts import job_of_sessions, set_timeouts
 
 MINIMUM_VERSION = 14
@@ -44,13 +44,21 @@ def warehouse_engine(url: str, *, application: str = "enerflo-sync", pool_size: 
     """
     try:
         parsed = sa.make_url(re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", url.strip()))
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
+        # A port that is no number is a ValueError.
         parsed = None
     if parsed is None or parsed.get_backend_name() != "postgresql":
         raise ConfigurationError(
             "the warehouse address is not a PostgreSQL URL.",
             where="WAREHOUSE_URL",
             next_step="Write it as postgresql://user:password@host:5432/database.",
+        )
+    if "@" in (parsed.host or ""):
+        # The host would be a part of the password: never named in the error.
+        raise ConfigurationError(
+            "the warehouse address has more than one @.",
+            where="WAREHOUSE_URL",
+            next_step="Write an @ of the user or the password as %40, and other special characters likewise.",
         )
     own_options = parsed.query.get("options", "")
     engine = sa.create_engine(
@@ -160,6 +168,18 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
     # A refused connection has no SQLSTATE, only the server's message.
     refused = "authentication failed", "no pg_hba.conf entry", "does not exist"
     words = str(error) if not state and isinstance(error, psycopg.OperationalError) else ""
+    if finds_no_address(error):
+        return ConfigurationError(
+            "an option or the port of the warehouse address is not known to PostgreSQL's client.",
+            where=place,
+            next_step="Correct what stands behind the host, such as the port and sslmode: docs/databases.md.",
+        )
+    if finds_no_tls(error):
+        return ConfigurationError(
+            "the server offers no TLS, and sslmode asks for it.",
+            where=place,
+            next_step="Switch TLS on in the server, or leave sslmode out on a network that you trust.",
+        )
     if finds_another_server(error):
         return ConfigurationError(
             "the server did not prove, as sslmode asks, that it is the one that is meant.",

@@ -1,4 +1,4 @@
-"""Recognise errors of the driver: one row is refused, or another server answers than is meant."""
+"""Recognise errors of the driver: a row, an address or a server's proof of itself is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ _NOT_THE_ONE = (
     "certificate verify failed",
     "does not match host name",
     "root certificate file",
-    "does not support SSL",
+)
+_WITHOUT_TLS = "does not support SSL"
+# Words of libpq about an address, before it asks any server.
+_NOT_AN_ADDRESS = (
+    "connection is bad: invalid ",
+    "invalid connection option",
+    "invalid URI query parameter",
 )
 
 
@@ -34,7 +40,20 @@ def refused_by_policy(error: psycopg.Error) -> bool:
 
 def finds_another_server(error: BaseException | None) -> bool:
     """Return whether the server did not prove, as sslmode asks, that it is the one that is meant."""
-    if not isinstance(error, psycopg.OperationalError) or error.sqlstate:
+    return _says(error, *_NOT_THE_ONE, _WITHOUT_TLS)
+
+
+def finds_no_tls(error: BaseException | None) -> bool:
+    """Return whether the server offers no TLS at all, which sslmode asks for."""
+    return _says(error, _WITHOUT_TLS)
+
+
+def finds_no_address(error: BaseException | None) -> bool:
+    """Return whether the driver takes no such port or option, and asked no server."""
+    return _says(error, *_NOT_AN_ADDRESS)
+
+
+def _says(error: BaseException | None, *words: str) -> bool:
+    if not isinstance(error, (psycopg.OperationalError, psycopg.ProgrammingError)) or error.sqlstate:
         return False
-    words = str(error)
-    return any(word in words for word in _NOT_THE_ONE)
+    return any(word in str(error) for word in words)

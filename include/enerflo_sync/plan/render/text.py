@@ -34,7 +34,8 @@ def plan_lines(shown: ShownPlan) -> Iterator[Line]:
     yield Line(f"  made         {utc(plan.created_at)}, may be applied until {utc(plan.expires_at)}")
     yield Line(f"  state        {state_words(plan)}")
     if plan.waits_for_approval:
-        yield from section("Why it waits for a person", "")
+        would = "waits" if plan.asks_a_person else "would wait"
+        yield from section(f"Why it {would} for a person", "")
         for reason in plan.reasons:
             yield from wrapped(f"- {reason}", indent=2)
     for group in plan.groups:
