@@ -33,7 +33,7 @@ def writing(polled: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run
 
 def test_in_report_mode_a_plan_is_shown_and_says_that_nothing_is_written(polled: Run) -> None:
     shown = polled("plan")
-    assert shown.code == 0
+    assert shown.code == 1
     assert "Mode report: this is what would be done" in shown.out
     assert "Why it would wait for a person" in shown.out
     assert "enerflo-sync apply" not in shown.out
@@ -234,12 +234,12 @@ def test_an_unknown_plan_is_one_sentence(writing: Run, name: str) -> None:
 
 def test_a_plan_as_html_and_text_in_files(polled: Run, tmp_path: Path) -> None:
     page, text = tmp_path / "plan.html", tmp_path / "plan.txt"
-    assert polled("plan", "--format", "html", "--out", str(page)).code == 0
-    assert polled("plan", "--out", str(text)).code == 0
+    assert polled("plan", "--format", "html", "--out", str(page)).code == 1
+    assert polled("plan", "--out", str(text)).code == 1
     assert "<!doctype html>" in page.read_text()
     assert "Left to a person" in text.read_text()
     document = tmp_path / "plan.json"
-    assert polled("plan", "--format", "json", "--out", str(document)).code == 0
+    assert polled("plan", "--format", "json", "--out", str(document)).code == 1
     assert json.loads(document.read_text())["changes"]
 
 

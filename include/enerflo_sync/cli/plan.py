@@ -63,7 +63,7 @@ def command(
             plans = run_plan(context, progress=tick)
         print_plan(context, plans[0], PlanFormat.JSON if as_json else plan_format, out, plans)
         run_seal(context)
-        return Exit.NEEDS_A_PERSON if any(plan.asks_a_person for plan in plans) else Exit.DONE
+        return Exit.NEEDS_A_PERSON if any(plan.waits_for_approval for plan in plans) else Exit.DONE
 
     is_json = as_json or plan_format is PlanFormat.JSON
     finish_each(account, group, make_plan, as_json=is_json)

@@ -38,4 +38,4 @@ def command(
         )
         console.print(does, markup=False)
     print_plan(context, plan, PlanFormat.JSON if as_json else PlanFormat.TEXT, None)
-    finish(Exit.NEEDS_A_PERSON if plan.asks_a_person or plan.undecided else Exit.DONE)
+    finish(Exit.NEEDS_A_PERSON if plan.waits_for_approval or plan.undecided else Exit.DONE)
