@@ -5,8 +5,10 @@ Run it as ``make docs``. CI runs ``make check``, which compares.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -159,6 +161,8 @@ def fields_page() -> str:
 def dags_page() -> str:
     """Return the catalogue of the DAGs, from Airflow's own reading of them."""
     home = tempfile.mkdtemp(prefix="enerflo-docs-")
+    # Airflow writes there until the process ends.
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     # A second account, since one of the DAGs is about all accounts.
     config = Path(home) / "sync.yaml"
     config.write_text(SHIPPED.read_text())
