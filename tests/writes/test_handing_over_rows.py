@@ -50,7 +50,7 @@ def ended(rows: HandedRows) -> dict[int, tuple[str, str | None]]:
 
 
 def digest(rows: HandedRows, number: int) -> str | None:
-    query = f"select {row_digest(rows.plan(), 't')} as d from crm.rows t where own = :own"
+    query = f"select {row_digest(rows.plan())} as d from crm.rows t where own = :own"
     return next((row["d"] for row in rows.sql(query, own=f"k{number}")), None)
 
 
