@@ -66,7 +66,7 @@ def shop(
     ):
         other.take_over(desk.engine)
         desk.environ["CRM_URL"] = other.url
-        away = AwayDesk(desk.context, desk.world, desk.folder, desk.environ, desk.api, other)
+        away = AwayDesk(desk.context, desk.world, desk.folder, desk.environ, desk.api, other=other)
         away.sql(f"alter table crm.leads add appointment_at {other.types['timestamptz']}")
         away.switched_on("both", CRM, APPOINTMENT, ("nulling: true", "nulling: false"))
         away.carried()
