@@ -43,7 +43,7 @@ def accounts_dag(defaults: AccountDefaults) -> Any:
         start_date=START_DATE,
         catchup=False,
         max_active_runs=1,
-        # Nobody switches on what watches the switched-on.
+        # It watches the others, so nobody has to switch it on.
         is_paused_upon_creation=False,
         tags=["enerflo"],
         default_args=task_defaults(defaults, alerts=False),

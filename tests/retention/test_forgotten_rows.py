@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from tests.retention.test_forget import NOTE, Person, found
@@ -11,12 +13,19 @@ from tests.writes.test_undo_whole_rows import DELETED_TOO, NOT_IN_FLIGHT
 __all__ = ["plain"]
 
 
-def test_a_row_whose_record_was_deleted_at_enerflo_is_deleted_once(plain: Person) -> None:
+@pytest.fixture
+def note(plain: Person) -> int:
+    """A note on the person's install, in the mirror and in the CRM."""
     desk = plain.desk
-    note = desk.world.add_note(plain.install, NOTE)
+    found = desk.world.add_note(plain.install, NOTE)
     run_poll(desk.context)
     desk.carried()
     desk.switched_on("both", NOT_IN_FLIGHT, DELETED_TOO)
+    return found
+
+
+def test_a_row_whose_record_was_deleted_at_enerflo_is_deleted_once(plain: Person, note: int) -> None:
+    desk = plain.desk
     assert desk.crm("notes", enerflo_note_id=note)["body"] == NOTE
     plain.forget()
     desk.sql("update enerflo.notes set deleted_at = now() where note_id = :n", n=note)
@@ -30,12 +39,8 @@ def test_a_row_whose_record_was_deleted_at_enerflo_is_deleted_once(plain: Person
     assert desk.plan().change_count == 0
 
 
-def test_a_row_that_a_person_touched_before_its_deletion_stays(plain: Person) -> None:
+def test_a_row_that_a_person_touched_before_its_deletion_stays(plain: Person, note: int) -> None:
     desk = plain.desk
-    note = desk.world.add_note(plain.install, NOTE)
-    run_poll(desk.context)
-    desk.carried()
-    desk.switched_on("both", NOT_IN_FLIGHT, DELETED_TOO)
     plain.forget()
     desk.sql("update enerflo.notes set deleted_at = now() where note_id = :n", n=note)
     plan = desk.plan()

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import psycopg
 
-from enerflo_sync.warehouse import refused
-
-
-def refuses_a_row(error: psycopg.Error) -> bool:
-    """Return whether a CRM's table refused a row, by any rule of its own or a policy."""
-    return refused.refuses_a_row(error) or refused.refused_by_policy(error)
+from enerflo_sync.warehouse.refused import refused_by_policy
 
 
 def why_refused(error: psycopg.Error) -> str:
     """Say which rule of the table refused a row, without the row."""
-    if refused.refused_by_policy(error):
+    if refused_by_policy(error):
         return "the CRM's table refuses it: a policy of row-level security"
     names = [error.diag.constraint_name, error.diag.column_name]
     what = " ".join(name for name in names if name)

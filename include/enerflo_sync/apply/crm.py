@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.agree import AgreedBy, agree_column, agree_written, column_agreed
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.own_writes import note_made, noting_updates
-from enerflo_sync.agreed.refusals import refuses_a_row, why_refused
+from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.agreed.soft_deletes import note_marked_rows, removal_statement, return_statement
 from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.agreed.written import of_key
@@ -31,6 +31,7 @@ from enerflo_sync.crm.where import NEW_OUTSIDE, NEW_UNSEEN
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
+from enerflo_sync.warehouse.refused import crm_refuses_a_row
 
 Progress = Callable[[str, int, int], None]
 
@@ -198,7 +199,7 @@ def apply_to_crm(
         with connection.begin_nested():
             ended = make()
     except psycopg.Error as error:
-        if not refuses_a_row(error):
+        if not crm_refuses_a_row(error):
             raise
         ended = None
     if ended is None:
@@ -355,7 +356,7 @@ class _Job:
             self._count(self._driver.execute(park, {**values, "reason": why, "keys": error.keys}))
             self._some(write, park, of_group, first, last)
         except (psycopg.Error, _OtherKeyError) as error:
-            if isinstance(error, psycopg.Error) and not refuses_a_row(error):
+            if isinstance(error, psycopg.Error) and not crm_refuses_a_row(error):
                 raise
             if first == last:
                 reason = why_refused(error) if isinstance(error, psycopg.Error) else _OTHER_KEY

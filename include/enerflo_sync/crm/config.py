@@ -261,7 +261,7 @@ class SyncConfig(Options):
     def accounts_of(self, group: str) -> list[str]:
         """Return the accounts of a group, in the order of the configuration.
 
-        An account that cannot be used is of every group: its own may be the mistake.
+        An account that cannot be used belongs to every group, since its ``group`` may be the mistake.
 
         :raises ConfigurationError: no account names the group; the text lists those that are named.
         """

@@ -58,7 +58,7 @@ class Forgotten:
         return row.get("install_id") in self.installs or row.get("deal_id") in self.uuids
 
     def is_named_in(self, data: bytes) -> bool:
-        """Return whether any number or uuid in a document is one of theirs: it may be by chance."""
+        """Return whether any number or uuid in a document is one of theirs, perhaps by chance."""
         numbers = {int(number) for number in _NUMBERS.findall(data)}
         if not numbers.isdisjoint(self.customers | self.installs):
             return True

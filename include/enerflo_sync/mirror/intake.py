@@ -28,15 +28,14 @@ from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.storing import storing
 
 
-class Intake:
-    """Loads pages of one resource into the mirror.
+class Intake(Preparation):
+    """Loads pages of one resource into the mirror: what is prepared is stored.
 
     A record whose bytes are unchanged is neither parsed nor written.
     """
 
     def __init__(self, resource: Resource) -> None:
-        self.resource = resource
-        self._preparation = Preparation(resource)
+        super().__init__(resource)
         self._open: set[int] | None = None
         self._witnesses = Witnesses(resource)
         self._version_columns = version_columns(resource)
@@ -166,21 +165,6 @@ class Intake:
         """Return whether it is already known that storing a polled ``batch`` writes nothing."""
         nothing_new = not batch.changed and not batch.rejected
         return nothing_new and self._open is not None and self._open.isdisjoint(batch.good)
-
-    def prepare(
-        self,
-        connection: sa.Connection,
-        records: Iterable[bytes | memoryview],
-        observation: Observation,
-        *,
-        listed: bool = False,
-    ) -> Batch:
-        """Find the changed records, parse only those, and write nothing (:meth:`Preparation.prepare`)."""
-        return self._preparation.prepare(connection, records, observation, listed=listed)
-
-    def resource_now(self, connection: sa.Connection, account: str) -> Resource:
-        """Return the resource with the columns that the account has declared so far."""
-        return self._preparation.resource_now(connection, account)
 
     def _write(self, connection: sa.Connection, batch: Batch) -> int:
         own, *contained = batch.resource.parts

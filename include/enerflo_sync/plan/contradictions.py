@@ -5,7 +5,7 @@ Whatever one of them wrote, the other would write its own value over it, in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from string import Template
 from typing import Any
 
@@ -83,13 +83,7 @@ def ask_where_tables_share_a_column(
     connection: sa.Connection, plans: Sequence[Comparison], values: Mapping[str, Any]
 ) -> None:
     """Leave to a person in ``decided`` what goes to a column of the CRM that two tables map differently."""
-    written = [
-        (plan, field)
-        for plan in plans
-        if plan.mode is Mode.REPORT or "to_crm" in plan.mode.writes
-        for field in plan.fields
-        if field.mapping.direction in _TO_CRM and not plan.mapping.create_only
-    ]
+    written = _going(plans, "to_crm", _TO_CRM)
     for plan, field in written:
         for other, theirs in written:
             same_column = (other.crm, theirs.name) == (plan.crm, field.name) and other is not plan
@@ -118,15 +112,22 @@ def _said_by(plan: Comparison, other: Comparison, theirs: Field) -> str:
     return f"the table {other.name} says something else of the same record"
 
 
-def _pairs(plans: Sequence[Comparison]) -> Iterator[tuple[Comparison, Field, Comparison, Field]]:
-    """Yield each field that may go to Enerflo, with another one that may go to the same column there."""
-    sent = [
+def _going(
+    plans: Sequence[Comparison], to: str, directions: Collection[Direction]
+) -> list[tuple[Comparison, Field]]:
+    """Return the fields that a plan may write to one side, each with its table."""
+    return [
         (plan, field)
         for plan in plans
-        if plan.mode is Mode.REPORT or "to_enerflo" in plan.mode.writes
+        if plan.mode is Mode.REPORT or to in plan.mode.writes
         for field in plan.fields
-        if field.mapping.direction in _TO_ENERFLO and not plan.mapping.create_only
+        if field.mapping.direction in directions and not plan.mapping.create_only
     ]
+
+
+def _pairs(plans: Sequence[Comparison]) -> Iterator[tuple[Comparison, Field, Comparison, Field]]:
+    """Yield each field that may go to Enerflo, with another one that may go to the same column there."""
+    sent = _going(plans, "to_enerflo", _TO_ENERFLO)
     for plan, field in sent:
         for other, theirs in sent:
             if (

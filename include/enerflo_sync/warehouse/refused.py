@@ -33,6 +33,11 @@ def refuses_a_row(error: psycopg.Error) -> bool:
     return error.sqlstate is not None and not error.sqlstate.startswith(_NOT_OF_A_ROW)
 
 
+def crm_refuses_a_row(error: psycopg.Error) -> bool:
+    """Return whether a CRM's table refused a row, by a rule of its own or by a policy."""
+    return refuses_a_row(error) or refused_by_policy(error)
+
+
 def refused_by_policy(error: psycopg.Error) -> bool:
     """Return whether a policy of row-level security refused a row, and not a right that is missing."""
     return error.diag.source_function == _CHECKED and error.sqlstate == "42501"

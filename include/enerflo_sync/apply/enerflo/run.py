@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.own_writes import note_sending, note_written, noting_rows
-from enerflo_sync.agreed.refusals import refuses_a_row, why_refused
+from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.apply.enerflo.attempt import Attempt, Outcome, attempted
 from enerflo_sync.apply.enerflo.report import PushReport
 from enerflo_sync.apply.enerflo.source import Sources
@@ -36,6 +36,7 @@ from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.resources.resource import Resource
+from enerflo_sync.warehouse.refused import crm_refuses_a_row
 
 log = logging.getLogger(__name__)
 
@@ -260,7 +261,7 @@ class PushRun:
             except _NotTakenError as error:
                 why = str(error)
             except sa.exc.DBAPIError as error:
-                if not isinstance(error.orig, psycopg.Error) or not refuses_a_row(error.orig):
+                if not isinstance(error.orig, psycopg.Error) or not crm_refuses_a_row(error.orig):
                     raise
                 why = _TAKEN if isinstance(error, sa.exc.IntegrityError) else f"{why_refused(error.orig)}."
             else:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.copies.dialects.base import LOGIN, RIGHT, UNPROVEN, Dialect, RemoteColumn
-from enerflo_sync.warehouse.refused import finds_another_server, refused_by_policy, refuses_a_row
+from enerflo_sync.warehouse.refused import crm_refuses_a_row, finds_another_server
 
 _MOST_PLACES = 1000
 
@@ -77,8 +77,7 @@ class PostgreSQL(Dialect):
 
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether PostgreSQL refused the values of a row."""
-        own: Any = error.orig
-        return own is not None and (refuses_a_row(own) or refused_by_policy(own))
+        return error.orig is not None and crm_refuses_a_row(error.orig)  # type: ignore[arg-type]
 
     def refusal(self, error: sa.exc.DBAPIError) -> str | None:
         """Return what is refused, by SQLSTATE; a refused connection has only the server's message."""
