@@ -62,7 +62,7 @@ def _former_names(plan: Comparison, stored: Mapping[str, Any], names: set[str]) 
         name
         for name in sorted(stored.keys() - names)
         if any(
-            (meaning["crm"], meaning["enerflo"][0]) == (table, plan.kind)
+            (meaning["crm"][0], meaning["enerflo"][0]) == (table, plan.kind)
             for meaning in _meanings(stored, name)
         )
     ]

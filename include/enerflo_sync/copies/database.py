@@ -43,6 +43,15 @@ class CrmConnections:
         return self._engine
 
     @property
+    def place(self) -> str:
+        """Return which database it is: its address without user, password and options."""
+        url = self.engine.url
+        # A socket in the file system is an option of the address.
+        options = {name: url.query[name] for name in ("host", "unix_socket") if name in url.query}
+        place = url.set(drivername=url.get_backend_name(), username=None, password=None, query=options)
+        return place.render_as_string()
+
+    @property
     def dialect(self) -> Dialect:
         """Return what the database speaks.
 

@@ -45,11 +45,12 @@ select signature, rows from sync.crm_copies where account = :account and table_n
 """)
 _NOTE = sa.text("""
 /* enerflo-sync copy: a copy is up to date */
-insert into sync.crm_copies (account, table_name, crm_table, signature, read_at, rows, rows_read, seconds)
-values (:account, :table, :crm_table, :signature, :read_at, :rows, :rows_read, :seconds)
+insert into sync.crm_copies
+  (account, table_name, crm_table, signature, read_at, rows, rows_read, seconds, place)
+values (:account, :table, :crm_table, :signature, :read_at, :rows, :rows_read, :seconds, :place)
 on conflict (account, table_name) do update set crm_table = excluded.crm_table,
   signature = excluded.signature, read_at = excluded.read_at, rows = excluded.rows,
-  rows_read = excluded.rows_read, seconds = excluded.seconds
+  rows_read = excluded.rows_read, seconds = excluded.seconds, place = excluded.place
 """)
 
 
@@ -160,7 +161,7 @@ def _refresh(
         seconds=round(time.monotonic() - began, 3),
     )
     copy.take_place()
-    named = {"account": account, "table": name, "signature": remote.signature}
+    named = {"account": account, "table": name, "signature": remote.signature, "place": crm.place}
     values = msgspec.structs.asdict(report)
     connection.execute(_NOTE, named | {key: values[key] for key in values if key != "table_name"})
     return report

@@ -26,15 +26,24 @@ _STORED = sa.text("""
 select table_name, columns from sync.agreed_keys where account = :account and table_name = any(:stored_as)
 """)
 
+_PLACES = sa.text("""
+/* enerflo-sync: in which databases the tables stand that copies are of */
+select table_name, place from sync.crm_copies where account = :account and place is not null
+""")
+
 
 def with_changed_meanings(
     connection: sa.Connection, config: SyncConfig, account: str, plans: Sequence[Comparison]
 ) -> list[Comparison]:
     """Return comparisons that know what their fields stand for, and of which that changed."""
     stored = stored_meanings(connection, account, [plan.name for plan in plans])
+    places = dict[str, str]()
+    if config.account(account).crm is not None:
+        places = {row.table_name: row.place for row in connection.execute(_PLACES, {"account": account})}
     found = []
     for plan in plans:
-        meanings = {field.name: _meaning(config, plan, field) for field in plan.fields}
+        place = places.get(plan.name)
+        meanings = {field.name: _meaning(config, plan, field, place) for field in plan.fields}
         before = stored[plan.name]
         changed = {name for name, meaning in meanings.items() if changed_parts(before.get(name), meaning)}
         found.append(replace(plan, meanings=meanings, remeant=frozenset(changed)))
@@ -55,10 +64,12 @@ def changed_parts(stored: Mapping[str, Any] | None, meaning: Mapping[str, Any]) 
     return set() if stored is None else {part for part, said in meaning.items() if stored.get(part) != said}
 
 
-def _meaning(config: SyncConfig, plan: Comparison, field: Field) -> dict[str, Any]:
+def _meaning(config: SyncConfig, plan: Comparison, field: Field, place: str | None) -> dict[str, Any]:
     """Return what a field stands for on either side, and how its values are read; as JSON gives it back.
 
     How exactly they are compared is no part of it: a looser or stricter comparison makes no other values.
+
+    :param place: the database in which the CRM's table stands, None in the warehouse.
     """
     mapping = field.mapping
     column = config.columns.get(plan.kind, {}).get(mapping.enerflo)
@@ -70,6 +81,6 @@ def _meaning(config: SyncConfig, plan: Comparison, field: Field) -> dict[str, An
             None if column is None else column.path,
             mapping.milestone if isinstance(mapping, WideColumn) else None,
         ],
-        "crm": full_name(plan.mapping),
+        "crm": [full_name(plan.mapping), place],
         "reads": [str(field.domain), field.zone if timed else None, dict(mapping.values)],
     }

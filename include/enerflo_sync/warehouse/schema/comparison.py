@@ -100,5 +100,8 @@ crm_copies = sync_table(
     # Rows that were moved to bring the copy up to date, and how long that took, in seconds.
     Column("rows_read", BigInteger, nullable=False),
     Column("seconds", Double, nullable=False),
+    # The database in which the table stands, without user and password; null in rows of versions that did not
+    # tell.
+    Column("place", Text),
     PrimaryKeyConstraint("account", "table_name"),
 )

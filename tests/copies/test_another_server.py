@@ -1,0 +1,56 @@
+"""The address of a CRM's database is another one by now: what was agreed with the first is no base for the second."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.jobs.apply import run_apply
+from tests.copies.conftest import CRM, DuckDB, Elsewhere
+from tests.writes.conftest import Desk
+from tests.writes.test_changes import ALONE, AT_ONCE
+
+STATUS = "status: {enerflo: status_name, type: text, trim: true, fold_case: true, source_of_truth: "
+REVIEW = (STATUS + "newest", STATUS + "review")
+ONE = "(select min(enerflo_install_id) from crm.installs where status = 'In progress')"
+EDIT = f"update crm.installs set status = 'On Hold' where enerflo_install_id = {ONE}"
+
+
+@pytest.fixture
+def production(away: Desk, elsewhere: Elsewhere, tmp_path: Path) -> Path:
+    """A second database: as the first, but that one install has another status there."""
+    if not isinstance(elsewhere, DuckDB):
+        pytest.skip("a world of DuckDB: one file is copied to make a second database")
+    away.switched_on("both", CRM, ALONE, AT_ONCE, REVIEW)
+    away.carried()
+    assert away.plan().change_count == 0
+    first = Path(str(sa.make_url(elsewhere.url).database))
+    second = tmp_path / "production.duckdb"
+    elsewhere.sql("checkpoint")
+    elsewhere.engine.dispose()
+    shutil.copy(first, second)
+    engine = sa.create_engine(f"duckdb:///{second}", poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(EDIT)
+    engine.dispose()
+    return second
+
+
+def test_what_another_database_says_is_no_edit_of_the_crm(away: Desk, production: Path) -> None:
+    away.environ["CRM_URL"] = f"duckdb:///{production}"
+    away.switched_on("both", CRM, ALONE, AT_ONCE, REVIEW)
+    away.context.__dict__.pop("crm", None)
+    plan = away.plan()
+    assert away.changes(plan) == []
+    asked = [one.reason for one in away.undecided(plan) if one.field == "status"]
+    assert asked == ["the two sides never agreed on it"]
+
+
+def test_in_the_same_database_it_is_one(away: Desk, production: Path, elsewhere: Elsewhere) -> None:
+    elsewhere.sql(EDIT)
+    plan = away.plan()
+    assert [change.rule for change in away.changes(plan)] == ["only_side_moved"]
+    run_apply(away.context, plan.plan_hash, approved_by="Pat")
