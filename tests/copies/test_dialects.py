@@ -80,7 +80,7 @@ class Told:
     def __init__(
         self, dialect: Dialect, order: Sequence[str], columns: Sequence[tuple[Any, ...]], row: Sequence[str]
     ) -> None:
-        self.dialect, self.columns = dialect, columns
+        self.dialect, self.columns, self.place = dialect, columns, f"{dialect.title} of a test"
         values = {one[0].lower(): value for one, value in zip(columns, row, strict=True)}
         self.row = [values[name] for name in order]
         self.statements: list[str] = []
