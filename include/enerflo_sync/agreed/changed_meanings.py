@@ -10,11 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from enerflo_sync.agreed.mapped_otherwise import end_mapped_otherwise
 from enerflo_sync.agreed.written import shown
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import stored_key
-from enerflo_sync.reconcile.meanings import STORED_AS, changed_parts, stored_meanings
+from enerflo_sync.reconcile.meanings import OF_ROWS, STORED_AS, changed_parts, stored_meanings
 from enerflo_sync.warehouse.engine import transaction_time
 
 # The values go, too: to a program of an earlier version both sides have moved then, and none was left apart.
@@ -38,9 +39,13 @@ on conflict (account, table_name) do update set columns = excluded.columns
 def follow_meanings(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> list[Comparison]:
     """Make no base of the pairs of fields that stand for something else than when the pairs were stored.
 
-    Where both sides are equal as the field is mapped now, the next look agrees on them anew. Returns the
-    comparisons for what comes after. In the caller's transaction.
+    Where both sides are equal as the field is mapped now, the next look agrees on them anew. What was handed
+    over as it was mapped before, and waits, is ended. Returns the comparisons for what comes after. In the
+    caller's transaction.
+
+    :param plans: all mapped tables.
     """
+    end_mapped_otherwise(connection, plans, account, all_tables=True)
     by_table = stored_meanings(connection, account, [plan.name for plan in plans])
     for plan in plans:
         stored = by_table[plan.name]
@@ -48,7 +53,7 @@ def follow_meanings(connection: sa.Connection, plans: Sequence[Comparison], acco
         for field, meaning in plan.meanings.items():
             before = stored.get(field)
             changed = changed_parts(before, meaning)
-            if changed:
+            if changed and field != OF_ROWS:
                 _forget(connection, plan, account, field, crm_alone=changed == {"crm"})
             since = transaction_time(connection).isoformat() if "enerflo" in changed else _since(before)
             meanings[field] = {**meaning, "enerflo_since": since}
