@@ -35,6 +35,7 @@ BESIDE = {
     ("inbox", "sync.quarantine"): "events and files that cannot be used, and what a person does about items",
     ("inbox", "sync.reveals"): "who had a payload in quarantine shown unmasked",
     ("inbox", "sync.forgotten"): "the uuid of a person who was forgotten, which only an answer tells",
+    ("mirror", "sync.forgotten"): "who was forgotten under a former name of an account",
     ("quality", "sync.quarantine"): "change orders that a check holds back",
     ("quality", "sync.ledger"): "orders that were held back, and let through by a person",
     (
