@@ -42,6 +42,7 @@ BESIDE = {
         "agreed",
         "sync.plan_changes",
     ): "what became of each change that was applied, with its row of the ledger",
+    ("agreed", "sync.refusals"): "the column of what a person refused, where it has another name by now",
     (
         "outbox",
         "sync.plan_changes",
