@@ -283,7 +283,7 @@ class Refusals:
         ]
         return all(
             any(
-                other.row is not None and other.row["note_id"] == row["note_id"]
+                other.table == one.table and other.row is not None and other.row["note_id"] == row["note_id"]
                 for other in self._not_to_be_made()
             )
             for row in alike
