@@ -292,16 +292,17 @@ def test_the_demo_went_both_ways(told: Told) -> None:
             warehouse.execute(sa.text("select state, count(*) from sync.plan_changes group by 1")).all()
         )
         decided = set(warehouse.scalars(sa.text("select distinct decided_by from sync.ledger")))
-        written_twice = warehouse.scalar(
+        written_twice = warehouse.execute(
             sa.text(
-                "select count(*) from sync.plan_changes one"
+                "select table_name, key, field, direction, one.op, one.before, one.after, one.rule, one.changed_at, one.done_at,"
+                " two.op, two.before, two.after, two.rule, two.changed_at, two.sent_at, two.done_at, two.plan_hash from sync.plan_changes one"
                 " join sync.plan_changes two using (account, table_name, key, field, direction)"
                 " where one.plan_hash = :first and two.plan_hash <> :first"
                 " and one.state = 'applied' and two.state = 'applied'"
             ),
             {"first": demo.plan_hash},
-        )
-    assert written_twice == 0
+        ).all()
+    assert written_twice == []
     assert status == "On Hold"
     assert note is not None
     assert left.keys() & {"sent"} == set()
