@@ -31,6 +31,7 @@ tables:
     where: "kind <> 'out'"
     deleted_when: {gone: true}
     updated_at: updated_at
+    delete_in: [crm]
     fields:
       title: {enerflo: title, type: text}
       sequence: {enerflo: sequence, type: integer}

@@ -251,7 +251,7 @@ def test_a_copy_is_made_anew_where_its_mapping_changed_or_it_is_not_there(rows: 
         (("crm.rows", "crm.rowz"), ["no table crm.rowz", "schema.table", "tables.milestones.crm_table"]),
         (
             ("title: {", "titel: {"),
-            ["no column titel", "Did you mean title?", ":13: tables.milestones.fields.titel: "],
+            ["no column titel", "Did you mean title?", ":14: tables.milestones.fields.titel: "],
         ),
         (
             ("title: {", "titel: {enerflo: title, type: text}\n      zzzzzzzz: {"),

@@ -115,7 +115,7 @@ class Orders:
         values = {"account": self.account, **key, **row}
         values |= {"observed_at": self.clock.now(), "observed_by": "poll", "deleted_at": None}
         names = ", ".join(values)
-        given = ", ".join(f":{name}" for name in values)
+        given = ", ".join(f"cast(:{name} as jsonb)" if name == "adders" else f":{name}" for name in values)
         changed = ", ".join(f"{name} = excluded.{name}" for name in values)
         self.sql(
             f"insert into enerflo.{table} ({names}) values ({given})"

@@ -198,3 +198,41 @@ def test_accounts_do_not_know_of_each_other(orders: Orders) -> None:
     assert orders.checked().held == 1
     assert other.checked().held == 0
     assert orders.checked(full=True).held == 1
+
+
+def test_a_release_and_a_dismissal_are_of_the_adders_too(orders: Orders) -> None:
+    for number in (10, 11):
+        orders.order(number, panel_count_new=220, adders=adders_of("Trenching"), install_id=number - 9)
+        orders.adder(number)
+    orders.checked()
+    first, second = (item["item_id"] for item in orders.items())
+    let_through(orders, first)
+    orders.sql("update sync.quarantine set state = 'dismissed' where item_id = :id", id=second)
+    orders.later(hours=3)
+    report = orders.checked(full=True)
+    assert (report.held, report.released) == (0, 1)
+    # Another adder for the same money.
+    for number in (10, 11):
+        orders.order(number, panel_count_new=220, adders=adders_of("New roof"), install_id=number - 9)
+        orders.adder(number, name="New roof")
+    report = orders.checked()
+    assert (report.held, report.released) == (2, 0)
+    assert [
+        (item["state"], json.loads(bytes(item["payload"]))["change_order"]["adders"][0]["name"])
+        for item in orders.items(state="open")
+    ] == [("open", "New roof")] * 2
+
+
+def test_a_release_is_of_a_declared_column_too(orders: Orders) -> None:
+    orders.sql("alter table enerflo.change_orders add financier text")
+    orders.order(10, panel_count_new=220, financier="Sun Bank")
+    orders.checked()
+    let_through(orders, orders.items()[0]["item_id"])
+    orders.later(hours=3)
+    assert orders.checked(full=True).released == 1
+    orders.order(10, panel_count_new=220, financier="Moon Bank")
+    assert orders.checked().held == 1
+
+
+def adders_of(name: str) -> str:
+    return json.dumps([{"name": name, "cost": 300, "quantity": 1}])

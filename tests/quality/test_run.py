@@ -105,6 +105,25 @@ def test_what_was_deleted_has_the_orders_checked_again_that_are_checked_against_
     assert orders.sql(facts) == incremental
 
 
+def test_an_order_that_moves_to_another_install_has_those_of_the_install_before_checked_again(
+    orders: Orders,
+) -> None:
+    orders.version(1, NOW - timedelta(days=4), panel_count=24, status_id=1)
+    orders.order(10, signed_at=NOW - timedelta(days=3), panel_count_new=30)
+    orders.order(11, panel_count_old=30, panel_count_new=32)
+    orders.install(1, panel_count=32, system_size_kw=12.96)
+    for _ in range(2):
+        assert orders.failing() == {}
+        orders.later(hours=3)
+    orders.order(10, signed_at=NOW - timedelta(days=3), panel_count_new=30, install_id=2)
+    orders.checked()
+    facts = "select digest, failing from sync.change_order_facts order by change_order_id"
+    incremental = orders.sql(facts)
+    orders.later(minutes=1)
+    assert orders.checked(full=True).checked == 0
+    assert orders.sql(facts) == incremental
+
+
 def test_a_status_that_counts_as_voided_now_has_the_orders_of_its_installs_checked_again(
     orders: Orders, tmp_path: Path
 ) -> None:

@@ -35,12 +35,14 @@ BESIDE = {
     ("inbox", "sync.quarantine"): "events and files that cannot be used, and what a person does about items",
     ("inbox", "sync.reveals"): "who had a payload in quarantine shown unmasked",
     ("inbox", "sync.forgotten"): "the uuid of a person who was forgotten, which only an answer tells",
+    ("mirror", "sync.forgotten"): "who was forgotten under a former name of an account",
     ("quality", "sync.quarantine"): "change orders that a check holds back",
     ("quality", "sync.ledger"): "orders that were held back, and let through by a person",
     (
         "agreed",
         "sync.plan_changes",
     ): "what became of each change that was applied, with its row of the ledger",
+    ("agreed", "sync.refusals"): "the column of what a person refused, where it has another name by now",
     (
         "outbox",
         "sync.plan_changes",

@@ -21,6 +21,7 @@ tables:
     crm_table: crm.rows
     %s
     write_to: %s
+    delete_in: [crm]
     fields:
       title: {enerflo: title, type: text, trim: true, fold_case: true}
       sequence: {enerflo: sequence, type: number}
@@ -28,7 +29,7 @@ tables:
 """
 # The CRM's key is the record's, or one of its own.
 KEYS = {
-    "the record's": "key: {install: install_id, milestone: milestone_id}",
+    "the record's": "key: {install: install_id, milestone: milestone_id}\n    on_insert: {own: a text}",
     "its own": "key: [own]\n    join: {install: install_id, milestone: milestone_id}",
 }
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)

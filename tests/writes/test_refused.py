@@ -309,3 +309,20 @@ def test_a_field_that_is_mapped_since_is_no_value_that_changed(agreed: Desk) -> 
         agreed.switched_on("both", *edits)
         assert [agreed.changes(one, table_name="notes") for one in run_plan(agreed.context)] == [[]]
     assert len(read_refusals(agreed.context)) == 2
+
+
+def test_a_yes_after_all_does_not_make_what_a_person_refused_of_a_later_plan(agreed: Desk) -> None:
+    install = refused_cancellation(agreed)
+    first = agreed.one(
+        "select plan_hash from sync.plans where state = 'rejected' order by decided_at desc limit 1"
+    )
+    run_reopen(agreed.context, WhichRefusals(key=str(install)), by="Pat")
+    edit(agreed, installs(agreed)[1], status="On Hold")
+    later = agreed.plan()
+    assert later.plan_hash != first
+    run_reject(agreed.context, later.plan_hash, by="Ann", part=Part(only=[f"installs:{install}"]))
+    before = status_at_enerflo(agreed, install)
+    with pytest.raises(ConfigurationError, match="Ann refused a change of it since"):
+        run_apply(agreed.context, first, approved_by="Bob")
+    assert status_at_enerflo(agreed, install) == before
+    assert [one.decided_by for one in read_refusals(agreed.context)] == ["Ann"]

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
 from enerflo_sync.agreed.handing_over import deliver, note_not_made, take_over_acknowledgements
+from enerflo_sync.agreed.mapped_otherwise import end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.agreed.written import typed_key
@@ -56,7 +57,7 @@ select o.number, o.plan_hash, o.position, o.key, o."column", o.op, o.kind, o.sta
     when o.kind = 'sync' and o.lives is not true then 'Enerflo deleted the record meanwhile'
     when o.kind = 'sync' and o.equal then 'Enerflo says again what the CRM''s copy shows' end as seen
 from (
-  select o.*, $linked as linked, case o."column" $shows else true end as shows,
+  select o.*, $linked as linked, case o."column" $shows else o.op = 'insert' end as shows,
          case o."column" $as_copied else true end as as_copied, case o."column" $equal else false end as equal
   from (
     select w.*, $columns, m.lives, c.here as in_crm, count(*) over (partition by w.number) as twins
@@ -127,8 +128,9 @@ def settle_handed_over(connection: sa.Connection, plans: Sequence[Comparison], a
 
     What the copy shows is applied, in plan and ledger, and agreed on. What cannot arrive any more, since the
     copy or Enerflo says something else by now, is superseded and decided anew by the next plan. Where nothing
-    was handed over nothing is looked at.
+    was handed over nothing is looked at. What is mapped otherwise by now is ended first.
     """
+    end_mapped_otherwise(connection, plans, account)
     tables = set(connection.execute(_FOLLOWED, {"account": account}).scalars())
     for plan in plans:
         if plan.name in tables:

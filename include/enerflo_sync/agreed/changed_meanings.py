@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from string import Template
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from enerflo_sync.agreed.written import shown
-from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.agreed.mapped_otherwise import end_mapped_otherwise
+from enerflo_sync.agreed.renamed_columns import follow_columns, make_former, says_the_same
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import stored_key
-from enerflo_sync.reconcile.meanings import STORED_AS, changed_parts, stored_meanings
+from enerflo_sync.reconcile.meanings import OF_ROWS, STORED_AS, changed_parts, stored_meanings
 from enerflo_sync.warehouse.engine import transaction_time
 
-# The values go, too: to a program of an earlier version both sides have moved then, and none was left apart.
-_FORMER = Template("""
-/* enerflo-sync plan $name: pairs of a field that stands for something else */
-update sync.agreed a set agreed_by = 'former_' || agreed_by, value = null, crm_value = null
-where a.account = %(account)s and a.table_name = $table and a.field = $field and not a.is_link
-  and a.agreed_by not like 'former%%' $which
-""")
-# Another CRM table with the same values is most likely the same one.
-_OTHER_VALUE = Template("""and not exists (
-    select from $rows t where $on
-      and nullif($shown, 'null') is not distinct from nullif(coalesce(a.crm_value, a.value), 'null'))""")
 _STORE = sa.text("""
 /* enerflo-sync plan: what the fields of agreed pairs stand for */
 insert into sync.agreed_keys (account, table_name, columns) values (:account, :stored_as, :meanings)
@@ -38,21 +25,27 @@ on conflict (account, table_name) do update set columns = excluded.columns
 def follow_meanings(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> list[Comparison]:
     """Make no base of the pairs of fields that stand for something else than when the pairs were stored.
 
-    Where both sides are equal as the field is mapped now, the next look agrees on them anew. Returns the
-    comparisons for what comes after. In the caller's transaction.
+    Where both sides are equal as the field is mapped now, the next look agrees on them anew. What was handed
+    over as it was mapped before, and waits, is ended. Returns the comparisons for what comes after. In the
+    caller's transaction.
+
+    :param plans: all mapped tables.
     """
+    end_mapped_otherwise(connection, plans, account, all_tables=True)
     by_table = stored_meanings(connection, account, [plan.name for plan in plans])
     for plan in plans:
-        stored = by_table[plan.name]
+        stored = follow_columns(connection, plan, account, by_table[plan.name])
         meanings = dict(stored)
         for field, meaning in plan.meanings.items():
             before = stored.get(field)
             changed = changed_parts(before, meaning)
-            if changed:
-                _forget(connection, plan, account, field, crm_alone=changed == {"crm"})
+            if changed and field != OF_ROWS:
+                # Another CRM table with the same values is most likely the same one.
+                which = f"and not {says_the_same(plan, field)}" if changed == {"crm"} else ""
+                make_former(connection, plan, account, field, which)
             since = transaction_time(connection).isoformat() if "enerflo" in changed else _since(before)
             meanings[field] = {**meaning, "enerflo_since": since}
-        if meanings != stored:
+        if meanings != by_table[plan.name]:
             named = {"account": account, "stored_as": STORED_AS.format(plan.name)}
             connection.execute(_STORE, {**named, "meanings": meanings})
     return [replace(plan, remeant=frozenset()) for plan in plans]
@@ -60,20 +53,3 @@ def follow_meanings(connection: sa.Connection, plans: Sequence[Comparison], acco
 
 def _since(stored: Mapping[str, Any] | None) -> str | None:
     return None if stored is None else stored.get("enerflo_since")
-
-
-def _forget(
-    connection: sa.Connection, plan: Comparison, account: str, field: str, *, crm_alone: bool
-) -> None:
-    which = ""
-    if crm_alone:
-        keys = plan.mapping.key_columns
-        which = _OTHER_VALUE.substitute(
-            rows=plan.crm_rows,
-            on=" and ".join(f"t.{quoted(name)} = {stored_key(plan, 'a.key', name)}" for name in keys),
-            shown=shown(plan, field),
-        )
-    statement = _FORMER.substitute(
-        name=plan.name, table=literal(plan.name), field=literal(field), which=which
-    )
-    connection.exec_driver_sql(statement, {"account": account})

@@ -21,7 +21,8 @@ from enerflo_sync.warehouse.engine import warehouse_errors
 
 _NOW = sa.text("""
 /* enerflo-sync carry: what became of changes */
-select case when state <> 'open' then 'unmade' when acknowledged_at is not null then 'taken' else 'open' end
+select case state when 'open' then case when acknowledged_at is null then 'open' else 'taken' end
+  when 'arrived' then state else 'unmade' end
 from sync.crm_changes where account = :account and number = any(:numbers)
 """)
 
@@ -30,7 +31,7 @@ class CarryReport(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the changes that were open.
 
     :param taken: Salesforce took them; they are on their way until the copy shows them.
-    :param unmade: they moved, or were parked: the plan's page and the ledger say why.
+    :param unmade: they moved, were parked, or are mapped otherwise: the plan's page and the ledger say why.
     :param open: they wait still; ``stopped`` says why.
     """
 
@@ -59,13 +60,13 @@ def carry_open_changes(
             fold = case_folding(connection)
             found = live_comparisons(connection, config, account, fold, all_tables=True)
             plans = [plan for plan in found if plan.mapping.to_salesforce is not None]
-            settle_handed_over(connection, plans, account)
             numbers = [
                 number
                 for plan in plans
                 for record in open_changes(connection, plan, account)
                 for number in record.numbers
             ]
+            settle_handed_over(connection, plans, account)
         stopped = carry_to_salesforce(connection, salesforce, config, plans, account, "carry", clock)
         with connection.begin():
             rows = connection.execute(_NOW, {"account": account, "numbers": numbers}).scalars()

@@ -67,6 +67,7 @@ class BackfillOptions:
     most_chunks: int = 50
     samples: int = 3
     planned: Mapping[str, PlannedTable] = field(default_factory=dict)
+    accounts: frozenset[str] | None = None
 
     def rate(self, *, beside_live: bool = False) -> float:
         """Return the requests per second that a backfill gets in the long run."""
@@ -92,7 +93,7 @@ class Context:
     @cached_property
     def company(self) -> CompanyGuard:
         """Return the guard that refuses another company's answers."""
-        return CompanyGuard(self.client, self.engine, self.account)
+        return CompanyGuard(self.client, self.engine, self.account, configured=self.options.accounts)
 
     def observation(self, backfill_id: str, observed_at: datetime) -> Observation:
         """Return the observation for records requested at that moment."""

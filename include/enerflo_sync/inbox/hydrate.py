@@ -62,12 +62,14 @@ class HydrateOptions:
     :param not_found_for: how long to retry a record that neither Enerflo nor the mirror knows.
     :param shrink_guard: maximum share of the known installs that 404s may mark as deleted within a day.
     :param component_keys: where a change order's components are.
+    :param accounts: the names of all configured accounts (:class:`enerflo_sync.mirror.poll.PollOptions`).
     """
 
     most: int = 1_500
     not_found_for: timedelta = timedelta(hours=1)
     shrink_guard: float = 0.2
     component_keys: ComponentKeys = ComponentKeys()  # noqa: RUF009 - frozen
+    accounts: frozenset[str] | None = None
 
 
 class Hydration:
@@ -92,7 +94,7 @@ class Hydration:
         self._clock = clock
         self._options = options
         self._client = client
-        self._company = CompanyGuard(client, connection.engine, run.account)
+        self._company = CompanyGuard(client, connection.engine, run.account, configured=options.accounts)
         self._reads = Reads(client, connection, run.account, options.component_keys, self._company)
         self._deletions = Deletions(
             client, connection, run.account, clock, options.shrink_guard, self._company

@@ -99,7 +99,7 @@ class RecordReplay:
         self._run = run
         self._clock = clock
         self._orders = change_orders_resource(options.component_keys)
-        company = CompanyGuard(client, connection.engine, run.account)
+        company = CompanyGuard(client, connection.engine, run.account, configured=options.accounts)
         self._reads = Reads(client, connection, run.account, options.component_keys, company)
         self._deletions = Deletions(client, connection, run.account, clock, options.shrink_guard, company)
         self._said: dict[tuple[str, int], Verdict] = {}

@@ -34,6 +34,7 @@ def open_backfills(
         component_keys=ComponentKeys(**context.config.change_orders.model_dump()),
         workers=workers,
         planned=planned_tables(context.config, context.account),
+        accounts=frozenset(context.config.names),
     )
     return Backfills(
         Context(

@@ -80,6 +80,7 @@ def ingest_options(context: AccountContext, read_ahead: int = 1) -> IngestOption
             not_found_for=timedelta(minutes=settings.not_found_minutes),
             shrink_guard=context.config.poll.shrink_guard_percent / 100,
             component_keys=ComponentKeys(**context.config.change_orders.model_dump()),
+            accounts=frozenset(context.config.names),
         ),
         keep_archive=None if archive_days is None else timedelta(days=archive_days),
         read_ahead=read_ahead,

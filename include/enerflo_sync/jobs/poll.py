@@ -39,6 +39,7 @@ def run_poll(
         accept_shrink=accept_shrink,
         accept_company=accept_company,
         component_keys=ComponentKeys(**context.config.change_orders.model_dump()),
+        accounts=frozenset(context.config.names),
         read_ahead=read_ahead,
     )
     return poll(

@@ -9,7 +9,7 @@ the companies that the account's key has returned so far; a super-company's key 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from enerflo_sync.errors import (
     FatalError,
     NotFoundError,
 )
+from enerflo_sync.mirror.former_name import forget_the_same, former_names
 from enerflo_sync.resources.installs import INSTALL_LIST, INSTALLS
 from enerflo_sync.warehouse.schema import companies_seen, installs
 
@@ -41,6 +42,10 @@ Record = bytes | memoryview
 
 class AnotherCompanyError(ConfigurationError):
     """The key belongs to another company than the account; none of its answers was used."""
+
+
+class RenamedAccountError(AnotherCompanyError):
+    """Another account, which is not configured any more, had the key's company; no answer was used."""
 
 
 class _Company(msgspec.Struct):
@@ -79,15 +84,24 @@ class CompanyGuard:
 
     :param accept: a person confirmed that the account has another company now: believe the answers, and
         remember their company in place of the old one.
+    :param configured: the names of all accounts of ``sync.yaml``: a new account is refused whose company one
+        had that is not among them. None: of no account a former name is looked for.
     """
 
     def __init__(
-        self, client: EnerfloClient, engine: sa.Engine, account: str, *, accept: bool = False
+        self,
+        client: EnerfloClient,
+        engine: sa.Engine,
+        account: str,
+        *,
+        accept: bool = False,
+        configured: Collection[str] | None = None,
     ) -> None:
         self._client = client
         self._engine = engine
         self._account = account
         self._accept = accept
+        self._configured = configured
         self._companies: set[int] | None = None
         self._is_shown = False
 
@@ -95,6 +109,7 @@ class CompanyGuard:
         """Return if the installs belong to the account's company, as far as that can be known.
 
         :raises AnotherCompanyError: they belong to another company.
+        :raises RenamedAccountError: they belong to the company of an account that is not configured any more.
         """
         if not records:
             return
@@ -104,7 +119,9 @@ class CompanyGuard:
             self._is_shown = True
             return
         found = {company for raw in records if (company := company_of(raw)) is not None}
-        if self._accept or found & known or self._is_ours(records, known):
+        if new := self._is_new(known):
+            self._require_no_former_name(records, found)
+        if new or self._accept or found & known or self._is_ours(records):
             self._remember(found - known)
             self._is_shown = True
             return
@@ -136,18 +153,40 @@ class CompanyGuard:
             self.check(listing.records)
         self._is_shown = True
 
-    def _is_ours(self, records: Sequence[Record], known: set[int]) -> bool:
+    def _is_ours(self, records: Sequence[Record]) -> bool:
         ids = list(_ids(records))
         mine = sa.select(installs.c.install_id).where(installs.c.account == self._account)
         living = mine.where(installs.c.deleted_at.is_(None))
         with self._engine.connect() as connection:
-            if not known and connection.scalar(mine.limit(1)) is None:
-                return True
             if connection.scalar(living.where(installs.c.install_id.in_(ids)).limit(1)) is not None:
                 return True
             newest = living.order_by(installs.c.install_id.desc()).limit(_ASKED_DIRECTLY)
             some = list(connection.scalars(newest))
         return any(self._answers(install_id) for install_id in some)
+
+    def _is_new(self, known: set[int]) -> bool:
+        """Return whether nothing is stored of the account's company."""
+        if known:
+            return False
+        mine = sa.select(installs.c.install_id).where(installs.c.account == self._account)
+        with self._engine.connect() as connection:
+            return connection.scalar(mine.limit(1)) is None
+
+    def _require_no_former_name(self, records: Sequence[Record], found: set[int]) -> None:
+        if self._configured is None:
+            return
+        with self._engine.begin() as connection:
+            former = former_names(connection, self._configured, found, list(_ids(records)))
+            if former and self._accept:
+                forget_the_same(connection, self._account, former)
+        if former and not self._accept:
+            raise RenamedAccountError(
+                f"its company is that of {', '.join(former)}, which sync.yaml does not name any more. What"
+                " was agreed on, refused and sent under that name does not count for this one.",
+                where=f"account {self._account}",
+                next_step=f"Nothing was stored. Call the account {former[0]} again; if it is another one"
+                " indeed, run enerflo-sync poll --accept-company once.",
+            )
 
     def _answers(self, install_id: int) -> bool:
         try:

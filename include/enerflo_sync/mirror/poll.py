@@ -60,6 +60,7 @@ class PollOptions:
     :param confirmations: absent installs to read directly at the end; a 404 is proof of deletion.
     :param details: installs to read directly per poll if the list omits their milestones.
     :param component_keys: where a change order's components are.
+    :param accounts: the names of all configured accounts; None looks for no former name of a new account.
     :param read_ahead: pages fetched while the previous page is stored; 0 in a simulation.
     """
 
@@ -75,6 +76,7 @@ class PollOptions:
     confirmations: int = 50
     details: int = 60
     component_keys: ComponentKeys = ComponentKeys()  # noqa: RUF009 - frozen
+    accounts: frozenset[str] | None = None
     read_ahead: int = 1
 
 
@@ -338,7 +340,9 @@ def poll(
     with warehouse_errors("poll"), quick_switches(), spared_heap(), engine.connect() as connection:
         run = Run(connection, account, "poll", clock, rng, run_id=run_id)
         with run.recording(calls):
-            company = CompanyGuard(client, engine, account, accept=options.accept_company)
+            company = CompanyGuard(
+                client, engine, account, accept=options.accept_company, configured=options.accounts
+            )
             work = _Poll(
                 client, engine, connection, run, clock, options, company, progress or (lambda *_: None)
             )

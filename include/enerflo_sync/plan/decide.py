@@ -218,7 +218,7 @@ def _no_one_status(plan: Comparison) -> list[tuple[str, str]]:
             continue
         name = literal(field.name)
         if field.mapping.values:
-            words = (translated("s.name", field.mapping.values), "(f.theirs #>> '{}')")
+            words = (translated("s.name", field.mapping, field.fold), "(f.theirs #>> '{}')")
             word, said = (normal_text(one, field.mapping, field.fold) for one in words)
             several = _SEVERAL_STATUSES.substitute(status=name, word=word, said=said)
             found.append(("the CRM's word stands for several statuses of the company (values)", several))

@@ -13,7 +13,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError, ConflictError
 from enerflo_sync.plan.parts import Part, Rest, choose
 from enerflo_sync.plan.reads import read_plan
-from enerflo_sync.plan.refused import open_again, remember_refused
+from enerflo_sync.plan.refused import open_again, refused_since, remember_refused
 from enerflo_sync.plan.report import PlanReport, PlanState
 from enerflo_sync.plan.second_person import (
     both_names,
@@ -156,7 +156,8 @@ def approve_plan(
 ) -> PlanReport:
     """Approve a plan, or a part of it, in the caller's transaction, which holds it.
 
-    One that a person rejected may be approved after all: nothing of it is refused then. The approval lasts
+    One that a person rejected may be approved after all: nothing of it is refused then. Not if a person
+    refused a change of it again since, as one of a later plan. The approval lasts
     for ``approval.expires_hours``. Returns the plan with the decision; how its changes stand is not looked at
     again. A plan that was applied is left as it is. Where two persons have to approve it, the first approval
     is noted, and the plan goes on to wait (:mod:`.second_person`).
@@ -186,6 +187,12 @@ def approve_plan(
         who = both
     # Where nobody answered in time, what is refused of the plan is a part that a person refused before.
     if plan.state is PlanState.REJECTED and plan.decided_by is not None:
+        if since := refused_since(connection, plan.account, plan.plan_hash):
+            raise ConfigurationError(
+                f"{since} refused a change of it since, as one of a later plan.",
+                where=f"plan {plan.plan_hash[:12]}",
+                next_step="enerflo-sync reopen lists what stands refused: open it, and make a new plan.",
+            )
         connection.execute(_REOPEN, _named(plan))
         open_again(connection, plan.account, plan.plan_hash, who)
     if not part.whole:

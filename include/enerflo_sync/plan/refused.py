@@ -47,6 +47,17 @@ update sync.refusals set ended_at = now(), ended_by = :who, end_reason = 'the pl
 where account = :account and plan_hash = :plan_hash and ended_at is null
 """)
 
+_REFUSED_SINCE = sa.text("""
+/* enerflo-sync apply: who refused a change of a rejected plan again, as one of a later plan */
+select r.decided_by from sync.plan_changes c
+join sync.refusals r on r.account = c.account and r.table_name = c.table_name and r.op = c.op
+  and r.direction = c.direction and coalesce(r.enerflo_key, r.key) = coalesce(c.enerflo_key, c.key)
+  and (c.op = 'insert' or r.field is not distinct from c.field)
+where c.account = :account and c.plan_hash = :plan_hash and c.state = 'refused'
+  and r.plan_hash <> c.plan_hash and r.ended_at is null
+order by r.decided_at desc limit 1
+""")
+
 _TABLES = sa.text("""
 /* enerflo-sync plan: tables with something that a person refused */
 select distinct table_name from sync.refusals where account = :account and ended_at is null
@@ -204,6 +215,12 @@ def remember_refused(
 def open_again(connection: sa.Connection, account: str, plan_hash: str, who: str) -> None:
     """End the refusals of a plan that a person approves after all."""
     connection.execute(_OPEN_AGAIN, {"account": account, "plan_hash": plan_hash, "who": who})
+
+
+def refused_since(connection: sa.Connection, account: str, plan_hash: str) -> str | None:
+    """Return who refused a change of a rejected plan again, as a change of another plan; None: nobody."""
+    who = connection.scalar(_REFUSED_SINCE, {"account": account, "plan_hash": plan_hash})
+    return None if who is None else str(who)
 
 
 def keep_out_refused(

@@ -12,6 +12,7 @@ from enerflo_sync.crm.mapping import Side
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import kind_parameters
+from enerflo_sync.reconcile.values import translated_back
 
 UNDO = "undo"
 # The rule of a change that takes back one which was handed over, before a tool took it over.
@@ -138,20 +139,17 @@ def leave_unvoided(
     """
     values = {"account": account, **kind_parameters("voided", voided)}
     for plan in plans:
-        for name, field in plan.mapping.fields.items() if plan.is_installs else ():
-            if field.enerflo != "status_name":
+        for field in plan.fields if plan.is_installs else ():
+            if field.mapping.enerflo != "status_name":
                 continue
             said = "(d.after #>> '{}')"
-            cases = " ".join(
-                f"when {literal(theirs)} then {literal(mine)}" for mine, theirs in field.values.items()
-            )
-            in_crm = f"(case {said} {cases} else {said} end)" if cases else said
+            in_crm = translated_back(said, field.mapping, field.fold)
             for side, direction, status in ((Side.CRM, "to_crm", in_crm), (Side.ENERFLO, "to_enerflo", said)):
                 if side not in plan.mapping.void_in:
                     statement = _VOIDS.substitute(
                         reason=_VOID,
                         table=literal(plan.name),
-                        field=literal(name),
+                        field=literal(field.name),
                         direction=direction,
                         status=status,
                     )

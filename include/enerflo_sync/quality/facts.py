@@ -19,9 +19,12 @@ from enerflo_sync.quality.known import ADDERS_OF, PRODUCTS, make_known
 from enerflo_sync.quality.suite import Suite
 from enerflo_sync.quality.texts import alike_sql
 from enerflo_sync.reconcile.conditions import voided
+from enerflo_sync.warehouse.schema import change_orders
 
 FACTS = "pg_temp.facts"
 
+# Content of an order that is no fact of its own. So are the columns that sync.yaml declares.
+_FURTHER = frozenset({"adders", "unknown_components"})
 # From this many orders on, give the joins enough memory to avoid the disk.
 MANY_ORDERS = 10_000
 _ROOM = "set local work_mem = '128MB'"
@@ -32,9 +35,9 @@ create temporary table to_check on commit drop as
 select change_order_id from enerflo.change_orders where account = %(account)s and deleted_at is null
 """
 
-# An order's facts depend on its own row, its adders, its install and the install's other orders. An order
-# that fails is checked again in every run, with its siblings, since its product or adder may be known by now.
-# A tombstone does not change observed_at.
+# An order's facts depend on its own row, its adders, its install and the install's other orders: also of the
+# install from which an order moved. An order that fails is checked again in every run, with its siblings,
+# since its product or adder may be known by now. A tombstone does not change observed_at.
 _CHANGED = """
 /* enerflo-sync quality: change orders with changed facts */
 create temporary table to_check on commit drop as
@@ -49,6 +52,10 @@ with touched as (
   select o.change_order_id, o.install_id from enerflo.installs i
   join enerflo.change_orders o using (account, install_id)
   where i.account = %(account)s and (i.observed_at > %(since)s or i.deleted_at > %(since)s)
+  union
+  select change_order_id, f.install_id from sync.change_order_facts f
+  join enerflo.change_orders o using (account, change_order_id)
+  where f.account = %(account)s and o.observed_at > %(since)s and f.install_id is distinct from o.install_id
   union
   select change_order_id, install_id from sync.change_order_facts
   where account = %(account)s and failing <> '{}'
@@ -75,6 +82,8 @@ from (
   select o.change_order_id, o.install_id, lower(btrim(o.status)) as status, k.status_kind, o.signed_at,
     o.observed_at, o.panel_type_old, o.panel_type_new, o.panel_count_old, o.panel_count_new, o.battery_old,
     o.battery_new, o.total_change, o.unknown_components,
+    nullif(jsonb_strip_nulls(to_jsonb(o) || jsonb_build_object('adders', nullif(o.adders, '[]'))) - $others,
+           '{}') as further,
     coalesce(k.status_kind in ('signed', 'override'), false) as in_force,
     k.status_kind is distinct from 'voided' as counts
   from pg_temp.to_check t
@@ -159,7 +168,7 @@ select change_order_id, install_id, status, status_kind, signed_at,
   ) end as components_unknown,
   case when in_force then coalesce($contradictions) end as contradicts,
   case when status_kind = 'voided' and is_here then coalesce($took_effect, false) end as voided_took_effect,
-  observed_at
+  observed_at, further
 from (
   select *, $was,
     case when in_force and panel_count_new = panel_count_now and watts > 0
@@ -240,7 +249,8 @@ def make_facts(
 def _orders_statement(suite: Suite) -> str:
     kinds = " ".join(f"when {literal(word)} then {literal(kind)}" for word, kind in suite.statuses.items())
     turns = ",\n  ".join(_TURN.substitute(name=name) for name in COMPONENTS)
-    return _ORDERS.substitute(kinds=kinds, turns=turns)
+    others = ", ".join(literal(column.name) for column in change_orders.c if column.name not in _FURTHER)
+    return _ORDERS.substitute(kinds=kinds, turns=turns, others=f"array[{others}]::text[]")
 
 
 def _facts_statement() -> str:

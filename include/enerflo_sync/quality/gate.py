@@ -23,18 +23,21 @@ REASON = "failed_checks"
 TABLE = "change_orders"
 ORDER_ID = "change_order_id"
 _CHUNK = 1_000
+# Adders, and the digest of these and all else that an order says and no check has a fact of.
+_FURTHER = frozenset({"adders", "further_hash"})
 
 _FAILING = sa.text("""
 /* enerflo-sync quality: orders to hold, with what they say and what they fail */
 select j.change_order_id, j.install_id, j.status, j.signed_at, j.panel_type_old, j.panel_type_new,
   j.panel_count_old, j.panel_count_new, j.battery_old, j.battery_new, j.total_change,
+  j.further -> 'adders' as adders, encode(sha256(convert_to(j.further::text, 'UTF8')), 'hex') as further_hash,
   jsonb_agg(jsonb_build_object('check', r.check_id, 'expected', r.expected, 'found', r.found,
     'reason', r.reason) order by array_position(cast(:holding as text[]), r.check_id)) as failing
 from pg_temp.judged j
 join sync.quality_results r on r.account = :account and r.run_id = :run_id
   and r.change_order_id = j.change_order_id and not r.passed and r.severity = 'hold'
 where j.failing && cast(:holding as text[])
-group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 order by 1
+group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 order by 1
 """)
 
 _NAME_ITEMS = sa.text("""
@@ -124,6 +127,8 @@ def held_count(connection: sa.Connection, account: str) -> int:
 def _item(row: Any, run_id: str) -> Rejected:
     failing: Sequence[Mapping[str, Any]] = row.failing
     said = {name: value for name, value in row._mapping.items() if name != "failing"}
+    # An order without further content is the item that it always was.
+    said = {name: value for name, value in said.items() if name not in _FURTHER or value is not None}
     # Equal payloads are the same item, so the payload omits the checks' wording.
     told = [{name: check[name] for name in ("check", "expected", "found")} for check in failing]
     payload = msgspec.json.encode({"change_order": said, "failing": told}, order="deterministic")

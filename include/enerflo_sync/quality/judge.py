@@ -41,7 +41,10 @@ create temporary table judged on commit drop as
 select f.*, array_remove(array[$failing], null)::text[] as failing,
   coalesce(p.failing, '{}') as failed_before, p.item_id as item_before,
   p.change_order_id is null as is_new
-from (select f.*, hashtextextended(row($compared)::text || %(suite)s, 0) as digest from pg_temp.facts f) f
+from (
+  select f.*, hashtextextended(row($compared)::text || %(suite)s || coalesce(further::text, ''), 0) as digest
+  from pg_temp.facts f
+) f
 left join sync.change_order_facts p on p.account = %(account)s and p.change_order_id = f.change_order_id
 where p.digest is distinct from f.digest
 """)

@@ -24,7 +24,7 @@ from enerflo_sync.reconcile.conditions import (
     voided,
     young,
 )
-from enerflo_sync.reconcile.values import BLANK, Field, domain_of, mirror_kind
+from enerflo_sync.reconcile.values import BLANK, Field, domain_of, mirror_kind, translated_back
 from enerflo_sync.reconcile.wide import facts_of_milestone
 
 _CONSTANTS = (
@@ -329,11 +329,7 @@ def crm_value_for_enerflo(plan: Comparison, field: Field) -> str:
     if mapping.type is not FieldType.TEXT:
         return field.crm.shown
     value = f"btrim({field.crm.value}, {BLANK})" if mapping.trim else field.crm.value
-    if mapping.values:
-        cases = " ".join(
-            f"when {literal(theirs)} then {literal(mine)}" for mine, theirs in mapping.values.items()
-        )
-        value = f"(case {value} {cases} else {value} end)"
+    value = translated_back(value, mapping, field.fold)
     if plan.is_installs and mapping.enerflo == "status_name":
         value = Template(_OWN_SPELLING).substitute(value=value)
     return f"to_jsonb({value})"

@@ -20,6 +20,8 @@ from enerflo_sync.reconcile.values import Field
 
 # Stored beside the key columns of the pairs, under a name that no table can have.
 STORED_AS = "{}/fields"
+# What the rows stand for is stored beside it of the fields, under a name that no column can have.
+OF_ROWS = ""
 
 _STORED = sa.text("""
 /* enerflo-sync: what the fields of agreed pairs stood for */
@@ -44,6 +46,7 @@ def with_changed_meanings(
     for plan in plans:
         place = places.get(plan.name)
         meanings = {field.name: _meaning(config, plan, field, place) for field in plan.fields}
+        meanings[OF_ROWS] = _of_rows(plan, place)
         before = stored[plan.name]
         changed = {name for name, meaning in meanings.items() if changed_parts(before.get(name), meaning)}
         found.append(replace(plan, meanings=meanings, remeant=frozenset(changed)))
@@ -83,4 +86,16 @@ def _meaning(config: SyncConfig, plan: Comparison, field: Field, place: str | No
         ],
         "crm": [full_name(plan.mapping), place],
         "reads": [str(field.domain), field.zone if timed else None, dict(mapping.values)],
+    }
+
+
+def _of_rows(plan: Comparison, place: str | None) -> dict[str, Any]:
+    """Return which records and rows a table is about, and how a row's record is told."""
+    mapping = plan.mapping
+    said = mapping.model_dump(mode="json", include={"key", "join", "where", "deleted_when", "layout"})
+    there = mapping.to_salesforce
+    return {
+        "enerflo": [plan.kind],
+        "crm": [full_name(mapping), place],
+        "reads": [said, None if there is None else [there.object, there.id, there.fields]],
     }

@@ -16,7 +16,7 @@ from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.counts import Sizes
 from enerflo_sync.reconcile.report import Cause
-from enerflo_sync.reconcile.values import Field, normal_text
+from enerflo_sync.reconcile.values import Field, normal_text, translated
 
 STRANGERS_SHOWN = 10
 # A list that was read whole so long before the newest one is said to be old.
@@ -148,7 +148,7 @@ order by 2 desc, 1
 """)
 
 _STATUS_NAMES = (
-    "select s.name from enerflo.install_statuses s where s.account = %(account)s and s.name is not null"
+    "select {} from enerflo.install_statuses s where s.account = %(account)s and s.name is not null"
 )
 
 
@@ -161,7 +161,10 @@ def stranger_remarks(
         is_status = plan.kind == RecordKind.INSTALLS and field.mapping.enerflo == "status_name"
         if not (is_status or field.mapping.values):
             continue
-        if is_status and not connection.exec_driver_sql(f"{_STATUS_NAMES} limit 1", parameters).first():
+        if (
+            is_status
+            and not connection.exec_driver_sql(_STATUS_NAMES.format("1") + " limit 1", parameters).first()
+        ):
             continue
         rows = connection.exec_driver_sql(_strangers_query(plan, field, is_status, fold), parameters).all()
         if rows:
@@ -170,12 +173,8 @@ def stranger_remarks(
 
 
 def _strangers_query(plan: Comparison, field: Field, is_status: bool, fold: str) -> str:
-    values = field.mapping.values
-    mapped = [f"select {literal(theirs)}" for theirs in dict.fromkeys(values.values())]
-    names = _STATUS_NAMES
-    if values:
-        listed = ", ".join(literal(mine) for mine in values)
-        names += f" and s.name not in ({listed})"
+    mapped = [f"select {literal(theirs)}" for theirs in dict.fromkeys(field.mapping.values.values())]
+    names = _STATUS_NAMES.format(translated("s.name", field.mapping, fold))
     return _STRANGERS.substitute(
         name=plan.name,
         table=literal(plan.name),

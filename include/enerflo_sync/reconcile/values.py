@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,8 +66,9 @@ class Field:
             return f"({exactly})"
         null = NullRule.DISTINCT if self.mapping.null is NullRule.IGNORE else self.mapping.null
         mapping = self.mapping.model_copy(update={"values": {}, "null": null})
-        values = {} if in_crm else self.mapping.values
-        texts = [translated(f"({value} #>> '{{}}')", values) for value in (left, right)]
+        texts = [f"({value} #>> '{{}}')" for value in (left, right)]
+        if not in_crm:
+            texts = [translated(text, self.mapping, self.fold) for text in texts]
         sides = ((texts[0], Kind.TEXT), (texts[1], Kind.TEXT))
         return f"({exactly} or {_equal(mapping, self.domain, *sides, self.zone, self.fold)})"
 
@@ -122,8 +124,8 @@ def field_sql(
     zone = mapping.time_zone or table_zone
     domain = domain_of(mapping, crm[1])
     theirs_raw = crm_raw(*crm)
-    mine = _operand(enerflo[0], enerflo[1], domain, zone, mapping.values)
-    theirs = _operand(theirs_raw, crm[1].kind, domain, zone, {})
+    mine = _of_enerflo(*enerflo, mapping, domain, zone, fold)
+    theirs = _operand(theirs_raw, crm[1].kind, domain, zone)
     equal = _equal(mapping, domain, enerflo, (theirs_raw, crm[1].kind), zone, fold)
     if ambiguous:
         equal = f"(not {ambiguous} and {equal})"
@@ -133,7 +135,7 @@ def field_sql(
 def shown_in_crm(mapping: FieldMapping, raw: str, live: LiveColumn, table_zone: str) -> str:
     """Return a CRM column's value as JSON, as it stands in differences and plans."""
     zone = mapping.time_zone or table_zone
-    return _operand(crm_raw(raw, live), live.kind, domain_of(mapping, live), zone, {}).shown
+    return _operand(crm_raw(raw, live), live.kind, domain_of(mapping, live), zone).shown
 
 
 def domain_of(mapping: FieldMapping, live: LiveColumn) -> FieldType:
@@ -154,7 +156,15 @@ def crm_raw(raw: str, live: LiveColumn) -> str:
     return raw if live.kind is not Kind.TEXT or live.is_plain_text else f"{raw}::text"
 
 
-def _operand(raw: str, kind: Kind, domain: FieldType, zone: str, values: dict[str, str]) -> Operand:
+def _of_enerflo(
+    raw: str, kind: Kind, mapping: FieldMapping, domain: FieldType, zone: str, fold: str
+) -> Operand:
+    """Return Enerflo's value in the CRM's words."""
+    found = _operand(raw, kind, domain, zone)
+    return replace(found, value=translated(found.value, mapping, fold))
+
+
+def _operand(raw: str, kind: Kind, domain: FieldType, zone: str) -> Operand:
     match domain:
         case FieldType.NUMBER | FieldType.INTEGER:
             return _number(raw, kind, domain)
@@ -167,12 +177,12 @@ def _operand(raw: str, kind: Kind, domain: FieldType, zone: str, values: dict[st
             return Operand(value, _NOTHING, value)
         case _:
             value = _text(raw, kind)
-            return Operand(translated(value, values), _NOTHING, f"to_jsonb({value})")
+            return Operand(value, _NOTHING, f"to_jsonb({value})")
 
 
 def value_of_text(text: str, domain: FieldType, zone: str) -> str:
     """Return an SQL text as a value of the domain; null where it does not convert to it."""
-    return _operand(text, Kind.TEXT, domain, zone, {}).value
+    return _operand(text, Kind.TEXT, domain, zone).value
 
 
 def _text(raw: str, kind: Kind) -> str:
@@ -181,12 +191,28 @@ def _text(raw: str, kind: Kind) -> str:
     return raw if kind is Kind.TEXT else f"{raw}::text"
 
 
-def translated(text: str, values: dict[str, str]) -> str:
+def translated(text: str, mapping: FieldMapping, fold: str) -> str:
     """Return a text of Enerflo's as the CRM says it (``values``)."""
-    if not values:
+    return _relabelled(text, list(mapping.values.items()), mapping, fold)
+
+
+def translated_back(text: str, mapping: FieldMapping, fold: str) -> str:
+    """Return a text of the CRM's as Enerflo says it; of two labels for one word the first."""
+    return _relabelled(text, [(theirs, mine) for mine, theirs in mapping.values.items()], mapping, fold)
+
+
+def _relabelled(text: str, labels: Sequence[tuple[str, str]], mapping: FieldMapping, fold: str) -> str:
+    """Return the word for a text: of its very spelling, or else of a label that is equal as declared."""
+    if not labels:
         return text
-    cases = " ".join(f"when {literal(mine)} then {literal(theirs)}" for mine, theirs in values.items())
-    return f"(case {text} {cases} else {text} end)"
+    found = text
+    if mapping.trim or mapping.fold_case:
+        alike = " ".join(
+            f"when {normal_text(literal(said), mapping, fold)} then {literal(word)}" for said, word in labels
+        )
+        found = f"case {normal_text(text, mapping, fold)} {alike} else {text} end"
+    exact = " ".join(f"when {literal(said)} then {literal(word)}" for said, word in labels)
+    return f"(case {text} {exact} else {found} end)"
 
 
 def _number(raw: str, kind: Kind, domain: FieldType) -> Operand:
@@ -267,8 +293,8 @@ def _equal(
 ) -> str:
     """Return the declared comparison as a condition that is never null."""
     raws = [_without_blank(raw, kind, mapping) for raw, kind in (enerflo, crm)]
-    mine = _operand(raws[0], enerflo[1], domain, zone, mapping.values)
-    theirs = _operand(raws[1], crm[1], domain, zone, {})
+    mine = _of_enerflo(raws[0], enerflo[1], mapping, domain, zone, fold)
+    theirs = _operand(raws[1], crm[1], domain, zone)
     left, right = (_normalised(operand.value, mapping, domain, zone, fold) for operand in (mine, theirs))
     same = f"{left} is not distinct from {right}"
     if mapping.tolerance is not None or mapping.tolerance_percent is not None:

@@ -99,7 +99,7 @@ class PushRun:
         self._sources = Sources(connection, applying, config, comparisons, fresh)
         # Changes of which an earlier request of this run may still arrive.
         self._in_doubt: set[int] = set()
-        self._company = CompanyGuard(client, connection.engine, applying.account)
+        self._company = CompanyGuard(client, connection.engine, applying.account, configured=config.names)
         with connection.begin():
             self._values = EnerfloValues(connection)
 

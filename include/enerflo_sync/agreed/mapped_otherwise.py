@@ -1,0 +1,108 @@
+"""Changes that were handed over and wait, of columns or rows that ``sync.yaml`` maps otherwise by now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from string import Template
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.handing_over import deliver, note_not_made
+from enerflo_sync.crm.mapping import Direction, Side
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.meanings import OF_ROWS
+from enerflo_sync.reconcile.on_its_way import names_array
+from enerflo_sync.warehouse.engine import transaction_time
+
+OTHERWISE = "sync.yaml maps it otherwise since it was handed over"
+FORBIDDEN = "sync.yaml does not let the CRM's column or row be written any more"
+UNMAPPED = "sync.yaml does not map its table any more"
+
+_WAITING = sa.text("""
+/* enerflo-sync: tables with changes that were handed over and wait */
+select distinct table_name from sync.crm_changes
+where account = :account and ended_at is null and state = 'open' and kind <> 'link'
+""")
+
+# A new row that somebody took over is in the CRM, or will be: it is not handed over a second time. What comes
+# through all the same of a column is looked for, as after a later change. Of a row nobody knows where it is.
+_END = Template("""
+/* enerflo-sync $name: changes that were handed over, and are mapped otherwise */
+with otherwise as (
+  select w.number, w.plan_hash, w.key, w.op, case when $of_rows or w."column" = any($remeant) then $otherwise
+    when $forbidden then $not_allowed end as reason
+  from sync.crm_changes w
+  where w.account = %(account)s and w.table_name = $table and w.ended_at is null and w.state = 'open'
+    and w.kind <> 'link' and (w.op <> 'insert' or w.acknowledged_at is null or $is_carried)
+)
+update sync.crm_changes w set state = 'superseded', state_at = %(now)s, reason = o.reason,
+  ended_at = case when $of_rows then %(now)s end
+from (
+  select n.number, max(r.reason) as reason
+  from otherwise n join otherwise r on r.number = n.number
+    or n.op = 'insert' and r.op = 'insert' and r.plan_hash = n.plan_hash and r.key = n.key
+  group by n.number
+) o
+where w.account = %(account)s and w.number = o.number and o.reason is not null
+""")
+_END_UNMAPPED = sa.text("""
+/* enerflo-sync: changes that were handed over, of tables that are not mapped any more */
+update sync.crm_changes set state = 'superseded', state_at = :now, ended_at = :now, reason = :reason
+where account = :account and table_name = any(:tables) and ended_at is null and state = 'open'
+  and kind <> 'link'
+""")
+
+
+def end_mapped_otherwise(
+    connection: sa.Connection, plans: Iterable[Comparison], account: str, *, all_tables: bool = False
+) -> None:
+    """End what waits to be carried to the CRM and stands for something else by now, or may not be written.
+
+    It was decided, and approved, as it was mapped then: the next plan decides anew. Ids of records that were
+    created at Enerflo are not among it: a row that loses its own would be created a second time. In the
+    caller's transaction.
+
+    :param plans: as they are before their new meanings are stored
+        (:mod:`enerflo_sync.agreed.changed_meanings`).
+    :param all_tables: these are all mapped tables of the account.
+    """
+    waiting = set(connection.execute(_WAITING, {"account": account}).scalars())
+    if not waiting:
+        return
+    values = {"account": account, "now": transaction_time(connection)}
+    mapped = [plan for plan in plans if plan.name in waiting]
+    for plan in mapped:
+        connection.exec_driver_sql(_statement(plan), values)
+    if all_tables and (gone := sorted(waiting - {plan.name for plan in mapped})):
+        connection.execute(_END_UNMAPPED, {**values, "tables": gone, "reason": UNMAPPED})
+    note_not_made(connection, account, "mapping")
+    deliver(connection, mapped, account)
+
+
+def _statement(plan: Comparison) -> str:
+    return _END.substitute(
+        name=plan.name,
+        table=literal(plan.name),
+        of_rows=str(OF_ROWS in plan.remeant).lower(),
+        remeant=names_array(sorted(plan.remeant)),
+        forbidden=_forbidden(plan),
+        otherwise=literal(OTHERWISE),
+        not_allowed=literal(FORBIDDEN),
+        is_carried=str(plan.mapping.is_carried).lower(),
+    )
+
+
+def _forbidden(plan: Comparison) -> str:
+    """Return the condition that a plan would not have a change ``w`` by now, whatever the two sides say."""
+    mapping = plan.mapping
+    open_ = [one.name for one in plan.fields if one.mapping.direction in {Direction.BOTH, Direction.TO_CRM}]
+    updated, made = names_array([*open_, *mapping.join_columns]), names_array(list(mapping.crm_columns))
+    return f"""(w.op = 'update' and not w."column" = any({updated})
+      or w.op = 'insert' and not w."column" = any({made})
+      or w.op = 'insert' and w.kind = 'sync' and {_lacks(mapping.create_in)}
+      or w.op = 'delete' and w.kind = 'sync' and {_lacks(mapping.delete_in)})"""
+
+
+def _lacks(sides: Sequence[Side]) -> str:
+    return str(Side.CRM not in sides).lower()

@@ -1,0 +1,73 @@
+"""An account that ``sync.yaml`` calls otherwise by now is not taken for a new one, of which nothing is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from enerflo_sync.backfill.request import BackfillRequest, Kind
+from enerflo_sync.jobs.backfill import open_backfills
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.forget import run_forget
+from enerflo_sync.jobs.ingest import run_ingest
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.mirror.company import RenamedAccountError
+from tests.writes.conftest import Desk
+
+WEST = ("accounts:\n  default:", "accounts:\n  west:")
+
+
+def renamed(desk: Desk, *edits: tuple[str, str]) -> AccountContext:
+    """Return the account under another name in sync.yaml, with the same key and the same tables."""
+    desk.switched_on("both", *(edits or (WEST,)))
+    return replace(desk.context, account="west")
+
+
+def stored(desk: Desk, account: str) -> int:
+    return int(desk.one("select count(*) from enerflo.installs where account = :account", account=account))
+
+
+def test_an_account_under_another_name_reads_nothing_before_a_person_says_that_it_is_another(
+    agreed: Desk,
+) -> None:
+    west = renamed(agreed)
+    with pytest.raises(RenamedAccountError) as caught:
+        run_poll(west)
+    assert "is that of default, which sync.yaml does not name any more" in str(caught.value)
+    assert "Call the account default again" in str(caught.value)
+    assert stored(agreed, "west") == 0
+    run_poll(west, accept_company=True)
+    assert stored(agreed, "west") == stored(agreed, "default") > 0
+    # It is known from now on.
+    assert run_poll(west).state == "ok"
+
+
+def test_neither_do_its_webhooks_and_backfills(agreed: Desk) -> None:
+    agreed.signs()
+    west = renamed(agreed)
+    with pytest.raises(RenamedAccountError):
+        run_ingest(west)
+    with pytest.raises(RenamedAccountError):
+        open_backfills(west).backfill(BackfillRequest(Kind.EVERYTHING))
+    assert stored(agreed, "west") == 0
+
+
+def test_a_customer_who_was_forgotten_under_the_name_before_does_not_come_back(agreed: Desk) -> None:
+    customer = agreed.one("select min(customer_id) from enerflo.installs where customer_id > 0")
+    run_forget(agreed.context, customer, by="Pat", write=True)
+    west = renamed(agreed)
+    run_poll(west, accept_company=True)
+    people = agreed.sql(
+        "select first_name, email from enerflo.customers where account = 'west' and customer_id = :id",
+        id=customer,
+    )
+    assert [tuple(row.values()) for row in people] == [(None, None)]
+
+
+def test_accounts_of_one_company_that_are_both_configured_are_no_former_names(agreed: Desk) -> None:
+    text = agreed.context.config_path.read_text()
+    body = text[text.index("  default:\n") : text.index("\n\n", text.index("  default:\n"))]
+    west = renamed(agreed, (body, body + "\n" + body.replace("  default:", "  west:")))
+    assert run_poll(west).state == "ok"
+    assert stored(agreed, "west") == stored(agreed, "default")

@@ -1,0 +1,70 @@
+"""A column of the CRM that is called otherwise by now is the same one: what was refused and agreed on goes along."""
+
+from __future__ import annotations
+
+from enerflo_sync.jobs.undo import run_undo
+from tests.writes.conftest import Desk
+from tests.writes.test_changed_mapping import QUICK, STATUS
+from tests.writes.test_refused import refused_cancellation
+from tests.writes.test_undo import applied
+
+STAGE = (STATUS, STATUS.replace("status: {", "stage: {"))
+
+
+def renamed(desk: Desk) -> None:
+    desk.sql("alter table crm.installs rename status to stage")
+    desk.switched_on("both", QUICK, STAGE)
+
+
+def test_what_a_person_refused_stays_refused(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK)
+    refused_cancellation(agreed)
+    renamed(agreed)
+    plan = agreed.plan()
+    assert agreed.changes(plan) == []
+    (one,) = (one for one in agreed.undecided(plan) if one.field == "stage")
+    assert one.reason.startswith("refused by Sam Hill")
+    # And back again.
+    agreed.sql("alter table crm.installs rename stage to status")
+    agreed.switched_on("both", QUICK)
+    assert agreed.changes(agreed.plan()) == []
+
+
+def test_an_edit_after_the_renaming_is_told_by_what_was_agreed_on_before(agreed: Desk) -> None:
+    review = (STATUS, STATUS.replace("newest", "review"))
+    agreed.switched_on("both", QUICK, review)
+    assert agreed.plan().change_count == 0
+    sites = agreed.sql(
+        "select enerflo_install_id as i from crm.installs where status = 'In progress' limit 2"
+    )
+    agreed.sql("alter table crm.installs rename status to stage")
+    # Before the first plan: one that nobody knows to be an edit, since it may be another column.
+    agreed.sql("update crm.installs set stage = 'On Hold' where enerflo_install_id = :i", **sites[0])
+    agreed.switched_on("both", QUICK, (STATUS, review[1].replace("status: {", "stage: {")))
+    plan = agreed.plan()
+    assert agreed.changes(plan) == []
+    assert [one.reason for one in agreed.undecided(plan)] == ["the two sides never agreed on it"]
+    agreed.sql("update crm.installs set stage = 'On Hold' where enerflo_install_id = :i", **sites[1])
+    (change,) = agreed.changes(agreed.plan())
+    assert (change.direction, change.rule) == ("to_enerflo", "only_side_moved")
+    # And back again, where pairs of the name before are left of the first row.
+    agreed.sql("alter table crm.installs rename stage to status")
+    agreed.switched_on("both", QUICK, review)
+    assert agreed.changes(agreed.plan()) == []
+    assert {one.reason for one in agreed.undecided(agreed.plan())} == {"the two sides never agreed on it"}
+
+
+def test_what_an_undo_left_apart_stays_so(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK)
+    site = agreed.one("select min(enerflo_install_id) from crm.installs where status = 'In progress'")
+    agreed.sql(
+        "update enerflo.installs set status_name = 'On Hold', updated_at = now(), observed_at = now() where install_id = :i",
+        i=site,
+    )
+    plan = agreed.plan()
+    applied(agreed, plan)
+    undo = run_undo(agreed.context, plan.plan_hash)
+    applied(agreed, undo)
+    assert agreed.plan().change_count == 0
+    renamed(agreed)
+    assert agreed.changes(agreed.plan()) == []
