@@ -104,6 +104,12 @@ TARGETS = (
         "agreed/own_writes.py",
         ("tests/writes/test_own_write_rows.py", "tests/writes/test_newest.py", *_PLANS),
     ),
+    *(
+        Target(module, ("tests/writes/test_changed_mapping.py", *_PLANS))
+        for module in ("agreed/changed_meanings.py", "reconcile/meanings.py")
+    ),
+    Target("agreed/renamed_tables.py", ("tests/writes/test_renamed_tables.py", *_PLANS)),
+    Target("plan/contradictions.py", ("tests/writes/test_tables_of_one_kind.py", *_PLANS)),
     Target("reconcile/mismatched.py", ("tests/reconcile/test_tombstones.py", *_COMPARE)),
     Target("reconcile/judge.py", _COMPARE),
     Target("reconcile/values.py", ("tests/reconcile/test_values.py", *_COMPARE)),

@@ -11,6 +11,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.quarantine_items import Selection, select_items
 from enerflo_sync.quality.gate import release
 from enerflo_sync.quality.suite import Suite
+from enerflo_sync.warehouse.declared import DeclaredColumn, declare
 from tests.quality.conftest import NOW, Orders
 
 
@@ -224,7 +225,9 @@ def test_a_release_and_a_dismissal_are_of_the_adders_too(orders: Orders) -> None
 
 
 def test_a_release_is_of_a_declared_column_too(orders: Orders) -> None:
-    orders.sql("alter table enerflo.change_orders add financier text")
+    column = DeclaredColumn("change_orders", "financier", ("financier",), "text", 100)
+    with orders.engine.begin() as connection:
+        declare(connection, orders.account, [column])
     orders.order(10, panel_count_new=220, financier="Sun Bank")
     orders.checked()
     let_through(orders, orders.items()[0]["item_id"])

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from enerflo_sync.shipped import shipped
-from tests.receiver.conftest import COMMAND, SECRET, environment
+from tests.receiver.conftest import COMMAND, SECRET, environment, started
 
 
 def run(*options: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -129,3 +129,35 @@ def test_an_account_whose_file_has_a_mistake_gets_503_and_keeps_no_other_from_it
     ended = run("--account", "west", **settings)
     assert ended.returncode == 2
     assert "accounts.west.mod" in ended.stderr
+
+
+def test_a_drop_that_is_not_there_yet_keeps_no_other_account_from_its_posts(tmp_path: Path) -> None:
+    """A folder that is not mounted, a bucket without permission: taken as soon as it can be opened."""
+    for name in ("drop", "accounts"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "sync.yaml").write_text(shipped("sync.yaml").read_text())
+    (tmp_path / "accounts" / "west.yaml").write_text(f"webhook_drop_uri: {tmp_path}/mounted-later\n")
+    other = SECRET[::-1]
+    settings = {"ENERFLO_SYNC_CONFIG": str(tmp_path / "sync.yaml"), "RECEIVER_SECRET_WEST": other}
+    receiver = started(tmp_path / "drop", tmp_path / "log", **settings)
+    try:
+        told = f"posts of account west are not stored before its drop can be opened: {tmp_path}/mounted-later"
+        assert told in (tmp_path / "log").read_text()
+        assert receiver.post().status_code == 200
+        refused = receiver.post(path=f"/hooks/west/{other}")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
+        health = requests.get(f"{receiver.url}/health", timeout=30)
+        assert (health.status_code, health.json()["status"]) == (200, "partial")
+        assert health.json()["drops"].keys() == {"west"}
+        (tmp_path / "mounted-later").mkdir()
+        assert receiver.post(path=f"/hooks/west/{other}").status_code == 200
+        assert len(list((tmp_path / "mounted-later").glob("*.json"))) == 1
+    finally:
+        receiver.end()
+    # Where it is the only one, or was asked for, the receiver does not start without it.
+    settings |= {"RECEIVER_SECRET": SECRET, "WEBHOOK_DROP_URI": str(tmp_path / "nowhere")}
+    (tmp_path / "mounted-later").rename(tmp_path / "gone")
+    for named in ((), ("--account", "west")):
+        ended = run(*named, **settings)
+        assert ended.returncode == 2
+        assert "the drop takes no file" in ended.stderr

@@ -32,6 +32,19 @@ def test_records_that_are_missing_by_spelling_alone_are_no_all_clear(
         assert (verdict_of(report), were_compared(report)) == (Verdict.KEYS_APART, False)
 
 
+def test_nor_are_they_where_two_rows_have_that_spelling(sides: TwoSides, tmp_path: Path) -> None:
+    """Found by seed 7109 of the simulation: rows that stand twice were not among those that met nothing."""
+    opportunities(sides, tmp_path, "install_id")
+    sides.polled()
+    tidy(sides, *range(100, 110))
+    row(sides, "0001", 1)
+    row(sides, "0001")
+    for now, full in ((NOW, True), (NOW + timedelta(hours=2), False)):
+        report = sides.reconcile(now, full=full)
+        assert (report.tables[0].only_enerflo, report.tables[0].only_crm) == (1, 0)
+        assert (report.tables[0].near_keys, verdict_of(report)) == (1, Verdict.KEYS_APART)
+
+
 @pytest.mark.parametrize("key", ["3", "4.5", "n/a", "", None, "10"])
 def test_a_record_that_no_row_names_in_any_spelling_is_just_missing(
     sides: TwoSides, tmp_path: Path, key: str | None

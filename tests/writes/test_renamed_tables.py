@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.approval import run_reject
 from tests.writes.conftest import Desk
 
@@ -51,15 +54,49 @@ def test_an_edit_is_told_by_what_was_agreed_on_under_the_name_before(agreed: Des
     assert (change.table_name, change.rule) == ("installs", "only_side_moved")
 
 
-def test_of_two_names_for_one_that_is_gone_none_takes_what_is_stored(agreed: Desk) -> None:
-    second = (
-        "\n  works:\n    of: installs\n    crm_table: crm.installs\n    key: {enerflo_install_id: install_id}"
-    )
-    fields = "\n    fields:\n      deal_id: {enerflo: deal_id, type: text, source_of_truth: enerflo}\n\n  milestones:"
-    agreed.switched_on("both", QUICK, RENAMED, ("\n  milestones:", second + fields))
+WORKS = (
+    "\n  works:\n    of: installs\n    crm_table: crm.installs\n    key: {enerflo_install_id: install_id}"
+    "\n    fields:\n      deal_id: {enerflo: deal_id, type: text, source_of_truth: enerflo}\n\n  milestones:"
+)
+
+
+def test_of_two_new_names_the_one_with_the_same_fields_takes_what_is_stored(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK, RENAMED, ("\n  milestones:", WORKS))
+    before = agreed.one("select count(*) from sync.agreed where table_name = 'installs'")
     agreed.plan()
-    assert agreed.one("select count(*) from sync.agreed where table_name = 'installs'") > 0
-    assert (
-        agreed.one("select count(distinct table_name) from sync.agreed where table_name in ('jobs', 'works')")
-        == 2
+    assert agreed.one("select count(*) from sync.agreed where table_name = 'installs'") == 0
+    assert agreed.one("select count(*) from sync.agreed where table_name = 'jobs'") == before
+
+
+def test_two_tables_of_one_crm_table_are_renamed_at_once(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK, ("\n  milestones:", WORKS))
+    agreed.plan()
+    stored = "select count(*) from sync.agreed where table_name = :table"
+    installs, works = agreed.one(stored, table="installs"), agreed.one(stored, table="works")
+    assert installs != works
+    deals = WORKS.replace("  works:", "  deals:")
+    agreed.switched_on("both", QUICK, RENAMED, ("\n  milestones:", deals))
+    agreed.plan()
+    found = [agreed.one(stored, table=table) for table in ("jobs", "deals", "installs", "works")]
+    assert found == [installs, works, 0, 0]
+
+
+def test_where_it_cannot_be_told_nothing_is_planned(agreed: Desk) -> None:
+    """Both new tables are mapped like the one that is gone: each could be the one that somebody refused for."""
+    agreed.switched_on("both", QUICK, ("\n  milestones:", WORKS))
+    agreed.plan()
+    jobs, deals = WORKS.replace("  works:", "  jobs:"), WORKS.replace("  works:", "  deals:")
+    both = (jobs.replace("\n\n  milestones:", "") + "\n" + deals,)
+    agreed.switched_on("both", QUICK, ("\n  milestones:", *both))
+    with pytest.raises(ConfigurationError, match="cannot be told which") as raised:
+        agreed.plan()
+    assert "Call the table that was works so again" in str(raised.value)
+    assert agreed.one("select count(*) from sync.agreed where table_name = 'works'") > 0
+    # As it is told.
+    agreed.switched_on(
+        "both", QUICK, ("\n  milestones:", WORKS.replace("\n\n  milestones:", "") + "\n" + deals)
     )
+    agreed.plan()
+    agreed.switched_on("both", QUICK, ("\n  milestones:", *both))
+    agreed.plan()
+    assert agreed.one("select count(*) from sync.agreed where table_name = 'works'") == 0

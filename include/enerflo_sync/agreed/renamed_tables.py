@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, full_name
-from enerflo_sync.reconcile.meanings import STORED_AS
+from enerflo_sync.reconcile.meanings import STORED_AS, changed_parts
 
 _STORED = sa.text("""
 /* enerflo-sync plan: names of tables under which pairs are stored */
@@ -36,40 +37,74 @@ _UNDER_NAMES = (
 
 
 def follow_names(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
-    """Bring along what is stored of a table under the name that it had before, where one alone can be meant.
+    """Bring along what is stored of a table under the name that it had before.
 
     It is the same table where the pairs of a name that is not mapped any more are of the same CRM table and
-    kind. In the caller's transaction.
+    kind; where several are, the one that shares most of its fields. In the caller's transaction.
+
+    :raises ConfigurationError: it cannot be told which of several names one table had before. Nothing was
+        moved then, so that no refusal is lost.
     """
     rows = connection.execute(_STORED, {"account": account})
     stored: dict[str, Any] = {row.table_name: row.columns for row in rows}
     names = {plan.name for plan in plans}
-    found = [(plan, _former_names(plan, stored, names)) for plan in plans if plan.name not in stored]
-    claimed = [before for _, befores in found for before in befores]
-    for plan, befores in found:
-        if len(befores) != 1 or claimed.count(befores[0]) != 1:
-            continue
-        if connection.scalar(_HAS_PAIRS, {"account": account, "table": plan.name}):
-            continue
+    shared = {
+        (before, plan.name): count
+        for plan in plans
+        if plan.name not in stored
+        and not connection.scalar(_HAS_PAIRS, {"account": account, "table": plan.name})
+        for before, count in _former_names(plan, stored, names).items()
+    }
+    for before, after in _matched(shared):
         for target, which in _UNDER_NAMES:
-            _rename(connection, account, target, which, befores[0], plan.name)
-        _rename(connection, account, "agreed_keys", "true", *map(STORED_AS.format, (befores[0], plan.name)))
+            _rename(connection, account, target, which, before, after)
+        _rename(connection, account, "agreed_keys", "true", *map(STORED_AS.format, (before, after)))
 
 
-def _former_names(plan: Comparison, stored: Mapping[str, Any], names: set[str]) -> list[str]:
+def _former_names(plan: Comparison, stored: Mapping[str, Any], names: set[str]) -> dict[str, int]:
+    """Return the names that a table may have had before, each with the number of fields that they share."""
     table = full_name(plan.mapping)
-    return [
-        name
-        for name in sorted(stored.keys() - names)
-        if any(
-            (meaning["crm"][0], meaning["enerflo"][0]) == (table, plan.kind)
-            for meaning in _meanings(stored, name)
-        )
-    ]
+    found = {}
+    for name in sorted(stored.keys() - names):
+        fields = stored.get(STORED_AS.format(name), {})
+        if any((one["crm"][0], one["enerflo"][0]) == (table, plan.kind) for one in fields.values()):
+            found[name] = sum(
+                field in fields and not changed_parts(fields[field], meaning)
+                for field, meaning in plan.meanings.items()
+            )
+    return found
 
 
-def _meanings(stored: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
-    yield from stored.get(STORED_AS.format(name), {}).values()
+def _matched(shared: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
+    """Return the pairs of a former and a present name of one table.
+
+    :param shared: by former and present name, how many fields both have.
+    :raises ConfigurationError: a name stays of which it cannot be told.
+    """
+    left, found = dict(shared), []
+    while left:
+        most = max(left.values())
+        best = [pair for pair, count in left.items() if count == most]
+        for at in (0, 1):
+            if len({pair[at] for pair in best}) < len(best):
+                raise _which_is_it(best)
+        found += best
+        taken = {name for pair in best for name in pair}
+        left = {pair: count for pair, count in left.items() if taken.isdisjoint(pair)}
+    return found
+
+
+def _which_is_it(pairs: Sequence[tuple[str, str]]) -> ConfigurationError:
+    befores, afters = (sorted({pair[at] for pair in pairs}) for at in (0, 1))
+    return ConfigurationError(
+        f"sync.yaml: tables: not mapped any more: {', '.join(befores)}; new, and of the same CRM table:"
+        f" {', '.join(afters)}. It cannot be told which of them is which, and what was agreed on and refused"
+        " belongs to one name.",
+        next_step=(
+            f"Call the table that was {befores[0]} so again in sync.yaml, run enerflo-sync plan, then give it"
+            " its new name."
+        ),
+    )
 
 
 def _rename(

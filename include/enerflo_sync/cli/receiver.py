@@ -14,7 +14,7 @@ from enerflo_sync.cli.output import Json, errors, print_json
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.extras import needs_extra
-from enerflo_sync.receiver.drop import ClosedDrop, Drop, open_drop
+from enerflo_sync.receiver.drops import open_drops
 from enerflo_sync.receiver.settings import DEFAULT_HOST, DEFAULT_PORT, read_settings
 from enerflo_sync.shipped import find_config
 
@@ -63,11 +63,14 @@ def command(
     logging.getLogger("enerflo_sync.receiver").setLevel(logging.INFO)
     config = load_config(find_config(os.environ), os.environ)
     settings = read_settings(os.environ, config, account or ())
-    drops: dict[str, Drop] = {
-        hook.account: open_drop(hook.drop_uri) if hook.drop_uri else ClosedDrop() for hook in settings.hooks
-    }
+    drops, late = open_drops(settings.hooks, all_of_them=bool(account))
     for name, why in settings.left_out.items():
         errors.print(f"enerflo-sync: posts of account {name} are not stored: {why}", markup=False)
+    for name, error in late.items():
+        errors.print(
+            f"enerflo-sync: posts of account {name} are not stored before its drop can be opened: {error}",
+            markup=False,
+        )
     service = make_app(settings, drops, SystemClock(), random.SystemRandom())
     with listen(host, port) as listener:
         names = sorted(drops.keys() - settings.left_out.keys())

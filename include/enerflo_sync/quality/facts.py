@@ -6,25 +6,24 @@ value, previous status) keep what an earlier run knew of the same signature.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from string import Template
 from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.quality.before import BEFORE, make_before
 from enerflo_sync.quality.known import ADDERS_OF, PRODUCTS, make_known
 from enerflo_sync.quality.suite import Suite
 from enerflo_sync.quality.texts import alike_sql
 from enerflo_sync.reconcile.conditions import voided
+from enerflo_sync.warehouse.declared import read_declared
 from enerflo_sync.warehouse.schema import change_orders
 
 FACTS = "pg_temp.facts"
 
-# Content of an order that is no fact of its own. So are the columns that sync.yaml declares.
-_FURTHER = frozenset({"adders", "unknown_components"})
 # From this many orders on, give the joins enough memory to avoid the disk.
 MANY_ORDERS = 10_000
 _ROOM = "set local work_mem = '128MB'"
@@ -82,8 +81,7 @@ from (
   select o.change_order_id, o.install_id, lower(btrim(o.status)) as status, k.status_kind, o.signed_at,
     o.observed_at, o.panel_type_old, o.panel_type_new, o.panel_count_old, o.panel_count_new, o.battery_old,
     o.battery_new, o.total_change, o.unknown_components,
-    nullif(jsonb_strip_nulls(to_jsonb(o) || jsonb_build_object('adders', nullif(o.adders, '[]'))) - $others,
-           '{}') as further,
+    nullif(jsonb_strip_nulls(jsonb_build_object($further)), '{}') as further,
     coalesce(k.status_kind in ('signed', 'override'), false) as in_force,
     k.status_kind is distinct from 'voided' as counts
   from pg_temp.to_check t
@@ -238,7 +236,8 @@ def make_facts(
     if count >= MANY_ORDERS:
         connection.exec_driver_sql(_ROOM)
     make_before(connection, account)
-    connection.exec_driver_sql(_orders_statement(suite), values)
+    declared = [one.name for one in read_declared(connection, account, [change_orders.name])]
+    connection.exec_driver_sql(_orders_statement(suite, declared), values)
     connection.exec_driver_sql("analyze pg_temp.orders")
     make_known(connection, suite, values)
     connection.exec_driver_sql(_facts_statement(), values)
@@ -246,11 +245,20 @@ def make_facts(
     return count
 
 
-def _orders_statement(suite: Suite) -> str:
+def _orders_statement(suite: Suite, declared: Sequence[str]) -> str:
+    """Return the statement that makes ``orders``.
+
+    :param declared: columns of change orders that ``sync.yaml`` adds.
+    """
     kinds = " ".join(f"when {literal(word)} then {literal(kind)}" for word, kind in suite.statuses.items())
     turns = ",\n  ".join(_TURN.substitute(name=name) for name in COMPONENTS)
-    others = ", ".join(literal(column.name) for column in change_orders.c if column.name not in _FURTHER)
-    return _ORDERS.substitute(kinds=kinds, turns=turns, others=f"array[{others}]::text[]")
+    # Content of an order that is no fact of its own.
+    further = [
+        "'adders', nullif(o.adders, '[]')",
+        "'unknown_components', o.unknown_components",
+        *(f"{literal(name)}, o.{quoted(name)}" for name in declared),
+    ]
+    return _ORDERS.substitute(kinds=kinds, turns=turns, further=", ".join(further))
 
 
 def _facts_statement() -> str:

@@ -53,9 +53,11 @@ def make_app(
     @app.get("/health")
     async def health() -> Response:
         reasons = await asyncio.to_thread(desk.health.reasons)
-        state = "unavailable" if reasons else "ok"
+        # A balancer must not take the service from the accounts whose drops work.
+        none_left = bool(reasons) and reasons.keys() >= drops.keys() - settings.left_out.keys()
+        state = "unavailable" if none_left else "partial" if reasons else "ok"
         closed = {"closed": sorted(settings.left_out)} if settings.left_out else {}
-        return JSONResponse({"status": state, "drops": reasons, **closed}, 503 if reasons else 200)
+        return JSONResponse({"status": state, "drops": reasons, **closed}, 503 if none_left else 200)
 
     @app.get("/metrics")
     async def metrics() -> Response:

@@ -237,7 +237,7 @@ class _Reconciliation:
         if gone is not None:
             hold_back(self.connection, plan, parameters)
             summary = self._summarize(plan, parameters)
-        met_nothing = found["only_enerflo"] and (found["only_crm"] or sizes.unreadable)
+        met_nothing = found["only_enerflo"] and (found["only_crm"] or found["twice_rows"] or sizes.unreadable)
         near = count_near_keys(self.connection, plan, parameters) if met_nothing and may_be_near(plan) else 0
         report = TableReport(
             table_name=str(plan.name),
