@@ -173,6 +173,23 @@ def test_a_note_of_the_crm_is_sent_once_and_takes_its_id_by_the_copy(agreed: Des
     assert [row["state"] for row in handed(agreed, every=True)] == ["arrived"]
 
 
+def test_another_row_that_is_alike_does_not_take_the_record_whose_id_is_on_its_way(agreed: Desk) -> None:
+    agreed.switched_on("both", NOTES, AT_ONCE)
+    agreed.carried()
+    install = agreed.a_site().install_id
+    note(agreed, "N1", install, "Called back")
+    approved(agreed)
+    run_poll(agreed.context)
+    note(agreed, "N0", install, "Called back")
+    plan = agreed.plan()
+    assert agreed.changes(plan, field="enerflo_note_id") == []
+    assert plan.kept["the id of its record was handed over for another row"] >= 1
+    copied_as_said(agreed, "notes", "note_id")
+    # Two notes of the same text are two notes.
+    changes = agreed.changes(agreed.plan(), key={"note_id": "N0"})
+    assert {(one.op, one.direction) for one in changes} == {("insert", "to_enerflo")}
+
+
 def test_a_note_that_is_edited_while_its_id_is_on_its_way_is_neither_sent_nor_made_again(
     agreed: Desk,
 ) -> None:

@@ -16,6 +16,7 @@ from enerflo_sync.reconcile.on_its_way import link_names, names_array
 
 ON_ITS_WAY = "it was handed over, and the CRM''s copy does not show it yet"
 LINK_ON_ITS_WAY = "the id of its record was handed over, and the CRM''s copy does not show it yet"
+TAKEN = "the id of its record was handed over for another row"
 _ACKNOWLEDGED = "a tool took it over, and the CRM''s copy does not show it yet: undo it when it has arrived"
 
 # Apart, since each finds what it needs by another column.
@@ -43,6 +44,11 @@ _KEPT = (
         "d.outcome in ('to_crm', 'review') and d.op = 'insert' and w.kind = 'link'"
         " and w.enerflo_key = d.enerflo_key",
     ),
+)
+# The copy does not show yet that another row has the record.
+_TAKEN = (
+    "d.outcome in ('to_crm', 'to_enerflo', 'review') and d.op = 'update' and w.op = 'update'"
+    " and w.enerflo_key = d.enerflo_key and w.key <> d.key"
 )
 _KEPT_LINKS = (
     "d.outcome in ('to_enerflo', 'review') and d.op = 'insert' and w.op = 'update' and w.key = d.key"
@@ -93,7 +99,8 @@ def keep_on_its_way(connection: sa.Connection, plans: Sequence[Comparison], acco
             continue
         kept = list(_KEPT)
         if links := link_names(plan):
-            kept.append((LINK_ON_ITS_WAY, f'{_KEPT_LINKS} and w."column" = any({names_array(links)})'))
+            of_link = f'w."column" = any({names_array(links)})'
+            kept += [(LINK_ON_ITS_WAY, f"{_KEPT_LINKS} and {of_link}"), (TAKEN, f"{_TAKEN} and {of_link}")]
         for reason, which in kept:
             statement = _KEEP.substitute(name=plan.name, table=literal(plan.name), reason=reason, which=which)
             connection.exec_driver_sql(statement, {"account": account})
