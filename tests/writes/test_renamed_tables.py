@@ -6,6 +6,7 @@ import pytest
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.approval import run_reject
+from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.test_changes import ALONE, AT_ONCE, HANDED, approved, copied, copy_shows, handed, install
 
@@ -74,6 +75,23 @@ def test_what_was_handed_over_arrives_under_the_name_of_now(copied: Desk, instal
         id=install,
     )
     assert (pair["value"], pair["agreed_by"]) == (40, "push")
+
+
+def test_an_undo_after_the_name_brings_along_what_is_stored(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK)
+    site = agreed.one("select min(enerflo_install_id) from crm.installs where status = 'In progress'")
+    edit = "update crm.installs set panel_count = 99, updated_at = now() where enerflo_install_id = :i"
+    agreed.sql(edit, i=site)
+    plan = agreed.plan()
+    agreed.carried()
+    stored = "select count(*) from sync.agreed where table_name = :table"
+    before = agreed.one(stored, table="installs")
+    agreed.switched_on("both", QUICK, RENAMED)
+    undo = run_undo(agreed.context, plan.plan_hash)
+    # What a plan applied stands under the name that the table had then.
+    assert [one.reason for one in agreed.undecided(undo)] == ["the mapping does not know it any more"]
+    assert [agreed.one(stored, table=table) for table in ("installs", "jobs")] == [0, before]
+    assert agreed.plan().change_count == 0
 
 
 WORKS = (

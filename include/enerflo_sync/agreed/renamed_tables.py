@@ -57,7 +57,7 @@ def follow_names(connection: sa.Connection, plans: Sequence[Comparison], account
     shared = {
         (before, plan.name): count
         for plan in plans
-        if plan.name not in stored
+        if stored.keys().isdisjoint((plan.name, STORED_AS.format(plan.name)))
         and not connection.scalar(_HAS_PAIRS, {"account": account, "table": plan.name})
         for before, count in _former_names(plan, stored, names).items()
     }
