@@ -118,6 +118,11 @@ TARGETS = (
         "agreed/renamed_tables.py",
         ("tests/writes/test_renamed_rows.py", "tests/writes/test_renamed_tables.py", *_PLANS),
     ),
+    Target("agreed/renamed_columns.py", ("tests/writes/test_renamed_columns.py", *_PLANS)),
+    Target(
+        "agreed/mapped_otherwise.py",
+        ("tests/writes/test_mapped_otherwise.py", "tests/copies/salesforce/test_mapped_otherwise.py"),
+    ),
     Target(
         "plan/contradictions.py",
         ("tests/writes/test_contradicted_rows.py", "tests/writes/test_tables_of_one_kind.py", *_PLANS),

@@ -104,7 +104,8 @@ ROWS: dict[str, list[tuple[dict[str, Any], bool]]] = {
 def test_what_goes_along_with_a_name(tables: sa.Engine, tmp_path: Path) -> None:
     with tables.begin() as connection:
         plans = comparisons(connection, tmp_path, {"jobs": "name"})
-        meanings = dict(plans[0].meanings)
+        # As an earlier version stored them, which told nothing of the rows.
+        meanings = {field: one for field, one in plans[0].meanings.items() if field != OF_ROWS}
         for account in ("default", "other"):
             stored(connection, "installs", {"id": 1}, account)
             stored(connection, STORED_AS.format("installs"), meanings, account)
