@@ -118,7 +118,10 @@ TARGETS = (
         "agreed/renamed_tables.py",
         ("tests/writes/test_renamed_rows.py", "tests/writes/test_renamed_tables.py", *_PLANS),
     ),
-    Target("agreed/renamed_columns.py", ("tests/writes/test_renamed_columns.py", *_PLANS)),
+    Target(
+        "agreed/renamed_columns.py",
+        ("tests/writes/test_renamed_column_rows.py", "tests/writes/test_renamed_columns.py", *_PLANS),
+    ),
     Target(
         "agreed/mapped_otherwise.py",
         ("tests/writes/test_mapped_otherwise.py", "tests/copies/salesforce/test_mapped_otherwise.py"),
