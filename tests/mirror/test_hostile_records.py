@@ -124,6 +124,9 @@ def test_a_row_that_cannot_be_written_out_costs_one_record(
     assert company.rows("select reason, key from sync.quarantine") == [
         ("unreadable: ValueError", {"install_id": victim})
     ]
+    # The record itself is kept, to be taken in again.
+    ((payload,),) = company.rows("select payload from sync.quarantine")
+    assert msgspec.json.decode(bytes(payload))["id"] == victim
     assert len(company.mirror("installs", ["install_id"])) == 59
 
 

@@ -11,6 +11,7 @@ from enerflo_sync.mirror.batch import RECORD_LIMIT
 from enerflo_sync.mirror.details import take_detail
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.fingerprint import stable_bytes
 from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.notes import NOTES
 from tests.mirror.test_intake import observed, prepare, rows, take
@@ -61,10 +62,15 @@ def test_the_largest_record(warehouse: sa.Engine, more: int, quarantined: int) -
     assert batch.tally.quarantined == quarantined
 
 
-def test_a_record_that_is_large_by_what_is_left_out_of_it_is_read(warehouse: sa.Engine) -> None:
+@pytest.mark.parametrize(("more", "quarantined"), [(None, 0), (0, 0), (1, 1)])
+def test_a_record_that_is_large_by_what_is_left_out_of_it_is_read(
+    warehouse: sa.Engine, more: int | None, quarantined: int
+) -> None:
     user = b'"logged_in_user":{"name":"%s"}' % (b"x" * RECORD_LIMIT)
-    batch = take(warehouse, INSTALLS, 0, b'{"id":5,"all_milestones":[],' + user + b"}")
-    assert counts(batch.tally) == (1, 1, 0, 0, 0)
+    record = b'{"id":5,"all_milestones":[],"survey_id":"%s",' + user + b"}"
+    rest = 0 if more is None else RECORD_LIMIT - len(stable_bytes(record % b"")) + more
+    batch = take(warehouse, INSTALLS, 0, record % (b"x" * rest))
+    assert counts(batch.tally) == (1, 1 - quarantined, 0, quarantined, 0)
 
 
 def test_what_another_account_knows_is_news_here(warehouse: sa.Engine) -> None:

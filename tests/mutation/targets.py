@@ -105,11 +105,31 @@ TARGETS = (
         ("tests/writes/test_own_write_rows.py", "tests/writes/test_newest.py", *_PLANS),
     ),
     *(
-        Target(module, ("tests/writes/test_changed_mapping.py", *_PLANS))
+        Target(
+            module,
+            (
+                *("tests/reconcile/test_meaning_rows.py", "tests/writes/test_changed_mapping.py"),
+                *("tests/copies/test_another_server.py", *_PLANS),
+            ),
+        )
         for module in ("agreed/changed_meanings.py", "reconcile/meanings.py")
     ),
-    Target("agreed/renamed_tables.py", ("tests/writes/test_renamed_tables.py", *_PLANS)),
-    Target("plan/contradictions.py", ("tests/writes/test_tables_of_one_kind.py", *_PLANS)),
+    Target(
+        "agreed/renamed_tables.py",
+        ("tests/writes/test_renamed_rows.py", "tests/writes/test_renamed_tables.py", *_PLANS),
+    ),
+    Target(
+        "agreed/renamed_columns.py",
+        ("tests/writes/test_renamed_column_rows.py", "tests/writes/test_renamed_columns.py", *_PLANS),
+    ),
+    Target(
+        "agreed/mapped_otherwise.py",
+        ("tests/writes/test_mapped_otherwise.py", "tests/copies/salesforce/test_mapped_otherwise.py"),
+    ),
+    Target(
+        "plan/contradictions.py",
+        ("tests/writes/test_contradicted_rows.py", "tests/writes/test_tables_of_one_kind.py", *_PLANS),
+    ),
     Target("reconcile/mismatched.py", ("tests/reconcile/test_tombstones.py", *_COMPARE)),
     Target("reconcile/judge.py", _COMPARE),
     Target("reconcile/values.py", ("tests/reconcile/test_values.py", *_COMPARE)),
@@ -123,7 +143,10 @@ TARGETS = (
     *(
         Target(
             f"mirror/{name}.py",
-            ("tests/mirror/test_intake_counts.py", "tests/mirror/test_intake.py", *_POLLS),
+            (
+                *("tests/mirror/test_intake_counts.py", "tests/mirror/test_intake.py", *_POLLS),
+                "tests/writes/test_declared_columns.py",
+            ),
         )
         for name in ("intake", "preparation")
     ),

@@ -178,6 +178,12 @@ def test_what_cannot_be_read_of_somebody_forgotten_is_not_kept(plain: Person) ->
     assert found(desk) == {}
     theirs = f'{{"id": {other}, "first_name": "Kept", "created": "no time"}}'.encode()
     assert faulty(desk, CUSTOMERS, theirs) == theirs
+    # A note of another install, and one of which nobody knows more.
+    known = desk.one("select min(note_id) from enerflo.notes where install_id <> :i", i=plain.install)
+    assert known is not None
+    for note in (known, 99887755):
+        theirs = f'{{"note_id": {note}, "note": "Kept", "created_at": "no time"}}'.encode()
+        assert faulty(desk, NOTES, theirs) == theirs
 
 
 def test_what_the_warehouse_refuses_of_somebody_forgotten_is_not_kept(plain: Person) -> None:

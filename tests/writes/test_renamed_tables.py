@@ -6,7 +6,11 @@ import pytest
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.approval import run_reject
+from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
+from tests.writes.test_changes import ALONE, AT_ONCE, HANDED, approved, copied, copy_shows, handed, install
+
+__all__ = ["copied", "install"]
 
 QUICK = ("in_flight_minutes: 30", "in_flight_minutes: 0")
 RENAMED = (
@@ -52,6 +56,42 @@ def test_an_edit_is_told_by_what_was_agreed_on_under_the_name_before(agreed: Des
     agreed.switched_on("both", QUICK, review)
     (change,) = agreed.changes(agreed.plan())
     assert (change.table_name, change.rule) == ("installs", "only_side_moved")
+
+
+def test_what_was_handed_over_arrives_under_the_name_of_now(copied: Desk, install: int) -> None:
+    # What the copy shows of an amount counts as arrived, and is not equal.
+    copied.sql("alter table crm.installs alter contract_amount type numeric(12, 0)")
+    plan, _ = approved(copied)
+    assert {change.field for change in copied.changes(plan)} == {"contract_amount", "panel_count"}
+    copied.switched_on("both", HANDED, ALONE, AT_ONCE, RENAMED)
+    assert copied.plan().change_count == 0
+    copy_shows(copied, install, panel_count=40)
+    assert copied.plan().change_count == 0
+    assert handed(copied) == []
+    assert {(change.table_name, change.state) for change in copied.changes(plan)} == {("jobs", "applied")}
+    (pair,) = copied.sql(
+        "select value, agreed_by from sync.agreed where table_name = 'jobs' and field = 'panel_count'"
+        " and key = jsonb_build_object('enerflo_install_id', cast(:id as bigint))",
+        id=install,
+    )
+    assert (pair["value"], pair["agreed_by"]) == (40, "push")
+
+
+def test_an_undo_after_the_name_brings_along_what_is_stored(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK)
+    site = agreed.one("select min(enerflo_install_id) from crm.installs where status = 'In progress'")
+    edit = "update crm.installs set panel_count = 99, updated_at = now() where enerflo_install_id = :i"
+    agreed.sql(edit, i=site)
+    plan = agreed.plan()
+    agreed.carried()
+    stored = "select count(*) from sync.agreed where table_name = :table"
+    before = agreed.one(stored, table="installs")
+    agreed.switched_on("both", QUICK, RENAMED)
+    undo = run_undo(agreed.context, plan.plan_hash)
+    # What a plan applied stands under the name that the table had then.
+    assert [one.reason for one in agreed.undecided(undo)] == ["the mapping does not know it any more"]
+    assert [agreed.one(stored, table=table) for table in ("installs", "jobs")] == [0, before]
+    assert agreed.plan().change_count == 0
 
 
 WORKS = (

@@ -24,6 +24,11 @@ _MOVE = Template("""
 /* enerflo-sync plan: what is stored under another name of a table */
 update sync.$target set table_name = :after where account = :account and table_name = :before and $which
 """)
+# What arrives in a CRM's copy is agreed on by the changes of its plan.
+_LOOKED_FOR = """exists (
+    select from sync.crm_changes w
+    where w.account = plan_changes.account and w.plan_hash = plan_changes.plan_hash
+      and w.table_name = plan_changes.table_name and w.key = plan_changes.key and w.ended_at is null)"""
 # What goes on under the name of a table. What ended stands under the name that the table had then.
 _UNDER_NAMES = (
     ("agreed", "true"),
@@ -32,6 +37,7 @@ _UNDER_NAMES = (
     ("own_writes", "side = 'crm'"),
     ("refusals", "ended_at is null"),
     ("plan_changes", "sent_at is not null and state <> 'applied'"),
+    ("plan_changes", _LOOKED_FOR),
     ("crm_changes", "ended_at is null"),
 )
 
@@ -51,7 +57,7 @@ def follow_names(connection: sa.Connection, plans: Sequence[Comparison], account
     shared = {
         (before, plan.name): count
         for plan in plans
-        if plan.name not in stored
+        if stored.keys().isdisjoint((plan.name, STORED_AS.format(plan.name)))
         and not connection.scalar(_HAS_PAIRS, {"account": account, "table": plan.name})
         for before, count in _former_names(plan, stored, names).items()
     }

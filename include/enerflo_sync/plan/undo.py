@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.arrivals import settle_handed_over
 from enerflo_sync.agreed.changed_meanings import follow_meanings
+from enerflo_sync.agreed.renamed_tables import follow_names
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.decide import MAKE_DECIDED
@@ -44,7 +45,8 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
     nothing was applied gives an empty one. The same undo again is the same plan, under the same hash.
 
     :param plan_hash: of the plan that is undone, itself an undo maybe; eight characters of it will do.
-    :raises ConfigurationError: there is no such plan, or the mapping does not fit the live tables.
+    :raises ConfigurationError: there is no such plan, the mapping does not fit the live tables, or nobody can
+        tell which name a table had before.
     :raises RetriableError: another plan or apply of the account is running, or the warehouse is away.
     """
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
@@ -58,6 +60,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         connection.execute(_KEEP, {"account": account, "plan_hash": undone.plan_hash})
         fold = case_folding(connection)
         plans = live_comparisons(connection, config, account, fold, all_tables=True)
+        follow_names(connection, plans, account)
         plans = follow_meanings(connection, plans, account)
         settle_handed_over(connection, plans, account)
         _reverse(connection, plans, account, undone.plan_hash)
