@@ -184,6 +184,26 @@ def test_a_forgotten_person_is_found_nowhere(person: Person) -> None:
     assert desk.sql("select counts from sync.forgotten")[0]["counts"] == report.counts
 
 
+@pytest.mark.parametrize("planned", [False, True], ids=["before any plan", "after a plan"])
+def test_nor_under_a_name_that_a_table_had_before(person: Person, planned: bool) -> None:
+    """The ledger, ended plans and differences stand under the names that tables had then."""
+    desk = person.desk
+    renamed = [
+        (f"  {name}:\n    crm_table: crm.{name}", f"  our_{name}:\n    of: {name}\n    crm_table: crm.{name}")
+        for name in ("leads", "installs", "notes")
+    ]
+    desk.switched_on("both", *renamed)
+    if planned:
+        desk.plan()
+    kept = "select count(*) from sync.ledger where field like 'enerflo%' and new_value is not null"
+    links = desk.one(kept)
+    assert links
+    assert {"sync.ledger", "sync.plan_changes", "sync.differences"} <= tables_of(found(desk))
+    person.forget()
+    assert found(desk) == {}
+    assert desk.one(kept) == links
+
+
 def test_what_was_erased_of_the_ledger_is_no_sign_of_a_change_by_hand(person: Person) -> None:
     desk = person.desk
     run_seal(desk.context)

@@ -99,7 +99,7 @@ def rows_found(connection: sa.Connection, folder: Path) -> Found:
     path = folder / "sync.yaml"
     path.write_text(CONFIG)
     plans = live_comparisons(connection, load_config(path, {}), ACCOUNT, "", all_tables=True)
-    made = {plan.name: rows_of_customer(connection, ACCOUNT, plan, WHO) for plan in plans}
+    made = {plan.name: rows_of_customer(connection, ACCOUNT, plan, WHO, ()) for plan in plans}
     installs, sites = made["installs"], made["sites"]
     assert installs is not None
     assert sites is not None

@@ -50,6 +50,8 @@ from enerflo_sync.retention.forget_rows import (
     open_writes,
     rows_of_customer,
     told_values,
+    under_names,
+    unmapped_tables,
 )
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
@@ -219,11 +221,16 @@ class _Forgetting:
         self._who = Forgotten(frozenset({self._customer}), installs, uuids)
         fold = case_folding(self._connection)
         plans = live_comparisons(self._connection, self._config, self._account, fold, all_tables=True)
-        found = [rows_of_customer(self._connection, self._account, plan, self._who) for plan in plans]
-        self._rows = [rows for rows in found if rows is not None]
+        unmapped = unmapped_tables(self._connection, self._account, plans)
+        found = [
+            rows_of_customer(self._connection, self._account, plan, self._who, unmapped) for plan in plans
+        ]
+        self._rows = under_names([rows for rows in found if rows is not None], unmapped)
         self._former = former_versions(self._connection, self._account, self._who)
-        former = [former_rows(self._connection, self._account, plan, self._former) for plan in plans]
-        self._former_rows = [rows for rows in former if rows is not None]
+        former = [
+            former_rows(self._connection, self._account, plan, self._former, unmapped) for plan in plans
+        ]
+        self._former_rows = under_names([rows for rows in former if rows is not None], unmapped)
         told = [one for rows in self._rows for one in told_values(self._connection, self._account, rows)]
         self._values = values_of(self._connection, self._account, self._who, told, self._former)
         documents = documents_of(self._connection, self._account, self._who, self._values)

@@ -93,14 +93,21 @@ def _owner(resource: Resource, raw: Any) -> int | None:
 
 
 def former_rows(
-    connection: sa.Connection, account: str, plan: Comparison, versions: Sequence[FormerVersion]
+    connection: sa.Connection,
+    account: str,
+    plan: Comparison,
+    versions: Sequence[FormerVersion],
+    unmapped: Sequence[str],
 ) -> CustomerRows | None:
-    """Return what of a mapped table is about records that were the customer's; None of a table of others."""
+    """Return what of a mapped table is about records that were the customer's; None of a table of others.
+
+    :param unmapped: names of tables that are not mapped any more; the table may have had one of them.
+    """
     ids = sorted({one.record_id for one in versions})
     if not ids or not plan.mirror_has_install:
         return None
     listed = f"e.install_id = any('{{{','.join(map(str, ids))}}}'::bigint[])"
-    return keys_of_records(connection, account, plan, listed)
+    return keys_of_records(connection, account, plan, listed, unmapped)
 
 
 def erase_former_rows(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from string import Template
 from typing import Any
 
@@ -21,15 +21,28 @@ select distinct key::text from (
   select $crm_key as key from $crm t join $mirror e on $same where e.account = :account and $owned
   union all
   select key from sync.agreed
-  where account = :account and table_name = :table and enerflo_key ->> cast(:id as text) = any(:ids)
+  where account = :account and table_name = any(:tables) and enerflo_key ->> cast(:id as text) = any(:ids)
   union all
   select key from sync.plan_changes
-  where account = :account and table_name = :table and enerflo_key ->> cast(:id as text) = any(:ids)
+  where account = :account and table_name = any(:tables) and enerflo_key ->> cast(:id as text) = any(:ids)
 ) k
 """)
 _IDS = Template("""
 /* enerflo-sync forget $name: a customer's records */
 select distinct e.$id::text from $mirror e where e.account = :account and $owned
+""")
+
+_UNMAPPED = sa.text("""
+/* enerflo-sync forget: names of tables that are not mapped any more */
+select table_name from (
+  select account, table_name from sync.ledger
+  union select account, table_name from sync.plan_changes
+  union select account, table_name from sync.plan_undecided
+  union select account, table_name from sync.refusals
+  union select account, table_name from sync.crm_changes
+  union select account, table_name from sync.differences
+  union select account, table_name from sync.agreed
+) t where account = :account and table_name <> all(:mapped) order by 1
 """)
 
 # A field that nobody maps any more may have held anything.
@@ -132,18 +145,41 @@ class CustomerRows:
         return " or ".join(found)
 
 
+def unmapped_tables(connection: sa.Connection, account: str, plans: Iterable[Comparison]) -> list[str]:
+    """Return the names of tables that have something stored, and that ``sync.yaml`` does not map any more."""
+    values = {"account": account, "mapped": [plan.name for plan in plans]}
+    return list(connection.scalars(_UNMAPPED, values))
+
+
+def under_names(rows: Sequence[CustomerRows], names: Sequence[str]) -> list[CustomerRows]:
+    """Return rows of mapped tables, and the same under the names of tables that are not mapped any more.
+
+    Which of them such a name stood for is not known: what is personal in one of them counts as personal.
+    """
+    hidden = {column for one in rows for column in one.hidden}
+    harmless = sorted({column for one in rows for column in one.harmless} - hidden)
+    unmapped = [replace(one, table=name, harmless=harmless) for name in names for one in rows]
+    return [*rows, *unmapped]
+
+
 def rows_of_customer(
-    connection: sa.Connection, account: str, plan: Comparison, forgotten: Forgotten
+    connection: sa.Connection, account: str, plan: Comparison, forgotten: Forgotten, unmapped: Sequence[str]
 ) -> CustomerRows | None:
-    """Return what of a mapped table is about a customer; None of a table that has nothing of customers."""
+    """Return what of a mapped table is about a customer; None of a table that has nothing of customers.
+
+    :param unmapped: :func:`unmapped_tables`.
+    """
     theirs = records_of(plan, "e", forgotten)
-    return None if theirs is None else keys_of_records(connection, account, plan, theirs)
+    return None if theirs is None else keys_of_records(connection, account, plan, theirs, unmapped)
 
 
-def keys_of_records(connection: sa.Connection, account: str, plan: Comparison, theirs: str) -> CustomerRows:
+def keys_of_records(
+    connection: sa.Connection, account: str, plan: Comparison, theirs: str, unmapped: Sequence[str]
+) -> CustomerRows:
     """Return what of a mapped table is about some records.
 
     :param theirs: the condition that a row ``e`` of the mirror is one of them.
+    :param unmapped: :func:`unmapped_tables`; the table may have had one of these names.
     """
     id_column = plan.mirror_key[0]
     names = {"name": plan.name, "mirror": plan.mirror, "id": id_column, "owned": theirs}
@@ -151,7 +187,7 @@ def keys_of_records(connection: sa.Connection, account: str, plan: Comparison, t
     names["crm"] = plan.crm
     names["crm_key"] = plan.crm_key([f't."{name}"' for name in plan.mapping.key_columns])
     names["same"] = " and ".join(f"({j.mirror})::{j.type} = ({j.crm})::{j.type}" for j in plan.joins)
-    values = {"account": account, "table": plan.name, "id": id_column, "ids": ids}
+    values = {"account": account, "tables": [plan.name, *unmapped], "id": id_column, "ids": ids}
     keys = list(connection.scalars(sa.text(_KEYS.substitute(names)), values))
     in_key = [
         crm

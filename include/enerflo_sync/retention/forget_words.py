@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator
 from string import Template
@@ -15,14 +16,18 @@ _WORDS = {
     "sync.refusals": ("reason", "end_reason"),
     "sync.ledger": ("reason",),
     "sync.plan_changes": ("reason",),
+    "sync.plan_undecided": ("reason",),
     "sync.quarantine": ("decision_reason",),
     "sync.notifications": ("subject", "text"),
 }
+# Columns of JSON that repeat such sentences.
+_IN_JSON = {"sync.plans": ("summary",)}
 _SET_WORDS = Template("""
 /* enerflo-sync forget: a customer in sentences */
-update $table t set $column =
-  regexp_replace(regexp_replace(t.$column, :certain, '(forgotten)', 'g'), :beside, '(forgotten)', 'g')
-where t.account = :account and t.$column ~ :certain
+update $table t set $column = cast(
+  regexp_replace(regexp_replace(t.$column::text, :certain, '(forgotten)', 'g'), :beside, '(forgotten)', 'g')
+  as $type)
+where t.account = :account and t.$column::text ~ :certain
 """)
 
 
@@ -41,14 +46,24 @@ def erase_words(
     """
     if not certain:
         return
-    named = {"account": account, "certain": _pattern(certain), "beside": _pattern(beside or certain)}
-    for table, columns in _WORDS.items():
-        hits = 0
-        for column in columns:
-            statement = sa.text(_SET_WORDS.substitute(table=table, column=column))
-            hits += connection.execute(statement, named).rowcount
-        if hits:
-            yield table, hits
+    for columns_of, type_ in ((_WORDS, "text"), (_IN_JSON, "jsonb")):
+        spelled = _as_in_json if type_ == "jsonb" else list
+        patterns = {
+            "certain": _pattern(spelled(certain)),
+            "beside": _pattern(spelled(beside or certain)),
+        }
+        for table, columns in columns_of.items():
+            hits = 0
+            for column in columns:
+                statement = sa.text(_SET_WORDS.substitute(table=table, column=column, type=type_))
+                hits += connection.execute(statement, {"account": account, **patterns}).rowcount
+            if hits:
+                yield table, hits
+
+
+def _as_in_json(values: Collection[str]) -> list[str]:
+    """Return texts as they stand within a JSON text of PostgreSQL."""
+    return [json.dumps(value, ensure_ascii=False)[1:-1] for value in values]
 
 
 def _pattern(values: Collection[str]) -> str:
