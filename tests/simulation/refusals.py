@@ -169,6 +169,14 @@ class Refusals:
             for one in [*self.active, *filter(self._is_as_refused, self._brought_back)]
         )
 
+    def holds_link(self, table: str, record: Record) -> bool:
+        """Return whether a person refused that a row of the CRM becomes the one of a record."""
+        joins = self._shape.tables[table].joins
+        return any(
+            one.table == table and one.column in joins and (whole(one.value),) == record
+            for one in self.active
+        )
+
     def _is_as_refused(self, one: Refused) -> bool:
         """Return whether Enerflo says again what it said when a change was refused.
 
