@@ -180,8 +180,8 @@ class Check:
     def _hopeless(self, row: tuple[Any, ...]) -> bool:
         """Return whether an event was rightly put aside: no id in it, no such record, or a misleading answer."""
         _, _, _, reason, record, _ = row
-        if record is None or reason.startswith("not_readable"):
-            return record is None or bool(self.day.plan.faults)
+        if record is None or (reason.startswith("not_readable") and self.day.plan.faults):
+            return True
         subject, _, key = record.partition("/")
         world = self.day.world
         if subject == "customers":

@@ -213,7 +213,12 @@ class Refusals:
     def _moved(self, one: Refused) -> bool:
         theirs = self._stands(one.table, one.record or ())
         if one.column is None:
-            return bool(theirs != one.theirs)
+            if theirs is None or one.theirs is None:
+                return theirs is not one.theirs
+            columns = theirs.keys() | one.theirs.keys()
+            return any(
+                not self._same(one.table, name, theirs.get(name), one.theirs.get(name)) for name in columns
+            )
         return theirs is None or not self._same(one.table, one.column, theirs.get(one.column), one.theirs)
 
     def written(self, written: Written) -> None:
