@@ -216,6 +216,9 @@ class Refusals:
             if theirs is None or one.theirs is None:
                 return theirs is not one.theirs
             columns = theirs.keys() | one.theirs.keys()
+            if self._shape.lender:
+                # Where the mapping changed since, a value that was not there then counts as none.
+                columns = {name for name in columns if one.theirs.get(name) is not None}
             return any(
                 not self._same(one.table, name, theirs.get(name), one.theirs.get(name)) for name in columns
             )
