@@ -124,7 +124,10 @@ TARGETS = (
     ),
     Target(
         "agreed/mapped_otherwise.py",
-        ("tests/writes/test_mapped_otherwise.py", "tests/copies/salesforce/test_mapped_otherwise.py"),
+        (
+            *("tests/writes/test_mapped_otherwise_rows.py", "tests/writes/test_mapped_otherwise.py"),
+            "tests/copies/salesforce/test_mapped_otherwise.py",
+        ),
     ),
     Target(
         "plan/contradictions.py",
