@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.copies.database import place_of
 from enerflo_sync.jobs.apply import run_apply
 from tests.copies.conftest import CRM, DuckDB, Elsewhere
 from tests.writes.conftest import Desk
@@ -54,3 +55,35 @@ def test_in_the_same_database_it_is_one(away: Desk, production: Path, elsewhere:
     plan = away.plan()
     assert [change.rule for change in away.changes(plan)] == ["only_side_moved"]
     run_apply(away.context, plan.plan_hash, approved_by="Pat")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "postgresql+psycopg://ann:secret@Crm.Example/sales",
+            "postgresql+psycopg2://bob@crm.example:5432/sales",
+        ),
+        ("mariadb+pymysql://ann@crm.example/", "mysql+mysqldb://bob@crm.example:3306/sales?charset=utf8mb4"),
+        ("duckdb:///company.duckdb", f"duckdb:///{Path.cwd()}/company.duckdb"),
+        ("postgresql:///sales?host=/run/crm", "postgresql:///sales?host=/run/crm&connect_timeout=5"),
+    ],
+)
+def test_one_database_is_known_in_both_of_its_addresses(one: str, other: str) -> None:
+    """On the command line it is a URL of one driver, in Airflow a connection of another."""
+    assert place_of(sa.make_url(one)) == place_of(sa.make_url(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("postgresql://crm.example/sales", "postgresql://crm.example/staging"),
+        ("postgresql://crm.example/sales", "postgresql://crm.example:5433/sales"),
+        ("postgresql:///sales?host=/run/crm", "postgresql:///sales?host=/run/staging"),
+        ("mysql+pymysql://crm.example/", "mysql+pymysql://staging.example/"),
+        ("duckdb:///company.duckdb", "duckdb:///staging.duckdb"),
+        ("snowflake://ann@account/crm", "snowflake://ann@account/staging"),
+    ],
+)
+def test_another_one_is_told_by_its_address(one: str, other: str) -> None:
+    assert place_of(sa.make_url(one)) != place_of(sa.make_url(other))

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from typing import Any
 
 from tests.simulation.people import People, number_of_note
 from tests.simulation.promises import Promises
-from tests.simulation.shapes import BY_ENERFLO, OTHER_TYPE, Row, Shape
+from tests.simulation.shapes import BY_ENERFLO, OTHER_TYPE, Row, Shape, is_tolerated
 from tests.simulation.writes import WritesApi
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
 Same = Callable[[str, Any, Any], None]
-
-_TOLERANCE = Decimal("0.005")
 
 
 class Agreement:
@@ -197,11 +194,11 @@ class Agreement:
                 if record is None or record.get("deleted_at") is not None:
                     continue
                 for column, theirs in table.fields.items():
-                    mine, ours = (
-                        self._plain(name, column, record[theirs]),
-                        self._plain(name, column, row[column]),
-                    )
-                    if mine == ours or self._may_differ(name, column, mine, ours):
+                    mine = self._plain(name, column, record[theirs])
+                    ours = self._plain(name, column, row[column])
+                    if mine == ours or is_tolerated(column, mine, ours):
+                        continue
+                    if self._may_differ(name, column, mine, ours):
                         continue
                     if self._is_kept_as(name, join, column, record[theirs], row[column]):
                         continue
@@ -227,9 +224,6 @@ class Agreement:
         return bool(plain(name, column, sent) == plain(name, column, ours) and stored == mine)
 
     def _may_differ(self, name: str, column: str, mine: Any, ours: Any) -> bool:
-        # sync.yaml says so of these two.
-        if column in ("system_size_kw", "contract_amount") and None not in (mine, ours):
-            return bool(abs(mine - ours) <= _TOLERANCE)
         # A null takes nothing away, whoever's value it is.
         if column in BY_ENERFLO.get(name, ()):
             return mine is None

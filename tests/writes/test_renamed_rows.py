@@ -248,9 +248,11 @@ def test_which_name_a_table_had_is_asked(
         with pytest.raises(ConfigurationError) as raised:
             follow_names(connection, plans, "default")
         assert having(connection) == before.keys()
-    said = f"not mapped any more: {asked_before}; new, and of the same CRM table: {asked_now}."
+    befores, nows = (names.replace(", ", " and ") for names in (asked_before, asked_now))
+    verb = "are" if ", " in asked_now else "is"
+    said = f"{nows} {verb} new and of the same CRM table as {befores}, which sync.yaml does not map any more."
     assert said in str(raised.value)
-    assert f"Call the table that was {asked_before[0]} so again" in str(raised.value)
+    assert f"Name the table that was {asked_before[0]} so once more" in str(raised.value)
 
 
 def test_a_name_that_has_something_already_takes_nothing(tables: sa.Engine, tmp_path: Path) -> None:

@@ -103,12 +103,12 @@ def _matched(shared: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
 def _which_is_it(pairs: Sequence[tuple[str, str]]) -> ConfigurationError:
     befores, afters = (sorted({pair[at] for pair in pairs}) for at in (0, 1))
     return ConfigurationError(
-        f"sync.yaml: tables: not mapped any more: {', '.join(befores)}; new, and of the same CRM table:"
-        f" {', '.join(afters)}. It cannot be told which of them is which, and what was agreed on and refused"
-        " belongs to one name.",
+        f"{' and '.join(afters)} {'is' if len(afters) == 1 else 'are'} new and of the same CRM table as"
+        f" {' and '.join(befores)}, which sync.yaml does not map any more. Which table got which name"
+        " cannot be told, and what people refused belongs to one of them.",
+        where="sync.yaml: tables",
         next_step=(
-            f"Call the table that was {befores[0]} so again in sync.yaml, run enerflo-sync plan, then give it"
-            " its new name."
+            f"Name the table that was {befores[0]} so once more, run enerflo-sync plan, and then rename it."
         ),
     )
 

@@ -22,6 +22,31 @@ _FILE_SECONDS = 60.0
 _LOOK_AGAIN = 0.1
 
 
+# One database has several spellings of its address: the command line has a URL, Airflow a connection.
+_SAME_BACKENDS = {"mariadb": "mysql"}
+_USUAL_PORTS = {"postgresql": 5432, "mysql": 3306, "redshift": 5439, "mssql": 1433, "oracle": 1521}
+
+
+def place_of(url: sa.URL) -> str:
+    """Return which database an address leads to, the same text for its usual spellings.
+
+    It has no driver, user, password, usual port, nor options. A file is named by its whole path, a MySQL
+    server without a database, since there the table's schema is one.
+    """
+    backend = _SAME_BACKENDS.get(url.get_backend_name(), url.get_backend_name())
+    database = None if backend == "mysql" else url.database
+    if backend == "duckdb" and database and ":" not in database:
+        database = str(Path(database).resolve())
+    return sa.URL.create(
+        backend,
+        host=url.host.lower() if url.host else None,
+        port=None if url.port == _USUAL_PORTS.get(backend) else url.port,
+        database=database,
+        # A socket in the file system is an option of the address.
+        query={name: url.query[name] for name in ("host", "unix_socket") if name in url.query},
+    ).render_as_string()
+
+
 class CrmConnections:
     """Opens connections to the database of an account's CRM tables.
 
@@ -44,12 +69,8 @@ class CrmConnections:
 
     @property
     def place(self) -> str:
-        """Return which database it is: its address without user, password and options."""
-        url = self.engine.url
-        # A socket in the file system is an option of the address.
-        options = {name: url.query[name] for name in ("host", "unix_socket") if name in url.query}
-        place = url.set(drivername=url.get_backend_name(), username=None, password=None, query=options)
-        return place.render_as_string()
+        """Return which database it is (:func:`place_of`)."""
+        return place_of(self.engine.url)
 
     @property
     def dialect(self) -> Dialect:
