@@ -25,6 +25,16 @@ def checked(orders: Orders) -> int | None:
     return orders.checked().checked
 
 
+def checked_as_in_full(orders: Orders) -> None:
+    """An incremental check leaves nothing that a full one finds."""
+    orders.checked()
+    facts = "select digest, failing from sync.change_order_facts order by change_order_id"
+    incremental = orders.sql(facts)
+    orders.later(minutes=1)
+    assert orders.checked(full=True).checked == 0
+    assert orders.sql(facts) == incremental
+
+
 def test_a_row_is_checked_once_and_again_when_it_changes(orders: Orders) -> None:
     orders.order(10)
     orders.order(11, install_id=2)
@@ -97,12 +107,7 @@ def test_what_was_deleted_has_the_orders_checked_again_that_are_checked_against_
         assert orders.failing() == {}
         orders.later(hours=3)
     orders.gone(number, table, key)
-    orders.checked()
-    facts = "select digest, failing from sync.change_order_facts order by change_order_id"
-    incremental = orders.sql(facts)
-    orders.later(minutes=1)
-    assert orders.checked(full=True).checked == 0
-    assert orders.sql(facts) == incremental
+    checked_as_in_full(orders)
 
 
 def test_an_order_that_moves_to_another_install_has_those_of_the_install_before_checked_again(
@@ -116,12 +121,7 @@ def test_an_order_that_moves_to_another_install_has_those_of_the_install_before_
         assert orders.failing() == {}
         orders.later(hours=3)
     orders.order(10, signed_at=NOW - timedelta(days=3), panel_count_new=30, install_id=2)
-    orders.checked()
-    facts = "select digest, failing from sync.change_order_facts order by change_order_id"
-    incremental = orders.sql(facts)
-    orders.later(minutes=1)
-    assert orders.checked(full=True).checked == 0
-    assert orders.sql(facts) == incremental
+    checked_as_in_full(orders)
 
 
 def test_a_status_that_counts_as_voided_now_has_the_orders_of_its_installs_checked_again(
