@@ -35,7 +35,7 @@ def test_an_account_under_another_name_reads_nothing_before_a_person_says_that_i
     with pytest.raises(RenamedAccountError) as caught:
         run_poll(west)
     assert "is that of default, which sync.yaml does not name any more" in str(caught.value)
-    assert "Call the account default again" in str(caught.value)
+    assert "Name the account default again in sync.yaml" in str(caught.value)
     assert stored(agreed, "west") == 0
     run_poll(west, accept_company=True)
     assert stored(agreed, "west") == stored(agreed, "default") > 0

@@ -184,8 +184,8 @@ class CompanyGuard:
                 f"its company is that of {', '.join(former)}, which sync.yaml does not name any more. What"
                 " was agreed on, refused and sent under that name does not count for this one.",
                 where=f"account {self._account}",
-                next_step=f"Nothing was stored. Name the account {former[0]} again in sync.yaml; if it is another"
-                " one indeed, run enerflo-sync poll --accept-company once.",
+                next_step=f"Nothing was stored. Name the account {former[0]} again in sync.yaml; if it is"
+                " another one indeed, run enerflo-sync poll --accept-company once.",
             )
 
     def _answers(self, install_id: int) -> bool:
