@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,10 @@ def test_what_appeared_and_what_vanished_is_told(run: Run, declaring: Path, ware
     out = run("fields").out
     assert "Appeared since" in out
     assert "loan.rate  ->  loan_rate: {path: loan.rate, type: number}" in out
+    today, then = (datetime.now(UTC) - timedelta(days=days) for days in (0, 60))
+    lines = {words[0]: line for line in run("fields", "--all").out.splitlines() if (words := line.split())}
+    assert f"since {today:%Y-%m-%d}" in lines["loan.rate"]
+    assert f"since {then:%Y-%m-%d} until {today:%Y-%m-%d}" in lines["loan.lender"]
     vanished = out.partition("Vanished since")[2]
     assert "utility.company, until" in vanished
     assert "loan.lender, until" in vanished

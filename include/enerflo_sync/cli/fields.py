@@ -44,7 +44,8 @@ def command(
 ) -> None:
     """Show every path that Enerflo sends: its types, how many records fill it, and where it is used.
 
-    Reads the stored versions of records, without a request. Examples show only a value's form: letters as a,
+    Reads the stored versions of records, without a request: a path is there since the first version that has
+    a value at it. Examples show only a value's form: letters as a,
     digits as 9. Paths that appeared or vanished within a month are listed with the line for columns in
     sync.yaml that would declare them. Exit code 1 when path or type of a declared column fit few records.
     """
@@ -100,4 +101,7 @@ def _line(entry: FieldEntry, table: str, records: int, width: int) -> str:
     made = ", ".join(entry.mapped_to or [f"enerflo.{table}.{name}" for name in entry.columns])
     arrow = f"  ->  {made}" if made else ""
     example = visible(entry.example or "")
-    return f"  {visible(entry.path):<{width}}  {types:<15} {share:>5}  {example:<24}{arrow}".rstrip()
+    seen = f"since {entry.first_seen_at:%Y-%m-%d}" if entry.first_seen_at else ""
+    if entry.last_seen_at:
+        seen += f" until {entry.last_seen_at:%Y-%m-%d}"
+    return f"  {visible(entry.path):<{width}}  {types:<15} {share:>5}  {example:<24}  {seen}{arrow}".rstrip()
