@@ -107,7 +107,8 @@ def test_what_appeared_and_what_vanished_is_told(run: Run, declaring: Path, ware
     assert "Appeared since" in out
     assert "loan.rate  ->  loan_rate: {path: loan.rate, type: number}" in out
     today, then = (datetime.now(UTC) - timedelta(days=days) for days in (0, 60))
-    lines = {words[0]: line for line in run("fields", "--all").out.splitlines() if (words := line.split())}
+    listed = run("fields", "--all").out.partition("Appeared since")[0].splitlines()
+    lines = {words[0]: line for line in listed if (words := line.split())}
     assert f"since {today:%Y-%m-%d}" in lines["loan.rate"]
     assert f"since {then:%Y-%m-%d} until {today:%Y-%m-%d}" in lines["loan.lender"]
     vanished = out.partition("Vanished since")[2]
