@@ -22,33 +22,35 @@ on conflict (account, table_name) do update set columns = excluded.columns
 """).bindparams(sa.bindparam("meanings", type_=JSONB))
 
 
-def follow_meanings(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> list[Comparison]:
+def follow_meanings(
+    connection: sa.Connection, comparisons: Sequence[Comparison], account: str
+) -> list[Comparison]:
     """Make no base of the pairs of fields that stand for something else than when the pairs were stored.
 
     Where both sides are equal as the field is mapped now, the next look agrees on them anew. What was handed
     over as it was mapped before, and waits, is ended. Returns the comparisons for what comes after. In the
     caller's transaction.
 
-    :param plans: all mapped tables.
+    :param comparisons: all mapped tables.
     """
-    end_mapped_otherwise(connection, plans, account, all_tables=True)
-    by_table = stored_meanings(connection, account, [plan.name for plan in plans])
-    for plan in plans:
-        stored = follow_columns(connection, plan, account, by_table[plan.name])
+    end_mapped_otherwise(connection, comparisons, account, all_tables=True)
+    by_table = stored_meanings(connection, account, [comparison.name for comparison in comparisons])
+    for comparison in comparisons:
+        stored = follow_columns(connection, comparison, account, by_table[comparison.name])
         meanings = dict(stored)
-        for field, meaning in plan.meanings.items():
+        for field, meaning in comparison.meanings.items():
             before = stored.get(field)
             changed = changed_parts(before, meaning)
             if changed and field != OF_ROWS:
                 # Another CRM table with the same values is most likely the same one.
-                which = f"and not {says_the_same(plan, field)}" if changed == {"crm"} else ""
-                make_former(connection, plan, account, field, which)
+                which = f"and not {says_the_same(comparison, field)}" if changed == {"crm"} else ""
+                make_former(connection, comparison, account, field, which)
             since = transaction_time(connection).isoformat() if "enerflo" in changed else _since(before)
             meanings[field] = {**meaning, "enerflo_since": since}
-        if meanings != by_table[plan.name]:
-            named = {"account": account, "stored_as": STORED_AS.format(plan.name)}
+        if meanings != by_table[comparison.name]:
+            named = {"account": account, "stored_as": STORED_AS.format(comparison.name)}
             connection.execute(_STORE, {**named, "meanings": meanings})
-    return [replace(plan, remeant=frozenset()) for plan in plans]
+    return [replace(comparison, remeant=frozenset()) for comparison in comparisons]
 
 
 def _since(stored: Mapping[str, Any] | None) -> str | None:

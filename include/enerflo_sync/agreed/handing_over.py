@@ -138,22 +138,22 @@ where w.account = %(account)s and w.table_name = $table and w.change_id = x.chan
 """)
 
 
-def hand_over_sql(plan: Comparison) -> str:
+def hand_over_sql(comparison: Comparison) -> str:
     """Return :data:`HAND_OVER` for one table."""
-    return HAND_OVER.substitute(crm_table=literal(full_name(plan.mapping)))
+    return HAND_OVER.substitute(crm_table=literal(full_name(comparison.mapping)))
 
 
-def take_back_sql(plan: Comparison, op: str, rule: str) -> str:
+def take_back_sql(comparison: Comparison, op: str, rule: str) -> str:
     """Return :data:`TAKE_BACK` for one operation of an undo.
 
     :param rule: the rule of changes that withdraw what was handed over.
     """
-    return TAKE_BACK.substitute(table=literal(plan.name), of_change=_TAKEN_BACK[op], rule=literal(rule))
+    return TAKE_BACK.substitute(table=literal(comparison.name), of_change=_TAKEN_BACK[op], rule=literal(rule))
 
 
 def hand_over_link(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     applying: Applying,
     texts: tuple[str, str],
     links: Mapping[str, str],
@@ -164,9 +164,11 @@ def hand_over_link(
     :param links: the CRM columns that take the id, each with its value.
     """
     for column, value in links.items():
-        live = plan.live.columns[column]
+        live = comparison.live.columns[column]
         statement = _LINK.substitute(
-            table=literal(plan.name), crm_table=literal(full_name(plan.mapping)), type=live.sql_type
+            table=literal(comparison.name),
+            crm_table=literal(full_name(comparison.mapping)),
+            type=live.sql_type,
         )
         values = {
             "account": applying.account,
@@ -178,7 +180,7 @@ def hand_over_link(
             "value": value,
         }
         connection.exec_driver_sql(statement, values)
-    deliver(connection, [plan], applying.account)
+    deliver(connection, [comparison], applying.account)
 
 
 def note_not_made(connection: sa.Connection, account: str, run_id: str) -> None:
@@ -189,15 +191,15 @@ def note_not_made(connection: sa.Connection, account: str, run_id: str) -> None:
         record_outcome(connection, applying, row.positions, Decision.SUPERSEDED, now, reason=row.reason)
 
 
-def deliver(connection: sa.Connection, plans: Iterable[Comparison], account: str) -> None:
+def deliver(connection: sa.Connection, comparisons: Iterable[Comparison], account: str) -> None:
     """Bring what was handed over in this transaction, and what became of it, to a table of the team's own."""
     ours = set(connection.execute(_COLUMNS).scalars()) - _OURS_ONLY
     values = {"account": account, "now": transaction_time(connection)}
-    for plan in plans:
-        outlet, columns = _outlet(connection, plan)
+    for comparison in comparisons:
+        outlet, columns = _outlet(connection, comparison)
         if outlet is None:
             continue
-        named = {"name": str(plan.name), "table": literal(plan.name), "outlet": outlet}
+        named = {"name": str(comparison.name), "table": literal(comparison.name), "outlet": outlet}
         common = [name for name, one in columns.items() if name in ours and one.takes_values]
         statement = _DELIVER.substitute(
             named,
@@ -209,11 +211,13 @@ def deliver(connection: sa.Connection, plans: Iterable[Comparison], account: str
             connection.exec_driver_sql(_SAY_STATE.substitute(named, type=columns["state"].type), values)
 
 
-def take_over_acknowledgements(connection: sa.Connection, plan: Comparison, account: str) -> None:
+def take_over_acknowledgements(connection: sa.Connection, comparison: Comparison, account: str) -> None:
     """Bring the acknowledgements of a table of the team's own to ``sync.crm_changes``."""
-    outlet, columns = _outlet(connection, plan)
+    outlet, columns = _outlet(connection, comparison)
     if outlet is not None and "acknowledged_at" in columns:
-        statement = _TAKE_OVER.substitute(name=str(plan.name), table=literal(plan.name), outlet=outlet)
+        statement = _TAKE_OVER.substitute(
+            name=str(comparison.name), table=literal(comparison.name), outlet=outlet
+        )
         connection.exec_driver_sql(statement, {"account": account})
 
 
@@ -223,12 +227,12 @@ def _given(name: str, kind: str) -> str:
     return f"(w.{quoted(name)} #>> '{{}}')::{kind}" if as_text else f"w.{quoted(name)}::{kind}"
 
 
-def _outlet(connection: sa.Connection, plan: Comparison) -> tuple[str | None, dict[str, _Column]]:
+def _outlet(connection: sa.Connection, comparison: Comparison) -> tuple[str | None, dict[str, _Column]]:
     """Return the team's own table and the types of its columns; None where it is ours.
 
     :raises ConfigurationError: it is not there, or lacks a column that is needed.
     """
-    to = plan.mapping.handed_to
+    to = comparison.mapping.handed_to
     if to is None or relation(to.changes) == relation(OUR_CHANGES):
         return None, {}
     schema, name = relation(to.changes)
@@ -242,7 +246,7 @@ def _outlet(connection: sa.Connection, plan: Comparison) -> tuple[str | None, di
         found = "it does not exist" if table is None else f"it has no column {', '.join(missing)}"
         raise ConfigurationError(
             f"{found}: no change can be handed over there.",
-            where=f"{to.changes}, the write_to of {plan.name}",
+            where=f"{to.changes}, the write_to of {comparison.name}",
             next_step=f"Run: create table {to.changes} (like {OUR_CHANGES});",
         )
     return quoted(schema, name), columns

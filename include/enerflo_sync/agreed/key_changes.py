@@ -106,22 +106,24 @@ where a.account = %(account)s and a.table_name = $table and not ($fits)
 """)
 
 
-def follow_keys(connection: sa.Connection, plans: Iterable[Comparison], account: str) -> None:
+def follow_keys(connection: sa.Connection, comparisons: Iterable[Comparison], account: str) -> None:
     """Translate the pairs of tables whose key columns changed since they were stored, as far as is certain.
 
     What changed is remembered until a person approves a plan that says so: :func:`key_change_reasons`.
     """
-    for plan in plans:
-        named = {"account": account, "table": str(plan.name)}
-        present = columns_of(plan)
+    for comparison in comparisons:
+        named = {"account": account, "table": str(comparison.name)}
+        present = columns_of(comparison)
         stored = connection.execute(_STORED, named).mappings().first()
-        before = stored["columns"] if stored is not None else _of_sample(connection, plan, named)
+        before = stored["columns"] if stored is not None else _of_sample(connection, comparison, named)
         if before is None or before == present:
             _remember(connection, named, stored, present)
             continue
-        _translate(connection, plan, account, before, in_order=stored is not None)
+        _translate(connection, comparison, account, before, in_order=stored is not None)
         lost = connection.exec_driver_sql(
-            _LOST.substitute(name=plan.name, table=literal(plan.name), fits=_fits(present["key"])),
+            _LOST.substitute(
+                name=comparison.name, table=literal(comparison.name), fits=_fits(present["key"])
+            ),
             {"account": account},
         ).scalar_one()
         first = (stored["columns_before"] if stored is not None else None) or before
@@ -134,12 +136,12 @@ def key_change_reasons(connection: sa.Connection, account: str) -> list[tuple[st
     return [(row["table_name"], _sentence(row["table_name"], row)) for row in rows]
 
 
-def columns_of(plan: Comparison) -> Columns:
+def columns_of(comparison: Comparison) -> Columns:
     """Return the columns by which the table's pairs are stored, and by which its rows are matched."""
-    joins = plan.mapping.join_columns
+    joins = comparison.mapping.join_columns
 
     def column(name: str) -> list[str | None]:
-        kind = plan.live.columns[name].kind
+        kind = comparison.live.columns[name].kind
         number = kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
         return [name, "number" if number else str(kind), joins.get(name)]
 
@@ -149,8 +151,8 @@ def columns_of(plan: Comparison) -> Columns:
         return [join.crm_name, "number" if join.type == "bigint" else "text", join.mirror_name]
 
     return {
-        "key": [column(name) for name in plan.mapping.key_columns],
-        "join": [link(join) for join in plan.links],
+        "key": [column(name) for name in comparison.mapping.key_columns],
+        "join": [link(join) for join in comparison.links],
     }
 
 
@@ -166,10 +168,10 @@ def _remember(
             connection.execute(_STORE, {**named, "columns": present, "before": None, "lost": -1})
 
 
-def _of_sample(connection: sa.Connection, plan: Comparison, named: dict[str, str]) -> Columns | None:
+def _of_sample(connection: sa.Connection, comparison: Comparison, named: dict[str, str]) -> Columns | None:
     """Return the columns of pairs that were stored before columns were remembered; None where they fit."""
     key = connection.scalar(_SAMPLE, named)
-    present = columns_of(plan)
+    present = columns_of(comparison)
     kinds = {name: kind for name, kind, _ in present["key"]}
     if key is None:
         return None
@@ -177,7 +179,7 @@ def _of_sample(connection: sa.Connection, plan: Comparison, named: dict[str, str
     same = found.keys() == kinds.keys()
     if same and all((found[name] == "number") is (kinds[name] == "number") for name in found):
         return None
-    joins = plan.mapping.join_columns
+    joins = comparison.mapping.join_columns
     return {"key": [[name, kind, joins.get(name)] for name, kind in found.items()], "join": present["join"]}
 
 
@@ -203,17 +205,17 @@ def _described(columns: Columns) -> str:
 
 
 def _translate(
-    connection: sa.Connection, plan: Comparison, account: str, before: Columns, *, in_order: bool
+    connection: sa.Connection, comparison: Comparison, account: str, before: Columns, *, in_order: bool
 ) -> None:
-    former = _former_names(plan, before, in_order)
+    former = _former_names(comparison, before, in_order)
     values = {"account": account}
-    common = {"name": plan.name, "table": literal(plan.name)}
-    found = _found(plan, before, former)
+    common = {"name": comparison.name, "table": literal(comparison.name)}
+    found = _found(comparison, before, former)
     if found:
         connection.exec_driver_sql("drop table if exists pg_temp.moved_keys")
         connection.exec_driver_sql(_MOVED_KEYS.substitute(common, found=found), values)
         # A key that is the record's says as much.
-        record = ", enerflo_key = null" if plan.key_is_record else ", enerflo_key = n.record"
+        record = ", enerflo_key = null" if comparison.key_is_record else ", enerflo_key = n.record"
         of_record = " and (a.enerflo_key is null or a.enerflo_key = n.record)"
         connection.exec_driver_sql(
             _MOVE.substitute(common, target="agreed", record=record, which=of_record), values
@@ -223,11 +225,15 @@ def _translate(
                 _MOVE.substitute(common, target=target, record="", which=which), values
             )
     if former:
-        row = {"crm": plan.crm, "new_key": _key_of_row(plan), "on": _same_texts(plan, former, "r.key")}
+        row = {
+            "crm": comparison.crm,
+            "new_key": _key_of_row(comparison),
+            "on": _same_texts(comparison, former, "r.key"),
+        }
         for target, which, what in _UNDER_KEYS:
             statement = _KEYS_OF_ROWS.substitute(common, **row, target=target, which=which, what=what)
             connection.exec_driver_sql(statement, values)
-    for old, new, kind in _moved_links(before, columns_of(plan)):
+    for old, new, kind in _moved_links(before, columns_of(comparison)):
         value = "to_jsonb(a.value #>> '{}')"
         if kind == "number":
             whole = f"a.value #>> '{{}}' ~ {literal(WHOLE_TEXT)}"
@@ -236,45 +242,50 @@ def _translate(
         connection.exec_driver_sql(statement, values)
 
 
-def _found(plan: Comparison, before: Columns, former: Sequence[str]) -> str:
+def _found(comparison: Comparison, before: Columns, former: Sequence[str]) -> str:
     """Return the select of keys in their old and new form, with the record; empty where none can be told.
 
     Where the CRM's key is made of the mirror's columns, by the record; else by a row with the same texts.
     """
-    record = _record_of_pair(plan, before)
-    common = {"table": literal(plan.name), "record_of_pair": record, "mirror": plan.mirror, "crm": plan.crm}
+    record = _record_of_pair(comparison, before)
+    common = {
+        "table": literal(comparison.name),
+        "record_of_pair": record,
+        "mirror": comparison.mirror,
+        "crm": comparison.crm,
+    }
     # A key that may be spelled in several ways is the one of a row, and stays so.
-    if plan.mapping.joined_by_key and not plan.links:
+    if comparison.mapping.joined_by_key and not comparison.links:
         return _BY_RECORD.substitute(
             common,
             new_key=jsonb_object(
-                (join.crm_name, join.as_stored(f"({join.mirror})::{join.type}")) for join in plan.joins
+                (join.crm_name, join.as_stored(f"({join.mirror})::{join.type}")) for join in comparison.joins
             ),
             on=" and ".join(
-                f"e.{quoted(name)} = (a.record ->> {literal(name)})::bigint" for name in plan.mirror_key
+                f"e.{quoted(name)} = (a.record ->> {literal(name)})::bigint" for name in comparison.mirror_key
             ),
         )
     if not former:
         return ""
     return _BY_ROW.substitute(
         common,
-        new_key=_key_of_row(plan),
-        on=_same_texts(plan, former, "a.key"),
-        same_record=names_record(plan, "t", "a.record"),
+        new_key=_key_of_row(comparison),
+        on=_same_texts(comparison, former, "a.key"),
+        same_record=names_record(comparison, "t", "a.record"),
     )
 
 
-def _key_of_row(plan: Comparison) -> str:
-    return plan.crm_key(f"t.{quoted(name)}" for name in plan.mapping.key_columns)
+def _key_of_row(comparison: Comparison) -> str:
+    return comparison.crm_key(f"t.{quoted(name)}" for name in comparison.mapping.key_columns)
 
 
-def _former_names(plan: Comparison, before: Columns, in_order: bool) -> Sequence[str]:
+def _former_names(comparison: Comparison, before: Columns, in_order: bool) -> Sequence[str]:
     """Return what each key column was called, by its place; none where that cannot be told.
 
     A column that is called as another one was may be either of both. Where the order of the columns before is
     not known, one that keeps its name is the same, and one other may have another name.
     """
-    names, former = plan.mapping.key_columns, [str(name) for name, _, _ in before["key"]]
+    names, former = comparison.mapping.key_columns, [str(name) for name, _, _ in before["key"]]
     if len(names) != len(former):
         return []
     if not in_order:
@@ -284,18 +295,18 @@ def _former_names(plan: Comparison, before: Columns, in_order: bool) -> Sequence
     return [] if moved else former
 
 
-def _same_texts(plan: Comparison, former: Sequence[str], key: str) -> str:
+def _same_texts(comparison: Comparison, former: Sequence[str], key: str) -> str:
     """Return the condition that a CRM row ``t`` has the texts of a key in its former key columns."""
-    pairs = zip(plan.mapping.key_columns, former, strict=True)
+    pairs = zip(comparison.mapping.key_columns, former, strict=True)
     return " and ".join(f"t.{quoted(new)}::text = {key} ->> {literal(old)}" for new, old in pairs)
 
 
-def _record_of_pair(plan: Comparison, before: Columns) -> str:
+def _record_of_pair(comparison: Comparison, before: Columns) -> str:
     """Return the mirror key of a pair ``a``: what it says, or what its key said by the columns before."""
     named = {mirror: str(name) for name, _, mirror in before["key"] if mirror}
-    if not set(plan.mirror_key) <= named.keys():
+    if not set(comparison.mirror_key) <= named.keys():
         return "a.enerflo_key"
-    texts = {mirror: f"a.key ->> {literal(named[mirror])}" for mirror in plan.mirror_key}
+    texts = {mirror: f"a.key ->> {literal(named[mirror])}" for mirror in comparison.mirror_key}
     whole = " and ".join(f"{text} ~ {literal(WHOLE_TEXT)}" for text in texts.values())
     made = jsonb_object((mirror, f"({text})::bigint") for mirror, text in texts.items())
     return f"coalesce(a.enerflo_key, case when {whole} then {made} end)"

@@ -55,7 +55,7 @@ where account = :account and table_name = any(:tables) and ended_at is null and 
 
 
 def end_mapped_otherwise(
-    connection: sa.Connection, plans: Iterable[Comparison], account: str, *, all_tables: bool = False
+    connection: sa.Connection, comparisons: Iterable[Comparison], account: str, *, all_tables: bool = False
 ) -> None:
     """End what waits to be carried to the CRM and stands for something else by now, or may not be written.
 
@@ -63,7 +63,7 @@ def end_mapped_otherwise(
     created at Enerflo are not among it: a row that loses its own would be created a second time. In the
     caller's transaction.
 
-    :param plans: as they are before their new meanings are stored
+    :param comparisons: as they are before their new meanings are stored
         (:mod:`enerflo_sync.agreed.changed_meanings`).
     :param all_tables: these are all mapped tables of the account.
     """
@@ -71,32 +71,34 @@ def end_mapped_otherwise(
     if not waiting:
         return
     values = {"account": account, "now": transaction_time(connection)}
-    mapped = [plan for plan in plans if plan.name in waiting]
-    for plan in mapped:
-        connection.exec_driver_sql(_statement(plan), values)
-    if all_tables and (gone := sorted(waiting - {plan.name for plan in mapped})):
+    mapped = [comparison for comparison in comparisons if comparison.name in waiting]
+    for comparison in mapped:
+        connection.exec_driver_sql(_statement(comparison), values)
+    if all_tables and (gone := sorted(waiting - {comparison.name for comparison in mapped})):
         connection.execute(_END_UNMAPPED, {**values, "tables": gone, "reason": UNMAPPED})
     note_not_made(connection, account, "mapping")
     deliver(connection, mapped, account)
 
 
-def _statement(plan: Comparison) -> str:
+def _statement(comparison: Comparison) -> str:
     return _END.substitute(
-        name=plan.name,
-        table=literal(plan.name),
-        of_rows=str(OF_ROWS in plan.remeant).lower(),
-        remeant=names_array(sorted(plan.remeant)),
-        forbidden=_forbidden(plan),
+        name=comparison.name,
+        table=literal(comparison.name),
+        of_rows=str(OF_ROWS in comparison.remeant).lower(),
+        remeant=names_array(sorted(comparison.remeant)),
+        forbidden=_forbidden(comparison),
         otherwise=literal(OTHERWISE),
         not_allowed=literal(FORBIDDEN),
-        is_carried=str(plan.mapping.is_carried).lower(),
+        is_carried=str(comparison.mapping.is_carried).lower(),
     )
 
 
-def _forbidden(plan: Comparison) -> str:
+def _forbidden(comparison: Comparison) -> str:
     """Return the condition that a plan would not have a change ``w`` by now, whatever the two sides say."""
-    mapping = plan.mapping
-    open_ = [one.name for one in plan.fields if one.mapping.direction in {Direction.BOTH, Direction.TO_CRM}]
+    mapping = comparison.mapping
+    open_ = [
+        one.name for one in comparison.fields if one.mapping.direction in {Direction.BOTH, Direction.TO_CRM}
+    ]
     updated, made = names_array([*open_, *mapping.join_columns]), names_array(list(mapping.crm_columns))
     return f"""(w.op = 'update' and not w."column" = any({updated})
       or w.op = 'insert' and not w."column" = any({made})

@@ -82,66 +82,73 @@ set left_at = excluded.left_at, left_seen_at = excluded.left_seen_at,
 
 @contextmanager
 def noting_updates(
-    connection: sa.Connection, plan: Comparison, values: Mapping[str, Any], first: int, until: int
+    connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any], first: int, until: int
 ) -> Iterator[None]:
     """Remember what the updates of CRM rows within leave as the rows' time of change.
 
     :param values: ``account`` and ``plan_hash``.
     :param first: position of the first change, ``until`` that of the last.
     """
-    if not compares_times(plan):
+    if not compares_times(comparison):
         yield
         return
-    into = f"pg_temp.written_before_{plan.name}_{first}"
-    parts = _parts(plan, into=into, lock="" if plan.live.view else "for update of t")
+    into = f"pg_temp.written_before_{comparison.name}_{first}"
+    parts = _parts(comparison, into=into, lock="" if comparison.live.view else "for update of t")
     named = {**values, "first": first, "until": until}
     connection.exec_driver_sql(f"drop table if exists {into}")
-    connection.exec_driver_sql(_OLD_TIMES.substitute(parts, on=of_key(plan, "p.key")), named)
+    connection.exec_driver_sql(_OLD_TIMES.substitute(parts, on=of_key(comparison, "p.key")), named)
     yield
-    connection.exec_driver_sql(_LEFT.substitute(parts, on=of_key(plan, "b.key")), named)
+    connection.exec_driver_sql(_LEFT.substitute(parts, on=of_key(comparison, "b.key")), named)
 
 
 def note_made(
-    connection: sa.Connection, plan: Comparison, values: Mapping[str, Any], first: int, until: int
+    connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any], first: int, until: int
 ) -> None:
     """Remember that nobody else has written the CRM rows that a plan made; takes ``now`` among ``values``."""
-    if compares_times(plan):
-        statement = _MADE.substitute(_parts(plan), on=of_key(plan, "p.key"))
+    if compares_times(comparison):
+        statement = _MADE.substitute(_parts(comparison), on=of_key(comparison, "p.key"))
         connection.exec_driver_sql(statement, {**values, "first": first, "until": until})
 
 
-def _parts(plan: Comparison, **others: str) -> dict[str, str]:
-    changed = plan.changed_at("t")
-    named = {"name": plan.name, "table": literal(plan.name), "crm": plan.crm_rows, "changed": changed}
-    return {**named, "seen_at": seen_at(plan, "t"), **others}
+def _parts(comparison: Comparison, **others: str) -> dict[str, str]:
+    changed = comparison.changed_at("t")
+    named = {
+        "name": comparison.name,
+        "table": literal(comparison.name),
+        "crm": comparison.crm_rows,
+        "changed": changed,
+    }
+    return {**named, "seen_at": seen_at(comparison, "t"), **others}
 
 
 @contextmanager
 def noting_rows(
-    connection: sa.Connection, plan: Comparison, account: str, keys: Sequence[str]
+    connection: sa.Connection, comparison: Comparison, account: str, keys: Sequence[str]
 ) -> Iterator[None]:
     """Remember what writes to CRM rows within leave as the rows' time of change.
 
     :param keys: of the rows, as JSON.
     """
-    if not keys or not compares_times(plan):
+    if not keys or not compares_times(comparison):
         yield
         return
-    into = f"pg_temp.written_before_{plan.name}"
-    parts = _parts(plan, into=into)
-    changed = plan.changed_at("t")
-    others = f"case when {changed} is not null then least({changed}, {seen_at(plan, 't')}, now()) end"
+    into = f"pg_temp.written_before_{comparison.name}"
+    parts = _parts(comparison, into=into)
+    changed = comparison.changed_at("t")
+    others = f"case when {changed} is not null then least({changed}, {seen_at(comparison, 't')}, now()) end"
     times = f"{changed} as changed_at, {others} as others_at"
-    of_keys = f"from unnest(%(keys)s::jsonb[]) p(key) join {plan.crm_rows} t on {of_key(plan, 'p.key')}"
+    of_keys = (
+        f"from unnest(%(keys)s::jsonb[]) p(key) join {comparison.crm_rows} t on {of_key(comparison, 'p.key')}"
+    )
     named = {"account": account, "keys": list(keys)}
     connection.exec_driver_sql(f"drop table if exists {into}")
     connection.exec_driver_sql(
-        f"/* enerflo-sync apply {plan.name}: when rows were changed before */"
+        f"/* enerflo-sync apply {comparison.name}: when rows were changed before */"
         f" create temporary table {into} on commit drop as select p.key, {times} {of_keys}",
         named,
     )
     yield
-    connection.exec_driver_sql(_LEFT.substitute(parts, on=of_key(plan, "b.key")), named)
+    connection.exec_driver_sql(_LEFT.substitute(parts, on=of_key(comparison, "b.key")), named)
 
 
 def note_sending(

@@ -52,7 +52,7 @@ where account = %(account)s and table_name = $table and field = $before
 
 
 def follow_columns(
-    connection: sa.Connection, plan: Comparison, account: str, stored: Mapping[str, Any]
+    connection: sa.Connection, comparison: Comparison, account: str, stored: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Bring along what is stored of columns under another name, where one alone can be meant.
 
@@ -62,8 +62,10 @@ def follow_columns(
     :param stored: by column what its pairs stand for, as stored; returned under the names of now.
     """
     found = dict(stored)
-    gone = stored.keys() - plan.meanings.keys()
-    news = {name: meaning for name, meaning in plan.meanings.items() if name not in stored} if gone else {}
+    gone = stored.keys() - comparison.meanings.keys()
+    news = (
+        {name: meaning for name, meaning in comparison.meanings.items() if name not in stored} if gone else {}
+    )
     befores = {
         name: [one for one in gone if not changed_parts(stored[one], meaning)]
         for name, meaning in news.items()
@@ -72,39 +74,39 @@ def follow_columns(
     claimed = [one for names in befores.values() for one in names]
     for after, names in befores.items():
         if len(names) == 1 and claimed.count(names[0]) == 1:
-            _rename(connection, plan, account, names[0], after)
+            _rename(connection, comparison, account, names[0], after)
             found[after] = found.pop(names[0])
     return found
 
 
-def says_the_same(plan: Comparison, field: str) -> str:
+def says_the_same(comparison: Comparison, field: str) -> str:
     """Return the condition that the CRM says of a pair ``a`` in a column what it said when both agreed."""
-    keys = plan.mapping.key_columns
+    keys = comparison.mapping.key_columns
     return _SAME_VALUE.substitute(
-        rows=plan.crm_rows,
-        on=" and ".join(f"t.{quoted(name)} = {stored_key(plan, 'a.key', name)}" for name in keys),
-        shown=shown(plan, field),
+        rows=comparison.crm_rows,
+        on=" and ".join(f"t.{quoted(name)} = {stored_key(comparison, 'a.key', name)}" for name in keys),
+        shown=shown(comparison, field),
     )
 
 
 def make_former(
-    connection: sa.Connection, plan: Comparison, account: str, field: str, which: str = ""
+    connection: sa.Connection, comparison: Comparison, account: str, field: str, which: str = ""
 ) -> None:
     """Let the pairs of a column be evidence of their rows, and no base any more.
 
     :param which: ``and …``: of pairs ``a``, only those.
     """
     statement = _FORMER.substitute(
-        name=plan.name, table=literal(plan.name), field=literal(field), which=which
+        name=comparison.name, table=literal(comparison.name), field=literal(field), which=which
     )
     connection.exec_driver_sql(statement, {"account": account})
 
 
-def _rename(connection: sa.Connection, plan: Comparison, account: str, before: str, after: str) -> None:
-    named = {"name": plan.name, "table": literal(plan.name)}
+def _rename(connection: sa.Connection, comparison: Comparison, account: str, before: str, after: str) -> None:
+    named = {"name": comparison.name, "table": literal(comparison.name)}
     named |= {"before": literal(before), "after": literal(after)}
-    make_former(connection, plan, account, after)
-    same = says_the_same(plan, after)
+    make_former(connection, comparison, account, after)
+    same = says_the_same(comparison, after)
     for statement in (_REPLACED, _PAIRS, *_OTHERS):
         connection.exec_driver_sql(statement.substitute(named, same=same), {"account": account})
-    make_former(connection, plan, account, before)
+    make_former(connection, comparison, account, before)

@@ -42,7 +42,7 @@ _UNDER_NAMES = (
 )
 
 
-def follow_names(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
+def follow_names(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
     """Bring along what is stored of a table under the name that it had before.
 
     It is the same table where the pairs of a name that is not mapped any more are of the same CRM table and
@@ -53,13 +53,13 @@ def follow_names(connection: sa.Connection, plans: Sequence[Comparison], account
     """
     rows = connection.execute(_STORED, {"account": account})
     stored: dict[str, Any] = {row.table_name: row.columns for row in rows}
-    names = {plan.name for plan in plans}
+    names = {comparison.name for comparison in comparisons}
     shared = {
-        (before, plan.name): count
-        for plan in plans
-        if stored.keys().isdisjoint((plan.name, STORED_AS.format(plan.name)))
-        and not connection.scalar(_HAS_PAIRS, {"account": account, "table": plan.name})
-        for before, count in _former_names(plan, stored, names).items()
+        (before, comparison.name): count
+        for comparison in comparisons
+        if stored.keys().isdisjoint((comparison.name, STORED_AS.format(comparison.name)))
+        and not connection.scalar(_HAS_PAIRS, {"account": account, "table": comparison.name})
+        for before, count in _former_names(comparison, stored, names).items()
     }
     for before, after in _matched(shared):
         for target, which in _UNDER_NAMES:
@@ -67,16 +67,16 @@ def follow_names(connection: sa.Connection, plans: Sequence[Comparison], account
         _rename(connection, account, "agreed_keys", "true", *map(STORED_AS.format, (before, after)))
 
 
-def _former_names(plan: Comparison, stored: Mapping[str, Any], names: set[str]) -> dict[str, int]:
+def _former_names(comparison: Comparison, stored: Mapping[str, Any], names: set[str]) -> dict[str, int]:
     """Return the names that a table may have had before, each with the number of fields that they share."""
-    table = full_name(plan.mapping)
+    table = full_name(comparison.mapping)
     found = {}
     for name in sorted(stored.keys() - names):
         fields = stored.get(STORED_AS.format(name), {})
-        if any((one["crm"][0], one["enerflo"][0]) == (table, plan.kind) for one in fields.values()):
+        if any((one["crm"][0], one["enerflo"][0]) == (table, comparison.kind) for one in fields.values()):
             found[name] = sum(
                 field in fields and not changed_parts(fields[field], meaning)
-                for field, meaning in plan.meanings.items()
+                for field, meaning in comparison.meanings.items()
             )
     return found
 

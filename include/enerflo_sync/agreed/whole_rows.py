@@ -73,21 +73,23 @@ _DELETE = Template("""
 """)
 
 
-def whole_row(plan: Comparison) -> str:
+def whole_row(comparison: Comparison) -> str:
     """Return a CRM row ``t`` with every column that may be read, each as text, as one jsonb object."""
     # A copy tool's own columns say of a row when it was copied, and nothing about its content.
-    others = set(copy_columns(plan.live.columns)) if plan.hands_over else set()
-    readable = (name for name, column in plan.live.columns.items() if column.readable and name not in others)
-    return jsonb_object((name, f"({plan.value(name)})::text") for name in readable)
+    others = set(copy_columns(comparison.live.columns)) if comparison.hands_over else set()
+    readable = (
+        name for name, column in comparison.live.columns.items() if column.readable and name not in others
+    )
+    return jsonb_object((name, f"({comparison.value(name)})::text") for name in readable)
 
 
-def row_digest(plan: Comparison) -> str:
+def row_digest(comparison: Comparison) -> str:
     """Return the digest of a whole CRM row ``t``.
 
     Columns without a value do not count: a column that is added to the table later changes no digest unless
     it has a default.
     """
-    return digest_of(whole_row(plan))
+    return digest_of(whole_row(comparison))
 
 
 def digest_of(row: str) -> str:
@@ -95,54 +97,54 @@ def digest_of(row: str) -> str:
     return f"encode(sha256(convert_to(jsonb_strip_nulls({row})::text, 'UTF8')), 'hex')"
 
 
-def may_take_link(plan: Comparison, column: str, change: str) -> str:
+def may_take_link(comparison: Comparison, column: str, change: str) -> str:
     """Return the condition that a CRM row ``t`` may be told which record it is, by a link in one column.
 
     It has to be as the plan saw it, as by its words it was known for that record, and no other row may name
     the record by now.
     """
-    taken = column_value(plan.live.columns[column], f"{change}.after", zone_of(plan, column))
-    links = {name: f"t.{quoted(name)}" for name in plan.mapping.join_columns} | {column: taken}
+    taken = column_value(comparison.live.columns[column], f"{change}.after", zone_of(comparison, column))
+    links = {name: f"t.{quoted(name)}" for name in comparison.mapping.join_columns} | {column: taken}
     same = " and ".join(
         f"{join.of_crm(f's.{quoted(join.crm_name)}')} = {join.of_crm(f'({links[join.crm_name]})')}"
-        for join in plan.joins
+        for join in comparison.joins
     )
-    free = f"not exists (select from {plan.crm_rows} s where {same})"
-    return f"{row_digest(plan)} = {change}.row_digest and {free}"
+    free = f"not exists (select from {comparison.crm_rows} s where {same})"
+    return f"{row_digest(comparison)} = {change}.row_digest and {free}"
 
 
-def one_of_its_key(plan: Comparison) -> str:
+def one_of_its_key(comparison: Comparison) -> str:
     """Return the condition that no other living CRM row has the key of the row ``t``."""
-    keys = plan.mapping.key_columns
-    if plan.live.unique_by(keys):
+    keys = comparison.mapping.key_columns
+    if comparison.live.unique_by(keys):
         return "true"
     same = " and ".join(f"s.{quoted(name)} = t.{quoted(name)}" for name in keys)
-    return f"(select count(*) from {plan.crm_rows} s where {same}) = 1"  # noqa: S608 - names of the mapping
+    return f"(select count(*) from {comparison.crm_rows} s where {same}) = 1"  # noqa: S608 - names of the mapping
 
 
-def delete_statement(plan: Comparison, *, undone: bool) -> str:
+def delete_statement(comparison: Comparison, *, undone: bool) -> str:
     """Return the statement that deletes CRM rows of ``due`` that are as the plan saw them, and keeps them.
 
     :param undone: it takes back rows that a plan made; otherwise a row goes because Enerflo deleted its
         record, and stays if Enerflo has the record again.
     """
-    row = jsonb_object((field.name, shown(plan, field.name)) for field in plan.fields)
+    row = jsonb_object((field.name, shown(comparison, field.name)) for field in comparison.fields)
     return _DELETE.substitute(
-        crm=plan.crm,
-        on=of_key(plan, "p.key"),
-        counts=plan.counts("t"),
+        crm=comparison.crm,
+        on=of_key(comparison, "p.key"),
+        counts=comparison.counts("t"),
         row=row,
-        digest=row_digest(plan),
-        one_of_its_key=one_of_its_key(plan),
-        same_record=names_record(plan, "t", "p.enerflo_key"),
-        due_still="true" if undone else f"not {record_lives(plan, 'p.enerflo_key')}",
-        whole=whole_row(plan),
+        digest=row_digest(comparison),
+        one_of_its_key=one_of_its_key(comparison),
+        same_record=names_record(comparison, "t", "p.enerflo_key"),
+        due_still="true" if undone else f"not {record_lives(comparison, 'p.enerflo_key')}",
+        whole=whole_row(comparison),
     )
 
 
 def note_new_rows(
     connection: sa.Connection,
-    plans: Mapping[str, Comparison],
+    comparisons: Mapping[str, Comparison],
     made_in: Iterable[str],
     values: Mapping[str, Any],
 ) -> None:
@@ -154,44 +156,44 @@ def note_new_rows(
     :param values: ``account``, ``plan_hash`` and ``now``, the time at which the rows were made.
     """
     for table in made_in:
-        plan = plans[table]
+        comparison = comparisons[table]
         statement = _NEW_ROWS.substitute(
-            name=plan.name,
-            table=literal(plan.name),
-            crm=plan.crm,
-            on=of_key(plan, "p.key"),
-            digest=row_digest(plan),
+            name=comparison.name,
+            table=literal(comparison.name),
+            crm=comparison.crm,
+            on=of_key(comparison, "p.key"),
+            digest=row_digest(comparison),
         )
         connection.exec_driver_sql(statement, dict(values))
 
 
-def restore_statement(connection: sa.Connection, plan: Comparison, values: Mapping[str, Any]) -> str:
+def restore_statement(connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]) -> str:
     """Return the statement that restores deleted rows of ``due`` from what the undone plan kept of them.
 
     A column that the table does not have any more is left out, and so is a generated one. The column of the
     row's last change says when the row was restored: a run that looks only at what moved has to find it.
     """
-    named = {**values, "table": str(plan.name)}
+    named = {**values, "table": str(comparison.name)}
     kept = set(connection.execute(_KEPT_COLUMNS, named).scalars())
     columns = {
-        name: typed(plan.live.columns[name], f"(p.deleted_row ->> {literal(name)})")
-        for name in plan.live.columns
-        if name in kept & insertable_columns(connection, plan.live)
+        name: typed(comparison.live.columns[name], f"(p.deleted_row ->> {literal(name)})")
+        for name in comparison.live.columns
+        if name in kept & insertable_columns(connection, comparison.live)
     }
     # Without a kept row nothing is restored: the statement finds none.
     values_of = {quoted(name): value for name, value in columns.items()} or {
-        quoted(name): "null" for name in plan.mapping.key_columns
+        quoted(name): "null" for name in comparison.mapping.key_columns
     }
-    touch = touched(plan)
-    if touch is not None and plan.updated_at not in plan.mapping.fields:
+    touch = touched(comparison)
+    if touch is not None and comparison.updated_at not in comparison.mapping.fields:
         values_of[touch[0]] = touch[1]
-    links = {name: columns.get(name) for name in plan.mapping.join_columns}
+    links = {name: columns.get(name) for name in comparison.mapping.join_columns}
     return _RESTORE.substitute(
-        crm=plan.crm,
-        table=literal(plan.name),
+        crm=comparison.crm,
+        table=literal(comparison.name),
         columns=", ".join(values_of),
         values=", ".join(values_of.values()),
-        on=of_key(plan, "p.key"),
-        unlinked=no_row_named(plan, links),
-        key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
+        on=of_key(comparison, "p.key"),
+        unlinked=no_row_named(comparison, links),
+        key=comparison.crm_key(f"n.{quoted(name)}" for name in comparison.mapping.key_columns),
     )

@@ -48,49 +48,54 @@ def typed(live: LiveColumn, text: str) -> str:
     return f"{text}::{kept}"
 
 
-def typed_key(plan: Comparison, key: str, column: str) -> str:
+def typed_key(comparison: Comparison, key: str, column: str) -> str:
     """Return one column of the jsonb expression ``key`` as an SQL value of the CRM column's type."""
-    return typed(plan.live.columns[column], f"({key}->>{literal(column)})")
+    return typed(comparison.live.columns[column], f"({key}->>{literal(column)})")
 
 
-def of_key(plan: Comparison, key: str) -> str:
+def of_key(comparison: Comparison, key: str) -> str:
     """Return the condition that a CRM row ``t`` is the one of the jsonb expression ``key``."""
     return " and ".join(
-        f"t.{quoted(column)} = {typed_key(plan, key, column)}" for column in plan.mapping.key_columns
+        f"t.{quoted(column)} = {typed_key(comparison, key, column)}"
+        for column in comparison.mapping.key_columns
     )
 
 
-def alone_of_key(plan: Comparison) -> str:
+def alone_of_key(comparison: Comparison) -> str:
     """Return ``and …``: no other CRM row has the key of ``t``; or ``""`` where an index says so.
 
     Of rows that share a key nobody knows which one a change is about, also where they came after the plan.
     """
-    names = plan.mapping.key_columns
-    if plan.live.unique_by(names):
+    names = comparison.mapping.key_columns
+    if comparison.live.unique_by(names):
         return ""
     keys = ", ".join(f"t.{quoted(name)} as k{n}" for n, name in enumerate(names, 1))
     same = " and ".join(f"t.{quoted(name)} = s.k{n}" for n, name in enumerate(names, 1))
     numbers = ", ".join(str(n) for n, _ in enumerate(names, 1))
-    shared = f"select {keys} from {plan.crm_rows} t group by {numbers} having count(*) > 1"  # noqa: S608
+    shared = f"select {keys} from {comparison.crm_rows} t group by {numbers} having count(*) > 1"  # noqa: S608
     return f" and not exists (select from ({shared}) s where {same})"
 
 
-def names_record(plan: Comparison, row: str, record_key: str) -> str:
+def names_record(comparison: Comparison, row: str, record_key: str) -> str:
     """Return the condition that a CRM row names the record of Enerflo of a jsonb key; takes ``account``.
 
     True where the CRM's key is that record's id: a row cannot come to name another one then.
     """
-    if plan.key_is_record:
+    if comparison.key_is_record:
         return "true"
-    same = [f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in plan.mirror_key]
+    same = [
+        f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in comparison.mirror_key
+    ]
     same += [
         f"({join.mirror})::{join.type} = ({join.of_crm(f'{row}.{quoted(join.crm_name)}')})::{join.type}"
-        for join in plan.joins
+        for join in comparison.joins
     ]
-    return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"
+    return (
+        f"exists (select from {comparison.mirror} e where e.account = %(account)s and {' and '.join(same)})"
+    )
 
 
-def no_row_named(plan: Comparison, links: Mapping[str, str | None]) -> str:
+def no_row_named(comparison: Comparison, links: Mapping[str, str | None]) -> str:
     """Return ``and …``: no row of the CRM names the record of a row to be written; or ``""``.
 
     Where the key is the record's id, and is spelled in one way, the table's key says so. A row that names the
@@ -99,62 +104,72 @@ def no_row_named(plan: Comparison, links: Mapping[str, str | None]) -> str:
     :param links: the values of the join columns, as they are written; None where one is not.
     """
     written = {name: value for name, value in links.items() if value is not None}
-    near = f" {no_near_row(plan, written)}"
-    spelled = any(join.varies for join in plan.joins)
-    if (plan.mapping.joined_by_key and not spelled) or len(written) < len(links):
+    near = f" {no_near_row(comparison, written)}"
+    spelled = any(join.varies for join in comparison.joins)
+    if (comparison.mapping.joined_by_key and not spelled) or len(written) < len(links):
         return near
-    same = " and ".join(f"{join.crm} = {join.of_crm(f'({written[join.crm_name]})')}" for join in plan.joins)
-    return f" and not exists (select from {plan.crm} t where {same}){near}"
+    same = " and ".join(
+        f"{join.crm} = {join.of_crm(f'({written[join.crm_name]})')}" for join in comparison.joins
+    )
+    return f" and not exists (select from {comparison.crm} t where {same}){near}"
 
 
-def record_lives(plan: Comparison, record_key: str) -> str:
+def record_lives(comparison: Comparison, record_key: str) -> str:
     """Return the condition that Enerflo has the record of a jsonb key at present; takes ``account``."""
-    same = [f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in plan.mirror_key]
+    same = [
+        f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in comparison.mirror_key
+    ]
     return (
-        f"exists (select from {plan.mirror} e where e.account = %(account)s"
+        f"exists (select from {comparison.mirror} e where e.account = %(account)s"
         f" and e.deleted_at is null and {' and '.join(same)})"
     )
 
 
-def shown(plan: Comparison, column: str) -> str:
+def shown(comparison: Comparison, column: str) -> str:
     """Return a column of a CRM row ``t`` as plans show it."""
-    raw, live = plan.value(column), plan.live.columns[column]
-    field = plan.mapping.fields.get(column)
-    return f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, plan.mapping.time_zone)
+    raw, live = comparison.value(column), comparison.live.columns[column]
+    field = comparison.mapping.fields.get(column)
+    return (
+        f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, comparison.mapping.time_zone)
+    )
 
 
-def as_written(plan: Comparison, column: str, value: str) -> str:
+def as_written(comparison: Comparison, column: str, value: str) -> str:
     """Return how the CRM shows a value of a plan once it is written."""
-    live, field = plan.live.columns[column], plan.mapping.fields.get(column)
-    raw = column_value(live, value, zone_of(plan, column))
-    return f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, plan.mapping.time_zone)
+    live, field = comparison.live.columns[column], comparison.mapping.fields.get(column)
+    raw = column_value(live, value, zone_of(comparison, column))
+    return (
+        f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, comparison.mapping.time_zone)
+    )
 
 
-def not_kept(plan: Comparison, column: str, change: str) -> str:
+def not_kept(comparison: Comparison, column: str, change: str) -> str:
     """Return the condition that a CRM row ``t``, once written, says what it said before the change.
 
     Only a trigger or rule of the table can do so. A column whose type makes of the new value what it held
     before, by rounding, has kept it.
     """
-    if not plan.live.has_own_rules:
+    if not comparison.live.has_own_rules:
         return "false"
     before = f"nullif({change}.before, 'null')"
-    says_before = f"nullif({shown(plan, column)}, 'null') is not distinct from {before}"
-    return f"({says_before} and {as_written(plan, column, f'{change}.after')} is distinct from {before})"
+    says_before = f"nullif({shown(comparison, column)}, 'null') is not distinct from {before}"
+    return (
+        f"({says_before} and {as_written(comparison, column, f'{change}.after')} is distinct from {before})"
+    )
 
 
-def zone_of(plan: Comparison, column: str) -> str:
+def zone_of(comparison: Comparison, column: str) -> str:
     """Return the zone of a column's times that have none."""
-    field = plan.mapping.fields.get(column)
-    return (field.time_zone if field is not None else None) or plan.mapping.time_zone
+    field = comparison.mapping.fields.get(column)
+    return (field.time_zone if field is not None else None) or comparison.mapping.time_zone
 
 
-def touched(plan: Comparison) -> tuple[str, str] | None:
+def touched(comparison: Comparison) -> tuple[str, str] | None:
     """Return the column of a CRM row's last change, quoted, and the present moment in its type."""
-    if plan.updated_at is None:
+    if comparison.updated_at is None:
         return None
-    live = plan.live.columns[plan.updated_at]
-    return quoted(plan.updated_at), present_moment(live, plan.mapping.time_zone)
+    live = comparison.live.columns[comparison.updated_at]
+    return quoted(comparison.updated_at), present_moment(live, comparison.mapping.time_zone)
 
 
 def present_moment(live: LiveColumn, zone: str) -> str:

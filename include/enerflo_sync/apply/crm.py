@@ -173,7 +173,7 @@ class _OutsideError(Exception):
 def apply_to_crm(
     connection: sa.Connection,
     applying: Applying,
-    plans: Mapping[str, Comparison],
+    comparisons: Mapping[str, Comparison],
     *,
     evidence: str,
     by: AgreedBy,
@@ -185,14 +185,14 @@ def apply_to_crm(
     Where a deferred constraint refuses a row in the end, all of it is made once more, and each row checked as
     it is written.
 
-    :param plans: the comparisons of the account's tables, checked against what they are like now.
+    :param comparisons: the comparisons of the account's tables, checked against what they are like now.
     :param evidence: what the ledger names as the source of the values.
     :param by: how the pairs of values that are left behind came to be.
     :param total: how many changes there are, for ``progress``.
     """
     connection.exec_driver_sql(_ROOM)
     values = outcome_values(applying, transaction_time(connection), evidence)
-    make = partial(_make, connection, plans, values, by, lambda done: progress("CRM", done, total))
+    make = partial(_make, connection, comparisons, values, by, lambda done: progress("CRM", done, total))
     driver = driver_connection(connection)
     ended = None
     try:
@@ -207,14 +207,14 @@ def apply_to_crm(
         driver.execute(_CHECK)
         ended = make()
     counts, changed = ended
-    note_new_rows(connection, plans, changed["insert"], values)
-    note_marked_rows(connection, plans, changed["delete"], values)
+    note_new_rows(connection, comparisons, changed["insert"], values)
+    note_marked_rows(connection, comparisons, changed["delete"], values)
     return counts
 
 
 def _make(
     connection: sa.Connection,
-    plans: Mapping[str, Comparison],
+    comparisons: Mapping[str, Comparison],
     values: Mapping[str, Any],
     by: AgreedBy,
     tick: Callable[[int], None],
@@ -231,7 +231,7 @@ def _make(
         while groups := _page(connection, values, after):
             after = max(group.until for group in groups)
             for (table, op), some in groupby(groups, key=lambda group: (group.table_name, group.op)):
-                job = _Job(connection, plans[table], op, values, by, list(some))
+                job = _Job(connection, comparisons[table], op, values, by, list(some))
                 noting.enter_context(job.noting())
                 counts += job.write()
                 jobs.append(job)
@@ -261,14 +261,14 @@ class _Job:
     def __init__(
         self,
         connection: sa.Connection,
-        plan: Comparison,
+        comparison: Comparison,
         op: str,
         values: Mapping[str, Any],
         by: AgreedBy,
         groups: Sequence[Any],
     ) -> None:
         self.counts: Counter[str] = Counter()
-        self.plan = plan
+        self.plan = comparison
         self.op = op
         self._by = by
         self._groups = groups
@@ -278,7 +278,7 @@ class _Job:
         # What the plan saw and the row says is the pair: nothing else has to be read for it.
         self._agrees_by_column = op == "update" and by is AgreedBy.PUSH
         # The row says it at once, unless something else than the column's own update may write to it.
-        rewritten = plan.live.has_own_rules or plan.updated_at in plan.mapping.fields
+        rewritten = comparison.live.has_own_rules or comparison.updated_at in comparison.mapping.fields
         self._agrees_at_once = self._agrees_by_column and not rewritten
         self._pairs = 0
         self._connection = connection

@@ -313,12 +313,12 @@ def _carrying(
     """Return what carries handed over changes to a CRM elsewhere, and says whether any table is there."""
     account, run_id = applying.account, applying.run_id
 
-    def carry(plans: Collection[Comparison]) -> bool:
+    def carry(comparisons: Collection[Comparison]) -> bool:
         if crm is not None:
-            carry_changes(connection, crm, config, plans, account, run_id)
-        there = salesforce is not None and any(plan.mapping.to_salesforce for plan in plans)
+            carry_changes(connection, crm, config, comparisons, account, run_id)
+        there = salesforce is not None and any(comparison.mapping.to_salesforce for comparison in comparisons)
         if there and salesforce is not None and not stopped:
-            why = carry_to_salesforce(connection, salesforce, config, plans, account, run_id, clock)
+            why = carry_to_salesforce(connection, salesforce, config, comparisons, account, run_id, clock)
             stopped.extend([why] if why else [])
         return crm is not None or there
 

@@ -118,19 +118,19 @@ def _wide_row(fields: Sequence[Field], resource: Resource, at: int, raw: Any) ->
 
 
 def _shown(
-    connection: sa.Connection, plan: Comparison, rows: Sequence[Mapping[str, Any]]
+    connection: sa.Connection, comparison: Comparison, rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return mirror rows as differences and plans show them, by CRM column."""
     if not rows:
         return []
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     columns = ", ".join(
-        f"e{n} {mirror_type(plan.kind, plan.mapping, field.mapping.enerflo).compile(dialect)}"
-        for n, field in enumerate(plan.fields, 1)
+        f"e{n} {mirror_type(comparison.kind, comparison.mapping, field.mapping.enerflo).compile(dialect)}"
+        for n, field in enumerate(comparison.fields, 1)
     )
-    shown = ", ".join(field.enerflo.shown for field in plan.fields)
+    shown = ", ".join(field.enerflo.shown for field in comparison.fields)
     records = [
-        {"n": at, **{f"e{n}": row[field.mirror_column] for n, field in enumerate(plan.fields, 1)}}
+        {"n": at, **{f"e{n}": row[field.mirror_column] for n, field in enumerate(comparison.fields, 1)}}
         for at, row in enumerate(rows)
     ]
     statement = (
@@ -139,7 +139,7 @@ def _shown(
         f" from jsonb_to_recordset(%(rows)s::jsonb) as v(n int, {columns}) order by v.n"
     )
     found = connection.exec_driver_sql(statement, {"rows": json.dumps(records, default=str)}).scalars()
-    names = [field.name for field in plan.fields]
+    names = [field.name for field in comparison.fields]
     return [dict(zip(names, row, strict=True)) for row in found]
 
 

@@ -111,64 +111,69 @@ _SHARED = Template("""with shared as (
 )""")
 
 
-def prepare(connection: sa.Connection, plan: Comparison, reconciliation_id: str | None, account: str) -> None:
+def prepare(
+    connection: sa.Connection, comparison: Comparison, reconciliation_id: str | None, account: str
+) -> None:
     """Fill the table's ``mismatched`` with the rows that differed in a reconciliation, as they are now.
 
     A table that is not reconciled is compared whole, and all are where no reconciliation is named.
     """
     values: dict[str, Any] = {"account": account, "previous": reconciliation_id}
-    by_reconciliation = plan.mapping.reconcile and reconciliation_id is not None
+    by_reconciliation = comparison.mapping.reconcile and reconciliation_id is not None
     if by_reconciliation:
         keys = _KEYS.substitute(
-            name=plan.name,
-            wanted=plan.wanted,
-            joins=plan.join_names(),
-            mine=plan.select_join("mirror"),
-            mirror=plan.mirror,
-            differing=differing_keys(plan),
+            name=comparison.name,
+            wanted=comparison.wanted,
+            joins=comparison.join_names(),
+            mine=comparison.select_join("mirror"),
+            mirror=comparison.mirror,
+            differing=differing_keys(comparison),
         )
         connection.exec_driver_sql(keys, values)
-        connection.exec_driver_sql(f"analyze {plan.wanted}")
-        mismatched = wanted_mismatched_statement(plan, keys=plan.wanted, first=True)
+        connection.exec_driver_sql(f"analyze {comparison.wanted}")
+        mismatched = wanted_mismatched_statement(comparison, keys=comparison.wanted, first=True)
         connection.exec_driver_sql(mismatched, values)
     else:
-        connection.exec_driver_sql(mismatched_statement(plan), values)
+        connection.exec_driver_sql(mismatched_statement(comparison), values)
     # Only what rows are chosen by: the values are many and wide.
-    chosen_by = f"{plan.join_names()}, in_enerflo, in_crm, tombstone, is_mismatched"
-    connection.exec_driver_sql(f"analyze {plan.mismatched} ({chosen_by})")
-    _leave_repeated(connection, plan, by_reconciliation, values)
+    chosen_by = f"{comparison.join_names()}, in_enerflo, in_crm, tombstone, is_mismatched"
+    connection.exec_driver_sql(f"analyze {comparison.mismatched} ({chosen_by})")
+    _leave_repeated(connection, comparison, by_reconciliation, values)
 
 
 def _leave_repeated(
-    connection: sa.Connection, plan: Comparison, wanted_only: bool, values: dict[str, Any]
+    connection: sa.Connection, comparison: Comparison, wanted_only: bool, values: dict[str, Any]
 ) -> None:
     """Leave to a person the join keys, and the keys, that more than one row has."""
-    common = {"name": plan.name, "table": literal(plan.name)}
-    if not plan.unique:
-        connection.exec_driver_sql(twice_statement(plan, wanted_only=wanted_only), values)
-        key = stored_join_key(plan.joins, "d")
+    common = {"name": comparison.name, "table": literal(comparison.name)}
+    if not comparison.unique:
+        connection.exec_driver_sql(twice_statement(comparison, wanted_only=wanted_only), values)
+        key = stored_join_key(comparison.joins, "d")
         statement = _REPEATED.substitute(
             common,
-            found=f"with {duplicate_sides(plan)}",
+            found=f"with {duplicate_sides(comparison)}",
             key=key,
             mine="mine.rows",
             theirs=DUPLICATE_ROWS,
-            repeated=f"(select distinct {plan.join_names()} from {plan.twice})",  # noqa: S608 - a constant
-            sides=f"left join theirs on {plan.on('theirs', 'd')} left join mine on {plan.on('mine', 'd')}",
+            repeated=f"(select distinct {comparison.join_names()} from {comparison.twice})",  # noqa: S608 - a constant
+            sides=(
+                f"left join theirs on {comparison.on('theirs', 'd')}"
+                f" left join mine on {comparison.on('mine', 'd')}"
+            ),
         )
         connection.exec_driver_sql(statement, values)
-    names = plan.mapping.key_columns
-    if not plan.mapping.joined_by_key and not plan.live.unique_by(names):
+    names = comparison.mapping.key_columns
+    if not comparison.mapping.joined_by_key and not comparison.live.unique_by(names):
         found = _SHARED.substitute(
             keys=", ".join(f"t.{quoted(name)}" for name in names),
-            crm=plan.crm_rows,
+            crm=comparison.crm_rows,
             mismatched_keys=", ".join(f"o.k{n}" for n, _ in enumerate(names, 1)),
-            mismatched=plan.mismatched,
+            mismatched=comparison.mismatched,
             same=" and ".join(f"o.k{n} = d.{quoted(name)}" for n, name in enumerate(names, 1)),
             same_row=" and ".join(f"o.k{n} = t.{quoted(name)}" for n, name in enumerate(names, 1)),
-            enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
+            enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(comparison.mirror_key, 1)),
         )
-        key = plan.crm_key(f"d.{quoted(name)}" for name in names)
+        key = comparison.crm_key(f"d.{quoted(name)}" for name in names)
         statement = _REPEATED.substitute(
             common,
             found=found,
@@ -181,23 +186,23 @@ def _leave_repeated(
         connection.exec_driver_sql(statement, values)
 
 
-def decide_updates(connection: sa.Connection, plan: Comparison, values: dict[str, Any]) -> None:
+def decide_updates(connection: sa.Connection, comparison: Comparison, values: dict[str, Any]) -> None:
     """Decide about every field in which a row differs that both sides have.
 
     :param values: ``account`` and the parameters of the conditions.
     """
-    barred = _no_one_status(plan)
+    barred = _no_one_status(comparison)
     connection.exec_driver_sql(
         _UPDATES.substitute(
-            name=plan.name,
-            table=literal(plan.name),
+            name=comparison.name,
+            table=literal(comparison.name),
             policy="case " + " ".join(f"when x.{name} then '{name}'" for name in POLICIES) + " end",
-            cause=cause_of(plan, *_NOT_ASKED),
+            cause=cause_of(comparison, *_NOT_ASKED),
             facts=held_facts("x"),
-            judged=judged(plan),
-            enerflo_key=_written_key(plan),
-            said_at="least(o.said_at, f.seen_at)" if plan.is_wide else "o.said_at",
-            observed_at="f.seen_at" if plan.is_wide else "o.observed_at",
+            judged=judged(comparison),
+            enerflo_key=_written_key(comparison),
+            said_at="least(o.said_at, f.seen_at)" if comparison.is_wide else "o.said_at",
+            observed_at="f.seen_at" if comparison.is_wide else "o.observed_at",
             no_one_status="\n    ".join(
                 f"when y.to_enerflo and d.blocking is null and {condition} then {literal(reason)}"
                 for reason, condition in barred
@@ -210,10 +215,10 @@ def decide_updates(connection: sa.Connection, plan: Comparison, values: dict[str
     )
 
 
-def _no_one_status(plan: Comparison) -> list[tuple[str, str]]:
+def _no_one_status(comparison: Comparison) -> list[tuple[str, str]]:
     """Return why a word of the CRM is no status that can be sent, each with its condition."""
     found = []
-    for field in plan.fields if plan.is_installs else ():
+    for field in comparison.fields if comparison.is_installs else ():
         if field.mapping.enerflo != "status_name":
             continue
         name = literal(field.name)
@@ -227,9 +232,9 @@ def _no_one_status(plan: Comparison) -> list[tuple[str, str]]:
     return found
 
 
-def _written_key(plan: Comparison) -> str:
+def _written_key(comparison: Comparison) -> str:
     """Return the key of the record that a change is about: of a wide table the milestone that is written."""
-    if not plan.is_wide:
+    if not comparison.is_wide:
         return "o.enerflo_key"
     named = "o.enerflo_key || jsonb_build_object('milestone_id', f.milestone)"
     return f"case when r.outcome = 'to_crm' or f.milestone is null then o.enerflo_key else {named} end"

@@ -23,7 +23,7 @@ from gone o
 """)  # noqa: S608 - constants
 
 
-def leave_gone(connection: sa.Connection, plan: Comparison, gone: GoneAtOnce | None) -> None:
+def leave_gone(connection: sa.Connection, comparison: Comparison, gone: GoneAtOnce | None) -> None:
     """Leave alone in ``decided`` every record that the table lacks, where its rows went all at once.
 
     :param gone: what the reconciliation did not believe of the table; None where it believed all.
@@ -31,11 +31,11 @@ def leave_gone(connection: sa.Connection, plan: Comparison, gone: GoneAtOnce | N
     if gone is None:
         return
     statement = _LEAVE.substitute(
-        name=plan.name,
-        mismatched=plan.mismatched,
-        table=literal(plan.name),
-        key=difference_key(plan),
-        record=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
+        name=comparison.name,
+        mismatched=comparison.mismatched,
+        table=literal(comparison.name),
+        key=difference_key(comparison),
+        record=jsonb_object((name, f"o.p{n}") for n, name in enumerate(comparison.mirror_key, 1)),
         reason=literal(f"{gone.sentence} Nothing is concluded until the table stays so for an hour."),
     )
     connection.exec_driver_sql(statement, {})

@@ -48,25 +48,29 @@ where c.state not in ('applied', 'refused') and t.$column is not null and $linke
 
 
 def plan_late_appointments(
-    connection: sa.Connection, plan: Comparison, config: SyncConfig, account: str
+    connection: sa.Connection, comparison: Comparison, config: SyncConfig, account: str
 ) -> None:
     """Decide that appointments are made whose lead is at Enerflo already, in ``decided``."""
     appointment = config.writes.appointment
-    if plan.kind != RecordKind.LEADS or appointment is None or appointment.start not in plan.live.columns:
+    if (
+        comparison.kind != RecordKind.LEADS
+        or appointment is None
+        or appointment.start not in comparison.live.columns
+    ):
         return
-    names = link_columns(plan)
-    links = [f"{join.crm} is not null" for join in plan.joins if join.crm_name in names]
+    names = link_columns(comparison)
+    links = [f"{join.crm} is not null" for join in comparison.joins if join.crm_name in names]
     if not links:
         return
     statement = _LATE.substitute(
-        table=literal(plan.name),
+        table=literal(comparison.name),
         start=literal(appointment.start),
         column=quoted(appointment.start),
-        crm=plan.crm_rows,
-        of_key=of_key(plan, "c.key"),
+        crm=comparison.crm_rows,
+        of_key=of_key(comparison, "c.key"),
         linked=" and ".join(links),
-        due=due(plan),
-        alone=alone_of_key(plan),
+        due=due(comparison),
+        alone=alone_of_key(comparison),
     )
     values: dict[str, Any] = {"account": account, "late": _FOR}
     connection.exec_driver_sql(statement, values)

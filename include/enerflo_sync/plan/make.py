@@ -203,7 +203,7 @@ def _store(connection: sa.Connection, config: SyncConfig, account: str, reconcil
 @contextmanager
 def _agreeing(
     engine: sa.Engine,
-    plans: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     config: SyncConfig,
     account: str,
     reconciliation_id: str,
@@ -217,13 +217,13 @@ def _agreeing(
 
     def agree() -> None:
         with engine.begin() as connection:
-            for plan in plans:
+            for comparison in comparisons:
                 lookback = config.reconcile.lookback_minutes
-                agree_moved(connection, plan, *looks, lookback, reconciliation_id)
+                agree_moved(connection, comparison, *looks, lookback, reconciliation_id)
 
     with engine.connect() as connection:
         now = transaction_time(connection)
-        known = all(looked_before(connection, plan, *looks, now) for plan in plans)
+        known = all(looked_before(connection, comparison, *looks, now) for comparison in comparisons)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="agree") as pool:
         agreed = pool.submit(agree)
         if not known:
@@ -233,7 +233,7 @@ def _agreeing(
 
 def decide_all(
     connection: sa.Connection,
-    plans: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     config: SyncConfig,
     account: str,
     reconciliation_id: str | None,
@@ -248,44 +248,45 @@ def decide_all(
     values: dict[str, Any] = {"account": account, **causes}
     in_doubt = tables_in_doubt(connection, account, reconciliation_id)
     connection.exec_driver_sql(MAKE_DECIDED)
-    for done, plan in enumerate(plans):
-        tick(str(plan.name), done, len(plans))
-        prepare(connection, plan, reconciliation_id, account)
-        leave_gone(connection, plan, in_doubt.get(plan.name))
-        kinds = row_kinds(connection, plan)
+    for done, comparison in enumerate(comparisons):
+        tick(str(comparison.name), done, len(comparisons))
+        prepare(connection, comparison, reconciliation_id, account)
+        leave_gone(connection, comparison, in_doubt.get(comparison.name))
+        kinds = row_kinds(connection, comparison)
         if kinds.on_both:
-            decide_updates(connection, plan, values)
+            decide_updates(connection, comparison, values)
         may_adopt = kinds.only_enerflo and kinds.only_crm
-        adopted = may_adopt and adopt(connection, plan, config, values)
-        decide_rows(connection, plan, config, values, kinds, adopted=adopted)
-        keep_sent_notes(connection, plan, config, account)
-        plan_late_appointments(connection, plan, config, account)
-    tick("", len(plans), len(plans))
-    ask_where_tables_contradict(connection, plans, values)
-    ask_where_tables_share_a_column(connection, plans, values)
-    complete_installs(connection, plans, config, values)
+        adopted = may_adopt and adopt(connection, comparison, config, values)
+        decide_rows(connection, comparison, config, values, kinds, adopted=adopted)
+        keep_sent_notes(connection, comparison, config, account)
+        plan_late_appointments(connection, comparison, config, account)
+    tick("", len(comparisons), len(comparisons))
+    ask_where_tables_contradict(connection, comparisons, values)
+    ask_where_tables_share_a_column(connection, comparisons, values)
+    complete_installs(connection, comparisons, config, values)
     connection.exec_driver_sql(_SAME)
-    keep_on_its_way(connection, plans, account)
+    keep_on_its_way(connection, comparisons, account)
     hold_checked(connection, account)
-    keep_out_refused(connection, plans, account, config.hash(account))
-    keep_not_switched_on(connection, plans)
+    keep_out_refused(connection, comparisons, account, config.hash(account))
+    keep_not_switched_on(connection, comparisons)
     ask_about_sent_notes(connection)
 
 
-def make_planned(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
+def make_planned(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
     """Bring the changes of ``decided`` into ``planned``, table by table in the order of ``plans``."""
-    connection.exec_driver_sql(_MAKE_PLANNED, {"tables": [plan.name for plan in plans]})
+    connection.exec_driver_sql(_MAKE_PLANNED, {"tables": [comparison.name for comparison in comparisons]})
     note_backfilled(connection, account)
 
 
-def keep_not_switched_on(connection: sa.Connection, plans: Sequence[Comparison]) -> None:
+def keep_not_switched_on(connection: sa.Connection, comparisons: Sequence[Comparison]) -> None:
     """Leave alone in ``decided`` what the mode of its table does not allow to write."""
-    if not any(plan.mode.writes for plan in plans):
+    if not any(comparison.mode.writes for comparison in comparisons):
         # No table is written: nothing is applied, and the plan shows all that would be.
         return
-    for plan in plans:
-        kept = sorted(Mode.BOTH.writes - plan.mode.writes)
+    for comparison in comparisons:
+        kept = sorted(Mode.BOTH.writes - comparison.mode.writes)
         for outcome in kept:
             connection.execute(
-                _NOT_SWITCHED_ON, {"table": str(plan.name), "outcome": outcome, "mode": str(plan.mode)}
+                _NOT_SWITCHED_ON,
+                {"table": str(comparison.name), "outcome": outcome, "mode": str(comparison.mode)},
             )

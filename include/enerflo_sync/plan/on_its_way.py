@@ -92,58 +92,66 @@ _CHANGES = Template("""sync.crm_changes w join sync.plan_changes c using (accoun
     and w.state = 'open'""")
 
 
-def keep_on_its_way(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
+def keep_on_its_way(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
     """Leave alone in ``decided`` what was handed over already and is on its way."""
-    for plan in plans:
-        if not plan.hands_over:
+    for comparison in comparisons:
+        if not comparison.hands_over:
             continue
         kept = list(_KEPT)
-        if links := link_names(plan):
+        if links := link_names(comparison):
             of_link = f'w."column" = any({names_array(links)})'
             kept += [(LINK_ON_ITS_WAY, f"{_KEPT_LINKS} and {of_link}"), (TAKEN, f"{_TAKEN} and {of_link}")]
         for reason, which in kept:
-            statement = _KEEP.substitute(name=plan.name, table=literal(plan.name), reason=reason, which=which)
+            statement = _KEEP.substitute(
+                name=comparison.name, table=literal(comparison.name), reason=reason, which=which
+            )
             connection.exec_driver_sql(statement, {"account": account})
 
 
-def withdraw_handed_over(connection: sa.Connection, plan: Comparison, account: str, plan_hash: str) -> None:
+def withdraw_handed_over(
+    connection: sa.Connection, comparison: Comparison, account: str, plan_hash: str
+) -> None:
     """Decide that what a plan handed over, and nobody took over yet, is taken back.
 
     What a tool acknowledged and the copy does not show is left to a person.
     """
-    table = literal(plan.name)
-    statement = _WITHDRAW.substitute(name=plan.name, table=table, changes=_CHANGES.substitute(table=table))
+    table = literal(comparison.name)
+    statement = _WITHDRAW.substitute(
+        name=comparison.name, table=table, changes=_CHANGES.substitute(table=table)
+    )
     connection.exec_driver_sql(statement, {"account": account, "plan_hash": plan_hash})
 
 
-def require_no_copy_is_written(connection: sa.Connection, plans: Sequence[Comparison], where: str) -> None:
+def require_no_copy_is_written(
+    connection: sa.Connection, comparisons: Sequence[Comparison], where: str
+) -> None:
     """Return where no change of ``planned`` writes a copy of a CRM's table of which nothing is declared.
 
     :param where: the file of the mapping.
     :raises ConfigurationError: one does; the text names the columns that show it.
     """
     written = {(row.table_name, row.how) for row in connection.exec_driver_sql(_WRITTEN_COPIES)}
-    for plan in plans:
-        to_crm = (str(plan.name), "to_crm") in written and "to_crm" in plan.mode.writes
-        linked = (str(plan.name), "link") in written and "to_enerflo" in plan.mode.writes
-        if to_crm or (linked and link_names(plan)):
-            require_not_copied(plan, where)
+    for comparison in comparisons:
+        to_crm = (str(comparison.name), "to_crm") in written and "to_crm" in comparison.mode.writes
+        linked = (str(comparison.name), "link") in written and "to_enerflo" in comparison.mode.writes
+        if to_crm or (linked and link_names(comparison)):
+            require_not_copied(comparison, where)
 
 
-def require_not_copied(plan: Comparison, where: str) -> None:
+def require_not_copied(comparison: Comparison, where: str) -> None:
     """Return where a CRM table may be written: it is no copy, or ``write_to`` says what to do with one.
 
     :raises ConfigurationError: it seems to be a copy, and ``write_to`` is not written out.
     """
-    columns = copy_columns(plan.live.columns)
-    if not columns or "write_to" in plan.mapping.model_fields_set:
+    columns = copy_columns(comparison.live.columns)
+    if not columns or "write_to" in comparison.mapping.model_fields_set:
         return
-    shown = ", ".join(columns[:3])
+    shown = f"column{'s' * (len(columns) > 1)} {', '.join(columns[:3])}"
     raise ConfigurationError(
-        f"{full_name(plan.mapping)} seems to be a copy of the CRM's table (column{'s' * (len(columns) > 1)}"
-        f" {shown}): a value that is written there never reaches the CRM, and the next copy overwrites it."
+        f"{full_name(comparison.mapping)} seems to be a copy of the CRM's table"
+        f" ({shown}): a value that is written there never reaches the CRM, and the next copy overwrites it."
         " Nothing is planned.",
-        where=f"{where}, tables.{plan.name}",
+        where=f"{where}, tables.{comparison.name}",
         next_step="Write write_to: changes there (docs/crm.md), or write_to: table to write the table all the"
         " same.",
     )

@@ -224,7 +224,7 @@ def refused_since(connection: sa.Connection, account: str, plan_hash: str) -> st
 
 
 def keep_out_refused(
-    connection: sa.Connection, plans: Sequence[Comparison], account: str, config_hash: str
+    connection: sa.Connection, comparisons: Sequence[Comparison], account: str, config_hash: str
 ) -> None:
     """Take out of what is due in ``decided`` whatever a person refused and is the same still.
 
@@ -233,80 +233,88 @@ def keep_out_refused(
     :param config_hash: of the mapping under which the changes are due.
     """
     tables = set(connection.execute(_TABLES, {"account": account}).scalars())
-    for plan in plans:
-        if plan.name in tables:
-            _keep_out_of_table(connection, plan, account, config_hash)
-    installs = [plan.name for plan in plans if plan.is_installs and plan.name in tables]
-    for plan in plans if installs else ():
-        if plan.mirror_has_install and not plan.is_installs:
-            connection.exec_driver_sql(_belongings(plan), {"account": account, "installs": installs})
+    for comparison in comparisons:
+        if comparison.name in tables:
+            _keep_out_of_table(connection, comparison, account, config_hash)
+    installs = [
+        comparison.name for comparison in comparisons if comparison.is_installs and comparison.name in tables
+    ]
+    for comparison in comparisons if installs else ():
+        if comparison.mirror_has_install and not comparison.is_installs:
+            connection.exec_driver_sql(_belongings(comparison), {"account": account, "installs": installs})
     if tables:
         connection.exec_driver_sql(_TELL_ONCE)
 
 
-def _keep_out_of_table(connection: sa.Connection, plan: Comparison, account: str, config_hash: str) -> None:
+def _keep_out_of_table(
+    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str
+) -> None:
     common = {
-        "name": plan.name,
-        "table": literal(plan.name),
+        "name": comparison.name,
+        "table": literal(comparison.name),
         "decided": _RECORD.format("d"),
         "refused": _RECORD.format("r"),
     }
     connection.exec_driver_sql(
-        f"drop table if exists pg_temp.refused_{plan.name}"  # a second look in one transaction
+        f"drop table if exists pg_temp.refused_{comparison.name}"  # a second look in one transaction
     )
-    same = _MET.substitute(common, words=_WORDS, same=_same(plan))
+    same = _MET.substitute(common, words=_WORDS, same=_same(comparison))
     connection.exec_driver_sql(same, {"account": account, "config_hash": config_hash})
     connection.exec_driver_sql(_END.substitute(common), {"account": account})
-    if plan.fields:
-        connection.exec_driver_sql(_END_AGREED.substitute(common, **_both_sides(plan)), {"account": account})
+    if comparison.fields:
+        connection.exec_driver_sql(
+            _END_AGREED.substitute(common, **_both_sides(comparison)), {"account": account}
+        )
     connection.exec_driver_sql(_KEEP_OUT.substitute(common))
 
 
-def _both_sides(plan: Comparison) -> dict[str, str]:
+def _both_sides(comparison: Comparison) -> dict[str, str]:
     """Return the SQL of what both sides say of a refusal's record ``r`` at present."""
-    numbers = range(1, len(plan.fields) + 1)
+    numbers = range(1, len(comparison.fields) + 1)
     return {
-        "mirror_side": mirror_side(plan),
-        "crm_side": crm_side(plan),
+        "mirror_side": mirror_side(comparison),
+        "crm_side": crm_side(comparison),
         "of_record": " and ".join(
             f"m.p{n} = (r.enerflo_key ->> {literal(column)})::bigint"
-            for n, column in enumerate(plan.mirror_key, 1)
+            for n, column in enumerate(comparison.mirror_key, 1)
         ),
         "of_row": " and ".join(
-            f"c.k{n} = {typed_key(plan, 'r.key', column)}"
-            for n, column in enumerate(plan.mapping.key_columns, 1)
+            f"c.k{n} = {typed_key(comparison, 'r.key', column)}"
+            for n, column in enumerate(comparison.mapping.key_columns, 1)
         ),
         "values": ", ".join(
             [
                 *(f"m.e{n}" for n in numbers),
                 *(f"c.c{n}" for n in numbers),
-                *(f"m.mc{n}" for n in numbers if plan.is_wide),
+                *(f"m.mc{n}" for n in numbers if comparison.is_wide),
             ]
         ),
-        "equal": " ".join(f"when {literal(field.name)} then {field.equal}" for field in plan.fields),
-        "and_moved": _AND_MOVED.substitute(as_before=_as_before(plan)) if plan.is_installs else "",
+        "equal": " ".join(f"when {literal(field.name)} then {field.equal}" for field in comparison.fields),
+        "and_moved": _AND_MOVED.substitute(as_before=_as_before(comparison))
+        if comparison.is_installs
+        else "",
     }
 
 
-def _as_before(plan: Comparison) -> str:
+def _as_before(comparison: Comparison) -> str:
     """Return the cases of whether Enerflo says of a refusal's field what it said then."""
     return " ".join(
         f"when {literal(field.name)} then {field.same_shown('r.before', field.enerflo.shown)}"
-        for field in plan.fields
+        for field in comparison.fields
     )
 
 
-def _same(plan: Comparison) -> str:
+def _same(comparison: Comparison) -> str:
     """Return the condition that a refusal ``r`` and what is due, ``d``, are one change; never null."""
-    names = [field.name for field in plan.fields]
+    names = [field.name for field in comparison.fields]
     of_field = " ".join(
         f"when {literal(field.name)} then {field.same_shown('r.before', 'd.before')}"
         f" and {field.same_shown('r.after', 'd.after')}"
-        for field in plan.fields
+        for field in comparison.fields
     )
     others = f"array[{', '.join(literal(name) for name in names)}]::text[]"
     of_row = [_ALIKE_OTHERS.format(names=others)]
-    for field in plan.fields:
+    for field in comparison.fields:
         name = literal(field.name)
         same = field.same_shown(*(f"nullif({side} -> {name}, 'null')" for side in ("w.r", "w.d")))
         of_row.append(_ALIKE_FIELD.format(name=name, same=same))
@@ -316,13 +324,13 @@ def _same(plan: Comparison) -> str:
     )
 
 
-def _belongings(plan: Comparison) -> str:
+def _belongings(comparison: Comparison) -> str:
     return _BELONGINGS.substitute(
-        name=plan.name,
-        table=literal(plan.name),
-        mirror=plan.mirror,
+        name=comparison.name,
+        table=literal(comparison.name),
+        mirror=comparison.mirror,
         same_record=" and ".join(
             f"m.{quoted(column)} = (d.enerflo_key ->> {literal(column)})::bigint"
-            for column in plan.mirror_key
+            for column in comparison.mirror_key
         ),
     )

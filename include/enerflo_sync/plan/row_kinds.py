@@ -33,7 +33,7 @@ class RowKinds:
     deleted: bool
 
 
-def row_kinds(connection: sa.Connection, plan: Comparison) -> RowKinds:
+def row_kinds(connection: sa.Connection, comparison: Comparison) -> RowKinds:
     """Return the kinds of the rows that ``mismatched`` has now."""
-    statement = _KINDS.substitute(name=plan.name, mismatched=plan.mismatched)
+    statement = _KINDS.substitute(name=comparison.name, mismatched=comparison.mismatched)
     return RowKinds(**connection.exec_driver_sql(statement).mappings().one())

@@ -95,42 +95,44 @@ from first f where d.ctid = f.id
 """)
 
 
-def keep_sent_notes(connection: sa.Connection, plan: Comparison, config: SyncConfig, account: str) -> None:
+def keep_sent_notes(
+    connection: sa.Connection, comparison: Comparison, config: SyncConfig, account: str
+) -> None:
     """Leave alone in ``decided`` what may be a note of the CRM whose request was sent."""
-    if plan.kind != RecordKind.NOTES:
+    if comparison.kind != RecordKind.NOTES:
         return
-    rows = connection.execute(_SENT, {"account": account, "notes": [plan.name]}).mappings().all()
-    states = [(row, _state(connection, plan, row["key"])) for row in rows]
+    rows = connection.execute(_SENT, {"account": account, "notes": [comparison.name]}).mappings().all()
+    states = [(row, _state(connection, comparison, row["key"])) for row in rows]
     sent = [(row, state) for row, state in states if state in (LinkState.OPEN, LinkState.MARKED)]
-    install = plan.mapping.install_column or ""
+    install = comparison.mapping.install_column or ""
     installs = {int(text) for row, _ in sent if (text := str(row["row"].get(install))).isdigit()}
     if not installs:
         return
-    named = {"account": account, "table": plan.name, "installs": sorted(installs)}
+    named = {"account": account, "table": comparison.name, "installs": sorted(installs)}
     new = connection.execute(_NEW, named).mappings().all()
     connection.exec_driver_sql(_MAKE_KEPT)
-    connection.execute(_FORGET_KEPT, {"table": plan.name})
+    connection.execute(_FORGET_KEPT, {"table": comparison.name})
     kept = [
         {
-            "table": plan.name,
+            "table": comparison.name,
             "note_id": note["note_id"],
             "key": row["key"],
             "why": _MARKED if state is LinkState.MARKED else None,
         }
         for note in new
         for row, state in sent
-        if _may_be(plan, config, row, note, install)
+        if _may_be(comparison, config, row, note, install)
     ]
     if kept:
         connection.execute(_ADD_KEPT, kept)
-        connection.execute(_KEEP, {"table": plan.name, "reason": _KEPT_BACK})
+        connection.execute(_KEEP, {"table": comparison.name, "reason": _KEPT_BACK})
 
 
-def _state(connection: sa.Connection, plan: Comparison, key: Mapping[str, Any]) -> LinkState:
+def _state(connection: sa.Connection, comparison: Comparison, key: Mapping[str, Any]) -> LinkState:
     """Return whether the CRM's row may be there without its note; of a key in an older form nobody knows."""
-    if set(plan.mapping.key_columns) - key.keys():
+    if set(comparison.mapping.key_columns) - key.keys():
         return LinkState.OPEN
-    return link_state(connection, plan, key)
+    return link_state(connection, comparison, key)
 
 
 def ask_about_sent_notes(connection: sa.Connection) -> None:
@@ -143,13 +145,13 @@ def ask_about_sent_notes(connection: sa.Connection) -> None:
 
 
 def _may_be(
-    plan: Comparison, config: SyncConfig, sent: sa.RowMapping, note: sa.RowMapping, install: str
+    comparison: Comparison, config: SyncConfig, sent: sa.RowMapping, note: sa.RowMapping, install: str
 ) -> bool:
     if sent["accepted_id"] is not None:
         return bool(sent["accepted_id"] == note["note_id"])
     row = {**sent["key"], **sent["row"]}
     if str(row.get(install)) != str(note["install_id"]) or not made_since(dict(note), sent["sent_at"]):
         return False
-    body = next((name for name, field in plan.mapping.fields.items() if field.enerflo == "body"), "")
+    body = next((name for name, field in comparison.mapping.fields.items() if field.enerflo == "body"), "")
     texts = (filled(config.writes.note.text, row), row.get(body))
     return any(is_alike(str(text), note["body"] or "") for text in texts if text is not None)

@@ -52,7 +52,7 @@ where e.account = :account and e.deleted_at is null and e.observed_at >= :since 
 """
 
 
-def agree_on_sent(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
+def agree_on_sent(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
     """Let what was sent and is there be agreed on, and its changes be applied.
 
     In the caller's transaction.
@@ -60,28 +60,30 @@ def agree_on_sent(connection: sa.Connection, plans: Sequence[Comparison], accoun
     :param connection: no other plan or apply of the account is running.
     """
     named = {"account": account, "a_day": TRIED_AGAIN_AFTER}
-    for plan in plans:
-        sent = connection.execute(_SENT, named | {"table": str(plan.name)}).all()
+    for comparison in comparisons:
+        sent = connection.execute(_SENT, named | {"table": str(comparison.name)}).all()
         if sent:
-            _agree_on(connection, plan, account, sent)
+            _agree_on(connection, comparison, account, sent)
 
 
-def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: Sequence[sa.Row[Any]]) -> None:
+def _agree_on(
+    connection: sa.Connection, comparison: Comparison, account: str, sent: Sequence[sa.Row[Any]]
+) -> None:
     values = EnerfloValues(connection)
     found: dict[tuple[str, str], dict[int, Any]] = {}
     for one in sent:
-        mapping = plan.mapping.fields.get(one.field)
-        row = _mirrored(connection, plan, account, one) if mapping is not None else None
+        mapping = comparison.mapping.fields.get(one.field)
+        row = _mirrored(connection, comparison, account, one) if mapping is not None else None
         if mapping is None or row is None:
             continue
-        present = row[next(field.mirror_column for field in plan.fields if field.name == one.field)]
-        is_same = _is_same(values, plan, one, present)
-        if is_same or _is_kept(values, plan, one, present):
+        present = row[next(field.mirror_column for field in comparison.fields if field.name == one.field)]
+        is_same = _is_same(values, comparison, one, present)
+        if is_same or _is_kept(values, comparison, one, present):
             of_plan = found.setdefault((one.plan_hash, one.decided_by), {})
             of_plan[one.position] = None if is_same else present
-        if plan.kind == RecordKind.LEADS:
+        if comparison.kind == RecordKind.LEADS:
             fields = [other.field for other in sent if other.key == one.key]
-            agree_on_carried(connection, plan, account, one, row, sent=fields)
+            agree_on_carried(connection, comparison, account, one, row, sent=fields)
     now = transaction_time(connection)
     for (plan_hash, who), positions in found.items():
         applying = Applying(account, plan_hash, f"found-{plan_hash[:12]}", who)
@@ -96,40 +98,40 @@ def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: S
             kept=kept,
             found_after=True,
         )
-        agree_written(connection, plan, account, plan_hash, [*positions], AgreedBy.PUSH, now)
+        agree_written(connection, comparison, account, plan_hash, [*positions], AgreedBy.PUSH, now)
 
 
 def _mirrored(
-    connection: sa.Connection, plan: Comparison, account: str, sent: sa.Row[Any]
+    connection: sa.Connection, comparison: Comparison, account: str, sent: sa.Row[Any]
 ) -> Mapping[str, Any] | None:
     """Return the mirror's record of a change, where it was read since the request went out."""
     record = sent.enerflo_key or {}
-    if set(plan.mirror_key) - record.keys():
+    if set(comparison.mirror_key) - record.keys():
         return None
-    of_record = " and ".join(f"e.{name} = :{name}" for name in plan.mirror_key)
-    query = sa.text(_FOUND.format(name=plan.name, mirror=plan.mirror, of_record=of_record))
-    named = {name: record[name] for name in plan.mirror_key}
+    of_record = " and ".join(f"e.{name} = :{name}" for name in comparison.mirror_key)
+    query = sa.text(_FOUND.format(name=comparison.name, mirror=comparison.mirror, of_record=of_record))
+    named = {name: record[name] for name in comparison.mirror_key}
     return connection.scalar(query, {"account": account, "since": sent.sent_at, **named})  # type: ignore[no-any-return]
 
 
-def _is_same(values: EnerfloValues, plan: Comparison, sent: sa.Row[Any], present: Any) -> bool:
+def _is_same(values: EnerfloValues, comparison: Comparison, sent: sa.Row[Any], present: Any) -> bool:
     """Return whether Enerflo's value is the one that was sent; a lead's is sent in Enerflo's spelling."""
-    column = plan.mapping.fields[sent.field].enerflo
-    if plan.kind == RecordKind.LEADS and comparable(column, present) == comparable(column, sent.after):
+    column = comparison.mapping.fields[sent.field].enerflo
+    if comparison.kind == RecordKind.LEADS and comparable(column, present) == comparable(column, sent.after):
         return True
-    return values.same(plan, sent.field, present, sent.after)
+    return values.same(comparison, sent.field, present, sent.after)
 
 
-def _is_kept(values: EnerfloValues, plan: Comparison, sent: sa.Row[Any], present: Any) -> bool:
+def _is_kept(values: EnerfloValues, comparison: Comparison, sent: sa.Row[Any], present: Any) -> bool:
     """Return whether Enerflo's value is what it made of ours; what stood there before shows nothing."""
-    if values.same(plan, sent.field, present, sent.before):
+    if values.same(comparison, sent.field, present, sent.before):
         return False
-    mapping = plan.mapping.fields[sent.field]
-    if plan.kind == RecordKind.LEADS:
+    mapping = comparison.mapping.fields[sent.field]
+    if comparison.kind == RecordKind.LEADS:
         return is_respelled_field(mapping.enerflo, sent.after, present)
-    if plan.kind != RecordKind.MILESTONES:
+    if comparison.kind != RecordKind.MILESTONES:
         return False
-    zone = mapping.time_zone or plan.mapping.time_zone
+    zone = mapping.time_zone or comparison.mapping.time_zone
     try:
         ours, theirs = as_moment(sent.after, zone), as_moment(present)
     except BadRecordError:

@@ -83,14 +83,16 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         return read_plan(connection, account, found)
 
 
-def _reverse(connection: sa.Connection, plans: Sequence[Comparison], account: str, plan_hash: str) -> None:
+def _reverse(
+    connection: sa.Connection, comparisons: Sequence[Comparison], account: str, plan_hash: str
+) -> None:
     """Fill ``decided`` with the reverse of what a plan applied."""
     values = {"account": account, "plan_hash": plan_hash}
     connection.exec_driver_sql(MAKE_DECIDED)
     connection.exec_driver_sql(MAKE_UNDOING, values)
-    leave_unmapped(connection, plans)
+    leave_unmapped(connection, comparisons)
     leave_redirected(connection, account)
-    for plan in plans:
-        undo_in_crm(connection, plan, account)
-        withdraw_handed_over(connection, plan, account, plan_hash)
-        undo_in_enerflo(connection, plan, account)
+    for comparison in comparisons:
+        undo_in_crm(connection, comparison, account)
+        withdraw_handed_over(connection, comparison, account, plan_hash)
+        undo_in_enerflo(connection, comparison, account)

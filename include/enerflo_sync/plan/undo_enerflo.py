@@ -64,31 +64,31 @@ _DECIDE = sa.text(_DECISION).bindparams(
 )
 
 
-def undo_in_enerflo(connection: sa.Connection, plan: Comparison, account: str) -> None:
+def undo_in_enerflo(connection: sa.Connection, comparison: Comparison, account: str) -> None:
     """Decide what becomes of everything in ``undoing`` that was written to one table of Enerflo."""
-    table = str(plan.name)
-    stays = _STAYS.get(plan.kind, "Enerflo's API does not take it back")
+    table = str(comparison.name)
+    stays = _STAYS.get(comparison.kind, "Enerflo's API does not take it back")
     created = _CREATED.substitute(
-        name=plan.name,
-        record=jsonb_object((name, f"e.{quoted(name)}") for name in plan.mirror_key),
-        rows=plan.crm_rows,
-        mirror=plan.mirror,
+        name=comparison.name,
+        record=jsonb_object((name, f"e.{quoted(name)}") for name in comparison.mirror_key),
+        rows=comparison.crm_rows,
+        mirror=comparison.mirror,
         linked=" and ".join(
-            f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in plan.joins
+            f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in comparison.joins
         ),
-        on=of_key(plan, "u.key"),
+        on=of_key(comparison, "u.key"),
     )
     connection.exec_driver_sql(created, {"table": table, "reason": stays, "account": account})
     same = EnerfloValues(connection).same
     for field in connection.execute(_UPDATED, {"table": table}).scalars().all():
-        mapping = plan.mapping.fields[field]
-        for row in _present(connection, plan, field, account):
+        mapping = comparison.mapping.fields[field]
+        for row in _present(connection, comparison, field, account):
             reason = None
             if not row.lives:
                 reason = _GONE
             elif row.how == ALREADY_SO:
                 reason = _NOT_OURS
-            elif not any(same(plan, field, row.now, made) for made in (row.new_value, row.kept_value)):
+            elif not any(same(comparison, field, row.now, made) for made in (row.new_value, row.kept_value)):
                 reason = _MOVED
             elif row.written_later:
                 reason = WRITTEN_LATER
@@ -106,22 +106,22 @@ def undo_in_enerflo(connection: sa.Connection, plan: Comparison, account: str) -
             connection.execute(_DECIDE, values)
 
 
-def _present(connection: sa.Connection, plan: Comparison, field: str, account: str) -> list[Any]:
+def _present(connection: sa.Connection, comparison: Comparison, field: str, account: str) -> list[Any]:
     """Return what Enerflo says now of each value that was written, as plans show it."""
-    n, one = next((n, one) for n, one in enumerate(plan.fields, 1) if one.name == field)
+    n, one = next((n, one) for n, one in enumerate(comparison.fields, 1) if one.name == field)
     on = " and ".join(
-        f"e.{quoted(name)} = (u.enerflo_key ->> {literal(name)})::bigint" for name in plan.mirror_key
+        f"e.{quoted(name)} = (u.enerflo_key ->> {literal(name)})::bigint" for name in comparison.mirror_key
     )
     statement = (
-        f"/* enerflo-sync undo {plan.name}: what Enerflo says now */"  # noqa: S608 - names of the mapping
+        f"/* enerflo-sync undo {comparison.name}: what Enerflo says now */"  # noqa: S608 - names of the mapping
         " select u.key, u.new_value, coalesce(u.kept_value, u.new_value) as kept_value, u.how,"
         " u.written_later, v.now, v.lives"
         " from pg_temp.undoing u left join lateral ("
         f"   select {one.enerflo.shown} as now, lives from ("
         f"     select e.{quoted(one.mirror_column)} as e{n}, e.deleted_at is null as lives"
-        f"     from {plan.mirror} e where e.account = %(account)s and {on}) m) v on true"
+        f"     from {comparison.mirror} e where e.account = %(account)s and {on}) m) v on true"
         " where u.table_name = %(table)s and u.direction = 'to_enerflo' and u.op = 'update'"
         " and u.field = %(field)s"
     )
-    values = {"account": account, "table": str(plan.name), "field": field}
+    values = {"account": account, "table": str(comparison.name), "field": field}
     return list(connection.exec_driver_sql(statement, values).all())

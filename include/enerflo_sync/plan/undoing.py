@@ -84,32 +84,35 @@ from gone
 """)  # noqa: S608 - constants
 
 
-def said_in_enerflo(plan: Comparison, field: str | None, key: str) -> str:
+def said_in_enerflo(comparison: Comparison, field: str | None, key: str) -> str:
     """Return the select of what Enerflo says now of a record; null where it has none.
 
     :param field: the CRM column whose value is meant; None for the record itself, shown as its key.
     :param key: SQL of Enerflo's key of the record.
     """
-    on = " and ".join(f"e.{quoted(name)} = ({key} ->> {literal(name)})::bigint" for name in plan.mirror_key)
-    column, value = quoted(plan.mirror_key[0]), key
-    for n, one in enumerate(plan.fields, 1):
+    on = " and ".join(
+        f"e.{quoted(name)} = ({key} ->> {literal(name)})::bigint" for name in comparison.mirror_key
+    )
+    column, value = quoted(comparison.mirror_key[0]), key
+    for n, one in enumerate(comparison.fields, 1):
         if one.name == field:
             column, value = f"{quoted(one.mirror_column)} as e{n}", one.enerflo.shown
-    joined = plan.mapping.join_columns.get(field or "")
+    joined = comparison.mapping.join_columns.get(field or "")
     if joined is not None and value == key:
         column, value = f"{quoted(joined)} as said", "to_jsonb(said)"
     return (
-        f"(select {value} from (select e.{column} from {plan.mirror} e"  # noqa: S608 - names of the mapping
+        f"(select {value} from (select e.{column} from {comparison.mirror} e"  # noqa: S608 - names of the mapping
         f" where e.account = %(account)s and e.deleted_at is null and {on}) m)"
     )
 
 
-def leave_unmapped(connection: sa.Connection, plans: Sequence[Comparison]) -> None:
+def leave_unmapped(connection: sa.Connection, comparisons: Sequence[Comparison]) -> None:
     """Leave to a person what was written to a table or field that is not mapped, or not there, any more."""
     known = [
-        {"table_name": str(plan.name), "field": name}
-        for plan in plans
-        for name in {*plan.mapping.fields, *plan.mapping.join_columns} & set(plan.live.columns)
+        {"table_name": str(comparison.name), "field": name}
+        for comparison in comparisons
+        for name in {*comparison.mapping.fields, *comparison.mapping.join_columns}
+        & set(comparison.live.columns)
     ]
     connection.execute(_UNMAPPED, {"known": known})
 
@@ -131,24 +134,24 @@ where d.table_name = $table and d.field = $field and d.outcome = '$direction'
 
 
 def leave_unvoided(
-    connection: sa.Connection, plans: Sequence[Comparison], account: str, voided: Sequence[str | int]
+    connection: sa.Connection, comparisons: Sequence[Comparison], account: str, voided: Sequence[str | int]
 ) -> None:
     """Leave to a person in ``decided`` what would void an install on a side that ``void_in`` does not name.
 
     :param voided: the voided statuses of ``sync.yaml``, by name or id.
     """
     values = {"account": account, **kind_parameters("voided", voided)}
-    for plan in plans:
-        for field in plan.fields if plan.is_installs else ():
+    for comparison in comparisons:
+        for field in comparison.fields if comparison.is_installs else ():
             if field.mapping.enerflo != "status_name":
                 continue
             said = "(d.after #>> '{}')"
             in_crm = translated_back(said, field.mapping, field.fold)
             for side, direction, status in ((Side.CRM, "to_crm", in_crm), (Side.ENERFLO, "to_enerflo", said)):
-                if side not in plan.mapping.void_in:
+                if side not in comparison.mapping.void_in:
                     statement = _VOIDS.substitute(
                         reason=_VOID,
-                        table=literal(plan.name),
+                        table=literal(comparison.name),
                         field=literal(field.name),
                         direction=direction,
                         status=status,

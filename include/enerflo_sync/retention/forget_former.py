@@ -95,7 +95,7 @@ def _owner(resource: Resource, raw: Any) -> int | None:
 def former_rows(
     connection: sa.Connection,
     account: str,
-    plan: Comparison,
+    comparison: Comparison,
     versions: Sequence[FormerVersion],
     unmapped: Sequence[str],
 ) -> CustomerRows | None:
@@ -104,10 +104,10 @@ def former_rows(
     :param unmapped: names of tables that are not mapped any more; the table may have had one of them.
     """
     ids = sorted({one.record_id for one in versions})
-    if not ids or not plan.mirror_has_install:
+    if not ids or not comparison.mirror_has_install:
         return None
     listed = f"e.install_id = any('{{{','.join(map(str, ids))}}}'::bigint[])"
-    return keys_of_records(connection, account, plan, listed, unmapped)
+    return keys_of_records(connection, account, comparison, listed, unmapped)
 
 
 def erase_former_rows(

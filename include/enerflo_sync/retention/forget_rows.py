@@ -145,9 +145,9 @@ class CustomerRows:
         return " or ".join(found)
 
 
-def unmapped_tables(connection: sa.Connection, account: str, plans: Iterable[Comparison]) -> list[str]:
+def unmapped_tables(connection: sa.Connection, account: str, comparisons: Iterable[Comparison]) -> list[str]:
     """Return the names of tables that have something stored, and that ``sync.yaml`` does not map any more."""
-    values = {"account": account, "mapped": [plan.name for plan in plans]}
+    values = {"account": account, "mapped": [comparison.name for comparison in comparisons]}
     return list(connection.scalars(_UNMAPPED, values))
 
 
@@ -163,50 +163,54 @@ def under_names(rows: Sequence[CustomerRows], names: Sequence[str]) -> list[Cust
 
 
 def rows_of_customer(
-    connection: sa.Connection, account: str, plan: Comparison, forgotten: Forgotten, unmapped: Sequence[str]
+    connection: sa.Connection,
+    account: str,
+    comparison: Comparison,
+    forgotten: Forgotten,
+    unmapped: Sequence[str],
 ) -> CustomerRows | None:
     """Return what of a mapped table is about a customer; None of a table that has nothing of customers.
 
     :param unmapped: :func:`unmapped_tables`.
     """
-    theirs = records_of(plan, "e", forgotten)
-    return None if theirs is None else keys_of_records(connection, account, plan, theirs, unmapped)
+    theirs = records_of(comparison, "e", forgotten)
+    return None if theirs is None else keys_of_records(connection, account, comparison, theirs, unmapped)
 
 
 def keys_of_records(
-    connection: sa.Connection, account: str, plan: Comparison, theirs: str, unmapped: Sequence[str]
+    connection: sa.Connection, account: str, comparison: Comparison, theirs: str, unmapped: Sequence[str]
 ) -> CustomerRows:
     """Return what of a mapped table is about some records.
 
     :param theirs: the condition that a row ``e`` of the mirror is one of them.
     :param unmapped: :func:`unmapped_tables`; the table may have had one of these names.
     """
-    id_column = plan.mirror_key[0]
-    names = {"name": plan.name, "mirror": plan.mirror, "id": id_column, "owned": theirs}
+    id_column = comparison.mirror_key[0]
+    names = {"name": comparison.name, "mirror": comparison.mirror, "id": id_column, "owned": theirs}
     ids = list(connection.scalars(sa.text(_IDS.substitute(names)), {"account": account}))
-    names["crm"] = plan.crm
-    names["crm_key"] = plan.crm_key([f't."{name}"' for name in plan.mapping.key_columns])
-    names["same"] = " and ".join(f"({j.mirror})::{j.type} = ({j.crm})::{j.type}" for j in plan.joins)
-    values = {"account": account, "tables": [plan.name, *unmapped], "id": id_column, "ids": ids}
+    names["crm"] = comparison.crm
+    names["crm_key"] = comparison.crm_key([f't."{name}"' for name in comparison.mapping.key_columns])
+    names["same"] = " and ".join(f"({j.mirror})::{j.type} = ({j.crm})::{j.type}" for j in comparison.joins)
+    values = {"account": account, "tables": [comparison.name, *unmapped], "id": id_column, "ids": ids}
     keys = list(connection.scalars(sa.text(_KEYS.substitute(names)), values))
     in_key = [
         crm
-        for crm, mirror in plan.mapping.join_columns.items()
-        if mirror == id_column and crm in plan.mapping.key_columns
+        for crm, mirror in comparison.mapping.join_columns.items()
+        if mirror == id_column and crm in comparison.mapping.key_columns
     ]
-    hidden = set(hidden_columns(plan))
-    personal = personal_columns(MIRROR_TABLES[plan.kind])
+    hidden = set(hidden_columns(comparison))
+    personal = personal_columns(MIRROR_TABLES[comparison.kind])
     # What links a row to its record says that the row was there: without that it counts as never agreed.
-    links = {crm for crm, mirror in plan.mapping.join_columns.items() if mirror not in personal}
-    named = {one.name for one in plan.fields} | set(plan.mapping.key_columns) | links
+    links = {crm for crm, mirror in comparison.mapping.join_columns.items() if mirror not in personal}
+    named = {one.name for one in comparison.fields} | set(comparison.mapping.key_columns) | links
     return CustomerRows(
-        table=plan.name,
+        table=comparison.name,
         id_column=id_column,
         keys=keys,
         ids=ids,
         in_key=in_key[0] if in_key else None,
         harmless=sorted(named - hidden),
-        hidden={one.name: one.mapping.enerflo for one in plan.fields if one.name in hidden},
+        hidden={one.name: one.mapping.enerflo for one in comparison.fields if one.name in hidden},
     )
 
 

@@ -212,28 +212,28 @@ class Sources:
         )
 
 
-def _same_record(plan: Comparison) -> str:
+def _same_record(comparison: Comparison) -> str:
     """Return the condition that a row ``o`` of the CRM still names the planned record of Enerflo."""
-    said = {name: f"(%(record)s::jsonb ->> {literal(name)})::bigint" for name in plan.mirror_key}
-    joined = {join.mirror_name for join in plan.joins}
-    own = [f"o.p{n} = {said[name]}" for n, name in enumerate(plan.mirror_key, 1) if name in joined]
+    said = {name: f"(%(record)s::jsonb ->> {literal(name)})::bigint" for name in comparison.mirror_key}
+    joined = {join.mirror_name for join in comparison.joins}
+    own = [f"o.p{n} = {said[name]}" for n, name in enumerate(comparison.mirror_key, 1) if name in joined]
     if joined <= said.keys():
         return " and ".join(own) or "false"
-    record = " and ".join(f"m.p{n} = {said[name]}" for n, name in enumerate(plan.mirror_key, 1))
-    side = mirror_side(plan)
-    return f"exists (select from ({side}) m where {plan.on('m', 'o')} and {record})"
+    record = " and ".join(f"m.p{n} = {said[name]}" for n, name in enumerate(comparison.mirror_key, 1))
+    side = mirror_side(comparison)
+    return f"exists (select from ({side}) m where {comparison.on('m', 'o')} and {record})"
 
 
-def _sendable(plan: Comparison, sent: Sequence[str]) -> str:
+def _sendable(comparison: Comparison, sent: Sequence[str]) -> str:
     """Return the columns of which a new record would be made by now, as a jsonb array."""
-    links = set(link_columns(plan)) | set(plan.mapping.join_columns)
+    links = set(link_columns(comparison)) | set(comparison.mapping.join_columns)
     cases = [
-        f"case when coalesce({crm_value_for_enerflo(plan, field)}, 'null') <> 'null'"
+        f"case when coalesce({crm_value_for_enerflo(comparison, field)}, 'null') <> 'null'"
         f" then {literal(field.name)} end"
-        for field in plan.fields
+        for field in comparison.fields
         if field.name not in links and field.mapping.direction in {Direction.BOTH, Direction.TO_ENERFLO}
     ]
-    mapped = {field.name for field in plan.fields}
+    mapped = {field.name for field in comparison.fields}
     cases += [
         f"case when coalesce(x.sent -> {literal(name)}, 'null') <> 'null' then {literal(name)} end"
         for name in sent
