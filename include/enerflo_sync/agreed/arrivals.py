@@ -1,8 +1,8 @@
-"""What became of changes that were handed over: the CRM's copy shows them, or says something else.
+"""Outcomes of changes that were handed over to a tool: the CRM's copy shows the value, or another value.
 
-A change that the copy shows is applied, and what both sides say then is agreed on, as after a write of ours.
-A change whose place another one took may still come through: a tool may have taken it over before. That is no
-edit by a person either, and the copy is looked at for it as long as it is not late.
+A change whose value the copy shows is recorded as applied, and its values become agreed values, as after our
+own write. A superseded change may still arrive, because the tool may have read it before. When it does, that
+is not an edit by a person either, so the copy is searched for it until ``late_hours`` are over.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
-from enerflo_sync.agreed.handing_over import deliver, note_not_made, take_over_acknowledgements
+from enerflo_sync.agreed.handing_over import deliver, load_acknowledgements, note_not_made
 from enerflo_sync.agreed.mapped_otherwise import end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.whole_rows import note_new_rows
@@ -29,7 +29,7 @@ from enerflo_sync.reconcile.values import NUMBER_TEXT, Field
 from enerflo_sync.warehouse.engine import transaction_time
 
 SEEN = "it was handed over, and the CRM's copy shows it"
-# A change of a table that is written itself by now is looked for as long as one by default.
+# The limit for tables whose mapping has no ``write_to: changes`` any more: the default of ``late_hours``.
 _DEFAULT_HOURS = 24.0
 
 _FOLLOWED = sa.text("""
@@ -37,7 +37,8 @@ _FOLLOWED = sa.text("""
 select distinct table_name from sync.crm_changes where account = :account and ended_at is null
 """)
 
-# ``seen`` says what the copy shows of each change: null where nothing is known of it yet.
+# ``seen`` is what the copy shows for each change: 'arrived', a reason why it cannot arrive, or null if the
+# copy shows nothing new.
 _LOOK = Template("""
 /* enerflo-sync plan $name: what the CRM's copy shows of changes that were handed over */
 create temporary table $looked on commit drop as
@@ -74,9 +75,9 @@ from (
 _NEWER_THAN = """n.key = a.key and n.op = 'update' and a.op = 'update' and n."column" = a."column"
       and n.number > a.number"""
 
-# Of several changes of one column that say the same the newest one arrived. What is older than a change that
-# arrived is not looked for any more, and what is newer is on its way from there.
-_SETTLE = Template("""
+# If several changes of one column have the same value, the newest one counts as arrived. Changes older than
+# an arrived one end. Newer ones stay open; the arrived value is now the copy's value that they replace.
+_RECORD_ARRIVALS = Template("""
 /* enerflo-sync plan $name: what became of changes that were handed over */
 with arrived as (
   select key, op, "column", max(number) as number from $looked where seen = 'arrived' group by 1, 2, 3
@@ -123,25 +124,26 @@ where account = :account and plan_hash = :plan_hash and table_name = :table and 
 """)
 
 
-def settle_handed_over(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
-    """Look for what was handed over in the CRM's copies, in the caller's transaction.
+def record_arrivals(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
+    """Look up handed-over changes in the CRM's copies and record their outcomes, in the caller's transaction.
 
-    What the copy shows is applied, in plan and ledger, and agreed on. What cannot arrive any more, since the
-    copy or Enerflo says something else by now, is superseded and decided anew by the next plan. Where nothing
-    was handed over nothing is looked at. What is mapped otherwise by now is ended first.
+    A change whose value the copy shows is recorded as applied in the plan and in the ledger, and its values
+    become agreed values. A change that cannot arrive any more, because the copy or Enerflo has another value,
+    is superseded; the next plan decides again. Changes whose column or row ``sync.yaml`` now maps differently
+    end first. Tables without handed-over changes are not read.
     """
     end_mapped_otherwise(connection, comparisons, account)
     tables = set(connection.execute(_FOLLOWED, {"account": account}).scalars())
     for comparison in comparisons:
         if comparison.name in tables:
-            take_over_acknowledgements(connection, comparison, account)
-            _settle(connection, comparison, account)
+            load_acknowledgements(connection, comparison, account)
+            _record_arrivals(connection, comparison, account)
     if tables:
         note_not_made(connection, account, "copy")
         deliver(connection, comparisons, account)
 
 
-def _settle(connection: sa.Connection, comparison: Comparison, account: str) -> None:
+def _record_arrivals(connection: sa.Connection, comparison: Comparison, account: str) -> None:
     now = transaction_time(connection)
     values: dict[str, Any] = {"account": account, "now": now}
     looked = f"pg_temp.looked_{comparison.name}"
@@ -149,7 +151,7 @@ def _settle(connection: sa.Connection, comparison: Comparison, account: str) -> 
     connection.exec_driver_sql(_look(comparison, looked), values)
     named = {"name": str(comparison.name), "table": literal(comparison.name), "looked": looked}
     named["newer_than"] = _NEWER_THAN
-    for row in connection.exec_driver_sql(_SETTLE.substitute(named), values).all():
+    for row in connection.exec_driver_sql(_RECORD_ARRIVALS.substitute(named), values).all():
         applying = Applying(account, row.plan_hash, "copy", row.approved_by)
         if row.kind == "link":
             _agree_on_link(connection, comparison, applying, row.key)
@@ -185,7 +187,7 @@ def _apply(
 
 
 def _agree_on_link(connection: sa.Connection, comparison: Comparison, applying: Applying, key: str) -> None:
-    """Remember what both sides say of a record that was created at Enerflo, now that its row names it."""
+    """Store the agreed values of a record that was created at Enerflo, now that its CRM row has its id."""
     named = {
         "account": applying.account,
         "plan_hash": applying.plan_hash,
@@ -226,7 +228,7 @@ def _look(comparison: Comparison, looked: str) -> str:
             for n, column in enumerate(comparison.mirror_key, 1)
         ),
         of_row=_of_key(comparison),
-        # A row that the CRM makes may have a key of the CRM's own, or spell it otherwise.
+        # The CRM may create the row under a key of its own, or spell the key differently.
         of_new_row=_of_key(comparison) if comparison.mapping.joined_by_key and not varies else same_link,
         linked="true" if comparison.key_is_record else _is_linked(comparison),
         shows=_cases(fields, links, lambda field: _shows(comparison, field, "o.after"), "o.cj{0} = o.mj{0}"),
@@ -248,7 +250,7 @@ def _of_key(comparison: Comparison) -> str:
 
 
 def _is_linked(comparison: Comparison) -> str:
-    """Return whether the CRM row of ``o`` names its record, or is to take its id."""
+    """Return the condition that the CRM row of ``o`` names its record, or that the change writes that id."""
     same = " and ".join(f"o.cj{n} = o.mj{n}" for n, _ in enumerate(comparison.joins, 1))
     links = ", ".join(literal(join.crm_name) for join in comparison.joins)
     return f'coalesce({same} or o."column" in ({links}), o.lives is not true)'
@@ -265,7 +267,7 @@ def _cases(
 
 
 def _shows(comparison: Comparison, field: Field, value: str) -> str:
-    """Return whether the copy says a JSON value of a field: as declared, or as its column rounds it."""
+    """Return the condition that the copy shows a JSON value of a field, as declared or as rounded."""
     same = field.same_shown(field.crm.shown, value, in_crm=True)
     live = comparison.live.columns[field.name]
     text = f"({value} #>> '{{}}')"

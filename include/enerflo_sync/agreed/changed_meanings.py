@@ -1,4 +1,7 @@
-"""Fields that stand for something else by now: their pairs stay as evidence of the row, and are no base."""
+"""Fields that ``sync.yaml`` now maps to something else: their agreed pairs no longer tell which side changed.
+
+The pairs are kept without values, as evidence that both sides once had the row.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from enerflo_sync.reconcile.meanings import OF_ROWS, STORED_AS, changed_parts, s
 from enerflo_sync.warehouse.engine import transaction_time
 
 _STORE = sa.text("""
-/* enerflo-sync plan: what the fields of agreed pairs stand for */
+/* enerflo-sync plan: what the fields of agreed pairs are mapped to */
 insert into sync.agreed_keys (account, table_name, columns) values (:account, :stored_as, :meanings)
 on conflict (account, table_name) do update set columns = excluded.columns
 """).bindparams(sa.bindparam("meanings", type_=JSONB))
@@ -25,11 +28,11 @@ on conflict (account, table_name) do update set columns = excluded.columns
 def follow_meanings(
     connection: sa.Connection, comparisons: Sequence[Comparison], account: str
 ) -> list[Comparison]:
-    """Make no base of the pairs of fields that stand for something else than when the pairs were stored.
+    """Invalidate the agreed pairs of fields that are mapped differently than when the pairs were stored.
 
-    Where both sides are equal as the field is mapped now, the next look agrees on them anew. What was handed
-    over as it was mapped before, and waits, is ended. Returns the comparisons for what comes after. In the
-    caller's transaction.
+    The next run stores a new pair where both sides are equal under the present mapping. Changes that were
+    handed over under the former mapping and still wait are ended. Runs in the caller's transaction. Returns
+    the comparisons with these fields no longer marked as changed.
 
     :param comparisons: all mapped tables.
     """
@@ -42,7 +45,8 @@ def follow_meanings(
             before = stored.get(field)
             changed = changed_parts(before, meaning)
             if changed and field != OF_ROWS:
-                # Another CRM table with the same values is most likely the same one.
+                # If the mapping names another CRM table and a row there has the agreed value, the table was
+                # most likely renamed or moved: that pair stays valid.
                 which = f"and not {says_the_same(comparison, field)}" if changed == {"crm"} else ""
                 make_former(connection, comparison, account, field, which)
             since = transaction_time(connection).isoformat() if "enerflo" in changed else _since(before)

@@ -1,8 +1,9 @@
-"""Key columns of the CRM that were renamed or got another type: pairs move along where that is certain.
+"""Key columns of the CRM that were renamed or changed their type: the stored keys are translated.
 
-The keys of ``sync.agreed`` are made of the key columns' names and values. When these change, no pair is found
-by its key any more, nor the evidence that a row was deleted or an undo took it away. So the columns are
-remembered, pairs are translated, and the next plan waits for a person.
+A key in ``sync.agreed`` consists of the names and values of the key columns. When a name or a type changes,
+the stored keys match no row: agreed pairs are lost, and with them the evidence that a row was deleted or that
+an undo removed it. So the columns are stored beside the pairs, keys are translated where the new key is
+certain, and the next plan waits for a person.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.join_columns import JoinColumn
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 
-# A column's name, how JSON writes its values, and the mirror's column that it is matched with.
+# A column's name, the JSON type of its values, and the mirror's column that it is matched with.
 Column = Sequence[str | None]
 Columns = Mapping[str, Sequence[Column]]
 
@@ -57,7 +58,7 @@ select exists (select from sync.plans where account = :account and state = 'appl
                and created_at >= :since and reasons @> :reasons)
 """).bindparams(sa.bindparam("reasons", type_=JSONB))
 
-# Of a key that would become two, or one of two keys, nobody knows which it is.
+# A key is translated only if it gives exactly one new key that no other stored key gives.
 _MOVED_KEYS = Template("""
 /* enerflo-sync plan $name: what the keys of pairs are now */
 create temporary table moved_keys on commit drop as
@@ -81,13 +82,13 @@ _MOVE = Template("""
 update sync.$target a set key = n.new_key$record from pg_temp.moved_keys n
 where a.account = %(account)s and a.table_name = $table and a.key = n.old_key$which
 """)
-# A row is the same one by the same texts in its key columns, whichever they are called by now.
+# A row is the same row if its key columns hold the same texts, even under other column names.
 _KEYS_OF_ROWS = Template("""
 /* enerflo-sync plan $name: keys of $what, in their new form */
 update sync.$target r set key = $new_key from $crm t
 where r.account = %(account)s and r.table_name = $table and $which and $on
 """)
-# What goes on under the key of its row, though it is no pair of values.
+# Other rows, beside agreed pairs, that must stay findable by the key of their CRM row.
 _UNDER_KEYS = (
     ("refusals", "r.ended_at is null", "what a person refused"),
     ("plan_changes", "r.sent_at is not null and r.state <> 'applied'", "what was sent and is not confirmed"),
@@ -107,9 +108,10 @@ where a.account = %(account)s and a.table_name = $table and not ($fits)
 
 
 def follow_keys(connection: sa.Connection, comparisons: Iterable[Comparison], account: str) -> None:
-    """Translate the pairs of tables whose key columns changed since they were stored, as far as is certain.
+    """Translate the stored keys of tables whose key columns changed, where the new key is certain.
 
-    What changed is remembered until a person approves a plan that says so: :func:`key_change_reasons`.
+    The change is kept until a person applies a plan that names it as a reason to wait
+    (:func:`key_change_reasons`).
     """
     for comparison in comparisons:
         named = {"account": account, "table": str(comparison.name)}
@@ -131,13 +133,13 @@ def follow_keys(connection: sa.Connection, comparisons: Iterable[Comparison], ac
 
 
 def key_change_reasons(connection: sa.Connection, account: str) -> list[tuple[str, str]]:
-    """Return the tables whose key columns changed and were not approved since, each with its sentence."""
+    """Return each table whose changed key columns nobody has approved yet, with the sentence for the plan."""
     rows = connection.execute(_CHANGED, {"account": account}).mappings()
     return [(row["table_name"], _sentence(row["table_name"], row)) for row in rows]
 
 
 def columns_of(comparison: Comparison) -> Columns:
-    """Return the columns by which the table's pairs are stored, and by which its rows are matched."""
+    """Return the columns that make the table's stored keys, and the columns by which its rows are matched."""
     joins = comparison.mapping.join_columns
 
     def column(name: str) -> list[str | None]:
@@ -159,7 +161,7 @@ def columns_of(comparison: Comparison) -> Columns:
 def _remember(
     connection: sa.Connection, named: dict[str, str], stored: sa.RowMapping | None, present: Columns
 ) -> None:
-    """Remember the columns; forget that they changed once a person approved a plan that said so."""
+    """Store the present columns; drop the note of a change once a person applied a plan that named it."""
     if stored is None:
         connection.execute(_STORE, {**named, "columns": present, "before": None, "lost": -1})
     elif stored["columns_before"] is not None:
@@ -169,7 +171,10 @@ def _remember(
 
 
 def _of_sample(connection: sa.Connection, comparison: Comparison, named: dict[str, str]) -> Columns | None:
-    """Return the columns of pairs that were stored before columns were remembered; None where they fit."""
+    """Return the columns of a stored key, for pairs of a version that did not store the columns.
+
+    Returns None if they are the present columns, or if there is no pair.
+    """
     key = connection.scalar(_SAMPLE, named)
     present = columns_of(comparison)
     kinds = {name: kind for name, kind, _ in present["key"]}
@@ -214,7 +219,7 @@ def _translate(
     if found:
         connection.exec_driver_sql("drop table if exists pg_temp.moved_keys")
         connection.exec_driver_sql(_MOVED_KEYS.substitute(common, found=found), values)
-        # A key that is the record's says as much.
+        # If the key is the record's id, the pair does not store that id again.
         record = ", enerflo_key = null" if comparison.key_is_record else ", enerflo_key = n.record"
         of_record = " and (a.enerflo_key is null or a.enerflo_key = n.record)"
         connection.exec_driver_sql(
@@ -243,9 +248,10 @@ def _translate(
 
 
 def _found(comparison: Comparison, before: Columns, former: Sequence[str]) -> str:
-    """Return the select of keys in their old and new form, with the record; empty where none can be told.
+    """Return the select of old keys, new keys and record keys; empty if new keys cannot be determined.
 
-    Where the CRM's key is made of the mirror's columns, by the record; else by a row with the same texts.
+    If the CRM's key consists of columns of the mirror, the new key comes from the record; otherwise from the
+    CRM row whose key columns hold the same texts.
     """
     record = _record_of_pair(comparison, before)
     common = {
@@ -254,7 +260,7 @@ def _found(comparison: Comparison, before: Columns, former: Sequence[str]) -> st
         "mirror": comparison.mirror,
         "crm": comparison.crm,
     }
-    # A key that may be spelled in several ways is the one of a row, and stays so.
+    # A key that may be spelled in several ways must come from its row, which has the spelling.
     if comparison.mapping.joined_by_key and not comparison.links:
         return _BY_RECORD.substitute(
             common,
@@ -280,10 +286,10 @@ def _key_of_row(comparison: Comparison) -> str:
 
 
 def _former_names(comparison: Comparison, before: Columns, in_order: bool) -> Sequence[str]:
-    """Return what each key column was called, by its place; none where that cannot be told.
+    """Return the former name of each key column, in the present order; empty if it is ambiguous.
 
-    A column that is called as another one was may be either of both. Where the order of the columns before is
-    not known, one that keeps its name is the same, and one other may have another name.
+    It is ambiguous if a column now has the former name of another key column. If the former order is not
+    known, a column that kept its name is the same column, and at most one other column may have been renamed.
     """
     names, former = comparison.mapping.key_columns, [str(name) for name, _, _ in before["key"]]
     if len(names) != len(former):
@@ -296,13 +302,13 @@ def _former_names(comparison: Comparison, before: Columns, in_order: bool) -> Se
 
 
 def _same_texts(comparison: Comparison, former: Sequence[str], key: str) -> str:
-    """Return the condition that a CRM row ``t`` has the texts of a key in its former key columns."""
+    """Return the condition that a CRM row ``t`` holds the texts of a key that has the former column names."""
     pairs = zip(comparison.mapping.key_columns, former, strict=True)
     return " and ".join(f"t.{quoted(new)}::text = {key} ->> {literal(old)}" for new, old in pairs)
 
 
 def _record_of_pair(comparison: Comparison, before: Columns) -> str:
-    """Return the mirror key of a pair ``a``: what it says, or what its key said by the columns before."""
+    """Return the mirror key of a pair ``a``: its ``enerflo_key``, or the ids that its key held before."""
     named = {mirror: str(name) for name, _, mirror in before["key"] if mirror}
     if not set(comparison.mirror_key) <= named.keys():
         return "a.enerflo_key"
@@ -313,7 +319,7 @@ def _record_of_pair(comparison: Comparison, before: Columns) -> str:
 
 
 def _moved_links(before: Columns, present: Columns) -> Iterator[tuple[str, str, str]]:
-    """Yield links that were renamed or are written otherwise: old name, new name, how JSON writes it."""
+    """Yield links that were renamed or changed their JSON type: old name, new name, new JSON type."""
     known = {mirror: (str(name), kind) for name, kind, mirror in before["join"]}
     for name, kind, mirror in present["join"]:
         old = known.get(mirror)
@@ -322,7 +328,7 @@ def _moved_links(before: Columns, present: Columns) -> Iterator[tuple[str, str, 
 
 
 def _fits(key: Sequence[Column]) -> str:
-    """Return the condition that a pair ``a`` is stored by these columns."""
+    """Return the condition that the key of a pair ``a`` consists of these columns."""
     conditions = [f"jsonb_exists(a.key, {literal(str(name))})" for name, _, _ in key]
     conditions += [
         f"(jsonb_typeof(a.key -> {literal(str(name))}) = 'number') is {str(kind == 'number').lower()}"

@@ -1,7 +1,7 @@
-"""What our own writes left as a record's time of change: nobody else changed the record at that time.
+"""``sync.own_writes``: the modification times that our own writes gave to records.
 
-A write of one field moves the time of the whole row, and a write to Enerflo that of the whole record. To tell
-which side changed later, the last time that was somebody else's is needed
+Our write of one field sets the modification time of the whole CRM row or of the whole record at Enerflo. To
+tell which side a person changed later, the last modification time before our write is needed
 (:mod:`enerflo_sync.reconcile.changed`).
 """
 
@@ -33,7 +33,7 @@ from (
 ) p join $crm t on $on $lock
 """)
 
-# A row whose time is as before was not written, or says no more than the day.
+# A row whose modification time did not change was not written, or its column stores only the day.
 _LEFT = Template("""
 /* enerflo-sync apply $name: what our writes left as the rows' time of change */
 insert into sync.own_writes (account, side, table_name, key, others_at, left_at)
@@ -59,7 +59,8 @@ on conflict (account, side, table_name, key) do update
 set others_at = excluded.others_at, left_at = excluded.left_at
 """)
 
-# Of a request that goes out again the first time counts: what it finds now may be its own.
+# When a request is sent again, the time noted before its first attempt counts: the present time may already
+# be the result of that attempt.
 _SENDING = Template("""
 /* enerflo-sync push: when a record of $mirror was changed before our request */
 insert into sync.own_writes as w (account, side, table_name, key, sent_others_at)
@@ -84,10 +85,11 @@ set left_at = excluded.left_at, left_seen_at = excluded.left_seen_at,
 def noting_updates(
     connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any], first: int, until: int
 ) -> Iterator[None]:
-    """Remember what the updates of CRM rows within leave as the rows' time of change.
+    """Store the modification times that the updates inside the ``with`` block give to CRM rows.
 
     :param values: ``account`` and ``plan_hash``.
-    :param first: position of the first change, ``until`` that of the last.
+    :param first: position of the first change.
+    :param until: position of the last change.
     """
     if not compares_times(comparison):
         yield
@@ -104,7 +106,7 @@ def noting_updates(
 def note_made(
     connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any], first: int, until: int
 ) -> None:
-    """Remember that nobody else has written the CRM rows that a plan made; takes ``now`` among ``values``."""
+    """Store that only we have written the CRM rows that a plan inserted; ``values`` must have ``now``."""
     if compares_times(comparison):
         statement = _MADE.substitute(_parts(comparison), on=of_key(comparison, "p.key"))
         connection.exec_driver_sql(statement, {**values, "first": first, "until": until})
@@ -125,9 +127,9 @@ def _parts(comparison: Comparison, **others: str) -> dict[str, str]:
 def noting_rows(
     connection: sa.Connection, comparison: Comparison, account: str, keys: Sequence[str]
 ) -> Iterator[None]:
-    """Remember what writes to CRM rows within leave as the rows' time of change.
+    """Store the modification times that writes inside the ``with`` block give to the CRM rows of these keys.
 
-    :param keys: of the rows, as JSON.
+    :param keys: keys of the rows, as JSON.
     """
     if not keys or not compares_times(comparison):
         yield
@@ -158,10 +160,12 @@ def note_sending(
     *,
     again: bool,
 ) -> None:
-    """Remember when records of Enerflo were changed before a request of ours goes out, committed with it.
+    """Store the modification times of Enerflo's records before our request is sent.
+
+    The caller commits them together with the note that the request is sent.
 
     :param keys: tables of the mapping, each with the mirror key of one of its records.
-    :param again: the same request went out before, and its end is not known.
+    :param again: whether the same request was sent before and its outcome is not known.
     """
     _note(connection, account, keys, _SENDING, again=again)
 
@@ -169,7 +173,7 @@ def note_sending(
 def note_written(
     connection: sa.Connection, account: str, keys: Iterable[tuple[str, Mapping[str, Any]]]
 ) -> None:
-    """Remember what our write left as the time of change of records that were read back."""
+    """Store the modification times that our write gave to records of Enerflo, after they were read back."""
     _note(connection, account, keys, _WRITTEN)
 
 

@@ -1,4 +1,4 @@
-"""A table that ``sync.yaml`` calls otherwise by now: what is stored under the name before goes along."""
+"""Tables that were renamed in ``sync.yaml``: what is stored under the former name moves to the new name."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _MOVE = Template("""
 /* enerflo-sync plan: what is stored under another name of a table */
 update sync.$target set table_name = :after where account = :account and table_name = :before and $which
 """)
-# What arrives in a CRM's copy is agreed on by the changes of its plan.
+# When a handed-over change arrives in the CRM's copy, its agreed values come from these rows of its plan.
 _LOOKED_FOR = """exists (
     select from sync.crm_changes w
     where w.account = plan_changes.account and w.plan_hash = plan_changes.plan_hash
       and w.table_name = plan_changes.table_name and w.key = plan_changes.key and w.ended_at is null)"""
-# What goes on under the name of a table. What ended stands under the name that the table had then.
+# Rows that are still in use. Rows about something that ended keep the name that the table had then.
 _UNDER_NAMES = (
     ("agreed", "true"),
     ("agreed_twins", "true"),
@@ -43,13 +43,14 @@ _UNDER_NAMES = (
 
 
 def follow_names(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
-    """Bring along what is stored of a table under the name that it had before.
+    """Move what is stored under a table's former name to its new name.
 
-    It is the same table where the pairs of a name that is not mapped any more are of the same CRM table and
-    kind; where several are, the one that shares most of its fields. In the caller's transaction.
+    A name that is not mapped any more is the former name of a new one if its pairs belong to the same CRM
+    table and kind of record. Of several candidates the one that shares most fields is taken. Runs in the
+    caller's transaction.
 
-    :raises ConfigurationError: it cannot be told which of several names one table had before. Nothing was
-        moved then, so that no refusal is lost.
+    :raises ConfigurationError: several candidates share equally many fields. Nothing is moved then, so that
+        no refusal is lost.
     """
     rows = connection.execute(_STORED, {"account": account})
     stored: dict[str, Any] = {row.table_name: row.columns for row in rows}
@@ -68,7 +69,7 @@ def follow_names(connection: sa.Connection, comparisons: Sequence[Comparison], a
 
 
 def _former_names(comparison: Comparison, stored: Mapping[str, Any], names: set[str]) -> dict[str, int]:
-    """Return the names that a table may have had before, each with the number of fields that they share."""
+    """Return the possible former names of a table, each with the number of fields that both names share."""
     table = full_name(comparison.mapping)
     found = {}
     for name in sorted(stored.keys() - names):
@@ -85,7 +86,7 @@ def _matched(shared: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
     """Return the pairs of a former and a present name of one table.
 
     :param shared: by former and present name, how many fields both have.
-    :raises ConfigurationError: a name stays of which it cannot be told.
+    :raises ConfigurationError: two candidates for one name share equally many fields.
     """
     left, found = dict(shared), []
     while left:

@@ -1,7 +1,8 @@
-"""Rows that we delete in a CRM that marks its deleted rows (``deleted_when``), and that an undo unmarks.
+"""Deletions in a CRM that marks its deleted rows (``deleted_when``), and how an undo removes the mark.
 
-The row stays, with every column. What it said before the mark stands in the change (``before``). The whole
-row as it stands with its mark is kept, so that an undo finds out whether somebody touched it since.
+A marked row stays in the table with every column. The change keeps the row's values before the mark
+(``before``) and the whole marked row (``deleted_row``), so that an undo can detect whether somebody changed
+the row since.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from enerflo_sync.crm.marks import own_mark
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 
-# The whole row is as the plan expects it, and so is the way in which it is to be deleted.
+# The row is marked only if the whole row is as the plan saw it, and if deleted rows are still marked in this
+# way.
 _MARK = Template("""
   update $crm t set $column = $value$touch from due p
   where $on and $counts and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
@@ -46,7 +48,7 @@ _MARK = Template("""
   returning p.id, $whole as deleted_row, $living as not_kept
 """)
 
-# Of rows that are alike in every column nobody knows which one the plan marked.
+# If several rows are equal in every column, it is unknown which one the plan marked, so none is unmarked.
 _UNMARK = Template("""
   update $crm t set $column = $before$touch
   from (
@@ -79,9 +81,10 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name =
 
 
 def mark_of(connection: sa.Connection, comparison: Comparison) -> str | None:
-    """Return the column that we set to delete a row of the table; None: rows are deleted, or not ours.
+    """Return the column that we set to mark a row as deleted; None if rows of the table are really deleted.
 
-    Where changes are handed over (``write_to``), the CRM itself is told to delete.
+    It is also None if ``deleted_when`` names no column that we may write, and if changes are handed over
+    (``write_to``), because then the CRM itself deletes the row.
     """
     if not comparison.mapping.deleted_when or comparison.hands_over:
         return None
@@ -89,7 +92,7 @@ def mark_of(connection: sa.Connection, comparison: Comparison) -> str | None:
 
 
 def marks(comparison: Comparison, column: str | None) -> str:
-    """Return what a deletion writes, as JSON: the mark as ``deleted_when`` says it; null where it deletes."""
+    """Return the SQL of what a deletion writes: the mark of ``deleted_when`` as JSON; null without a mark."""
     if column is None:
         return "null::jsonb"
     said = json.dumps({column: comparison.mapping.deleted_when[column]})
@@ -97,7 +100,7 @@ def marks(comparison: Comparison, column: str | None) -> str:
 
 
 def shown_row(comparison: Comparison, column: str | None) -> str:
-    """Return what a deletion shows of a CRM row ``t``: its mapped columns, and the mark as it was."""
+    """Return the SQL of what a deletion shows of a CRM row ``t``: its mapped columns and the former mark."""
     names = [field.name for field in comparison.fields]
     if column is not None and column not in names:
         names.append(column)
@@ -105,7 +108,7 @@ def shown_row(comparison: Comparison, column: str | None) -> str:
 
 
 def removal_statement(connection: sa.Connection, comparison: Comparison, *, undone: bool) -> str:
-    """Return the statement that deletes CRM rows of ``due``, or marks them, if they are as the plan saw them.
+    """Return the statement that deletes or marks the CRM rows of ``due`` that are still as the plan saw them.
 
     :param undone: as :func:`enerflo_sync.agreed.whole_rows.delete_statement` takes it.
     """
@@ -131,9 +134,10 @@ def removal_statement(connection: sa.Connection, comparison: Comparison, *, undo
 
 
 def return_statement(connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]) -> str:
-    """Return the statement that brings back the rows of ``due`` that the undone plan deleted, or marked.
+    """Return the statement that restores the rows of ``due`` that the undone plan deleted or marked.
 
-    A row that somebody touched since it was marked is left alone, and so is one in whose place another lives.
+    A row that somebody changed since it was marked stays marked, and so does a row whose key another,
+    unmarked row now has.
     """
     column = mark_of(connection, comparison)
     named = {**values, "table": str(comparison.name)}
@@ -158,7 +162,11 @@ def return_statement(connection: sa.Connection, comparison: Comparison, values: 
 
 
 def left_alone(comparison: Comparison, key: str, digest: str) -> str:
-    """Return the condition that of a key's rows one is marked and as a plan left it, and none lives."""
+    """Return the condition that exactly one row of a key is marked and unchanged, and that none is unmarked.
+
+    :param key: SQL of the key.
+    :param digest: SQL of the digest that the plan left.
+    """
     where = f"from {comparison.crm} t where {of_key(comparison, key)}"
     living, as_left = comparison.living("t"), f"{row_digest(comparison)} = {digest}"
     return (
@@ -173,9 +181,10 @@ def note_marked_rows(
     marked_in: Iterable[str],
     values: Mapping[str, Any],
 ) -> None:
-    """Keep the rows that an apply marked as they stand when all is written, in its transaction.
+    """Store the rows that an apply marked as they are after all writes, in the apply's transaction.
 
-    Only a table's own triggers change them meanwhile. Of rows that share a key nobody knows which it was.
+    Only the table's own triggers or rules can change a marked row after the mark, so other tables are
+    skipped. Tables without a unique key are skipped too: there the marked row cannot be identified.
 
     :param values: ``account``, ``plan_hash`` and ``now``, the time at which the rows were marked.
     """
@@ -206,6 +215,6 @@ def marking_value(comparison: Comparison, column: str) -> str:
 
 
 def _touch(comparison: Comparison, column: str) -> str:
-    """Return the further column that is set: the time of the row's last change, unless that is the mark."""
+    """Return the assignment of the row's modification time, if it has one and that is not the mark itself."""
     touch = touched(comparison)
     return f", {touch[0]} = {touch[1]}" if touch and touch[0] != quoted(column) else ""

@@ -14,7 +14,7 @@ from enerflo_sync.reconcile.values import shown_in_crm
 def column_value(live: LiveColumn, value: str, zone: str) -> str:
     """Return the jsonb expression ``value`` in the column's type; a value that does not fit is an error.
 
-    :param zone: of times without one.
+    :param zone: the time zone of times that have none.
     """
     text = f"({value} #>> '{{}}')"
     match live.kind:
@@ -36,14 +36,15 @@ def column_value(live: LiveColumn, value: str, zone: str) -> str:
 
 
 def moment_of_text(text: str, zone: str) -> str:
-    """Return a text of a plan as timestamptz: a moment, or a day, which begins at midnight in ``zone``."""
+    """Return a text of a plan as timestamptz; a text that is only a day means its midnight in ``zone``."""
     day = f"{text}::timestamp at time zone {literal(zone)}"
     return f"(case when length({text}) = 10 then {day} else {text}::timestamptz end)"
 
 
 def typed(live: LiveColumn, text: str) -> str:
-    """Return an SQL text in the column's type; one that is too long is an error once it is assigned."""
-    # Never cast to a length, which would cut it; but to bpchar, whose index serves no text.
+    """Return an SQL text in the column's type; a text that is too long fails when it is assigned."""
+    # A cast to a type with a length would silently cut the text. bpchar is kept, because an index on a bpchar
+    # column cannot be used for a text.
     kept = {"varchar": "text", "bpchar": "bpchar"}.get(live.base, live.sql_type)
     return f"{text}::{kept}"
 
@@ -54,7 +55,7 @@ def typed_key(comparison: Comparison, key: str, column: str) -> str:
 
 
 def of_key(comparison: Comparison, key: str) -> str:
-    """Return the condition that a CRM row ``t`` is the one of the jsonb expression ``key``."""
+    """Return the condition that a CRM row ``t`` has the key in the jsonb expression ``key``."""
     return " and ".join(
         f"t.{quoted(column)} = {typed_key(comparison, key, column)}"
         for column in comparison.mapping.key_columns
@@ -62,9 +63,9 @@ def of_key(comparison: Comparison, key: str) -> str:
 
 
 def alone_of_key(comparison: Comparison) -> str:
-    """Return ``and …``: no other CRM row has the key of ``t``; or ``""`` where an index says so.
+    """Return ``and …``: no other CRM row has the key of ``t``; or ``""`` if a unique index ensures that.
 
-    Of rows that share a key nobody knows which one a change is about, also where they came after the plan.
+    If rows share a key, it is unknown which one a change means, even if the second row came after the plan.
     """
     names = comparison.mapping.key_columns
     if comparison.live.unique_by(names):
@@ -77,9 +78,10 @@ def alone_of_key(comparison: Comparison) -> str:
 
 
 def names_record(comparison: Comparison, row: str, record_key: str) -> str:
-    """Return the condition that a CRM row names the record of Enerflo of a jsonb key; takes ``account``.
+    """Return the condition that a CRM row names the record of Enerflo that has a jsonb key.
 
-    True where the CRM's key is that record's id: a row cannot come to name another one then.
+    The statement needs the parameter ``account``. The condition is ``true`` if the CRM's key is the record's
+    id, because such a row cannot name another record.
     """
     if comparison.key_is_record:
         return "true"
@@ -96,12 +98,13 @@ def names_record(comparison: Comparison, row: str, record_key: str) -> str:
 
 
 def no_row_named(comparison: Comparison, links: Mapping[str, str | None]) -> str:
-    """Return ``and …``: no row of the CRM names the record of a row to be written; or ``""``.
+    """Return ``and …``: no row of the CRM names the record of a row to be inserted; or ``""``.
 
-    Where the key is the record's id, and is spelled in one way, the table's key says so. A row that names the
-    record in another spelling than declared is no row of it, and yet no second row is made beside it.
+    If the key is the record's id in a single spelling, the table's own key ensures that. A row that names the
+    record in a spelling other than the declared one is not matched to the record, but it still prevents a
+    second row.
 
-    :param links: the values of the join columns, as they are written; None where one is not.
+    :param links: SQL of the values that the join columns get; None for a column that gets none.
     """
     written = {name: value for name, value in links.items() if value is not None}
     near = f" {no_near_row(comparison, written)}"
@@ -115,7 +118,7 @@ def no_row_named(comparison: Comparison, links: Mapping[str, str | None]) -> str
 
 
 def record_lives(comparison: Comparison, record_key: str) -> str:
-    """Return the condition that Enerflo has the record of a jsonb key at present; takes ``account``."""
+    """Return the condition that Enerflo now has the record of a jsonb key; parameter: ``account``."""
     same = [
         f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in comparison.mirror_key
     ]
@@ -135,7 +138,7 @@ def shown(comparison: Comparison, column: str) -> str:
 
 
 def as_written(comparison: Comparison, column: str, value: str) -> str:
-    """Return how the CRM shows a value of a plan once it is written."""
+    """Return how the CRM will show a plan's value after it is written."""
     live, field = comparison.live.columns[column], comparison.mapping.fields.get(column)
     raw = column_value(live, value, zone_of(comparison, column))
     return (
@@ -144,10 +147,10 @@ def as_written(comparison: Comparison, column: str, value: str) -> str:
 
 
 def not_kept(comparison: Comparison, column: str, change: str) -> str:
-    """Return the condition that a CRM row ``t``, once written, says what it said before the change.
+    """Return the condition that a CRM row ``t`` has its former value although the change was written.
 
-    Only a trigger or rule of the table can do so. A column whose type makes of the new value what it held
-    before, by rounding, has kept it.
+    Only a trigger or rule of the table can restore the former value. If the column's type rounds the new
+    value to the former one, the new value counts as kept.
     """
     if not comparison.live.has_own_rules:
         return "false"
@@ -159,13 +162,13 @@ def not_kept(comparison: Comparison, column: str, change: str) -> str:
 
 
 def zone_of(comparison: Comparison, column: str) -> str:
-    """Return the zone of a column's times that have none."""
+    """Return the time zone of a column's times that have none."""
     field = comparison.mapping.fields.get(column)
     return (field.time_zone if field is not None else None) or comparison.mapping.time_zone
 
 
 def touched(comparison: Comparison) -> tuple[str, str] | None:
-    """Return the column of a CRM row's last change, quoted, and the present moment in its type."""
+    """Return the quoted column of a CRM row's modification time, and the transaction's time in its type."""
     if comparison.updated_at is None:
         return None
     live = comparison.live.columns[comparison.updated_at]
@@ -175,7 +178,7 @@ def touched(comparison: Comparison) -> tuple[str, str] | None:
 def present_moment(live: LiveColumn, zone: str) -> str:
     """Return the transaction's time in the type of a column of times.
 
-    :param zone: of times without one.
+    :param zone: the time zone of times that have none.
     """
     now = "now()" if live.kind is Kind.TIMESTAMPTZ else f"(now() at time zone {literal(zone)})"
     return f"{now}::date" if live.kind is Kind.DATE else now

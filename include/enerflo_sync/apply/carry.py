@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.clock import Clock
 from enerflo_sync.copies.salesforce.carry import carry_to_salesforce
 from enerflo_sync.copies.salesforce.changes import open_changes
@@ -66,7 +66,7 @@ def carry_open_changes(
                 for record in open_changes(connection, plan, account)
                 for number in record.numbers
             ]
-            settle_handed_over(connection, plans, account)
+            record_arrivals(connection, plans, account)
         stopped = carry_to_salesforce(connection, salesforce, config, plans, account, "carry", clock)
         with connection.begin():
             rows = connection.execute(_NOW, {"account": account, "numbers": numbers}).scalars()

@@ -14,7 +14,7 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
-from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.handing_over import deliver, hand_over_sql, note_not_made, take_back_sql
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.whole_rows import may_take_link, one_of_its_key, row_digest, whole_row
@@ -109,7 +109,7 @@ def hand_over(
             require_not_copied(comparison, file)
     if not copies:
         return counts
-    settle_handed_over(connection, copies, applying.account)
+    record_arrivals(connection, copies, applying.account)
     values = outcome_values(applying, transaction_time(connection), evidence)
     values |= {"undone": undone, "kind": "sync" if undone is None else "undo"}
     for comparison in copies:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.handing_over import end_unmade, note_taken
 from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.agreed.own_writes import noting_rows
@@ -89,7 +89,7 @@ def _carry(
             end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
             note_taken(connection, account, numbers_of(writes))
             if not writes:
-                settle_handed_over(connection, [plan], account)
+                record_arrivals(connection, [plan], account)
         if not writes:
             break
         with crm.connected(f"writing {plan.mapping.crm_table}") as theirs:
@@ -105,7 +105,7 @@ def _carry(
                     end_unmade(connection, account, run_id, numbers, Decision.PARKED, reason)
                 _, moved = due_writes(connection, plan, account)
                 end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
-                settle_handed_over(connection, [plan], account)
+                record_arrivals(connection, [plan], account)
     with connection.begin():
         named = {"account": account, "table": str(plan.name), "to_crm": "to_crm" in plan.mode.writes}
         left = connection.exec_driver_sql(_LEFT, named).all()

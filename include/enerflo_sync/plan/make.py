@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import agree_moved
-from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.changed_meanings import follow_meanings
 from enerflo_sync.agreed.key_changes import follow_keys
 from enerflo_sync.agreed.last_look import looked_before
@@ -143,7 +143,7 @@ def make_plans(
             for plan in plans:
                 observe(connection, plan, account, now)
             agree_on_sent(connection, plans, account)
-            settle_handed_over(connection, plans, account)
+            record_arrivals(connection, plans, account)
         with (
             _agreeing(engine, plans, config, account, reconciliation_id) as agreed,
             connection.begin(),

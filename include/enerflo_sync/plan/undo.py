@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.changed_meanings import follow_meanings
 from enerflo_sync.agreed.renamed_tables import follow_names
 from enerflo_sync.crm.config import SyncConfig
@@ -62,7 +62,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         plans = live_comparisons(connection, config, account, fold, all_tables=True)
         follow_names(connection, plans, account)
         plans = follow_meanings(connection, plans, account)
-        settle_handed_over(connection, plans, account)
+        record_arrivals(connection, plans, account)
         _reverse(connection, plans, account, undone.plan_hash)
         leave_unvoided(connection, plans, account, config.statuses.voided)
         keep_not_switched_on(connection, plans)
