@@ -1,6 +1,6 @@
-"""CRM rows that name no record of Enerflo yet and have one there all the same: the two become one.
+"""Adoption: a CRM row without Enerflo's id that matches a record at Enerflo gets that record's id.
 
-So a lead that was delivered, and a note that was sent, are found again even where the answer to it was lost.
+This also links a lead or a note that we created at Enerflo if the response to our request was lost.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from enerflo_sync.reconcile.conditions import difference_key
 from enerflo_sync.reconcile.join_columns import join_column
 from enerflo_sync.reconcile.values import BLANK, Field
 
-# Of several that are alike on both sides, the first takes the first, the second the second. Where a row is
-# like a record in two ways, as a note by its text and by its text with the author, the ranks alone could give
-# it two records, or one record to two rows.
+# If several rows and records match each other, they are paired in their order: the first row with the first
+# record. A note can match by its text and by its text with the author; then equal ranks alone could give one
+# row two records, or one record two rows. So row numbers keep each row and each record once.
 _PAIRS = Template("""
 /* enerflo-sync plan $name: CRM rows that are a record of Enerflo without saying so */
 create temporary table $adopted on commit drop as
@@ -60,8 +60,11 @@ join $crm t on $of_key
 
 
 def adopted_table(comparison: Comparison) -> str:
-    """Return the temporary table of adopted rows, ``p1``, ``key`` and ``link``; empty where none can be."""
-    # A row of a wide table is an install's, which its own table links.
+    """Return the name of the temporary table of adopted rows; empty if the table cannot have any.
+
+    Its columns are ``p1``, ``key`` and ``link``.
+    """
+    # The rows of a wide table belong to installs, and the table of installs holds their ids.
     return (
         "" if comparison.mapping.joined_by_key or comparison.is_wide else f"pg_temp.adopted_{comparison.name}"
     )
@@ -70,10 +73,10 @@ def adopted_table(comparison: Comparison) -> str:
 def adopt(
     connection: sa.Connection, comparison: Comparison, config: SyncConfig, values: dict[str, Any]
 ) -> bool:
-    """Find the rows to adopt, decide that each takes its record's id; return whether such rows are possible.
+    """Find the rows to adopt and decide that each gets its record's id.
 
-    By the declared columns (``adopt``), or where none are, by all mapped fields; a note's text also as we
-    write it.
+    Rows and records match by the columns that ``adopt`` declares, or else by all mapped fields. A note's text
+    matches also in the form in which we send it. Returns whether the table can have adopted rows.
     """
     adopted = adopted_table(comparison)
     if not adopted:
@@ -89,7 +92,7 @@ def adopt(
             theirs=", ".join(f"o.c{n}" for n in numbers),
             mismatched=comparison.mismatched,
             unmarked=f"and not {comparison.marked_deleted('o')} and not {comparison.stands_outside('o')}",
-            # As Enerflo writes it, and not as it is compared.
+            # The id as Enerflo writes it, not in the form in which ids are compared.
             link="to_jsonb(m.j1)" if join.options is None else f"to_jsonb({join.plain('r')})",
             readable=f"not {join.is_unreadable('t')}",
             mirror=comparison.mirror,
@@ -113,7 +116,7 @@ def adopt(
             mirror=comparison.mirror,
             crm=comparison.crm_rows,
             of_key=of_key(comparison, "d.key"),
-            # An empty text is an open key, too: the write expects the value that stands there, not null.
+            # An empty text also means that the row has no id yet; the write must then expect '' and not null.
             before="null" if join.options is None else f"to_jsonb(t.{quoted(join.crm_name)})",
             digest=row_digest(comparison),
         ),

@@ -1,4 +1,4 @@
-"""Exchange 4.1: the last milestone that is completed in the CRM sets the install's status at Enerflo."""
+"""Exchange 4.1: when the CRM completes the last milestone of an install, its status at Enerflo is set."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from enerflo_sync.reconcile.join_columns import JoinColumn
 
 LAST_MILESTONE = "last_milestone"
 
-# What is open is counted as it will be once the plan is applied. Of an install with several changes the one
-# of the last milestone speaks.
+# Open milestones are counted as they will be after the plan is applied. If several milestones of an install
+# are completed, the change of the last milestone is used.
 _COMPLETED = Template("""
 /* enerflo-sync plan: installs whose last milestone is completed in the CRM */
 with completing as materialized (
@@ -74,15 +74,15 @@ _NEEDS = {
 def complete_installs(
     connection: sa.Connection, comparisons: Sequence[Comparison], config: SyncConfig, values: dict[str, Any]
 ) -> None:
-    """Decide that an install is completed whose last milestone this plan completes at Enerflo.
+    """Decide that the status of an install becomes completed if this plan completes its last milestone.
 
-    The last is the one of the highest sequence; with ``completed_needs: all`` it is whichever is completed
-    when no other is open. Not where the plan decides about the status already, nor
-    where its direction keeps it from Enerflo, nor for a voided install. The CRM's own status follows by the
-    next plan, as any change in Enerflo does.
+    The last milestone is the one with the highest sequence; with ``completed_needs: all`` it is any milestone
+    after whose completion no other is open. Nothing is decided if the plan already decides about the status,
+    if its direction does not allow a write to Enerflo, or if the install is voided. The next plan brings the
+    new status to the CRM, as it does with every change at Enerflo.
 
-    The change is one of the table of installs that has the install's row; of the first such table where none
-    has. So an install that stands in two tables is completed by one request.
+    The change belongs to the mapped table of installs that has the install's row, or to the first such table
+    if none has. So one request completes an install that is in two tables.
     """
     completed = _columns(comparisons, RecordKind.MILESTONES, "completed_at")
     statuses = _columns(comparisons, RecordKind.INSTALLS, "status_name")
@@ -116,7 +116,7 @@ def _complete(
             key=_key(comparison, join),
             installs=comparison.mirror_rows,
             table=literal(comparison.name),
-            # Of an install whose row does not count nothing is sent.
+            # Nothing is sent for an install whose CRM row the table's ``where`` excludes.
             here=f"{here} and not {_stands_outside(comparison, join)}",
             status=literal(_column(comparison, "status_name") or ""),
             statuses=_listed(statuses),
@@ -141,7 +141,7 @@ def _stands_outside(comparison: Comparison, join: JoinColumn) -> str:
 
 
 def _key(installs: Comparison, join: JoinColumn) -> str:
-    """Return the key of the install ``e``: as its row spells it, where there are several ways."""
+    """Return the key of the install ``e``, in the spelling of its CRM row if there are several spellings."""
     value = f"({join.mirror})::{join.type}"
     made = jsonb_object([(join.crm_name, join.as_stored(value))])
     if not join.varies:
@@ -152,7 +152,7 @@ def _key(installs: Comparison, join: JoinColumn) -> str:
 
 
 def _may_set(comparison: Comparison) -> bool:
-    """Return whether the status of a table's installs can be sent, by a row that the install's id names."""
+    """Return whether a table may send the status of installs: by its direction, and if ids are its key."""
     field = comparison.mapping.fields[_column(comparison, "status_name") or ""]
     allowed = field.direction in {Direction.BOTH, Direction.TO_ENERFLO}
     return allowed and comparison.mapping.joined_by_key and len(comparison.joins) == 1
@@ -167,7 +167,7 @@ def _is_here(comparison: Comparison) -> str:
 
 
 def _columns(comparisons: Sequence[Comparison], kind: str, mirror: str) -> list[tuple[str, str]]:
-    """Return the tables of a kind, each with its CRM column of a column of the mirror; wide ones with all."""
+    """Return each table of a kind with the CRM column mapped to a mirror column; a wide table has several."""
     found = []
     for comparison in comparisons:
         columns = [name for name, field in comparison.mapping.fields.items() if field.enerflo == mirror]

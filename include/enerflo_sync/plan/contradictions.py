@@ -1,6 +1,6 @@
-"""Two tables, or columns, that say different things of one field of Enerflo: a person decides.
+"""Two CRM tables or columns with different values for one field of Enerflo: a person decides.
 
-Whatever one of them wrote, the other would write its own value over it, in the same plan or in the next.
+Otherwise each would overwrite the other's value, in the same plan or in the next one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from enerflo_sync.reconcile.judge import crm_value_for_enerflo
 from enerflo_sync.reconcile.mismatched import crm_side
 from enerflo_sync.reconcile.values import Field
 
-# A value of the other table that Enerflo has already is sent again only where the CRM always wins there.
+# If Enerflo already has the other table's value, the two contradict each other only if the CRM always wins
+# there: only then would that value be sent again.
 _ASK = Template("""
 /* enerflo-sync plan $name: values of which $other says something else */
 update pg_temp.decided d set outcome = 'review', after = null, reason = $reason
@@ -32,14 +33,14 @@ where d.table_name = $table and d.field = $field and d.op = 'update' and d.outco
     where x.table_name = $other_table and x.field = $other_field and x.op = 'update'
       and x.enerflo_key = d.enerflo_key and x.outcome in ('to_enerflo', 'review')))
 """)
-# Each would write its own value into the column, plan after plan.
+# Otherwise each table would write its own value into the column in every plan.
 _ASK_IN_CRM = Template("""
 /* enerflo-sync plan $name: values for a column that $other fills with something else */
 update pg_temp.decided d set outcome = 'review', after = null, reason = $reason
 where d.table_name = $table and d.field = $field and d.op = 'update' and d.outcome = 'to_crm'
   and exists (select from $rows t where $on and $known)
 """)
-# Of a wide table a row is an install, and the column says which of its milestones it is about.
+# A row of a wide table is an install; the column tells which of its milestones is meant.
 _ITS_MILESTONE = Template("""exists (
       select from enerflo.milestones m where m.account = %(account)s and m.deleted_at is null
         and m.install_id = (d.enerflo_key ->> 'install_id')::bigint
@@ -51,10 +52,10 @@ _TO_CRM = {Direction.BOTH, Direction.TO_CRM}
 def ask_where_tables_contradict(
     connection: sa.Connection, comparisons: Sequence[Comparison], values: Mapping[str, Any]
 ) -> None:
-    """Leave to a person in ``decided`` what would go to Enerflo from one table and back from another.
+    """Make questions in ``decided`` of changes to fields of Enerflo for which two tables have two values.
 
-    So is what two columns of one table would send to one field. Where no field of Enerflo is written by two,
-    nothing is looked at.
+    The same holds for two columns of one table that are mapped to one field. No row is read if no field of
+    Enerflo is mapped twice.
     """
     for comparison, field, other, theirs in _pairs(comparisons):
         same = [
@@ -82,7 +83,7 @@ def ask_where_tables_contradict(
 def ask_where_tables_share_a_column(
     connection: sa.Connection, comparisons: Sequence[Comparison], values: Mapping[str, Any]
 ) -> None:
-    """Leave to a person in ``decided`` what goes to a column of the CRM that two tables map differently."""
+    """Make questions in ``decided`` of changes to a CRM column that two mapped tables map differently."""
     written = _going(comparisons, "to_crm", _TO_CRM)
     for comparison, field in written:
         for other, theirs in written:
@@ -115,7 +116,7 @@ def _said_by(comparison: Comparison, other: Comparison, theirs: Field) -> str:
 def _going(
     comparisons: Sequence[Comparison], to: str, directions: Collection[Direction]
 ) -> list[tuple[Comparison, Field]]:
-    """Return the fields that a plan may write to one side, each with its table."""
+    """Return the fields that a plan may write to one side, each with its comparison."""
     return [
         (comparison, field)
         for comparison in comparisons
@@ -126,7 +127,7 @@ def _going(
 
 
 def _pairs(comparisons: Sequence[Comparison]) -> Iterator[tuple[Comparison, Field, Comparison, Field]]:
-    """Yield each field that may go to Enerflo, with another one that may go to the same column there."""
+    """Yield each field that may be sent to Enerflo, with another one that may be sent to the same place."""
     sent = _going(comparisons, "to_enerflo", _TO_ENERFLO)
     for comparison, field in sent:
         for other, theirs in sent:
@@ -140,7 +141,7 @@ def _pairs(comparisons: Sequence[Comparison]) -> Iterator[tuple[Comparison, Fiel
 
 
 def _may_be_one(field: FieldMapping, theirs: FieldMapping) -> bool:
-    """Return whether two fields may be about one milestone: two columns of wide tables may not be."""
+    """Return whether two fields may be about one milestone; two wide columns may name different ones."""
     if isinstance(field, WideColumn) and isinstance(theirs, WideColumn):
         return same_milestone(field, theirs) is not False
     return True

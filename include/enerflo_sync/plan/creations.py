@@ -1,4 +1,4 @@
-"""Rows that one side lacks: what is created or deleted, decided into ``decided``."""
+"""Decisions about rows that only one side has: which are created, which deleted, and which are questions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from enerflo_sync.reconcile.report import Cause
 CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
 
 OUTSIDE = "its row in the CRM stands outside the table''s where"
-# Why a row is left to a person whose record Enerflo deleted.
+# The question about a row whose record Enerflo deleted, if we cannot mark the row.
 NO_MARK = (
     "Enerflo deleted its record, and no column of deleted_when is ours to write: mark its row in the CRM as"
     " deleted by hand"
@@ -38,8 +38,9 @@ NO_MARK = (
 _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_value, policy, cause, rule,
   reason, changed_at, observed_at"""
 
-# A question about a row that one side lacks shows the other side's key: Enerflo's in `before`, the CRM's in
-# `source_value`. By `offset 0` a row's reason is worked out once, and not for each of its fields.
+# A question about a row that one side lacks shows the key of the side that has it: Enerflo's key in `before`,
+# the CRM's in `source_value`. `offset 0` makes PostgreSQL compute the reason once for each row instead of
+# once for each field.
 _INTO_CRM = Template("""
 /* enerflo-sync plan $name: rows that the CRM lacks */
 insert into pg_temp.decided ($columns, before)
@@ -130,11 +131,11 @@ def decide_rows(
     *,
     adopted: bool,
 ) -> None:
-    """Decide about every row that stands on one side only.
+    """Decide about every row that only one side has.
 
     :param values: ``account`` and the parameters of the conditions.
-    :param kinds: of the rows that ``mismatched`` has; what decides about others is not asked.
-    :param adopted: whether the table of adopted rows was made, which are left out.
+    :param kinds: the kinds of rows in ``mismatched``; statements about other kinds are not run.
+    :param adopted: whether the table of adopted rows exists; adopted rows are left out.
     """
     common = {
         "name": comparison.name,
@@ -223,9 +224,9 @@ def _on_row(comparison: Comparison) -> str:
 
 
 def _deletion(comparison: Comparison, mark: str | None) -> tuple[str, str]:
-    """Return what becomes of a row whose record Enerflo deleted, and the reason as SQL.
+    """Return the outcome for a row whose record Enerflo deleted, and its reason as SQL.
 
-    :param mark: the column that is set instead of a deletion, where the CRM marks its deleted rows.
+    :param mark: the column that is set instead of a deletion, if the CRM marks its deleted rows.
     """
     if Side.CRM not in comparison.mapping.delete_in:
         return "keep", "'the CRM''s rows are not deleted here (delete_in)'"
@@ -239,12 +240,12 @@ def _yes(value: bool) -> str:
 
 
 def _crm_fields(comparison: Comparison) -> Iterator[str]:
-    """Yield the select of each column that a new CRM row gets beside its key."""
+    """Yield one select for each column that a new CRM row gets beside its key."""
     taken = set(comparison.mapping.key_columns)
     for n, join in enumerate(comparison.joins, 1):
         if join.crm_name not in taken:
             taken.add(join.crm_name)
-            # As Enerflo writes it, and not as it is compared.
+            # The id as Enerflo writes it, not in the form in which ids are compared.
             value = f"to_jsonb(o.j{n})" if join.options is None else f"to_jsonb({join.plain('v')})"
             yield _select(join.crm_name, value, value, "enerflo")
     for field in comparison.fields:
@@ -264,7 +265,7 @@ def _select(column: str, value: str, own: str, policy: str) -> str:
 
 
 def _enerflo_fields(comparison: Comparison, config: SyncConfig) -> Iterator[str]:
-    """Yield the select of each CRM column that a new record of Enerflo is made of."""
+    """Yield one select for each CRM column whose value a new record of Enerflo gets."""
     links = {join.crm_name for join in comparison.joins}
     taken = set(links)
     for field in comparison.fields:
@@ -286,7 +287,7 @@ def _enerflo_fields(comparison: Comparison, config: SyncConfig) -> Iterator[str]
 
 
 def due(comparison: Comparison) -> str:
-    """Return the condition that a CRM row ``t`` may be created at Enerflo by now (``create_when``)."""
+    """Return the condition that ``create_when`` allows a CRM row ``t`` to be created at Enerflo."""
     conditions = []
     for column, words in comparison.mapping.create_when.items():
         listed = ", ".join(literal(word.strip().lower()) for word in words)

@@ -1,7 +1,7 @@
-"""What is to be done about each mismatched row of a table, decided in SQL into the table ``decided``.
+"""Decisions about each mismatched row of a table, made in SQL and stored in the table ``decided``.
 
-The judgement is reconciliation's own (:mod:`enerflo_sync.reconcile.judge`); here it becomes a change, a
-question for a person, or a reason to leave both sides as they are.
+A plan uses the same judgement of differences as a reconciliation (:mod:`enerflo_sync.reconcile.judge`). Here
+each judgement becomes a change, a question for a person, or a reason to leave both sides as they are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from enerflo_sync.reconcile.values import normal_text, translated
 DECIDED = "pg_temp.decided"
 
 MAKE_DECIDED = f"""
-/* enerflo-sync plan: what is decided, of all tables */
+/* enerflo-sync plan: the decisions about all tables */
 create temporary table {DECIDED} (
   outcome text not null, table_name text not null, key jsonb, enerflo_key jsonb, op text not null, field text,
   before jsonb, after jsonb, source_value jsonb, policy text not null, cause text not null,
@@ -40,7 +40,7 @@ create temporary table {DECIDED} (
 ) on commit drop
 """
 
-# A cause of the moment says nothing about whether a change is due.
+# These causes describe only the present moment; they do not tell whether a change is due.
 _NOT_ASKED = (Cause.ON_ITS_WAY, Cause.IN_FLIGHT, Cause.PLANNED)
 
 _KEYS = Template("""
@@ -85,7 +85,8 @@ _UNKNOWN_STATUS = """f.field = $status and not exists (
       select from enerflo.install_statuses s where s.account = %(account)s and s.deleted_at is null
         and s.name = f.to_enerflo_value #>> '{}')"""
 
-# By ``values`` one word of the CRM may be two statuses, which are different things at Enerflo.
+# ``values`` may translate two statuses of Enerflo to one word of the CRM; then the word does not tell which
+# status to send.
 _SEVERAL_STATUSES = Template("""f.field = $status and 1 < (
       select count(*) from enerflo.install_statuses s where s.account = %(account)s and s.deleted_at is null
         and $word = $said)""")
@@ -99,7 +100,8 @@ select 'review', $table, $key, 'update', $mine, $theirs, 'review', 'duplicate_id
 from $repeated d $sides
 """)
 
-# A row that was found by its join key, and another one has its key as well: neither can be named.
+# Rows that were matched by their join key although another row has the same key: a write by key could not
+# tell them apart.
 _SHARED = Template("""with shared as (
   select $keys, count(*) as rows, (
       select jsonb_build_object('rows', count(*), 'keys', jsonb_agg($enerflo_key)) from $mismatched o
@@ -114,9 +116,9 @@ _SHARED = Template("""with shared as (
 def prepare(
     connection: sa.Connection, comparison: Comparison, reconciliation_id: str | None, account: str
 ) -> None:
-    """Fill the table's ``mismatched`` with the rows that differed in a reconciliation, as they are now.
+    """Fill the table's ``mismatched`` with the present values of the rows that differed in a reconciliation.
 
-    A table that is not reconciled is compared whole, and all are where no reconciliation is named.
+    All rows are compared if the table is not reconciled (``reconcile``) or if no reconciliation is given.
     """
     values: dict[str, Any] = {"account": account, "previous": reconciliation_id}
     by_reconciliation = comparison.mapping.reconcile and reconciliation_id is not None
@@ -135,7 +137,7 @@ def prepare(
         connection.exec_driver_sql(mismatched, values)
     else:
         connection.exec_driver_sql(mismatched_statement(comparison), values)
-    # Only what rows are chosen by: the values are many and wide.
+    # Only the columns that select rows are analyzed, because the value columns are many and wide.
     chosen_by = f"{comparison.join_names()}, in_enerflo, in_crm, tombstone, is_mismatched"
     connection.exec_driver_sql(f"analyze {comparison.mismatched} ({chosen_by})")
     _leave_repeated(connection, comparison, by_reconciliation, values)
@@ -144,7 +146,7 @@ def prepare(
 def _leave_repeated(
     connection: sa.Connection, comparison: Comparison, wanted_only: bool, values: dict[str, Any]
 ) -> None:
-    """Leave to a person the join keys, and the keys, that more than one row has."""
+    """Make a question of each join key, and of each key, that more than one row has."""
     common = {"name": comparison.name, "table": literal(comparison.name)}
     if not comparison.unique:
         connection.exec_driver_sql(twice_statement(comparison, wanted_only=wanted_only), values)
@@ -187,7 +189,7 @@ def _leave_repeated(
 
 
 def decide_updates(connection: sa.Connection, comparison: Comparison, values: dict[str, Any]) -> None:
-    """Decide about every field in which a row differs that both sides have.
+    """Decide about every field that differs in a row which both sides have.
 
     :param values: ``account`` and the parameters of the conditions.
     """
@@ -216,7 +218,7 @@ def decide_updates(connection: sa.Connection, comparison: Comparison, values: di
 
 
 def _no_one_status(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return why a word of the CRM is no status that can be sent, each with its condition."""
+    """Return the reasons why a CRM's word is not one status that can be sent, each with its condition."""
     found = []
     for field in comparison.fields if comparison.is_installs else ():
         if field.mapping.enerflo != "status_name":
@@ -233,7 +235,7 @@ def _no_one_status(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _written_key(comparison: Comparison) -> str:
-    """Return the key of the record that a change is about: of a wide table the milestone that is written."""
+    """Return the key of the record that a change writes: for Enerflo, a wide table's milestone."""
     if not comparison.is_wide:
         return "o.enerflo_key"
     named = "o.enerflo_key || jsonb_build_object('milestone_id', f.milestone)"
@@ -241,13 +243,13 @@ def _written_key(comparison: Comparison) -> str:
 
 
 def held_facts(alias: str) -> str:
-    """Return the facts that hold as a jsonb array, in the order of :data:`FACTS`."""
+    """Return the names of the facts that are true as a jsonb array, in the order of :data:`FACTS`."""
     cases = ", ".join(f"case when {alias}.{fact} then '{fact}' end" for fact in FACTS)
     return f"to_jsonb(array_remove(array[{cases}], null))"
 
 
 def _texts(name: str, rules: Sequence[tuple[str, str, Outcome]]) -> dict[str, str]:
-    """Return name, words and outcome of rules as SQL arrays, by their numbers."""
+    """Return the names, words and outcomes of rules as SQL arrays, indexed by the rules' numbers."""
     parts = zip(("names", "words", "outcomes"), zip(*rules, strict=True), strict=True)
     return {
         f"{name}_{part}": f"array[{', '.join(literal(str(text)) for text in texts)}]" for part, texts in parts

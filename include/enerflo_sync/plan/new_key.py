@@ -1,4 +1,4 @@
-"""The key of a CRM row that is to be made, as ``on_insert`` declares it."""
+"""The key of a new CRM row, as ``on_insert`` declares it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 
 _UUID_TEXT = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
-# Bits of a value beside its sign.
+# The bits of a value without its sign.
 _BITS = {"int2": 15, "int4": 31, "oid": 32}
 
 
 def new_key(comparison: Comparison) -> str:
-    """Return the key of the CRM row of a record ``o``; null where a part of it cannot be made.
+    """Return the key of the new CRM row of a record ``o``; null if a part of the key cannot be made.
 
-    Takes ``account``.
+    The statement needs the parameter ``account``.
     """
     record = " and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(comparison.mirror_key, 1))
     if comparison.mapping.joined_by_key and not any(join.options for join in comparison.joins):
         return "o.key"
     if comparison.mapping.joined_by_key:
-        # As Enerflo writes it, and not as it is compared.
+        # The id as Enerflo writes it, not in the form in which ids are compared.
         key = jsonb_object((join.crm_name, join.plain("v")) for join in comparison.joins)
         return f"(select {key} from {comparison.mirror} v where v.account = %(account)s and {record})"  # noqa: S608
     made = {column: comparison.mapping.on_insert.get(column) for column in comparison.mapping.key_columns}
     if None in made.values():
-        # The CRM itself makes the key of a row that is handed over: the record's id tells which row it is.
+        # The CRM itself makes the key of a handed-over row; until then the record's id identifies the row.
         return "o.key" if comparison.hands_over else "null::jsonb"
     parts = {
         column: _part(comparison.live.columns[column], template_sql(text or "", mirror_text))
@@ -44,9 +44,10 @@ def new_key(comparison: Comparison) -> str:
 
 
 def taken(comparison: Comparison) -> str:
-    """Return the condition that another row of the CRM has ``k.new_key``, or would get it.
+    """Return the condition that another CRM row has ``k.new_key`` or would get it.
 
-    Nothing but a join by the key itself proves that two records, or a record and a row, do not meet in one.
+    The condition is needed unless rows are joined by the key itself: only then two records cannot get one
+    key.
     """
     if comparison.mapping.joined_by_key:
         return "false"
@@ -57,12 +58,12 @@ def taken(comparison: Comparison) -> str:
 
 
 def mirror_text(column: str) -> str:
-    """Return a column of the mirror ``v`` as text, for a template."""
+    """Return SQL for a column of the mirror row ``v`` as text, for a template."""
     return f"v.{quoted(column)}::text"
 
 
 def _part(live: LiveColumn, text: str) -> str:
-    """Return what a text makes of one column as JSON; null where the column cannot hold it as it is."""
+    """Return a column's value made from a text, as JSON; null if the column cannot store it unchanged."""
     match live.kind:
         case Kind.TEXT:
             other = f"when {text}::{live.sql_type}::text <> {text} then null"

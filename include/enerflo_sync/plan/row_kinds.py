@@ -1,7 +1,7 @@
-"""Which kinds of mismatched rows a table has: what decides about the others need not be asked.
+"""The kinds of mismatched rows that a table has, so that statements about other kinds are not run.
 
-To plan a statement that judges rows costs the server more than to execute it over a few rows. Most tables
-have mismatched rows of one kind or none.
+For a few rows PostgreSQL spends more time on planning such a statement than on executing it, and most tables
+have mismatched rows of one kind or of none.
 """
 
 from __future__ import annotations

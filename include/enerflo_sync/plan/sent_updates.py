@@ -1,10 +1,10 @@
-"""Updates whose request went out and whose end nobody saw: what Enerflo made of our value is ours.
+"""Sent updates without a known outcome: if the mirror shows our value, the change is recorded as applied.
 
-A push that ends between a request and the look at its record (a kill, a key that is refused, a lost
-database) leaves its change ``sent``, and the plan that is made next takes the place of that one. Where
-Enerflo refused to show the record, the change was parked, and tried again after a day. Where the mirror shows
-our value by now, as it was sent or as Enerflo keeps it, both spellings become the agreed pair: otherwise
-Enerflo's spelling would count as somebody's change, and overwrite the CRM's value.
+A push that ends between a request and the read-back of its record (it was killed, the API key was refused,
+the database was lost) leaves its change in state ``sent``, and the next plan supersedes the plan. If Enerflo
+refused to show the record, the change was parked and is retried after a day. If the mirror now shows our
+value, as we sent it or in Enerflo's spelling, both spellings become the agreed pair. Otherwise Enerflo's
+spelling would count as somebody's change and overwrite the CRM's value.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from enerflo_sync.plan.parked import TRIED_AGAIN_AFTER
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.engine import transaction_time
 
-# Of a field that was sent more than once the last request counts; what was agreed on since is over.
+# If a field was sent more than once, only the last request counts. A field with an agreed value newer than
+# the request needs nothing.
 _SENT = sa.text("""
-/* enerflo-sync plan: updates whose request went out and whose end is not known */
+/* enerflo-sync plan: updates whose request was sent and whose outcome is not known */
 select c.* from (
   select distinct on (c.key, c.field) c.plan_hash, c.position, c.key, c.field, c.before, c.after,
     c.enerflo_key, c.sent_at, coalesce(p.decided_by, 'nobody') as decided_by
@@ -53,11 +54,11 @@ where e.account = :account and e.deleted_at is null and e.observed_at >= :since 
 
 
 def agree_on_sent(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
-    """Let what was sent and is there be agreed on, and its changes be applied.
+    """Record sent updates as applied, and store their agreed values, if the mirror shows the sent value.
 
-    In the caller's transaction.
+    Runs in the caller's transaction.
 
-    :param connection: no other plan or apply of the account is running.
+    :param connection: holds the account's lock, so that no other plan or apply of the account is running.
     """
     named = {"account": account, "a_day": TRIED_AGAIN_AFTER}
     for comparison in comparisons:
@@ -104,7 +105,7 @@ def _agree_on(
 def _mirrored(
     connection: sa.Connection, comparison: Comparison, account: str, sent: sa.Row[Any]
 ) -> Mapping[str, Any] | None:
-    """Return the mirror's record of a change, where it was read since the request went out."""
+    """Return the mirror's row of a change's record if it was read after the request was sent; else None."""
     record = sent.enerflo_key or {}
     if set(comparison.mirror_key) - record.keys():
         return None
@@ -115,7 +116,7 @@ def _mirrored(
 
 
 def _is_same(values: EnerfloValues, comparison: Comparison, sent: sa.Row[Any], present: Any) -> bool:
-    """Return whether Enerflo's value is the one that was sent; a lead's is sent in Enerflo's spelling."""
+    """Return whether Enerflo has the value that was sent; for leads, as Enerflo spells it."""
     column = comparison.mapping.fields[sent.field].enerflo
     if comparison.kind == RecordKind.LEADS and comparable(column, present) == comparable(column, sent.after):
         return True
@@ -123,7 +124,7 @@ def _is_same(values: EnerfloValues, comparison: Comparison, sent: sa.Row[Any], p
 
 
 def _is_kept(values: EnerfloValues, comparison: Comparison, sent: sa.Row[Any], present: Any) -> bool:
-    """Return whether Enerflo's value is what it made of ours; what stood there before shows nothing."""
+    """Return whether Enerflo's value is our value in Enerflo's spelling; the value before shows nothing."""
     if values.same(comparison, sent.field, present, sent.before):
         return False
     mapping = comparison.mapping.fields[sent.field]

@@ -1,4 +1,4 @@
-"""Taking back what a plan wrote to the CRM: a value, a new row, a deleted row."""
+"""Decides how to undo a plan's changes to the CRM: updated values, inserted rows and deleted rows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ cross join lateral (
 where u.table_name = $table and u.direction = 'to_crm' and u.op = 'update' and u.field = $field
 """)  # noqa: S608 - constants
 
-# What a person added to a new row since would be lost with it, whichever column holds it.
+# The whole row must be unchanged, unmapped columns included: what a person added since would be lost with the
+# row.
 _INSERTS = Template(f"""
 /* enerflo-sync undo $name: rows that were made in the CRM */
 insert into pg_temp.decided ({COLUMNS}, row_digest)
@@ -97,7 +98,7 @@ where u.table_name = $table and u.direction = 'to_crm' and u.op = 'delete'
 
 
 def undo_in_crm(connection: sa.Connection, comparison: Comparison, account: str) -> None:
-    """Decide what becomes of everything in ``undoing`` that was written to one table of the CRM."""
+    """Decide about every change in ``undoing`` that was made to one table of the CRM."""
     common = {
         "name": comparison.name,
         "table": literal(comparison.name),
@@ -152,9 +153,10 @@ def _written_fields(connection: sa.Connection, comparison: Comparison) -> list[s
 
 
 def _restored(comparison: Comparison, mark: str | None) -> dict[str, str]:
-    """Return the selects of what a plan shows of a row that comes back: mapped columns, and Enerflo's id.
+    """Return by column the selects of what the plan shows of a restored row: mapped columns and Enerflo's id.
 
-    The row itself is restored whole, from what the undone plan kept of it; or ``mark`` is taken away from it.
+    The apply restores the whole row, from the copy that the undone plan stored; or it removes ``mark`` from
+    the row.
     """
     keys = set(comparison.mapping.key_columns)
     selects = {

@@ -1,4 +1,4 @@
-"""Taking back what a plan wrote to Enerflo: a value by its own call; what was created there stays."""
+"""Decides how to undo a plan's changes at Enerflo: a value is written back; created records stay."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STAYS: Mapping[str, str] = {
     RecordKind.LEADS: "Enerflo's API takes no lead back: close it there by hand; the CRM's row keeps its id",
 }
 
-# Which record was made is known by the CRM's row, which took its id.
+# The created record is found by its CRM row, which stores the record's id.
 _CREATED = Template(f"""
 /* enerflo-sync undo $name: records that were made in Enerflo */
 insert into pg_temp.decided ({COLUMNS})
@@ -51,7 +51,7 @@ where table_name = :table and direction = 'to_enerflo' and op = 'update' order b
 """)
 
 _DECISION = f"""
-/* enerflo-sync undo: what becomes of a value that was written to Enerflo */
+/* enerflo-sync undo: the decision about a value that was written to Enerflo */
 insert into pg_temp.decided ({COLUMNS})
 select :outcome, :table, key, enerflo_key, 'update', field, nullif(cast(:now as jsonb), 'null'), old_value,
        case when :reason is null then old_value else new_value end, :policy, '{UNDONE}', '{UNDO}', :reason,
@@ -65,7 +65,7 @@ _DECIDE = sa.text(_DECISION).bindparams(
 
 
 def undo_in_enerflo(connection: sa.Connection, comparison: Comparison, account: str) -> None:
-    """Decide what becomes of everything in ``undoing`` that was written to one table of Enerflo."""
+    """Decide about every change in ``undoing`` that was made at Enerflo for one mapped table."""
     table = str(comparison.name)
     stays = _STAYS.get(comparison.kind, "Enerflo's API does not take it back")
     created = _CREATED.substitute(
@@ -107,7 +107,7 @@ def undo_in_enerflo(connection: sa.Connection, comparison: Comparison, account: 
 
 
 def _present(connection: sa.Connection, comparison: Comparison, field: str, account: str) -> list[Any]:
-    """Return what Enerflo says now of each value that was written, as plans show it."""
+    """Return Enerflo's present value, as plans show it, for each value that was written to a field."""
     n, one = next((n, one) for n, one in enumerate(comparison.fields, 1) if one.name == field)
     on = " and ".join(
         f"e.{quoted(name)} = (u.enerflo_key ->> {literal(name)})::bigint" for name in comparison.mirror_key
