@@ -1,4 +1,4 @@
-"""The statements that write a plan's changes into a CRM table, each against what the plan saw there."""
+"""Statements that write a plan's changes to a CRM table if the row still has the value that the plan saw."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ _INSERT = Template("""
 
 
 def update_statement(comparison: Comparison, column: str) -> str:
-    """Return the statement that writes one column of the CRM rows of ``due`` that say what the plan saw."""
+    """Return the statement that updates one column of those rows of ``due`` that have the planned old
+    value."""
     live = comparison.live.columns[column]
     touch = touched(comparison)
     return _UPDATE.substitute(
@@ -61,7 +62,7 @@ def update_statement(comparison: Comparison, column: str) -> str:
 
 
 def insert_statement(comparison: Comparison, fields: Sequence[str]) -> str:
-    """Return the statement that makes the CRM rows of ``due``, whose records Enerflo has still."""
+    """Return the statement that inserts the CRM rows of ``due`` whose records Enerflo still has."""
     keys = {
         column: typed_key(comparison, "p.key", column)
         for column in comparison.mapping.key_columns
@@ -77,14 +78,14 @@ def insert_statement(comparison: Comparison, fields: Sequence[str]) -> str:
     touch = touched(comparison)
     if touch is not None:
         columns.setdefault(*touch)
-    # By all of them: one column alone may be the same in very many rows.
+    # All join columns are compared together, because very many rows may share the value of one column.
     links = {name: columns.get(quoted(name)) for name in comparison.mapping.join_columns}
     return _INSERT.substitute(
         crm=comparison.crm,
         columns=", ".join(columns),
         values=", ".join(columns.values()),
         on=of_key(comparison, "p.key"),
-        # Of a record that Enerflo deleted since the plan no row is made.
+        # No row is inserted if Enerflo deleted the record since the plan.
         lives=record_lives(comparison, "p.enerflo_key"),
         unlinked=no_row_named(comparison, links),
         key=comparison.crm_key(f"n.{quoted(name)}" for name in comparison.mapping.key_columns),

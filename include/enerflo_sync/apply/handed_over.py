@@ -1,7 +1,8 @@
-"""A plan's changes of a CRM whose table is only a copy: handed over, each against the value it expects there.
+"""Hands over a plan's changes to a CRM of which we see only a copy, if the copy has the expected value.
 
-The table is not touched. A row of ``sync.crm_changes`` is added for each change, in one transaction with the
-plan and the ledger: what a killed apply did not commit is handed over by the next one, and nothing twice.
+The copy is not written. Each change becomes a row of ``sync.crm_changes``, in the same transaction as its
+outcome in the plan and in the ledger. So if an apply is killed, the next one hands over the uncommitted
+changes, and no change twice.
 """
 
 from __future__ import annotations
@@ -87,16 +88,16 @@ def hand_over(
     evidence: str,
     file: str,
 ) -> Counter[str]:
-    """Hand over the plan's changes of copied tables in the caller's transaction, and count how they ended.
+    """Hand over the plan's changes to copied tables in the caller's transaction, and count their outcomes.
 
-    First it is looked what became of earlier ones. A change of an undo that withdraws one takes it back where
-    no tool took it over.
+    The outcomes of earlier handed-over changes are recorded first. A change of an undo that withdraws a
+    handed-over change succeeds if no tool has acknowledged that change.
 
-    :param undone: the plan that is undone by this one.
-    :param evidence: what the ledger names as the source of the values.
-    :param file: of the mapping.
-    :raises ConfigurationError: the table of the team's own (write_to) does not take a change; or a table that
-        is to be written is a copy by now, of which nothing is declared.
+    :param undone: the hash of the plan that this plan undoes.
+    :param evidence: the source of the values, as the ledger names it.
+    :param file: the file of the mapping.
+    :raises ConfigurationError: the team's own table (``write_to``) refuses a row; or a table to be written
+        now seems to be a copy, and ``write_to`` is not declared.
     """
     copies = [comparison for comparison in comparisons.values() if comparison.hands_over]
     counts: Counter[str] = Counter()
@@ -149,7 +150,7 @@ def _deliver(connection: sa.Connection, copies: Iterable[Comparison], account: s
 def _groups(
     connection: sa.Connection, comparison: Comparison, applying: Applying
 ) -> list[tuple[str, str | None]]:
-    """Return the operations there are, those of updates by column: new rows are handed over together."""
+    """Return the plan's operations on a table: updates by column, new rows all together."""
     named = {"account": applying.account, "plan_hash": applying.plan_hash, "table": str(comparison.name)}
     rows = connection.execute(_GROUPS, named).all()
     return list(dict.fromkeys((row.op, None if row.op == "insert" else row.field) for row in rows))
@@ -168,7 +169,7 @@ def _statement(comparison: Comparison, op: str, field: str | None, *, undone: bo
 
 
 def _made(comparison: Comparison, op: str, field: str | None, *, undone: bool) -> str:
-    """Return the select of the changes of ``due`` that still fit what the copy, or Enerflo, says."""
+    """Return the select of the changes of ``due`` whose expected values the copy and Enerflo still have."""
     common = {"crm": comparison.crm, "on": of_key(comparison, "p.key"), "withdraw": literal(WITHDRAW)}
     common["counts"] = comparison.counts("t")
     same_record = names_record(comparison, "t", "p.enerflo_key")
@@ -195,7 +196,7 @@ def _made(comparison: Comparison, op: str, field: str | None, *, undone: bool) -
 
 
 def _unlinked(comparison: Comparison) -> str:
-    """Return ``and …``: no row of the CRM names the record by now, nor in another spelling."""
+    """Return ``and …``: no row of the CRM names the record, in any spelling."""
     of_key = {
         join.crm_name: f"p.enerflo_key ->> {literal(join.mirror_name)}"
         for join in comparison.joins
