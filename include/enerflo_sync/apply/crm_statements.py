@@ -39,8 +39,7 @@ _INSERT = Template("""
 
 
 def update_statement(comparison: Comparison, column: str) -> str:
-    """Return the statement that updates one column of those rows of ``due`` that have the planned old
-    value."""
+    """Return the statement that updates one column of those rows of ``due`` that have the old value."""
     live = comparison.live.columns[column]
     touch = touched(comparison)
     return _UPDATE.substitute(

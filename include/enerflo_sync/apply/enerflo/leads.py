@@ -250,8 +250,7 @@ def _judged(run: PushRun, comparison: Comparison, customer: Customer, request: W
 
 
 def _same(run: PushRun, comparison: Comparison, change: Change, present: object, wanted: object) -> bool:
-    """Return whether two values are the same as declared, or in Enerflo's spelling, in which they are
-    sent."""
+    """Return whether two values are the same as declared, or in the spelling in which they are sent."""
     column = comparison.mapping.fields[change.field or ""].enerflo
     if comparable(column, present) == comparable(column, wanted):
         return True
