@@ -121,11 +121,11 @@ _OF_COLUMN = Template("""
     and p.state = 'applied' and p.done_at = %(now)s and not $not_kept
 """)
 _AGAIN = Template(f"""
-/* enerflo-sync agree $name: what came of one column */
+/* enerflo-sync agree $name: new values of pairs of one column */
 update sync.agreed a {_MOVED} and (a.agreed_at, a.agreed_by) is distinct from (%(now)s, '{AgreedBy.PUSH}')
 """)
 _FIRST = Template(f"""
-/* enerflo-sync agree $name: what came of one column, that was not agreed on before */
+/* enerflo-sync agree $name: pairs of one column that had none before */
 insert into sync.agreed
   (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link, enerflo_key)
 select %(account)s, $table, n.key, $field, n.value, n.crm_value, %(now)s, '{AgreedBy.PUSH}', $is_link,
@@ -135,7 +135,7 @@ on conflict (account, table_name, key, field) do nothing
 """)  # noqa: S608 - constants
 
 _WRITTEN_KEYS = Template("""
-/* enerflo-sync agree $name: join keys of written rows, and what was written of each */
+/* enerflo-sync agree $name: join keys of written rows, with the written fields */
 create temporary table $into on commit drop as
 select $joins, p.key as written_key, bool_or(p.op = 'insert') as made, min(p.direction) as direction,
        coalesce(jsonb_object_agg(p.field, p.source_value) filter (where p.field is not null), '{}') as written
@@ -145,10 +145,10 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name =
 group by $names, p.key
 """)
 
-_DROP = "/* enerflo-sync agree: nothing of it is needed any more */ drop table if exists {}"
+_DROP = "/* enerflo-sync agree: drop the temporary tables */ drop table if exists {}"
 
 _FORGET = """
-/* enerflo-sync agree: rows that are gone are agreed on no longer */
+/* enerflo-sync agree: delete the pairs of deleted rows */
 delete from sync.agreed a using sync.plan_changes p
 where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.position = any(%(positions)s::bigint[])
   and p.op = 'delete' and a.account = p.account and a.table_name = p.table_name and a.key = p.key

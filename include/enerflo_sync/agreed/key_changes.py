@@ -53,7 +53,7 @@ select table_name, columns, columns_before, rows_lost from sync.agreed_keys
 where account = :account and columns_before is not null order by table_name
 """)
 _APPROVED = sa.text("""
-/* enerflo-sync plan: whether a person applied a plan that said so */
+/* enerflo-sync plan: whether a person applied a plan that named the changed key columns */
 select exists (select from sync.plans where account = :account and state = 'applied' and change_count > 0
                and created_at >= :since and reasons @> :reasons)
 """).bindparams(sa.bindparam("reasons", type_=JSONB))

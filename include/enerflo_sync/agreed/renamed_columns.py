@@ -20,7 +20,7 @@ _SAME_VALUE = Template("""exists (
 # The values are removed too, because an earlier version of this program ignores ``former_``. Without values
 # it sees that both sides changed, and does not take an old value for the base.
 _FORMER = Template("""
-/* enerflo-sync plan $name: pairs of a field that stands for something else */
+/* enerflo-sync plan $name: pairs of a field that is mapped to something else */
 update sync.agreed a set agreed_by = 'former_' || agreed_by, value = null, crm_value = null
 where a.account = %(account)s and a.table_name = $table and a.field = $field and not a.is_link
   and a.agreed_by not like 'former%%' $which

@@ -72,7 +72,7 @@ select exists (
 """)
 
 _NOTE = Template("""
-/* enerflo-sync apply $name: rows that were marked as deleted, as they stand when all is written */
+/* enerflo-sync apply $name: rows that were marked as deleted, as they are after all writes */
 update sync.plan_changes p set deleted_row = $whole from $crm t
 where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
   and p.direction = 'to_crm' and p.op = 'delete' and p.after is not null and p.state = 'applied'

@@ -29,7 +29,7 @@ from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 
 _NEW_ROWS = Template("""
-/* enerflo-sync apply $name: new rows of the CRM, as they stand when all is written */
+/* enerflo-sync apply $name: digests of new rows of the CRM after all writes */
 update sync.plan_changes c set row_digest = $digest
 from (
   select min(p.position) as position, p.key from sync.plan_changes p

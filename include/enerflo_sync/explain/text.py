@@ -90,7 +90,7 @@ def _whereabouts(explanation: Explanation) -> Iterator[str]:
         yield f"Enerflo deleted it ({number}); that was found at {_moment(explanation.deleted_at)}."
     else:
         kept_out = any(one.kind is WaitingKind.QUARANTINED for one in explanation.waiting)
-        yield "What Enerflo says of it stands in quarantine." if kept_out else "Enerflo has no record of it."
+        yield "Enerflo's record is in quarantine." if kept_out else "Enerflo has no record of it."
     match explanation.crm_rows:
         case 0 if explanation.outside_where:
             yield (
@@ -108,8 +108,8 @@ def _whereabouts(explanation: Explanation) -> Iterator[str]:
             yield f"{explanation.crm_table} has its row{changed}. The table's mode is {explanation.mode}."
         case rows:
             yield (
-                f"{explanation.crm_table} has {count_of(rows, 'row')} of this key, of which one is shown:"
-                " nothing is written until one is left."
+                f"{explanation.crm_table} has {count_of(rows, 'row')} of this key. One of them is shown."
+                " Nothing is written until only one row is left."
             )
 
 
@@ -139,7 +139,7 @@ def _says(side: Side) -> str:
 
 def _side(side: Side) -> str:
     if not side.exists and side.rejected:
-        return "has the record, but what it says of it stands in quarantine"
+        return "has the record, but it is in quarantine"
     if not side.exists:
         return "has no such record" if side.known_from is KnownFrom.PRESENT else "had no such record"
     return f"{_says(side)} {_value(side.value)}"

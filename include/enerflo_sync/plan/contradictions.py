@@ -23,7 +23,7 @@ from enerflo_sync.reconcile.values import Field
 # If Enerflo already has the other table's value, the two contradict each other only if the CRM always wins
 # there: only then would that value be sent again.
 _ASK = Template("""
-/* enerflo-sync plan $name: values of which $other says something else */
+/* enerflo-sync plan $name: values that differ from those of $other */
 update pg_temp.decided d set outcome = 'review', after = null, reason = $reason
 from ($crm_side) o
 where d.table_name = $table and d.field = $field and d.op = 'update' and d.outcome = 'to_enerflo'

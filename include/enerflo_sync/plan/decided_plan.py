@@ -108,7 +108,7 @@ def require_undecided(plan: PlanReport) -> None:
     if plan.state is PlanState.OPEN or (plan.state is PlanState.REJECTED and plan.decided_by is None):
         return
     what = {
-        PlanState.SUPERSEDED: "a later plan took its place, and has what is due of it.",
+        PlanState.SUPERSEDED: "a later plan superseded it and contains the changes that are still due.",
         PlanState.EXPIRED: "its time ran out before anybody decided.",
     }.get(plan.state, f"it is {decided_words(plan)}.")
     raise ConflictError(what, where=f"plan {plan.plan_hash[:12]}", next_step="Nothing was changed now.")
@@ -192,7 +192,8 @@ def approve_plan(
             raise ConfigurationError(
                 f"{since} refused a change of it since, as one of a later plan.",
                 where=f"plan {plan.plan_hash[:12]}",
-                next_step="enerflo-sync reopen lists what stands refused: open it, and make a new plan.",
+                next_step="enerflo-sync reopen lists the refusals: open the change again, and make a new
+                plan.",
             )
         connection.execute(_REOPEN, _named(plan))
         open_again(connection, plan.account, plan.plan_hash, who)

@@ -88,7 +88,7 @@ order by d.key::text, d.field
 """).bindparams(sa.bindparam("plan_hash", type_=sa.Text))
 
 _PLANNED = sa.text(f"""
-/* enerflo-sync apply: planned change orders that are held back by now */
+/* enerflo-sync apply: planned change orders that are now held back */
 with changes as (
   select position, (enerflo_key ->> 'change_order_id')::bigint as change_order_id from sync.plan_changes
   where account = :account and plan_hash = :plan_hash and op <> 'delete' and direction = 'to_crm'

@@ -85,7 +85,9 @@ def choose(
     }
     if not chosen:
         raise ConfigurationError(
-            "nothing of the plan is left.", where="--only, --except", next_step="Choose at least one change."
+            "the selectors leave no change of the plan.",
+            where="--only, --except",
+            next_step="Choose at least one change.",
         )
     others = [change.position for change in changes if change.position not in chosen]
     _require_together(changes, set(others) if refuses else chosen, tables, refuses=refuses)

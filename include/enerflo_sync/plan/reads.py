@@ -46,7 +46,7 @@ def read_plan(connection: sa.Connection, account: str, plan_hash: str, *, counte
         )
     if len(rows) != 1:
         raise ConfigurationError(
-            "there is no such plan." if not rows else "more than one plan begins like this.",
+            "there is no such plan." if not rows else "more than one plan has a hash that begins like this.",
             where=f"plan {plan_hash}",
             next_step="Make one with enerflo-sync plan, and take the hash that it prints.",
         )

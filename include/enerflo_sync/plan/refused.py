@@ -94,7 +94,7 @@ where r.account = %(account)s and r.table_name = $table and r.ended_at is null
 """)
 
 _END = Template(f"""
-/* enerflo-sync plan $name: refusals of changes that are others by now */
+/* enerflo-sync plan $name: refusals of changes whose values differ now */
 update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
 from pg_temp.refused_$name m where r.account = %(account)s and r.refusal_id = m.refusal_id and not m.same
 """)  # noqa: S608 - a constant
@@ -103,7 +103,7 @@ from pg_temp.refused_$name m where r.account = %(account)s and r.refusal_id = m.
 # no change is due does not prove that the sides agree, because a duplicate row or an unread record can hide a
 # difference; so the values are compared.
 _END_AGREED = Template(f"""
-/* enerflo-sync plan $name: refusals of changes about whose field both sides agree by now */
+/* enerflo-sync plan $name: refusals of changes of fields on which both sides agree now */
 update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
 where r.account = %(account)s and r.table_name = $table and r.ended_at is null and r.op = 'update'
   and not exists (select from pg_temp.decided d where d.table_name = $table and d.field = r.field

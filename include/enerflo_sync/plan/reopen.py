@@ -100,9 +100,9 @@ def reopen(
     found = standing_refusals(connection, config, account, which)
     if not found:
         raise ConfigurationError(
-            "nothing stands refused there.",
+            "there is no such refusal.",
             where="reopen",
-            next_step="enerflo-sync reopen without arguments lists what does.",
+            next_step="enerflo-sync reopen without arguments lists all refusals.",
         )
     key = (which.key or "").removeprefix("enerflo:")
     records = {(refusal.table_name, repr(sorted(refusal.key.items()))) for refusal in found}

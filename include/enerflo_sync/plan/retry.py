@@ -129,7 +129,7 @@ def retry(
         parked = _chosen(parked, named, keys, selection)
         if not parked and not selection.everything:
             raise ConfigurationError(
-                "nothing of it is parked.",
+                "no parked change fits.",
                 where=f"account {account}",
                 next_step="enerflo-sync retry lists what is. What was parked a day ago is tried by itself.",
             )

@@ -23,7 +23,7 @@ from enerflo_sync.resources.resource import Resource
 from enerflo_sync.retention.forget_rows import HAS_RECORD, VALUES, CustomerRows, keys_of_records, owned, used
 
 _VERSIONS = Template("""
-/* enerflo-sync forget: versions of $name that name a customer, and whose owner is another by now */
+/* enerflo-sync forget: versions of $name that name a customer, of records of another owner */
 select v.$id as id, v.content_hash, v.raw from $versions v join $table t using (account, $id)
 where v.account = :account and v.raw::text ~ :names and not coalesce($owned, false)
 """)

@@ -33,7 +33,7 @@ def push_appointment(
     except BadRecordError:
         start = None
     if start is None:
-        run.finish([Verdict([change], Decision.PARKED, "the appointment's beginning is no moment.")])
+        run.finish([Verdict([change], Decision.PARKED, "the appointment's start is not a time.")])
         return
     begins = start.replace(microsecond=0)
     ends = begins + timedelta(minutes=options.minutes)

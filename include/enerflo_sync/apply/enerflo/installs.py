@@ -246,7 +246,7 @@ def _other_milestone(title: str, one: Wanted, present: Mapping[int | None, Mappi
         return None
     if len(named) > 1:
         return (
-            f"the install has {len(named)} milestones called {title!r} by now: nobody knows which is meant."
+            f"the install has {len(named)} milestones called {title!r} now: it is not known which is meant."
         )
     return f"the install's milestone {one.milestone} is not called {title!r} any more."
 
