@@ -192,8 +192,7 @@ def approve_plan(
             raise ConfigurationError(
                 f"{since} refused a change of it since, as one of a later plan.",
                 where=f"plan {plan.plan_hash[:12]}",
-                next_step="enerflo-sync reopen lists the refusals: open the change again, and make a new
-                plan.",
+                next_step="enerflo-sync reopen lists the refusals: open the change again, and plan again.",
             )
         connection.execute(_REOPEN, _named(plan))
         open_again(connection, plan.account, plan.plan_hash, who)
