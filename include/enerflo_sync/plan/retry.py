@@ -131,7 +131,7 @@ def retry(
             raise ConfigurationError(
                 "no parked change fits.",
                 where=f"account {account}",
-                next_step="enerflo-sync retry lists the parked changes; after a day each is planned again anyway.",
+                next_step="enerflo-sync retry lists the parked changes; each is planned again after a day.",
             )
         ids = [row["ledger_id"] for row in parked]
         connection.execute(_RETRY, {"account": account, "ids": ids, "by": by.strip()})
