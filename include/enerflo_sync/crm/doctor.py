@@ -23,6 +23,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copied_tables import noticed_of_copies
 from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.crm.keys import case_folding
+from enerflo_sync.crm.live.arrivals import no_arrivals
 from enerflo_sync.crm.live.copies import copy_hints
 from enerflo_sync.crm.live.rights import present_role
 from enerflo_sync.crm.live.writing import writing_notices
@@ -141,6 +142,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
                 *shared_tables(config, account, name),
                 *(unfilled(mapping, table) if makes_rows else ()),
                 *unindexed(connection, mapping, table, fold),
+                *no_arrivals(connection, mapping, table),
             ]
             findings += [desk.noticed(one) for one in chosen]
             findings += [desk.noticed(one) for one in copy_hints(mapping, table)]

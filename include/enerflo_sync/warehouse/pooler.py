@@ -19,7 +19,9 @@ from enerflo_sync.warehouse.quiet_driver import QuietConnection
 _OPTIONS_REFUSED = "unsupported startup parameter"
 _SETTING = re.compile(r"(?:-c\s*|--)([\w.-]+)=((?:\\.|[^\s\\])*)")
 _SESSION = "select pg_backend_pid()"
-_ALIKE = "select set_config('datestyle', 'ISO', false), set_config('standard_conforming_strings', 'on', false)"
+_ALIKE = (
+    "select set_config('datestyle', 'ISO', false), set_config('standard_conforming_strings', 'on', false)"
+)
 # Two clients that take turns meet on one session of a shared pool at once where nobody else uses the pool,
 # and within a few turns where others do.
 _TURNS = 6
