@@ -55,7 +55,7 @@ def typed_key(plan: Comparison, key: str, column: str) -> str:
 
 
 def fitting_key(plan: Comparison, key: str, column: str) -> str:
-    """Return one column of the jsonb expression ``key`` to compare with the CRM's; null where it cannot be."""
+    """Return one column of the jsonb expression ``key`` to compare with the CRM's; null if it cannot be."""
     return fitting(plan.live.columns[column], f"{key}->>{literal(column)}")
 
 

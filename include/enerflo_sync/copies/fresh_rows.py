@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.written import of_key, fitting_key
+from enerflo_sync.agreed.written import fitting_key, of_key
 from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.remote_table import remote_table

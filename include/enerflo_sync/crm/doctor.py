@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names
 from enerflo_sync.crm.chosen_rows import (
     duplicates,
+    hidden_rows,
     misfits,
     no_row_left,
     shared_tables,
@@ -143,6 +144,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
                 *(unfilled(mapping, table) if makes_rows else ()),
                 *unindexed(connection, mapping, table, fold),
                 *no_arrivals(connection, mapping, table),
+                *hidden_rows(connection, table),
             ]
             findings += [desk.noticed(one) for one in chosen]
             findings += [desk.noticed(one) for one in copy_hints(mapping, table)]
