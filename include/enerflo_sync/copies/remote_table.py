@@ -145,8 +145,8 @@ def remote_table(
     long = next((column for column in mapping.crm_columns if len(column.encode()) > _LONGEST_NAME), None)
     if long is not None:
         raise ConfigurationError(
-            f"the name of column {long} of {schema}.{table} has more than {_LONGEST_NAME} bytes: the copy in the"
-            " warehouse cannot have it.",
+            f"the name of column {long} of {schema}.{table} has more than {_LONGEST_NAME} bytes: the copy"
+            " in the warehouse cannot have it.",
             where=_place(config, account, name, *_option_of(mapping, long)),
             next_step=f"Map a view of {dialect.title} that gives the column a shorter name.",
         )

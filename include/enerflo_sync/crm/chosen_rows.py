@@ -75,8 +75,8 @@ def hidden_rows(connection: sa.Connection, table: LiveTable) -> Iterator[Notice]
             ("crm_table",),
             f"row-level security of {table.schema}.{table.name} that applies to the present role",
             "a role that sees every row",
-            "A record whose row is hidden counts as missing, and a plan may make a second row of it. Run: alter"
-            " role ... bypassrls; or map a view that shows the rows that count.",
+            "A record whose row is hidden counts as missing, and a plan may make a second row of it."
+            " Run: alter role ... bypassrls; or map a view that shows the rows that count.",
         )
 
 
