@@ -121,3 +121,25 @@ def test_a_stored_key_is_a_value_of_its_column_or_nothing(
         assert connection.exec_driver_sql(f"select ({value})::text from {stored}").scalar_one() == found
         # It can be compared with the column itself.
         connection.exec_driver_sql(f"select from crm.keys t, {stored} where t.k = {value}")
+
+
+@pytest.mark.parametrize("kind", ["bigint", "date", "boolean", "uuid"])
+def test_an_undo_asks_about_a_value_that_its_column_cannot_hold_any_more(agreed: Desk, kind: str) -> None:
+    site, other = (
+        row["id"]
+        for row in agreed.sql("select enerflo_install_id as id from crm.installs order by 1 limit 2")
+    )
+    for column, value, install in (("panel_type", "'Quite another'", site), ("panel_count", "77", other)):
+        agreed.sql(
+            f"update enerflo.installs set {column} = {value}, observed_at = now() where install_id = :id",
+            id=install,
+        )
+    plan = agreed.plan()
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    agreed.sql(f"alter table crm.installs alter panel_type type {kind} using null")
+    undo = run_undo(agreed.context, plan.plan_hash)
+    assert [(one.key["enerflo_install_id"], one.field) for one in agreed.changes(undo)] == [
+        (other, "panel_count")
+    ]
+    (asked,) = agreed.undecided(undo)
+    assert (asked.field, "it moved since" in asked.reason) == ("panel_type", True)
