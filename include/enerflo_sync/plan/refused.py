@@ -13,7 +13,7 @@ from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.written import typed_key
+from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.reconcile.compare import Comparison
@@ -273,7 +273,7 @@ def _both_sides(plan: Comparison) -> dict[str, str]:
             for n, column in enumerate(plan.mirror_key, 1)
         ),
         "of_row": " and ".join(
-            f"c.k{n} = {typed_key(plan, 'r.key', column)}"
+            f"c.k{n} = {fitting_key(plan, 'r.key', column)}"
             for n, column in enumerate(plan.mapping.key_columns, 1)
         ),
         "values": ", ".join(
