@@ -306,7 +306,7 @@ def _no_install(plan: Comparison) -> str:
 def _of_forgotten(plan: Comparison) -> str:
     """Return the condition that a CRM row is about an install of a customer who was forgotten.
 
-    An install that has another owner by now counts, too: nobody can tell about which of the two a note speaks.
+    An install that has another owner by now counts, too: nobody can tell about which of both a note speaks.
     """
     if not plan.mirror_has_install:
         return "false"

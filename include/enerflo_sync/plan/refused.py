@@ -168,8 +168,8 @@ from first f where d.ctid = f.id
 
 # A refusal ``r`` and what is due, ``d``: of a field both its values, of a whole row all of them.
 # A field that came into the mapping since, or left it, is no value that changed. A row that is deleted shows
-# each mapped field; a new one only what it has a value for, so that the plan's mapping has to be known. Of one
-# whose customer was forgotten since, what is personal is left neither in the refusal nor in what is due.
+# each mapped field; a new one only what it has a value for, so that the plan's mapping has to be known. Of
+# one whose customer was forgotten since, what is personal is left neither in the refusal nor in what is due.
 _SAME = Template("""case when r.op = 'update' then $of_field
          else coalesce((select $of_row from (
            select case when r.op = 'insert' then r.after else r.before end as r,
