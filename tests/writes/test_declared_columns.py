@@ -27,7 +27,7 @@ from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.resources.installs import INSTALLS
-from enerflo_sync.warehouse.declared import filled_by_sweep
+from enerflo_sync.warehouse.declared import DeclaredColumn, filled_by_sweep, require_filled
 from tests.writes.conftest import Desk
 
 PATHS = {
@@ -387,3 +387,14 @@ def test_a_number_is_the_same_text_by_a_poll_and_from_its_stored_version(agreed:
     agreed.sql("update enerflo.installs set small = null, large = null where install_id = 4499998")
     run_rebuild(agreed.context, write=True)
     assert agreed.sql(query) == before
+
+
+def test_each_account_is_told_to_make_its_own_columns(agreed: Desk) -> None:
+    agreed.sql("alter table crm.installs add column lender text")
+    declared(agreed, mapped=MAPPED, lender=PATHS["lender"])
+    run_columns(agreed.context)
+    column = DeclaredColumn("installs", "lender", ("loan", "lender"), "text", 10_000)
+    with agreed.engine.begin() as connection:
+        require_filled(connection, "default", [column])
+        with pytest.raises(ConfigurationError, match=r"Run enerflo-sync migrate --account west\."):
+            require_filled(connection, "west", [column])
