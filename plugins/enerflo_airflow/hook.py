@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from airflow.sdk.io import get_fs
 
 from enerflo_airflow.accounts import DEFAULT_ACCOUNT, config_path, sync_config
-from enerflo_airflow.records import ListOptions, Record, frame_of, pages_of, records_of
+from enerflo_airflow.records import ListOptions, Record, frame_of, keyed, pages_of, records_of
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.copies.database import crm_engine
 from enerflo_sync.copies.dialects.registry import DIALECTS
@@ -112,7 +112,19 @@ class EnerfloHook(BaseHook):
             )
         return key
 
-    def get_conn(self) -> requests.Session:
+    def get_conn(self, account: str = DEFAULT_ACCOUNT) -> requests.Session:
+        """Return a session for your own requests to :attr:`base_url`, with the key and the request budget.
+
+        The key goes to that address alone. Each request first takes a slot of the budget that polls and other
+        tasks share; nothing is sent a second time. Close the session, or use it in a ``with`` block.
+
+        :param account: the account of ``sync.yaml`` whose budget counts the requests.
+        :raises ConfigurationError: the connection is not defined, or its address or key cannot be used. With
+            the first request: the account is not defined.
+        """
+        return keyed(self.plain_session(), self.base_url, self.api_key, lambda: self._opened(account))
+
+    def plain_session(self) -> requests.Session:
         """Return a session with the connection's proxy and TLS settings, but without the key.
 
         :class:`HttpHook` makes the session. It would also send unknown extras and a login to the vendor, so
@@ -153,7 +165,7 @@ class EnerfloHook(BaseHook):
     def _opened(self, account: str) -> AccountContext:
         """Return an account with this hook's connection instead of the one in sync.yaml."""
         opened = open_account(account)
-        opened.session = self.get_conn()
+        opened.session = self.plain_session()
         opened.credentials = replace(
             opened.credentials, base_url=lambda: self.base_url, api_key=lambda: self.api_key
         )
@@ -164,7 +176,7 @@ class EnerfloHook(BaseHook):
         try:
             address = self.base_url
             client = EnerfloClient(
-                self.get_conn(),
+                self.plain_session(),
                 address,
                 self.api_key,
                 budget=UnlimitedBudget(),
@@ -226,7 +238,7 @@ def account_of(account: str, config: SyncConfig, path: Path, *, reads_enerflo: b
             salesforce=lambda: salesforce_login_of(config, account),
             storage=storage_of(connections.storage_connection),
         ),
-        session=hook.get_conn() if reads_enerflo else requests.Session(),
+        session=hook.plain_session() if reads_enerflo else requests.Session(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Any list of Enerflo's API as plain records, for a team's own DAGs."""
+"""Enerflo's API for a team's own DAGs: a session with key and budget, and any list as plain records."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import requests
+
+from enerflo_sync.clock import SystemClock
+from enerflo_sync.enerflo.address import base_address
+from enerflo_sync.enerflo.budget import RequestBudget
 from enerflo_sync.enerflo.envelopes import Envelope
+from enerflo_sync.enerflo.keyed_adapter import KeyedAdapter
 from enerflo_sync.enerflo.pages import PageWalk
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.extras import needs_extra
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.resources.registry import ALL
+from enerflo_sync.warehouse.request_lanes import Lane
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +46,29 @@ class ListOptions(TypedDict, total=False):
     envelope: Envelope
     params: Mapping[str, str | int]
     per_page: int
+
+
+def keyed(
+    session: requests.Session, base_url: str, api_key: str, opened: Callable[[], AccountContext]
+) -> requests.Session:
+    """Return a session that sends the key to ``base_url``, and counts each request there in the budget.
+
+    :param opened: opens the account whose budget it is, with the first request; closed with the session.
+    :raises ConfigurationError: the address or the key cannot be used.
+    """
+    contexts: list[AccountContext] = []
+
+    def budget() -> RequestBudget:
+        contexts.append(opened())
+        return contexts[0].budget_in(Lane.LIVE)
+
+    def close() -> None:
+        for context in contexts:
+            context.close()
+
+    address, _ = base_address(base_url)
+    session.mount(f"{address}/", KeyedAdapter(api_key, budget, SystemClock(), close))
+    return session
 
 
 def pages_of(

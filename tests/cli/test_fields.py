@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -56,8 +58,8 @@ def test_the_catalogue_lists_every_path_with_what_is_made_of_it(run: Run, declar
     assert "100%" in lines["created_at"]
     assert "timestamp" in lines["created_at"]
     assert (
-        "The declared column utility_company stays empty: no record has utility.compan;"
-        " the nearest that some have is utility.company."
+        "The declared column utility_company has the path utility.compan, which none of 59 records has;"
+        " expected a path that records have. Did you mean utility.company?"
     ) in result.out
     document = run("fields", "--json").json
     by_path = {one["path"]: one for one in document["fields"]}
@@ -104,6 +106,11 @@ def test_what_appeared_and_what_vanished_is_told(run: Run, declaring: Path, ware
     out = run("fields").out
     assert "Appeared since" in out
     assert "loan.rate  ->  loan_rate: {path: loan.rate, type: number}" in out
+    today, then = (datetime.now(UTC) - timedelta(days=days) for days in (0, 60))
+    listed = run("fields", "--all").out.partition("Appeared since")[0].splitlines()
+    lines = {words[0]: line for line in listed if (words := line.split())}
+    assert f"since {today:%Y-%m-%d}" in lines["loan.rate"]
+    assert f"since {then:%Y-%m-%d} until {today:%Y-%m-%d}" in lines["loan.lender"]
     vanished = out.partition("Vanished since")[2]
     assert "utility.company, until" in vanished
     assert "loan.lender, until" in vanished
@@ -119,6 +126,114 @@ def test_the_doctor_names_a_path_that_no_record_has_with_the_nearest(run: Run, d
     assert "columns: 2 declared, 1 filled" in result.out.replace("\n", " ")
     assert "columns.installs.utility_company.path" in result.out
     assert "Did you mean utility.company?" in " ".join(result.out.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "found", "next_step"),
+    [
+        (
+            "{path: loan.lender, type: integer}",
+            "type",
+            "the type integer, but {misfits} of {present} values at loan.lender are no whole numbers: most are"
+            " text, expected the type of most values.",
+            "Write type: text.",
+        ),
+        (
+            "{path: utility, type: text}",
+            "path",
+            "the path utility, but {misfits} of {present} values at utility are objects or lists, expected the"
+            " path of a single value, or type: json.",
+            "Write one of utility.company, utility.id, or type: json.",
+        ),
+        (
+            "{path: all_milestones.0, type: number}",
+            "path",
+            "the path all_milestones.0, but {misfits} of {present} values at all_milestones.0 are objects or"
+            " lists, expected the path of a single value, or type: json.",
+            "Write one of all_milestones.0.",
+        ),
+        (
+            "{path: all_milestones.title, type: text}",
+            "path",
+            "the path all_milestones.title, but all_milestones is a list in {misfits} of 59 records, expected a"
+            " position in the list after its name, counted from 0.",
+            "Write all_milestones.0.title.",
+        ),
+        (
+            "{path: loan.lender.name, type: text}",
+            "path",
+            "the path loan.lender.name, but loan.lender is a single value in {misfits} of 59 records, expected"
+            " the path of a value, with nothing after it.",
+            "Write loan.lender.",
+        ),
+        (
+            "{path: loan.lender, type: text, max_length: 2}",
+            "max_length",
+            "the limit of 2 characters, but {misfits} of {present} values at loan.lender are longer, expected a"
+            " limit above the length of most values.",
+            "Raise max_length.",
+        ),
+    ],
+)
+def test_a_path_or_type_that_fits_few_records_is_told_by_doctor_and_fields(
+    run: Run, declaring: Path, line: str, option: str, found: str, next_step: str
+) -> None:
+    right = "{path: loan.lender, type: text, personal_data: false}"
+    text = declaring.read_text().replace(right, line).replace("utility.compan,", "utility.company,")
+    declaring.write_text(text)
+    at = text[: text.rindex(line)].count("\n") + 1
+    assert run("migrate").code == 0
+    run("poll")
+    (told,) = [
+        one
+        for check in run("doctor", "--json").json["checks"]
+        if check["name"] == "columns"
+        for one in check["findings"]
+    ]
+    numbers = re.findall(r"(\d+) of (\d+)", told["found"])
+    misfits, present = numbers[0]
+    expected = found.format(misfits=misfits, present=present)
+    assert f"found {told['found']}, expected {told['expected']}." == f"found {expected}"
+    assert told["next_step"].startswith(next_step)
+    assert (told["line"], told["what"]) == (at, f"columns.installs.lender.{option}")
+    assert int(misfits) * 2 > int(present) or "records" in told["found"]
+    fields = run("fields")
+    assert fields.code == 1
+    assert f"The declared column lender has {told['found']}; expected {told['expected']}." in fields.out
+
+
+def test_a_column_that_fits_is_no_finding_though_few_records_have_a_value(run: Run, declaring: Path) -> None:
+    text = declaring.read_text().replace("utility.compan,", "utility.company,")
+    declaring.write_text(text)
+    run("migrate")
+    run("poll")
+    (check,) = [one for one in run("doctor", "--json").json["checks"] if one["name"] == "columns"]
+    assert check["findings"] == []
+    assert run("fields").code == 0
+
+
+def test_migrate_says_of_how_many_rows_a_column_has_a_value(run: Run, declaring: Path) -> None:
+    run("migrate")
+    run("poll")
+    text = declaring.read_text().replace(
+        "lender: {path: loan.lender, type: text", "bank: {path: loan.lender, type: date"
+    )
+    declaring.write_text(text)
+    out = run("migrate").out
+    assert "installs.bank has a value in 0 of 59 rows." in out
+    assert "enerflo-sync doctor says whether path and type fit what the records have." in out
+
+
+def test_another_type_of_a_column_that_was_made_is_told_with_its_line(run: Run, declaring: Path) -> None:
+    run("migrate")
+    text = declaring.read_text().replace("loan.lender, type: text", "loan.lender, type: json")
+    declaring.write_text(text)
+    at = text[: text.rindex("lender: {path")].count("\n") + 1
+    for command in ("migrate", "doctor"):
+        told = " ".join((found := run(command)).err.split()) + " ".join(found.out.split())
+        assert found.code == 2 or command == "doctor"
+        assert f"sync.yaml:{at}: columns.installs.lender" in told
+        assert "remove the line, run enerflo-sync migrate --drop-columns, and declare it again" in told
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,20 @@ def test_three_lines_give_every_dag(tmp_path: Path) -> None:
         assert [task.task_id for task in dag.tasks] == [task.task_id for task in long.dags[dag_id].tasks]
 
 
+def test_copied_files_beside_the_three_lines_are_named_and_nothing_is_loaded_twice(tmp_path: Path) -> None:
+    (tmp_path / "enerflo.py").write_text(THREE_LINES)
+    # An older version's file, and one of that name that has no DAG.
+    (tmp_path / "enerflo_poll.py").write_text((DAGS / "enerflo_poll.py").read_text() + "\n# older\n")
+    (tmp_path / "enerflo_accounts.py").write_text(EVERY_ACCOUNT)
+    (error,) = DagBag(dag_folder=str(tmp_path / "enerflo.py")).import_errors.values()
+    assert (
+        f"{tmp_path}: found enerflo_poll.py, expected the DAGs of enerflo-sync once: enerflo.py has" in error
+    )
+    assert "Remove the copied files, or enerflo.py." in error
+    (tmp_path / "enerflo_poll.py").unlink()
+    assert bag_of(tmp_path).import_errors == {}
+
+
 def test_each_call_reads_the_accounts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = set(all_dags())
     path = tmp_path / "sync.yaml"

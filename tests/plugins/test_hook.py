@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
 import pytest
 import requests
@@ -173,14 +176,76 @@ def test_a_wrong_key_in_the_connection_is_an_authentication_error(
         run_poll(place)
 
 
+def requests_counted(setting: Setting) -> int:
+    """Return how many requests the budget has counted since a minute ago."""
+    engine = warehouse_engine(setting.warehouse_url)
+    query = "select count(*) from sync.request_slots where used_at > now() - interval '1 minute'"
+    with engine.connect() as connection:
+        counted = connection.scalar(sa.text(query)) or 0
+    engine.dispose()
+    return int(counted)
+
+
+def test_a_session_of_the_hook_has_the_key_and_counts_in_the_budget(connected: Setting) -> None:
+    before = requests_counted(connected)
+    hook = EnerfloHook()
+    with hook.get_conn() as session:
+        answer = session.get(f"{hook.base_url}/api/v3/installs", params={"per_page": 1})
+    assert answer.status_code == 200
+    assert answer.json()["results"]
+    assert requests_counted(connected) == before + 1
+    assert "api-key" not in answer.request.headers
+
+
+class _Redirecting(BaseHTTPRequestHandler):
+    """Answers every request with a redirect, or with the key that it got."""
+
+    to: ClassVar[str | None] = None
+
+    def do_GET(self) -> None:
+        self.send_response(302 if self.to else 200)
+        if self.to:
+            self.send_header("Location", self.to)
+        body = str(self.headers.get("api-key")).encode()
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
+@contextmanager
+def serving(to: str | None) -> Iterator[str]:
+    handler = type("Handler", (_Redirecting,), {"to": to})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_key_of_a_session_goes_to_the_connections_own_address_alone(
+    connected: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(None) as other, serving(other) as own:
+        monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_DEFAULT", enerflo_connection(own, "a-key"))
+        with EnerfloHook().get_conn() as session:
+            assert session.get(f"{own}/api/v3/installs").text == "None"
+            assert session.get(f"{other}/api").text == "None"
+            assert session.get(f"{own}/api", allow_redirects=False).text == "a-key"
+
+
 def test_records_of_a_list_come_page_after_page_and_count_in_the_budget(connected: Setting) -> None:
+    before = requests_counted(connected)
     found = list(EnerfloHook().get_records("/api/v3/installs", per_page=25))
     assert len({one["id"] for one in found}) == INSTALLS
     assert all(isinstance(one["customer"], dict) for one in found)
-    engine = warehouse_engine(connected.warehouse_url)
-    with engine.connect() as connection:
-        assert connection.scalar(sa.text("select count(*) from sync.request_slots")) >= INSTALLS // 25
-    engine.dispose()
+    assert requests_counted(connected) >= before + INSTALLS // 25
 
 
 def test_records_come_while_other_coroutines_run(connected: Setting) -> None:

@@ -36,7 +36,10 @@ def leaves(record: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 def kind_of(value: Any) -> str:
     """Return the kind of a value: the type that a declared column for it would have, or ``nothing``."""
     match value:
-        case None | "" | [] | {}:
+        case None | "" | []:
+            return "nothing"
+        # The pattern {} would match every object.
+        case dict() if not value:
             return "nothing"
         case bool():
             return "boolean"

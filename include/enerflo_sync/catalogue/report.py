@@ -46,11 +46,21 @@ class FieldEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unfilled(msgspec.Struct, frozen=True, kw_only=True):
-    """A declared column whose path no current record has; ``nearest`` is a similar path that some have."""
+    """A declared column that stays empty in most records, and the reason.
+
+    :param nearest: a path that some records have, and that was probably meant.
+    :param option: the option to correct: path, type or max_length.
+    :param found: what the option says beside what the records say, in words; ``expected`` and ``next_step``
+        complete it, as in other findings.
+    """
 
     column: str
     path: str
     nearest: str | None
+    option: str
+    found: str
+    expected: str
+    next_step: str
 
 
 class FieldCatalogue(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +72,7 @@ class FieldCatalogue(msgspec.Struct, frozen=True, kw_only=True):
     :param fields: by path.
     :param appeared: paths that no record had until a month ago (empty while nothing older is stored).
     :param vanished: paths that a record had within the last month, and that none has now.
-    :param unfilled: declared columns whose path no current record has.
+    :param unfilled: declared columns whose path or type fits few of the current records.
     """
 
     account: str

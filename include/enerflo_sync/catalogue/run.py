@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from enerflo_sync.catalogue.fits import ColumnFit, column_fits, take_record
 from enerflo_sync.catalogue.paths import Path, kind_of, leaves, masked_example, value_at
-from enerflo_sync.catalogue.report import FieldCatalogue, FieldEntry, Unfilled
+from enerflo_sync.catalogue.report import FieldCatalogue, FieldEntry
 from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.problems import nearest
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.declared import extended
 from enerflo_sync.mirror.poll import Progress
@@ -73,44 +73,10 @@ class _Catalogue:
     samples: dict[Path, Any] = field(default_factory=dict)
 
 
-_EMPTY = Template("""
-/* enerflo-sync doctor: whether a declared column is empty */
-select exists (select from enerflo.$table where account = :account)
-  and not exists (select from enerflo.$table where account = :account and $column is not null)
-""")
-
 _SOME = Template("""
 /* enerflo-sync doctor: some of the newest versions of $name */
 select raw from $versions where account = :account order by first_seen_at desc limit 200
 """)
-
-
-def empty_columns(
-    connection: sa.Connection, account: str, columns: Sequence[DeclaredColumn]
-) -> list[Unfilled]:
-    """Return the declared columns that exist in the mirror but are empty in every row.
-
-    Adds the most similar path among those of some new records, if their versions are stored.
-    """
-    found = []
-    for one in columns:
-        statement = _EMPTY.substitute(table=one.table, column=one.name)
-        if connection.scalar(sa.text(statement), {"account": account}):
-            path = ".".join(one.path)
-            told = _some_paths(connection, account, one.table) if one.table in STORED else []
-            found.append(Unfilled(column=one.place, path=path, nearest=nearest(path, told) or None))
-    return found
-
-
-def _some_paths(connection: sa.Connection, account: str, table_name: str) -> list[str]:
-    resource, part = STORED[table_name]
-    records = connection.scalars(sa.text(_SOME.substitute(resource.names)), {"account": account})
-    told = set()
-    for record in records:
-        with suppress(BadRecordError):
-            for one in _objects(resource, part, record):
-                told |= {".".join(path) for path, value in leaves(one) if value is not None}
-    return sorted(told)
 
 
 def fed_columns(
@@ -164,23 +130,27 @@ def read_catalogue(
     """
     resource, part = STORED[table]
     found = _Catalogue()
+    columns = [one for one in declared(config.columns) if one.table == table]
+    fits = column_fits(columns, part, [])
     total = connection.scalar(sa.text(_COUNT.substitute(resource.names)), {"account": account}) or 0
     for row in _versions(connection, resource, account):
         found.versions += 1
         try:
-            objects = _objects(resource, part, msgspec.json.decode(row.raw))
+            record = msgspec.json.decode(row.raw)
+            objects = _objects(resource, part, record)
         except (msgspec.DecodeError, BadRecordError, RecursionError):
             found.unreadable += 1
             continue
         until = None if row.is_current else row.replaced_at or row.deleted_at or row.first_seen_at
         for one in objects:
             _take(found, one, row.first_seen_at, until)
+        if until is None:
+            take_record(fits, part, record)
         if progress is not None and found.versions % _CHUNK == 0:
             progress("versions", found.versions, total)
     if progress is not None:
         progress("versions", found.versions, total)
-    columns = [one for one in declared(config.columns) if one.table == table]
-    return _report(found, account, config, table, columns, now)
+    return _report(found, account, config, table, fits, now)
 
 
 def _versions(connection: sa.Connection, resource: Resource, account: str) -> Iterator[sa.Row[Any]]:
@@ -216,13 +186,13 @@ def _report(
     account: str,
     config: SyncConfig,
     table: str,
-    columns: list[DeclaredColumn],
+    fits: Sequence[ColumnFit],
     now: datetime,
 ) -> FieldCatalogue:
     since = now - MONTH
     resource, part = STORED[table]
     mapped = _mapped(config, account, part)
-    feeds = _feeds(found, resource, part, columns)
+    feeds = _feeds(found, resource, part, [one.column for one in fits])
     entries = [
         FieldEntry(
             path=".".join(path),
@@ -250,21 +220,12 @@ def _report(
         fields=entries,
         appeared=[one.path for one in entries if is_old_enough and _began(one, since)],
         vanished=[one.path for one in entries if one.last_seen_at and one.last_seen_at >= since],
-        unfilled=[
-            Unfilled(column=one.name, path=path, nearest=nearest(path, told) or None)
-            for one in columns
-            if found.records and (path := ".".join(one.path)) not in told and not _holds(told, path)
-        ],
+        unfilled=[problem for one in fits if (problem := one.problem(told)) is not None],
     )
 
 
 def _began(entry: FieldEntry, since: datetime) -> bool:
     return entry.first_seen_at is not None and entry.first_seen_at >= since
-
-
-def _holds(told: Iterable[str], path: str) -> bool:
-    """Return whether a path is that of a non-empty object or list."""
-    return any(one.startswith(f"{path}.") for one in told)
 
 
 def _mapped(config: SyncConfig, account: str, part: Part) -> Mapping[str, list[str]]:

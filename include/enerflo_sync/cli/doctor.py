@@ -10,8 +10,8 @@ import msgspec
 import typer
 from rich.markup import escape
 
+from enerflo_sync.catalogue.fits import unfilled_columns
 from enerflo_sync.catalogue.report import Unfilled
-from enerflo_sync.catalogue.run import empty_columns
 from enerflo_sync.cli.check import Check, made
 from enerflo_sync.cli.crm_check import crm_check
 from enerflo_sync.cli.groups import Group, finish_each, require_one_account
@@ -20,7 +20,7 @@ from enerflo_sync.cli.output import Account, Exit, Json, console, errors, print_
 from enerflo_sync.cli.salesforce_check import goes_to_salesforce, salesforce_check
 from enerflo_sync.cli.write_check import write_checks
 from enerflo_sync.clock import skew_of
-from enerflo_sync.crm.columns import declared
+from enerflo_sync.crm.columns import column_places, declared
 from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
 from enerflo_sync.crm.live.grants import grants_sql
 from enerflo_sync.crm.live.rights import present_role, unusable_own_tables
@@ -30,7 +30,7 @@ from enerflo_sync.crm.webhook_places import listed_accounts, require_own_drop, s
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.warehouse.declared import require_filled
+from enerflo_sync.warehouse.declared import DeclaredColumn, require_filled
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
 from enerflo_sync.warehouse.revision import (
     SchemaVersion,
@@ -252,31 +252,33 @@ def _mapping(context: AccountContext) -> Check:
 
 
 def _columns(context: AccountContext) -> Check:
-    """Check that the mirror has the declared columns, and that some record fills each."""
+    """Check that the mirror has the declared columns, and that path and type of each fit most records."""
     columns = declared(context.config.columns)
     try:
         with warehouse_errors("doctor"), context.engine.connect() as connection:
-            require_filled(connection, context.account, columns)
-            empty = empty_columns(connection, context.account, columns)
+            places = column_places(context.config.columns, context.config.spot)
+            require_filled(connection, context.account, columns, places)
+            unfilled = unfilled_columns(connection, context.account, columns)
     except EnerfloSyncError as error:
         return Check("columns", str(error), failed=True)
-    findings = [_empty_column(context, one) for one in empty]
-    return Check("columns", f"{len(columns)} declared, {len(columns) - len(empty)} filled", findings=findings)
+    findings = [_unfilled_column(context, *one) for one in unfilled]
+    return Check(
+        "columns", f"{len(columns)} declared, {len(columns) - len(unfilled)} filled", findings=findings
+    )
 
 
-def _empty_column(context: AccountContext, one: Unfilled) -> Finding:
-    table, _, name = one.column.partition(".")
-    kind = next(kind for kind, mirror in MIRROR_TABLES.items() if mirror == table)
-    place = ("columns", kind, name, "path")
-    near = f"Did you mean {one.nearest}?" if one.nearest else "enerflo-sync fields lists all paths."
+def _unfilled_column(context: AccountContext, column: DeclaredColumn, why: Unfilled) -> Finding:
+    kind = next(kind for kind, mirror in MIRROR_TABLES.items() if mirror == column.table)
+    place = ("columns", kind, column.name, why.option)
+    spot = context.config.spot(*place)
     return Finding(
         Severity.WARNING,
-        str(context.config_path),
-        context.config.line(*place),
+        str(spot.file),
+        spot.line,
         ".".join(place),
-        f"the path {one.path}, at which no record says anything of the column's type",
-        "a path that records have",
-        near,
+        why.found,
+        why.expected,
+        why.next_step,
     )
 
 

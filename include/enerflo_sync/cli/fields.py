@@ -44,9 +44,10 @@ def command(
 ) -> None:
     """Show every path that Enerflo sends: its types, how many records fill it, and where it is used.
 
-    Reads the stored versions of records, without a request. Examples show only a value's form: letters as a,
+    Reads the stored versions of records, without a request: a path is there since the first version that has
+    a value at it. Examples show only a value's form: letters as a,
     digits as 9. Paths that appeared or vanished within a month are listed with the line for columns in
-    sync.yaml that would declare them. Exit code 1 when a declared column has a path that no record has.
+    sync.yaml that would declare them. Exit code 1 when path or type of a declared column fit few records.
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:
@@ -88,8 +89,10 @@ def _lines(catalogue: FieldCatalogue, *, every: bool) -> Iterator[str]:
             hint = f"  ->  {line}" if line else ""
             yield f"  {visible(path)}{until}{hint}"
     for one in catalogue.unfilled:
-        near = f"; the nearest that some have is {visible(one.nearest)}" if one.nearest else ""
-        yield f"The declared column {one.column} stays empty: no record has {one.path}{near}."
+        yield (
+            f"The declared column {one.column} has {visible(one.found)}; expected {one.expected}."
+            f" {visible(one.next_step)}"
+        )
 
 
 def _line(entry: FieldEntry, table: str, records: int, width: int) -> str:
@@ -98,4 +101,7 @@ def _line(entry: FieldEntry, table: str, records: int, width: int) -> str:
     made = ", ".join(entry.mapped_to or [f"enerflo.{table}.{name}" for name in entry.columns])
     arrow = f"  ->  {made}" if made else ""
     example = visible(entry.example or "")
-    return f"  {visible(entry.path):<{width}}  {types:<15} {share:>5}  {example:<24}{arrow}".rstrip()
+    seen = f"since {entry.first_seen_at:%Y-%m-%d}" if entry.first_seen_at else ""
+    if entry.last_seen_at:
+        seen += f" until {entry.last_seen_at:%Y-%m-%d}"
+    return f"  {visible(entry.path):<{width}}  {types:<15} {share:>5}  {example:<24}  {seen}{arrow}".rstrip()

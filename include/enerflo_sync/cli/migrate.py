@@ -63,7 +63,15 @@ def _lines(columns: ColumnsReport) -> Iterator[str]:
         yield f"Read from another path, or to another length, from now on: {changed}."
     if columns.filled:
         written = " and ".join(f"{count_of(rows, 'row')} of {name}" for name, rows in columns.rows.items())
-        yield f"Filled from the stored versions: {', '.join(columns.filled)}; {written} written."
+        yield (
+            f"Filled from the stored versions: {', '.join(columns.filled)};"
+            f" {written or 'no row had to be'} written."
+        )
+        few = {name: (values, rows) for name, (values, rows) in columns.values.items() if values * 2 < rows}
+        for name, (values, rows) in few.items():
+            yield f"{name} has a value in {values} of {count_of(rows, 'row')}."
+        if few:
+            yield "enerflo-sync doctor says whether path and type fit what the records have."
     if columns.next_poll:
         later = ", ".join(columns.next_poll)
         yield f"Filled by the next enerflo-sync poll, which reads their records again: {later}."

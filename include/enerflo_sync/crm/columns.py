@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from pydantic import Field
 from enerflo_sync.crm.mapping import MIRROR_TABLES, KindName
 from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.problems import Problem, listed
-from enerflo_sync.crm.source import Source
+from enerflo_sync.crm.source import Source, Spot
 from enerflo_sync.masking import PersonalData
 from enerflo_sync.warehouse.declared import TYPES, DeclaredColumn
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
@@ -100,6 +100,18 @@ def declared(columns: Columns) -> list[DeclaredColumn]:
         for table, by_name in columns.items()
         for name, column in by_name.items()
     ]
+
+
+def column_places(columns: Columns, spot: Callable[..., Spot]) -> dict[str, str]:
+    """Return file, line and option of each declared column, by its name in the form ``installs.lender``.
+
+    :param spot: of the configuration: where an option stands.
+    """
+    return {
+        f"{MIRROR_TABLES[table]}.{name}": f"{spot('columns', table, name)}: columns.{table}.{name}"
+        for table, by_name in columns.items()
+        for name in by_name
+    }
 
 
 def column_problems(columns: Columns, source: Source) -> Iterator[Problem]:

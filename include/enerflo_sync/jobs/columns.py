@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from enerflo_sync.crm.columns import declared
+from enerflo_sync.crm.columns import column_places, declared
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.rebuild import run_rebuild
 from enerflo_sync.mirror.details import all_due
@@ -13,7 +13,7 @@ from enerflo_sync.mirror.poll import Progress
 from enerflo_sync.rebuild.from_versions import NO_VERSION
 from enerflo_sync.rebuild.tables import RebuildTable
 from enerflo_sync.resources.registry import ALL, STORED
-from enerflo_sync.warehouse.declared import DeclaredColumn, declare, filled
+from enerflo_sync.warehouse.declared import DeclaredColumn, column_values, declare, filled
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.migrate import in_turn
 from enerflo_sync.warehouse.watermarks import forget_watermark
@@ -27,6 +27,8 @@ class ColumnsReport:
     :param filled: columns that were filled now, from every stored record.
     :param next_poll: columns that the next poll fills, because it reads their records again.
     :param rows: rows of the mirror written to fill columns, by table.
+    :param values: by column that was filled now, how many rows of live records have a value, and how many
+        rows there are.
     :param kept: columns that are no longer declared but stay in the mirror.
     """
 
@@ -35,6 +37,7 @@ class ColumnsReport:
     filled: list[str] = field(default_factory=list)
     next_poll: list[str] = field(default_factory=list)
     rows: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
 
@@ -51,7 +54,10 @@ def run_columns(
     :param drop: drop columns that are no longer declared.
     """
     account, wanted = context.account, declared(context.config.columns)
-    changes = in_turn(context.engine, lambda connection: declare(connection, account, wanted, drop=drop))
+    places = column_places(context.config.columns, context.config.spot)
+    changes = in_turn(
+        context.engine, lambda connection: declare(connection, account, wanted, places, drop=drop)
+    )
     stored = [one for one in changes.to_fill if one.table in STORED]
     rows, left = _fill(context, stored, progress) if stored else ({}, set())
     now = [one for one in stored if one.table not in left]
@@ -63,12 +69,14 @@ def run_columns(
                 forget_watermark(connection, account, resource.swept)
         if any(one.table == "milestones" for one in now):
             all_due(connection, account)
+        values = {one.place: column_values(connection, account, one) for one in now}
     return ColumnsReport(
         added=changes.added,
         read_elsewhere=changes.read_elsewhere,
         filled=[one.place for one in now],
         next_poll=[one.place for one in later],
         rows=rows,
+        values=values,
         kept=changes.kept,
         dropped=changes.dropped,
     )

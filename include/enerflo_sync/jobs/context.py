@@ -126,18 +126,20 @@ class AccountContext:
 
     def client_in(self, lane: Lane) -> EnerfloClient:
         """Return a client whose requests use another lane of the same budget."""
-        api_key = self.credentials.api_key()
-        fingerprint = key_fingerprint(api_key)
-        budget = WarehouseRequestBudget(self.engine, self.account, fingerprint, self.clock, lane=lane)
         return EnerfloClient(
             self.session,
             self.credentials.base_url(),
-            api_key,
-            budget=budget,
+            self.credentials.api_key(),
+            budget=self.budget_in(lane),
             clock=self.clock,
             rng=self.rng,
             on_call=self.calls.add,
         )
+
+    def budget_in(self, lane: Lane) -> WarehouseRequestBudget:
+        """Return one lane of the request budget that every process with the account's key shares."""
+        fingerprint = key_fingerprint(self.credentials.api_key())
+        return WarehouseRequestBudget(self.engine, self.account, fingerprint, self.clock, lane=lane)
 
     def close(self) -> None:
         """Release the connections. The context may be used again."""

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import writable_columns
 from enerflo_sync.crm.chosen_rows import keys_proven, no_row_left
-from enerflo_sync.crm.columns import declared
+from enerflo_sync.crm.columns import column_places, declared
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.doctor import Finding, Severity, check_table, finding
 from enerflo_sync.crm.keys import case_folding
@@ -55,7 +55,8 @@ def live_comparisons(
         for name, mapping in config.tables_for(account).items()
         if (mapping.reconcile or all_tables) and only in (None, name)
     }
-    require_filled(connection, account, _mapped_columns(config, tables))
+    places = column_places(config.columns, config.spot)
+    require_filled(connection, account, _mapped_columns(config, tables), places)
     found, problems = [], []
     for name, mapping in tables.items():
         live, findings = check_table(connection, config, account, name, config.file, to_plan=all_tables)

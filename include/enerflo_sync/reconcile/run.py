@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,7 +27,7 @@ from enerflo_sync.reconcile.causes import (
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.counts import (
-    Sizes,
+    Counting,
     Summary,
     counted_aside,
     mismatched_counts,
@@ -219,7 +218,7 @@ class _Reconciliation:
     def _compare(
         self,
         plan: Comparison,
-        counted: Future[Sizes],
+        counted: Counting,
         previous: Previous | None,
         reason: str | None,
         polled: Mapping[str, datetime],
@@ -296,7 +295,7 @@ class _Reconciliation:
         }
 
     def _look_at_what_moved(
-        self, plan: Comparison, previous: Previous, counted: Future[Sizes]
+        self, plan: Comparison, previous: Previous, counted: Counting
     ) -> tuple[dict[str, int], Summary]:
         """Judge what moved, take over what did not; return the numbers of rows of both, and their summary.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -27,6 +27,12 @@ TYPES: dict[str, sa.types.TypeEngine[Any]] = {
     "json": JSONB(),
 }
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+_NOWHERE: Mapping[str, str] = {}
+_OTHER_TYPE = (
+    "Choose another name, or remove the line, run enerflo-sync migrate --drop-columns, and declare it again."
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -81,10 +87,16 @@ def read_declared(connection: sa.Connection, account: str, tables: Iterable[str]
 
 
 def declare(
-    connection: sa.Connection, account: str, wanted: Sequence[DeclaredColumn], *, drop: bool = False
+    connection: sa.Connection,
+    account: str,
+    wanted: Sequence[DeclaredColumn],
+    places: Mapping[str, str] = _NOWHERE,
+    *,
+    drop: bool = False,
 ) -> Changes:
     """Change the mirror's tables to match the declared columns, in the caller's transaction.
 
+    :param places: for errors, where each column is declared, by :attr:`DeclaredColumn.place`.
     :param drop: drop columns that are no longer declared, unless another account declares them.
     :raises ConfigurationError: a column exists already, with another type or without a declaration.
     """
@@ -95,7 +107,7 @@ def declare(
     for one in wanted:
         row = known.pop((one.table, one.name), None)
         if row is None or row.type != one.type:
-            _make(connection, one)
+            _make(connection, one, places)
             changes.added.append(one.place)
             _remember(connection, account, one)
         elif (tuple(row.path), row.max_length) != (one.path, one.max_length):
@@ -136,6 +148,16 @@ def filled(connection: sa.Connection, account: str, done: Iterable[DeclaredColum
         )
 
 
+def column_values(connection: sa.Connection, account: str, column: DeclaredColumn) -> tuple[int, int]:
+    """Return how many rows of live records have a value in a declared column, and how many rows there are."""
+    statement = (
+        f"select count({column.name}), count(*) from {MIRROR_SCHEMA}.{column.table}"  # noqa: S608 - checked
+        " where account = :account and deleted_at is null"
+    )
+    values, rows = connection.execute(sa.text(statement), {"account": account}).one()
+    return values, rows
+
+
 def filled_by_sweep(connection: sa.Connection, account: str, table: str, began_at: datetime) -> None:
     """Record that a read of a whole table has filled the columns declared before it began."""
     columns = declared_columns.c
@@ -151,9 +173,15 @@ def filled_by_sweep(connection: sa.Connection, account: str, table: str, began_a
     )
 
 
-def require_filled(connection: sa.Connection, account: str, wanted: Iterable[DeclaredColumn]) -> None:
+def require_filled(
+    connection: sa.Connection,
+    account: str,
+    wanted: Iterable[DeclaredColumn],
+    places: Mapping[str, str] = _NOWHERE,
+) -> None:
     """Return if the mirror has all these columns, filled from all known records.
 
+    :param places: for errors, where each column is declared, by :attr:`DeclaredColumn.place`.
     :raises ConfigurationError: a column is missing, is read from another path, or is not filled yet, so that
         its nulls mean nothing; the text says what to run.
     """
@@ -172,14 +200,20 @@ def require_filled(connection: sa.Connection, account: str, wanted: Iterable[Dec
                 "not every record was read for it yet",
                 f"Run enerflo-sync migrate{of}, and then enerflo-sync poll{of}.",
             )
+        elif row is not None and row.type != one.type:
+            trouble, next_step = f"the warehouse has it as {row.type}, not as {one.type}", _OTHER_TYPE
         else:
             trouble = "the warehouse does not have it so yet"
             next_step = f"Run enerflo-sync migrate{of}."
         raise ConfigurationError(
             f"the column {one.name} of {MIRROR_SCHEMA}.{one.table} is declared, and {trouble}.",
-            where=f"sync.yaml: columns, path {'.'.join(one.path)}",
+            where=_place(one, places),
             next_step=next_step,
         )
+
+
+def _place(column: DeclaredColumn, places: Mapping[str, str]) -> str:
+    return places.get(column.place, f"sync.yaml: columns, {column.place}")
 
 
 def _rows(connection: sa.Connection, account: str) -> list[sa.Row[tuple[object, ...]]]:
@@ -188,7 +222,7 @@ def _rows(connection: sa.Connection, account: str) -> list[sa.Row[tuple[object, 
     )
 
 
-def _make(connection: sa.Connection, one: DeclaredColumn) -> None:
+def _make(connection: sa.Connection, one: DeclaredColumn, places: Mapping[str, str]) -> None:
     found = connection.scalar(
         sa.text(
             "select format_type(atttypid, atttypmod) from pg_attribute"
@@ -205,9 +239,8 @@ def _make(connection: sa.Connection, one: DeclaredColumn) -> None:
         made_by = "an earlier declaration" if types else "somebody else"
         raise ConfigurationError(
             f"{MIRROR_SCHEMA}.{one.table} has a column {one.name} already: {found}, made by {made_by}.",
-            where=f"sync.yaml: columns, {one.place}, type {one.type}",
-            next_step="Choose another name, or remove the line, run enerflo-sync migrate --drop-columns, and"
-            " declare it again.",
+            where=f"{_place(one, places)}, type {one.type}",
+            next_step=_OTHER_TYPE,
         )
 
 
