@@ -111,7 +111,7 @@ def alone(engine: sa.Engine, account: str) -> Iterator[None]:
 
 def _expire(connection: sa.Connection, drop: Drop, before: datetime, run: Run) -> None:
     with connection.begin():
-        keep = needed_files(connection, run.account)
+        keep = needed_files(connection)
     try:
         gone = expire(drop, before, keep)
     except (OSError, EnerfloSyncError) as error:
