@@ -19,7 +19,7 @@ from enerflo_sync.agreed.handing_over import deliver, load_acknowledgements, not
 from enerflo_sync.agreed.mapped_otherwise import end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.whole_rows import note_new_rows
-from enerflo_sync.agreed.written import typed_key
+from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
@@ -244,7 +244,7 @@ def _look(comparison: Comparison, looked: str) -> str:
 
 def _of_key(comparison: Comparison) -> str:
     return " and ".join(
-        f"c.k{n} = {typed_key(comparison, 'w.key', column)}"
+        f"c.k{n} = {fitting_key(comparison, 'w.key', column)}"
         for n, column in enumerate(comparison.mapping.key_columns, 1)
     )
 

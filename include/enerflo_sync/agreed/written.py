@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from enerflo_sync.crm.catalog import Kind, LiveColumn
+from enerflo_sync.crm.keys import fitting
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.near_keys import no_near_row
@@ -54,10 +55,15 @@ def typed_key(comparison: Comparison, key: str, column: str) -> str:
     return typed(comparison.live.columns[column], f"({key}->>{literal(column)})")
 
 
+def fitting_key(comparison: Comparison, key: str, column: str) -> str:
+    """Return one column of the jsonb ``key`` for a comparison with the CRM's; null if it does not fit it."""
+    return fitting(comparison.live.columns[column], f"{key}->>{literal(column)}")
+
+
 def of_key(comparison: Comparison, key: str) -> str:
     """Return the condition that a CRM row ``t`` has the key in the jsonb expression ``key``."""
     return " and ".join(
-        f"t.{quoted(column)} = {typed_key(comparison, key, column)}"
+        f"t.{quoted(column)} = {fitting_key(comparison, key, column)}"
         for column in comparison.mapping.key_columns
     )
 

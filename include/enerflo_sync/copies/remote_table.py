@@ -21,6 +21,8 @@ from enerflo_sync.errors import ConfigurationError
 
 # Raised when a release reads or digests rows in another way, so that each copy is made anew.
 _VERSION = 4
+# Bytes of a column's name that PostgreSQL keeps: further ones it cuts off.
+_LONGEST_NAME = 63
 # As the copy takes a boolean that is given as text.
 INSIDE, _OUTSIDE = "true", "false"
 
@@ -139,6 +141,14 @@ def remote_table(
             f"{schema}.{table} has no column {', '.join(missing)}.",
             where=_place(config, account, name, *_option_of(mapping, missing[0])),
             next_step=f"Did you mean {near}?" if near else f"Write {listed(columns, limit=30)}.",
+        )
+    long = next((column for column in mapping.crm_columns if len(column.encode()) > _LONGEST_NAME), None)
+    if long is not None:
+        raise ConfigurationError(
+            f"the name of column {long} of {schema}.{table} has more than {_LONGEST_NAME} bytes: the copy"
+            " in the warehouse cannot have it.",
+            where=_place(config, account, name, *_option_of(mapping, long)),
+            next_step=f"Map a view of {dialect.title} that gives the column a shorter name.",
         )
     sent = [column for column in along if column in found]
     return RemoteTable(

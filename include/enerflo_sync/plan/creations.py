@@ -28,6 +28,7 @@ from enerflo_sync.reconcile.report import Cause
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
 CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
 
+FORGOTTEN = "its customer was forgotten: what the CRM says of them is not sent, and not kept"
 OUTSIDE = "its row in the CRM stands outside the table''s where"
 # The question about a row whose record Enerflo deleted, if we cannot mark the row.
 NO_MARK = (
@@ -94,10 +95,13 @@ from (
       when $unreadable then $no_key
       when not $may_create then $not_created
       when not ($due) then 'it is not due yet (create_when)'
-      $no_install end as reason,
-    case when not o.quarantined and ($loose) and not ($unreadable or $may_create and ($due)) then 'keep'
+      $no_install
+      when forgotten.yes then $forgotten end as reason,
+    case when not o.quarantined and ($loose)
+        and (forgotten.yes or not ($unreadable or $may_create and ($due))) then 'keep'
       else 'review' end as otherwise
   from $judged join $crm t on $on_row
+  cross join lateral (select $of_forgotten as yes offset 0) forgotten
   where o.in_crm and not o.in_enerflo and not o.tombstone $not_adopted offset 0
 ) o
 join $crm t on $on_row
@@ -195,6 +199,8 @@ def _into_enerflo(comparison: Comparison, config: SyncConfig, common: dict[str, 
         loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(comparison.joins, 1)),
         due=due(comparison),
         no_install=_no_install(comparison),
+        of_forgotten=_of_forgotten(comparison),
+        forgotten=literal(FORGOTTEN),
         crm=comparison.crm_rows,
         on_row=_on_row(comparison),
         fields="\n  ".join(_enerflo_fields(comparison, config)),
@@ -301,4 +307,19 @@ def _no_install(comparison: Comparison) -> str:
     return (
         "when not exists (select from enerflo.installs i where i.account = %(account)s"
         " and i.install_id = o.owner and i.deleted_at is null) then 'Enerflo has no such install'"
+    )
+
+
+def _of_forgotten(comparison: Comparison) -> str:
+    """Return the condition that a CRM row is about an install of a customer who was forgotten.
+
+    An install that has another owner now counts as well, because a note does not tell which of the two owners
+    it is about.
+    """
+    if not comparison.mirror_has_install:
+        return "false"
+    return (
+        "exists (select from sync.forgotten f where f.account = %(account)s"
+        " and (o.owner = any(f.install_ids) or exists (select from enerflo.installs i"
+        " where i.account = f.account and i.customer_id = f.customer_id and i.install_id = o.owner)))"
     )

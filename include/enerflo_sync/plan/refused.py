@@ -14,7 +14,7 @@ from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.written import typed_key
+from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.reconcile.compare import Comparison
@@ -171,14 +171,19 @@ from first f where d.ctid = f.id
 # The condition that a refusal ``r`` and a due change ``d`` are the same change. An update is compared by its
 # two values, a whole row by all its fields. A field that was added to the mapping or removed from it since is
 # no changed value. A deleted row shows all mapped fields, but a new row only those with a value; so whether a
-# missing field is a change depends on whether the mapping is still that of the refused plan.
+# missing field is a change depends on whether the mapping is still that of the refused plan. If the customer
+# was forgotten since, personal values are missing in the refusal and in the due change, and are not compared.
 _SAME = Template("""case when r.op = 'update' then $of_field
          else coalesce((select $of_row from (
            select case when r.op = 'insert' then r.after else r.before end as r,
                   case when r.op = 'insert' then d.after else d.before end as d,
                   r.op = 'insert' and exists (
                     select from sync.plans q where q.account = r.account and q.plan_hash = r.plan_hash
-                      and q.config_hash = %(config_hash)s) as mapped_alike) w), false) end""")
+                      and q.config_hash = %(config_hash)s)
+                    and not exists (
+                    select from sync.plan_changes c where c.account = r.account and c.plan_hash = r.plan_hash
+                      and c.table_name = r.table_name and c.key = r.key and c.op = 'insert'
+                      and not jsonb_exists(r.after, c.field)) as mapped_alike) w), false) end""")
 _ALIKE_PLAIN = """nullif(r.before, 'null') is not distinct from nullif(d.before, 'null')
            and nullif(r.after, 'null') is not distinct from nullif(d.after, 'null')"""
 _ALIKE_OTHERS = (
@@ -282,7 +287,7 @@ def _both_sides(comparison: Comparison) -> dict[str, str]:
             for n, column in enumerate(comparison.mirror_key, 1)
         ),
         "of_row": " and ".join(
-            f"c.k{n} = {typed_key(comparison, 'r.key', column)}"
+            f"c.k{n} = {fitting_key(comparison, 'r.key', column)}"
             for n, column in enumerate(comparison.mapping.key_columns, 1)
         ),
         "values": ", ".join(

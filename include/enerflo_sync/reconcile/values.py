@@ -148,11 +148,14 @@ def domain_of(mapping: FieldMapping, live: LiveColumn) -> FieldType:
 def crm_raw(raw: str, live: LiveColumn) -> str:
     """Return a CRM column's value, another kind of text as plain text: char(n) loses its padding.
 
-    A collation that calls different texts equal is no rule of the mapping (``fold_case``), and PostgreSQL
-    takes no pattern under it.
+    A float of four bytes is the number that its text says. A collation that calls different texts equal is no
+    rule of the mapping (``fold_case``), and PostgreSQL takes no pattern under it.
     """
     if live.loose:
         return f'({raw}::text collate "default")'
+    if live.base == "float4":
+        # As a numeric it would have six digits alone.
+        return f"{raw}::text::float8"
     return raw if live.kind is not Kind.TEXT or live.is_plain_text else f"{raw}::text"
 
 

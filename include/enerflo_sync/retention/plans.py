@@ -39,7 +39,8 @@ _KEPT = f"""
   select plan_hash from sync.crm_changes where account = :account and ended_at is null"""  # noqa: S608 - constants
 
 # Each plan searches for the effect of a request without a known outcome, until the field has a newer agreed
-# value.
+# value. The last request for a new record whose CRM row has no id is also kept, because without it the record
+# would be created twice.
 _OPEN_ENDS = """
   exists (select from sync.plan_changes c
     where c.account = p.account and c.plan_hash = p.plan_hash and c.sent_at is not null
@@ -47,7 +48,17 @@ _OPEN_ENDS = """
         select from sync.agreed a where a.account = c.account and a.table_name = c.table_name
           and a.key = c.key and a.field = c.field and a.agreed_at >= c.sent_at))
   or exists (select from sync.plan_changes c
-    where c.account = p.account and c.plan_hash = p.plan_hash and c.state = 'handed_over')"""
+    where c.account = p.account and c.plan_hash = p.plan_hash and c.state = 'handed_over')
+  or exists (select from sync.plan_changes c
+    where c.account = p.account and c.plan_hash = p.plan_hash and c.op = 'insert'
+      and c.direction = 'to_enerflo' and c.sent_at is not null
+      and not exists (
+        select from sync.agreed a where a.account = c.account and a.table_name = c.table_name
+          and a.key = c.key and a.is_link)
+      and not exists (
+        select from sync.plan_changes n where n.account = c.account and n.table_name = c.table_name
+          and n.key = c.key and n.op = c.op and n.direction = c.direction and n.sent_at > c.sent_at
+          and (n.accepted_id is not null or c.accepted_id is null)))"""
 
 # An undecided change whose last waiting plan is this one: by this row the next plan knows that the change
 # must keep waiting. Changes without an agreed value (a new row, a field that was never equal) are included.
