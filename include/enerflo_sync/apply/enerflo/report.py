@@ -15,7 +15,7 @@ class PushReport:
     :param moved: changes that were not made because Enerflo's value differs from the one that the plan saw.
     :param parked: changes that Enerflo refused or did not store, or that cannot be sent: a person has to
         look.
-    :param refused: changes that no call of Enerflo's API can make.
+    :param refused: changes that cannot be made at Enerflo, such as a status that the company does not have.
     :param waiting: changes without an outcome; the next push tries them again.
     :param stopped: why the remaining changes were not tried; None if all were tried.
     :param reasons: how often each reason was given, by decision. A reason never contains a value.
