@@ -50,7 +50,7 @@ def carry_changes(
     connection: sa.Connection,
     crm: CrmConnections,
     config: SyncConfig,
-    plans: Iterable[Comparison],
+    comparisons: Iterable[Comparison],
     account: str,
     run_id: str,
 ) -> None:
@@ -63,51 +63,57 @@ def carry_changes(
     :raises RetriableError: the CRM's database is away; what is not written yet stays open.
     :raises ConfigurationError: it refuses to be written at all.
     """
-    carried = [plan for plan in plans if plan.mapping.is_carried and plan.mode.writes]
+    carried = [
+        comparison for comparison in comparisons if comparison.mapping.is_carried and comparison.mode.writes
+    ]
     if not carried:
         return
     with alone(connection, account, JOB, wait=True):
-        for plan in carried:
-            _carry(connection, crm, config, plan, account, run_id)
+        for comparison in carried:
+            _carry(connection, crm, config, comparison, account, run_id)
 
 
 def _carry(
     connection: sa.Connection,
     crm: CrmConnections,
     config: SyncConfig,
-    plan: Comparison,
+    comparison: Comparison,
     account: str,
     run_id: str,
 ) -> None:
     made: set[int] = set()
     for _ in range(_ATTEMPTS):
         with connection.begin():
-            writes, moved = due_writes(connection, plan, account)
+            writes, moved = due_writes(connection, comparison, account)
             if undone := sorted(made.intersection(numbers_of(writes))):
                 end_unmade(connection, account, run_id, undone, Decision.PARKED, _NOT_KEPT)
-                writes, moved = due_writes(connection, plan, account)
+                writes, moved = due_writes(connection, comparison, account)
             end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
             note_taken(connection, account, numbers_of(writes))
             if not writes:
-                settle_handed_over(connection, [plan], account)
+                settle_handed_over(connection, [comparison], account)
         if not writes:
             break
-        with crm.connected(f"writing {plan.mapping.crm_table}") as theirs:
-            remote = remote_table(theirs, crm, config, account, plan.name)
+        with crm.connected(f"writing {comparison.mapping.crm_table}") as theirs:
+            remote = remote_table(theirs, crm, config, account, comparison.name)
             theirs.commit()
             writer = RemoteWriter(theirs, remote)
             written = writer.write(writes)
             made.update(number for place in written.changed for number in writes[place].numbers)
             with connection.begin():
-                _take_back(connection, plan, account, remote, writer, writes, written.changed)
+                _take_back(connection, comparison, account, remote, writer, writes, written.changed)
                 for place, reason in written.refused.items():
                     numbers = writes[place].numbers
                     end_unmade(connection, account, run_id, numbers, Decision.PARKED, reason)
-                _, moved = due_writes(connection, plan, account)
+                _, moved = due_writes(connection, comparison, account)
                 end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
-                settle_handed_over(connection, [plan], account)
+                settle_handed_over(connection, [comparison], account)
     with connection.begin():
-        named = {"account": account, "table": str(plan.name), "to_crm": "to_crm" in plan.mode.writes}
+        named = {
+            "account": account,
+            "table": str(comparison.name),
+            "to_crm": "to_crm" in comparison.mode.writes,
+        }
         left = connection.exec_driver_sql(_LEFT, named).all()
         undone = [row.number for row in left if row.number in made]
         deletions = [row.number for row in left if row.op == "delete" and row.number not in made]
@@ -119,7 +125,7 @@ def _carry(
 
 def _take_back(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     account: str,
     remote: RemoteTable,
     writer: RemoteWriter,
@@ -129,6 +135,6 @@ def _take_back(
     """Bring the rows into the copy, and remember the time of change that we left on those that we wrote."""
     ours = [one.key_text for place, one in enumerate(writes) if place in changed and one.op == "update"]
     known = [one.key_hash for one in writes if one.key_hash is not None]
-    with noting_rows(connection, plan, account, ours):
-        copy = CopyTable(connection, plan.mapping.relation, remote)
+    with noting_rows(connection, comparison, account, ours):
+        copy = CopyTable(connection, comparison.mapping.relation, remote)
         copy.merge_keys(writer.read_back([one.key for one in writes]), known)

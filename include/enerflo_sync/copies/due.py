@@ -42,7 +42,9 @@ class RowWrite:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-def due_writes(connection: sa.Connection, plan: Comparison, account: str) -> tuple[list[RowWrite], list[int]]:
+def due_writes(
+    connection: sa.Connection, comparison: Comparison, account: str
+) -> tuple[list[RowWrite], list[int]]:
     """Return the rows that open changes of a table are about, as the copy has them now.
 
     Where its mode does not write the CRM by now, only ids of records that were created at Enerflo. And the
@@ -52,21 +54,21 @@ def due_writes(connection: sa.Connection, plan: Comparison, account: str) -> tup
     A row that the copy does not have any more, or has twice, is not among them, nor one that is to be deleted
     where nothing marks a deleted row.
     """
-    values = {"account": account, "table": str(plan.name), "to_crm": "to_crm" in plan.mode.writes}
+    values = {"account": account, "table": str(comparison.name), "to_crm": "to_crm" in comparison.mode.writes}
     writes: dict[tuple[str, Any], RowWrite] = {}
     moved: list[int] = []
     for op, name in connection.exec_driver_sql(_GROUPS, values).all():
         if op == "delete":
-            mark = _mark(plan)
+            mark = _mark(comparison)
             if mark is None:
                 continue
             (name, value), says = mark, "'before'"
         else:
-            if name not in plan.live.columns:
+            if name not in comparison.live.columns:
                 continue
-            value = column_value(plan.live.columns[name], "w.after", zone_of(plan, name))
-            says = _says(plan, name)
-        query = _new_rows(plan, value) if op == "insert" else _rows_there(plan, value, says)
+            value = column_value(comparison.live.columns[name], "w.after", zone_of(comparison, name))
+            says = _says(comparison, name)
+        query = _new_rows(comparison, value) if op == "insert" else _rows_there(comparison, value, says)
         chosen = {**values, "op": op, "column": None if op == "delete" else name}
         for row in connection.exec_driver_sql(query, chosen):
             if row.says != "before":
@@ -81,22 +83,22 @@ def due_writes(connection: sa.Connection, plan: Comparison, account: str) -> tup
             write.values[name] = row.value
     for write in writes.values():
         if write.op == "insert":
-            pairs = zip(plan.mapping.key_columns, write.key, strict=True)
+            pairs = zip(comparison.mapping.key_columns, write.key, strict=True)
             write.values = dict(pairs) | write.values
     return list(writes.values()), moved
 
 
-def _mark(plan: Comparison) -> tuple[str, str] | None:
+def _mark(comparison: Comparison) -> tuple[str, str] | None:
     """Return the column that marks a row as deleted and its value as SQL; None where nothing does."""
-    name = own_mark(plan.mapping, plan.live, frozenset(plan.live.columns))
-    return None if name is None else (name, marking_value(plan, name))
+    name = own_mark(comparison.mapping, comparison.live, frozenset(comparison.live.columns))
+    return None if name is None else (name, marking_value(comparison, name))
 
 
-def _says(plan: Comparison, name: str) -> str:
+def _says(comparison: Comparison, name: str) -> str:
     """Return whether a row ``t`` says what the plan saw (before), what it is to say (after), or else."""
-    now = f"nullif({shown(plan, name)}, 'null')"
-    after = f"nullif({as_written(plan, name, 'w.after')}, 'null')"
-    field = next((one for one in plan.fields if one.name == name), None)
+    now = f"nullif({shown(comparison, name)}, 'null')"
+    after = f"nullif({as_written(comparison, name, 'w.after')}, 'null')"
+    field = next((one for one in comparison.fields if one.name == name), None)
     # As the mapping compares them: a column may keep less of a value than was written.
     alike = "" if field is None else f" or {field.same_shown(now, 'w.after', in_crm=True)}"
     return (
@@ -105,24 +107,25 @@ def _says(plan: Comparison, name: str) -> str:
     )
 
 
-def _rows_there(plan: Comparison, value: str, says: str) -> str:
+def _rows_there(comparison: Comparison, value: str, says: str) -> str:
     """Return the query of changes of rows that the copy has once."""
-    keys = ", ".join(f"t.{quoted(name)}" for name in plan.mapping.key_columns)
+    keys = ", ".join(f"t.{quoted(name)}" for name in comparison.mapping.key_columns)
+    on, counts = of_key(comparison, "w.key"), comparison.counts("t")
     return f"""
-    /* enerflo-sync carry {plan.name}: rows that are to be changed */
+    /* enerflo-sync carry {comparison.name}: rows that are to be changed */
     select w.number, w.key::text as key, {says} as says, {value} as value,
       t.{ROW_HASH} as row_hash, t.{KEY_HASH} as key_hash, {keys}
-    from sync.crm_changes w join {plan.crm} t on {of_key(plan, "w.key")} and {plan.counts("t")}
+    from sync.crm_changes w join {comparison.crm} t on {on} and {counts}
     where {_OPEN} and w.op = %(op)s and w."column" is not distinct from %(column)s::text
-      and (select count(*) from {plan.crm} t where {of_key(plan, "w.key")} and {plan.counts("t")}) = 1
+      and (select count(*) from {comparison.crm} t where {on} and {counts}) = 1
     order by w.number
     """  # noqa: S608 - quoted names
 
 
-def _new_rows(plan: Comparison, value: str) -> str:
-    keys = ", ".join(typed_key(plan, "w.key", name) for name in plan.mapping.key_columns)
+def _new_rows(comparison: Comparison, value: str) -> str:
+    keys = ", ".join(typed_key(comparison, "w.key", name) for name in comparison.mapping.key_columns)
     return f"""
-    /* enerflo-sync carry {plan.name}: rows that are to be made */
+    /* enerflo-sync carry {comparison.name}: rows that are to be made */
     select w.number, w.key::text as key, 'before' as says, {value} as value,
       null::bigint as row_hash, null::bigint as key_hash, {keys}
     from sync.crm_changes w

@@ -26,25 +26,27 @@ class FreshRows:
         self._config = config
         self._account = account
 
-    def read(self, connection: sa.Connection, plan: Comparison, keys: Sequence[Mapping[str, Any]]) -> None:
+    def read(
+        self, connection: sa.Connection, comparison: Comparison, keys: Sequence[Mapping[str, Any]]
+    ) -> None:
         """Read the rows of these keys again; does nothing for a table of the warehouse itself.
 
         :raises RetriableError: the CRM's database is away.
         """
-        if not plan.mapping.is_kept or not keys:
+        if not comparison.mapping.is_kept or not keys:
             return
         values = {"keys": [json.dumps(key) for key in keys]}
-        columns = ", ".join(typed_key(plan, "k.key", name) for name in plan.mapping.key_columns)
+        columns = ", ".join(typed_key(comparison, "k.key", name) for name in comparison.mapping.key_columns)
         asked = connection.exec_driver_sql(
             f"/* enerflo-sync copy: keys */ select {columns} from unnest(%(keys)s::jsonb[]) k(key)",  # noqa: S608
             values,
         ).all()
         known = connection.exec_driver_sql(
-            f"/* enerflo-sync copy: rows of keys */ select t.{KEY_HASH} from {plan.crm} t"  # noqa: S608
-            f" join unnest(%(keys)s::jsonb[]) k(key) on {of_key(plan, 'k.key')}",
+            f"/* enerflo-sync copy: rows of keys */ select t.{KEY_HASH} from {comparison.crm} t"  # noqa: S608
+            f" join unnest(%(keys)s::jsonb[]) k(key) on {of_key(comparison, 'k.key')}",
             values,
         ).scalars()
-        with self._crm.connected(f"reading {plan.mapping.crm_table}") as theirs:
-            remote = remote_table(theirs, self._crm, self._config, self._account, plan.name)
+        with self._crm.connected(f"reading {comparison.mapping.crm_table}") as theirs:
+            remote = remote_table(theirs, self._crm, self._config, self._account, comparison.name)
             found = list(RemoteWriter(theirs, remote).read_back(asked))
-        CopyTable(connection, plan.mapping.relation, remote).merge_keys(found, list(known))
+        CopyTable(connection, comparison.mapping.relation, remote).merge_keys(found, list(known))

@@ -35,19 +35,26 @@ _SETTLED = (
 )
 
 
-def settled_causes(plan: Comparison) -> list[str]:
+def settled_causes(comparison: Comparison) -> list[str]:
     """Return the causes that a row's difference keeps while the row does not move.
 
     An install's row carries the status by which it is voided; what belongs to an install does not.
     """
-    own = (Cause.VOIDED,) if plan.is_installs else ()
+    own = (Cause.VOIDED,) if comparison.is_installs else ()
     return [str(cause) for cause in (*_SETTLED, *own)]
 
 
-def can_carry(plan: Comparison) -> bool:
+def can_carry(comparison: Comparison) -> bool:
     """Return whether a difference's key alone says which records, and which install, it is about."""
-    owner_known = not plan.mirror_has_install or any(j.mirror_name == "install_id" for j in plan.joins)
-    return plan.mapping.joined_by_key and plan.mirror_unique and not plan.compares_loose and owner_known
+    owner_known = not comparison.mirror_has_install or any(
+        j.mirror_name == "install_id" for j in comparison.joins
+    )
+    return (
+        comparison.mapping.joined_by_key
+        and comparison.mirror_unique
+        and not comparison.compares_loose
+        and owner_known
+    )
 
 
 _UNSETTLED = Template("""
@@ -69,24 +76,24 @@ _VOIDED = Template("""d.owner in (
     where i.account = %(account)s and i.observed_at > %(since)s and i.deleted_at is null and $voided)""")
 
 
-def unsettled_keys(plan: Comparison) -> str:
+def unsettled_keys(comparison: Comparison) -> str:
     """Return the part of the wanted keys that differed before and may get another cause by now.
 
     Takes ``account``, ``previous``, ``since``, ``settled`` and the statuses of a voided install.
     """
-    known = joined_ids(plan, "d")
-    of_install = plan.mirror_has_install and not plan.is_installs
+    known = joined_ids(comparison, "d")
+    of_install = comparison.mirror_has_install and not comparison.is_installs
     return _UNSETTLED.substitute(
-        joins=plan.join_names("d"),
-        ids=", ".join(f"{known[name]} as p{n}" for n, name in enumerate(plan.mirror_key, 1)),
+        joins=comparison.join_names("d"),
+        ids=", ".join(f"{known[name]} as p{n}" for n, name in enumerate(comparison.mirror_key, 1)),
         owner=known.get("install_id", "null::bigint"),
-        keys=", ".join(f"{key} as j{n}" for n, key in enumerate(keys_of_difference(plan.joins), 1)),
-        table=literal(plan.name),
+        keys=", ".join(f"{key} as j{n}" for n, key in enumerate(keys_of_difference(comparison.joins), 1)),
+        table=literal(comparison.name),
         # A row outside may go without a trace.
-        outside="false" if plan.mapping.condition is None else "d.field is null and d.cause = 'policy'",
-        quarantined=quarantined(plan, "d"),
-        pending=pending_changes(plan, "p.key"),
-        handed_over=handed_over_keys(plan),
+        outside="false" if comparison.mapping.condition is None else "d.field is null and d.cause = 'policy'",
+        quarantined=quarantined(comparison, "d"),
+        pending=pending_changes(comparison, "p.key"),
+        handed_over=handed_over_keys(comparison),
         voided=_VOIDED.substitute(voided=voided("i", "status")) if of_install else "false",
     )
 
@@ -98,11 +105,11 @@ _ONE_SIDED_KEYS = Template(f"""union
 select $keys from sync.differences d where {_SETTLED_BEFORE} and d.field is null""")  # noqa: S608 - a constant
 
 
-def one_sided_keys(plan: Comparison) -> str:
+def one_sided_keys(comparison: Comparison) -> str:
     """Return the keys of the settled records that stood on one side only when the last run ended."""
     return _ONE_SIDED_KEYS.substitute(
-        keys=", ".join(f"{key} as j{n}" for n, key in enumerate(keys_of_difference(plan.joins), 1)),
-        table=literal(plan.name),
+        keys=", ".join(f"{key} as j{n}" for n, key in enumerate(keys_of_difference(comparison.joins), 1)),
+        table=literal(comparison.name),
     )
 
 
@@ -129,15 +136,15 @@ from settled
 """)  # noqa: S608 - a constant
 
 
-def carry(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> dict[str, int]:
+def carry(connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any]) -> dict[str, int]:
     """Copy the settled differences of unwanted keys and return what kind of rows they are about."""
     query = _CARRY.substitute(
-        name=plan.name,
-        keys=", ".join(f"{key} as j{n}" for n, key in enumerate(keys_of_difference(plan.joins), 1)),
-        joins=plan.join_names(),
-        digest=plan.key_digest([f"j{n}" for n, _ in enumerate(plan.joins, 1)]),
-        table=literal(plan.name),
-        wanted=plan.wanted,
-        on=wanted_difference(plan.joins),
+        name=comparison.name,
+        keys=", ".join(f"{key} as j{n}" for n, key in enumerate(keys_of_difference(comparison.joins), 1)),
+        joins=comparison.join_names(),
+        digest=comparison.key_digest([f"j{n}" for n, _ in enumerate(comparison.joins, 1)]),
+        table=literal(comparison.name),
+        wanted=comparison.wanted,
+        on=wanted_difference(comparison.joins),
     )
     return dict(connection.exec_driver_sql(query, parameters).mappings().one())

@@ -42,34 +42,34 @@ RULES: Sequence[tuple[Cause, str]] = (
 )
 
 
-def cause_of(plan: Comparison, *without: Cause) -> str:
+def cause_of(comparison: Comparison, *without: Cause) -> str:
     """Return the SQL expression of a difference's cause; takes ``account`` and ``now``.
 
     :param without: causes that a statement does not ask for.
     """
     asked = {cause: condition for cause, condition in RULES if cause not in without}
-    if not plan.hands_over:
+    if not comparison.hands_over:
         asked.pop(Cause.ON_ITS_WAY, None)
     cases = [f"when {condition} then '{cause}'" for cause, condition in asked.items()]
-    parts = {"pending": pending_changes(plan, "p.key, p.field"), "declared": _declared(plan)}
+    parts = {"pending": pending_changes(comparison, "p.key, p.field"), "declared": _declared(comparison)}
     if Cause.ON_ITS_WAY in asked:
-        parts["on_its_way"] = on_its_way(plan)
+        parts["on_its_way"] = on_its_way(comparison)
         # What should have arrived by now is explained by nothing else.
         cases.insert(list(asked).index(Cause.ON_ITS_WAY) + 1, f"when $late then '{Cause.UNEXPLAINED}'")
-        parts["late"] = on_its_way(plan, late=True)
+        parts["late"] = on_its_way(comparison, late=True)
     return Template(f"case {' '.join(cases)} else '{Cause.UNEXPLAINED}' end").substitute(parts)
 
 
-def _declared(plan: Comparison) -> str:
+def _declared(comparison: Comparison) -> str:
     """Return the condition that a rule which sync.yaml itself declares keeps the sides apart, not a default.
 
     ``create_only`` and ``direction`` keep nothing apart unless they are declared.
     """
     names = {"create_only", "direction"}
-    declared = set(plan.mapping.declared_rules)
+    declared = set(comparison.mapping.declared_rules)
     if ("void_in",) in declared:
         names.add("void")
-    fields = [field for field in plan.fields if (field.name, "null_overwrites") in declared]
+    fields = [field for field in comparison.fields if (field.name, "null_overwrites") in declared]
     conditions = [f"d.blocking in ({_numbers(names)})"]
     if fields:
         listed = ", ".join(literal(field.name) for field in fields)
@@ -97,7 +97,7 @@ select d.*, $hint from (
 """)
 
 
-def differences_statement(plan: Comparison) -> str:
+def differences_statement(comparison: Comparison) -> str:
     """Return the statement that stores a row per differing field, and one per record on one side only.
 
     With each goes its hint: it follows from the two values and the mapping, so later runs carry it along.
@@ -108,12 +108,12 @@ def differences_statement(plan: Comparison) -> str:
     :func:`before_statement` makes.
     """
     return _DIFFERENCES.substitute(
-        name=plan.name,
-        table=literal(plan.name),
-        cause=cause_of(plan),
-        judged=judged(plan),
-        before=before_table(plan),
-        hint=difference_hint({plan.name: plan.mapping}, "d"),
+        name=comparison.name,
+        table=literal(comparison.name),
+        cause=cause_of(comparison),
+        judged=judged(comparison),
+        before=before_table(comparison),
+        hint=difference_hint({comparison.name: comparison.mapping}, "d"),
     )
 
 
@@ -126,12 +126,12 @@ group by key, field
 """)
 
 
-def before_table(plan: Comparison) -> str:
+def before_table(comparison: Comparison) -> str:
     """Return the name of the temporary table with what differed in the reconciliation before."""
-    return f"pg_temp.{quoted(f'before_{plan.name}')}"
+    return f"pg_temp.{quoted(f'before_{comparison.name}')}"
 
 
-def before_statement(plan: Comparison, *, wanted_only: bool) -> str:
+def before_statement(comparison: Comparison, *, wanted_only: bool) -> str:
     """Return the statement that makes the table of what differed before, and since when.
 
     Takes ``account``, ``earlier``, the id of the reconciliation before, and ``earlier_at``, its moment: of
@@ -139,11 +139,13 @@ def before_statement(plan: Comparison, *, wanted_only: bool) -> str:
 
     :param wanted_only: of the wanted keys alone; what the others said is carried along.
     """
-    of_wanted = f"\n  and exists (select from {plan.wanted} w where {wanted_difference(plan.joins)})"
+    of_wanted = (
+        f"\n  and exists (select from {comparison.wanted} w where {wanted_difference(comparison.joins)})"
+    )
     return _BEFORE.substitute(
-        name=plan.name,
-        before=before_table(plan),
-        table=literal(plan.name),
+        name=comparison.name,
+        before=before_table(comparison),
+        table=literal(comparison.name),
         of_wanted=of_wanted if wanted_only else "",
     )
 
@@ -182,57 +184,57 @@ left join $before s on s.key = $join and s.field is null
 """)
 
 
-def duplicate_sides(plan: Comparison) -> str:
+def duplicate_sides(comparison: Comparison) -> str:
     """Return the relations ``mine`` and ``theirs`` of a statement: what both sides have of a repeated key."""
-    fields = plan.fields
+    fields = comparison.fields
     return DUPLICATES.substitute(
-        joined=plan.join_names(),
-        joined_c=plan.join_names("c"),
-        joined_m=plan.join_names("m"),
-        crm_key=plan.crm_key(f"c.k{n}" for n, _ in enumerate(plan.mapping.key_columns, 1)),
+        joined=comparison.join_names(),
+        joined_c=comparison.join_names("c"),
+        joined_m=comparison.join_names("m"),
+        crm_key=comparison.crm_key(f"c.k{n}" for n, _ in enumerate(comparison.mapping.key_columns, 1)),
         crm_values=jsonb_object((field.name, field.crm.shown) for field in fields),
-        crm_side=crm_side(plan),
-        on_crm=plan.on("d", "c"),
-        mirror_key=jsonb_object((name, f"m.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
+        crm_side=crm_side(comparison),
+        on_crm=comparison.on("d", "c"),
+        mirror_key=jsonb_object((name, f"m.p{n}") for n, name in enumerate(comparison.mirror_key, 1)),
         mirror_values=jsonb_object((field.name, field.enerflo.shown) for field in fields),
-        mirror_side=mirror_side(plan),
-        on_mirror=plan.on("d", "m"),
-        twice=plan.twice,
+        mirror_side=mirror_side(comparison),
+        on_mirror=comparison.on("d", "m"),
+        twice=comparison.twice,
     )
 
 
-def duplicates_statement(plan: Comparison) -> str:
+def duplicates_statement(comparison: Comparison) -> str:
     """Return the statement that stores one difference for each join key that more than one row has.
 
     Each side's value says how many rows it has, with the keys and the values of ten of them; null where it
     has none. The CRM's values are left out where they are the same as Enerflo's.
     """
-    known = joined_ids(plan, "d")
+    known = joined_ids(comparison, "d")
     return _DUPLICATES.substitute(
-        name=plan.name,
-        table=literal(plan.name),
-        sides=duplicate_sides(plan),
-        join=stored_join_key(plan.joins, "d"),
-        joined=plan.join_names(),
-        joined_d=plan.join_names("d"),
+        name=comparison.name,
+        table=literal(comparison.name),
+        sides=duplicate_sides(comparison),
+        join=stored_join_key(comparison.joins, "d"),
+        joined=comparison.join_names(),
+        joined_d=comparison.join_names("d"),
         key=", ".join(
-            f"{known.get(name, 'null::bigint')} as p{n}" for n, name in enumerate(plan.mirror_key, 1)
+            f"{known.get(name, 'null::bigint')} as p{n}" for n, name in enumerate(comparison.mirror_key, 1)
         ),
-        owner=known.get("install_id") or _owner_in_mirror(plan),
-        quarantined=quarantined(plan, "d"),
+        owner=known.get("install_id") or _owner_in_mirror(comparison),
+        quarantined=quarantined(comparison, "d"),
         theirs=DUPLICATE_ROWS,
-        before=before_table(plan),
-        twice=plan.twice,
-        on_theirs=plan.on("theirs", "d"),
-        on_mine=plan.on("mine", "d"),
+        before=before_table(comparison),
+        twice=comparison.twice,
+        on_theirs=comparison.on("theirs", "d"),
+        on_mine=comparison.on("mine", "d"),
     )
 
 
 _OWNER = Template("(select min(e.install_id) from $mirror e where $rows and $on)")
 
 
-def _owner_in_mirror(plan: Comparison) -> str:
-    if not plan.mirror_has_install:
+def _owner_in_mirror(comparison: Comparison) -> str:
+    if not comparison.mirror_has_install:
         return "null::bigint"
-    on = " and ".join(f"({join.mirror})::{join.type} = d.j{n}" for n, join in enumerate(plan.joins, 1))
-    return _OWNER.substitute(mirror=plan.mirror, rows=plan.mirror_rows, on=on)
+    on = " and ".join(f"({join.mirror})::{join.type} = d.j{n}" for n, join in enumerate(comparison.joins, 1))
+    return _OWNER.substitute(mirror=comparison.mirror, rows=comparison.mirror_rows, on=on)

@@ -44,38 +44,40 @@ def times_record(kind: str) -> tuple[str, str] | None:
     return _RECORDS.get(kind)
 
 
-def compares_times(plan: Comparison) -> bool:
+def compares_times(comparison: Comparison) -> bool:
     """Return whether a field of the table goes to the side that changed later."""
-    fields = plan.mapping.fields.values()
-    return plan.updated_at is not None and any(
+    fields = comparison.mapping.fields.values()
+    return comparison.updated_at is not None and any(
         field.source_of_truth is SourceOfTruth.NEWEST for field in fields
     )
 
 
-def own_writes(plan: Comparison) -> str:
+def own_writes(comparison: Comparison) -> str:
     """Return the joins of what our own writes left of row ``o``; empty where no times are compared."""
-    if not compares_times(plan):
+    if not compares_times(comparison):
         return ""
-    of_enerflo, record = "", times_record(plan.kind)
+    of_enerflo, record = "", times_record(comparison.kind)
     if record is not None:
-        value = "o.owner" if plan.kind == RecordKind.MILESTONES else "o.p1"
+        value = "o.owner" if comparison.kind == RecordKind.MILESTONES else "o.p1"
         of_enerflo = _WRITES_TO_ENERFLO.substitute(mirror=record[0], id=record[1], value=value)
-    return _WRITES.substitute(table=literal(plan.name), key=difference_key(plan), of_enerflo=of_enerflo)
+    return _WRITES.substitute(
+        table=literal(comparison.name), key=difference_key(comparison), of_enerflo=of_enerflo
+    )
 
 
-def changed_in_crm(plan: Comparison) -> str:
+def changed_in_crm(comparison: Comparison) -> str:
     """Return when somebody else last changed the CRM's row ``o``; null where that is not known, or nobody."""
-    if not compares_times(plan):
+    if not compares_times(comparison):
         return believed_change("o")
-    return _IN_CRM.substitute(believed=f"({believed_change('o')})", seen_at=seen_at(plan, "o"))
+    return _IN_CRM.substitute(believed=f"({believed_change('o')})", seen_at=seen_at(comparison, "o"))
 
 
-def changed_in_enerflo(plan: Comparison) -> str:
+def changed_in_enerflo(comparison: Comparison) -> str:
     """Return when somebody else last changed Enerflo's record of ``o``.
 
     A milestone has no time of its own: it changed no later than its install, ``i``, and than we saw it.
     """
-    if not compares_times(plan) or times_record(plan.kind) is None:
+    if not compares_times(comparison) or times_record(comparison.kind) is None:
         return "o.said_at"
-    own_time = "i.install_updated_at" if plan.kind == RecordKind.MILESTONES else "o.own_time"
+    own_time = "i.install_updated_at" if comparison.kind == RecordKind.MILESTONES else "o.own_time"
     return _IN_ENERFLO.substitute(own_time=own_time)

@@ -15,14 +15,14 @@ from enerflo_sync.reconcile.join_columns import stored_join_key
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 
 
-def quarantined(plan: Comparison, alias: str) -> str:
+def quarantined(comparison: Comparison, alias: str) -> str:
     """Return the condition that a record, or the install it belongs to, stands in quarantine.
 
     ``alias`` has the columns ``p1…`` and ``owner`` of ``mismatched``.
     """
-    keys = ", ".join(f"{alias}.p{n}" for n, _ in enumerate(plan.mirror_key, 1))
-    conditions = [_among_items(keys, MIRROR_TABLES[plan.kind], plan.mirror_key)]
-    if plan.mirror_has_install and not plan.is_installs:
+    keys = ", ".join(f"{alias}.p{n}" for n, _ in enumerate(comparison.mirror_key, 1))
+    conditions = [_among_items(keys, MIRROR_TABLES[comparison.kind], comparison.mirror_key)]
+    if comparison.mirror_has_install and not comparison.is_installs:
         conditions.append(_among_items(f"{alias}.owner", MIRROR_TABLES[RecordKind.INSTALLS], ["install_id"]))
     return "(" + " or ".join(conditions) + ")"
 
@@ -99,20 +99,20 @@ def cause_parameters(statuses: StatusNames, now: datetime, in_flight_minutes: in
     }
 
 
-def difference_key(plan: Comparison) -> str:
+def difference_key(comparison: Comparison) -> str:
     """Return the jsonb key of a mismatched row: the CRM's key, or the join key without such a row."""
-    mine = stored_join_key(plan.joins, "o")
-    theirs = plan.crm_key(f"o.k{n}" for n, _ in enumerate(plan.mapping.key_columns, 1))
+    mine = stored_join_key(comparison.joins, "o")
+    theirs = comparison.crm_key(f"o.k{n}" for n, _ in enumerate(comparison.mapping.key_columns, 1))
     return f"case when o.in_crm then {theirs} else {mine} end"
 
 
-def joined_ids(plan: Comparison, alias: str) -> dict[str, str]:
+def joined_ids(comparison: Comparison, alias: str) -> dict[str, str]:
     """Return the mirror's columns by which rows are matched, each as the bigint that Enerflo's ids are.
 
     ``alias`` has ``j1…``; a value that is no whole number is null.
     """
     ids = {}
-    for n, join in enumerate(plan.joins, 1):
+    for n, join in enumerate(comparison.joins, 1):
         value = f"trim_scale({alias}.j{n})" if join.type == "numeric" else f"{alias}.j{n}"
         ids[join.mirror_name] = (
             f"(case when {value}::text ~ {literal(WHOLE_TEXT)} then {value}::text::bigint end)"
@@ -120,7 +120,7 @@ def joined_ids(plan: Comparison, alias: str) -> dict[str, str]:
     return ids
 
 
-def pending_changes(plan: Comparison, columns: str) -> str:
+def pending_changes(comparison: Comparison, columns: str) -> str:
     """Return the select of ``columns`` of changes ``p`` in plans that wait or are being applied.
 
     What the table's mode does not let anybody apply is not among them: in report mode a plan only shows.
@@ -128,7 +128,7 @@ def pending_changes(plan: Comparison, columns: str) -> str:
     """
     return (
         f"select {columns} from sync.plan_changes p join sync.plans q using (account, plan_hash)"  # noqa: S608
-        f" where p.account = %(account)s and p.table_name = {literal(plan.name)}"
-        f" and p.direction = any('{{{','.join(sorted(plan.mode.writes))}}}'::text[])"
+        f" where p.account = %(account)s and p.table_name = {literal(comparison.name)}"
+        f" and p.direction = any('{{{','.join(sorted(comparison.mode.writes))}}}'::text[])"
         " and p.state in ('planned', 'sent') and q.state in ('open', 'approved') and q.expires_at > %(now)s"
     )

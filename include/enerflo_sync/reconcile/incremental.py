@@ -140,64 +140,64 @@ _BEFORE_BY_CRM_KEY = Template("""
 
 
 def wanted_parameters(
-    plan: Comparison, previous: Previous, account: str, causes: dict[str, Any]
+    comparison: Comparison, previous: Previous, account: str, causes: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what the statements of an incremental run take."""
     return {
         "account": account,
         "since": previous.since,
-        **since_look(previous.looks[plan.name]),
+        **since_look(previous.looks[comparison.name]),
         "previous": previous.reconciliation_id,
-        "settled": settled_causes(plan),
+        "settled": settled_causes(comparison),
         **causes,
     }
 
 
-def moved_rows_statements(plan: Comparison) -> list[str]:
+def moved_rows_statements(comparison: Comparison) -> list[str]:
     """Return the statements that copy the rows that moved; take :func:`wanted_parameters`.
 
     Those of the CRM's side only where the rows themselves tell it.
     """
-    rows = {"mirror": mirror_side(plan)}
-    moved = {"mirror": _mirror_moved(plan)}
-    if not plan.keeps_hashes:
-        rows["crm"] = f"{crm_side(plan)} where {plan.crm_key_known}"
-        moved["crm"] = _crm_moved(plan)
+    rows = {"mirror": mirror_side(comparison)}
+    moved = {"mirror": _mirror_moved(comparison)}
+    if not comparison.keeps_hashes:
+        rows["crm"] = f"{crm_side(comparison)} where {comparison.crm_key_known}"
+        moved["crm"] = _crm_moved(comparison)
     return [
         _MOVED.substitute(
-            name=plan.name, side=side, into=plan.moved(side), rows=rows[side], moved=moved[side]
+            name=comparison.name, side=side, into=comparison.moved(side), rows=rows[side], moved=moved[side]
         )
         for side in rows
     ]
 
 
-def wanted_statement(plan: Comparison) -> str:
+def wanted_statement(comparison: Comparison) -> str:
     """Return the statement that collects the wanted join keys; takes :func:`wanted_parameters`.
 
     It finds those of moved rows in what :func:`moved_rows_statements` left.
     """
-    keys = ", ".join(f"j{n}::{j.type} as j{n}" for n, j in enumerate(plan.joins, 1))
+    keys = ", ".join(f"j{n}::{j.type} as j{n}" for n, j in enumerate(comparison.joins, 1))
     return _WANTED.substitute(
-        name=plan.name,
-        wanted=plan.wanted,
-        joins=plan.join_names(),
+        name=comparison.name,
+        wanted=comparison.wanted,
+        joins=comparison.join_names(),
         moved=" union all ".join(
-            [f"select {keys} from {plan.moved('mirror')}", *_crm_keys(plan, keys)]  # noqa: S608
+            [f"select {keys} from {comparison.moved('mirror')}", *_crm_keys(comparison, keys)]  # noqa: S608
         ),
-        before=unsettled_keys(plan) if can_carry(plan) else differing_keys(plan),
+        before=unsettled_keys(comparison) if can_carry(comparison) else differing_keys(comparison),
     )
 
 
-def _crm_keys(plan: Comparison, keys: str) -> list[str]:
+def _crm_keys(comparison: Comparison, keys: str) -> list[str]:
     """Return the selects of the join keys of CRM rows that moved, those of deleted rows too.
 
     :param keys: the join key as the tables of moved rows have it.
     """
-    if plan.keeps_hashes:
-        return [_kept_keys(plan)]
-    found = [f"select {keys} from {plan.moved('crm')}"]  # noqa: S608 - names of ours
-    if plan.counts("t") != "true":
-        found.append(f"{_column_keys(plan)} and not ({plan.counts('t')})")
+    if comparison.keeps_hashes:
+        return [_kept_keys(comparison)]
+    found = [f"select {keys} from {comparison.moved('crm')}"]  # noqa: S608 - names of ours
+    if comparison.counts("t") != "true":
+        found.append(f"{_column_keys(comparison)} and not ({comparison.counts('t')})")
     return found
 
 
@@ -205,21 +205,21 @@ _KEPT_KEYS = Template("""select $links from sync.crm_rows r
   where r.account = %(account)s and r.table_name = $table and r.$time > %(crm_since)s and $known""")
 
 
-def _kept_keys(plan: Comparison) -> str:
+def _kept_keys(comparison: Comparison) -> str:
     """Return the select of the join keys of rows that were seen to change, or to vanish."""
-    numbers = range(1, len(plan.joins) + 1)
+    numbers = range(1, len(comparison.joins) + 1)
     parts = {
-        "links": ", ".join(f"r.link[{n}]::{j.type} as j{n}" for n, j in enumerate(plan.joins, 1)),
+        "links": ", ".join(f"r.link[{n}]::{j.type} as j{n}" for n, j in enumerate(comparison.joins, 1)),
         "known": " and ".join(f"r.link[{n}] is not null" for n in numbers),
-        "table": literal(plan.name),
+        "table": literal(comparison.name),
     }
     return " union all ".join(_KEPT_KEYS.substitute(parts, time=time) for time in ("seen_at", "gone_at"))
 
 
-def _column_keys(plan: Comparison) -> str:
+def _column_keys(comparison: Comparison) -> str:
     """Return the select of the join keys of rows that moved as they tell themselves."""
-    known, moved = plan.crm_key_known, _crm_moved(plan)
-    return f"select {plan.select_join('crm')} from {plan.crm} t where {known} and ({moved})"  # noqa: S608
+    known, moved = comparison.crm_key_known, _crm_moved(comparison)
+    return f"select {comparison.select_join('crm')} from {comparison.crm} t where {known} and ({moved})"  # noqa: S608
 
 
 _KEYS_OF_MOVED = Template("""select $mine from $mirror e where $rows and ($mirror_moved)
@@ -227,7 +227,7 @@ _KEYS_OF_MOVED = Template("""select $mine from $mirror e where $rows and ($mirro
   $theirs""")
 
 
-def moved_statement(plan: Comparison, into: str) -> str:
+def moved_statement(comparison: Comparison, into: str) -> str:
     """Return the statement that collects the join keys of rows that moved.
 
     Takes ``account``, ``since`` and :func:`since_look`.
@@ -235,30 +235,32 @@ def moved_statement(plan: Comparison, into: str) -> str:
     :param into: the temporary table to make.
     """
     moved = _KEYS_OF_MOVED.substitute(
-        mine=plan.select_join("mirror"),
-        theirs=_kept_keys(plan) if plan.keeps_hashes else _column_keys(plan),
-        mirror=plan.mirror,
-        rows=plan.mirror_rows,
-        mirror_moved=_mirror_moved(plan),
+        mine=comparison.select_join("mirror"),
+        theirs=_kept_keys(comparison) if comparison.keeps_hashes else _column_keys(comparison),
+        mirror=comparison.mirror,
+        rows=comparison.mirror_rows,
+        mirror_moved=_mirror_moved(comparison),
     )
-    return _WANTED.substitute(name=plan.name, wanted=into, joins=plan.join_names(), moved=moved, before="")
+    return _WANTED.substitute(
+        name=comparison.name, wanted=into, joins=comparison.join_names(), moved=moved, before=""
+    )
 
 
-def differing_keys(plan: Comparison) -> str:
+def differing_keys(comparison: Comparison) -> str:
     """Return ``union all select …`` of the keys that differed in a run; takes ``account``, ``previous``."""
-    first = plan.joins[0].crm_name
+    first = comparison.joins[0].crm_name
     before = _BEFORE.substitute(
-        keys=", ".join(j.of_stored(f"d.key->>{literal(j.crm_name)}") for j in plan.joins),
-        table=literal(plan.name),
-        which="" if plan.mapping.joined_by_key else f"and jsonb_exists(d.key, {literal(first)})",
+        keys=", ".join(j.of_stored(f"d.key->>{literal(j.crm_name)}") for j in comparison.joins),
+        table=literal(comparison.name),
+        which="" if comparison.mapping.joined_by_key else f"and jsonb_exists(d.key, {literal(first)})",
     )
-    if not plan.mapping.joined_by_key:
-        columns = {name: plan.live.columns[name].sql_type for name in plan.mapping.key_columns}
+    if not comparison.mapping.joined_by_key:
+        columns = {name: comparison.live.columns[name].sql_type for name in comparison.mapping.key_columns}
         before += _BEFORE_BY_CRM_KEY.substitute(
-            theirs=plan.select_join("crm"),
-            crm=plan.crm,
-            known=plan.crm_key_known,
-            table=literal(plan.name),
+            theirs=comparison.select_join("crm"),
+            crm=comparison.crm,
+            known=comparison.crm_key_known,
+            table=literal(comparison.name),
             on=" and ".join(
                 f"t.{quoted(name)} = (d.key->>{literal(name)})::{kind}" for name, kind in columns.items()
             ),
@@ -270,9 +272,9 @@ def differing_keys(plan: Comparison) -> str:
 _MIRROR_MOVED = "e.observed_at > %(since)s or e.deleted_at > %(since)s"
 
 
-def _mirror_moved(plan: Comparison) -> str:
+def _mirror_moved(comparison: Comparison) -> str:
     """Return the condition that a row ``e`` of the mirror moved."""
-    return install_moved("e", _MIRROR_MOVED) if plan.is_wide else _MIRROR_MOVED
+    return install_moved("e", _MIRROR_MOVED) if comparison.is_wide else _MIRROR_MOVED
 
 
 # The earliest time that a clock of the zone shows after ``since``: in the hours after, clocks may go back.
@@ -280,17 +282,17 @@ _SINCE_BY_CLOCK = Template("""least(%(since)s::timestamptz at time zone $zone,
     (%(since)s::timestamptz + interval '2 hours') at time zone $zone - interval '2 hours')""")
 
 
-def _crm_moved(plan: Comparison) -> str:
+def _crm_moved(comparison: Comparison) -> str:
     """Return the condition that a CRM row moved, by its column or by its transaction.
 
     A row without a time in its column may have moved. What was out of sight at the last look is found by its
     transaction in any case.
     """
-    if plan.moved_by is None:
+    if comparison.moved_by is None:
         return _WRITTEN_SINCE
-    column = f"t.{quoted(plan.moved_by)}"
-    by_clock = _SINCE_BY_CLOCK.substitute(zone=literal(plan.mapping.time_zone))
-    match plan.live.columns[plan.moved_by].kind:
+    column = f"t.{quoted(comparison.moved_by)}"
+    by_clock = _SINCE_BY_CLOCK.substitute(zone=literal(comparison.mapping.time_zone))
+    match comparison.live.columns[comparison.moved_by].kind:
         case Kind.TIMESTAMPTZ:
             since = f"{column} > %(since)s"
         case Kind.TIMESTAMP:
@@ -298,7 +300,7 @@ def _crm_moved(plan: Comparison) -> str:
         case _:
             since = f"{column} >= ({by_clock})::date"
     # The rows of a view, or of another server, carry no transaction.
-    late = "" if plan.live.view else f" or {_WRITTEN_SINCE}"
+    late = "" if comparison.live.view else f" or {_WRITTEN_SINCE}"
     return f"{since} or {column} is null{late}"
 
 
@@ -322,29 +324,33 @@ except select $joins from $wanted
 """)
 
 
-def lost_statement(plan: Comparison) -> str:
+def lost_statement(comparison: Comparison) -> str:
     """Return the statement that finds keys which only one side has or had, and which are not wanted yet.
 
     What stood on one side only before may stand on none by now.
     """
     mirror = {
-        "mine": ", ".join(f"{_typed(j.mirror, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
-        "mirror": plan.mirror,
-        "rows": plan.mirror_rows if plan.mirror_unique else f"{plan.mirror_rows} and e.deleted_at is null",
+        "mine": ", ".join(f"{_typed(j.mirror, j.type)} as j{n}" for n, j in enumerate(comparison.joins, 1)),
+        "mirror": comparison.mirror,
+        "rows": comparison.mirror_rows
+        if comparison.mirror_unique
+        else f"{comparison.mirror_rows} and e.deleted_at is null",
     }
     return _LOST.substitute(
         mirror,
-        name=plan.name,
-        lost=plan.lost,
-        wanted=plan.wanted,
-        joins=plan.join_names(),
-        either=", ".join(f"coalesce(m.j{n}, c.j{n})::{j.type} as j{n}" for n, j in enumerate(plan.joins, 1)),
-        gone=_GONE.substitute(mirror) if plan.mirror_unique else "",
-        theirs=", ".join(f"{_typed(j.crm, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
-        crm=plan.crm_rows,
-        known=plan.crm_key_known,
-        on=plan.on("m", "c"),
-        before=one_sided_keys(plan) if can_carry(plan) else "",
+        name=comparison.name,
+        lost=comparison.lost,
+        wanted=comparison.wanted,
+        joins=comparison.join_names(),
+        either=", ".join(
+            f"coalesce(m.j{n}, c.j{n})::{j.type} as j{n}" for n, j in enumerate(comparison.joins, 1)
+        ),
+        gone=_GONE.substitute(mirror) if comparison.mirror_unique else "",
+        theirs=", ".join(f"{_typed(j.crm, j.type)} as j{n}" for n, j in enumerate(comparison.joins, 1)),
+        crm=comparison.crm_rows,
+        known=comparison.crm_key_known,
+        on=comparison.on("m", "c"),
+        before=one_sided_keys(comparison) if can_carry(comparison) else "",
     )
 
 

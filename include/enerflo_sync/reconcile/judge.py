@@ -125,7 +125,7 @@ _FIELD = Template("""union all
     where o.in_enerflo and o.in_crm and ($differs)""")
 
 
-def judged(plan: Comparison) -> str:
+def judged(comparison: Comparison) -> str:
     """Return the ``from`` part with ``o``, ``f``, ``a``, ``x``, ``y`` and ``d``: a row per differing field.
 
     A record on one side only is one row whose ``f.field`` is null. Takes ``account`` and the parameters of
@@ -135,32 +135,36 @@ def judged(plan: Comparison) -> str:
         outcome: ", ".join(str(n) for n, rule in enumerate(WINNER_RULES) if rule.outcome is outcome)
         for outcome in (Outcome.TO_CRM, Outcome.TO_ENERFLO)
     }
-    of_install = plan.mirror_has_install and not plan.is_installs
+    of_install = comparison.mirror_has_install and not comparison.is_installs
     return _JUDGED.substitute(
-        key=difference_key(plan),
-        enerflo_key=_enerflo_key(plan),
-        quarantined=quarantined(plan, "o"),
-        voided=voided("o") if plan.is_installs else voided("i") if plan.mirror_has_install else "false",
+        key=difference_key(comparison),
+        enerflo_key=_enerflo_key(comparison),
+        quarantined=quarantined(comparison, "o"),
+        voided=voided("o")
+        if comparison.is_installs
+        else voided("i")
+        if comparison.mirror_has_install
+        else "false",
         young=young("o"),
-        marked=_marked_deleted(plan),
-        outside=_stands_outside(plan),
-        in_crm=changed_in_crm(plan),
-        in_enerflo=changed_in_enerflo(plan),
+        marked=_marked_deleted(comparison),
+        outside=_stands_outside(comparison),
+        in_crm=changed_in_crm(comparison),
+        in_enerflo=changed_in_enerflo(comparison),
         # Of a wide table each field was seen by itself.
-        in_enerflo_then=f"least({CHANGED}, f.seen_at)" if plan.is_wide else CHANGED,
-        own_writes=own_writes(plan),
-        was_agreed=_was_agreed(plan),
-        mismatched=plan.mismatched,
+        in_enerflo_then=f"least({CHANGED}, f.seen_at)" if comparison.is_wide else CHANGED,
+        own_writes=own_writes(comparison),
+        was_agreed=_was_agreed(comparison),
+        mismatched=comparison.mismatched,
         owners=OWNERS if of_install else "",
-        compared=plan.comparable,
+        compared=comparison.comparable,
         blank=", ".join(f"{value} as {name}" for name, value in _BLANK_FIELD),
-        fields="\n    ".join(_field(plan, field) for field in plan.fields),
-        table=literal(plan.name),
-        of_record=plan.of_record("a", "o.enerflo_key"),
-        meant=_meant(plan),
-        replaced=_replaced(plan),
-        mine_same=_same(plan, "f.mine", "a.value"),
-        theirs_same=_same(plan, "f.theirs", "b.theirs", in_crm=True),
+        fields="\n    ".join(_field(comparison, field) for field in comparison.fields),
+        table=literal(comparison.name),
+        of_record=comparison.of_record("a", "o.enerflo_key"),
+        meant=_meant(comparison),
+        replaced=_replaced(comparison),
+        mine_same=_same(comparison, "f.mine", "a.value"),
+        theirs_same=_same(comparison, "f.theirs", "b.theirs", in_crm=True),
         mine_moved=_MOVED.substitute(side="mine", now="f.mine", then="a.value"),
         theirs_moved=_MOVED.substitute(side="theirs", now="f.theirs", then="b.theirs"),
         constants=", ".join(f"f.{name}" for name in _CONSTANTS),
@@ -171,62 +175,63 @@ def judged(plan: Comparison) -> str:
     )
 
 
-def _meant(plan: Comparison) -> str:
+def _meant(comparison: Comparison) -> str:
     """Return ``and …``: the field stands for what it stood for when the pair was stored; or ``""``."""
-    changed = ", ".join(literal(name) for name in sorted(plan.remeant))
+    changed = ", ".join(literal(name) for name in sorted(comparison.remeant))
     return f" and f.field not in ({changed})" if changed else ""
 
 
-def _replaced(plan: Comparison) -> str:
+def _replaced(comparison: Comparison) -> str:
     """Return whether the record of ``o`` has a pair of the field ``f`` with another row of the CRM."""
-    links = [n for n, join in enumerate(plan.joins, 1) if join in plan.links]
-    if plan.key_is_record or not links:
+    links = [n for n, join in enumerate(comparison.joins, 1) if join in comparison.links]
+    if comparison.key_is_record or not links:
         return "false"
     link = links[-1]
     return _REPLACED.substitute(
-        table=literal(plan.name),
-        link_field=literal(plan.joins[link - 1].crm_name),
+        table=literal(comparison.name),
+        link_field=literal(comparison.joins[link - 1].crm_name),
         link=f"to_jsonb(o.j{link})",
-        key_columns=f"array[{', '.join(literal(name) for name in plan.mapping.key_columns)}]",
+        key_columns=f"array[{', '.join(literal(name) for name in comparison.mapping.key_columns)}]",
     )
 
 
-def _enerflo_key(plan: Comparison) -> str:
-    key = jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1))
+def _enerflo_key(comparison: Comparison) -> str:
+    key = jsonb_object((name, f"o.p{n}") for n, name in enumerate(comparison.mirror_key, 1))
     return f"case when o.in_enerflo or o.tombstone then {key} end"
 
 
-def once_agreed(plan: Comparison) -> str:
+def once_agreed(comparison: Comparison) -> str:
     """Return the condition that a row ``a`` of ``sync.agreed`` is of a record ``o`` that the CRM lacks.
 
     Where the CRM has a key of its own, every column that named the record says so: a link, or a part of it.
     """
-    of_table = f"a.account = %(account)s and a.table_name = {literal(plan.name)}"
-    if not plan.key_is_record:
+    of_table = f"a.account = %(account)s and a.table_name = {literal(comparison.name)}"
+    if not comparison.key_is_record:
         # Of a pair whose record is unknown the columns alone say it: it is taken for evidence of a deletion,
         # which writes nothing.
-        of_table += f" and coalesce(a.enerflo_key = {plan.record_key('o')}, true)"
-    if plan.mapping.joined_by_key and not plan.links:
-        return f"{of_table} and a.key = {difference_key(plan)}"
-    names = {join.crm_name: f"to_jsonb(o.j{n})" for n, join in enumerate(plan.joins, 1)}
-    links = [join.crm_name for join in plan.links]
+        of_table += f" and coalesce(a.enerflo_key = {comparison.record_key('o')}, true)"
+    if comparison.mapping.joined_by_key and not comparison.links:
+        return f"{of_table} and a.key = {difference_key(comparison)}"
+    names = {join.crm_name: f"to_jsonb(o.j{n})" for n, join in enumerate(comparison.joins, 1)}
+    links = [join.crm_name for join in comparison.links]
     said = [f"a.key -> {literal(name)} = {value}" for name, value in names.items() if name not in links]
     said += [f"a.link = {names[name]} and a.field = {literal(name)}" for name in links[:1]]
     said += [_FURTHER_LINK.substitute(field=literal(name), value=names[name]) for name in links[1:]]
-    return " and ".join([of_table, *said, _not_relinked(plan)])
+    return " and ".join([of_table, *said, _not_relinked(comparison)])
 
 
-def _not_relinked(plan: Comparison) -> str:
+def _not_relinked(comparison: Comparison) -> str:
     """Return the condition that the CRM row of a pair ``a`` does not name another record by now."""
     of_key = " and ".join(
-        f"t.{quoted(name)} = {stored_key(plan, 'a.key', name)}" for name in plan.mapping.key_columns
+        f"t.{quoted(name)} = {stored_key(comparison, 'a.key', name)}"
+        for name in comparison.mapping.key_columns
     )
-    return f"not exists (select from {plan.crm_rows} t where {of_key} and {plan.crm_key_known})"
+    return f"not exists (select from {comparison.crm_rows} t where {of_key} and {comparison.crm_key_known})"
 
 
-def stored_key(plan: Comparison, key: str, column: str) -> str:
+def stored_key(comparison: Comparison, key: str, column: str) -> str:
     """Return one column of a stored key as SQL; null where the column had another type then."""
-    live = plan.live.columns[column]
+    live = comparison.live.columns[column]
     number = live.kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
     text = f"{key}->>{literal(column)}"
     if not number and live.kind is not Kind.TEXT:
@@ -235,43 +240,45 @@ def stored_key(plan: Comparison, key: str, column: str) -> str:
     return f"(case when jsonb_typeof({key}->{literal(column)}) = '{wanted}' then {text} end)::{live.sql_type}"
 
 
-def _same(plan: Comparison, now: str, then: str, *, in_crm: bool = False) -> str:
+def _same(comparison: Comparison, now: str, then: str, *, in_crm: bool = False) -> str:
     """Return whether a side says of ``f.field`` what it said when both agreed, as it is declared."""
     cases = " ".join(
         f"when {literal(field.name)} then {field.same_shown(now, then, in_crm=in_crm)}"
-        for field in plan.fields
+        for field in comparison.fields
     )
     return f"({now} is not distinct from {then} or case f.field {cases} else false end)"
 
 
-def _was_agreed(plan: Comparison) -> str:
+def _was_agreed(comparison: Comparison) -> str:
     """Return the condition that the CRM once had the row of a record that only Enerflo has now.
 
     The evidence is a pair of values that both sides agreed on, or a row that is marked as deleted; a row that
     left ``where`` was not deleted.
     """
-    agreed = f"exists (select from sync.agreed a where {once_agreed(plan)})"
-    if plan.mapping.condition is not None:
-        agreed = f"not {plan.stands_outside('o')} and {agreed}"
-    return f"(o.in_enerflo and not o.in_crm and ({agreed} or {plan.marked_deleted('o')}))"
+    agreed = f"exists (select from sync.agreed a where {once_agreed(comparison)})"
+    if comparison.mapping.condition is not None:
+        agreed = f"not {comparison.stands_outside('o')} and {agreed}"
+    return f"(o.in_enerflo and not o.in_crm and ({agreed} or {comparison.marked_deleted('o')}))"
 
 
-def _marked_deleted(plan: Comparison) -> str:
-    return f"(o.in_enerflo and not o.in_crm and {plan.marked_deleted('o')})"
+def _marked_deleted(comparison: Comparison) -> str:
+    return f"(o.in_enerflo and not o.in_crm and {comparison.marked_deleted('o')})"
 
 
-def _stands_outside(plan: Comparison) -> str:
-    outside = f"{plan.stands_outside('o')} and not {plan.marked_deleted('o')}"
-    return "false" if plan.mapping.condition is None else f"(o.in_enerflo and not o.in_crm and {outside})"
+def _stands_outside(comparison: Comparison) -> str:
+    outside = f"{comparison.stands_outside('o')} and not {comparison.marked_deleted('o')}"
+    return (
+        "false" if comparison.mapping.condition is None else f"(o.in_enerflo and not o.in_crm and {outside})"
+    )
 
 
-def _field(plan: Comparison, field: Field) -> str:
+def _field(comparison: Comparison, field: Field) -> str:
     values = {
         "field": literal(field.name),
         "mine": field.enerflo.shown,
         "theirs": field.crm.shown,
         "to_crm_value": enerflo_value_for_crm(field),
-        "to_enerflo_value": crm_value_for_enerflo(plan, field),
+        "to_enerflo_value": crm_value_for_enerflo(comparison, field),
         "equal": field.equal,
         "unreadable": f"{field.crm.rest} is not null",
         "enerflo_null": _is_null(field, field.enerflo.shown),
@@ -283,14 +290,14 @@ def _field(plan: Comparison, field: Field) -> str:
         "milestone": "null::bigint",
         "seen_at": "o.observed_at",
     }
-    if plan.is_wide:
-        values |= facts_of_milestone(plan.fields.index(field) + 1, field.equal)
-    if plan.is_installs and field.mapping.enerflo == "status_name":
-        if Side.CRM not in plan.mapping.void_in:
+    if comparison.is_wide:
+        values |= facts_of_milestone(comparison.fields.index(field) + 1, field.equal)
+    if comparison.is_installs and field.mapping.enerflo == "status_name":
+        if Side.CRM not in comparison.mapping.void_in:
             values["crm_barred"] = "o.voided"
-        if Side.ENERFLO not in plan.mapping.void_in:
-            values["enerflo_barred"] = _voids(crm_value_for_enerflo(plan, field))
-    constants = constant_facts(plan.kind, plan.mapping, field.mapping)
+        if Side.ENERFLO not in comparison.mapping.void_in:
+            values["enerflo_barred"] = _voids(crm_value_for_enerflo(comparison, field))
+    constants = constant_facts(comparison.kind, comparison.mapping, field.mapping)
     values |= {name: str(constants[name]).lower() for name in _CONSTANTS}
     return _FIELD.substitute(
         values=", ".join(values[name] for name, _ in _BLANK_FIELD), differs=field.differs
@@ -314,15 +321,15 @@ def enerflo_value_for_crm(field: Field) -> str:
     return f"to_jsonb({field.enerflo.value})" if field.mapping.type is FieldType.TEXT else field.enerflo.shown
 
 
-def crm_value_for_enerflo(plan: Comparison, field: Field) -> str:
+def crm_value_for_enerflo(comparison: Comparison, field: Field) -> str:
     """Return the CRM's value as Enerflo writes it, as JSON; a status in the company's own spelling.
 
     A day is the moment with which it begins in the mapping's zone: Enerflo keeps moments.
     """
     mapping = field.mapping
-    by_day = domain_of(mapping, plan.live.columns[field.name]) is FieldType.DATE
-    if by_day and _keeps_moments(plan, field):
-        zone = literal(mapping.time_zone or plan.mapping.time_zone)
+    by_day = domain_of(mapping, comparison.live.columns[field.name]) is FieldType.DATE
+    if by_day and _keeps_moments(comparison, field):
+        zone = literal(mapping.time_zone or comparison.mapping.time_zone)
         return f"to_jsonb({field.crm.value}::timestamp at time zone {zone})"
     if mapping.type is FieldType.TIMESTAMP and not by_day:
         return f"to_jsonb({field.crm.value})"
@@ -330,11 +337,11 @@ def crm_value_for_enerflo(plan: Comparison, field: Field) -> str:
         return field.crm.shown
     value = f"btrim({field.crm.value}, {BLANK})" if mapping.trim else field.crm.value
     value = translated_back(value, mapping, field.fold)
-    if plan.is_installs and mapping.enerflo == "status_name":
+    if comparison.is_installs and mapping.enerflo == "status_name":
         value = Template(_OWN_SPELLING).substitute(value=value)
     return f"to_jsonb({value})"
 
 
-def _keeps_moments(plan: Comparison, field: Field) -> bool:
-    kind = mirror_kind(mirror_type(plan.kind, plan.mapping, field.mapping.enerflo))
+def _keeps_moments(comparison: Comparison, field: Field) -> bool:
+    kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, field.mapping.enerflo))
     return kind is Kind.TIMESTAMPTZ

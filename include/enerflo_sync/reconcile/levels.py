@@ -133,10 +133,10 @@ class LevelLook:
     levels: dict[str, Level] = field(default_factory=dict)
     gone: list[GoneAtOnce] = field(default_factory=list)
 
-    def look(self, plan: Comparison, rows: int) -> GoneAtOnce | None:
+    def look(self, comparison: Comparison, rows: int) -> GoneAtOnce | None:
         """Note how many living rows a table has; return what is not believed of it, None where all is."""
-        name, before = str(plan.name), self.before.get(str(plan.name))
-        counted = partial(next_level, before, _signature(plan), rows, self.now, self.guard_percent)
+        name, before = str(comparison.name), self.before.get(str(comparison.name))
+        counted = partial(next_level, before, _signature(comparison), rows, self.now, self.guard_percent)
         level, own = counted(), 0
         if before is not None and level.in_doubt:
             own = self._own_deletions(name, before.believed_at)
@@ -146,11 +146,11 @@ class LevelLook:
             return None
         found = GoneAtOnce(
             table_name=name,
-            crm_table=full_name(plan.mapping),
+            crm_table=full_name(comparison.mapping),
             gone=level.believed - own - rows,
             rows=rows,
             since=level.believed_at,
-            marked=self._marked(plan) if plan.mapping.deleted_when else None,
+            marked=self._marked(comparison) if comparison.mapping.deleted_when else None,
         )
         self.gone.append(found)
         return found
@@ -159,14 +159,14 @@ class LevelLook:
         named = {"account": self.account, "table": name, "since": since}
         return int(self.connection.execute(_OWN_DELETIONS, named).scalar_one())
 
-    def _marked(self, plan: Comparison) -> int:
-        which = f"where not ({plan.living('t')})"
-        statement = _MARKED.substitute(name=plan.name, crm=plan.crm, which=which)
+    def _marked(self, comparison: Comparison) -> int:
+        which = f"where not ({comparison.living('t')})"
+        statement = _MARKED.substitute(name=comparison.name, crm=comparison.crm, which=which)
         return int(self.connection.exec_driver_sql(statement, {}).scalar_one())
 
 
-def _signature(plan: Comparison) -> str:
-    counted = plan.mapping.model_dump(mode="json", include=set(_COUNTED_BY))
+def _signature(comparison: Comparison) -> str:
+    counted = comparison.mapping.model_dump(mode="json", include=set(_COUNTED_BY))
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -179,12 +179,12 @@ def read_levels(connection: sa.Connection, account: str, reconciliation_id: str)
     return msgspec.convert(connection.scalar(_LAST, named) or {}, dict[str, Level])
 
 
-def hold_back(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> None:
+def hold_back(connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any]) -> None:
     """Give the records that a table in doubt lacks, among the stored differences, the cause that says so.
 
     :param parameters: ``account`` and ``reconciliation_id``.
     """
-    statement = _HOLD.substitute(name=plan.name, table=literal(plan.name))
+    statement = _HOLD.substitute(name=comparison.name, table=literal(comparison.name))
     connection.exec_driver_sql(statement, parameters)
 
 

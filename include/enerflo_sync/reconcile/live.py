@@ -75,7 +75,7 @@ def live_comparisons(
 
 
 def require_rows(
-    connection: sa.Connection, config: SyncConfig, account: str, plans: Sequence[Comparison]
+    connection: sa.Connection, config: SyncConfig, account: str, comparisons: Sequence[Comparison]
 ) -> None:
     """Make sure that ``where`` leaves rows of each table that has some, before anything is compared.
 
@@ -83,9 +83,9 @@ def require_rows(
     """
     _require_none(
         [
-            finding(config, account, plan.name, left, config.file)
-            for plan in plans
-            if (left := no_row_left(connection, plan.mapping, plan.live)) is not None
+            finding(config, account, comparison.name, left, config.file)
+            for comparison in comparisons
+            if (left := no_row_left(connection, comparison.mapping, comparison.live)) is not None
         ]
     )
 

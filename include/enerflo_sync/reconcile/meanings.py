@@ -35,21 +35,21 @@ select table_name, place from sync.crm_copies where account = :account and place
 
 
 def with_changed_meanings(
-    connection: sa.Connection, config: SyncConfig, account: str, plans: Sequence[Comparison]
+    connection: sa.Connection, config: SyncConfig, account: str, comparisons: Sequence[Comparison]
 ) -> list[Comparison]:
     """Return comparisons that know what their fields stand for, and of which that changed."""
-    stored = stored_meanings(connection, account, [plan.name for plan in plans])
+    stored = stored_meanings(connection, account, [comparison.name for comparison in comparisons])
     places = dict[str, str]()
     if config.account(account).crm is not None:
         places = {row.table_name: row.place for row in connection.execute(_PLACES, {"account": account})}
     found = []
-    for plan in plans:
-        place = places.get(plan.name)
-        meanings = {field.name: _meaning(config, plan, field, place) for field in plan.fields}
-        meanings[OF_ROWS] = _of_rows(plan, place)
-        before = stored[plan.name]
+    for comparison in comparisons:
+        place = places.get(comparison.name)
+        meanings = {field.name: _meaning(config, comparison, field, place) for field in comparison.fields}
+        meanings[OF_ROWS] = _of_rows(comparison, place)
+        before = stored[comparison.name]
         changed = {name for name, meaning in meanings.items() if changed_parts(before.get(name), meaning)}
-        found.append(replace(plan, meanings=meanings, remeant=frozenset(changed)))
+        found.append(replace(comparison, meanings=meanings, remeant=frozenset(changed)))
     return found
 
 
@@ -67,7 +67,7 @@ def changed_parts(stored: Mapping[str, Any] | None, meaning: Mapping[str, Any]) 
     return set() if stored is None else {part for part, said in meaning.items() if stored.get(part) != said}
 
 
-def _meaning(config: SyncConfig, plan: Comparison, field: Field, place: str | None) -> dict[str, Any]:
+def _meaning(config: SyncConfig, comparison: Comparison, field: Field, place: str | None) -> dict[str, Any]:
     """Return what a field stands for on either side, and how its values are read; as JSON gives it back.
 
     How exactly they are compared is no part of it: a looser or stricter comparison makes no other values.
@@ -75,27 +75,27 @@ def _meaning(config: SyncConfig, plan: Comparison, field: Field, place: str | No
     :param place: the database in which the CRM's table stands, None in the warehouse.
     """
     mapping = field.mapping
-    column = config.columns.get(plan.kind, {}).get(mapping.enerflo)
+    column = config.columns.get(comparison.kind, {}).get(mapping.enerflo)
     timed = field.domain in (FieldType.TIMESTAMP, FieldType.DATE)
     return {
         "enerflo": [
-            plan.kind,
+            comparison.kind,
             mapping.enerflo,
             None if column is None else column.path,
             mapping.milestone if isinstance(mapping, WideColumn) else None,
         ],
-        "crm": [full_name(plan.mapping), place],
+        "crm": [full_name(comparison.mapping), place],
         "reads": [str(field.domain), field.zone if timed else None, dict(mapping.values)],
     }
 
 
-def _of_rows(plan: Comparison, place: str | None) -> dict[str, Any]:
+def _of_rows(comparison: Comparison, place: str | None) -> dict[str, Any]:
     """Return which records and rows a table is about, and how a row's record is told."""
-    mapping = plan.mapping
+    mapping = comparison.mapping
     said = mapping.model_dump(mode="json", include={"key", "join", "where", "deleted_when", "layout"})
     there = mapping.to_salesforce
     return {
-        "enerflo": [plan.kind],
+        "enerflo": [comparison.kind],
         "crm": [full_name(mapping), place],
         "reads": [said, None if there is None else [there.object, there.id, there.fields]],
     }

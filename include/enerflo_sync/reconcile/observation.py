@@ -152,106 +152,112 @@ where pg_snapshot_xmin(pg_current_snapshot()) <> pg_snapshot_xmax(pg_current_sna
 """)
 
 
-def observe(connection: sa.Connection, plan: Comparison, account: str, now: datetime) -> Look:
+def observe(connection: sa.Connection, comparison: Comparison, account: str, now: datetime) -> Look:
     """Bring what is known of a table's CRM rows up to now, in the caller's transaction, and return the look.
 
     :param connection: the caller holds :data:`OBSERVATION` alone, since before the transaction began.
     """
-    if plan.moved_by is not None:
-        return Look(now, signature(plan), connection.scalar(_FROM_XID))
-    last = find_look(connection, plan, account)
+    if comparison.moved_by is not None:
+        return Look(now, signature(comparison), connection.scalar(_FROM_XID))
+    last = find_look(connection, comparison, account)
     if last is not None:
         # Two looks never share a moment: what the later one finds was not seen by the earlier.
         now = max(now, last.seen_until + timedelta(microseconds=1))
-    if plan.keeps_hashes:
-        look = Look(now, signature(plan))
-        _compare_hashes(connection, plan, account, last, look)
+    if comparison.keeps_hashes:
+        look = Look(now, signature(comparison))
+        _compare_hashes(connection, comparison, account, last, look)
     else:
-        look = _look_at_written(connection, plan, account, last, now)
-    note_look(connection, plan, account, look)
+        look = _look_at_written(connection, comparison, account, last, now)
+    note_look(connection, comparison, account, look)
     return look
 
 
 def _look_at_written(
-    connection: sa.Connection, plan: Comparison, account: str, last: Look | None, now: datetime
+    connection: sa.Connection, comparison: Comparison, account: str, last: Look | None, now: datetime
 ) -> Look:
     """Store the rows that were written since the last look; none where there is no such look."""
-    known = last if still_holds(last, plan, now) else None
+    known = last if still_holds(last, comparison, now) else None
     since = None if known is None else known.unchanged_since
     # All that was seen is forgotten where the hashes cover something else now.
     floor = now if since is None else max(since, now - REMEMBERED)
-    look = Look(now, signature(plan), connection.scalar(_NEXT_XID), floor)
-    values = {"account": account, "table": str(plan.name), "now": now, "before": floor}
+    look = Look(now, signature(comparison), connection.scalar(_NEXT_XID), floor)
+    values = {"account": account, "table": str(comparison.name), "now": now, "before": floor}
     connection.exec_driver_sql(_FORGET_SEEN, values)
-    if known is not None and since is not None and _unique(plan):
-        _store_seen(connection, plan, _MOVED, {**values, **since_look(known)}, written=WRITTEN_SINCE)
+    if known is not None and since is not None and _unique(comparison):
+        _store_seen(connection, comparison, _MOVED, {**values, **since_look(known)}, written=WRITTEN_SINCE)
     return look
 
 
 def _compare_hashes(
-    connection: sa.Connection, plan: Comparison, account: str, last: Look | None, look: Look
+    connection: sa.Connection, comparison: Comparison, account: str, last: Look | None, look: Look
 ) -> None:
     """Store what distinguishes all rows of the CRM from those that are kept."""
     values: dict[str, Any] = {
         "account": account,
-        "table": str(plan.name),
+        "table": str(comparison.name),
         "now": look.seen_until,
         "rehashed": last is not None and last.signature != look.signature,
         "last": None if last is None else last.seen_until,
         "before": look.seen_until - REMEMBERED,
     }
     connection.exec_driver_sql(_ROOM)
-    _store_seen(connection, plan, _CHANGED, values)
+    _store_seen(connection, comparison, _CHANGED, values)
     connection.exec_driver_sql(_USUAL_ROOM)
-    parts = {"name": plan.name, "table": literal(plan.name), "changed": _changed(plan)}
+    parts = {"name": comparison.name, "table": literal(comparison.name), "changed": _changed(comparison)}
     connection.exec_driver_sql(_GONE.substitute(parts), values)
     connection.exec_driver_sql(_FORGET, values)
 
 
 def _store_seen(
-    connection: sa.Connection, plan: Comparison, changed: Template, values: dict[str, Any], written: str = ""
+    connection: sa.Connection,
+    comparison: Comparison,
+    changed: Template,
+    values: dict[str, Any],
+    written: str = "",
 ) -> None:
-    parts = {"name": plan.name, "table": literal(plan.name), "changed": _changed(plan)}
-    connection.exec_driver_sql(f"drop table if exists {_changed(plan)}")
-    connection.exec_driver_sql(changed.substitute(parts, rows=_rows(plan, written)), values)
-    connection.exec_driver_sql(f"analyze {_changed(plan)}")
+    parts = {"name": comparison.name, "table": literal(comparison.name), "changed": _changed(comparison)}
+    connection.exec_driver_sql(f"drop table if exists {_changed(comparison)}")
+    connection.exec_driver_sql(changed.substitute(parts, rows=_rows(comparison, written)), values)
+    connection.exec_driver_sql(f"analyze {_changed(comparison)}")
     seen = connection.exec_driver_sql(_SEEN.substitute(parts), values)
     note_growth(connection, "sync.crm_rows", seen.rowcount)
 
 
-def _changed(plan: Comparison) -> str:
-    return f"pg_temp.changed_{plan.name}"
+def _changed(comparison: Comparison) -> str:
+    return f"pg_temp.changed_{comparison.name}"
 
 
 def find_look(
-    connection: sa.Connection, plan: Comparison, account: str, looker: str = _LOOKER
+    connection: sa.Connection, comparison: Comparison, account: str, looker: str = _LOOKER
 ) -> Look | None:
     """Return how far a job has seen the plan's CRM table, None where it never looked."""
-    names = {"account": account, "table": str(plan.name), "looker": looker}
+    names = {"account": account, "table": str(comparison.name), "looker": looker}
     row = connection.execute(_LOOK, names).first()
     return None if row is None else Look(*row)
 
 
 def note_look(
-    connection: sa.Connection, plan: Comparison, account: str, look: Look, looker: str = _LOOKER
+    connection: sa.Connection, comparison: Comparison, account: str, look: Look, looker: str = _LOOKER
 ) -> None:
     """Remember how far a job has seen the plan's CRM table."""
-    names = {"account": account, "table": str(plan.name), "looker": looker}
+    names = {"account": account, "table": str(comparison.name), "looker": looker}
     connection.execute(_NOTE, {**names, **msgspec.structs.asdict(look)})
 
 
-def current_look(connection: sa.Connection, plan: Comparison, account: str, now: datetime) -> Look | None:
+def current_look(
+    connection: sa.Connection, comparison: Comparison, account: str, now: datetime
+) -> Look | None:
     """Return the look that the caller's transaction has without observing; None: nothing was observed yet."""
-    if plan.moved_by is not None:
-        return Look(now, signature(plan), connection.scalar(_FROM_XID))
-    if not plan.keeps_hashes:
-        return Look(now, signature(plan), connection.scalar(_NEXT_XID))
-    return find_look(connection, plan, account)
+    if comparison.moved_by is not None:
+        return Look(now, signature(comparison), connection.scalar(_FROM_XID))
+    if not comparison.keeps_hashes:
+        return Look(now, signature(comparison), connection.scalar(_NEXT_XID))
+    return find_look(connection, comparison, account)
 
 
-def still_holds(look: Look | None, plan: Comparison, now: datetime) -> bool:
+def still_holds(look: Look | None, comparison: Comparison, now: datetime) -> bool:
     """Return whether all that moved since ``look`` can be told."""
-    return look is not None and look.signature == signature(plan) and look.seen_until > now - REMEMBERED
+    return look is not None and look.signature == signature(comparison) and look.seen_until > now - REMEMBERED
 
 
 def since_look(look: Look) -> dict[str, Any]:
@@ -272,91 +278,95 @@ _SEEN_OR_UNCHANGED = Template("""(select max(case when r.row_hash = $hash then r
     where l.account = %(account)s and l.table_name = $table and l.looker = '$looker'$same)""")
 
 
-def seen_at(plan: Comparison, alias: str) -> str:
+def seen_at(comparison: Comparison, alias: str) -> str:
     """Return when the present content of a CRM row was first seen; null where that is not known.
 
     It is known of single rows that did not change since the last look; not where a column finds changed rows.
     ``alias`` has the columns ``k1…`` of ``mismatched``, or is ``t``, a row of the CRM's table. Takes
     ``account``.
     """
-    if plan.moved_by is not None or not _unique(plan):
+    if comparison.moved_by is not None or not _unique(comparison):
         return "null::timestamptz"
-    names = plan.mapping.key_columns
+    names = comparison.mapping.key_columns
     keys = [f"t.{quoted(name)}" for name in names]
     of_row = alias != "t"
     same = "".join(f" and {key} = {alias}.k{n}" for n, key in enumerate(keys, 1)) if of_row else ""
-    template = _SEEN_AT if plan.keeps_hashes else _SEEN_OR_UNCHANGED
+    template = _SEEN_AT if comparison.keeps_hashes else _SEEN_OR_UNCHANGED
     return template.substitute(
-        row=f"{plan.crm} t cross join" if of_row else "",
-        table=literal(plan.name),
-        identity=_identity(plan, keys, _joins(plan)),
-        hash=_row_hash(plan),
+        row=f"{comparison.crm} t cross join" if of_row else "",
+        table=literal(comparison.name),
+        identity=_identity(comparison, keys, _joins(comparison)),
+        hash=_row_hash(comparison),
         same=same,
         looker=_LOOKER,
         written=WRITTEN_SINCE.replace("%(crm_from_xid)s::bigint", "l.from_xid"),
     )
 
 
-def signature(plan: Comparison) -> str:
+def signature(comparison: Comparison) -> str:
     """Return the digest of what a row's hash covers, and how the table's changed rows are found."""
-    types = [f"{name} {plan.live.columns[name].type}" for name in _hashed_columns(plan)]
-    text = ";".join([str(plan.moved_by), str(plan.live.heap), _rows(plan), *types])
+    types = [f"{name} {comparison.live.columns[name].type}" for name in _hashed_columns(comparison)]
+    text = ";".join([str(comparison.moved_by), str(comparison.live.heap), _rows(comparison), *types])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _rows(plan: Comparison, written: str = "") -> str:
+def _rows(comparison: Comparison, written: str = "") -> str:
     """Return the select of all CRM rows, or of those that ``written`` chooses."""
-    joins = _joins(plan)
+    joins = _joins(comparison)
     rows = _ROWS.substitute(
-        identity=_identity(plan, [f"t.{quoted(name)}" for name in plan.mapping.key_columns], joins),
-        hash=_row_hash(plan),
+        identity=_identity(
+            comparison, [f"t.{quoted(name)}" for name in comparison.mapping.key_columns], joins
+        ),
+        hash=_row_hash(comparison),
         link=f"array[{', '.join(f'{join}::text' for join in joins)}]",
-        changed_at=plan.changed_at("t"),
-        crm=plan.crm,
+        changed_at=comparison.changed_at("t"),
+        crm=comparison.crm,
     ) + (f" where {written}" if written else "")
-    return rows if _unique(plan) else _ROWS_TOGETHER.substitute(rows=rows)
+    return rows if _unique(comparison) else _ROWS_TOGETHER.substitute(rows=rows)
 
 
-def _unique(plan: Comparison) -> bool:
-    keys = plan.mapping.key_columns
-    return plan.live.unique_by(keys) and all(plan.live.columns[name].not_null for name in keys)
+def _unique(comparison: Comparison) -> bool:
+    keys = comparison.mapping.key_columns
+    return comparison.live.unique_by(keys) and all(comparison.live.columns[name].not_null for name in keys)
 
 
-def _joins(plan: Comparison) -> list[str]:
-    return [f"({join.crm})::{join.type}" for join in plan.joins]
+def _joins(comparison: Comparison) -> list[str]:
+    return [f"({join.crm})::{join.type}" for join in comparison.joins]
 
 
-def _row_hash(plan: Comparison) -> str:
-    values = [_hashable(plan, name, f"t.{quoted(name)}") for name in _hashed_columns(plan)]
-    return _hash(values if plan.mapping.condition is None else [*values, f"{plan.inside('t')}::text"])
+def _row_hash(comparison: Comparison) -> str:
+    values = [_hashable(comparison, name, f"t.{quoted(name)}") for name in _hashed_columns(comparison)]
+    return _hash(
+        values if comparison.mapping.condition is None else [*values, f"{comparison.inside('t')}::text"]
+    )
 
 
-def _hashed_columns(plan: Comparison) -> list[str]:
+def _hashed_columns(comparison: Comparison) -> list[str]:
     """Return the columns that are compared, or that decide what becomes of a row."""
-    mapping = plan.mapping
+    mapping = comparison.mapping
     named = [
         *mapping.key_columns,
         *mapping.join_columns,
         *mapping.fields,
-        *([plan.updated_at] if plan.updated_at else []),
+        *([comparison.updated_at] if comparison.updated_at else []),
         *mapping.deleted_when,
         *mapping.create_when,
         *mapping.adopt,
     ]
-    return [name for name in dict.fromkeys(named) if name in plan.live.columns]
+    return [name for name in dict.fromkeys(named) if name in comparison.live.columns]
 
 
-def _identity(plan: Comparison, keys: Sequence[str], joins: Sequence[str]) -> str:
+def _identity(comparison: Comparison, keys: Sequence[str], joins: Sequence[str]) -> str:
     """Return what tells a row from all others: a whole number as it is, and anything else as a hash."""
-    one_number = plan.mapping.joined_by_key and [join.type for join in plan.joins] == ["bigint"]
-    if one_number and not plan.may_be_loose:
+    one_number = comparison.mapping.joined_by_key and [join.type for join in comparison.joins] == ["bigint"]
+    if one_number and not comparison.may_be_loose:
         # In the order of both tables: the join of a million rows takes a third less time.
         return joins[0]
-    named = zip(plan.mapping.key_columns, keys, strict=True)
-    typed = zip(plan.joins, joins, strict=True)
+    named = zip(comparison.mapping.key_columns, keys, strict=True)
+    typed = zip(comparison.joins, joins, strict=True)
     return _hash(
         [
-            *(_hashable(plan, name, key) for name, key in named),
+            *(_hashable(comparison, name, key) for name, key in named),
             *(f'{value} collate "C"' if join.type == "text" else value for join, value in typed),
         ]
     )
@@ -367,9 +377,9 @@ def _hash(values: Any) -> str:
     return f"hash_record_extended(row({', '.join(values)}), 0)"
 
 
-def _hashable(plan: Comparison, column: str, value: str) -> str:
+def _hashable(comparison: Comparison, column: str, value: str) -> str:
     """Return a column's value in a form in which texts are alike letter by letter, or not at all."""
-    match plan.live.columns[column].kind:
+    match comparison.live.columns[column].kind:
         case Kind.TEXT:
             return f'{value}::text collate "C"'
         case Kind.JSON | Kind.OTHER:

@@ -200,12 +200,14 @@ class _Search:
 
     def _stands_outside(self, values: Mapping[str, str]) -> bool:
         """Return whether a row of this key is there, and does not meet ``where``."""
-        plan = self.comparison
-        if plan.mapping.condition is None:
+        comparison = self.comparison
+        if comparison.mapping.condition is None:
             return False
-        names = enumerate(plan.mapping.key_columns, 1)
+        names = enumerate(comparison.mapping.key_columns, 1)
         same = " and ".join(f"t.{quoted(name)} = %(k{n})s::{self._crm_type(name)}" for n, name in names)
-        query = f"/* enerflo-sync explain */ select exists (select from {plan.rows_outside} t where {same})"  # noqa: S608
+        query = (
+            f"/* enerflo-sync explain */ select exists (select from {comparison.rows_outside} t where {same})"  # noqa: S608
+        )
         return bool(self.connection.exec_driver_sql(query, dict(values)).scalar_one())
 
     def by_record(self, text: str) -> FoundRecord | None:
@@ -261,19 +263,23 @@ class _Search:
     def _look(
         self, first: str, condition: str, values: Mapping[str, str], what: str | None = None
     ) -> FoundRecord | None:
-        plan = self.comparison
-        crm, mirror = f"({crm_side(plan)}) c", f"({mirror_side(plan)}) m"
+        comparison = self.comparison
+        crm, mirror = f"({crm_side(comparison)}) c", f"({mirror_side(comparison)}) m"
         if first == "crm":
-            sides = f"(select * from {crm} where {condition}) c left join {mirror} on {plan.on('m', 'c')}"  # noqa: S608
+            sides = (
+                f"(select * from {crm} where {condition}) c left join {mirror} on {comparison.on('m', 'c')}"  # noqa: S608
+            )
         else:
-            sides = f"(select * from {mirror} where {condition}) m left join {crm} on {plan.on('m', 'c')}"  # noqa: S608
-        statement = _record_statement(plan, sides)
+            sides = (
+                f"(select * from {mirror} where {condition}) m left join {crm} on {comparison.on('m', 'c')}"  # noqa: S608
+            )
+        statement = _record_statement(comparison, sides)
         try:
             with self.connection.begin_nested():
                 rows = self.connection.exec_driver_sql(statement, {**values, "account": self.account})
                 row = rows.mappings().first()
         except sa.exc.DataError:
-            types = "/".join(plan.live.columns[name].type for name in plan.mapping.key_columns)
+            types = "/".join(comparison.live.columns[name].type for name in comparison.mapping.key_columns)
             raise ConfigurationError(
                 f"the key is not of the type {what or types}.",
                 where=self.where,
@@ -308,11 +314,11 @@ class _Search:
         )
 
     def _observed_by(self, key: Mapping[str, Any]) -> str | None:
-        plan = self.comparison
+        comparison = self.comparison
         statement = _OBSERVED.substitute(
-            name=plan.name,
-            mirror=plan.mirror,
-            on=" and ".join(f"e.{name} = %({name})s" for name in plan.mirror_key),
+            name=comparison.name,
+            mirror=comparison.mirror,
+            on=" and ".join(f"e.{name} = %({name})s" for name in comparison.mirror_key),
         )
         found: str | None = self.connection.exec_driver_sql(
             statement, {**key, "account": self.account}
@@ -325,27 +331,27 @@ def python_time(moment: str) -> str:
     return f"case when {moment} >= '0001-01-01' and {moment} < '10000-01-01' then {moment} end"
 
 
-def _record_statement(plan: Comparison, sides: str) -> str:
-    keys = list(enumerate(plan.mapping.key_columns, 1))
-    fields = plan.fields
+def _record_statement(comparison: Comparison, sides: str) -> str:
+    keys = list(enumerate(comparison.mapping.key_columns, 1))
+    fields = comparison.fields
     return _RECORD.substitute(
-        name=plan.name,
+        name=comparison.name,
         mine=", ".join(field.enerflo.shown for field in fields),
         theirs=", ".join(field.crm.shown for field in fields),
         equal=", ".join(field.equal for field in fields),
-        marked=plan.marked_deleted("o"),
-        crm_key=plan.crm_key(f"o.k{n}" for n, _ in keys),
-        join_key=stored_join_key(plan.joins, "o"),
-        outside=plan.stands_outside("o"),
-        enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
+        marked=comparison.marked_deleted("o"),
+        crm_key=comparison.crm_key(f"o.k{n}" for n, _ in keys),
+        join_key=stored_join_key(comparison.joins, "o"),
+        outside=comparison.stands_outside("o"),
+        enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(comparison.mirror_key, 1)),
         named_key=jsonb_object(
-            (name, f"coalesce(o.p{n}, o.named{n})") for n, name in enumerate(plan.mirror_key, 1)
+            (name, f"coalesce(o.p{n}, o.named{n})") for n, name in enumerate(comparison.mirror_key, 1)
         ),
         crm_columns=", ".join(
             [
                 *(f"c.k{n}" for n, _ in keys),
                 *(f"c.c{n}" for n, _ in enumerate(fields, 1)),
-                *(f"c.p{n} as named{n}" for n, _ in enumerate(plan.mirror_key, 1)),
+                *(f"c.p{n} as named{n}" for n, _ in enumerate(comparison.mirror_key, 1)),
             ]
         ),
         changed_at=python_time("c.changed_at"),

@@ -28,7 +28,7 @@ def carry_to_salesforce(
     connection: sa.Connection,
     session: Callable[[], SalesforceSession],
     config: SyncConfig,
-    plans: Iterable[Comparison],
+    comparisons: Iterable[Comparison],
     account: str,
     run_id: str,
     clock: Clock,
@@ -43,26 +43,30 @@ def carry_to_salesforce(
     :raises RetriableError: Salesforce is away; what is not settled yet stays open.
     :raises ConfigurationError: the login or the object is wrong.
     """
-    mine = [plan for plan in plans if plan.mapping.to_salesforce is not None]
+    mine = [comparison for comparison in comparisons if comparison.mapping.to_salesforce is not None]
     if not mine:
         return None
     with alone(connection, account, JOB, wait=True):
         failed: list[str] = []
-        for plan in mine:
+        for comparison in mine:
             with connection.begin():
-                waiting = open_changes(connection, plan, account)
+                waiting = open_changes(connection, comparison, account)
             if not waiting:
                 continue
             try:
-                carrier = TableCarrier(connection, session(), config, plan, account, run_id, clock)
+                carrier = TableCarrier(connection, session(), config, comparison, account, run_id, clock)
                 carrier.carry(waiting)
             except NotTakenError as error:
                 with connection.begin():
-                    left = sum(len(one.numbers) for one in open_changes(connection, plan, account))
-                why = f"{error.what} {left:,} changes of {plan.name} stay open: run enerflo-sync carry later."
+                    left = sum(len(one.numbers) for one in open_changes(connection, comparison, account))
+                why = (
+                    f"{error.what} {left:,} changes of {comparison.name} stay open:"
+                    " run enerflo-sync carry later."
+                )
                 return " ".join([*failed, why])
             failed += [
-                f"{error.what} It was about {id_}, whose changes of {plan.name} stay open: look at it there."
+                f"{error.what} It was about {id_}, whose changes of {comparison.name} stay open:"
+                " look at it there."
                 for id_, error in carrier.left.items()
             ]
     return " ".join(failed) or None

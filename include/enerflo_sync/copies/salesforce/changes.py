@@ -49,18 +49,18 @@ class RecordChanges:
         self.columns = {name: one for name, one in self.columns.items() if one not in numbers}
 
 
-def open_changes(connection: sa.Connection, plan: Comparison, account: str) -> list[RecordChanges]:
+def open_changes(connection: sa.Connection, comparison: Comparison, account: str) -> list[RecordChanges]:
     """Return the changes of a table that nobody took to the CRM yet, by record, oldest first.
 
     None where its mode writes nothing by now. Ids of records that were created at Enerflo belong to that.
     """
-    to = plan.mapping.to_salesforce
-    if to is None or not plan.mode.writes:
+    to = comparison.mapping.to_salesforce
+    if to is None or not comparison.mode.writes:
         return []
     statement = _OPEN_CHANGES.substitute(
-        id=quoted(to.id), crm=plan.crm, on=of_key(plan, "w.key"), counts=plan.counts("t")
+        id=quoted(to.id), crm=comparison.crm, on=of_key(comparison, "w.key"), counts=comparison.counts("t")
     )
-    values = {"account": account, "table": str(plan.name), "to_crm": "to_crm" in plan.mode.writes}
+    values = {"account": account, "table": str(comparison.name), "to_crm": "to_crm" in comparison.mode.writes}
     found: dict[tuple[str, str], RecordChanges] = {}
     for row in connection.exec_driver_sql(statement, values):
         made = RecordChanges(row.op, row.key, row.key_values, row.id)

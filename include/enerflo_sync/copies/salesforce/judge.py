@@ -89,15 +89,20 @@ class Judge:
     :param info: the object as Salesforce describes it.
     """
 
-    def __init__(self, connection: sa.Connection, plan: Comparison, account: str, info: ObjectInfo) -> None:
-        self._connection, self._plan, self._account = connection, plan, account
-        to = plan.mapping.to_salesforce
+    def __init__(
+        self, connection: sa.Connection, comparison: Comparison, account: str, info: ObjectInfo
+    ) -> None:
+        self._connection, self._comparison, self._account = connection, comparison, account
+        to = comparison.mapping.to_salesforce
         assert to is not None  # noqa: S101 - a defect of ours
         self._to = to
-        self._now = f"pg_temp.at_salesforce_{plan.name}"
-        self._columns = [name for name, column in plan.live.columns.items() if column.readable]
-        condition = plan.mapping.condition
-        asked = {*plan.mapping.crm_columns, *(named_columns(condition, plan.live) if condition else ())}
+        self._now = f"pg_temp.at_salesforce_{comparison.name}"
+        self._columns = [name for name, column in comparison.live.columns.items() if column.readable]
+        condition = comparison.mapping.condition
+        asked = {
+            *comparison.mapping.crm_columns,
+            *(named_columns(condition, comparison.live) if condition else ()),
+        }
         self._fields = {
             name: to.field_of(name)
             for name in self._columns
@@ -141,11 +146,11 @@ class Judge:
 
     def values(self, columns: Mapping[str, int]) -> dict[str, Any]:
         """Return what changes are to write, in the types of the copy's columns."""
-        plan, found = self._plan, {}
+        comparison, found = self._comparison, {}
         for name, number in columns.items():
-            value = column_value(plan.live.columns[name], "w.after", zone_of(plan, name))
+            value = column_value(comparison.live.columns[name], "w.after", zone_of(comparison, name))
             query = (
-                f"/* enerflo-sync carry {plan.name} */ select {value} from sync.crm_changes w"  # noqa: S608
+                f"/* enerflo-sync carry {comparison.name} */ select {value} from sync.crm_changes w"  # noqa: S608
                 " where w.account = %(account)s and w.number = %(number)s"
             )
             named = {"account": self._account, "number": number}
@@ -157,7 +162,7 @@ class Judge:
 
         :param external: the field of its external id.
         """
-        if self._plan.mapping.condition is None:
+        if self._comparison.mapping.condition is None:
             return True
         query = (
             "/* enerflo-sync carry: what a new record is to say */"
@@ -170,7 +175,7 @@ class Judge:
         now = datetime.now(UTC)
         made = Record("", {**said, external: key}, now, None)
         with self._overlaid({record.key: made}, new=True):
-            counts = f"select {self._plan.counts('t')} from {self._now} t"  # noqa: S608 - our own names
+            counts = f"select {self._comparison.counts('t')} from {self._now} t"  # noqa: S608 - our own names
             return bool(self._connection.exec_driver_sql(counts, {}).scalar_one())
 
     def _apart(
@@ -202,10 +207,16 @@ class Judge:
 
     @contextmanager
     def _overlaid(self, records: Mapping[str, Record], *, new: bool) -> Iterator[None]:
-        plan = self._plan
+        comparison = self._comparison
         columns = ", ".join(f"t.{quoted(name)}" for name in self._columns)
-        on = "false" if new else f"t.{quoted(self._to.id)}::text = r.id and {plan.counts('t')}"
-        named = {"name": plan.name, "now": self._now, "columns": columns, "crm": plan.crm, "on": on}
+        on = "false" if new else f"t.{quoted(self._to.id)}::text = r.id and {comparison.counts('t')}"
+        named = {
+            "name": comparison.name,
+            "now": self._now,
+            "columns": columns,
+            "crm": comparison.crm,
+            "on": on,
+        }
         named["modified"] = f"t.{quoted(self._modified)}" if self._modified is not None else "null"
         ids = {"ids": list(records)}
         take = _TAKE.substitute(named, join="left" if new else "")
@@ -218,35 +229,35 @@ class Judge:
         self._connection.exec_driver_sql(f"drop table {self._now}")
 
     def _said(self, name: str) -> str:
-        plan = self._plan
+        comparison = self._comparison
         value = f"(r.record -> {literal(self._fields[name])})"
-        return column_value(plan.live.columns[name], value, zone_of(plan, name))
+        return column_value(comparison.live.columns[name], value, zone_of(comparison, name))
 
     def _as_columns(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return a record's fields; a checkbox as a number where the copy's column is one."""
         said = {field: values.get(field) for field in self._fields.values()}
         for name, field in self._fields.items():
             value = said[field]
-            if isinstance(value, bool) and self._plan.live.columns[name].kind is Kind.INTEGER:
+            if isinstance(value, bool) and self._comparison.live.columns[name].kind is Kind.INTEGER:
                 said[field] = int(value)
         return said
 
     def _judged(
         self, columns: Mapping[tuple[str, str | None], Sequence[int]], *, new: bool
     ) -> Iterator[Judged]:
-        plan = self._plan
+        comparison = self._comparison
         one = f"(select count(*) from {self._now} s where s._record_id = t._record_id) = 1"  # noqa: S608
         for (op, name), numbers in columns.items():
             value = "null"
             if name is not None:
-                value = column_value(plan.live.columns[name], "w.after", zone_of(plan, name))
-            on = "w.key::text = t._record_id" if new else of_key(plan, "w.key")
+                value = column_value(comparison.live.columns[name], "w.after", zone_of(comparison, name))
+            on = "w.key::text = t._record_id" if new else of_key(comparison, "w.key")
             query = _CHANGES.substitute(
-                name=plan.name, value=value, says=self._says(op, name), now=self._now, on=on, same=one
+                name=comparison.name, value=value, says=self._says(op, name), now=self._now, on=on, same=one
             )
             named = {
                 "account": self._account,
-                "table": str(plan.name),
+                "table": str(comparison.name),
                 "numbers": list(numbers),
                 "op": op,
                 "column": name,
@@ -255,10 +266,11 @@ class Judge:
                 yield Judged(row.number, row.id, name, row.value, row.says, row.sent_as_of)
 
     def _says(self, op: str, name: str | None) -> str:
-        plan = self._plan
-        linked = f"(w.kind = 'link' or {names_record(plan, 't', 'w.enerflo_key')}) and {plan.counts('t')}"
+        comparison = self._comparison
+        named = names_record(comparison, "t", "w.enerflo_key")
+        linked = f"(w.kind = 'link' or {named}) and {comparison.counts('t')}"
         if op == "delete":
-            pairs = ((one.name, f"w.before -> {literal(one.name)}") for one in plan.fields)
+            pairs = ((one.name, f"w.before -> {literal(one.name)}") for one in comparison.fields)
             same = " and ".join(self._unmoved(field, f"nullif({before}, 'null')") for field, before in pairs)
             if self._modified is not None:
                 # Fields that are not mapped go with the record as well.
@@ -269,10 +281,10 @@ class Judge:
         made = self._shows(name)
         if op == "insert":
             return f"case when {made} then 'after' else 'else' end"
-        if name in plan.mapping.join_columns:
-            linked = plan.counts("t")
+        if name in comparison.mapping.join_columns:
+            linked = comparison.counts("t")
         before = self._unmoved(name, "nullif(w.copy_value, 'null')")
-        ours = self._unmoved(name, f"nullif({as_written(plan, name, 'o.after')}, 'null')")
+        ours = self._unmoved(name, f"nullif({as_written(comparison, name, 'o.after')}, 'null')")
         earlier = _OUR_EARLIER.substitute(same=ours)
         return (
             f"case when not ({linked}) then 'unlinked' when {made} then 'after'"
@@ -281,14 +293,14 @@ class Judge:
 
     def _shows(self, name: str) -> str:
         """Return whether the record says what a change is to write, as declared: Salesforce may round it."""
-        now, after = shown(self._plan, name), as_written(self._plan, name, "w.after")
+        now, after = shown(self._comparison, name), as_written(self._comparison, name, "w.after")
         if (field := self._field(name)) is not None:
             return field.same_shown(f"nullif({now}, 'null')", f"nullif({after}, 'null')", in_crm=True)
         return f"nullif({now}, 'null') is not distinct from nullif({after}, 'null')"
 
     def _unmoved(self, name: str, value: str) -> str:
         """Return whether the record says a value: the same number, moment or text, without any tolerance."""
-        now = f"nullif({shown(self._plan, name)}, 'null')"
+        now = f"nullif({shown(self._comparison, name)}, 'null')"
         exactly = f"{now} is not distinct from {value}"
         field = self._field(name)
         if field is None or field.domain is FieldType.JSON:
@@ -297,4 +309,4 @@ class Judge:
         return f"({exactly} or coalesce({here} = {there}, false))"
 
     def _field(self, name: str) -> Field | None:
-        return next((one for one in self._plan.fields if one.name == name), None)
+        return next((one for one in self._comparison.fields if one.name == name), None)

@@ -60,19 +60,19 @@ class TableCarrier:
         connection: sa.Connection,
         session: SalesforceSession,
         config: SyncConfig,
-        plan: Comparison,
+        comparison: Comparison,
         account: str,
         run_id: str,
         clock: Clock,
     ) -> None:
-        to = plan.mapping.to_salesforce
+        to = comparison.mapping.to_salesforce
         assert to is not None  # noqa: S101 - a defect of ours
-        where = str(config.table_spot(account, plan.name, "salesforce"))
-        self._connection, self._plan, self._to = connection, plan, to
+        where = str(config.table_spot(account, comparison.name, "salesforce"))
+        self._connection, self._comparison, self._to = connection, comparison, to
         self._account, self._run_id, self._clock = account, run_id, clock
         self._api = SalesforceObjectApi(session, to.object)
-        self._info = self._api.describe(f"{where}: tables.{plan.name}.salesforce.object")
-        self._judge = Judge(connection, plan, account, self._info)
+        self._info = self._api.describe(f"{where}: tables.{comparison.name}.salesforce.object")
+        self._judge = Judge(connection, comparison, account, self._info)
         # Records at which Salesforce fails each time, with the error: their changes stay open.
         self.left: dict[str, NoAnswerError] = {}
         self._writes = 0
@@ -91,7 +91,7 @@ class TableCarrier:
         for first in range(0, len(there), TOGETHER):
             self._carry_there(there[first : first + TOGETHER])
             done = min(first + TOGETHER, len(there))
-            logger.info("carried table=%s records=%d of=%d", self._plan.name, done, len(there))
+            logger.info("carried table=%s records=%d of=%d", self._comparison.name, done, len(there))
         for record in waiting:
             if record.op == "insert" and record.numbers:
                 self._make(record)
@@ -111,7 +111,7 @@ class TableCarrier:
         for column, number in list(record.columns.items()):
             name = self._to.field_of(column)
             info = self._info.fields.get(name)
-            if column not in self._plan.live.columns or info is None:
+            if column not in self._comparison.live.columns or info is None:
                 reason = f"{self._to.object} has no field {name}, or our user may not see it"
             elif not getattr(info, right):
                 reason = f"the field {self._to.object}.{name} is not {right} for our user"
@@ -126,7 +126,7 @@ class TableCarrier:
 
     @property
     def _may_delete(self) -> bool:
-        marked = any(self._to.field_of(name) == "IsDeleted" for name in self._plan.mapping.deleted_when)
+        marked = any(self._to.field_of(name) == "IsDeleted" for name in self._comparison.mapping.deleted_when)
         return self._to.delete and marked
 
     def _external_id(self, record: RecordChanges) -> tuple[str, Any] | None:
@@ -368,7 +368,7 @@ class TableCarrier:
 
     def _spelled(self, column: str, value: Any) -> dict[str, Any]:
         info = self._info.fields[self._to.field_of(column)]
-        return {info.name: spelled(value, info.type, zone_of(self._plan, column))}
+        return {info.name: spelled(value, info.type, zone_of(self._comparison, column))}
 
     def _take(self, record: RecordChanges, numbers: Sequence[int]) -> None:
         with self._connection.begin():

@@ -55,25 +55,25 @@ def refined(
     :param live: the table that it names.
     """
     section = "columns" if options.get("layout") == "wide" else "fields"
-    plan = _planned(name, options, live, fold)
-    sample = sample_of(connection, plan)
-    keys = key_fit(connection, plan, account, sample)
+    comparison = _planned(name, options, live, fold)
+    sample = sample_of(connection, comparison)
+    keys = key_fit(connection, comparison, account, sample)
     if keys.only_enerflo and (keys.only_crm or keys.without_key):
-        proposal = key_proposal(connection, plan, account, sample)
+        proposal = key_proposal(connection, comparison, account, sample)
         if proposal is not None:
             options = _keyed(options, proposal)
-            plan = _planned(name, options, live, fold)
-            keys = key_fit(connection, plan, account, sample)
+            comparison = _planned(name, options, live, fold)
+            keys = key_fit(connection, comparison, account, sample)
     first: dict[str, FieldAdvice] = {}
     for _ in range(_ROUNDS):
-        fits = field_fits(connection, plan, account, sample.of_values)
-        advice = _advice(connection, plan, account, sample.of_values, fits)
+        fits = field_fits(connection, comparison, account, sample.of_values)
+        advice = _advice(connection, comparison, account, sample.of_values, fits)
         better = {one.field: dict(one.options) for one in advice.values() if one.options}
         first = advice | first
         if not better:
             break
         options = {**options, section: {**options[section], **better}}
-        plan = _planned(name, options, live, fold)
+        comparison = _planned(name, options, live, fold)
     stories = {name: _story(fit, first.get(name), advice.get(name)) for name, fit in fits.items()}
     return Refined(options, keys, stories)
 
@@ -94,15 +94,15 @@ def _keyed(options: dict[str, Any], proposal: KeyProposal) -> dict[str, Any]:
 
 def _advice(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     account: str,
     sample: Sample,
     fits: Mapping[str, FieldFit],
 ) -> dict[str, FieldAdvice]:
     found = {}
-    for one in plan.fields:
-        kind = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
-        zones = partial(fitting_zones, connection, plan, one, account, sample, ZONES)
+    for one in comparison.fields:
+        kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
+        zones = partial(fitting_zones, connection, comparison, one, account, sample, ZONES)
         advice = field_advice(one, fits[one.name], kind, zones)
         if advice is not None:
             found[one.name] = advice

@@ -102,9 +102,9 @@ _OF_TEXTS = (
 )
 
 
-def key_fit(connection: sa.Connection, plan: Comparison, account: str, sample: Sample) -> KeyFit:
+def key_fit(connection: sa.Connection, comparison: Comparison, account: str, sample: Sample) -> KeyFit:
     """Return how the keys meet as the mapping compares them now; tombstones of the mirror do not count."""
-    parts = _parts(plan, sample, "k")
+    parts = _parts(comparison, sample, "k")
     row = connection.exec_driver_sql(_COUNTS.substitute(parts), {"account": account}).mappings().one()
     with_key = row["crm"] - row["without_key"]
     return KeyFit(
@@ -121,13 +121,13 @@ def key_fit(connection: sa.Connection, plan: Comparison, account: str, sample: S
 
 
 def key_proposal(
-    connection: sa.Connection, plan: Comparison, account: str, sample: Sample
+    connection: sa.Connection, comparison: Comparison, account: str, sample: Sample
 ) -> KeyProposal | None:
     """Return the reading of the key columns by which most rows more would meet; None where none helps.
 
     One query for each reading, of text columns only: other types are compared as numbers already.
     """
-    joins = [join for join in plan.joins if join.live.kind is Kind.TEXT]
+    joins = [join for join in comparison.joins if join.live.kind is Kind.TEXT]
     readings: list[Mapping[str, Any]] = []
     if any(join.mirror_kind is Kind.INTEGER for join in joins):
         readings += _OF_NUMBERS
@@ -138,7 +138,7 @@ def key_proposal(
         options = {join.crm_name: _options_for(join, reading) for join in joins}
         if all(options[join.crm_name] == _declared(join) for join in joins):
             continue
-        proposal = _tried(connection, plan, account, sample, options)
+        proposal = _tried(connection, comparison, account, sample, options)
         if proposal.more > proposal.less:
             found.append(proposal)
     # The first of the best: max keeps the earlier of equals.
@@ -163,14 +163,16 @@ def _options_for(join: JoinColumn, reading: Mapping[str, Any]) -> Mapping[str, A
 
 def _tried(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     account: str,
     sample: Sample,
     options: Mapping[str, Mapping[str, Any]],
 ) -> KeyProposal:
-    parts = _parts(plan, sample, "coalesce(n, k)")
+    parts = _parts(comparison, sample, "coalesce(n, k)")
     parts |= {
-        f"{side}_otherwise": _key([_otherwise(join, side, options.get(join.crm_name)) for join in plan.joins])
+        f"{side}_otherwise": _key(
+            [_otherwise(join, side, options.get(join.crm_name)) for join in comparison.joins]
+        )
         for side in ("mine", "theirs")
     }
     row = connection.exec_driver_sql(_OTHERWISE.substitute(parts), {"account": account}).mappings().one()
@@ -185,14 +187,14 @@ def _otherwise(join: JoinColumn, side: str, options: Mapping[str, Any] | None) -
     return f"({otherwise.mirror if side == 'mine' else otherwise.crm})::text"
 
 
-def _parts(plan: Comparison, sample: Sample, sampled_by: str) -> dict[str, str]:
+def _parts(comparison: Comparison, sample: Sample, sampled_by: str) -> dict[str, str]:
     return {
-        "name": plan.name,
-        "mirror": plan.mirror,
-        "rows": plan.mirror_rows,
-        "crm": plan.crm_rows,
-        "mine": _key([_text(join, "mine") for join in plan.joins]),
-        "theirs": _key([_text(join, "theirs") for join in plan.joins]),
+        "name": comparison.name,
+        "mirror": comparison.mirror,
+        "rows": comparison.mirror_rows,
+        "crm": comparison.crm_rows,
+        "mine": _key([_text(join, "mine") for join in comparison.joins]),
+        "theirs": _key([_text(join, "theirs") for join in comparison.joins]),
         "sampled": sample.among(sampled_by),
     }
 

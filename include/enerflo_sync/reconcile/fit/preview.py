@@ -53,30 +53,30 @@ def table_fits(connection: sa.Connection, config: SyncConfig, account: str, path
             continue
         mode = config.mode_of(account, name)
         proven = keys_proven(connection, mapping, live, fold)
-        plan = plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven)
+        comparison = plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven)
         try:
             with connection.begin_nested():
-                fit = _table_fit(connection, config, account, path, plan)
+                fit = _table_fit(connection, config, account, path, comparison)
         except DBAPIError as error:
             if not isinstance(error.orig, psycopg.errors.QueryCanceled):
                 raise
             why = f"not previewed: one statement took longer than {SECONDS} s. Reconcile to know."
-            fit = TableFit(plan.name, full_name(mapping), None, why)
+            fit = TableFit(comparison.name, full_name(mapping), None, why)
         yield fit
 
 
 def _table_fit(
-    connection: sa.Connection, config: SyncConfig, account: str, path: Path, plan: Comparison
+    connection: sa.Connection, config: SyncConfig, account: str, path: Path, comparison: Comparison
 ) -> TableFit:
-    name, table = plan.name, full_name(plan.mapping)
-    sample = sample_of(connection, plan)
-    keys = key_fit(connection, plan, account, sample)
+    name, table = comparison.name, full_name(comparison.mapping)
+    sample = sample_of(connection, comparison)
+    keys = key_fit(connection, comparison, account, sample)
     if not keys.enerflo or not keys.crm:
         empty = f"{table} is empty" if keys.enerflo else f"the mirror holds no {name} yet: poll first"
         return TableFit(name, table, None, f"not previewed: {empty}.")
     findings = [
-        *_key_findings(connection, config, account, path, plan, sample, keys),
-        *_field_findings(connection, config, account, path, plan, sample.of_values),
+        *_key_findings(connection, config, account, path, comparison, sample, keys),
+        *_field_findings(connection, config, account, path, comparison, sample.of_values),
     ]
     return TableFit(name, table, keys, findings=tuple(findings))
 
@@ -85,14 +85,14 @@ def _finding(
     config: SyncConfig,
     account: str,
     path: Path,
-    plan: Comparison,
+    comparison: Comparison,
     severity: Severity,
     place: tuple[str, ...],
     *texts: str,
 ) -> Finding:
-    spot = config.table_spot(account, plan.name, *place)
+    spot = config.table_spot(account, comparison.name, *place)
     file = spot.file if spot.file != config.file else path
-    return Finding(severity, str(file), spot.line, ".".join(("tables", plan.name, *place)), *texts)
+    return Finding(severity, str(file), spot.line, ".".join(("tables", comparison.name, *place)), *texts)
 
 
 def _key_findings(
@@ -100,36 +100,36 @@ def _key_findings(
     config: SyncConfig,
     account: str,
     path: Path,
-    plan: Comparison,
+    comparison: Comparison,
     sample: Sample,
     keys: KeyFit,
 ) -> Iterator[Finding]:
     """Yield the reading of the key by which more rows would meet, where rows of both sides meet nothing."""
     if not keys.only_enerflo or not (keys.only_crm or keys.without_key):
         return
-    proposal = key_proposal(connection, plan, account, sample)
+    proposal = key_proposal(connection, comparison, account, sample)
     if proposal is None:
         return
-    option = "key" if plan.mapping.joined_by_key else "join"
+    option = "key" if comparison.mapping.joined_by_key else "join"
     yield _finding(
         config,
         account,
         path,
-        plan,
+        comparison,
         Severity.WARNING,
         (option,),
         f"{sample.words}{keys.only_crm:,} CRM rows and {keys.only_enerflo:,} of Enerflo's records whose keys"
         " meet nothing",
         "keys that meet",
-        _proposed(plan, option, proposal),
+        _proposed(comparison, option, proposal),
     )
 
 
-def _proposed(plan: Comparison, option: str, proposal: KeyProposal) -> str:
+def _proposed(comparison: Comparison, option: str, proposal: KeyProposal) -> str:
     readings = list(dict.fromkeys(written(options) for options in proposal.options.values()))
     columns = {
         column: {"enerflo": mirror, **proposal.options[column]} if column in proposal.options else mirror
-        for column, mirror in plan.mapping.join_columns.items()
+        for column, mirror in comparison.mapping.join_columns.items()
     }
     text = f"{proposal.more:,} more would match with {'; '.join(readings)}"
     if proposal.less:
@@ -150,23 +150,23 @@ def _field_findings(
     config: SyncConfig,
     account: str,
     path: Path,
-    plan: Comparison,
+    comparison: Comparison,
     sample: Sample,
 ) -> Iterator[Finding]:
-    fits = field_fits(connection, plan, account, sample)
-    for one in plan.fields:
-        kind = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
-        zones = partial(fitting_zones, connection, plan, one, account, sample, ZONES)
+    fits = field_fits(connection, comparison, account, sample)
+    for one in comparison.fields:
+        kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
+        zones = partial(fitting_zones, connection, comparison, one, account, sample, ZONES)
         advice = field_advice(one, fits[one.name], kind, zones)
         if advice is not None:
-            place = (plan.mapping.section, one.name)
+            place = (comparison.mapping.section, one.name)
             found = f"{sample.words}{advice.found}"
             step = _step(advice)
             yield _finding(
                 config,
                 account,
                 path,
-                plan,
+                comparison,
                 Severity.HINT,
                 place,
                 found,

@@ -50,10 +50,10 @@ class Sample:
         return "" if self.every == 1 else f"of a sample of one key in {self.every:,}: "
 
 
-def sample_of(connection: sa.Connection, plan: Comparison) -> Sample:
+def sample_of(connection: sa.Connection, comparison: Comparison) -> Sample:
     """Return the sample that keeps the preview of a table at about :data:`ROWS` rows."""
     most = 0
-    for table in (plan.mirror_table, plan.crm):
+    for table in (comparison.mirror_table, comparison.crm):
         counted = connection.exec_driver_sql(_ROWS.format(table=table), {"limit": ROWS + 1}).scalar_one()
         if counted > ROWS:
             named = {"table": table.replace("%%", "%")}

@@ -95,12 +95,12 @@ class FieldFit:
 
 
 def field_fits(
-    connection: sa.Connection, plan: Comparison, account: str, sample: Sample
+    connection: sa.Connection, comparison: Comparison, account: str, sample: Sample
 ) -> Mapping[str, FieldFit]:
     """Return what the matched rows say of each field; rows that share a key are left out."""
-    found: dict[str, FieldFit] = {one.name: FieldFit() for one in plan.fields}
-    labelled = [one.name for one in plan.fields if may_have_labels(plan, one)]
-    statement = _statement(plan, sample, labelled)
+    found: dict[str, FieldFit] = {one.name: FieldFit() for one in comparison.fields}
+    labelled = [one.name for one in comparison.fields if may_have_labels(comparison, one)]
+    statement = _statement(comparison, sample, labelled)
     for row in connection.exec_driver_sql(statement, {"account": account, "labels": labelled}):
         fit = found[row.field]
         if row.what == "hint":
@@ -114,45 +114,55 @@ def field_fits(
     return found
 
 
-def may_have_labels(plan: Comparison, one: Field) -> bool:
+def may_have_labels(comparison: Comparison, one: Field) -> bool:
     """Return whether a field's values may be shown, and be labels: never personal data."""
     if one.mapping.personal_kind is not PersonalData.NONE:
         return False
-    kind = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
+    kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
     if one.mapping.type is FieldType.BOOLEAN:
-        return plan.live.columns[one.name].kind is Kind.TEXT
+        return comparison.live.columns[one.name].kind is Kind.TEXT
     return one.mapping.type is FieldType.TEXT and kind in {Kind.TEXT, Kind.INTEGER, Kind.BOOLEAN}
 
 
-def matched_rows(plan: Comparison, sample: Sample) -> str:
+def matched_rows(comparison: Comparison, sample: Sample) -> str:
     """Return the select of matched rows with their raw values ``e1…`` and ``c1…``; takes ``account``."""
     values = [
-        f"{side}.{name}{n}" for n, _ in enumerate(plan.fields, 1) for side, name in (("m", "e"), ("c", "c"))
+        f"{side}.{name}{n}"
+        for n, _ in enumerate(comparison.fields, 1)
+        for side, name in (("m", "e"), ("c", "c"))
     ]
-    values += [f"m.{name}{n}" for n, _ in enumerate(plan.fields, 1) if plan.is_wide for name in OF_MILESTONE]
-    key = ", ".join(f"m.j{n}::text" for n, _ in enumerate(plan.joins, 1))
-    names = ", ".join(f"c.j{n}" for n, _ in enumerate(plan.joins, 1))
+    values += [
+        f"m.{name}{n}"
+        for n, _ in enumerate(comparison.fields, 1)
+        if comparison.is_wide
+        for name in OF_MILESTONE
+    ]
+    key = ", ".join(f"m.j{n}::text" for n, _ in enumerate(comparison.joins, 1))
+    names = ", ".join(f"c.j{n}" for n, _ in enumerate(comparison.joins, 1))
     return _MATCHED.substitute(
         columns=", ".join(values),
-        mirror=current_side(plan),
-        crm=crm_side(plan),
+        mirror=current_side(comparison),
+        crm=crm_side(comparison),
         sampled=sample.among(f"concat_ws('|', {key})"),
-        on=plan.on("m", "c"),
-        twice_column="" if plan.crm_unique else f", count(*) over (partition by {names}) as rows_of_key",
-        once="" if plan.crm_unique else " and c.rows_of_key = 1",
+        on=comparison.on("m", "c"),
+        twice_column=""
+        if comparison.crm_unique
+        else f", count(*) over (partition by {names}) as rows_of_key",
+        once="" if comparison.crm_unique else " and c.rows_of_key = 1",
     )
 
 
-def _statement(plan: Comparison, sample: Sample, labelled: Sequence[str]) -> str:
+def _statement(comparison: Comparison, sample: Sample, labelled: Sequence[str]) -> str:
     hints = " ".join(
-        f"when {literal(one.name)} then {field_hint_sql(plan.kind, plan.mapping, one.name, 'a', 'b')}"
-        for one in plan.fields
+        f"when {literal(one.name)} then "
+        + field_hint_sql(comparison.kind, comparison.mapping, one.name, "a", "b")
+        for one in comparison.fields
     )
-    numbered = list(enumerate(plan.fields, 1))
+    numbered = list(enumerate(comparison.fields, 1))
     return _PAIRS.substitute(
-        name=plan.name,
-        pairs=matched_rows(plan, sample),
-        fields="\n  union all ".join(_texts(one, one.name in labelled) for one in plan.fields),
+        name=comparison.name,
+        pairs=matched_rows(comparison, sample),
+        fields="\n  union all ".join(_texts(one, one.name in labelled) for one in comparison.fields),
         hint=f"(case field {hints} end)",
         label_rows=LABEL_ROWS,
         label_share=LABEL_SHARE,
@@ -193,7 +203,7 @@ order by share desc, place
 
 def fitting_zones(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     one: Field,
     account: str,
     sample: Sample,
@@ -203,9 +213,9 @@ def fitting_zones(
 
     Empty where the CRM's column has a zone of its own: declaring another one changes nothing there.
     """
-    n = plan.fields.index(one) + 1
-    kind = plan.live.columns[one.name].kind
-    mirror = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
+    n = comparison.fields.index(one) + 1
+    kind = comparison.live.columns[one.name].kind
+    mirror = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
     if mirror is not Kind.TIMESTAMPTZ or kind is Kind.TIMESTAMPTZ:
         return []
     if one.domain is FieldType.DATE:
@@ -214,8 +224,8 @@ def fitting_zones(
         naive = f"({one.crm.value} at time zone {literal(one.zone)})"
         same = "date_trunc('second', mine) = date_trunc('second', naive at time zone z.zone)"
     values: dict[str, Any] = {
-        "name": plan.name,
-        "pairs": matched_rows(plan, sample),
+        "name": comparison.name,
+        "pairs": matched_rows(comparison, sample),
         "label_share": LABEL_SHARE,
         "mine": f"e{n}",
         "naive": naive,
