@@ -1,4 +1,4 @@
-"""Which cause a difference gets: rules in the order of :class:`Cause`, the first that fits wins."""
+"""Which cause a difference gets: the first rule that fits, in the order of :class:`Cause`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ AGREED_APART = next(n for n, rule in enumerate(WINNER_RULES) if rule.name == "ag
 
 _KEEPING = ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.outcome is Outcome.KEEP)
 
-# Conditions over what :mod:`enerflo_sync.reconcile.judge` yields. Rows that share a key now have a statement
-# of their own.
+# Conditions over the columns of :func:`enerflo_sync.reconcile.judge.judged`. Rows that share a key have a
+# statement of their own (:func:`duplicates_statement`).
 RULES: Sequence[tuple[Cause, str]] = (
     (Cause.QUARANTINED, "o.quarantined"),
     (Cause.DUPLICATE_IDENTITY, "x.was_twin and not f.equal or x.milestone_twice"),
@@ -45,7 +45,7 @@ RULES: Sequence[tuple[Cause, str]] = (
 def cause_of(comparison: Comparison, *without: Cause) -> str:
     """Return the SQL expression of a difference's cause; takes ``account`` and ``now``.
 
-    :param without: causes that a statement does not ask for.
+    :param without: causes that the statement does not need.
     """
     asked = {cause: condition for cause, condition in RULES if cause not in without}
     if not comparison.hands_over:
@@ -54,16 +54,16 @@ def cause_of(comparison: Comparison, *without: Cause) -> str:
     parts = {"pending": pending_changes(comparison, "p.key, p.field"), "declared": _declared(comparison)}
     if Cause.ON_ITS_WAY in asked:
         parts["on_its_way"] = on_its_way(comparison)
-        # What should have arrived by now is explained by nothing else.
+        # A change that is late must not get a later rule's cause, which would excuse it.
         cases.insert(list(asked).index(Cause.ON_ITS_WAY) + 1, f"when $late then '{Cause.UNEXPLAINED}'")
         parts["late"] = on_its_way(comparison, late=True)
     return Template(f"case {' '.join(cases)} else '{Cause.UNEXPLAINED}' end").substitute(parts)
 
 
 def _declared(comparison: Comparison) -> str:
-    """Return the condition that a rule which sync.yaml itself declares keeps the sides apart, not a default.
+    """Return the condition that a rule of sync.yaml itself, and no default, keeps the sides apart.
 
-    ``create_only`` and ``direction`` keep nothing apart unless they are declared.
+    ``create_only`` and ``direction`` have no default that keeps the sides apart.
     """
     names = {"create_only", "direction"}
     declared = set(comparison.mapping.declared_rules)
@@ -98,11 +98,10 @@ select d.*, $hint from (
 
 
 def differences_statement(comparison: Comparison) -> str:
-    """Return the statement that stores a row per differing field, and one per record on one side only.
+    """Return the statement that stores a row per differing field, and one per record that only one side has.
 
-    With each goes its hint: it follows from the two values and the mapping, so later runs carry it along.
-
-    The latter has the key of the side that has the record as that side's value, and nothing of the other.
+    Each row stores its hint, which depends only on the two values and the mapping; so later runs can copy it.
+    A record that only one side has is stored with its key as that side's value, and null for the other side.
 
     Takes ``account``, ``reconciliation_id``, ``moment`` and :func:`cause_parameters`, and the table that
     :func:`before_statement` makes.
@@ -127,17 +126,17 @@ group by key, field
 
 
 def before_table(comparison: Comparison) -> str:
-    """Return the name of the temporary table with what differed in the reconciliation before."""
+    """Return the name of the temporary table with the differences of the previous reconciliation."""
     return f"pg_temp.{quoted(f'before_{comparison.name}')}"
 
 
 def before_statement(comparison: Comparison, *, wanted_only: bool) -> str:
-    """Return the statement that makes the table of what differed before, and since when.
+    """Return the statement that makes the table of the previous reconciliation's differences and their ages.
 
-    Takes ``account``, ``earlier``, the id of the reconciliation before, and ``earlier_at``, its moment: of
-    differences that an older version stored nothing earlier is known.
+    Takes ``account``, ``earlier``, the id of the previous reconciliation, and ``earlier_at``, its moment. A
+    difference that an older version stored without ``since`` is taken to be as old as that moment.
 
-    :param wanted_only: of the wanted keys alone; what the others said is carried along.
+    :param wanted_only: only the differences of wanted keys; the others are carried.
     """
     of_wanted = (
         f"\n  and exists (select from {comparison.wanted} w where {wanted_difference(comparison.joins)})"
@@ -150,7 +149,7 @@ def before_statement(comparison: Comparison, *, wanted_only: bool) -> str:
     )
 
 
-# What each side has of the join keys in `twice`: how many rows, and of ten of them the key and the values.
+# For each join key in `twice`: how many rows each side has, and the key and the values of ten of them.
 DUPLICATES = Template("""theirs as (
   select $joined, jsonb_build_object(
            'rows', count(*), 'keys', to_jsonb((array_agg(c.key order by c.key))[1:10]),
@@ -167,7 +166,7 @@ DUPLICATES = Template("""theirs as (
   group by $joined
 )""")
 
-# The CRM's values are left out where all of its rows say what Enerflo says.
+# The CRM's values are omitted where all of its rows have Enerflo's values.
 DUPLICATE_ROWS = """case when theirs.rows -> 'values' <@ (mine.rows -> 'values')
     and mine.rows -> 'values' <@ (theirs.rows -> 'values') then theirs.rows - 'values' else theirs.rows end"""
 
@@ -185,7 +184,7 @@ left join $before s on s.key = $join and s.field is null
 
 
 def duplicate_sides(comparison: Comparison) -> str:
-    """Return the relations ``mine`` and ``theirs`` of a statement: what both sides have of a repeated key."""
+    """Return the relations ``mine`` and ``theirs`` of a statement: each side's rows of a repeated key."""
     fields = comparison.fields
     return DUPLICATES.substitute(
         joined=comparison.join_names(),
@@ -206,8 +205,9 @@ def duplicate_sides(comparison: Comparison) -> str:
 def duplicates_statement(comparison: Comparison) -> str:
     """Return the statement that stores one difference for each join key that more than one row has.
 
-    Each side's value says how many rows it has, with the keys and the values of ten of them; null where it
-    has none. The CRM's values are left out where they are the same as Enerflo's.
+    Each side's value holds the number of its rows, with the keys and the values of ten of them; null for a
+    side
+    without such rows. The CRM's values are omitted where they are the same as Enerflo's.
     """
     known = joined_ids(comparison, "d")
     return _DUPLICATES.substitute(

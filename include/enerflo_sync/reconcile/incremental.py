@@ -1,12 +1,16 @@
-"""What an incremental run has to look at so that its result is the one of a full run.
+"""What an incremental run has to compare so that its result is the one of a full run.
 
-A difference can only appear or vanish where a row moved, and one that was there before may get another
-cause. So the wanted keys are: mirror rows observed or deleted since the run that this one stands on (less a
-lookback for transactions that were open then), CRM rows that changed or vanished since
-(:mod:`enerflo_sync.reconcile.observation`), and every key that differed then, without those whose difference
-is settled (:mod:`enerflo_sync.reconcile.carry`). Unless hashes of all CRM rows are kept, a row that was
-deleted from the CRM moved without a trace: the digests of the remaining keys of both sides then differ, and
-the keys themselves are compared.
+A difference can appear or vanish only where a row changed, and a stored difference can get another cause. So
+the wanted keys are:
+
+- mirror rows that were observed or deleted since the previous run, with a lookback for transactions that were
+  open then;
+- CRM rows that changed or vanished since then (:mod:`enerflo_sync.reconcile.observation`);
+- keys that differed in the previous run, unless the difference keeps its cause
+  (:mod:`enerflo_sync.reconcile.carry`).
+
+Unless hashes of all CRM rows are kept, a deletion in the CRM leaves no trace. The run notices it because the
+digests of the remaining keys of both sides then differ, and compares the keys themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal, quoted
-from enerflo_sync.reconcile.carry import can_carry, one_sided_keys, settled_causes, unsettled_keys
+from enerflo_sync.reconcile.carry import can_carry, lasting_causes, one_sided_keys, rejudged_keys
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.counts import Sizes
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
@@ -30,13 +34,13 @@ from enerflo_sync.reconcile.observation import WRITTEN_SINCE as _WRITTEN_SINCE
 from enerflo_sync.reconcile.observation import Look, since_look
 from enerflo_sync.reconcile.wide import install_moved
 
-# A run that writes for longer than this without an end is taken for dead.
+# A job that has been writing for longer than this is assumed to be dead.
 LONGEST_RUN = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Previous:
-    """The reconciliation that an incremental one stands on."""
+    """The previous reconciliation, whose result an incremental run updates."""
 
     reconciliation_id: str
     compared_until: datetime
@@ -46,7 +50,7 @@ class Previous:
 
 @dataclass(frozen=True)
 class Basis:
-    """What to stand on, or why there is nothing to stand on and everything is compared."""
+    """The previous reconciliation to update, or the reason why everything is compared instead."""
 
     previous: Previous | None
     reason: str = ""
@@ -64,7 +68,7 @@ where r.account = :account and r.reconciliation_id <> :reconciliation_id and r.f
 order by r.compared_until desc, r.started_at desc limit 1
 """)
 
-# What a job wrote carries the time it was seen, which for a long one may lie well before its commit.
+# A job stamps rows with the time at which it saw them, which can be long before the job's commit.
 _OPEN_RUNS = sa.text("""
 /* enerflo-sync reconcile: jobs that were writing at that time */
 select min(started_at) from sync.runs
@@ -82,9 +86,9 @@ def find_basis(
     live: str,
     lookback_minutes: int,
 ) -> Basis:
-    """Return the newest finished reconciliation if this one may stand on it, else the reason why not.
+    """Return the newest finished reconciliation if this run can update it, else the reason why not.
 
-    :param live: digest of the live types that were compared; other types compare otherwise.
+    :param live: digest of the live column types. With other types the values compare otherwise.
     """
     row = connection.execute(_LATEST, {"account": account, "reconciliation_id": reconciliation_id}).first()
     if row is None:
@@ -104,7 +108,7 @@ def find_basis(
 
 
 def looking_back(connection: sa.Connection, account: str, until: datetime, minutes: int) -> datetime:
-    """Return since when rows may have moved that were not to be seen at ``until``."""
+    """Return the time since which rows may have changed unseen by a look at ``until``."""
     started = connection.scalar(
         _OPEN_RUNS, {"account": account, "until": until, "earliest": until - LONGEST_RUN}
     )
@@ -142,21 +146,21 @@ _BEFORE_BY_CRM_KEY = Template("""
 def wanted_parameters(
     comparison: Comparison, previous: Previous, account: str, causes: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what the statements of an incremental run take."""
+    """Return the parameters of an incremental run's statements."""
     return {
         "account": account,
         "since": previous.since,
         **since_look(previous.looks[comparison.name]),
         "previous": previous.reconciliation_id,
-        "settled": settled_causes(comparison),
+        "lasting": lasting_causes(comparison),
         **causes,
     }
 
 
 def moved_rows_statements(comparison: Comparison) -> list[str]:
-    """Return the statements that copy the rows that moved; take :func:`wanted_parameters`.
+    """Return the statements that copy the rows that changed; they take :func:`wanted_parameters`.
 
-    Those of the CRM's side only where the rows themselves tell it.
+    There is one for the CRM's side only if the rows themselves show that they changed.
     """
     rows = {"mirror": mirror_side(comparison)}
     moved = {"mirror": _mirror_moved(comparison)}
@@ -174,7 +178,7 @@ def moved_rows_statements(comparison: Comparison) -> list[str]:
 def wanted_statement(comparison: Comparison) -> str:
     """Return the statement that collects the wanted join keys; takes :func:`wanted_parameters`.
 
-    It finds those of moved rows in what :func:`moved_rows_statements` left.
+    It reads the changed rows from the tables that :func:`moved_rows_statements` made.
     """
     keys = ", ".join(f"j{n}::{j.type} as j{n}" for n, j in enumerate(comparison.joins, 1))
     return _WANTED.substitute(
@@ -184,14 +188,14 @@ def wanted_statement(comparison: Comparison) -> str:
         moved=" union all ".join(
             [f"select {keys} from {comparison.moved('mirror')}", *_crm_keys(comparison, keys)]  # noqa: S608
         ),
-        before=unsettled_keys(comparison) if can_carry(comparison) else differing_keys(comparison),
+        before=rejudged_keys(comparison) if can_carry(comparison) else differing_keys(comparison),
     )
 
 
 def _crm_keys(comparison: Comparison, keys: str) -> list[str]:
-    """Return the selects of the join keys of CRM rows that moved, those of deleted rows too.
+    """Return the selects of the join keys of changed CRM rows, deleted rows included.
 
-    :param keys: the join key as the tables of moved rows have it.
+    :param keys: the join key, with the column names of the tables of changed rows.
     """
     if comparison.keeps_hashes:
         return [_kept_keys(comparison)]
@@ -206,7 +210,7 @@ _KEPT_KEYS = Template("""select $links from sync.crm_rows r
 
 
 def _kept_keys(comparison: Comparison) -> str:
-    """Return the select of the join keys of rows that were seen to change, or to vanish."""
+    """Return the select of the join keys of rows that an observation saw change or vanish."""
     numbers = range(1, len(comparison.joins) + 1)
     parts = {
         "links": ", ".join(f"r.link[{n}]::{j.type} as j{n}" for n, j in enumerate(comparison.joins, 1)),
@@ -217,7 +221,7 @@ def _kept_keys(comparison: Comparison) -> str:
 
 
 def _column_keys(comparison: Comparison) -> str:
-    """Return the select of the join keys of rows that moved as they tell themselves."""
+    """Return the select of the join keys of rows whose column or transaction shows that they changed."""
     known, moved = comparison.crm_key_known, _crm_moved(comparison)
     return f"select {comparison.select_join('crm')} from {comparison.crm} t where {known} and ({moved})"  # noqa: S608
 
@@ -228,7 +232,7 @@ _KEYS_OF_MOVED = Template("""select $mine from $mirror e where $rows and ($mirro
 
 
 def moved_statement(comparison: Comparison, into: str) -> str:
-    """Return the statement that collects the join keys of rows that moved.
+    """Return the statement that collects the join keys of rows that changed.
 
     Takes ``account``, ``since`` and :func:`since_look`.
 
@@ -268,25 +272,26 @@ def differing_keys(comparison: Comparison) -> str:
     return before
 
 
-# Written so that the indexes on the columns serve both conditions.
+# Two conditions, so that PostgreSQL can use the index of each column.
 _MIRROR_MOVED = "e.observed_at > %(since)s or e.deleted_at > %(since)s"
 
 
 def _mirror_moved(comparison: Comparison) -> str:
-    """Return the condition that a row ``e`` of the mirror moved."""
+    """Return the condition that a row ``e`` of the mirror changed."""
     return install_moved("e", _MIRROR_MOVED) if comparison.is_wide else _MIRROR_MOVED
 
 
-# The earliest time that a clock of the zone shows after ``since``: in the hours after, clocks may go back.
+# The earliest local time after ``since``: when summer time ends, clocks go back within two hours.
 _SINCE_BY_CLOCK = Template("""least(%(since)s::timestamptz at time zone $zone,
     (%(since)s::timestamptz + interval '2 hours') at time zone $zone - interval '2 hours')""")
 
 
 def _crm_moved(comparison: Comparison) -> str:
-    """Return the condition that a CRM row moved, by its column or by its transaction.
+    """Return the condition that a CRM row changed, by its column or by its transaction.
 
-    A row without a time in its column may have moved. What was out of sight at the last look is found by its
-    transaction in any case.
+    A row with null in the column may have changed. Rows of transactions that were open at the last look are
+    found
+    by their transaction as well.
     """
     if comparison.moved_by is None:
         return _WRITTEN_SINCE
@@ -299,7 +304,7 @@ def _crm_moved(comparison: Comparison) -> str:
             since = f"{column} > {by_clock}"
         case _:
             since = f"{column} >= ({by_clock})::date"
-    # The rows of a view, or of another server, carry no transaction.
+    # Rows of views and of other servers have no transaction.
     late = "" if comparison.live.view else f" or {_WRITTEN_SINCE}"
     return f"{since} or {column} is null{late}"
 
@@ -308,8 +313,8 @@ def _typed(expression: str, kind: str) -> str:
     return f"{expression}::text" if kind == "text" else expression
 
 
-# Tombstones are taken out afterwards: without them in the join it reads nothing but the two keys' indexes.
-# Where a live record may have a tombstone's key they are left out of the join instead.
+# Tombstones are removed after the join, so that the join only reads the two keys' indexes. If a live record
+# may have a tombstone's key, the join excludes tombstones instead.
 _GONE = Template("except select $mine from $mirror e where $rows and e.deleted_at is not null")
 _LOST = Template("""
 /* enerflo-sync reconcile $name: keys that stand on one side only */
@@ -325,9 +330,9 @@ except select $joins from $wanted
 
 
 def lost_statement(comparison: Comparison) -> str:
-    """Return the statement that finds keys which only one side has or had, and which are not wanted yet.
+    """Return the statement that finds keys that only one side has or had, and that are not wanted yet.
 
-    What stood on one side only before may stand on none by now.
+    A record that only one side had may be deleted there, too.
     """
     mirror = {
         "mine": ", ".join(f"{_typed(j.mirror, j.type)} as j{n}" for n, j in enumerate(comparison.joins, 1)),
@@ -355,13 +360,14 @@ def lost_statement(comparison: Comparison) -> str:
 
 
 def pairs_off(sizes: Sizes, mismatched: Mapping[str, Any], unmoved: Mapping[str, Any]) -> bool:
-    """Return whether the rows outside the wanted keys have the same keys on both sides, and are as many.
+    """Return whether the rows outside the wanted keys have the same keys on both sides.
 
-    Those that do not stand on one side only stood in pairs when the last run ended and did not move, so
-    this tells whether one was deleted.
+    Such rows did not change, and both sides had them when the previous run ended, except for those known to
+    be on
+    one side only. So an inequality means that a row was deleted without a trace.
 
-    :param mismatched: numbers of rows of either side of the wanted keys, and sums of their keys' hashes.
-    :param unmoved: the same of records outside the wanted keys that are known to stand on one side only.
+    :param mismatched: numbers of each side's rows of the wanted keys, and sums of their keys' hashes.
+    :param unmoved: the same of records outside the wanted keys that are known to be on one side only.
     """
     mirror = sizes.enerflo - mismatched["in_enerflo"] - unmoved["only_enerflo"]
     crm = sizes.crm - mismatched["in_crm"] - unmoved["only_crm"]

@@ -1,4 +1,4 @@
-"""The mismatched rows of one table with all that is known of each: what reconciliation and plan judge by."""
+"""The mismatched rows of one table with the facts by which reconciliation and plan judge them."""
 
 from __future__ import annotations
 
@@ -45,15 +45,14 @@ _BLANK_FIELD = (
     ("seen_at", "o.observed_at"),
 )
 
-# What is equal as declared is no edit. Two halves of a pair that were equal may yet drift apart, each within
-# the tolerance: then what each of them says exactly tells which side moved.
+# A value that is equal as declared was not edited. Yet both sides' values can drift apart while each stays
+# within the tolerance; then a side has changed if its exact value differs from the agreed one.
 _MOVED = Template("""v.$side or a.agreed_by = 'comparison' and not (v.mine or v.theirs)
              and $now is distinct from $then""")
 
-# o: a mismatched row; f: one of its differing fields, or none where a side lacks the row; x: the facts;
-# d: what is decided, as numbers of rules; b: what the CRM said when both agreed; v: whether a side says
-# something else now. By `offset 0` each is worked out once: written out into each other they would be
-# planned and evaluated many times over.
+# o: a mismatched row; f: one of its differing fields, null where one side has no row; x: the facts; d: the
+# numbers of the rules that decide; b: the CRM's agreed value; v: whether each side's value differs from its
+# agreed value. `offset 0` makes PostgreSQL compute each part once instead of inlining it many times.
 _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
            $voided as voided, $young as young, $marked as marked_deleted,
@@ -103,14 +102,14 @@ _VOIDS_BY_ID = Template("""exists (
       select from enerflo.install_statuses s where s.account = %(account)s
         and s.status_id = any(%(voided_ids)s::bigint[]) and lower(btrim(s.name)) = $name)""")
 
-# By the row's key: one column alone may be the same in very many rows.
+# Looked up by the row's key: very many rows may have the same value in one column.
 _FURTHER_LINK = Template("""exists (
       select from sync.agreed b where b.account = a.account and b.table_name = a.table_name and b.key = a.key
         and b.field = $field and b.is_link and b.value = $value)""")
 
-# A new row in the place of another one does not say what changed: whoever made it may have copied old values.
-# The other row is found by its link, on which both sides agreed. A row that was of another record before, and
-# is relinked, is no new one: somebody edited it. Keys of other columns: enerflo_sync.agreed.key_changes.
+# If a new row replaces another one, its values do not show an edit: whoever made it may have copied old
+# values. The other row is found by its agreed link. A row that belonged to another record and was relinked is
+# not new: somebody edited it. For keys that changed columns see enerflo_sync.agreed.key_changes.
 _REPLACED = Template("""not exists (
       select from sync.agreed q where q.account = %(account)s and q.table_name = $table and q.key = o.key
         and q.field = f.field)
@@ -128,7 +127,8 @@ _FIELD = Template("""union all
 def judged(comparison: Comparison) -> str:
     """Return the ``from`` part with ``o``, ``f``, ``a``, ``x``, ``y`` and ``d``: a row per differing field.
 
-    A record on one side only is one row whose ``f.field`` is null. Takes ``account`` and the parameters of
+    A record that only one side has gives one row, with null as ``f.field``. Takes ``account`` and the
+    parameters of
     :func:`enerflo_sync.reconcile.conditions.cause_parameters`.
     """
     sides = {
@@ -150,7 +150,7 @@ def judged(comparison: Comparison) -> str:
         outside=_stands_outside(comparison),
         in_crm=changed_in_crm(comparison),
         in_enerflo=changed_in_enerflo(comparison),
-        # Of a wide table each field was seen by itself.
+        # In a wide table each field has its own milestone, and so its own time of observation.
         in_enerflo_then=f"least({CHANGED}, f.seen_at)" if comparison.is_wide else CHANGED,
         own_writes=own_writes(comparison),
         was_agreed=_was_agreed(comparison),
@@ -176,13 +176,13 @@ def judged(comparison: Comparison) -> str:
 
 
 def _meant(comparison: Comparison) -> str:
-    """Return ``and …``: the field stands for what it stood for when the pair was stored; or ``""``."""
+    """Return ``and …``: the field means what it meant when the pair was stored; ``""`` if all fields do."""
     changed = ", ".join(literal(name) for name in sorted(comparison.remeant))
     return f" and f.field not in ({changed})" if changed else ""
 
 
 def _replaced(comparison: Comparison) -> str:
-    """Return whether the record of ``o`` has a pair of the field ``f`` with another row of the CRM."""
+    """Return whether the record of ``o`` has an agreed pair of the field ``f`` with another CRM row."""
     links = [n for n, join in enumerate(comparison.joins, 1) if join in comparison.links]
     if comparison.key_is_record or not links:
         return "false"
@@ -201,14 +201,15 @@ def _enerflo_key(comparison: Comparison) -> str:
 
 
 def once_agreed(comparison: Comparison) -> str:
-    """Return the condition that a row ``a`` of ``sync.agreed`` is of a record ``o`` that the CRM lacks.
+    """Return the condition that a row ``a`` of ``sync.agreed`` is about a record ``o`` that the CRM lacks.
 
-    Where the CRM has a key of its own, every column that named the record says so: a link, or a part of it.
+    If the CRM has its own key, every column that names the record must agree, in the key or as a link.
     """
     of_table = f"a.account = %(account)s and a.table_name = {literal(comparison.name)}"
     if not comparison.key_is_record:
-        # Of a pair whose record is unknown the columns alone say it: it is taken for evidence of a deletion,
-        # which writes nothing.
+        # If the pair does not name its record, the columns alone identify it. The pair then counts as
+        # evidence of
+        # a deletion, which writes nothing.
         of_table += f" and coalesce(a.enerflo_key = {comparison.record_key('o')}, true)"
     if comparison.mapping.joined_by_key and not comparison.links:
         return f"{of_table} and a.key = {difference_key(comparison)}"
@@ -221,7 +222,7 @@ def once_agreed(comparison: Comparison) -> str:
 
 
 def _not_relinked(comparison: Comparison) -> str:
-    """Return the condition that the CRM row of a pair ``a`` does not name another record by now."""
+    """Return the condition that the CRM row of a pair ``a`` does not name another record now."""
     of_key = " and ".join(
         f"t.{quoted(name)} = {stored_key(comparison, 'a.key', name)}"
         for name in comparison.mapping.key_columns
@@ -230,7 +231,7 @@ def _not_relinked(comparison: Comparison) -> str:
 
 
 def stored_key(comparison: Comparison, key: str, column: str) -> str:
-    """Return one column of a stored key as SQL; null where the column had another type then."""
+    """Return one column of a stored key as SQL; null if the column had another type when it was stored."""
     live = comparison.live.columns[column]
     number = live.kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
     text = f"{key}->>{literal(column)}"
@@ -241,7 +242,7 @@ def stored_key(comparison: Comparison, key: str, column: str) -> str:
 
 
 def _same(comparison: Comparison, now: str, then: str, *, in_crm: bool = False) -> str:
-    """Return whether a side says of ``f.field`` what it said when both agreed, as it is declared."""
+    """Return whether a side's value of ``f.field`` equals its agreed value, as the field is declared."""
     cases = " ".join(
         f"when {literal(field.name)} then {field.same_shown(now, then, in_crm=in_crm)}"
         for field in comparison.fields
@@ -252,8 +253,8 @@ def _same(comparison: Comparison, now: str, then: str, *, in_crm: bool = False) 
 def _was_agreed(comparison: Comparison) -> str:
     """Return the condition that the CRM once had the row of a record that only Enerflo has now.
 
-    The evidence is a pair of values that both sides agreed on, or a row that is marked as deleted; a row that
-    left ``where`` was not deleted.
+    The evidence is an agreed pair of values, or a row that is marked as deleted. A row that no longer meets
+    ``where`` was not deleted.
     """
     agreed = f"exists (select from sync.agreed a where {once_agreed(comparison)})"
     if comparison.mapping.condition is not None:
@@ -305,7 +306,7 @@ def _field(comparison: Comparison, field: Field) -> str:
 
 
 def _voids(value: str) -> str:
-    """Return the condition that a status is one of the voided, which are declared by name or by id."""
+    """Return the condition that a status is a voided one, which ``sync.yaml`` declares by name or by id."""
     name = f"lower(btrim({value} #>> '{{}}'))"
     return f"({name} = any(%(voided_names)s::text[]) or {_VOIDS_BY_ID.substitute(name=name)}) is true"
 
@@ -317,14 +318,14 @@ def _is_null(field: Field, shown: str) -> str:
 
 
 def enerflo_value_for_crm(field: Field) -> str:
-    """Return Enerflo's value as the CRM writes it, as JSON."""
+    """Return Enerflo's value in the CRM's form, as JSON."""
     return f"to_jsonb({field.enerflo.value})" if field.mapping.type is FieldType.TEXT else field.enerflo.shown
 
 
 def crm_value_for_enerflo(comparison: Comparison, field: Field) -> str:
-    """Return the CRM's value as Enerflo writes it, as JSON; a status in the company's own spelling.
+    """Return the CRM's value in Enerflo's form, as JSON; a status in the company's own spelling.
 
-    A day is the moment with which it begins in the mapping's zone: Enerflo keeps moments.
+    Enerflo stores moments, so a day becomes the first moment of that day in the mapping's zone.
     """
     mapping = field.mapping
     by_day = domain_of(mapping, comparison.live.columns[field.name]) is FieldType.DATE

@@ -12,18 +12,18 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 from enerflo_sync.reconcile.wide import OF_MILESTONE
 
-# Without a cast where there is none to make, so that the primary keys' order serves the join.
+# No cast where none is needed, so that the join can use the order of the primary keys.
 _MIRROR_SIDE = """select $join, $values, $key, $owner$status, $observed_at as observed_at, $said_at,
     $own_time as own_time, e.deleted_at is null as lives, true as here from $source where $rows"""
 _CRM_SIDE = """select $join, $values, $key, $owner, $changed as changed_at, true as here from $crm t"""
 
-# A tombstone says nothing of a join key that a live record has too, nor one that was deleted later.
+# A tombstone does not count if a live record, or a record that was deleted later, has the same join key.
 _NOT_SUPERSEDED = Template("""
       and not exists (
         select from $mirror s where e.deleted_at is not null and s.account = e.account and $same
           and (s.deleted_at is null or (s.deleted_at, $theirs) > (e.deleted_at, $mine)))""")
 
-# Columns of the mirror with the source's own time of a record's last change.
+# The mirror's columns with the source's own time of a record's last change.
 _SAID_AT: Mapping[str, str] = {RecordKind.INSTALLS: "updated_at", RecordKind.LEADS: "updated_at"}
 
 _STATUS = {"install_status_id": "status_id", "install_status_name": "status_name"}
@@ -36,7 +36,7 @@ from ($mirror_side) m full join ($crm_side) c on $on
 where $is_mismatched
 """)
 
-# All wanted rows are kept, since their number tells whether the others still pair off.
+# Equal rows stay in the result; their count shows that all others match one to one.
 _OF_WANTED = Template("""
 /* enerflo-sync reconcile $name: rows of the $wanted keys */
 $into
@@ -48,8 +48,8 @@ where m.here or c.here
 $loose
 """)
 
-# Rows that moved lie together, and by the index of their time they were read so. By their keys each would be
-# looked for on a page of its own, beside what it was before.
+# Rows that changed lie together and were read by the index of their time. A lookup by key would read a page
+# for each of them.
 _MOVED_OR_WANTED = Template("""select * from $moved
   union all
   select s.* from $wanted w join ($side) s on $on_side
@@ -71,18 +71,18 @@ _TWICE_ON_ONE_SIDE = Template("""select $joins from (
 ) k $wanted group by $joins having count(*) > 1""")
 
 
-# Of rows that a unique index parts, two can only become one key where one of them is spelled otherwise than
-# Enerflo's value.
+# Where a unique index separates all rows, two rows can only share a key if one of them spells it differently
+# from Enerflo.
 _TWICE_AS_SPELLED = Template("""select * from (
-  with odd as materialized (select $keys from $table where ($known) and ($odd))
-  select $joins from odd group by $joins having count(*) > 1
+  with respelled as materialized (select $keys from $table where ($known) and ($is_respelled))
+  select $joins from respelled group by $joins having count(*) > 1
   union
-  select $odd_joins from odd o join $table on $plainly
+  select $respelled_joins from respelled o join $table on $plainly
 ) k $wanted""")
 
 
 def twice_statement(comparison: Comparison, *, wanted_only: bool) -> str:
-    """Return the statement that fills ``twice``; takes ``account``. What an index proves is left out."""
+    """Return the statement that fills ``twice``; takes ``account``. Sides with a unique index are skipped."""
     wanted = f"join {comparison.wanted} w using ({comparison.join_names()})" if wanted_only else ""
     common = {"joins": comparison.join_names(), "wanted": wanted}
     selects = []
@@ -113,15 +113,15 @@ def _twice_as_spelled(comparison: Comparison, common: dict[str, str]) -> str:
         else f"({join.crm})::{join.type} = o.j{n}"
         for n, join in pairs
     ]
-    # What is compared is not null: to say it again would work out a key's value once more for each row.
+    # A compared column is not null; a second check would compute its key once more for each row.
     others = [join for _, join in pairs if len(spelled) > 1 or not join.varies]
     return _TWICE_AS_SPELLED.substitute(
         common,
         known=" and ".join(f"{join.crm} is not null" for join in others) or "true",
-        odd=" or ".join(
+        is_respelled=" or ".join(
             f"t.{quoted(join.crm_name)} <> {join.as_stored(f'({join.crm})')}" for _, join in spelled
         ),
-        odd_joins=comparison.join_names("o"),
+        respelled_joins=comparison.join_names("o"),
         plainly=" and ".join(plain),
     )
 
@@ -142,8 +142,8 @@ def wanted_mismatched_statement(
 ) -> str:
     """Return the statement that fills ``mismatched`` from the rows of the join keys in the table ``keys``.
 
-    :param first: it makes the table, and takes the CRM rows without a join key too.
-    :param moved: the tables of moved rows are there; only the other rows are looked up.
+    :param first: the statement makes the table, and includes the CRM rows without a join key.
+    :param moved: the tables of changed rows exist; only the other rows are looked up.
     """
     parts = _mismatched_parts(comparison)
     unmatchable = " or ".join(f"c.j{n} is null" for n, _ in enumerate(comparison.joins, 1))
@@ -225,7 +225,7 @@ def _columns(comparison: Comparison) -> str:
 
 
 def _read_once(comparison: Comparison, mirror: str) -> str | None:
-    """Return the CRM's join key that is a column of the mirror's key as well, where to read it takes long."""
+    """Return the CRM's join key that equals this key column, if the column takes long to read."""
     for n, join in enumerate(comparison.joins, 1):
         if join.mirror_name == mirror and join.options is not None and join.type == "bigint":
             return f"c.j{n}"
@@ -262,7 +262,7 @@ def mirror_side(comparison: Comparison) -> str:
 
 
 def current_side(comparison: Comparison) -> str:
-    """Return :func:`mirror_side` without the tombstones in whose place another record stands."""
+    """Return :func:`mirror_side` without tombstones whose join key another record has."""
     if comparison.mirror_unique:
         return mirror_side(comparison)
     return mirror_side(comparison) + _NOT_SUPERSEDED.substitute(
@@ -303,7 +303,7 @@ def crm_side(comparison: Comparison) -> str:
 
 
 def _whole(comparison: Comparison, column: str | None) -> str:
-    """Return a CRM column as the bigint that Enerflo's ids are; null where it is none."""
+    """Return a CRM column as a bigint, as Enerflo's ids are; null where it is not a whole number."""
     if column is None:
         return "null::bigint"
     raw = f"t.{quoted(column)}"

@@ -1,8 +1,9 @@
-"""Records that seem to be missing in the CRM, since the CRM spells their key otherwise than it is compared.
+"""Records that seem to be missing in the CRM because the CRM spells their key differently.
 
-A copy keeps a key as text, with zeros in front, blanks around it, or in another case. Compared as it stands
-it meets nothing: the record is called missing, and a plan would make its row a second time. Here the keys
-that met nothing are compared once more, without what is mere spelling.
+A copy may keep a key as text with leading zeros, with blanks around it, or in another case. Compared without
+options such a key matches nothing: the record is reported as missing, and a plan would insert its row a
+second
+time. So the keys without a match are compared again, ignoring differences of spelling.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.join_columns import JoinColumn
 
-# White space around it, case, a plus and zeros in front, and `.0` behind do not count.
+# White space around a key, case, a leading plus and zeros, and a trailing `.0` do not count.
 _NORMAL = "regexp_replace(lower(btrim({}, E' \\t\\r\\n')), '^[+]?0*(?=[^.])|[.]0*$', '', 'g')"
 
-# A row that meets a record as it stands names that one, and no other.
+# A row whose key matches a record exactly names only that record.
 _NEAR = Template("""
 select distinct $missing_names from (
   select x.*, $typed from ($missing) x join $crm t on $near where $spelled offset 0
@@ -51,12 +52,12 @@ OTHER_SPELLING = (
 
 
 def may_be_near(comparison: Comparison) -> bool:
-    """Return whether two spellings of one key are possible: the CRM keeps it as text."""
+    """Return whether one key can have two spellings: the CRM stores it as text."""
     return any(join.live.kind is Kind.TEXT for join in comparison.joins)
 
 
 def count_near_keys(connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any]) -> int:
-    """Return how many records a reconciliation calls missing that rows of the CRM name in another spelling.
+    """Return how many records that a reconciliation reports as missing have a CRM row in another spelling.
 
     :param parameters: ``account`` and ``reconciliation_id``, whose differences are stored.
     """
@@ -69,7 +70,7 @@ def count_near_keys(connection: sa.Connection, comparison: Comparison, parameter
 
 
 def keep_near_keys(connection: sa.Connection, comparison: Comparison, account: str) -> str:
-    """Collect such records of ``mismatched``; return the condition that its row ``o`` is one of them."""
+    """Collect such records of ``mismatched``; return the condition that a row ``o`` is one of them."""
     if not may_be_near(comparison):
         return "false"
     numbers = range(1, len(comparison.joins) + 1)
@@ -83,9 +84,9 @@ def keep_near_keys(connection: sa.Connection, comparison: Comparison, account: s
 
 
 def no_near_row(comparison: Comparison, links: Mapping[str, str]) -> str:
-    """Return ``and …``: no row of the CRM names a record in another spelling by now; takes ``account``.
+    """Return ``and …``: no CRM row names the record in another spelling now; takes ``account``.
 
-    For a row that is to be made: somebody may have made it by hand since the plan.
+    An insert needs this check, since somebody may have made the row by hand after the plan was made.
 
     :param links: the record's value of each join column, as an expression.
     """
@@ -98,7 +99,7 @@ def no_near_row(comparison: Comparison, links: Mapping[str, str]) -> str:
 
 
 def is_near_any(connection: sa.Connection, key: str, others: Sequence[str]) -> bool:
-    """Return whether one of other texts is a key in another spelling."""
+    """Return whether one of the other texts is the same key in another spelling."""
     query = (
         f"/* enerflo-sync carry: keys in another spelling */ select exists (select"  # noqa: S608 - constants
         f" from unnest(%(others)s::text[]) o(key) where {_normal('o.key')} = {_normal('%(key)s::text')})"
@@ -120,7 +121,7 @@ def _near(comparison: Comparison, missing: str) -> str:
 def _common(comparison: Comparison) -> dict[str, str]:
     return {
         "typed": comparison.select_join("crm"),
-        # Rows that are marked as deleted, or stand outside where, keep a record from being made as well.
+        # A row that is marked as deleted, or does not meet `where`, also prevents an insert.
         "crm": comparison.crm,
         "spelled": " or ".join(_is_spelled(join) for join in comparison.joins if join.live.kind is Kind.TEXT),
         "mirror": comparison.mirror,
@@ -140,7 +141,7 @@ def _text(join: JoinColumn) -> str:
 
 
 def _is_spelled(join: JoinColumn) -> str:
-    """Return whether a value may be another one's spelling: of a number, unless it is its plain digits."""
+    """Return whether a value can be another value's spelling: a number can, unless it is plain digits."""
     raw = _text(join)
     if join.mirror_kind is not Kind.INTEGER:
         return f"{raw} <> ''"

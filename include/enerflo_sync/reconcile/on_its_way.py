@@ -1,7 +1,7 @@
 """Changes that were handed over (``write_to: changes``) and that the CRM's copy does not show yet.
 
-A tool carries them to the CRM, and the next copy brings them back. Until then both sides differ as they are
-meant to; a change that takes longer than ``late_hours`` is late, and its difference is unexplained.
+A tool carries these changes to the CRM, and the next copy shows them. Until then a difference is expected. A
+change that takes longer than ``late_hours`` is late, and its difference is unexplained.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 
-# ``w``: a change that was handed over. It says since when by the tool's acknowledgement, or by itself.
+# ``w``: a change that was handed over, at the time of the tool's acknowledgement or else of the change
+# itself.
 SINCE = "coalesce(w.acknowledged_at, w.made_at)"
 
-# A field of a row that both sides have: Enerflo still says what was handed over, and the copy what it said
-# then. Or the copy shows the change already, and Enerflo says something else by now.
+# An update is on its way if Enerflo still has the handed-over value and the copy still has the value from
+# before; or if the copy shows the change already and Enerflo has a newer value.
 _FIELD = Template("""exists (select from sync.crm_changes w
       where w.key = o.key and w.account = %(account)s and w.table_name = $table and w.ended_at is null
         and w.state = 'open' and w.op = 'update' and w."column" = f.field and $when
         and (w.after is not distinct from f.to_crm_value and $as_copied or $arrived))""")
 
-# A record that the CRM lacks, or a row whose record Enerflo deleted.
+# An insert is on its way for a record that the CRM lacks, a deletion for a row whose record Enerflo deleted.
 _RECORD = Template("""exists (select from sync.crm_changes w
       where w.enerflo_key = o.enerflo_key and w.account = %(account)s and w.table_name = $table
         and w.ended_at is null and w.state = 'open' and $when
         and (o.in_enerflo and (w.op = 'insert' or w.kind = 'link')
           or o.tombstone and o.in_crm and w.op = 'delete' and w.key = o.key))""")
 
-# A row of the CRM that waits for the id of the record that was created of it.
+# A row from which a record was created at Enerflo, and that does not have the record's id yet.
 _LINK = Template("""exists (select from sync.crm_changes w
       where w.key = o.key and w.account = %(account)s and w.table_name = $table and w.ended_at is null
         and w.state = 'open' and w.op = 'update' and w."column" = any($links) and $when)""")
@@ -53,11 +54,11 @@ where w.account = %(account)s and w.table_name = $table and w.ended_at is null a
 
 
 def on_its_way(comparison: Comparison, *, late: bool = False) -> str:
-    """Return the condition that a difference is on its way to the CRM, of what ``judged`` yields.
+    """Return the condition on a row of ``judged`` that its change is on its way to the CRM.
 
     Takes ``account`` and ``now``.
 
-    :param late: that it is so for longer than it may be.
+    :param late: the change has been on its way for longer than ``late_hours``.
     """
     table = literal(comparison.name)
     when = _is_late(comparison) if late else f"not ({_is_late(comparison)})"
@@ -72,7 +73,7 @@ def on_its_way(comparison: Comparison, *, late: bool = False) -> str:
 
 
 def handed_over_keys(comparison: Comparison) -> str:
-    """Return the condition that a stored difference ``d`` is about a row with something on its way.
+    """Return the condition that a stored difference ``d`` is about a row with a change on its way.
 
     Takes ``account`` and ``since``.
     """
@@ -80,7 +81,7 @@ def handed_over_keys(comparison: Comparison) -> str:
 
 
 def late_remarks(connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any]) -> list[str]:
-    """Return how many changes are late that were handed over; takes ``account`` and ``now``."""
+    """Return a sentence if handed-over changes are late; takes ``account`` and ``now``."""
     if not comparison.hands_over:
         return []
     query = _LATE.substitute(name=comparison.name, table=literal(comparison.name), late=_is_late(comparison))
@@ -110,7 +111,7 @@ def names_array(names: list[str]) -> str:
 
 
 def _shows(comparison: Comparison, value: str) -> str:
-    """Return whether the CRM says of ``f.field`` a JSON value, as it is declared."""
+    """Return whether the CRM's value of ``f.field`` equals a JSON value, as the field is declared."""
     cases = " ".join(
         f"when {literal(field.name)} then {field.same_shown('f.theirs', value, in_crm=True)}"
         for field in comparison.fields

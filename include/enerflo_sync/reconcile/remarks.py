@@ -1,4 +1,4 @@
-"""What a reader has to know about the comparison itself, as sentences."""
+"""Sentences about the comparison itself that a reader of the report has to know."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.values import Field, normal_text, translated
 
 STRANGERS_SHOWN = 10
-# A list that was read whole so long before the newest one is said to be old.
+# Enerflo's list is called old if it was read this long before the newest list.
 LATER = timedelta(hours=1)
 
 
 def age_remarks(comparison: Comparison, polled: Mapping[str, datetime]) -> list[str]:
-    """Return that Enerflo's list of these records was read whole long before the lists of others."""
+    """Return a sentence if Enerflo's list of these records was read long before the other lists."""
     mine = polled.get(comparison.kind)
     if mine is None or max(polled.values()) - mine < LATER:
         return []
@@ -33,7 +33,7 @@ def age_remarks(comparison: Comparison, polled: Mapping[str, datetime]) -> list[
 
 
 def unread_remarks(connection: sa.Connection, comparison: Comparison, account: str) -> list[str]:
-    """Return of how many installs the milestones are not known, which their list does not tell."""
+    """Return a sentence on how many installs have unread milestones, which the list of installs lacks."""
     if comparison.kind != RecordKind.MILESTONES:
         return []
     looks = milestone_looks(connection, account)
@@ -47,7 +47,7 @@ def unread_remarks(connection: sa.Connection, comparison: Comparison, account: s
 
 
 def size_remarks(comparison: Comparison, sizes: Sizes, polled: datetime | None) -> list[str]:
-    """Return what makes the comparison say less than it seems to: no poll, an empty side."""
+    """Return sentences on what weakens the comparison: no poll yet, or an empty side."""
     remarks = []
     if polled is None:
         remarks.append(
@@ -62,7 +62,7 @@ def size_remarks(comparison: Comparison, sizes: Sizes, polled: datetime | None) 
 
 
 def duplicate_remarks(mismatched: dict[str, int]) -> list[str]:
-    """Return how many CRM rows were not compared since others have the same key."""
+    """Return how many CRM rows were not compared because several have the same key."""
     if not mismatched["twice_keys"]:
         return []
     return [
@@ -92,7 +92,7 @@ where account = :account and reconciliation_id = :reconciliation_id and table_na
 def chosen_remarks(
     connection: sa.Connection, comparison: Comparison, sizes: Sizes, parameters: dict[str, Any]
 ) -> list[str]:
-    """Return which CRM rows were left out by what the mapping says of rows and keys."""
+    """Return which CRM rows the mapping's options for rows and keys left out."""
     table, found = full_name(comparison.mapping), []
     if comparison.mapping.is_kept:
         copy = connection.execute(_COPY, {**parameters, "table": comparison.name}).one()
@@ -156,7 +156,7 @@ _STATUS_NAMES = (
 def stranger_remarks(
     connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any], fold: str
 ) -> list[str]:
-    """Return a sentence per enumerated field whose CRM column holds values that Enerflo does not know."""
+    """Return a sentence per enumerated field whose CRM column holds values that Enerflo does not have."""
     remarks: list[str] = []
     for field in comparison.fields:
         is_status = comparison.kind == RecordKind.INSTALLS and field.mapping.enerflo == "status_name"

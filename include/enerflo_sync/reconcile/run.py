@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +43,13 @@ from enerflo_sync.reconcile.incremental import (
     wanted_statement,
 )
 from enerflo_sync.reconcile.levels import LevelLook, hold_back, read_levels
-from enerflo_sync.reconcile.live import case_folding, further_comparisons, live_comparisons, require_rows
+from enerflo_sync.reconcile.live import (
+    case_folding,
+    further_comparisons,
+    live_comparisons,
+    live_digest,
+    require_rows,
+)
 from enerflo_sync.reconcile.mismatched import (
     mismatched_statement,
     twice_statement,
@@ -94,8 +99,9 @@ def reconcile(
     """Compare the account's mirror with its CRM tables, store every difference with its cause, and report.
 
     One transaction over one snapshot: it writes ``sync.reconciliations`` and ``sync.differences``, or
-    nothing. Rows never pass through this process. Without ``full`` only what moved since the last
-    reconciliation is looked at, where that can be known; the stored differences are the same.
+    or nothing. Rows never pass through this process. Unless ``full``, only rows that changed since the
+    previous
+    reconciliation are compared, if they can be known; the stored differences are the same.
 
     :param now: the moment that ages are measured from; the database's clock where None.
     :param reconciliation_id: names the result; one that exists is replaced, so a retried task may pass it.
@@ -119,7 +125,7 @@ def reconcile(
 
 
 def _oldest(tables: Sequence[TableReport]) -> datetime | None:
-    """Return up to when all compared lists were read whole; None where one of them never was."""
+    """Return until when all compared lists were read as a whole; None if one of them never was."""
     moments = [table.mirror_as_of for table in tables]
     known = [moment for moment in moments if moment is not None]
     return min(known, default=None) if len(known) == len(moments) else None
@@ -144,7 +150,7 @@ class _Reconciliation:
         fold = case_folding(self.connection)
         comparisons = live_comparisons(self.connection, self.config, self.account, fold)
         require_rows(self.connection, self.config, self.account, comparisons)
-        live = _digest(comparisons, settings.in_flight_minutes)
+        live = live_digest(comparisons, settings.in_flight_minutes)
         further = further_comparisons(self.connection, self.config, self.account, fold)
         basis = Basis(None)
         if not full:
@@ -158,7 +164,8 @@ class _Reconciliation:
             )
         previous = {one.name: self._standing(one, basis) for one in comparisons}
         tables, scopes = [], set()
-        # Before another session of ours has a transaction: open ones tell whose rows may be out of sight.
+        # This comes before another session of ours begins a transaction, since open ones count as possibly
+        # unseen.
         looks = self._observe(one for one in comparisons if one.moved_by is not None)
         unkept = [one.name for one in comparisons if not one.keeps_hashes and previous[one.name]]
         counted = [*comparisons, *further]
@@ -216,7 +223,7 @@ class _Reconciliation:
         return LevelLook(self.connection, self.account, before, self.now, guard)
 
     def _standing(self, comparison: Comparison, basis: Basis) -> Previous | None:
-        """Return the run that the table's comparison can stand on; None where all has to be compared."""
+        """Return the previous run if this comparison can update it; None if it must compare all rows."""
         look = None if basis.previous is None else basis.previous.looks.get(comparison.name)
         return basis.previous if still_holds(look, comparison, self.now) else None
 
@@ -281,9 +288,9 @@ class _Reconciliation:
         return summarize(self.connection, comparison, parameters, self.config.reconcile.samples)
 
     def _is_overdue(self, kind: str, polled: Mapping[str, datetime]) -> bool:
-        """Return whether two polls were due since Enerflo's list was read whole, the second an hour ago.
+        """Return whether two polls were due since Enerflo's list was read, the second at least an hour ago.
 
-        Milestones that the list does not tell are read some in each poll: what counts is that polls come.
+        Milestones that the list lacks are read in parts, some in each poll, so only missed polls count.
         """
         listed = polled.get(RecordKind.INSTALLS if kind == RecordKind.MILESTONES else kind)
         times = self.config.account(self.account).schedule
@@ -304,15 +311,15 @@ class _Reconciliation:
     def _look_at_what_moved(
         self, comparison: Comparison, previous: Previous, counted: Counting
     ) -> tuple[dict[str, int], Summary]:
-        """Judge what moved, take over what did not; return the numbers of rows of both, and their summary.
+        """Judge changed rows and carry the other differences; return the numbers of rows and the summary.
 
-        Whether all that moved was seen shows when both sides are counted. Until then it is taken for all.
+        Only the finished counts of both sides show whether every change was seen; until then that is assumed.
         """
         parameters = wanted_parameters(comparison, previous, self.account, self._parameters())
         for statement in moved_rows_statements(comparison):
             self._execute(statement, parameters)
         self._execute(wanted_statement(comparison), parameters)
-        # Without statistics the planner takes the few keys for many and reads both tables whole.
+        # Without statistics the planner overestimates the few keys and reads both tables as a whole.
         self._execute(f"analyze {comparison.wanted}", {})
         self._execute(
             wanted_mismatched_statement(comparison, keys=comparison.wanted, first=True, moved=True),
@@ -320,7 +327,7 @@ class _Reconciliation:
         )
         attempt = self.connection.begin_nested()
         mismatched, unmoved = self._store_wanted(comparison, parameters)
-        # While both sides are still counted.
+        # This runs while both sides are still being counted.
         summary = self._summarize(comparison, parameters)
         if pairs_off(counted.result(), mismatched, unmoved):
             attempt.commit()
@@ -352,20 +359,21 @@ class _Reconciliation:
             twice = twice_statement(comparison, wanted_only=wanted_only)
             repeated = self._with_room(comparison, twice, parameters).rowcount
             self._execute(f"analyze {comparison.twice}", {})
-            # To look for the rows of none takes a look at all.
+            # Skip the lookup where no key repeats: it would read all rows.
             if repeated:
                 self._remember(comparison, parameters, wanted_only)
                 self._execute(duplicates_statement(comparison), parameters)
         found = mismatched_counts(self.connection, comparison)
-        # To plan the statement takes longer than to execute it over a few rows.
+        # Skip the statement where nothing differs: planning it takes longer than executing it over a few
+        # rows.
         if found["only_enerflo"] or found["only_crm"] or found["differing"]:
             self._remember(comparison, parameters, wanted_only)
             self._execute(differences_statement(comparison), parameters)
         return found
 
     def _remember(self, comparison: Comparison, parameters: dict[str, Any], wanted_only: bool) -> None:
-        """Look up once what differed before, with its statistics: without them every pair would be tried."""
-        # Where nothing can be carried along, keys do not tell which record a difference is about.
+        """Make the table of the previous differences once, with statistics, which its join needs."""
+        # If differences cannot be carried, their keys do not identify the wanted records.
         of_wanted = wanted_only and can_carry(comparison)
         if comparison.name not in self._remembered:
             self._remembered.add(comparison.name)
@@ -375,9 +383,9 @@ class _Reconciliation:
     def _with_room(
         self, comparison: Comparison, statement: str, parameters: dict[str, Any]
     ) -> sa.CursorResult[Any]:
-        """Execute a statement over all rows; of keys that vary with memory for its hashes.
+        """Execute a statement over all rows, with memory for hashes if keys have several spellings.
 
-        No order of an index serves a join of those, and with the usual 4 MB it would go over the disk.
+        The order of an index does not help such a join, and with the usual 4 MB it would spill to disk.
         """
         if not any(join.varies for join in comparison.joins):
             return self._execute(statement, parameters)
@@ -396,13 +404,3 @@ def _with_trend(report: ReconciliationReport, earlier: list[TrendPoint]) -> Reco
     )
     values = {name: getattr(report, name) for name in report.__struct_fields__}
     return ReconciliationReport(**values | {"trend": [*earlier, this]})
-
-
-def _digest(comparisons: list[Comparison], in_flight_minutes: int) -> str:
-    """Return what stands for live types, keys and delay: when they change, so may what was settled."""
-    text = f"{in_flight_minutes};" + ";".join(
-        f"{comparison.name}:{comparison.live.schema}.{comparison.live.name}:{comparison.unique}:"
-        + ",".join(f"{column.name} {column.type}" for column in comparison.live.columns.values())
-        for comparison in comparisons
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
