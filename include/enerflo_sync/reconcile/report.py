@@ -181,3 +181,10 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
     def within_budget(self) -> bool:
         """Return whether the mirror was polled and the unexplained differences are within the budget."""
         return self.mirror_as_of is not None and self.unexplained <= self.budget
+
+
+def known_as_of(tables: Sequence[TableReport]) -> datetime | None:
+    """Return until when all compared lists were read as a whole; None if one of them never was."""
+    moments = [table.mirror_as_of for table in tables]
+    known = [moment for moment in moments if moment is not None]
+    return min(known, default=None) if len(known) == len(moments) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -68,7 +68,7 @@ from enerflo_sync.reconcile.remarks import (
     stranger_remarks,
     unread_remarks,
 )
-from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint
+from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint, known_as_of
 from enerflo_sync.reconcile.store import (
     drop_old_differences,
     earlier_run,
@@ -122,13 +122,6 @@ def reconcile(
             report = job.run(full, progress or _silent)
         drop_old_differences(engine, account, differences_days(config), moment)
     return report
-
-
-def _oldest(tables: Sequence[TableReport]) -> datetime | None:
-    """Return until when all compared lists were read as a whole; None if one of them never was."""
-    moments = [table.mirror_as_of for table in tables]
-    known = [moment for moment in moments if moment is not None]
-    return min(known, default=None) if len(known) == len(moments) else None
 
 
 def _silent(_table: str, _done: int, _total: int) -> None:
@@ -202,7 +195,7 @@ class _Reconciliation:
             started_at=self.now,
             finished_at=self.now + (server_time(self.connection) - started),
             config_hash=self.config.comparison_hash(self.account),
-            mirror_as_of=_oldest(tables),
+            mirror_as_of=known_as_of(tables),
             budget=settings.unexplained_budget,
             tables=tables,
             witnesses=witnesses if witnesses.webhooks_since else None,

@@ -1,4 +1,4 @@
-"""The doctor's look at both sides of every mapped table: how they fit, and what would make them fit."""
+"""The doctor's preview of both sides of every mapped table: how well they fit, and what would help."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from enerflo_sync.reconcile.fit.sample import Sample, sample_of
 from enerflo_sync.reconcile.fit.values import field_fits, fitting_zones
 from enerflo_sync.reconcile.values import mirror_kind
 
-# One statement of a preview: whoever wants to know more reconciles.
+# The timeout of one statement of a preview; a reconciliation has the whole answer.
 SECONDS = 30
 
 
 class TableFit(msgspec.Struct, frozen=True):
-    """How the two sides of one table fit. ``keys`` is None where nobody looked; ``why_not`` says why."""
+    """How well the two sides of one table fit. ``keys`` is None if not compared, see ``why_not``."""
 
     table: str
     crm_table: str
@@ -38,12 +38,12 @@ class TableFit(msgspec.Struct, frozen=True):
 
 
 def table_fits(connection: sa.Connection, config: SyncConfig, account: str, path: Path) -> Iterator[TableFit]:
-    """Yield how both sides of each mapped table fit: reads only, and a part of the keys where they are many.
+    """Yield how well both sides of each mapped table fit; reads only, and samples large tables.
 
-    A table that does not fit its mapping is left out: the check of the mapping says why.
+    A table that does not fit its mapping is left out, since the check of the mapping reports it.
 
-    :param connection: in a transaction, of which the preview sets the time that a statement may take.
-    :param path: the file to name in the findings.
+    :param connection: in a transaction; the preview sets its statement timeout.
+    :param path: the file that findings name.
     """
     connection.exec_driver_sql(f"set local statement_timeout = '{SECONDS}s'")
     fold = case_folding(connection)
@@ -104,7 +104,7 @@ def _key_findings(
     sample: Sample,
     keys: KeyFit,
 ) -> Iterator[Finding]:
-    """Yield the reading of the key by which more rows would meet, where rows of both sides meet nothing."""
+    """Yield the reading of the key that would match more rows, if both sides have rows without a match."""
     if not keys.only_enerflo or not (keys.only_crm or keys.without_key):
         return
     proposal = key_proposal(connection, comparison, account, sample)

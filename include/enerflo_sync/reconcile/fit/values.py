@@ -1,4 +1,4 @@
-"""What stands beside what in the matched rows of one table: hints, labels, and how much was compared."""
+"""Which values occur together in the matched rows of one table: hints, labels, and numbers of rows."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from enerflo_sync.reconcile.mismatched import crm_side, current_side
 from enerflo_sync.reconcile.values import BLANK, NAIVE_TEXT, Field, mirror_kind
 from enerflo_sync.reconcile.wide import OF_MILESTONE
 
-# A label stands for another where so many rows, and so large a share of them, say so.
+# A label is proposed if this many rows, and this share of a value's rows, have it.
 LABEL_ROWS = 5
 LABEL_SHARE = 0.95
-# A field with more values than this is no list of labels.
+# A field with more different values than this does not hold labels.
 LABELS = 50
 
 _PAIRS = Template("""
@@ -45,7 +45,7 @@ select 'label', field, a, b, n, total from (
 ) l
 where not same and a is not null and btrim(b) <> '' and n >= $label_rows and n >= $label_share * total
   and coalesce(hint in ($labelled), true)
-  -- A value that stands for itself elsewhere is one of Enerflo's: that row is late, and no label.
+  -- If a value equals itself in other rows, it is a value of Enerflo: this row is late, and shows no label.
   and not exists (select from h s where s.field = l.field and s.a = l.b and s.b = l.b)
 union all
 select 'compared', f.name, null, null, f.compared, null from (select $compared from pairs) p
@@ -60,11 +60,11 @@ _MATCHED = Template("""
 
 @dataclass
 class FieldFit:
-    """What the matched rows say of one field.
+    """What the matched rows show about one field.
 
     :param compared: rows in which both sides have a value.
-    :param hints: how many rows differ as each hint with its detail says; None for those that no hint fits.
-    :param labels: (Enerflo's value, the CRM's, rows in which they stand together, rows of Enerflo's value).
+    :param hints: numbers of differing rows by hint with its detail; None for rows that no hint fits.
+    :param labels: (Enerflo's value, the CRM's value, rows with both, rows with Enerflo's value).
     """
 
     compared: int = 0
@@ -73,7 +73,7 @@ class FieldFit:
 
     @property
     def differing(self) -> int:
-        """Return how many rows differ as the mapping declares."""
+        """Return how many rows differ as declared."""
         return sum(self.hints.values())
 
     def counts(self) -> dict[Hint, int]:
@@ -97,7 +97,7 @@ class FieldFit:
 def field_fits(
     connection: sa.Connection, comparison: Comparison, account: str, sample: Sample
 ) -> Mapping[str, FieldFit]:
-    """Return what the matched rows say of each field; rows that share a key are left out."""
+    """Return what the matched rows show about each field; rows that share a key are left out."""
     found: dict[str, FieldFit] = {one.name: FieldFit() for one in comparison.fields}
     labelled = [one.name for one in comparison.fields if may_have_labels(comparison, one)]
     statement = _statement(comparison, sample, labelled)
@@ -115,7 +115,7 @@ def field_fits(
 
 
 def may_have_labels(comparison: Comparison, one: Field) -> bool:
-    """Return whether a field's values may be shown, and be labels: never personal data."""
+    """Return whether a field's values may be shown and can be labels: never personal data."""
     if one.mapping.personal_kind is not PersonalData.NONE:
         return False
     kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
@@ -175,7 +175,7 @@ def _statement(comparison: Comparison, sample: Sample, labelled: Sequence[str]) 
 
 
 def _texts(one: Field, all_rows: bool) -> str:
-    """Return the select of a field's values as texts, as ``sync.differences`` has them."""
+    """Return the select of a field's values as texts, in the form of ``sync.differences``."""
     same = f"(not ({one.differs}) or {one.equal})"
     return (
         f"select {literal(one.name)} as field, {one.enerflo.shown} #>> '{{}}' as a,"  # noqa: S608 - literals
@@ -195,7 +195,7 @@ select zone from (
   ) s cross join unnest(%(zones)s::text[]) with ordinality as z (zone, place)
   group by z.zone, z.place
 ) z
--- Some rows differ in truth. In one hour of a year a local time stands for two moments.
+-- Some rows really differ. In one hour of each year a local time can be one of two moments.
 where share >= $label_share and share >= best - 0.01
 order by share desc, place
 """)
@@ -209,9 +209,9 @@ def fitting_zones(
     sample: Sample,
     zones: Sequence[str],
 ) -> list[str]:
-    """Return those of ``zones`` in which the CRM's times of a field are Enerflo's, the best first.
+    """Return the ``zones`` in which the CRM's times of a field equal Enerflo's, the best first.
 
-    Empty where the CRM's column has a zone of its own: declaring another one changes nothing there.
+    Empty if the CRM's column has a time zone of its own, since declaring another one has no effect.
     """
     n = comparison.fields.index(one) + 1
     kind = comparison.live.columns[one.name].kind
