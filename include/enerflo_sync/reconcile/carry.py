@@ -19,8 +19,7 @@ from enerflo_sync.reconcile.on_its_way import handed_over_keys
 from enerflo_sync.reconcile.report import Cause
 
 # Such a cause stays until one of the two rows changes, the install is voided or quarantined, a plan covers
-# the
-# difference, or both sides agree on another value.
+# the difference, or both sides agree on another value.
 _LASTING = (
     Cause.DELETED_IN_ENERFLO,
     Cause.DELETED_IN_CRM,
@@ -40,8 +39,7 @@ def lasting_causes(comparison: Comparison) -> list[str]:
     """Return the causes that a row's difference keeps while the row does not change.
 
     ``voided`` is among them for installs only: a voided status changes the install's own row, but not the
-    rows
-    that belong to the install.
+    rows that belong to the install.
     """
     own = (Cause.VOIDED,) if comparison.is_installs else ()
     return [str(cause) for cause in (*_LASTING, *own)]

@@ -206,8 +206,7 @@ def duplicates_statement(comparison: Comparison) -> str:
     """Return the statement that stores one difference for each join key that more than one row has.
 
     Each side's value holds the number of its rows, with the keys and the values of ten of them; null for a
-    side
-    without such rows. The CRM's values are omitted where they are the same as Enerflo's.
+    side without such rows. The CRM's values are omitted where they are the same as Enerflo's.
     """
     known = joined_ids(comparison, "d")
     return _DUPLICATES.substitute(

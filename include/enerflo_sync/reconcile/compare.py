@@ -35,12 +35,11 @@ class Comparison:
     :param name: the table's name in ``sync.yaml``, by which everything about it is stored.
     :param kind: the kind of Enerflo's records that its rows are.
     :param moved_by: the column that shows which CRM rows changed; None: the transaction that wrote a row
-    shows it,
-    or kept hashes do (:attr:`keeps_hashes`).
+        shows it, or kept hashes do (:attr:`keeps_hashes`).
     :param hidden: by CRM column with personal data, the condition that a row ``t`` belongs to a forgotten
-    customer. The mirror has no value there, so the CRM's value is not read.
+        customer. The mirror has no value there, so the CRM's value is not read.
     :param meanings: by field, what it is mapped to and how it is read
-    (:mod:`enerflo_sync.reconcile.meanings`).
+        (:mod:`enerflo_sync.reconcile.meanings`).
     :param remeant: the fields that were mapped otherwise when their agreed values were stored.
     """
 

@@ -290,8 +290,7 @@ def _crm_moved(comparison: Comparison) -> str:
     """Return the condition that a CRM row changed, by its column or by its transaction.
 
     A row with null in the column may have changed. Rows of transactions that were open at the last look are
-    found
-    by their transaction as well.
+    found by their transaction as well.
     """
     if comparison.moved_by is None:
         return _WRITTEN_SINCE
@@ -363,8 +362,7 @@ def pairs_off(sizes: Sizes, mismatched: Mapping[str, Any], unmoved: Mapping[str,
     """Return whether the rows outside the wanted keys have the same keys on both sides.
 
     Such rows did not change, and both sides had them when the previous run ended, except for those known to
-    be on
-    one side only. So an inequality means that a row was deleted without a trace.
+    be on one side only. So an inequality means that a row was deleted without a trace.
 
     :param mismatched: numbers of each side's rows of the wanted keys, and sums of their keys' hashes.
     :param unmoved: the same of records outside the wanted keys that are known to be on one side only.

@@ -208,8 +208,7 @@ def once_agreed(comparison: Comparison) -> str:
     of_table = f"a.account = %(account)s and a.table_name = {literal(comparison.name)}"
     if not comparison.key_is_record:
         # If the pair does not name its record, the columns alone identify it. The pair then counts as
-        # evidence of
-        # a deletion, which writes nothing.
+        # evidence of a deletion, which writes nothing.
         of_table += f" and coalesce(a.enerflo_key = {comparison.record_key('o')}, true)"
     if comparison.mapping.joined_by_key and not comparison.links:
         return f"{of_table} and a.key = {difference_key(comparison)}"

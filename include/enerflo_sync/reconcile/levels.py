@@ -2,10 +2,9 @@
 
 While a copy of a CRM is loaded again, all its rows may be marked as deleted, or the table may be empty. A
 reconciliation at that moment would find half the company deleted. So each reconciliation notes how many
-living
-rows a table has. If the number falls suddenly, deletions are believed only after the table stays at its new
-level for an hour. If the level changes again, the hour starts anew; if the rows come back, nothing was
-deleted.
+living rows a table has. If the number falls suddenly, deletions are believed only after the table stays at
+its new level for an hour. If the level changes again, the hour starts anew; if the rows come back, nothing
+was deleted.
 """
 
 from __future__ import annotations

@@ -46,8 +46,7 @@ def live_comparisons(
     """Return the comparison of each reconciled table, or of each mapped one, in the order of the contract.
 
     :param all_tables: for a plan: check also the columns that only a plan needs, and skip our checks of what
-    a
-    handed-over table accepts.
+        a handed-over table accepts.
     :param only: the one table to check; mistakes of other tables are then ignored.
     :param fold: from :func:`case_folding`.
     :raises ConfigurationError: the mapping does not fit the live tables; the text lists every mismatch.

@@ -1,9 +1,8 @@
 """What each mapped field means, so that agreed values from before a change of the mapping are ignored.
 
 A pair of agreed values holds both sides' values of one field when they agreed. Once ``sync.yaml`` maps the
-CRM
-column to another field of Enerflo, table, zone or wording, the present values cannot be compared with that
-pair: a difference between them does not show that a side changed.
+CRM column to another field of Enerflo, table, zone or wording, the present values cannot be compared with
+that pair: a difference between them does not show that a side changed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 A copy may keep a key as text with leading zeros, with blanks around it, or in another case. Compared without
 options such a key matches nothing: the record is reported as missing, and a plan would insert its row a
-second
-time. So the keys without a match are compared again, ignoring differences of spelling.
+second time. So the keys without a match are compared again, ignoring differences of spelling.
 """
 
 from __future__ import annotations

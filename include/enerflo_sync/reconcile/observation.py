@@ -2,8 +2,7 @@
 
 The CRM's tables are often copies: a row can arrive minutes or a day after the time in its ``updated_at``, and
 imports can set that time back. So neither the CRM's own times (unless the mapping trusts them) nor counts
-show
-what changed. Each reconciliation and each plan looks at the CRM's rows in one of three ways:
+show what changed. Each reconciliation and each plan looks at the CRM's rows in one of three ways:
 - By transaction, the usual way. PostgreSQL stores in each row the transaction that wrote it (``xmin``). A
 look
   remembers the first transaction whose rows it could not see; rows of this or a later transaction have
@@ -48,7 +47,7 @@ class Look(msgspec.Struct, frozen=True):
     """How far a job has seen one CRM table.
 
     :param from_xid: rows of this transaction and later ones were not visible yet; None: rows have no
-    transaction.
+        transaction.
     :param signature: digest of the columns and options that the hashes cover.
     :param unchanged_since: ``sync.crm_rows`` has only rows that changed after this; None: it has all rows.
     """

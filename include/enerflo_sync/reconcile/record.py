@@ -136,8 +136,7 @@ def find_record(
     """Return the record that ``text`` names, in the caller's transaction.
 
     :param text: the values of the CRM's key, joined by ``/``; or ``enerflo:`` and the values of the mirror's
-    key;
-    or an install's deal uuid.
+        key; or an install's deal uuid.
     :raises ConfigurationError: neither side has the record, and no plan or ledger entry names it.
     """
     search = _Search(connection, comparison, account, f"{singular} {text.strip()}")

@@ -98,9 +98,8 @@ def reconcile(
 ) -> ReconciliationReport:
     """Compare the account's mirror with its CRM tables, store every difference with its cause, and report.
 
-    One transaction over one snapshot: it writes ``sync.reconciliations`` and ``sync.differences``, or
-    or nothing. Rows never pass through this process. Unless ``full``, only rows that changed since the
-    previous
+    One transaction over one snapshot: it writes ``sync.reconciliations`` and ``sync.differences``, or or
+    nothing. Rows never pass through this process. Unless ``full``, only rows that changed since the previous
     reconciliation are compared, if they can be known; the stored differences are the same.
 
     :param now: the moment that ages are measured from; the database's clock where None.

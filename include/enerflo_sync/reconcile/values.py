@@ -59,8 +59,7 @@ class Field:
         """Return whether two JSON values of one side, in their form in reports, are equal as declared.
 
         Never null. A null equals only a null or a value that the mapping declares to be one.
-        ``null_overwrites`` and
-        other rules that ignore a value beside a null do not make the two equal.
+        ``null_overwrites`` and other rules that ignore a value beside a null do not make the two equal.
         """
         exactly = f"{left} is not distinct from {right}"
         if self.domain is FieldType.JSON:
@@ -150,8 +149,7 @@ def crm_raw(raw: str, live: LiveColumn) -> str:
     """Return a CRM column's value; other kinds of text as plain text, since char(n) pads its values.
 
     A nondeterministic collation is no option of the mapping (``fold_case`` is), and PostgreSQL allows no
-    pattern
-    match under one.
+    pattern match under one.
     """
     if live.loose:
         return f'({raw}::text collate "default")'

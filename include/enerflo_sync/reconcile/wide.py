@@ -1,10 +1,8 @@
 """Milestones of an install as columns of one row: the mirror's side of a wide table.
 
 For each column the mirror's side has ``e1`` (the value), ``mi1`` (the milestone's id), ``mc1`` (how many
-living
-milestones of the install have the title) and ``mo1`` (when the milestone's content was first seen). If
-several
-milestones have the title, value and id are null, so that no milestone is chosen by chance.
+living milestones of the install have the title) and ``mo1`` (when the milestone's content was first seen). If
+several milestones have the title, value and id are null, so that no milestone is chosen by chance.
 """
 
 from __future__ import annotations
@@ -97,7 +95,7 @@ def facts_of_milestone(n: int, equal: str) -> dict[str, str]:
     """Return the facts of the milestone of the field ``n`` in a mismatched row ``o``.
 
     :param equal: whether the field is equal as declared. If both sides have no value, no milestone is
-    missing.
+        missing.
     """
     return {
         "milestone_twice": f"(o.mc{n} > 1)",

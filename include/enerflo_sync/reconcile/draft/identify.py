@@ -44,8 +44,7 @@ class Match:
 
     :param keys: the table's columns by which rows match records, each with the mirror's column.
     :param places: the rows that are the only match of a record; ``records`` are these records. Empty if only
-    names
-    were compared.
+        names were compared.
     """
 
     candidate: Candidate

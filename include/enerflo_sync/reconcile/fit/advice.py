@@ -83,8 +83,7 @@ def field_advice(
     """Return the advice for a field; None if no hint and no label was found.
 
     :param zones: finds the zones in which the CRM's times equal Enerflo's; called only if the two sides
-    differ by
-    a constant offset.
+        differ by a constant offset.
     """
     counts = fit.counts()
     options: dict[str, Any] = {}
@@ -159,8 +158,7 @@ def _zone(
     further: list[str],
 ) -> None:
     # If other rows are equal already, another zone would make them differ. Days of two zones differ only in
-    # the
-    # hours around midnight; a zone fits only if it fits all rows.
+    # the hours around midnight; a zone fits only if it fits all rows.
     by_day = one.mapping.type is FieldType.DATE
     if not by_day and number < LABEL_SHARE * max(fit.compared, fit.differing):
         further.append("The offset is not that of all rows: look at those that differ.")

@@ -253,7 +253,7 @@ def difference_hint(
     :param tables: the mappings of the rows' tables, by table.
     :param row: the alias of the row.
     :param fields: the only fields of the rows: PostgreSQL takes long to plan a statement with every field's
-    rules.
+        rules.
     """
     cases = []
     for name, mapping in tables.items():

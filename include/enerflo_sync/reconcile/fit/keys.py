@@ -79,8 +79,7 @@ class KeyProposal(msgspec.Struct, frozen=True):
     """Another reading of the key columns, in which ``more`` of the CRM's rows would match a record.
 
     ``less`` rows would lose their match; ``duplicate_rows`` of the CRM's rows would share ``duplicate_keys``
-    keys,
-    and ``ambiguous`` keys would match several records of Enerflo.
+    keys, and ``ambiguous`` keys would match several records of Enerflo.
     """
 
     options: Mapping[str, Mapping[str, Any]]

@@ -47,8 +47,7 @@ def csv_pieces(
 
     The columns are: each part of the keys, the install's Enerflo id first; the field; both sides' values; the
     cause; since when; and words for the codes. An empty cell is a missing value or an empty text. A text that
-    a
-    spreadsheet could read as a formula begins with an apostrophe. Without differences only the header is
+    a spreadsheet could read as a formula begins with an apostrophe. Without differences only the header is
     written.
     """
     tables = exported_tables(report, mappings)

@@ -56,8 +56,7 @@ def exported_tables(
     """Return how each table of a report is exported.
 
     :param mappings: the mapping by table. A table without one exports the keys of the report's samples
-    unchanged,
-    and every value in its JSON form.
+        unchanged, and every value in its JSON form.
     """
     tables = {}
     for table in report.tables:

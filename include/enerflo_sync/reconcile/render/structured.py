@@ -22,10 +22,8 @@ def write_json(
 
     It has the report's fields and these computed ones: ``differences`` and ``unexplained`` (counts),
     ``within_budget``, ``verdict`` (a value of :class:`Verdict`) and ``headline``. ``witnesses`` is left out
-    if no
-    webhook was ever received. If ``differences`` are given, the list ``difference_rows`` holds all of them;
-    they
-    are written one by one.
+    if no webhook was ever received. If ``differences`` are given, the list ``difference_rows`` holds all of
+    them; they are written one by one.
     """
     words = verdict_text(report)
     fields = msgspec.structs.asdict(report)

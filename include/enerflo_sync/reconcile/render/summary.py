@@ -51,8 +51,7 @@ def field_lines(table: TableReport) -> list[FieldLine]:
     """Return one line per differing field, most differences first.
 
     Differences of whole records are counted by cause only, in no field. They get a line of their own, so that
-    the
-    lines add up to the table's differences.
+    the lines add up to the table's differences.
     """
     lines = [_line(table.table_name, count) for count in table.by_field if count.differences]
     rest = {

@@ -105,8 +105,7 @@ def hardly_matched_tables(report: ReconciliationReport) -> list[TableReport]:
     """Return the tables in which less than half of the smaller side's rows have a match.
 
     Each row without a match has a cause that sounds harmless, and a wrong key gives thousands of them. A
-    small
-    table can have few matches for good reasons.
+    small table can have few matches for good reasons.
     """
     return [
         table

@@ -51,12 +51,9 @@ def workbook_pieces(
     """Yield a workbook piece by piece: a sheet ``Report`` with the verdict, and one sheet for each table.
 
     A sheet has a row per difference and a column per part of the key. A value is a number, a time (UTC) or a
-    day if
-    its field has that type; every other value is text, with invisible characters shown. No cell is a formula,
-    nor
-    becomes one when a person edits it. Memory does not grow with the rows. When a sheet is full, the next
-    sheet
-    continues it.
+    day if its field has that type; every other value is text, with invisible characters shown. No cell is a
+    formula, nor becomes one when a person edits it. Memory does not grow with the rows. When a sheet is full,
+    the next sheet continues it.
 
     :param differences: sorted by table.
     """

@@ -2,8 +2,7 @@
 
 It is written without a library: a library keeps the workbook in temporary files until its end, so a download
 would start only after the last row, and its cells take five times as long. The format is ECMA-376's, with
-texts
-inside their cells (``inlineStr``).
+texts inside their cells (``inlineStr``).
 """
 
 from __future__ import annotations
