@@ -1,10 +1,10 @@
 """Carrying approved changes to the CRM's own database.
 
-An approved change is handed over to ``sync.crm_changes`` first, in one transaction with plan and ledger
-(:mod:`enerflo_sync.apply.handed_over`). Then it is written here, on the condition that the row's digest is
-still the one of our copy, and the row is read back into the copy. The copy is the witness of what arrived. So
-a kill at any point loses nothing: what was written shows in the next copy, and is not written twice, since
-its digest is another one then.
+An approved change is first handed over to ``sync.crm_changes``, in one transaction with plan and ledger
+(:mod:`enerflo_sync.apply.handed_over`). Then it is written here if the row still has the digest of our copy,
+and the row is read back into the copy. The copy is the evidence of what arrived. So a crash at any point
+loses nothing: a written change shows in the next copy, and is not written twice, because its row then has
+another digest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.alone import alone
 
-# A row that another column of which moved meanwhile is tried again as it is by now.
+# If another column of a row changed meanwhile, the write is repeated with the row's present digest.
 _ATTEMPTS = 3
 _MOVED = "the CRM's row says something else than when the plan was made"
 _NOT_DELETED = (
@@ -54,14 +54,14 @@ def carry_changes(
     account: str,
     run_id: str,
 ) -> None:
-    """Write the open changes of tables in another database there, and settle what became of each.
+    """Write the open changes of tables in another database there, and record the outcome of each.
 
-    Commits as it goes. Afterwards no change of these tables is open: it arrived, or was moved or parked. What
-    the mode of its table does not allow to write by now stays open.
+    It commits several times. Afterwards no change of these tables is open: each arrived, moved or is parked.
+    Only changes that the mode of their table does not allow any more stay open.
 
     :param connection: to the warehouse; has no open transaction.
-    :raises RetriableError: the CRM's database is away; what is not written yet stays open.
-    :raises ConfigurationError: it refuses to be written at all.
+    :raises RetriableError: the CRM's database is away; changes that are not written yet stay open.
+    :raises ConfigurationError: the database refuses all writes.
     """
     carried = [
         comparison for comparison in comparisons if comparison.mapping.is_carried and comparison.mode.writes
@@ -132,7 +132,7 @@ def _take_back(
     writes: Sequence[RowWrite],
     changed: Collection[int],
 ) -> None:
-    """Bring the rows into the copy, and remember the time of change that we left on those that we wrote."""
+    """Read the rows back into the copy, and store the time of change that our write left on them."""
     ours = [one.key_text for place, one in enumerate(writes) if place in changed and one.op == "update"]
     known = [one.key_hash for one in writes if one.key_hash is not None]
     with noting_rows(connection, comparison, account, ours):

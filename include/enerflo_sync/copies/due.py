@@ -1,4 +1,4 @@
-"""Changes that are to be carried to the CRM's own database, as writes of whole rows."""
+"""Changes to be carried to the CRM's own database, grouped as writes of whole rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from enerflo_sync.crm.marks import own_mark
 from enerflo_sync.crm.names import quoted
 from enerflo_sync.reconcile.compare import Comparison
 
-# Ids of records that were created at Enerflo belong to the writes there.
+# The id of a record that was created at Enerflo is written in every mode: it completes a write to Enerflo.
 _OPEN = """w.account = %(account)s and w.table_name = %(table)s and w.ended_at is null and w.state = 'open'
   and (w.kind = 'link' or %(to_crm)s)"""
 _GROUPS = f"""
@@ -26,11 +26,11 @@ select distinct w.op, w."column" as name from sync.crm_changes w where {_OPEN} o
 
 @dataclass
 class RowWrite:
-    """One row that is written: made, changed, or marked as deleted.
+    """One row to write: an insert, an update, or a deletion mark.
 
-    :param numbers: of ``sync.crm_changes`` that the row is made of.
-    :param key: the row's key, in the copy's types; ``key_text`` is the same as JSON.
-    :param row_hash: the digest that the row must have; None for a row that is made.
+    :param numbers: the changes of ``sync.crm_changes`` that the write consists of.
+    :param key: the row's key in the copy's types; ``key_text`` is the same as JSON.
+    :param row_hash: the digest that the row must have; None for an insert.
     """
 
     op: str
@@ -45,14 +45,13 @@ class RowWrite:
 def due_writes(
     connection: sa.Connection, comparison: Comparison, account: str
 ) -> tuple[list[RowWrite], list[int]]:
-    """Return the rows that open changes of a table are about, as the copy has them now.
+    """Return the rows that a table's open changes concern, as the copy has them now, and moved changes.
 
-    Where its mode does not write the CRM by now, only ids of records that were created at Enerflo. And the
-    numbers of the changes whose column says neither what the plan saw in it nor what it is to say. A
-    column that says that already is not written again.
+    If the table's mode does not write the CRM any more, only ids of records created at Enerflo are returned.
+    The second result has the numbers of changes whose column has neither the value that the plan saw nor the
+    planned value. A column that already has the planned value is not written again.
 
-    A row that the copy does not have any more, or has twice, is not among them, nor one that is to be deleted
-    where nothing marks a deleted row.
+    A row that the copy does not have, or has twice, is left out, as is a deletion where no column marks one.
     """
     values = {"account": account, "table": str(comparison.name), "to_crm": "to_crm" in comparison.mode.writes}
     writes: dict[tuple[str, Any], RowWrite] = {}
@@ -89,17 +88,17 @@ def due_writes(
 
 
 def _mark(comparison: Comparison) -> tuple[str, str] | None:
-    """Return the column that marks a row as deleted and its value as SQL; None where nothing does."""
+    """Return the column that marks a row as deleted and its value as SQL; None if no column does."""
     name = own_mark(comparison.mapping, comparison.live, frozenset(comparison.live.columns))
     return None if name is None else (name, marking_value(comparison, name))
 
 
 def _says(comparison: Comparison, name: str) -> str:
-    """Return whether a row ``t`` says what the plan saw (before), what it is to say (after), or else."""
+    """Return whether a row ``t`` has the value before the plan, the planned value, or another."""
     now = f"nullif({shown(comparison, name)}, 'null')"
     after = f"nullif({as_written(comparison, name, 'w.after')}, 'null')"
     field = next((one for one in comparison.fields if one.name == name), None)
-    # As the mapping compares them: a column may keep less of a value than was written.
+    # Compared as mapped: a column may store less of a value than was written.
     alike = "" if field is None else f" or {field.same_shown(now, 'w.after', in_crm=True)}"
     return (
         f"case when {now} is not distinct from nullif(w.copy_value, 'null') then 'before'"
@@ -108,7 +107,7 @@ def _says(comparison: Comparison, name: str) -> str:
 
 
 def _rows_there(comparison: Comparison, value: str, says: str) -> str:
-    """Return the query of changes of rows that the copy has once."""
+    """Return the query of changes whose row the copy has exactly once."""
     keys = ", ".join(f"t.{quoted(name)}" for name in comparison.mapping.key_columns)
     on, counts = of_key(comparison, "w.key"), comparison.counts("t")
     return f"""
@@ -135,5 +134,5 @@ def _new_rows(comparison: Comparison, value: str) -> str:
 
 
 def numbers_of(writes: Sequence[RowWrite]) -> list[int]:
-    """Return the numbers of the changes that rows are made of."""
+    """Return the numbers of the changes in the writes."""
     return [number for write in writes for number in write.numbers]

@@ -1,4 +1,4 @@
-"""Reading rows of the CRM's own database again, so that a request to Enerflo rests on what they say now."""
+"""Reading rows of the CRM's own database again, so that requests to Enerflo use their present values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from enerflo_sync.reconcile.compare import Comparison
 
 
 class FreshRows:
-    """Brings single rows of an account's copies up to date, in the caller's transaction."""
+    """Updates single rows of an account's copies, in the caller's transaction."""
 
     def __init__(self, crm: CrmConnections, config: SyncConfig, account: str) -> None:
         self._crm = crm
@@ -29,7 +29,7 @@ class FreshRows:
     def read(
         self, connection: sa.Connection, comparison: Comparison, keys: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Read the rows of these keys again; does nothing for a table of the warehouse itself.
+        """Read the rows of these keys again; does nothing for a table in the warehouse itself.
 
         :raises RetriableError: the CRM's database is away.
         """

@@ -1,7 +1,7 @@
-"""What Salesforce says of records now, compared with what their changes expect.
+"""Compares Salesforce's present records with the values that their changes expect.
 
-The copy's rows of these records are taken with Salesforce's present values in the place of the copy's, in the
-types of the copy's columns. So they are compared, and meet ``where`` or not, by the mapping's own rules.
+Salesforce's values replace those of the copy's rows, in the types of the copy's columns. So the mapping's own
+rules compare them and decide whether they meet ``where``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from enerflo_sync.reconcile.values import Field, value_of_text
 
 BEFORE, AFTER, ELSE, UNLINKED, UNREADABLE = "before", "after", "else", "unlinked", "unreadable"
 
-# A row of the copy stands in for what Salesforce does not have as a field.
+# The copy's row provides the values that Salesforce does not have as a field.
 _TAKE = Template("""
 /* enerflo-sync carry $name: the copy's rows of records that were read */
 create temporary table $now on commit drop as
@@ -48,7 +48,7 @@ _OVERLAY = Template("""
 update $now t set $sets from unnest(%(ids)s::text[], %(records)s::jsonb[]) r(id, record)
 where t._record_id = r.id
 """)
-# A change that we wrote before, and that the copy does not show yet, is no edit by a person.
+# A change that we wrote before, and that the copy does not show yet, is not a person's edit.
 _OUR_EARLIER = Template("""exists (
       select from sync.crm_changes o
       where o.account = w.account and o.table_name = w.table_name and o.key = w.key and o.op = 'update'
@@ -68,11 +68,11 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 @dataclass(frozen=True)
 class Judged:
-    """One change beside the record as it is at Salesforce.
+    """One change with the present state of its record.
 
-    :param value: what the change is to write, in the type of the copy's column.
-    :param sent_as_of: when the record had last been modified as an earlier request with the change went out
-        whose answer was lost; None: there was none.
+    :param value: the value to write, in the type of the copy's column.
+    :param sent_as_of: the record's time of modification before an earlier request with the change whose
+        answer was lost; None: there was no such request.
     """
 
     number: int
@@ -106,18 +106,18 @@ class Judge:
         self._fields = {
             name: to.field_of(name)
             for name in self._columns
-            # The copy may have an id without its checksum, and changes name the row by it.
+            # The copy may have an id without its checksum, and changes name the row by that id.
             if name != to.id
             and to.field_of(name) in info.fields
             and (name in asked or to.field_of(name) == MODIFIED)
         }
 
-        # The copy's column of the record's last modification, where it has one.
+        # The copy's column with the record's last modification, if it has one.
         self._modified = next((name for name, field in self._fields.items() if field == MODIFIED), None)
 
     @property
     def fields(self) -> list[str]:
-        """Return the fields that are to be read of each record."""
+        """Return the fields to read of each record."""
         return list(self._fields.values())
 
     @property
@@ -128,9 +128,9 @@ class Judge:
     def changes(
         self, records: Mapping[str, Record], columns: Mapping[tuple[str, str | None], Sequence[int]]
     ) -> list[Judged]:
-        """Return what the records say of changes; a change whose record the copy does not have is missing.
+        """Return the judgement of each change by its record; a change without a row in the copy is left out.
 
-        :param records: as they were read, by their id as the copy has it.
+        :param records: the records as they were read, by their id in the copy.
         :param columns: numbers of changes by operation (update, delete) and column.
         """
         return list(self._apart(records, columns, new=False))
@@ -138,14 +138,14 @@ class Judge:
     def new_rows(
         self, key: str, record: Record, columns: Mapping[tuple[str, str | None], Sequence[int]]
     ) -> list[Judged]:
-        """Return what a record says of the changes that were to make it.
+        """Return the judgement of changes that should make a record which exists already.
 
-        :param key: of the changes.
+        :param key: the key of the changes.
         """
         return list(self._apart({key: record}, columns, new=True))
 
     def values(self, columns: Mapping[str, int]) -> dict[str, Any]:
-        """Return what changes are to write, in the types of the copy's columns."""
+        """Return the values that changes are to write, in the types of the copy's columns."""
         comparison, found = self._comparison, {}
         for name, number in columns.items():
             value = column_value(comparison.live.columns[name], "w.after", zone_of(comparison, name))
@@ -158,7 +158,7 @@ class Judge:
         return found
 
     def would_count(self, record: RecordChanges, external: str) -> bool:
-        """Return whether a record that is to be made meets the table's condition by what we write.
+        """Return whether a record to be made meets the table's condition with the values that we write.
 
         :param external: the field of its external id.
         """
@@ -185,7 +185,7 @@ class Judge:
         *,
         new: bool,
     ) -> Iterator[Judged]:
-        """Judge records together; where a value does not fit its column, each alone."""
+        """Judge records together; if a value does not fit its column, judge each one alone."""
         if not records:
             return
         try:
@@ -234,7 +234,7 @@ class Judge:
         return column_value(comparison.live.columns[name], value, zone_of(comparison, name))
 
     def _as_columns(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a record's fields; a checkbox as a number where the copy's column is one."""
+        """Return a record's fields; a checkbox as a number if the copy's column is a number."""
         said = {field: values.get(field) for field in self._fields.values()}
         for name, field in self._fields.items():
             value = said[field]
@@ -273,7 +273,7 @@ class Judge:
             pairs = ((one.name, f"w.before -> {literal(one.name)}") for one in comparison.fields)
             same = " and ".join(self._unmoved(field, f"nullif({before}, 'null')") for field, before in pairs)
             if self._modified is not None:
-                # Fields that are not mapped go with the record as well.
+                # A new record gets fields that are not mapped as well.
                 same += f" and t._modified is not distinct from t.{quoted(self._modified)}"
             same = f"when {same} then 'before'"
             return f"case when not ({linked}) then 'unlinked' {same} else 'else' end"
@@ -292,14 +292,14 @@ class Judge:
         )
 
     def _shows(self, name: str) -> str:
-        """Return whether the record says what a change is to write, as declared: Salesforce may round it."""
+        """Return whether the record has the value to write, as declared: Salesforce may round it."""
         now, after = shown(self._comparison, name), as_written(self._comparison, name, "w.after")
         if (field := self._field(name)) is not None:
             return field.same_shown(f"nullif({now}, 'null')", f"nullif({after}, 'null')", in_crm=True)
         return f"nullif({now}, 'null') is not distinct from nullif({after}, 'null')"
 
     def _unmoved(self, name: str, value: str) -> str:
-        """Return whether the record says a value: the same number, moment or text, without any tolerance."""
+        """Return whether the record has a value: the same number, moment or text, without any tolerance."""
         now = f"nullif({shown(self._comparison, name)}, 'null')"
         exactly = f"{now} is not distinct from {value}"
         field = self._field(name)
