@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,75 @@ def test_the_simulated_company_knows_of_the_engine_only_its_clock_and_its_errors
 )
 def test_the_rule_can_fail(home: str, name: str, allowed: bool) -> None:
     assert (violations(ENGINE / home, iter([name])) == []) is allowed
+
+
+_PROCESS_WIDE = re.compile(r"setswitchinterval|gc\.(freeze|unfreeze|set_threshold|disable)\(|mallopt|nice\(")
+
+
+def test_settings_of_the_whole_process_are_made_by_entry_points_alone() -> None:
+    made = [
+        path.relative_to(ENGINE).as_posix() for path in modules() if _PROCESS_WIDE.search(path.read_text())
+    ]
+    assert made == ["process.py"]
+    callers = {
+        path.relative_to(ENGINE).parts[0]
+        for path in modules()
+        if any(name.startswith("enerflo_sync.process") for name in imported(path))
+    }
+    assert callers == {"cli"}
+
+
+# The first migration makes all tables at once, and is never written again.
+_LONGER = {"warehouse/migrations/versions/0001_mirror_and_runs.py"}
+LONGEST = 400
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    folders = (
+        ENGINE,
+        SANDBOX,
+        ENGINE.parent / "enerflo_demo",
+        ROOT / "plugins",
+        ROOT / "dags",
+        ROOT / "benchmarks",
+    )
+    long = {
+        path.relative_to(folder).as_posix()
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if len(path.read_text().splitlines()) > LONGEST
+    }
+    assert long == _LONGER
+
+
+def test_no_two_files_import_each_other() -> None:
+    names = {module_name(path): path for path in modules()}
+    arrows = {
+        name: {found for found in at_import(path, names.keys()) if found != name}
+        for name, path in names.items()
+    }
+    circle: list[str] = []
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        circle = error.args[1]
+    assert circle == []
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ENGINE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def at_import(path: Path, known: Collection[str]) -> Iterator[str]:
+    """Yield which known modules are imported with a module: not within functions, nor for types alone."""
+    for node in ast.parse(path.read_text()).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        for name in names:
+            full = f"{node.module}.{name}" if isinstance(node, ast.ImportFrom) else name
+            found = full if full in known else full.rpartition(".")[0]
+            if found in known:
+                yield found
 
 
 def test_what_make_makes_is_not_of_the_project() -> None:

@@ -10,6 +10,7 @@ from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.jobs.context import AccountContext, key_fingerprint, open_account
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.process import moving_records
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 
 # A first load sends more than a minute's requests; waiting would measure nothing.
@@ -30,6 +31,7 @@ def run(job: AccountJob) -> dict[str, Any]:
         context.close()
 
 
+@moving_records()
 def _poll(context: AccountContext, job: AccountJob) -> dict[str, Any]:
     fingerprint = key_fingerprint(job.api_key)
     context.client = EnerfloClient(

@@ -16,11 +16,13 @@ from enerflo_sync.backfill.request import Part, whole_request
 from enerflo_sync.backfill.run import Backfills
 from enerflo_sync.jobs.backfill import open_backfills
 from enerflo_sync.jobs.context import AccountContext, open_account
+from enerflo_sync.process import moving_records
 
 # Between the requests of the estimate and those that read.
 ESTIMATED = "estimated"
 
 
+@moving_records(for_long=True)
 def run(job: BackfillJob) -> dict[str, Any]:
     """Backfill with the real client, the lane of backfills, and as many chunks at once as by default."""
     environ = {

@@ -14,12 +14,14 @@ from enerflo_sync.inbox import local_drop  # noqa: F401 - what the drop loads on
 from enerflo_sync.inbox.drop import open_drop
 from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.process import moving_records
 from enerflo_sync.warehouse.engine import warehouse_engine
 from enerflo_sync.warehouse.runs import RunReport
 
 OPTIONS = IngestOptions(keep_archive=timedelta(days=90))
 
 
+@moving_records()
 def run(job: InboxJob) -> dict[str, Any]:
     """Take in the folder, run record and expiry of the archive included; the events wait in ``received``."""
     engine = warehouse_engine(job.database_url)

@@ -11,6 +11,7 @@ from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.jobs.context import AccountContext, key_fingerprint, open_account
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.process import moving_records
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 
 
@@ -26,6 +27,7 @@ class TimedBudget(WarehouseRequestBudget):
         self.waits.append(time.monotonic() - asked)
 
 
+@moving_records()
 def run(job: LiveJob) -> dict[str, Any]:
     """Poll for so long, each poll as the DAG runs it."""
     environ = {

@@ -10,11 +10,13 @@ from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.jobs.context import AccountContext, key_fingerprint, open_account
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.process import moving_records
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 
 CONFIG = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
 
 
+@moving_records()
 def run(job: LoadJob) -> dict[str, Any]:
     """Poll installs with the shipped configuration, the real client and the real request budget."""
     environ = {

@@ -9,8 +9,10 @@ from benchmarks.jobs import RebuildJob
 from benchmarks.peers.ours_poll import CONFIG
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.rebuild import run_rebuild
+from enerflo_sync.process import moving_records
 
 
+@moving_records()
 def run(job: RebuildJob) -> dict[str, Any]:
     """Rebuild every table that can be."""
     if job.core is not None:

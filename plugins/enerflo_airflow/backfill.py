@@ -18,6 +18,7 @@ from enerflo_airflow.metrics import send_backfill
 from enerflo_airflow.notes import keep_note
 from enerflo_airflow.operators import flag, noted_failure
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.process import moving_records
 from enerflo_sync.steering import shown
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ class ReadChunkOperator(BaseOperator):
         context["chunk_label"] = self.chunk["label"]  # type: ignore[typeddict-unknown-key]
         with (
             noted_failure(context),
+            moving_records(for_long=True),
             closing(open_account(str(self.account), reads_enerflo=True)) as opened,
         ):
             stored = open_backfills(opened).read(str(self.backfill_id), int(self.chunk["number"]))
@@ -239,6 +241,7 @@ class FinishBackfillOperator(BaseOperator):
 
         with (
             noted_failure(context),
+            moving_records(for_long=True),
             closing(open_account(str(self.account), reads_enerflo=True)) as opened,
         ):
             report = open_backfills(opened).finish(str(self.backfill_id))

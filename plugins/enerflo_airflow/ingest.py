@@ -13,6 +13,7 @@ from enerflo_airflow.links import FreshnessLink
 from enerflo_airflow.metrics import send_run
 from enerflo_airflow.notes import ingest_note, keep_note
 from enerflo_airflow.operators import changed_mirror, counts_of, engine_run_id, noted_failure
+from enerflo_sync.process import moving_records
 
 if TYPE_CHECKING:
     from enerflo_sync.jobs.context import AccountContext
@@ -50,6 +51,7 @@ class IngestDropOperator(BaseOperator):
 
         with (
             noted_failure(context),
+            moving_records(),
             closing(open_account(str(self.account), reads_enerflo=True)) as opened,
         ):
             report = run_ingest(opened, run_id=engine_run_id(context))

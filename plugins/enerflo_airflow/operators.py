@@ -15,6 +15,7 @@ from enerflo_airflow.metrics import send_reconciliation, send_run
 from enerflo_airflow.notes import keep_note, poll_note, reconciliation_note
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.process import moving_records
 
 if TYPE_CHECKING:
     from enerflo_sync.warehouse.runs import RunReport
@@ -68,6 +69,7 @@ class EnerfloToWarehouseOperator(WithLineage, BaseOperator):
 
         with (
             noted_failure(context),
+            moving_records(),
             closing(open_account(str(self.account), reads_enerflo=True)) as opened,
         ):
             report = run_poll(

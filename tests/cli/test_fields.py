@@ -259,6 +259,27 @@ def test_a_wrong_declaration_is_told_with_its_line(run: Run, declaring: Path, wr
 
 
 def test_a_mapped_column_whose_line_is_gone_is_told(run: Run, declaring: Path) -> None:
+    run("migrate")
+    field = "      panel_count: {enerflo: panel_count, type: integer, source_of_truth: enerflo}\n"
+    mapped = field + "      bank: {enerflo: lender, type: text}\n"
+    line = "    lender: {path: loan.lender, type: text, personal_data: false}\n"
+    text = declaring.read_text().replace(field, mapped)
+    declaring.write_text(text)
+    assert "found the column lender" not in run("migrate").err
+    text = text.replace(line, "")
+    declaring.write_text(text)
+    at = text[: text.index("enerflo: lender,")].count("\n") + 1
+    for command in ("migrate", "reconcile"):
+        result = run(command)
+        assert result.code == 2
+        told = " ".join(result.err.split())
+        assert (
+            f"sync.yaml:{at}: tables.installs.fields.bank.enerflo: found the column lender, expected" in told
+        )
+        assert "or a line of its own: columns.installs.lender: {path: …, type: …}" in told
+
+
+def test_a_mapped_column_with_a_typing_mistake_is_told(run: Run, declaring: Path) -> None:
     field = "      panel_count: {enerflo: panel_count, type: integer, source_of_truth: enerflo}\n"
     mapped = field + "      lender: {enerflo: lendr, type: text}\n"
     declaring.write_text(declaring.read_text().replace(field, mapped))

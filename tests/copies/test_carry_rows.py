@@ -184,3 +184,25 @@ def test_nothing_is_copied_or_carried_while_another_run_does(rows: Rows) -> None
         thread.join(30)
         assert not thread.is_alive()
     assert ended(rows)[number][:2] == ("applied", "arrived")
+
+
+def test_a_value_that_is_none_of_its_column_is_parked_and_stops_nothing_else(rows: Rows) -> None:
+    """A label that is not listed, for a column of numbers; of a new row all columns wait with it."""
+    for own in ("k", "other"):
+        rows.both(own)
+    rows.mirror("made", title="New")
+    rows.refresh()
+    fits = rows.change("other", field="sequence", copy_value=1, before=1, after=2)
+    numbers = [rows.change("k", field="sequence", copy_value=1, before=1, after="On Hold")]
+    numbers += [
+        rows.change("made", op="insert", field=field, before=None, copy_value=None, after=after)
+        for field, after in (("title", "New"), ("sequence", "On Hold"))
+    ]
+    carried(rows)
+    found = ended(rows)
+    assert found[fits][:2] == ("applied", "arrived")
+    for number in numbers:
+        assert found[number][:2] == ("parked", "superseded")
+        assert "refuses it: InvalidTextRepresentation" in str(found[number][2])
+    assert (there(rows, "k"), there(rows, "other")) == (("Old", 1, False), ("Old", 2, False))
+    assert len(rows.elsewhere.sql("select own from crm.rows")) == 2

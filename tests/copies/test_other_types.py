@@ -148,6 +148,26 @@ def test_a_row_that_its_place_refuses_is_parked_and_stops_no_other(rows: Rows, w
     assert (there(rows, "k")[0], there(rows, "other")[1]) == ("Old", 2)
 
 
+@pytest.mark.parametrize(
+    ("elsewhere", "kind"),
+    [("mariadb", "float"), ("mariadb", "float(10,2)"), ("duckdb", "float"), ("postgresql", "real")],
+    indirect=["elsewhere"],
+)
+def test_a_float_of_four_bytes_has_the_digits_that_were_written(rows: Rows, kind: str) -> None:
+    rows.configured(NUMBER)
+    for column in ("sequence", "title"):
+        rows.elsewhere.sql(f"alter table crm.rows drop {rows.elsewhere.quoted(column)}")
+    rows.elsewhere.sql(f"alter table crm.rows add {rows.elsewhere.quoted('sequence')} {kind}")
+    rows.elsewhere.sql("alter table crm.rows add title varchar(20)")
+    rows.both("k", sequence=23616.05)
+    rows.refresh()
+    assert rows.sql(f"select sequence::text as value from {COPY}") == [{"value": "23616.05"}]
+    number = rows.change("k", field="sequence", copy_value="23616.05", before="23616.05", after="19677.39")
+    carried(rows)
+    assert ended(rows)[number][:2] == ("applied", "arrived")
+    assert rows.sql(f"select sequence::text as value from {COPY}") == [{"value": "19677.39"}]
+
+
 @in_postgresql
 @pytest.mark.parametrize(("kind", "value"), [("numeric(10,0)", "'NaN'"), ("numeric(5,-2)", "1234")])
 def test_a_decimal_that_is_no_number_or_has_no_last_digits_is_read(rows: Rows, kind: str, value: str) -> None:

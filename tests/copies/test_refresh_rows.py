@@ -274,6 +274,22 @@ def test_a_table_or_column_that_is_not_there_is_said(
 
 
 @in_duckdb
+@pytest.mark.parametrize("name", ["property_" + 55 * "a", "日本語の名前" * 4])
+def test_a_column_whose_name_the_warehouse_would_cut_is_said(rows: Rows, name: str) -> None:
+    rows.elsewhere.sql(f'alter table crm.rows add "{name}" varchar')
+    rows.configured(("title: {", f"{name}: {{"))
+    with pytest.raises(ConfigurationError) as caught:
+        rows.refresh()
+    for words in (f"tables.milestones.fields.{name}", "more than 63 bytes", "Map a view of DuckDB"):
+        assert words in str(caught.value)
+    fits = name[: 63 // len("語".encode())] if name[0] == "日" else name[:63]
+    rows.elsewhere.sql(f'alter table crm.rows rename "{name}" to "{fits}"')
+    rows.configured(("title: {", f"{fits}: {{"))
+    rows.row("k")
+    assert rows.refresh().rows_read == 1
+
+
+@in_duckdb
 def test_the_old_copy_is_read_while_it_is_made_anew(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     rows.row("k1", title="Old")
     rows.refresh()

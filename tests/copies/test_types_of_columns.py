@@ -183,7 +183,7 @@ def column(kind: str, declared: str, own: str = "a") -> RemoteColumn:
         ("mysql", column("jsonb", "json"), "convert(`a` using utf8mb4)", "replace(convert(`a` using utf8mb4), char(0 using utf8mb4), '')"),
         ("mysql", column("bigint", "int"), "convert(`a` using utf8mb4)", "`a`"),
         ("mysql", column("bigint", "bit"), "convert((`a` + 0) using utf8mb4)", "(`a` + 0)"),
-        ("mysql", column("double precision", "float"), "convert((`a` + 0e0) using utf8mb4)", "`a`"),
+        ("mysql", column("real", "float"), "convert((`a` + 0e0) using utf8mb4)", "(`a` + 0e0)"),
         ("mysql", column("double precision", "double"), "convert(`a` using utf8mb4)", "`a`"),
         *(("mysql", column("text", kind), "convert(hex(`a`) using utf8mb4)",
            "replace(convert(`a` using utf8mb4), char(0 using utf8mb4), '')") for kind in ("blob", "varbinary", "binary")),

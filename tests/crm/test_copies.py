@@ -58,6 +58,37 @@ def test_a_copy_of_which_nothing_is_declared_is_told(
     assert "write_to: table" in finding.next_step
 
 
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize(
+    ("times", "stopped"),
+    [
+        (["now() - interval '3 days'", "'infinity'", "now() + interval '1 hour'", "null"], True),
+        (["now() - interval '3 days'", "now() - interval '1 hour'"], False),
+        (["'-infinity'", "null"], False),
+        ([], False),
+    ],
+)
+def test_a_copy_that_stopped_arriving_is_told(
+    warehouse: sa.Engine, tmp_path: Path, declared: bool, times: list[str], stopped: bool
+) -> None:
+    text = written("changes")
+    if declared:
+        text = text.replace("    key:", "    arrived_at: _sdc_batched_at\n    key:")
+    rows = [
+        f"insert into crm.installs values ({number}, 'New', {time})"
+        for number, time in enumerate([*times, "null"])
+    ]
+    found = [
+        one for one in check(warehouse, tmp_path, text, TABLE, *rows) if one.severity is Severity.WARNING
+    ]
+    assert bool(found) is stopped
+    if stopped:
+        what, line = ("arrived_at", 7) if declared else ("crm_table", 5)
+        assert (found[0].what, found[0].line) == (f"tables.installs.{what}", line)
+        assert found[0].found.startswith("no row of crm.installs that arrived since ")
+        assert found[0].next_step.endswith("nothing changed in the CRM for 3 days.")
+
+
 @pytest.mark.parametrize("to", ["table", "changes", "{changes: crm.outbox}", "{late_hours: 48}"])
 def test_what_is_declared_of_a_copy_is_taken(warehouse: sa.Engine, tmp_path: Path, to: str) -> None:
     assert told(warehouse, tmp_path, written(to)) == []

@@ -161,3 +161,15 @@ def test_where_rows_are_marked_the_mark_is_to_be_updated_and_nothing_is_deleted(
         "no right to use the sequence Odd % name_id_seq",
     ]
     assert '"gone"' in found[0].next_step
+
+
+@pytest.mark.parametrize(("role", "hides"), [("clerk", True), ("", False)])
+def test_rows_that_policies_may_hide_are_told(
+    warehouse: sa.Engine, clerk: str, tmp_path: Path, role: str, hides: bool
+) -> None:
+    secured = 'alter table crm."Odd % name" enable row level security'.replace("%", "%%")
+    found = told(warehouse, tmp_path, CONFIG.replace("mode: crm", "mode: report"), secured, role=role)
+    assert [(one.what, one.line) for one in found] == ([("tables.installs.crm_table", 5)] if hides else [])
+    if hides:
+        assert found[0].found.startswith("row-level security of crm.Odd % name that applies to")
+        assert "counts as missing" in found[0].next_step

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 
-from enerflo_sync.mirror.read_ahead import spared_heap
+from enerflo_sync.process import spared_heap
 
 _BLOCKS = """
 import gc
-from enerflo_sync.mirror.read_ahead import spared_heap
+from enerflo_sync.process import spared_heap
 with spared_heap():
     alive = gc.get_freeze_count()
     assert alive > 1000
@@ -25,7 +25,7 @@ assert gc.get_freeze_count() == 0
 """
 _OF_THE_PROCESS = """
 import gc
-from enerflo_sync.mirror.read_ahead import spared_heap
+from enerflo_sync.process import spared_heap
 gc.freeze()
 alive = gc.get_freeze_count()
 with spared_heap():

@@ -32,6 +32,26 @@ def test_records_that_are_missing_by_spelling_alone_are_no_all_clear(
         assert (verdict_of(report), were_compared(report)) == (Verdict.KEYS_APART, False)
 
 
+@pytest.mark.parametrize("options", ["install_id", "{enerflo: install_id, type: integer, trim: true}"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("\u00a012345", "12345\u200b", "\ufeff12345", "12345\f", "\u300012345"),
+        *("'12345", '"12345"', "#12345", "+ 12345", "12,345", "12 345", "{00012345}", "12345;"),
+    ],
+)
+def test_nor_are_they_by_signs_and_by_blanks_that_nobody_sees(
+    sides: TwoSides, tmp_path: Path, options: str, key: str
+) -> None:
+    opportunities(sides, tmp_path, options, "    unlinked: ignore\n")
+    sides.polled()
+    tidy(sides, *range(100, 110))
+    row(sides, key, 12345)
+    report = sides.reconcile(NOW)
+    assert (report.tables[0].only_enerflo, report.tables[0].near_keys) == (1, 1)
+    assert (verdict_of(report), were_compared(report)) == (Verdict.KEYS_APART, False)
+
+
 def test_nor_are_they_where_two_rows_have_that_spelling(sides: TwoSides, tmp_path: Path) -> None:
     """Found by seed 7109 of the simulation: rows that stand twice were not among those that met nothing."""
     opportunities(sides, tmp_path, "install_id")
@@ -45,7 +65,7 @@ def test_nor_are_they_where_two_rows_have_that_spelling(sides: TwoSides, tmp_pat
         assert (report.tables[0].near_keys, verdict_of(report)) == (1, Verdict.KEYS_APART)
 
 
-@pytest.mark.parametrize("key", ["3", "4.5", "n/a", "", None, "10"])
+@pytest.mark.parametrize("key", ["3", "4.5", "n/a", "", None, "10", "-", "EF-1", "1a", "\u0661", "1.1"])
 def test_a_record_that_no_row_names_in_any_spelling_is_just_missing(
     sides: TwoSides, tmp_path: Path, key: str | None
 ) -> None:

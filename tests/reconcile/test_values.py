@@ -46,6 +46,10 @@ SAME, NORMAL, OTHER = None, "equal_after_normalisation", "unexplained"
         ("status_id", {}, "text", 7, "7", SAME),
         ("system_size_kw", {"type": "number"}, "numeric(9,3)", "7.5", "7.500", SAME),
         ("system_size_kw", {"type": "number"}, "real", "7.35", 7.35, SAME),
+        # As a numeric a real has six digits: it would differ from what it shows, and equal what it does not.
+        ("system_size_kw", {"type": "number"}, "real", "23616.05", 23616.05, SAME),
+        ("system_size_kw", {"type": "number"}, "real", "23616.1", 23616.05, OTHER),
+        ("system_size_kw", {"type": "number", "tolerance": 0.005}, "real", "23616.1", 23616.14, OTHER),
         ("system_size_kw", {"type": "number"}, "double precision", "7.1234567", 7.1234567, SAME),
         ("system_size_kw", {"type": "number"}, "double precision", "7.1", float("nan"), OTHER),
         ("system_size_kw", {"type": "number"}, "double precision", "7.1", float("inf"), OTHER),

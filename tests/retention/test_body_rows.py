@@ -213,8 +213,10 @@ def test_files_of_the_archive_go_but_for_those_of_open_items(
             item(item_id="4", evidence_uri=None),
             ("sync.webhook_moves", {"move_id": "m", "files": {"x": ["digest", uri["moving_3"]]}}),
         ],
+        # It has the same archive: what is needed of its files stays, too.
         "other": [
             item(item_id="1", evidence_uri=uri["b_1"]),
+            item(item_id="2", evidence_uri=uri["c_2"], state="replayed"),
             ("sync.webhook_moves", {"move_id": "m", "files": {"x": ["digest", uri["last_3"]]}}),
         ],
     }
@@ -224,13 +226,13 @@ def test_files_of_the_archive_go_but_for_those_of_open_items(
     assert all(Path(one).exists() for one in uri.values())
     gone = swept(warehouse, sweep, Kept.ARCHIVE, ACCOUNT)
     assert gone == looked
-    assert total(gone) == (4, 1 + 2 + 4 + 64)
+    assert total(gone) == (2, 1 + 4)
     assert sorted(name for name, path in uri.items() if Path(path).exists()) == [
-        *("moving_3", "needed_2", "part_3", "today_0"),
+        *("b_1", "last_3", "moving_3", "needed_2", "part_3", "today_0"),
     ]
-    days = (BEFORE - timedelta(days=3), BEFORE - timedelta(days=1))
+    days = (BEFORE - timedelta(days=2), BEFORE - timedelta(days=1))
     assert (min(one.oldest or NOW for one in gone), max(one.newest or OLD for one in gone)) == days
-    assert noted(warehouse)[ACCOUNT, "archive"] == (4, 71, *days, NOW, BOUND, BEFORE)
+    assert noted(warehouse)[ACCOUNT, "archive"] == (2, 5, *days, NOW, BOUND, BEFORE)
     assert swept(warehouse, sweep, Kept.ARCHIVE, ACCOUNT) == []
 
 

@@ -12,6 +12,8 @@ from enerflo_sync.crm.problems import InvalidConfigurationError
 from enerflo_sync.crm.retention import Kept, differences_days, option_of
 from tests.retention.conftest import SHIPPED
 
+APPOINTMENT = ("  # appointment: {type: 1", "  appointment: {type: 1")
+
 
 def load(folder: Path, *edits: tuple[str, str], retention: str = "{}"):  # type: ignore[no-untyped-def]
     text = re.sub(r"\nretention:\n(  .*\n)+", f"\nretention: {retention}\n", SHIPPED.read_text())
@@ -78,6 +80,11 @@ def test_two_names_are_one_option(tmp_path: Path) -> None:
             "retention.plans_days: found 29 days, expected no less than retention.undo_days, 30",
         ),
         (
+            [APPOINTMENT],
+            "{plans_days: 6, undo_days: 0}",
+            "retention.plans_days: found 6 days, expected no less than 7: for so long an appointment",
+        ),
+        (
             [("not_found_minutes: 60", "not_found_minutes: 3000")],
             "{webhook_bodies_days: 2}",
             "retention.webhook_bodies_days: found 2 days, expected no less than webhooks.not_found_minutes",
@@ -106,6 +113,8 @@ def test_null_keeps_for_ever(tmp_path: Path) -> None:
             [("expires_hours: 24", "expires_hours: 96"), ("keep_days: 90", "keep_days: 4")],
             "{reports_days: 4}",
         ),
+        ([APPOINTMENT], "{plans_days: 7, undo_days: 0}"),
+        ([APPOINTMENT], "{plans_days: null}"),
         ([("not_found_minutes: 60", "not_found_minutes: 2880")], "{webhook_bodies_days: 2}"),
         ([("not_found_minutes: 60", "not_found_minutes: 3000")], "{webhook_bodies_days: null}"),
         ([("# archive_days: 365", "archive_days: 40")], "{archive_days: 40}"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.errors import RetriableError
+from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.inbox.drop import DropFile, NotRead
 from enerflo_sync.inbox.local_drop import LocalDrop
 from enerflo_sync.jobs.ingest import run_ingest
@@ -100,3 +100,22 @@ def test_a_file_over_the_limit_is_searched_to_its_end(plain: Person) -> None:
     plain.forget()
     assert (large.exists(), other.exists()) == (False, True)
     assert found(plain.desk) == {}
+
+
+def test_nobody_is_forgotten_while_nothing_says_where_the_archive_is(plain: Person) -> None:
+    """The command runs in a shell that lacks the variable with the drop, which the tasks have."""
+    desk = plain.desk
+    plain.edited(mobile=MOBILE)
+    desk.told("update_customer")
+    before = found(desk)
+    address = desk.environ.pop("WEBHOOK_DROP_URI")
+    desk.read_configuration()
+    for write in (False, True):
+        with pytest.raises(ConfigurationError, match="nothing says where their archive is"):
+            plain.forget(write=write)
+    desk.environ["WEBHOOK_DROP_URI"] = address
+    assert found(desk) == before
+    assert desk.sql("select from sync.forgotten") == []
+    desk.read_configuration()
+    plain.forget()
+    assert found(desk) == {}

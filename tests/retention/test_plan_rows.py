@@ -97,6 +97,14 @@ NOT_APPLIED = latest(state="rejected", applied_at=None)
 LATER_PART_2 = plan("later", part=2, created_at=RECENT, expires_at=RECENT, applied_at=RECENT)
 LATER_UNDO = plan("later", kind="undo", created_at=RECENT, expires_at=RECENT, applied_at=RECENT)
 
+SENT_NEW = {"op": "insert", "direction": "to_enerflo", "sent_at": OLD}
+
+
+def sent_new(**values: Any) -> Row:
+    """A new record of Enerflo whose request went out."""
+    return change(**{"field": "body", "state": "parked", **SENT_NEW, **values})
+
+
 STAYS: dict[str, list[Row]] = {
     **{f"it is {state}": [target(state=state, applied_at=None)] for state in ("open", "approved")},
     "made at the bound": [target(created_at=BEFORE)],
@@ -145,6 +153,41 @@ STAYS: dict[str, list[Row]] = {
             agreed(RECENT, **other),
         ]
         for name, other in ELSEWHERE.items()
+    },
+    **{
+        f"no row names the record that it sent: {state}": [target(), sent_new(state=state)]
+        for state in ("parked", "applied", "moved", "refused")
+    },
+    **{
+        f"the sides agreed on another {name} than the id of what it sent": [
+            target(),
+            sent_new(),
+            agreed(RECENT, **{"is_link": True, **other}),
+        ]
+        for name, other in {
+            "table": {"table_name": "u"},
+            "key": {"key": {"id": 2}},
+            "field": {"field": "g", "is_link": False},
+        }.items()
+    },
+    "what it sent was accepted, and what was sent later was not": [
+        target(),
+        sent_new(accepted_id=7),
+        sent_new(plan_hash="latest", sent_at=RECENT),
+    ],
+    **{
+        f"another {name} was sent later than its record": [
+            target(),
+            sent_new(),
+            sent_new(plan_hash="latest", **{"sent_at": RECENT, **other}),
+        ]
+        for name, other in {
+            "table": {"table_name": "u"},
+            "key": {"key": {"id": 2}},
+            "operation": {"op": "update", "state": "applied"},
+            "direction": {"direction": "to_crm"},
+            "moment": {"sent_at": OLD},
+        }.items()
     },
     "one of its changes is on its way": [target(), change(state="handed_over")],
     **{
@@ -232,6 +275,19 @@ GOES: dict[str, list[Row]] = {
     "its refusal ended": [target(), refusal(OLD)],
     "what it handed over arrived": [target(), handed_over(OLD)],
     "the sides agreed as its request went out": [target(), change(state="sent", sent_at=OLD), agreed()],
+    "a row names the record that it sent": [target(), sent_new(), agreed(is_link=True)],
+    "the record that it sent was sent again later": [
+        target(),
+        sent_new(),
+        sent_new(plan_hash="latest", sent_at=RECENT),
+    ],
+    "and was accepted both times": [
+        target(),
+        sent_new(accepted_id=7),
+        sent_new(plan_hash="latest", sent_at=RECENT, accepted_id=8),
+    ],
+    "its new record was never sent": [target(), sent_new(sent_at=None)],
+    "its new row is the CRM's": [target(), sent_new(direction="to_crm")],
     "what it sent was applied": [target(), change(state="applied", sent_at=OLD)],
     "what was superseded was never sent": [target(), change(state="superseded")],
     **{

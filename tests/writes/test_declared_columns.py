@@ -27,7 +27,7 @@ from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.resources.installs import INSTALLS
-from enerflo_sync.warehouse.declared import filled_by_sweep
+from enerflo_sync.warehouse.declared import DeclaredColumn, filled_by_sweep, require_filled
 from tests.writes.conftest import Desk
 
 PATHS = {
@@ -369,3 +369,32 @@ def test_a_new_row_is_made_of_no_column_that_was_not_filled(agreed: Desk) -> Non
         agreed.plan()
     run_poll(agreed.context)
     agreed.plan()
+
+
+def test_a_number_is_the_same_text_by_a_poll_and_from_its_stored_version(agreed: Desk) -> None:
+    """Enerflo's PHP writes very small and very large numbers with an exponent, and jsonb without one."""
+    raw = agreed.one("select convert_to(max(raw::text), 'UTF8') from enerflo.install_versions")
+    record = json.loads(bytes(raw)) | {"id": 4_499_998, "rate": {"small": 1.5e-05, "large": 1.25e21}}
+    declared(agreed, small="{path: rate.small, type: text}", large="{path: rate.large, type: text}")
+    run_columns(agreed.context)
+    with agreed.engine.begin() as connection:
+        seen = Observation("default", datetime.now(UTC), "poll", "poll:test")
+        Intake(INSTALLS).take(connection, [json.dumps(record).encode()], seen)
+    query = "select small, large from enerflo.installs where install_id = 4499998"
+    before = agreed.sql(query)
+    assert before == [{"small": "0.000015", "large": "1250000000000000000000"}]
+    assert {table.changed for table in run_rebuild(agreed.context, write=False).tables} == {0}
+    agreed.sql("update enerflo.installs set small = null, large = null where install_id = 4499998")
+    run_rebuild(agreed.context, write=True)
+    assert agreed.sql(query) == before
+
+
+def test_each_account_is_told_to_make_its_own_columns(agreed: Desk) -> None:
+    agreed.sql("alter table crm.installs add column lender text")
+    declared(agreed, mapped=MAPPED, lender=PATHS["lender"])
+    run_columns(agreed.context)
+    column = DeclaredColumn("installs", "lender", ("loan", "lender"), "text", 10_000)
+    with agreed.engine.begin() as connection:
+        require_filled(connection, "default", [column])
+        with pytest.raises(ConfigurationError, match=r"Run enerflo-sync migrate --account west\."):
+            require_filled(connection, "west", [column])

@@ -19,7 +19,7 @@ from enerflo_sync.agreed.handing_over import deliver, note_not_made, take_over_a
 from enerflo_sync.agreed.mapped_otherwise import end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.whole_rows import note_new_rows
-from enerflo_sync.agreed.written import typed_key
+from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
@@ -238,7 +238,8 @@ def _look(plan: Comparison, looked: str) -> str:
 
 def _of_key(plan: Comparison) -> str:
     return " and ".join(
-        f"c.k{n} = {typed_key(plan, 'w.key', column)}" for n, column in enumerate(plan.mapping.key_columns, 1)
+        f"c.k{n} = {fitting_key(plan, 'w.key', column)}"
+        for n, column in enumerate(plan.mapping.key_columns, 1)
     )
 
 

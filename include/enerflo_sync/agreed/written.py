@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from enerflo_sync.crm.catalog import Kind, LiveColumn
+from enerflo_sync.crm.keys import fitting
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.near_keys import no_near_row
@@ -53,10 +54,15 @@ def typed_key(plan: Comparison, key: str, column: str) -> str:
     return typed(plan.live.columns[column], f"({key}->>{literal(column)})")
 
 
+def fitting_key(plan: Comparison, key: str, column: str) -> str:
+    """Return one column of the jsonb expression ``key`` to compare with the CRM's; null if it cannot be."""
+    return fitting(plan.live.columns[column], f"{key}->>{literal(column)}")
+
+
 def of_key(plan: Comparison, key: str) -> str:
     """Return the condition that a CRM row ``t`` is the one of the jsonb expression ``key``."""
     return " and ".join(
-        f"t.{quoted(column)} = {typed_key(plan, key, column)}" for column in plan.mapping.key_columns
+        f"t.{quoted(column)} = {fitting_key(plan, key, column)}" for column in plan.mapping.key_columns
     )
 
 

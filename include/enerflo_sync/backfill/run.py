@@ -29,7 +29,6 @@ from enerflo_sync.backfill.store import (
 )
 from enerflo_sync.clock import skew_of
 from enerflo_sync.errors import ConfigurationError, RetriableError
-from enerflo_sync.memory import keep_heap_small
 from enerflo_sync.mirror.run import new_run_id
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
@@ -48,7 +47,6 @@ class Backfills:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        keep_heap_small()
 
     def backfill(
         self,

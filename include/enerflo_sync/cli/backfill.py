@@ -28,6 +28,7 @@ from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.backfill import open_backfills
 from enerflo_sync.jobs.context import AccountContext, open_account
+from enerflo_sync.process import moving_records
 from enerflo_sync.warehouse.revision import require_migrated
 
 _DATE = "A day (2023-04-01) or a moment (2023-04-01T12:00Z), in UTC."
@@ -88,7 +89,7 @@ def command(
             where="enerflo-sync backfill",
             next_step="Its estimate was printed when it began; sync.backfills stores it.",
         )
-    with progress_bars(rates=True) as tick:
+    with moving_records(for_long=True), progress_bars(rates=True) as tick:
         backfills = open_backfills(context, progress=tick, workers=workers)
         if resume is not None:
             report = backfills.resume(resume, request)

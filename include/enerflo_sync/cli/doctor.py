@@ -26,8 +26,9 @@ from enerflo_sync.crm.live.grants import grants_sql
 from enerflo_sync.crm.live.rights import present_role, unusable_own_tables
 from enerflo_sync.crm.mapping import MIRROR_TABLES
 from enerflo_sync.crm.problems import listed
+from enerflo_sync.crm.webhook_places import listed_accounts, require_own_drop, sharing_archive
 from enerflo_sync.enerflo.statuses import read_statuses
-from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.warehouse.declared import DeclaredColumn, require_filled
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
@@ -111,6 +112,7 @@ def checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
     yield Check("configuration", f"{file}: account {context.account}, mode {mode}, {tables}")
     if context.config.unusable:
         yield _other_accounts(context)
+    yield from _webhook_places(context)
     server = made("warehouse", lambda: _server(context))
     yield server
     if not server.failed:
@@ -151,6 +153,28 @@ def _other_accounts(context: AccountContext) -> Check:
         for one in problems
     ]
     return Check("accounts", f"the configuration of {', '.join(unusable)} cannot be read", findings=findings)
+
+
+def _webhook_places(context: AccountContext) -> Iterator[Check]:
+    """Yield what accounts share of the places of their webhook files, which are nobody's then."""
+    config, account = context.config, context.account
+    try:
+        require_own_drop(config, account)
+    except ConfigurationError as error:
+        yield Check("webhooks", str(error), failed=True)
+        return
+    if others := sharing_archive(config, account):
+        spot = config.spot("accounts", account, "webhook_drop_uri")
+        found = Finding(
+            Severity.WARNING,
+            str(spot.file),
+            spot.line,
+            f"accounts.{account}.webhook_archive_uri",
+            f"the archive of {listed_accounts(others)}",
+            "an archive of its own",
+            "Name one: nobody can tell whose files come back after a restore.",
+        )
+        yield Check("webhooks", "the archive is shared", findings=[found])
 
 
 def _server(context: AccountContext) -> str:

@@ -14,6 +14,7 @@ from enerflo_sync.cli.output import Account, Exit, Json, finish, print_json
 from enerflo_sync.cli.poll import print_run
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.ingest import run_ingest
+from enerflo_sync.process import moving_records
 
 
 def command(
@@ -37,7 +38,7 @@ def command(
     sync.quarantine with its file, position and reason. Killed at any point, the next ingest completes it.
     """
     context = open_account(account, os.environ)
-    with progress_bars() as tick:
+    with moving_records(), progress_bars() as tick:
         since = archive_since.date() if archive_since is not None else None
         report = run_ingest(context, progress=tick, archive_since=since)
     if as_json:

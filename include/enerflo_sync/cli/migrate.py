@@ -13,6 +13,7 @@ from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Json, console, print_json
 from enerflo_sync.jobs.columns import ColumnsReport, run_columns
 from enerflo_sync.jobs.context import open_account
+from enerflo_sync.process import moving_records
 from enerflo_sync.reconcile.render.wording import count_of
 from enerflo_sync.warehouse.migrate import migrate
 from enerflo_sync.warehouse.revision import LATEST_REVISION
@@ -37,7 +38,7 @@ def command(
     """
     context = open_account(account, os.environ)
     before, after = migrate(context.engine)
-    with progress_bars() as tick:
+    with moving_records(), progress_bars() as tick:
         columns = run_columns(context, drop=drop_columns, progress=tick)
     if as_json:
         print_json({"before": before, "after": after, "changed": before != after, "columns": asdict(columns)})

@@ -14,6 +14,7 @@ from enerflo_sync.cli.output import Account, Exit, Json, console, print_json
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.process import moving_records
 from enerflo_sync.warehouse.runs import RunReport
 
 
@@ -49,7 +50,7 @@ def command(
     """
 
     def poll(context: AccountContext) -> Exit:
-        with progress_bars() as tick:
+        with moving_records(), progress_bars() as tick:
             report = run_poll(
                 context,
                 resources=frozenset(resource) if resource else None,

@@ -14,6 +14,7 @@ from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.rebuild import run_rebuild
+from enerflo_sync.process import moving_records
 from enerflo_sync.rebuild.report import RebuildReport, TableDifference
 from enerflo_sync.rebuild.tables import RebuildTable
 from enerflo_sync.reconcile.render.wording import count_of, number, visible
@@ -56,7 +57,7 @@ def command(
     record cannot be read any more.
     """
     context = open_account(account, os.environ)
-    with progress_bars() as tick:
+    with moving_records(), progress_bars() as tick:
         report = run_rebuild(context, tables=table or (), where=where, write=apply, progress=tick)
     if as_json:
         print_json({**msgspec.to_builtins(report), "differing": report.differing})

@@ -19,7 +19,7 @@ from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.agreed.own_writes import noting_rows
 from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.database import CrmConnections
-from enerflo_sync.copies.due import RowWrite, due_writes, numbers_of
+from enerflo_sync.copies.due import RowWrite, due_writes, numbers_of, unfit_changes
 from enerflo_sync.copies.refresh import JOB
 from enerflo_sync.copies.remote_table import RemoteTable, remote_table
 from enerflo_sync.copies.remote_writes import RemoteWriter
@@ -84,6 +84,8 @@ def _carry(
     made: set[int] = set()
     for _ in range(_ATTEMPTS):
         with connection.begin():
+            for number, reason in unfit_changes(connection, comparison, account).items():
+                end_unmade(connection, account, run_id, [number], Decision.PARKED, reason)
             writes, moved = due_writes(connection, comparison, account)
             if undone := sorted(made.intersection(numbers_of(writes))):
                 end_unmade(connection, account, run_id, undone, Decision.PARKED, _NOT_KEPT)

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.agreed.soft_deletes import marking_value
 from enerflo_sync.agreed.written import as_written, column_value, of_key, shown, typed_key, zone_of
 from enerflo_sync.crm.copies import KEY_HASH, ROW_HASH
 from enerflo_sync.crm.marks import own_mark
 from enerflo_sync.crm.names import quoted
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.warehouse.refused import refuses_a_row
 
 # The id of a record that was created at Enerflo is written in every mode: it completes a write to Enerflo.
 _OPEN = """w.account = %(account)s and w.table_name = %(table)s and w.ended_at is null and w.state = 'open'
@@ -21,6 +24,18 @@ _OPEN = """w.account = %(account)s and w.table_name = %(table)s and w.ended_at i
 _GROUPS = f"""
 /* enerflo-sync carry: columns that are to be carried */
 select distinct w.op, w."column" as name from sync.crm_changes w where {_OPEN} order by 1, 2
+"""  # noqa: S608 - a constant
+
+
+_NUMBERS = f"""
+/* enerflo-sync carry: changes of one column that are to be carried */
+select w.number from sync.crm_changes w
+where {_OPEN} and w.op = %(op)s and w."column" = %(column)s::text order by w.number
+"""  # noqa: S608 - a constant
+_OF_ONE_ROW = f"""
+/* enerflo-sync carry: all columns of a new row */
+select w.number from sync.crm_changes w join sync.crm_changes u on u.key = w.key
+where {_OPEN} and w.op = 'insert' and u.number = %(number)s
 """  # noqa: S608 - a constant
 
 
@@ -85,6 +100,47 @@ def due_writes(
             pairs = zip(comparison.mapping.key_columns, write.key, strict=True)
             write.values = dict(pairs) | write.values
     return list(writes.values()), moved
+
+
+def unfit_changes(connection: sa.Connection, comparison: Comparison, account: str) -> dict[int, str]:
+    """Return the numbers of open changes whose value does not fit their column's type, with the reasons.
+
+    If a value of a new row does not fit, the changes of all its columns are returned.
+    """
+    values = {"account": account, "table": str(comparison.name), "to_crm": "to_crm" in comparison.mode.writes}
+    unfit: dict[int, str] = {}
+    for op, name in connection.exec_driver_sql(_GROUPS, values).all():
+        if op == "delete" or name not in comparison.live.columns:
+            continue
+        converted = [column_value(comparison.live.columns[name], "w.after", zone_of(comparison, name))]
+        if op == "insert":
+            converted += [typed_key(comparison, "w.key", one) for one in comparison.mapping.key_columns]
+        query = f"select {', '.join(converted)} from sync.crm_changes w where w.number = any(%(numbers)s)"  # noqa: S608
+        numbers = connection.exec_driver_sql(_NUMBERS, {**values, "op": op, "column": name}).scalars().all()
+        for number, reason in _refused(connection, query, numbers).items():
+            of_row = [number]
+            if op == "insert":
+                of_row += connection.exec_driver_sql(_OF_ONE_ROW, {**values, "number": number}).scalars()
+            unfit |= dict.fromkeys(of_row, reason)
+    return unfit
+
+
+def _refused(connection: sa.Connection, query: str, numbers: Sequence[int]) -> dict[int, str]:
+    """Return the numbers of changes that a query cannot convert, each with the reason, by bisection."""
+    if not numbers:
+        return {}
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql(query, {"numbers": list(numbers)}).all()
+    except sa.exc.DBAPIError as error:
+        if not isinstance(error.orig, psycopg.Error) or not refuses_a_row(error.orig):
+            raise
+        if len(numbers) == 1:
+            return {numbers[0]: why_refused(error.orig)}
+        middle = len(numbers) // 2
+        halves = (_refused(connection, query, half) for half in (numbers[:middle], numbers[middle:]))
+        return {number: why for half in halves for number, why in half.items()}
+    return {}
 
 
 def _mark(comparison: Comparison) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.written import of_key, typed_key
+from enerflo_sync.agreed.written import fitting_key, of_key
 from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.remote_table import remote_table
@@ -36,7 +36,7 @@ class FreshRows:
         if not comparison.mapping.is_kept or not keys:
             return
         values = {"keys": [json.dumps(key) for key in keys]}
-        columns = ", ".join(typed_key(comparison, "k.key", name) for name in comparison.mapping.key_columns)
+        columns = ", ".join(fitting_key(comparison, "k.key", name) for name in comparison.mapping.key_columns)
         asked = connection.exec_driver_sql(
             f"/* enerflo-sync copy: keys */ select {columns} from unnest(%(keys)s::jsonb[]) k(key)",  # noqa: S608
             values,

@@ -21,6 +21,8 @@ from enerflo_sync.errors import ConfigurationError
 
 # Raised by a release that reads or digests rows differently, so that each copy is made anew.
 _VERSION = 4
+# PostgreSQL cuts a column's name off after this many bytes.
+_LONGEST_NAME = 63
 # Boolean texts in the form that the copy accepts.
 INSIDE, _OUTSIDE = "true", "false"
 
@@ -139,6 +141,14 @@ def remote_table(
             f"{schema}.{table} has no column {', '.join(missing)}.",
             where=_place(config, account, name, *_option_of(mapping, missing[0])),
             next_step=f"Did you mean {near}?" if near else f"Write {listed(columns, limit=30)}.",
+        )
+    long = next((column for column in mapping.crm_columns if len(column.encode()) > _LONGEST_NAME), None)
+    if long is not None:
+        raise ConfigurationError(
+            f"the name of column {long} of {schema}.{table} has more than {_LONGEST_NAME} bytes: the copy"
+            " in the warehouse cannot have it.",
+            where=_place(config, account, name, *_option_of(mapping, long)),
+            next_step=f"Map a view of {dialect.title} that gives the column a shorter name.",
         )
     sent = [column for column in along if column in found]
     return RemoteTable(

@@ -336,9 +336,12 @@ def _unknown_column(
     source: Source, place: Place, kind: str, name: str, known: dict[str, sa.types.TypeEngine[Any]]
 ) -> Problem:
     relation_name = f"{MIRROR_SCHEMA}.{MIRROR_TABLES[kind]}"
+    near = nearest(name, known)
+    # The mirror may have it still, of a line that was removed.
+    or_declared = "" if near else f"; or a line of its own: columns.{kind}.{name}: {{path: …, type: …}}"
     return source.problem(
         place,
         f"the column {name}",
-        f"a column of {relation_name}: {listed(known, limit=24)}",
-        nearest(name, known),
+        f"a column of {relation_name}: {listed(known, limit=24)}{or_declared}",
+        near,
     )

@@ -16,6 +16,12 @@ from enerflo_sync.crm.options import KeyColumn, KeyType
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.where import condition_problem, excludes_everything, named_columns, rows_where
 
+_HIDES = sa.text("""
+/* enerflo-sync doctor: whether policies choose the rows that the present role sees */
+select row_security_active(c.oid)
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where n.nspname = :schema and c.relname = :name
+""")
 _SPELLINGS = {True: ("true", "t", "yes", "y", "on", "1"), False: ("false", "f", "no", "n", "off", "0")}
 
 
@@ -58,6 +64,20 @@ def no_row_left(connection: sa.Connection, mapping: TableMapping, table: LiveTab
         "one that some of its rows meet",
         "Compare it with the values that the columns hold; every record would be taken for a missing one.",
     )
+
+
+def hidden_rows(connection: sa.Connection, table: LiveTable) -> Iterator[Notice]:
+    """Yield that policies of the table may hide rows from the present role, which then seem to be missing."""
+    named = {"schema": table.schema, "name": table.name}
+    if connection.scalar(_HIDES, named):
+        yield Notice(
+            "warning",
+            ("crm_table",),
+            f"row-level security of {table.schema}.{table.name} that applies to the present role",
+            "a role that sees every row",
+            "A record whose row is hidden counts as missing, and a plan may make a second row of it."
+            " Run: alter role ... bypassrls; or map a view that shows the rows that count.",
+        )
 
 
 def unfilled(mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:

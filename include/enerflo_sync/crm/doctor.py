@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names
 from enerflo_sync.crm.chosen_rows import (
     duplicates,
+    hidden_rows,
     misfits,
     no_row_left,
     shared_tables,
@@ -23,6 +24,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copied_tables import noticed_of_copies
 from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.crm.keys import case_folding
+from enerflo_sync.crm.live.arrivals import no_arrivals
 from enerflo_sync.crm.live.copies import copy_hints
 from enerflo_sync.crm.live.rights import present_role
 from enerflo_sync.crm.live.writing import writing_notices
@@ -141,6 +143,8 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
                 *shared_tables(config, account, name),
                 *(unfilled(mapping, table) if makes_rows else ()),
                 *unindexed(connection, mapping, table, fold),
+                *no_arrivals(connection, mapping, table),
+                *hidden_rows(connection, table),
             ]
             findings += [desk.noticed(one) for one in chosen]
             findings += [desk.noticed(one) for one in copy_hints(mapping, table)]

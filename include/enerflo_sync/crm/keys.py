@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.catalog import Kind, LiveColumn
 from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.options import KeyColumn, KeyType
 
@@ -15,6 +15,14 @@ _FOLDS = ("pg_unicode_fast", "pg_c_utf8", "und-x-icu")
 _BLANK = "E' \\t\\r\\n'"
 
 _WHOLE = "^[-+]?0*[0-9]{1,18}(?:[.]0*)?$"
+
+_WHOLE_NUMBER = "^-?[0-9]{1,19}(?:[.]0+)?$"
+_NUMBER = "^-?[0-9]{1,130}(?:[.][0-9]{1,100})?$"
+_SMALL_NUMBER = "^-?[0-9]{1,37}(?:[.][0-9]{1,30})?$"
+_UUID = "^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+_BITS = {"int2": 16, "int4": 32, "int8": 64}
+# How a text is compared with a column of texts, by the column's type: never cut to its length.
+TEXTS = {"varchar": "text", "char": '"char"'} | {name: name for name in ("text", "bpchar", "name", "citext")}
 
 # Kinds of columns that hold whole numbers of type integer.
 INTEGER_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT})
@@ -72,6 +80,34 @@ def _integer(raw: str, kind: Kind, options: KeyColumn) -> str:
 
 def _is_digits(text: str) -> str:
     return f"btrim({text}, '0123456789') = '' and octet_length({text}) between 1 and 18"
+
+
+def fitting(live: LiveColumn, text: str) -> str:
+    """Return an SQL text in the type of a key column, to compare with it; null where it is no value of it.
+
+    What is stored of a key may come from a time when the column had another type.
+    """
+    text = f"({text})"
+    match live.kind:
+        case Kind.INTEGER if live.base in _BITS:
+            most = 2 ** (_BITS[live.base] - 1) - 1
+            within = f"case when {text}::numeric between {-most - 1} and {most} then {text}::numeric end"
+            within = f"({within})::{live.base}"
+            return f"(case when {text} ~ {literal(_WHOLE_NUMBER)} then {within} end)"
+        case Kind.DECIMAL:
+            return f"(case when {text} ~ {literal(_NUMBER)} then {text}::numeric end)"
+        case Kind.FLOAT:
+            digits = _SMALL_NUMBER if live.base == "float4" else _NUMBER
+            return f"(case when {text} ~ {literal(digits)} then {text}::{live.base} end)"
+        case Kind.UUID:
+            return f"(case when lower({text}) ~ {literal(_UUID)} then {text}::uuid end)"
+        case Kind.TEXT if live.base in TEXTS:
+            return f"{text}::{TEXTS[live.base]}"
+        case Kind.TEXT:
+            words = f"enum_range(null::{live.sql_type})::text[]"
+            return f"(case when {text} = any({words}) then {text}::{live.sql_type} end)"
+        case _:
+            return f"{text}::{live.sql_type}"
 
 
 def is_blank(raw: str, kind: Kind) -> str:

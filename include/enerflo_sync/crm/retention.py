@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from enerflo_sync.crm.config import SyncConfig
     from enerflo_sync.crm.source import Source
 
+# How long plans look for an appointment that could not be made with its lead.
+APPOINTMENT_DAYS = 7
 _HOURS = 24
 _MINUTES = 24 * 60
 
@@ -118,6 +120,13 @@ def retention_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
             f"{plans} days",
             f"no less than retention.undo_days, {config.retention.undo_days}: an undo reads the plan's"
             " changes",
+        )
+    if plans is not None and plans < APPOINTMENT_DAYS and config.writes.appointment is not None:
+        yield source.problem(
+            ("retention", "plans_days"),
+            f"{plans} days",
+            f"no less than {APPOINTMENT_DAYS}: for so long an appointment that was not made is looked for"
+            " in plans (writes.appointment)",
         )
     bodies = config.retention.webhook_bodies_days
     if bodies is not None and bodies * _MINUTES < config.webhooks.not_found_minutes:

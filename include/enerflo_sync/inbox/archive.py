@@ -13,21 +13,40 @@ from enerflo_sync.inbox.drop import Content, Drop, DropFile, NotRead
 from enerflo_sync.inbox.forgotten_files import Theirs, erased_file
 from enerflo_sync.warehouse.schema import quarantine, webhook_moves
 
+_OF_OTHERS = sa.text(r"""
+/* enerflo-sync forget: archived files that other accounts have read, and this one has not */
+with read as (
+  select account, source_uri as uri from sync.webhook_events
+  union all
+  select account, evidence_uri from sync.quarantine
+)
+select regexp_replace(uri, '#\d+$', '') from read where account <> :account and uri like :below escape '!'
+except
+select regexp_replace(uri, '#\d+$', '') from read where account = :account
+""")
 
-def needed_files(connection: sa.Connection, account: str) -> set[str]:
-    """Return the addresses of archived files that a replay may read, or that are on their way there.
+
+def files_of_others(connection: sa.Connection, account: str, archive_uri: str) -> frozenset[str]:
+    """Return the addresses of an archive's files that are known to be other accounts', as they are stored.
 
     In the caller's transaction.
     """
+    below = archive_uri.replace("!", "!!").replace("%", "!%").replace("_", "!_") + "/%"
+    return frozenset(connection.scalars(_OF_OTHERS, {"account": account, "below": below}))
+
+
+def needed_files(connection: sa.Connection) -> set[str]:
+    """Return the addresses of archived files that a replay may read, or that are on their way there.
+
+    Of every account: several may have one archive. In the caller's transaction.
+    """
     items = sa.select(quarantine.c.evidence_uri).where(
-        quarantine.c.account == account,
         quarantine.c.state == "open",
         quarantine.c.evidence_uri.is_not(None),
     )
     # A part of a file is named by its position: file#3.
     found = {part for uri in connection.scalars(items) for part in (uri, uri.rpartition("#")[0])}
-    moves = sa.select(webhook_moves.c.files).where(webhook_moves.c.account == account)
-    for files in connection.scalars(moves):
+    for files in connection.scalars(sa.select(webhook_moves.c.files)):
         found.update(how[1] for how in files.values())
     return found - {""}
 

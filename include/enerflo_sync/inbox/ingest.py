@@ -22,7 +22,6 @@ from enerflo_sync.inbox.forgotten_later import Learned
 from enerflo_sync.inbox.hydrate import HydrateOptions, Hydration
 from enerflo_sync.inbox.load import DropLoader, Progress
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.read_ahead import quick_switches
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
@@ -76,7 +75,6 @@ def ingest(
     tell = progress or (lambda *_: None)
     with (
         warehouse_errors("ingest"),
-        quick_switches(),
         engine.connect() as connection,
         alone(engine, account),
     ):
@@ -113,7 +111,7 @@ def alone(engine: sa.Engine, account: str) -> Iterator[None]:
 
 def _expire(connection: sa.Connection, drop: Drop, before: datetime, run: Run) -> None:
     with connection.begin():
-        keep = needed_files(connection, run.account)
+        keep = needed_files(connection)
     try:
         gone = expire(drop, before, keep)
     except (OSError, EnerfloSyncError) as error:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from enerflo_sync.inbox.drop import Drop
+import sqlalchemy as sa
+
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.ingest import ingest_options, open_account_drop
 from enerflo_sync.retention.forget import ForgetReport, Progress, forget
+from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
+
+_READ_FILES = sa.text("""
+/* enerflo-sync forget: whether webhooks were read from files */
+select exists (select from sync.webhook_events where account = :account and source_uri is not null)
+    or exists (select from sync.quarantine where account = :account and kind = 'file')
+""")
 
 
 def run_forget(
@@ -21,18 +30,23 @@ def run_forget(
     """Erase a customer's personal data (:func:`enerflo_sync.retention.forget.forget`).
 
     :param write: erase; otherwise only count what would be.
+    :raises ConfigurationError: it is not known where the files are that the account's webhooks came from.
     """
     require_migrated(context.engine)
-
-    def drop() -> Drop | None:
-        return open_account_drop(context) if context.settings.webhook_drop_uri else None
-
+    drop = open_account_drop(context) if context.settings.webhook_drop_uri else None
+    if drop is None and _has_read_files(context):
+        raise ConfigurationError(
+            "the account's webhooks came from files, and nothing says where their archive is."
+            " Nothing was erased.",
+            where=f"account {context.account}: webhook_drop_uri",
+            next_step="Set it, or the variable that it names, as the tasks have it.",
+        )
     return forget(
         context.engine,
         context.config,
         context.account,
         customer_id,
-        drop,
+        lambda: drop,
         by=by,
         limits=ingest_options(context).limits,
         clock=context.clock,
@@ -41,3 +55,9 @@ def run_forget(
         run_id=run_id,
         progress=progress,
     )
+
+
+def _has_read_files(context: AccountContext) -> bool:
+    """Return whether webhooks of the account were read from files, in whose archive the customer may be."""
+    with warehouse_errors("forget"), context.engine.connect() as connection:
+        return bool(connection.scalar(_READ_FILES, {"account": context.account}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from enerflo_sync.crm.retention import Kept, option_of
+from enerflo_sync.crm.webhook_places import require_own_archive, require_own_drop
 from enerflo_sync.inbox.archive_again import archive_again
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop, open_drop
@@ -31,10 +32,13 @@ def run_ingest(
 
     :param archive_since: instead of the drop, read the archive's files from this day on that the warehouse
         does not know: after it was set back to an earlier moment.
+    :raises ConfigurationError: another account has a part in the drop, or, where it is read, in the archive.
     """
     require_migrated(context.engine)
     drop: Drop = open_account_drop(context)
+    require_own_drop(context.config, context.account)
     if archive_since is not None:
+        require_own_archive(context.config, context.account)
         with warehouse_errors("ingest"), context.engine.connect() as connection:
             drop = archive_again(connection, drop, context.account, archive_since)
     return ingest(

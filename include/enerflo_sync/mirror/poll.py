@@ -24,7 +24,7 @@ from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.details import next_due, read_directly, take_detail
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.page_store import PageStore
-from enerflo_sync.mirror.read_ahead import quick_switches, read_ahead, spared_heap
+from enerflo_sync.mirror.read_ahead import read_ahead
 from enerflo_sync.mirror.refused_key import require_some_permission
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.sweep import ShrunkSourceError, Sweep
@@ -337,7 +337,7 @@ def poll(
     :raises RetriableError: Enerflo or the warehouse stayed unreachable despite retries.
     :raises ConfigurationError: the warehouse lacks tables or rights.
     """
-    with warehouse_errors("poll"), quick_switches(), spared_heap(), engine.connect() as connection:
+    with warehouse_errors("poll"), engine.connect() as connection:
         run = Run(connection, account, "poll", clock, rng, run_id=run_id)
         with run.recording(calls):
             company = CompanyGuard(

@@ -28,6 +28,7 @@ from enerflo_sync.reconcile.report import Cause
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
 CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
 
+FORGOTTEN = "its customer was forgotten: what the CRM says of them is not sent, and not kept"
 OUTSIDE = "its row in the CRM stands outside the table''s where"
 # Why a row is left to a person whose record Enerflo deleted.
 NO_MARK = (
@@ -93,10 +94,13 @@ from (
       when $unreadable then $no_key
       when not $may_create then $not_created
       when not ($due) then 'it is not due yet (create_when)'
-      $no_install end as reason,
-    case when not o.quarantined and ($loose) and not ($unreadable or $may_create and ($due)) then 'keep'
+      $no_install
+      when forgotten.yes then $forgotten end as reason,
+    case when not o.quarantined and ($loose)
+        and (forgotten.yes or not ($unreadable or $may_create and ($due))) then 'keep'
       else 'review' end as otherwise
   from $judged join $crm t on $on_row
+  cross join lateral (select $of_forgotten as yes offset 0) forgotten
   where o.in_crm and not o.in_enerflo and not o.tombstone $not_adopted offset 0
 ) o
 join $crm t on $on_row
@@ -188,6 +192,8 @@ def _into_enerflo(plan: Comparison, config: SyncConfig, common: dict[str, Any], 
         loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(plan.joins, 1)),
         due=due(plan),
         no_install=_no_install(plan),
+        of_forgotten=_of_forgotten(plan),
+        forgotten=literal(FORGOTTEN),
         crm=plan.crm_rows,
         on_row=_on_row(plan),
         fields="\n  ".join(_enerflo_fields(plan, config)),
@@ -294,4 +300,18 @@ def _no_install(plan: Comparison) -> str:
     return (
         "when not exists (select from enerflo.installs i where i.account = %(account)s"
         " and i.install_id = o.owner and i.deleted_at is null) then 'Enerflo has no such install'"
+    )
+
+
+def _of_forgotten(plan: Comparison) -> str:
+    """Return the condition that a CRM row is about an install of a customer who was forgotten.
+
+    An install that has another owner by now counts, too: nobody can tell about which of both a note speaks.
+    """
+    if not plan.mirror_has_install:
+        return "false"
+    return (
+        "exists (select from sync.forgotten f where f.account = %(account)s"
+        " and (o.owner = any(f.install_ids) or exists (select from enerflo.installs i"
+        " where i.account = f.account and i.customer_id = f.customer_id and i.install_id = o.owner)))"
     )

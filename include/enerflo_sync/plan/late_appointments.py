@@ -16,12 +16,13 @@ from enerflo_sync.agreed.written import alone_of_key, of_key
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.retention import APPOINTMENT_DAYS
 from enerflo_sync.outbox.links import link_columns
 from enerflo_sync.plan.creations import due
 from enerflo_sync.reconcile.compare import Comparison
 
 # An appointment that waited longer than this is a person's affair.
-_FOR = timedelta(days=7)
+_FOR = timedelta(days=APPOINTMENT_DAYS)
 
 _LATE = Template("""
 /* enerflo-sync plan leads: appointments that an older plan did not make */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enerflo_sync.agreed.written import of_key, typed
 from enerflo_sync.crm.catalog import Kind, LiveColumn
+from enerflo_sync.crm.keys import TEXTS, fitting
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.crm.templates import template_sql
 from enerflo_sync.reconcile.compare import Comparison
@@ -64,6 +65,8 @@ def mirror_text(column: str) -> str:
 def _part(live: LiveColumn, text: str) -> str:
     """Return what a text makes of one column as JSON; null where the column cannot hold it as it is."""
     match live.kind:
+        case Kind.TEXT if live.base not in TEXTS:
+            other = f"when {fitting(live, text)} is null then null"
         case Kind.TEXT:
             other = f"when {text}::{live.sql_type}::text <> {text} then null"
         case Kind.INTEGER | Kind.DECIMAL | Kind.FLOAT:

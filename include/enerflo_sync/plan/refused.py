@@ -13,7 +13,7 @@ from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.written import typed_key
+from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.reconcile.compare import Comparison
@@ -168,14 +168,19 @@ from first f where d.ctid = f.id
 
 # A refusal ``r`` and what is due, ``d``: of a field both its values, of a whole row all of them.
 # A field that came into the mapping since, or left it, is no value that changed. A row that is deleted shows
-# each mapped field; a new one only what it has a value for, so that the plan's mapping has to be known.
+# each mapped field; a new one only what it has a value for, so that the plan's mapping has to be known. Of
+# one whose customer was forgotten since, what is personal is left neither in the refusal nor in what is due.
 _SAME = Template("""case when r.op = 'update' then $of_field
          else coalesce((select $of_row from (
            select case when r.op = 'insert' then r.after else r.before end as r,
                   case when r.op = 'insert' then d.after else d.before end as d,
                   r.op = 'insert' and exists (
                     select from sync.plans q where q.account = r.account and q.plan_hash = r.plan_hash
-                      and q.config_hash = %(config_hash)s) as mapped_alike) w), false) end""")
+                      and q.config_hash = %(config_hash)s)
+                    and not exists (
+                    select from sync.plan_changes c where c.account = r.account and c.plan_hash = r.plan_hash
+                      and c.table_name = r.table_name and c.key = r.key and c.op = 'insert'
+                      and not jsonb_exists(r.after, c.field)) as mapped_alike) w), false) end""")
 _ALIKE_PLAIN = """nullif(r.before, 'null') is not distinct from nullif(d.before, 'null')
            and nullif(r.after, 'null') is not distinct from nullif(d.after, 'null')"""
 _ALIKE_OTHERS = (
@@ -273,7 +278,7 @@ def _both_sides(plan: Comparison) -> dict[str, str]:
             for n, column in enumerate(plan.mirror_key, 1)
         ),
         "of_row": " and ".join(
-            f"c.k{n} = {typed_key(plan, 'r.key', column)}"
+            f"c.k{n} = {fitting_key(plan, 'r.key', column)}"
             for n, column in enumerate(plan.mapping.key_columns, 1)
         ),
         "values": ", ".join(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from string import Template
 
+import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.soft_deletes import left_alone, mark_of, marks, shown_row
@@ -13,6 +15,7 @@ from enerflo_sync.crm.mapping import Direction
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.undoing import COLUMNS, UNDO, UNDONE, WRITTEN_LATER, said_in_enerflo
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.warehouse.refused import refuses_a_row
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
 _MARKED = "a row of the CRM that is marked as deleted has its key"
@@ -110,16 +113,24 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
     values = {"account": account}
     for field in _written_fields(connection, plan):
         mapping = plan.mapping.fields.get(field)
-        statement = _UPDATES.substitute(
+        written = partial(
+            _UPDATES.substitute,
             common,
             field=literal(field),
             policy=literal(mapping.source_of_truth) if mapping is not None else "u.policy",
             now=shown(plan, field),
-            written=as_written(plan, field, "u.new_value"),
             said=said_in_enerflo(plan, field, "u.enerflo_key"),
             barred="true" if mapping is not None and mapping.direction is Direction.TO_ENERFLO else "false",
         )
-        connection.exec_driver_sql(statement, values)
+        try:
+            with connection.begin_nested():
+                statement = written(written=as_written(plan, field, "u.new_value"))
+                connection.exec_driver_sql(statement, values)
+        except sa.exc.DBAPIError as error:
+            if not isinstance(error.orig, psycopg.Error) or not refuses_a_row(error.orig):
+                raise
+            # The column has another type by now: a value that is none of it is not what the row says.
+            connection.exec_driver_sql(written(written="u.new_value"), values)
     mark = mark_of(connection, plan)
     inserts = _INSERTS.substitute(
         common,

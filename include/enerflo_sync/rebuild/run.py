@@ -21,7 +21,7 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.errors import BadRecordError, EnerfloSyncError, RetriableError, bad_record
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.quarantine import add_to_quarantine
-from enerflo_sync.mirror.read_ahead import quick_switches, rare_collections, read_ahead, spared_heap
+from enerflo_sync.mirror.read_ahead import read_ahead
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.rebuild.condition import Condition
@@ -92,9 +92,6 @@ def rebuild(
     """
     with (
         warehouse_errors(JOB),
-        quick_switches(),
-        spared_heap(),
-        rare_collections(),
         engine.connect() as plain,
     ):
         connection = plain.execution_options(isolation_level="REPEATABLE READ")

@@ -13,6 +13,7 @@ from enerflo_sync.crm.decision import (
     constant_facts,
     rule_sql,
 )
+from enerflo_sync.crm.keys import fitting
 from enerflo_sync.crm.mapping import FieldType, NullRule, Side, mirror_type
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.changed import changed_in_crm, changed_in_enerflo, own_writes
@@ -234,10 +235,8 @@ def stored_key(comparison: Comparison, key: str, column: str) -> str:
     live = comparison.live.columns[column]
     number = live.kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
     text = f"{key}->>{literal(column)}"
-    if not number and live.kind is not Kind.TEXT:
-        return f"({text})::{live.sql_type}"
     wanted = "number" if number else "string"
-    return f"(case when jsonb_typeof({key}->{literal(column)}) = '{wanted}' then {text} end)::{live.sql_type}"
+    return fitting(live, f"case when jsonb_typeof({key}->{literal(column)}) = '{wanted}' then {text} end")
 
 
 def _same(comparison: Comparison, now: str, then: str, *, in_crm: bool = False) -> str:

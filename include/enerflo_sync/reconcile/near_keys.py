@@ -18,8 +18,12 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.join_columns import JoinColumn
 
-# White space around a key, case, a leading plus and zeros, and a trailing `.0` do not count.
-_NORMAL = "regexp_replace(lower(btrim({}, E' \\t\\r\\n')), '^[+]?0*(?=[^.])|[.]0*$', '', 'g')"
+# Case, leading zeros and a trailing `.0` do not count, nor does anything but letters, digits and points: all
+# white space, invisible characters, signs, quotes, separators.
+_NO_LETTER = r"[\u0001-\u002d\u002f:-@[-`\u007b-\u00bf\u2000-\u206f\u3000\ufeff]"
+_NORMAL = (
+    f"regexp_replace(regexp_replace(lower({{}}), '{_NO_LETTER}', '', 'g'), '^0*(?=[^.])|[.]0*$', '', 'g')"
+)
 
 # A row whose key matches a record exactly names only that record.
 _NEAR = Template("""
@@ -46,7 +50,8 @@ create temporary table $near on commit drop as $rows
 """)
 
 OTHER_SPELLING = (
-    "a row of the CRM names it in another spelling of the key: enerflo-sync doctor proposes how to read it"
+    "a row of the CRM names it in another spelling of the key: enerflo-sync doctor proposes how to read it,"
+    " or clean the key there"
 )
 
 

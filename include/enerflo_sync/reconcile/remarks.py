@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.live.arrivals import last_arrival
 from enerflo_sync.crm.mapping import RecordKind, WideColumn
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.masking import PersonalData, mask, shape
@@ -21,6 +22,8 @@ from enerflo_sync.reconcile.values import Field, normal_text, translated
 STRANGERS_SHOWN = 10
 # Enerflo's list is called old if it was read this long before the newest list.
 LATER = timedelta(hours=1)
+# If no row of a copy arrived for this long, the copy may have stopped.
+QUIET = timedelta(days=1)
 
 
 def age_remarks(comparison: Comparison, polled: Mapping[str, datetime]) -> list[str]:
@@ -100,6 +103,12 @@ def chosen_remarks(
             f"{table} is in another database: compared is what it said at"
             f" {copy.read_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({copy.rows:,} rows, of which"
             f" {copy.rows_read:,} were read again)."
+        )
+    last = last_arrival(connection, comparison.mapping, comparison.live, parameters["now"])
+    if last is not None and last.ago >= QUIET:
+        found.append(
+            f"No row of {table} arrived since {last.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({last.column}):"
+            " the table may be a copy that stopped, and what the CRM says by now was not compared then."
         )
     if sizes.unlinked and not comparison.compares_loose:
         found.append(f"{sizes.unlinked:,} rows of {table} have no key (unlinked: ignore): they do not count.")

@@ -148,11 +148,14 @@ def domain_of(mapping: FieldMapping, live: LiveColumn) -> FieldType:
 def crm_raw(raw: str, live: LiveColumn) -> str:
     """Return a CRM column's value; other kinds of text as plain text, since char(n) pads its values.
 
-    A nondeterministic collation is no option of the mapping (``fold_case`` is), and PostgreSQL allows no
-    pattern match under one.
+    A float of four bytes is read as the number in its text. A nondeterministic collation is no option of the
+    mapping (``fold_case`` is), and PostgreSQL allows no pattern match under one.
     """
     if live.loose:
         return f'({raw}::text collate "default")'
+    if live.base == "float4":
+        # As a numeric it would have six digits alone.
+        return f"{raw}::text::float8"
     return raw if live.kind is not Kind.TEXT or live.is_plain_text else f"{raw}::text"
 
 

@@ -57,6 +57,9 @@ def text(record: Record, name: str, *, limit: int = TEXT_LIMIT) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise BadRecordError("expected_text", field=name)
     value = str(value)
+    if "e" in value and type(record.get(name)) is float:
+        # As jsonb has it, from which a stored version is read again.
+        value = format(Decimal(value), "f")
     if len(value) > limit:
         raise BadRecordError("text_too_long", field=name)
     return value or None

@@ -40,7 +40,7 @@ class ArchiveSweep:
         self, connection: sa.Connection, scope: Scope, drop: Drop, files: list[ArchivedFile]
     ) -> Iterator[Gone]:
         with connection.begin():
-            needed = needed_files(connection, scope.account)
+            needed = needed_files(connection)
             old = [file for file in files if storable(file.uri) not in needed]
             if not old:
                 return

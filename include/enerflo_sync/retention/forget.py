@@ -15,9 +15,9 @@ from enerflo_sync.agreed.seals import note_rewritten
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.inbox.archive import erase_archived
+from enerflo_sync.inbox.archive import erase_archived, files_of_others
 from enerflo_sync.inbox.batch import Limits
-from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.inbox.drop import Drop, storable
 from enerflo_sync.inbox.forgotten_files import Theirs
 from enerflo_sync.inbox.ingest import alone as alone_with_inbox
 from enerflo_sync.masking import PersonalData, mask
@@ -303,7 +303,11 @@ class _Forgetting:
         seen = hits = 0
         texts = [value.encode() for value in sorted(self._values.reached_at)]
         theirs = Theirs(self._who, limits.ignored, texts, self._is_of_another)
+        with self._connection.begin():
+            of_others = files_of_others(self._connection, self._account, drop.archive_uri)
         for file in drop.archived(until):
+            if storable(file.uri) in of_others:
+                continue
             some.append(file.uri)
             seen += 1
             if len(some) == _FILES:

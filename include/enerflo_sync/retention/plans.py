@@ -38,7 +38,8 @@ _KEPT = f"""
   union all
   select plan_hash from sync.crm_changes where account = :account and ended_at is null"""  # noqa: S608 - constants
 
-# A request whose outcome is unknown is looked for by each plan until both sides agree on the field.
+# A request whose outcome is unknown is looked for by each plan until both sides agree on the field. The last
+# request for a new record whose row of the CRM never learnt its id keeps that from being made twice.
 _OPEN_ENDS = """
   exists (select from sync.plan_changes c
     where c.account = p.account and c.plan_hash = p.plan_hash and c.sent_at is not null
@@ -46,7 +47,17 @@ _OPEN_ENDS = """
         select from sync.agreed a where a.account = c.account and a.table_name = c.table_name
           and a.key = c.key and a.field = c.field and a.agreed_at >= c.sent_at))
   or exists (select from sync.plan_changes c
-    where c.account = p.account and c.plan_hash = p.plan_hash and c.state = 'handed_over')"""
+    where c.account = p.account and c.plan_hash = p.plan_hash and c.state = 'handed_over')
+  or exists (select from sync.plan_changes c
+    where c.account = p.account and c.plan_hash = p.plan_hash and c.op = 'insert'
+      and c.direction = 'to_enerflo' and c.sent_at is not null
+      and not exists (
+        select from sync.agreed a where a.account = c.account and a.table_name = c.table_name
+          and a.key = c.key and a.is_link)
+      and not exists (
+        select from sync.plan_changes n where n.account = c.account and n.table_name = c.table_name
+          and n.key = c.key and n.op = c.op and n.direction = c.direction and n.sent_at > c.sent_at
+          and (n.accepted_id is not null or c.accepted_id is null)))"""
 
 # A change that waited for a person in this plan last, and that nobody decided: it goes on waiting by it. What
 # was never agreed on (a new row, a field without a base) waits too; a plan looks for them all.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,12 @@ from psycopg.copy import Copy, FileWriter, LibpqWriter
 # Bytes sent between two waits for the server. Each wait lets another thread take the interpreter, and getting
 # it back takes longer than sending a small block.
 FLUSH_THRESHOLD = 1 << 20
+# Drivers before 3.3.9 wait as often as they like.
+_WRITER_OPTIONS: Mapping[str, Any] = (
+    {"flush_threshold": FLUSH_THRESHOLD}
+    if "flush_threshold" in inspect.signature(LibpqWriter.__init__).parameters
+    else {}
+)
 
 # Columns about the observation of a row. A difference in these alone does not count as a change.
 OBSERVATION_COLUMNS = ("observed_at", "observed_by", "raw_hash")
@@ -162,7 +169,7 @@ def send(connection: sa.Connection, table: str, columns: Sequence[str], block: B
     statement = f"copy {table} ({', '.join(columns)}) from stdin{form}"
     pieces = (_BINARY_HEAD, block.data, _BINARY_END) if block.binary else (block.data,)
     with driver_connection(connection).cursor() as cursor:
-        writer = LibpqWriter(cursor, flush_threshold=FLUSH_THRESHOLD)
+        writer = LibpqWriter(cursor, **_WRITER_OPTIONS)
         with cursor.copy(statement, writer=writer) as copy:
             for piece in pieces:
                 copy.write(piece)

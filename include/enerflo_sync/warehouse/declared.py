@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from enerflo_sync.addresses import DEFAULT_ACCOUNT
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, declared_columns
 from enerflo_sync.warehouse.storing import nobody_stores
@@ -188,6 +189,8 @@ def require_filled(
     if not wanted:
         return
     known = {(row.table_name, row.column_name): row for row in _rows(connection, account)}
+    # Each account fills its own rows.
+    of = "" if account == DEFAULT_ACCOUNT else f" --account {account}"
     for one in wanted:
         row = known.get((one.table, one.name))
         if row is not None and (tuple(row.path), row.type) == (one.path, one.type):
@@ -195,12 +198,13 @@ def require_filled(
                 continue
             trouble, next_step = (
                 "not every record was read for it yet",
-                "Run enerflo-sync migrate, and then enerflo-sync poll.",
+                f"Run enerflo-sync migrate{of}, and then enerflo-sync poll{of}.",
             )
         elif row is not None and row.type != one.type:
             trouble, next_step = f"the warehouse has it as {row.type}, not as {one.type}", _OTHER_TYPE
         else:
-            trouble, next_step = "the warehouse does not have it so yet", "Run enerflo-sync migrate."
+            trouble = "the warehouse does not have it so yet"
+            next_step = f"Run enerflo-sync migrate{of}."
         raise ConfigurationError(
             f"the column {one.name} of {MIRROR_SCHEMA}.{one.table} is declared, and {trouble}.",
             where=_place(one, places),

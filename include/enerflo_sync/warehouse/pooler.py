@@ -19,6 +19,9 @@ from enerflo_sync.warehouse.quiet_driver import QuietConnection
 _OPTIONS_REFUSED = "unsupported startup parameter"
 _SETTING = re.compile(r"(?:-c\s*|--)([\w.-]+)=((?:\\.|[^\s\\])*)")
 _SESSION = "select pg_backend_pid()"
+_ALIKE = (
+    "select set_config('datestyle', 'ISO', false), set_config('standard_conforming_strings', 'on', false)"
+)
 # Two clients that take turns meet on one session of a shared pool at once where nobody else uses the pool,
 # and within a few turns where others do.
 _TURNS = 6
@@ -46,10 +49,21 @@ def connect(*args: Any, **options: Any) -> QuietConnection:
         # A pooler answers with a number of its own where a server names its process.
         if connection.info.backend_pid != _session_of(connection):
             _settle(connection, args, options)
+        _write_alike(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _write_alike(connection: QuietConnection) -> None:
+    """Have times and texts of statements written in the one form that driver and statements rest on.
+
+    A role or database may have another one. The order of day and month in texts stays as it is there.
+    """
+    style, strings = map(connection.info.parameter_status, ("DateStyle", "standard_conforming_strings"))
+    if not (style or "ISO").startswith("ISO") or strings == "off":
+        _alone(connection, _ALIKE)
 
 
 def _settle(connection: QuietConnection, args: tuple[Any, ...], options: dict[str, Any]) -> None:

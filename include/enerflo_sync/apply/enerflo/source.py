@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.outcomes import Applying
-from enerflo_sync.agreed.written import typed_key
+from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, RecordKind
@@ -207,7 +207,7 @@ class Sources:
             crm=plan.crm_rows,
             same_row=" and ".join(f"t.{quoted(name)} = o.k{n}" for n, name in enumerate(keys, 1)),
             on_key=" and ".join(
-                f"o.k{n} = {typed_key(plan, '%(key)s::jsonb', name)}" for n, name in enumerate(keys, 1)
+                f"o.k{n} = {fitting_key(plan, '%(key)s::jsonb', name)}" for n, name in enumerate(keys, 1)
             ),
         )
 

@@ -39,7 +39,8 @@ class MySQL(Dialect):
         **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "integer", "bigint", "year"), "bigint"),
         "decimal": "numeric",
         "numeric": "numeric",
-        **dict.fromkeys(("float", "double"), "double precision"),
+        "float": "real",
+        "double": "double precision",
         **dict.fromkeys(("varchar", "char"), "varchar"),
         "date": "date",
         "datetime": "timestamp",
@@ -86,6 +87,9 @@ class MySQL(Dialect):
         """Return the column; a text without zero bytes, which PostgreSQL does not have."""
         if column.is_text or column.type == JSON:
             return f"replace(convert({self._value(column)} using utf8mb4), char(0 using utf8mb4), '')"
+        if column.declared == "float":
+            # As it stands it is rounded to six digits.
+            return f"({self._value(column)} + 0e0)"
         return self._value(column)
 
     def as_text(self, column: RemoteColumn) -> str:

@@ -277,10 +277,11 @@ def _keys_apart(report: ReconciliationReport) -> VerdictText:
     return VerdictText(
         Verdict.KEYS_APART,
         f"Records count as missing that the CRM has under another spelling of the key: {found}",
-        f"Their rows hold the key with blanks, zeros in front or in another case, and meet nothing as it is"
-        f" compared. {_compared(report)}; {_share_unexplained(report)}. A plan makes no second row of them.",
+        "Their rows hold the key with blanks, signs, zeros in front or in another case, and meet nothing as"
+        f" it is compared. {_compared(report)}; {_share_unexplained(report)}."
+        " A plan makes no second row of them.",
         "`enerflo-sync doctor` proposes how to read the key of that table in sync.yaml (type, trim,"
-        " strip_zeros, fold_case).",
+        " strip_zeros, fold_case). Where it proposes nothing, clean the keys or map a view that does.",
     )
 
 

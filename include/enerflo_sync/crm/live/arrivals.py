@@ -1,0 +1,72 @@
+"""When a copied CRM table got its newest row: a copy that stopped shows what the CRM said then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import Kind, LiveTable
+from enerflo_sync.crm.live.copies import tool_of
+from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.notice import Notice
+
+# A company may well change nothing on a Sunday.
+_QUIET = timedelta(days=2)
+
+
+class LastArrival(NamedTuple):
+    """When the newest row arrived, by which column, and how long ago that is by the database's clock."""
+
+    column: str
+    at: datetime
+    ago: timedelta
+
+
+def last_arrival(
+    connection: sa.Connection, mapping: TableMapping, table: LiveTable, now: datetime | None = None
+) -> LastArrival | None:
+    """Return when the newest row of a copied table arrived; None where no column tells.
+
+    A row that is marked as deleted, or does not meet ``where``, arrived as well.
+
+    :param now: the present moment; by the database's clock where none is given.
+    """
+    tool = tool_of(table)
+    names = [mapping.arrived_at or "", *(tool.arrivals if tool is not None else ())]
+    live = next((table.columns[name] for name in names if name in table.columns), None)
+    if live is None or not live.kind.is_time or not live.readable:
+        return None
+    column = f"t.{quoted(live.name)}"
+    moment = column
+    if live.kind is not Kind.TIMESTAMPTZ:
+        moment = f"{column}::timestamp at time zone {literal(mapping.time_zone)}"
+    # Times without end, or of the future, say nothing of the last load.
+    query = f"""
+    /* enerflo-sync arrivals: the newest row of one relation */
+    select max({moment}) as at, n.now - max({moment}) as ago
+    from (select coalesce(%(now)s::timestamptz, now()) as now) n
+    left join {quoted(table.schema, table.name)} t on {column} > '1970-01-01' and {moment} <= n.now
+    group by n.now
+    """  # noqa: S608 - quoted names
+    found = connection.exec_driver_sql(query, {"now": now}).one()
+    return None if found.at is None else LastArrival(live.name, found.at, found.ago)
+
+
+def no_arrivals(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
+    """Yield that no row of a copied table arrived for days."""
+    last = last_arrival(connection, mapping, table)
+    if last is None or last.ago < _QUIET:
+        return
+    since = f"{last.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    yield Notice(
+        "warning",
+        ("arrived_at",) if mapping.arrived_at == last.column else ("crm_table",),
+        f"no row of {table.schema}.{table.name} that arrived since {since} ({last.column})",
+        "a copy that is kept up to date",
+        "See whether the copy's tool still runs. If it does, nothing changed in the CRM for"
+        f" {last.ago.days} days.",
+    )
