@@ -1,1 +1,1 @@
-"""CRM tables in another database: copies of them are kept here, and approved changes are carried there."""
+"""CRM tables in another database: we keep copies of them, and carry approved changes to that database."""

@@ -1,10 +1,10 @@
 """Carrying approved changes to the CRM's own database.
 
-An approved change is handed over to ``sync.crm_changes`` first, in one transaction with plan and ledger
-(:mod:`enerflo_sync.apply.handed_over`). Then it is written here, on the condition that the row's digest is
-still the one of our copy, and the row is read back into the copy. The copy is the witness of what arrived. So
-a kill at any point loses nothing: what was written shows in the next copy, and is not written twice, since
-its digest is another one then.
+An approved change is first handed over to ``sync.crm_changes``, in one transaction with plan and ledger
+(:mod:`enerflo_sync.apply.handed_over`). Then it is written here if the row still has the digest of our copy,
+and the row is read back into the copy. The copy is the evidence of what arrived. So a crash at any point
+loses nothing: a written change shows in the next copy, and is not written twice, because its row then has
+another digest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.alone import alone
 
-# A row that another column of which moved meanwhile is tried again as it is by now.
+# If another column of a row changed meanwhile, the write is repeated with the row's present digest.
 _ATTEMPTS = 3
 _MOVED = "the CRM's row says something else than when the plan was made"
 _NOT_DELETED = (
@@ -50,66 +50,72 @@ def carry_changes(
     connection: sa.Connection,
     crm: CrmConnections,
     config: SyncConfig,
-    plans: Iterable[Comparison],
+    comparisons: Iterable[Comparison],
     account: str,
     run_id: str,
 ) -> None:
-    """Write the open changes of tables in another database there, and settle what became of each.
+    """Write the open changes of tables in another database there, and record the outcome of each.
 
-    Commits as it goes. Afterwards no change of these tables is open: it arrived, or was moved or parked. What
-    the mode of its table does not allow to write by now stays open.
+    It commits several times. Afterwards no change of these tables is open: each arrived, moved or is parked.
+    Only changes that the mode of their table does not allow any more stay open.
 
     :param connection: to the warehouse; has no open transaction.
-    :raises RetriableError: the CRM's database is away; what is not written yet stays open.
-    :raises ConfigurationError: it refuses to be written at all.
+    :raises RetriableError: the CRM's database is away; changes that are not written yet stay open.
+    :raises ConfigurationError: the database refuses all writes.
     """
-    carried = [plan for plan in plans if plan.mapping.is_carried and plan.mode.writes]
+    carried = [
+        comparison for comparison in comparisons if comparison.mapping.is_carried and comparison.mode.writes
+    ]
     if not carried:
         return
     with alone(connection, account, JOB, wait=True):
-        for plan in carried:
-            _carry(connection, crm, config, plan, account, run_id)
+        for comparison in carried:
+            _carry(connection, crm, config, comparison, account, run_id)
 
 
 def _carry(
     connection: sa.Connection,
     crm: CrmConnections,
     config: SyncConfig,
-    plan: Comparison,
+    comparison: Comparison,
     account: str,
     run_id: str,
 ) -> None:
     made: set[int] = set()
     for _ in range(_ATTEMPTS):
         with connection.begin():
-            for number, reason in unfit_changes(connection, plan, account).items():
+            for number, reason in unfit_changes(connection, comparison, account).items():
                 end_unmade(connection, account, run_id, [number], Decision.PARKED, reason)
-            writes, moved = due_writes(connection, plan, account)
+            writes, moved = due_writes(connection, comparison, account)
             if undone := sorted(made.intersection(numbers_of(writes))):
                 end_unmade(connection, account, run_id, undone, Decision.PARKED, _NOT_KEPT)
-                writes, moved = due_writes(connection, plan, account)
+                writes, moved = due_writes(connection, comparison, account)
             end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
             note_taken(connection, account, numbers_of(writes))
             if not writes:
-                record_arrivals(connection, [plan], account)
+                record_arrivals(connection, [comparison], account)
         if not writes:
             break
-        with crm.connected(f"writing {plan.mapping.crm_table}") as theirs:
-            remote = remote_table(theirs, crm, config, account, plan.name)
+        with crm.connected(f"writing {comparison.mapping.crm_table}") as theirs:
+            remote = remote_table(theirs, crm, config, account, comparison.name)
             theirs.commit()
             writer = RemoteWriter(theirs, remote)
             written = writer.write(writes)
             made.update(number for place in written.changed for number in writes[place].numbers)
             with connection.begin():
-                _take_back(connection, plan, account, remote, writer, writes, written.changed)
+                _take_back(connection, comparison, account, remote, writer, writes, written.changed)
                 for place, reason in written.refused.items():
                     numbers = writes[place].numbers
                     end_unmade(connection, account, run_id, numbers, Decision.PARKED, reason)
-                _, moved = due_writes(connection, plan, account)
+                _, moved = due_writes(connection, comparison, account)
                 end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
-                record_arrivals(connection, [plan], account)
+                record_arrivals(connection, [comparison], account)
     with connection.begin():
-        named = {"account": account, "table": str(plan.name), "to_crm": "to_crm" in plan.mode.writes}
+        named = {
+            "account": account,
+            "table": str(comparison.name),
+            "to_crm": "to_crm" in comparison.mode.writes,
+        }
         left = connection.exec_driver_sql(_LEFT, named).all()
         undone = [row.number for row in left if row.number in made]
         deletions = [row.number for row in left if row.op == "delete" and row.number not in made]
@@ -121,16 +127,16 @@ def _carry(
 
 def _take_back(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     account: str,
     remote: RemoteTable,
     writer: RemoteWriter,
     writes: Sequence[RowWrite],
     changed: Collection[int],
 ) -> None:
-    """Bring the rows into the copy, and remember the time of change that we left on those that we wrote."""
+    """Read the rows back into the copy, and store the time of change that our write left on them."""
     ours = [one.key_text for place, one in enumerate(writes) if place in changed and one.op == "update"]
     known = [one.key_hash for one in writes if one.key_hash is not None]
-    with noting_rows(connection, plan, account, ours):
-        copy = CopyTable(connection, plan.mapping.relation, remote)
+    with noting_rows(connection, comparison, account, ours):
+        copy = CopyTable(connection, comparison.mapping.relation, remote)
         copy.merge_keys(writer.read_back([one.key for one in writes]), known)

@@ -1,4 +1,4 @@
-"""Does a mapping fit the CRM's table in its own database, beyond what its copy shows? Reads only."""
+"""Checks whether a mapping fits the CRM's table itself, beyond what its copy shows; reads only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from enerflo_sync.crm.notice import Notice
 
 
 def notices_there(crm: CrmConnections, config: SyncConfig, account: str) -> Iterator[tuple[str, Notice]]:
-    """Yield what would keep new rows of an account's tables out, each with the name of its table.
+    """Yield what would prevent new rows in an account's tables, each with the name of its table.
 
     :raises RetriableError: the CRM's database is away.
     """

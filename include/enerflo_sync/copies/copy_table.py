@@ -1,7 +1,7 @@
-"""The copy of a CRM table in the warehouse: made, filled, and brought up to date where rows differ.
+"""The copy of a CRM table in the warehouse: made, filled, and updated where rows differ.
 
-A row that did not change is not written again, so what finds changed rows in the warehouse
-(:mod:`enerflo_sync.reconcile.observation`) finds the same rows here.
+A row that did not change is not written again, so :mod:`enerflo_sync.reconcile.observation` finds only rows
+that changed in the CRM.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from enerflo_sync.crm.names import pasted, quoted
 from enerflo_sync.warehouse.bulk import driver_connection
 
 _STAGE, _REPLACED = "pg_temp.crm_copy_stage", "pg_temp.crm_copy_old"
-# Of the rows ``c`` of a copy: those of the keys that were asked for, and those whose key was just read.
+# Rows ``c`` of a copy: rows of the requested keys, and rows whose key was just read.
 _OF_KEYS = f"(c.{KEY_HASH} = any(%(known)s::bigint[]) or c.{KEY_HASH} in (select {KEY_HASH} from {_STAGE}))"  # noqa: S608 - constants
 
 _CREATE = Template("create table $copy ($columns)")
@@ -29,7 +29,7 @@ select {KEY_HASH} %% %(buckets)s as bucket, count(*) as number, sum({ROW_HASH}):
 from $copy group by 1
 """)  # noqa: S608 - constants
 
-# Of rows that share both digests each copy counts.
+# Rows with the same two digests are numbered, so that each copy of a row counts.
 _NTH = f"row_number() over (partition by {ROW_HASH}, {KEY_HASH}) as nth"
 _SAME = f"s.{ROW_HASH} = t.{ROW_HASH} and s.{KEY_HASH} = t.{KEY_HASH} and s.nth = t.nth"
 _OLD = Template(f"""
@@ -67,12 +67,12 @@ class CopyTable:
         return found.scalar_one() is not None
 
     def make(self) -> None:
-        """Make the table anew, empty, beside the one that is there: it is read until :meth:`take_place`."""
+        """Make the table anew, empty, beside the old one, which is read until :meth:`take_place`."""
         schema = quoted(COPIES_SCHEMA)
         present = sa.text("select exists (select from pg_catalog.pg_namespace where nspname = :name)")
         if not self._connection.execute(present, {"name": COPIES_SCHEMA}).scalar_one():
             self._do(f"create schema {schema}")
-        # A name may be as long as PostgreSQL allows, so nothing is added to it.
+        # A name may have the maximum length of PostgreSQL, so nothing can be added to it.
         self.name = quoted(COPIES_SCHEMA, f"new {hashlib.sha256(self._place[1].encode()).hexdigest()[:20]}")
         self._do(f"drop table if exists {self.name}")
         own = [f"{ROW_HASH} bigint not null", f"{KEY_HASH} bigint not null", f"{INSIDE} boolean not null"]
@@ -88,7 +88,7 @@ class CopyTable:
         return number
 
     def take_place(self) -> None:
-        """Put a table that was made into the place of the old one; nothing where none was made."""
+        """Replace the old table with the one that was made; do nothing if none was made."""
         place = quoted(*self._place)
         if self.name != place:
             self._do(f"drop table if exists {place}")
@@ -96,7 +96,7 @@ class CopyTable:
             self.name = place
 
     def buckets(self, buckets: int) -> dict[int, tuple[int, str]]:
-        """Return for each bucket of keys how many rows it has and the sum of their digests."""
+        """Return the number of rows and the sum of digests for each bucket of keys."""
         rows = self._connection.exec_driver_sql(_BUCKETS.substitute(copy=self.name), {"buckets": buckets})
         return {row.bucket: (row.number, row.total) for row in rows}
 
@@ -105,7 +105,8 @@ class CopyTable:
         self._do(f"drop table if exists {_STAGE}, {_REPLACED}")
         self._do(f"create temporary table crm_copy_stage (like {self.name}) on commit drop")
         number = self._copy_in(_STAGE, parts, None)
-        # Another job may merge as well: each statement below sees what that one left. Readers go on.
+        # Another job may merge, too: each statement below sees what that job committed. Readers are not
+        # blocked.
         self._do(f"lock table {self.name} in share row exclusive mode")
         named = {"copy": self.name, "columns": self._columns, "which": which}
         self._connection.exec_driver_sql(_OLD.substitute(named), values)
@@ -116,14 +117,14 @@ class CopyTable:
         return number
 
     def merge_keys(self, parts: Iterable[Sequence[Sequence[Any]]], known: Sequence[int]) -> None:
-        """Replace the rows of some keys by those that were read of them.
+        """Replace the rows of some keys with the rows that were read for them.
 
-        :param known: digests of the keys of rows that the copy has; their rows may be gone.
+        :param known: digests of the keys of rows in the copy; a key without a read row was deleted.
         """
         self.merge(parts, _OF_KEYS, {"known": list(known)})
 
     def _do(self, statement: str) -> None:
-        # With parameters, though there are none: only then is a doubled percent sign in a name one.
+        # Passing parameters, even none, makes a doubled percent sign in a name a single one.
         self._connection.exec_driver_sql(statement, {})
 
     @property

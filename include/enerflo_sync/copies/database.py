@@ -15,23 +15,23 @@ from enerflo_sync.crm.problems import listed
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.warehouse.engine import is_of_warehouse
 
-# Where a person finds the database, if nobody says the line of sync.yaml.
+# The option that errors name if the caller gives no line of sync.yaml.
 WHERE = "accounts.*.crm"
-# How long a file is waited for that another process has open, and how often it is tried.
+# How long to wait for a file that another process has open, and the interval of attempts.
 _FILE_SECONDS = 60.0
 _LOOK_AGAIN = 0.1
 
 
-# One database has several spellings of its address: the command line has a URL, Airflow a connection.
+# One database has several addresses: the command line has a URL, Airflow a connection.
 _SAME_BACKENDS = {"mariadb": "mysql"}
 _USUAL_PORTS = {"postgresql": 5432, "mysql": 3306, "redshift": 5439, "mssql": 1433, "oracle": 1521}
 
 
 def place_of(url: sa.URL) -> str:
-    """Return which database an address leads to, the same text for its usual spellings.
+    """Return the identity of the database at an address, the same text for its usual spellings.
 
-    It has no driver, user, password, usual port, nor options. A file is named by its whole path, a MySQL
-    server without a database, since there the table's schema is one.
+    The text has no driver, user, password, usual port or options. A file has its whole path. A MySQL server
+    has no database, because there the schema of each table is the database.
     """
     backend = _SAME_BACKENDS.get(url.get_backend_name(), url.get_backend_name())
     database = None if backend == "mysql" else url.database
@@ -69,25 +69,25 @@ class CrmConnections:
 
     @property
     def place(self) -> str:
-        """Return which database it is (:func:`place_of`)."""
+        """Return the identity of the database (:func:`place_of`)."""
         return place_of(self.engine.url)
 
     @property
     def dialect(self) -> Dialect:
-        """Return what the database speaks.
+        """Return the SQL dialect of the database.
 
-        :raises ConfigurationError: it is none that is known.
+        :raises ConfigurationError: the dialect is not known.
         """
         return dialect_of(self.engine.dialect.name, self._where)
 
     def relation(
         self, theirs: sa.Connection, schema: str, table: str, *, again: bool = False
     ) -> RemoteRelation:
-        """Return a table or view as the database's catalog has it; with no columns where it is not there.
+        """Return a table or view as the database's catalog describes it; no columns if it is missing.
 
-        The catalog is asked once for each table, since some databases answer such questions slowly.
+        The catalog is read once per table, since some databases answer such queries slowly.
 
-        :param again: ask the catalog also where the answer is known, as each new copy does.
+        :param again: read the catalog again, as each new copy does.
         """
         if again or (schema, table) not in self._relations:
             self._relations[schema, table] = self.dialect.relation(theirs, schema, table)
@@ -95,11 +95,11 @@ class CrmConnections:
 
     @contextmanager
     def connected(self, doing: str) -> Iterator[sa.Connection]:
-        """Yield a connection whose errors are told in our words; those of the warehouse pass.
+        """Yield a connection whose errors become ours; errors of the warehouse pass through.
 
-        :param doing: what the job does there: ``reading crm.installs``.
-        :raises RetriableError: the database is away, busy, or was lost.
-        :raises ConfigurationError: it refuses the login, a right, or the statement.
+        :param doing: what the job does: ``reading crm.installs``.
+        :raises RetriableError: the database is away or busy, or the connection was lost.
+        :raises ConfigurationError: the database refuses the login, a right, or the statement.
         """
         dialect = self.dialect
         try:
@@ -109,7 +109,7 @@ class CrmConnections:
         except sa.exc.DBAPIError as error:
             if is_of_warehouse(error):
                 raise
-            # The driver's text may hold a row.
+            # The driver's text may contain a row.
             raise _explained(error, dialect, doing, self._where) from None
 
     @contextmanager
@@ -124,7 +124,7 @@ class CrmConnections:
             yield
 
     def _opened(self) -> sa.Connection:
-        """Return a connection; wait for a file while another process has it open."""
+        """Return a connection; wait if another process has the file open."""
         if self.dialect.is_file:
             self._require_file()
         until = time.monotonic() + _FILE_SECONDS
@@ -137,7 +137,7 @@ class CrmConnections:
                 time.sleep(_LOOK_AGAIN)
 
     def _require_file(self) -> None:
-        """Refuse a file that is not there: opening its name would make an empty database."""
+        """Refuse a missing file: opening its name would create an empty database."""
         name = self.engine.url.database
         if name and not name.startswith(":") and "://" not in name and not Path(name).exists():
             raise ConfigurationError(
@@ -154,9 +154,9 @@ class CrmConnections:
 
 
 def dialect_of(name: str, where: str = WHERE) -> Dialect:
-    """Return a database's dialect by the name of SQLAlchemy's.
+    """Return the dialect for a dialect name of SQLAlchemy.
 
-    :raises ConfigurationError: there is none of that name.
+    :raises ConfigurationError: the name is not known.
     """
     if name not in DIALECTS:
         raise ConfigurationError(
@@ -171,7 +171,7 @@ def crm_engine(url: str, where: str = WHERE) -> sa.Engine:
     """Return an engine on the CRM's database, without connecting.
 
     :param where: the section of sync.yaml that names the database, for errors.
-    :raises ConfigurationError: the text is no URL, its database is not known, or its driver is missing.
+    :raises ConfigurationError: the text is not a URL, the database is not known, or its driver is missing.
     """
     name, separator, rest = url.strip().partition("://")
     if not separator:
@@ -181,7 +181,7 @@ def crm_engine(url: str, where: str = WHERE) -> sa.Engine:
     dialect = dialect_of(backend, where)
     opened = name if "+" in name else dialect.drivers.get(backend, name)
     try:
-        # A statement's parameters are customers' data. A file is closed as soon as a job is done with it.
+        # A statement's parameters are customers' data. A file is closed as soon as a job no longer needs it.
         return sa.create_engine(
             f"{opened}://{rest}",
             hide_parameters=True,
@@ -192,7 +192,7 @@ def crm_engine(url: str, where: str = WHERE) -> sa.Engine:
         missing = error if isinstance(error, ImportError) else ImportError(str(error))
         raise driver_missing(dialect, missing, where) from None
     except (sa.exc.ArgumentError, ValueError):
-        # A port that is no number is a ValueError.
+        # An invalid port number is a ValueError.
         raise _no_url(where) from None
 
 
@@ -207,7 +207,7 @@ def _no_url(where: str) -> ConfigurationError:
 
 
 def error_name(error: sa.exc.DBAPIError) -> str:
-    """Return the driver's kind of an error and its number: the driver's text may hold a row."""
+    """Return the driver's name and number of an error, but not its text, which may contain a row."""
     numbers = (getattr(error.orig, "errno", None), *getattr(error.orig, "args", ()))
     number = next((str(one) for one in numbers if isinstance(one, int)), "")
     return f"{type(error.orig).__name__} {number}".strip()

@@ -1,4 +1,4 @@
-"""Changes that are to be carried to the CRM's own database, as writes of whole rows."""
+"""Changes to be carried to the CRM's own database, grouped as writes of whole rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from enerflo_sync.crm.names import quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.refused import refuses_a_row
 
-# Ids of records that were created at Enerflo belong to the writes there.
+# The id of a record that was created at Enerflo is written in every mode: it completes a write to Enerflo.
 _OPEN = """w.account = %(account)s and w.table_name = %(table)s and w.ended_at is null and w.state = 'open'
   and (w.kind = 'link' or %(to_crm)s)"""
 _GROUPS = f"""
@@ -41,11 +41,11 @@ where {_OPEN} and w.op = 'insert' and u.number = %(number)s
 
 @dataclass
 class RowWrite:
-    """One row that is written: made, changed, or marked as deleted.
+    """One row to write: an insert, an update, or a deletion mark.
 
-    :param numbers: of ``sync.crm_changes`` that the row is made of.
-    :param key: the row's key, in the copy's types; ``key_text`` is the same as JSON.
-    :param row_hash: the digest that the row must have; None for a row that is made.
+    :param numbers: the changes of ``sync.crm_changes`` that the write consists of.
+    :param key: the row's key in the copy's types; ``key_text`` is the same as JSON.
+    :param row_hash: the digest that the row must have; None for an insert.
     """
 
     op: str
@@ -57,31 +57,32 @@ class RowWrite:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-def due_writes(connection: sa.Connection, plan: Comparison, account: str) -> tuple[list[RowWrite], list[int]]:
-    """Return the rows that open changes of a table are about, as the copy has them now.
+def due_writes(
+    connection: sa.Connection, comparison: Comparison, account: str
+) -> tuple[list[RowWrite], list[int]]:
+    """Return the rows that a table's open changes concern, as the copy has them now, and moved changes.
 
-    Where its mode does not write the CRM by now, only ids of records that were created at Enerflo. And the
-    numbers of the changes whose column says neither what the plan saw in it nor what it is to say. A
-    column that says that already is not written again.
+    If the table's mode does not write the CRM any more, only ids of records created at Enerflo are returned.
+    The second result has the numbers of changes whose column has neither the value that the plan saw nor the
+    planned value. A column that already has the planned value is not written again.
 
-    A row that the copy does not have any more, or has twice, is not among them, nor one that is to be deleted
-    where nothing marks a deleted row.
+    A row that the copy does not have, or has twice, is left out, as is a deletion where no column marks one.
     """
-    values = {"account": account, "table": str(plan.name), "to_crm": "to_crm" in plan.mode.writes}
+    values = {"account": account, "table": str(comparison.name), "to_crm": "to_crm" in comparison.mode.writes}
     writes: dict[tuple[str, Any], RowWrite] = {}
     moved: list[int] = []
     for op, name in connection.exec_driver_sql(_GROUPS, values).all():
         if op == "delete":
-            mark = _mark(plan)
+            mark = _mark(comparison)
             if mark is None:
                 continue
             (name, value), says = mark, "'before'"
         else:
-            if name not in plan.live.columns:
+            if name not in comparison.live.columns:
                 continue
-            value = column_value(plan.live.columns[name], "w.after", zone_of(plan, name))
-            says = _says(plan, name)
-        query = _new_rows(plan, value) if op == "insert" else _rows_there(plan, value, says)
+            value = column_value(comparison.live.columns[name], "w.after", zone_of(comparison, name))
+            says = _says(comparison, name)
+        query = _new_rows(comparison, value) if op == "insert" else _rows_there(comparison, value, says)
         chosen = {**values, "op": op, "column": None if op == "delete" else name}
         for row in connection.exec_driver_sql(query, chosen):
             if row.says != "before":
@@ -96,24 +97,24 @@ def due_writes(connection: sa.Connection, plan: Comparison, account: str) -> tup
             write.values[name] = row.value
     for write in writes.values():
         if write.op == "insert":
-            pairs = zip(plan.mapping.key_columns, write.key, strict=True)
+            pairs = zip(comparison.mapping.key_columns, write.key, strict=True)
             write.values = dict(pairs) | write.values
     return list(writes.values()), moved
 
 
-def unfit_changes(connection: sa.Connection, plan: Comparison, account: str) -> dict[int, str]:
-    """Return the numbers of open changes whose value is none of their column's type, each with the reason.
+def unfit_changes(connection: sa.Connection, comparison: Comparison, account: str) -> dict[int, str]:
+    """Return the numbers of open changes whose value does not fit their column's type, with the reasons.
 
-    Of a new row all columns are among them.
+    If a value of a new row does not fit, the changes of all its columns are returned.
     """
-    values = {"account": account, "table": str(plan.name), "to_crm": "to_crm" in plan.mode.writes}
+    values = {"account": account, "table": str(comparison.name), "to_crm": "to_crm" in comparison.mode.writes}
     unfit: dict[int, str] = {}
     for op, name in connection.exec_driver_sql(_GROUPS, values).all():
-        if op == "delete" or name not in plan.live.columns:
+        if op == "delete" or name not in comparison.live.columns:
             continue
-        converted = [column_value(plan.live.columns[name], "w.after", zone_of(plan, name))]
+        converted = [column_value(comparison.live.columns[name], "w.after", zone_of(comparison, name))]
         if op == "insert":
-            converted += [typed_key(plan, "w.key", one) for one in plan.mapping.key_columns]
+            converted += [typed_key(comparison, "w.key", one) for one in comparison.mapping.key_columns]
         query = f"select {', '.join(converted)} from sync.crm_changes w where w.number = any(%(numbers)s)"  # noqa: S608
         numbers = connection.exec_driver_sql(_NUMBERS, {**values, "op": op, "column": name}).scalars().all()
         for number, reason in _refused(connection, query, numbers).items():
@@ -125,7 +126,7 @@ def unfit_changes(connection: sa.Connection, plan: Comparison, account: str) -> 
 
 
 def _refused(connection: sa.Connection, query: str, numbers: Sequence[int]) -> dict[int, str]:
-    """Return the numbers of changes that a query cannot convert, each with the reason; looks by halves."""
+    """Return the numbers of changes that a query cannot convert, each with the reason, by bisection."""
     if not numbers:
         return {}
     try:
@@ -142,18 +143,18 @@ def _refused(connection: sa.Connection, query: str, numbers: Sequence[int]) -> d
     return {}
 
 
-def _mark(plan: Comparison) -> tuple[str, str] | None:
-    """Return the column that marks a row as deleted and its value as SQL; None where nothing does."""
-    name = own_mark(plan.mapping, plan.live, frozenset(plan.live.columns))
-    return None if name is None else (name, marking_value(plan, name))
+def _mark(comparison: Comparison) -> tuple[str, str] | None:
+    """Return the column that marks a row as deleted and its value as SQL; None if no column does."""
+    name = own_mark(comparison.mapping, comparison.live, frozenset(comparison.live.columns))
+    return None if name is None else (name, marking_value(comparison, name))
 
 
-def _says(plan: Comparison, name: str) -> str:
-    """Return whether a row ``t`` says what the plan saw (before), what it is to say (after), or else."""
-    now = f"nullif({shown(plan, name)}, 'null')"
-    after = f"nullif({as_written(plan, name, 'w.after')}, 'null')"
-    field = next((one for one in plan.fields if one.name == name), None)
-    # As the mapping compares them: a column may keep less of a value than was written.
+def _says(comparison: Comparison, name: str) -> str:
+    """Return whether a row ``t`` has the value before the plan, the planned value, or another."""
+    now = f"nullif({shown(comparison, name)}, 'null')"
+    after = f"nullif({as_written(comparison, name, 'w.after')}, 'null')"
+    field = next((one for one in comparison.fields if one.name == name), None)
+    # Compared as mapped: a column may store less of a value than was written.
     alike = "" if field is None else f" or {field.same_shown(now, 'w.after', in_crm=True)}"
     return (
         f"case when {now} is not distinct from nullif(w.copy_value, 'null') then 'before'"
@@ -161,24 +162,25 @@ def _says(plan: Comparison, name: str) -> str:
     )
 
 
-def _rows_there(plan: Comparison, value: str, says: str) -> str:
-    """Return the query of changes of rows that the copy has once."""
-    keys = ", ".join(f"t.{quoted(name)}" for name in plan.mapping.key_columns)
+def _rows_there(comparison: Comparison, value: str, says: str) -> str:
+    """Return the query of changes whose row the copy has exactly once."""
+    keys = ", ".join(f"t.{quoted(name)}" for name in comparison.mapping.key_columns)
+    on, counts = of_key(comparison, "w.key"), comparison.counts("t")
     return f"""
-    /* enerflo-sync carry {plan.name}: rows that are to be changed */
+    /* enerflo-sync carry {comparison.name}: rows that are to be changed */
     select w.number, w.key::text as key, {says} as says, {value} as value,
       t.{ROW_HASH} as row_hash, t.{KEY_HASH} as key_hash, {keys}
-    from sync.crm_changes w join {plan.crm} t on {of_key(plan, "w.key")} and {plan.counts("t")}
+    from sync.crm_changes w join {comparison.crm} t on {on} and {counts}
     where {_OPEN} and w.op = %(op)s and w."column" is not distinct from %(column)s::text
-      and (select count(*) from {plan.crm} t where {of_key(plan, "w.key")} and {plan.counts("t")}) = 1
+      and (select count(*) from {comparison.crm} t where {on} and {counts}) = 1
     order by w.number
     """  # noqa: S608 - quoted names
 
 
-def _new_rows(plan: Comparison, value: str) -> str:
-    keys = ", ".join(typed_key(plan, "w.key", name) for name in plan.mapping.key_columns)
+def _new_rows(comparison: Comparison, value: str) -> str:
+    keys = ", ".join(typed_key(comparison, "w.key", name) for name in comparison.mapping.key_columns)
     return f"""
-    /* enerflo-sync carry {plan.name}: rows that are to be made */
+    /* enerflo-sync carry {comparison.name}: rows that are to be made */
     select w.number, w.key::text as key, 'before' as says, {value} as value,
       null::bigint as row_hash, null::bigint as key_hash, {keys}
     from sync.crm_changes w
@@ -188,5 +190,5 @@ def _new_rows(plan: Comparison, value: str) -> str:
 
 
 def numbers_of(writes: Sequence[RowWrite]) -> list[int]:
-    """Return the numbers of the changes that rows are made of."""
+    """Return the numbers of the changes in the writes."""
     return [number for write in writes for number in write.numbers]

@@ -1,8 +1,8 @@
-"""Bringing the copies of an account's CRM tables up to date.
+"""Updating the copies of an account's CRM tables.
 
-The CRM's database adds up a digest of each row by buckets of keys. Only buckets whose sum is another one than
-in our copy are read. So an edit is found whatever ``updated_at`` says, and rows that did not change are not
-moved. Each row comes with its own digest, so a row that changes while it is read is right at the next look.
+The CRM's database computes a sum of row digests for each bucket of keys. Only buckets whose sum differs from
+our copy's are read. So an edit is found whatever ``updated_at`` says, and unchanged rows are not transferred.
+Each row comes with its own digest, so a row that changes while it is read is corrected by the next refresh.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from enerflo_sync.warehouse.engine import server_time, warehouse_errors
 
 Progress = Callable[[str, int, int], None]
 
-# Of the lock under which an account's copies are written.
+# The name of the lock under which an account's copies are written.
 JOB = "copy of the CRM"
-# Rows in a bucket: a changed row moves so many.
+# Rows in a bucket: one changed row makes this many rows be read.
 _ROWS_A_BUCKET = 16
-# Primes: keys that are numbers may stand at the same distance from each other, such as a power of two, and by
-# another number of buckets many would share one.
+# Primes: numeric keys are often at regular distances, such as a power of two; with a number of buckets that
+# shares a factor with the distance, many keys would share one bucket.
 _BUCKETS = (61, 127, 251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071)
-# How often a table is read again that changes while it is read.
+# How often to read a table again that changes while it is read.
 _ROUNDS = 3
 
 _KNOWN = sa.text("""
@@ -54,8 +54,8 @@ on conflict (account, table_name) do update set crm_table = excluded.crm_table,
 """)
 
 
-# Copies hold customers' data. Those of the present sync.yaml were just brought up to date, and those that
-# only another one names are so within a day.
+# Copies contain customers' data. Copies of the present sync.yaml were updated just now; copies that only
+# another installation's file names are updated at least daily.
 _OLD = sa.text("""
 /* enerflo-sync copy: copies of tables that are mapped no more */
 delete from sync.crm_copies where account = :account and read_at < now() - interval '7 days'
@@ -64,10 +64,10 @@ returning table_name
 
 
 class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What bringing one copy up to date took.
+    """The result of updating one copy.
 
-    :param read_at: as of when the copy holds what the CRM said, by the warehouse's clock.
-    :param rows_read: the rows that were moved; ``rows`` are those that the copy has.
+    :param read_at: the copy has the CRM's state as of this time of the warehouse's clock.
+    :param rows_read: how many rows were transferred; ``rows`` is how many the copy has.
     """
 
     table_name: str
@@ -86,12 +86,12 @@ def refresh_copies(
     *,
     progress: Progress | None = None,
 ) -> list[CopyReport]:
-    """Bring the copy of each mapped table up to date, each in a transaction of its own.
+    """Update the copy of each mapped table, each in its own transaction.
 
-    Copies of tables that are not mapped any more are dropped after a week.
+    Copies of tables that are no longer mapped are dropped after a week.
 
-    :raises ConfigurationError: a table or column is not there, or where is no condition.
-    :raises RetriableError: a database is away; the copies are as they were.
+    :raises ConfigurationError: a table or column does not exist, or ``where`` is not a condition.
+    :raises RetriableError: a database is away; the copies are unchanged.
     """
     require_empty_texts(crm.dialect, config, account)
     tick = progress or (lambda _name, _done, _total: None)
@@ -111,7 +111,7 @@ def refresh_copies(
 
 
 def _drop_old(connection: sa.Connection, account: str) -> None:
-    """Drop copies that were not brought up to date for a week, since no table is called so any more."""
+    """Drop copies that were not updated for a week, because no table has their name any more."""
     for name in connection.execute(_OLD, {"account": account}).scalars().all():
         place = quoted(*copy_of(account, name)).replace("%%", "%")
         connection.execute(sa.text(f"drop table if exists {place}".replace(":", "\\:")))
@@ -138,7 +138,7 @@ def _refresh(
         moved += copy.load(remote.rows(theirs), lambda done: tick(told, done, 0))
     rows = moved or (0 if known is None else known.rows)
     for _ in range(_ROUNDS):
-        # A transaction that has read may see the rows of that moment until its end, as in MySQL.
+        # A new transaction: an open one may keep showing the rows of its first read, as in MySQL.
         theirs.commit()
         read_at = server_time(connection)
         rows, read, steady = _read_what_differs(theirs, copy, remote, rows)
@@ -172,17 +172,17 @@ def _read_what_differs(
 ) -> tuple[int, int, bool]:
     """Return how many rows the CRM has, how many were read, and whether few enough differed.
 
-    :param about: how many rows the copy has, or nearly.
+    :param about: the approximate number of rows in the copy.
     """
     buckets = next((number for number in _BUCKETS if number * _ROWS_A_BUCKET >= about), _BUCKETS[-1])
     bucket, digest = remote.bucket(buckets), remote.dialect.total(remote.row_hash)
     query = f"select {bucket}, count(*), {digest} from {remote.table} group by {bucket}"  # noqa: S608
-    # Two databases, each with a core of its own.
+    # The two databases compute in parallel.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="crm-sums") as pool:
         asked = pool.submit(lambda: theirs.execute(sa.text(query)))
         here = copy.buckets(buckets)
         there = asked.result()
-    # Theirs row by row, and what was compared is let go: 20 MB less for a million rows than both at once.
+    # Their buckets row by row, dropping compared ones: 20 MB less for a million rows than holding both.
     rows, differ = 0, []
     for bucket_number, number, total in there:
         rows += int(number)

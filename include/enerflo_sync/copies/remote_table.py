@@ -1,4 +1,4 @@
-"""One CRM table in its own database: which columns are read, and how a row is told from another."""
+"""One CRM table in its own database: the columns to read, and how a row is identified."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.sent_along import sent_columns
 from enerflo_sync.errors import ConfigurationError
 
-# Raised when a release reads or digests rows in another way, so that each copy is made anew.
+# Raised by a release that reads or digests rows differently, so that each copy is made anew.
 _VERSION = 4
-# Bytes of a column's name that PostgreSQL keeps: further ones it cuts off.
+# PostgreSQL cuts a column's name off after this many bytes.
 _LONGEST_NAME = 63
-# As the copy takes a boolean that is given as text.
+# Boolean texts in the form that the copy accepts.
 INSIDE, _OUTSIDE = "true", "false"
 
 
@@ -31,9 +31,9 @@ INSIDE, _OUTSIDE = "true", "false"
 class RemoteTable:
     """A CRM table that is copied.
 
-    :param table: as an identifier of its database.
-    :param columns: those that the mapping names, in its order, and those that are sent along (``writes``).
-    :param where: the mapping's condition, which the database itself works out.
+    :param table: its identifier in its database.
+    :param columns: the columns that the mapping names, in its order, and the columns that ``writes`` names.
+    :param where: the mapping's condition, which the CRM's database evaluates.
     """
 
     dialect: Dialect
@@ -44,7 +44,7 @@ class RemoteTable:
 
     @property
     def signature(self) -> str:
-        """Return a digest of what the copy's content depends on besides the rows."""
+        """Return a digest of everything besides the rows that decides the copy's content."""
         content = [
             _VERSION,
             self.dialect.title,
@@ -59,19 +59,19 @@ class RemoteTable:
 
     @property
     def row_hash(self) -> str:
-        """Return the digest of a row's columns, and of whether it meets ``where``."""
+        """Return the expression of the digest of a row's columns and of whether the row meets ``where``."""
         return self.dialect.row_digest(self.columns, [] if self.where is None else [self.inside])
 
     @property
     def key_hash(self) -> str:
-        """Return the digest of a row's key: a whole number is its own."""
+        """Return the expression of the digest of a row's key; an integer key is its own digest."""
         if len(self.key) == 1 and self.key[0].type == "bigint":
             return f"coalesce({self.dialect.whole(self.key[0])}, -1)"
         return self.dialect.digest([self.dialect.as_text(one) for one in self.key])
 
     @property
     def inside(self) -> str:
-        """Return whether a row meets ``where``, as text."""
+        """Return the expression of whether a row meets ``where``, as text."""
         if self.where is None:
             return f"'{INSIDE}'"
         condition = self.where.replace(":", "\\:")
@@ -84,7 +84,7 @@ class RemoteTable:
         return f"select {names} from {self.table} {condition}"  # noqa: S608 - quoted names
 
     def bucket(self, buckets: int) -> str:
-        """Return which of so many buckets a row's key falls into."""
+        """Return the expression of the bucket of a row's key."""
         return self.dialect.remainder(self.key_hash, buckets)
 
     def rows(
@@ -109,11 +109,11 @@ def remote_table(
     *,
     again: bool = False,
 ) -> RemoteTable:
-    """Return a mapped table as its own database has it.
+    """Return a mapped table as its own database describes it.
 
     :param theirs: a connection of ``crm``.
-    :param name: what ``sync.yaml`` calls the table.
-    :param again: whether the catalog is asked also where the table's columns are known.
+    :param name: the table's name in ``sync.yaml``.
+    :param again: read the catalog even if the table's columns are known.
     :raises ConfigurationError: the table or a column is not there.
     """
     mapping = config.tables_for(account)[name]
@@ -130,7 +130,7 @@ def remote_table(
             where=_place(config, account, name, "crm_table"),
             next_step=of_a_file if dialect.is_file else of_a_server,
         )
-    # A new record of Enerflo is made of more than the mapped columns, where the table has them.
+    # A new record of Enerflo is filled from further columns as well, if the table has them.
     along = sent_columns(mapping.kind(name), config)
     named = {column: dialect.same_name(column, columns) for column in (*mapping.crm_columns, *along)}
     found = {column: replace(columns[own], name=column) for column, own in named.items() if own is not None}
@@ -164,13 +164,13 @@ def remote_table(
 
 
 def _place(config: SyncConfig, account: str, table: str, *option: str) -> str:
-    """Return file, line and name of a table's option, as errors have them."""
+    """Return file, line and name of a table's option, for errors."""
     spot = config.table_spot(account, table, *option)
     return f"{spot}: {'.'.join(('tables', table, *option))}"
 
 
 def _option_of(mapping: TableMapping, column: str) -> tuple[str, ...]:
-    """Return the option of a table that names a column; none where it is one that names several."""
+    """Return the option of a table that names a column; empty if the option names several columns."""
     if column in mapping.fields:
         return mapping.section, column
     if column in mapping.key_columns:
@@ -184,7 +184,7 @@ def _option_of(mapping: TableMapping, column: str) -> tuple[str, ...]:
 
 
 def _as_mapped(dialect: Dialect, column: RemoteColumn, mapping: TableMapping) -> RemoteColumn:
-    """Return a column with the type in which the mapping compares it, if its own database has no such."""
+    """Return a column with the type in which the mapping compares it, if its own type differs."""
     field = mapping.fields.get(column.name)
     if field is not None and field.type in (FieldType.INTEGER, FieldType.NUMBER):
         return dialect.as_number(column)

@@ -1,4 +1,4 @@
-"""Writing rows in the CRM's own database, each on the condition that it is as our copy has it."""
+"""Writing rows in the CRM's own database, each only if the row is as our copy has it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from enerflo_sync.copies.due import RowWrite
 from enerflo_sync.copies.remote_table import INSIDE, RemoteTable
 from enerflo_sync.crm.where import NEW_OUTSIDE
 
-# Rows in one transaction there, and in one statement that reads them back.
+# How many rows one transaction there writes, and one statement reads back.
 _TOGETHER = 200
 
 
@@ -30,15 +30,15 @@ _NOT_FOUND = (
 
 
 class _RefusedError(Exception):
-    """A row of a transaction is refused, and why, where not the database says it."""
+    """A row of a transaction is refused, with the reason if the database itself gives none."""
 
 
 @dataclass
 class Written:
-    """What became of rows, by their place among those that were to be written.
+    """The outcome of row writes, by position among the writes.
 
-    :param changed: rows that were written; a row whose digest is another one by now is not among them.
-    :param refused: why rows were refused.
+    :param changed: rows that were written; a row that has another digest now is not among them.
+    :param refused: the reasons of refused rows.
     """
 
     changed: set[int] = field(default_factory=set)
@@ -57,9 +57,9 @@ class RemoteWriter:
         self._columns = {one.name: one for one in remote.columns}
 
     def write(self, writes: Sequence[RowWrite]) -> Written:
-        """Write rows and commit; return what became of them.
+        """Write rows and commit; return the outcome.
 
-        A row whose digest is another one by now is left as it is: reading it back tells.
+        A row that has another digest now is not written; reading it back shows its values.
         """
         written = Written()
         together = _TOGETHER if self._remote.dialect.takes_back else 1
@@ -98,7 +98,7 @@ class RemoteWriter:
             written.changed |= {place} if changed else set()
 
     def _execute(self, write: RowWrite) -> bool:
-        """Write one row; return whether there was one to write."""
+        """Write one row; return whether the row to write was found."""
         if write.op == "insert" and self._remote.where is not None and not self._remote.dialect.takes_back:
             raise _RefusedError(_UNTRIED)
         statement = self._insert(write) if write.op == "insert" else self._update(write)
@@ -119,9 +119,9 @@ class RemoteWriter:
         return result.rowcount != 0
 
     def _unlike_the_plan(self, write: RowWrite) -> str | None:
-        """Return why a row that was just made may not stay, once defaults and triggers ran; None if it may.
+        """Return why a new row must be rolled back after defaults and triggers ran; None if it may stay.
 
-        A row that is not found by its key would be made again by each run.
+        A row that cannot be found by its key would be inserted again by each run.
         """
         query = f"select {self._remote.inside} from {self._remote.table} where {self._of_key()}"  # noqa: S608
         parameters = self._key_parameters(write.key)
@@ -159,7 +159,7 @@ class RemoteWriter:
         )
 
     def read_back(self, keys: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
-        """Yield the rows of these keys as they stand there now, as they go into the copy."""
+        """Yield the rows of these keys as they are there now, in the form of the copy."""
         for first in range(0, len(keys), _TOGETHER):
             conditions: list[str] = []
             values: dict[str, Any] = {}

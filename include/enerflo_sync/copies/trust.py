@@ -1,4 +1,4 @@
-"""What a person has to say of some databases before they are read or written."""
+"""What a person must confirm before some databases are read or written."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from enerflo_sync.errors import ConfigurationError
 
 
 def untried(dialect: Dialect) -> str:
-    """Return what is to be known of a database that our statements were not run on."""
+    """Return the warning about a database on which our statements never ran."""
     return f"not tried against a real {dialect.title} by us (only the text of its statements is tested)"
 
 
 def require_trust(dialect: Dialect, config: SyncConfig, account: str) -> None:
-    """Refuse to write tables of a database that our statements were not run on, unless a person wants it.
+    """Refuse to write tables of a database on which our statements never ran, unless a person allows it.
 
-    :raises ConfigurationError: it is such a database, a mode lets its tables be written, and
+    :raises ConfigurationError: it is such a database, a mode allows writes to its tables, and
         ``trust_dialect`` is not set.
     """
     crm = config.account(account).crm
@@ -37,7 +37,7 @@ def require_trust(dialect: Dialect, config: SyncConfig, account: str) -> None:
 
 
 def require_empty_texts(dialect: Dialect, config: SyncConfig, account: str) -> None:
-    """Refuse to compare texts with a database that keeps an empty one as null, unless the account says so.
+    """Refuse to compare texts with a database that stores empty texts as null, unless the account allows it.
 
     :raises ConfigurationError: it is such a database, and ``empty_is_null`` is not set.
     """

@@ -1,4 +1,4 @@
-"""One account of sync.yaml, and what the section ``defaults`` may say for all of them."""
+"""One account of sync.yaml, and the options that ``defaults`` can set for all accounts."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ TABLE_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 _Lax = Field(strict=False)
 
-# Options that may refer to a variable which is not set, as long as nothing asks for them.
+# Options whose variable may be unset until a job needs the option.
 LAZY_OPTIONS: Final = re.compile(
     r"(accounts\.[^.]+|defaults)\.(base_url|api_key|warehouse_url|webhook_(drop|archive)_uri|crm\.url"
     r"|salesforce\.(" + "|".join(SECRETS) + "))"
 )
-# For the JSON schema of tables by name.
+# Describes tables by name in the JSON schema.
 NAMED_TABLES: Final[Any] = {"propertyNames": {"pattern": f"^{TABLE_NAME.pattern}$"}}
 
 
 class AccountDefaults(Options):
-    """What an account says, and ``defaults`` for all accounts: everything but tables, which all share."""
+    """The options of an account that ``defaults`` can set as well: all but tables, which accounts share."""
 
     base_url: str | None = Field("https://enerflo.io", description="Address of the Enerflo REST API.")
     api_key: str | None = Field(None, description="The key, as a variable: ${ENERFLO_API_KEY}.")
@@ -91,13 +91,13 @@ class AccountConfig(AccountDefaults):
 
     @property
     def has_drop(self) -> bool:
-        """Return whether the account names a drop for webhooks, or a variable for it; null names none."""
+        """Return whether the account names a drop for webhooks, or a variable for one; null names none."""
         return "webhook_drop_uri" in self.model_fields_set and (
             self.webhook_drop_uri is not None or "webhook_drop_uri" in self._unset
         )
 
     def need(self, option: Literal["base_url", "api_key", "warehouse_url", "webhook_drop_uri"]) -> str:
-        """Return the value of an option that the job at hand cannot do without.
+        """Return the value of an option that the present job needs.
 
         :raises ConfigurationError: it is absent or empty, or its environment variable is not set.
         """

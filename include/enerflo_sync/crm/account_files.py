@@ -1,6 +1,6 @@
-"""The accounts of a configuration: those in sync.yaml, and a file each in the folder ``accounts`` beside it.
+"""The accounts of a configuration: in sync.yaml, or in files of the folder ``accounts`` beside it.
 
-Each has the section ``defaults`` of sync.yaml for what it does not say itself.
+An account takes each option that it does not set itself from the section ``defaults`` of sync.yaml.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from enerflo_sync.crm.source import Places, Source
 
 FOLDER: Final = "accounts"
 _ENDING: Final = ".yaml"
-# What people take for the ending of an account's file; anything else is none (README.md, west.yaml.bak).
+# Endings of account files that are mistakes; files with other endings are ignored (README.md, west.yaml.bak).
 _LIKE_AN_ENDING: Final = (".yaml", ".yml")
 _NAME_RULE: Final = "a small letter, then small letters, digits or _, 40 at most"
 
 
 def account_file(config: Path, account: str) -> Path:
-    """Return the file that an account has where it does not stand in sync.yaml itself."""
+    """Return the file that an account has if sync.yaml itself does not contain it."""
     return config.parent / FOLDER / f"{account}{_ENDING}"
 
 
 def config_files(config: Path) -> list[Path]:
-    """Return the files that a configuration is read from: sync.yaml, and the accounts' files by name."""
+    """Return the files of a configuration: sync.yaml, then the accounts' files by name."""
     try:
         found = sorted(path for path in (config.parent / FOLDER).iterdir() if _is_meant(path))
     except OSError:
-        # Reading the configuration tells why.
+        # Reading the configuration reports the reason.
         found = []
     return [config, *found]
 
 
 def account_of(problem: Problem, config: Path) -> str:
-    """Return the only account that a problem is about; ``""`` where it is about all.
+    """Return the only account that a problem concerns; ``""`` if it concerns all accounts.
 
-    What stands in an account's own file is about that account alone.
+    A problem in an account's own file concerns that account alone.
     """
     file = Path(problem.file)
     return problem.account or (file.stem if file.parent == config.parent / FOLDER else "")
@@ -57,7 +57,7 @@ def add_account_files(source: Source, environ: Mapping[str, str], lazy: re.Patte
         data["accounts"] = {}
     accounts = data.get("accounts")
     if not isinstance(accounts, dict):
-        # It is told as a mistake of sync.yaml.
+        # Reported as a mistake of sync.yaml.
         return
     for path in files:
         name = path.name.removesuffix(path.suffix)
@@ -68,7 +68,7 @@ def add_account_files(source: Source, environ: Mapping[str, str], lazy: re.Patte
             found = f"the account {name} a second time (first in {source.places.find(place)})"
             source.problems.append(Problem(str(path), 1, ".".join(place), found, "each account once"))
         else:
-            # An account whose file is refused stays known, so that nothing else is told of its name.
+            # An account whose file is refused stays known, so that its name is not reported as unknown.
             part = _read(path, environ, lazy, source.problems)
             source.places.accounts[name] = part.places if part else Places(path, {place: 1})
             source.unset |= part.unset if part else {}
@@ -76,9 +76,9 @@ def add_account_files(source: Source, environ: Mapping[str, str], lazy: re.Patte
 
 
 def apply_defaults(source: Source) -> None:
-    """Give each account what ``defaults`` says and the account does not.
+    """Give each account the options of ``defaults`` that the account does not set.
 
-    Maps are merged option by option; any other value of the account takes the place of the default.
+    Maps are merged option by option; any other value of the account replaces the default.
     """
     data: dict[str, Any] = source.data
     defaults, accounts = data.get("defaults"), data.get("accounts")
@@ -89,7 +89,7 @@ def apply_defaults(source: Source) -> None:
         if source.names_account:
             defaults, unset = source.defaults_of(name)
             if not any(problem.account == name for problem in source.problems):
-                # Checked for itself too, with a name in the place of {account}.
+                # The defaults are also checked by themselves, with a sample name for {account}.
                 data["defaults"] = defaults
         if not isinstance(own, dict):
             continue
@@ -107,7 +107,7 @@ def _merged(defaults: Any, own: Any) -> Any:
 
 
 def _is_meant(path: Path) -> bool:
-    """Return whether a file of the folder is an account's; hidden ones are those of editors and mounts."""
+    """Return whether a file of the folder is an account's; hidden files belong to editors and mounts."""
     return path.suffix.lower() in _LIKE_AN_ENDING and not path.name.startswith(".")
 
 

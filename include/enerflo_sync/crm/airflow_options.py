@@ -1,4 +1,4 @@
-"""The section ``airflow`` of an account: how Airflow runs its DAGs, and what they connect to."""
+"""The section ``airflow`` of an account: how Airflow runs its DAGs, and its connections in Airflow."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=250)]
 
 
 class Approver(Options):
-    """A user of Airflow who may decide, where Airflow's id of the user is not the name that people know."""
+    """A user of Airflow who may decide, if Airflow's user id differs from the name that people know."""
 
     id: Name = Field(description="Airflow's id of the user: with FAB the number, as text.")
     name: Name = Field(description="The name that Airflow shows.")
 
 
 class AirflowOptions(Options):
-    """How Airflow runs the account's DAGs, and the ids of its connections there.
+    """How Airflow runs the account's DAGs, and the ids of the account's connections in Airflow.
 
-    Inside Airflow the connections stand in for the addresses and the key.
+    Inside Airflow these connections replace the addresses and the key.
     """
 
     enerflo_connection: str = Field("enerflo_default", description="Connection of type enerflo.")
@@ -65,7 +65,7 @@ class AirflowOptions(Options):
 
     @property
     def approver_ids(self) -> dict[str, str]:
-        """Return the names of those who may decide, by Airflow's id; empty where everybody may."""
+        """Return the names of users who may decide, by Airflow's user id; empty if everybody may."""
         found: dict[str, str] = {}
         for one in self.approvers:
             found |= {one.id: one.name} if isinstance(one, Approver) else {one: one}

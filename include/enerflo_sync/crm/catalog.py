@@ -1,4 +1,4 @@
-"""What the live database says of a table: columns, types, unique keys and rights."""
+"""What the live database's catalog says about a table: columns, types, unique keys and rights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 
 class Kind(StrEnum):
-    """A column's type, as far as comparing is concerned."""
+    """The kind of a column's type, as comparisons distinguish it."""
 
     INTEGER = "integer"
     DECIMAL = "decimal"
@@ -56,8 +56,8 @@ from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamesp
 where n.nspname = :schema and c.relname = :name and c.relkind in ('r', 'p', 'v', 'm', 'f')
 """)
 
-# What lets rows say something else without being written: another table or partition in the place of one,
-# columns that swap names, expressions and labels that are altered.
+# Changes that alter rows' values without writing rows: another table or partition in place of one, columns
+# that swap names, altered expressions and labels.
 _HEAP = sa.text("""
 /* enerflo-sync catalog: what stores one relation */
 with recursive parts as (
@@ -97,7 +97,7 @@ from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype <> 'd'
 order by b.attnum
 """)
 
-# Opens the relation, which waits where somebody holds it: only for a person who asks, and for a plan.
+# Opens the relation, which waits for another session's lock, so only the doctor and plans ask.
 _WRITABLE = sa.text("""
 /* enerflo-sync catalog: columns of one relation that take values */
 select a.attname
@@ -107,7 +107,7 @@ join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 cross join lateral (select pg_relation_is_updatable(c.oid, true) as events offset 0) u
 where n.nspname = :schema and c.relname = :name and a.attnum > 0 and not a.attisdropped
   and u.events & 4 <> 0 and a.attgenerated = '' and (a.attidentity <> 'a' or :identity)
-  -- pg_column_is_updatable asks for deletions (16) too, which a trigger of a view may leave out.
+  -- pg_column_is_updatable also requires deletions (16), which a view's trigger may not support.
   and (u.events & 16 = 0 or pg_column_is_updatable(c.oid, a.attnum, true))
 """)
 
@@ -134,8 +134,8 @@ order by 1
 class LiveColumn(msgspec.Struct, frozen=True):
     """One column: ``type`` as SQL writes it, ``kind`` with domains and enumerations resolved.
 
-    ``base`` is the catalog's name of its type, or of the one that a domain is made of: ``varchar``, ``int4``.
-    ``loose`` is whether its collation calls different texts equal, as ``Abc`` and ``ABC``.
+    ``base`` is the catalog's name of its type, or of its domain's type: ``varchar``, ``int4``. ``loose`` is
+    whether its collation treats different texts as equal, such as ``Abc`` and ``ABC``.
     """
 
     name: str
@@ -148,7 +148,7 @@ class LiveColumn(msgspec.Struct, frozen=True):
 
     @property
     def is_plain_text(self) -> bool:
-        """Return whether a value is text as it stands; other kinds are padded, or have rules of their own."""
+        """Return whether a value is plain text; other text types are padded or have their own equality."""
         return self.type == "text" or self.type.startswith("character varying")
 
     @property
@@ -160,14 +160,14 @@ class LiveColumn(msgspec.Struct, frozen=True):
 class LiveTable(msgspec.Struct, frozen=True):
     """One table or view. ``readable`` is whether all of it may be selected.
 
-    ``has_own_rules`` is whether it may write otherwise than it is told: by triggers or rules, as a view, or
+    ``has_own_rules`` is whether it may store other values than written: by triggers or rules, as a view, or
     in tables behind it.
 
-    ``heap`` stands for what stores it: another table of the same name has another text. None where the
-    transaction in a row does not tell when the row changed: views, foreign tables, other kinds of storage,
-    and tables with row-level security, whose rows come and go unwritten.
+    ``heap`` identifies its storage: another table of the same name has another text. It is None if a row's
+    transaction does not show when the row changed: views, foreign tables, other kinds of storage, and tables
+    with row-level security, whose rows appear and vanish without being written.
 
-    ``has_expression_index`` is whether an index is on more than columns.
+    ``has_expression_index`` is whether an index contains more than plain columns.
     """
 
     schema: str
@@ -188,9 +188,9 @@ class LiveTable(msgspec.Struct, frozen=True):
 
 
 def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable | None:
-    """Return what the catalog says of a table or view, ``None`` when there is none of that name.
+    """Return what the catalog says about a table or view; ``None`` if none has the name.
 
-    Names are compared letter by letter. Needs no right on the table itself.
+    Names are compared letter by letter. No right on the table itself is needed.
     """
     row = connection.execute(_TABLE, {"schema": schema, "name": name}).mappings().first()
     if row is None:
@@ -225,16 +225,16 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
 
 
 def writable_columns(connection: sa.Connection, table: LiveTable) -> frozenset[str]:
-    """Return the columns that take a value, whoever gives it: none of a view that takes no updates.
+    """Return the columns that accept a value from anybody; none if the relation is a view without updates.
 
-    Not among them is what is generated, or worked out by a view.
+    Generated columns and columns that a view computes are not included.
     """
     named = {"schema": table.schema, "name": table.name, "identity": False}
     return frozenset(connection.execute(_WRITABLE, named).scalars())
 
 
 def insertable_columns(connection: sa.Connection, table: LiveTable) -> frozenset[str]:
-    """Return :func:`writable_columns` and the identity columns, which a row that is restored brings along."""
+    """Return :func:`writable_columns` and the identity columns, which a restored row must set as well."""
     named = {"schema": table.schema, "name": table.name, "identity": True}
     return frozenset(connection.execute(_WRITABLE, named).scalars())
 

@@ -1,4 +1,4 @@
-"""What the form of the file cannot say: names that must exist, options that exclude each other."""
+"""Checks beyond the form of the file: names that must exist, and options that exclude each other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _CRON = re.compile(r"@(hourly|daily|weekly|monthly)|\S+( \S+){4}")
 
-# Columns of every mirror table that are ours and not Enerflo's.
+# Columns of every mirror table that are ours, not Enerflo's.
 OWN_COLUMNS = {
     "account",
     "observed_at",
@@ -73,7 +73,7 @@ def mirror_columns(
 ) -> dict[str, sa.types.TypeEngine[Any]]:
     """Return the columns of a mirror table that a mapping may name, with their types.
 
-    :param declared: those that ``columns`` adds to it.
+    :param declared: the columns that ``columns`` adds to it.
     """
     built_in = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[kind]}"]
     found = {column.name: column.type for column in built_in.columns if column.name not in OWN_COLUMNS}
@@ -83,9 +83,9 @@ def mirror_columns(
 def name_problems(
     name: str, mapping: TableMapping, source: Source, place: Place, others: Iterable[str] = ()
 ) -> Iterator[Problem]:
-    """Return what is wrong with a table's name: its form, or that it is no kind and ``of`` names none.
+    """Return what is wrong with a table's name: its form, or that it names no kind and ``of`` is missing.
 
-    :param others: names of tables for which the name may be a slip.
+    :param others: names of other tables, to suggest for a typing error.
     """
     if not TABLE_NAME.fullmatch(name):
         expected = "a small letter, then small letters, digits or _, 41 at most"
@@ -106,7 +106,7 @@ def table_problems(
     place: Place,
     declared: Mapping[str, ColumnDeclaration],
 ) -> Iterator[Problem]:
-    """Return what cannot be right in one table's mapping.
+    """Return contradictions in one table's mapping.
 
     :param declared: the columns that the file adds to the mirror's table.
     """
@@ -144,9 +144,9 @@ def table_problems(
 
 
 def account_problems(config: SyncConfig, source: Source, left_out: Collection[str]) -> Iterator[Problem]:
-    """Return what cannot be right in the accounts, the poll's options and the routes.
+    """Return contradictions in the accounts, in the poll's options and in the routes.
 
-    :param left_out: names of accounts whose mistakes are told already.
+    :param left_out: names of accounts whose mistakes are already reported.
     """
     for name, account in config.accounts.items():
         place = ("accounts", name)
@@ -169,7 +169,7 @@ def account_problems(config: SyncConfig, source: Source, left_out: Collection[st
             str(config.poll.min_per_page),
             f"at most per_page, {config.poll.per_page}",
         )
-    # The file's name may be the mistake: West.yaml.
+    # The mistake may be the name of the account's file: West.yaml.
     refused = {name.lower() for name in left_out}
     for name, route in config.notify.routes.items():
         for wanted in route.accounts:
@@ -184,7 +184,7 @@ def account_problems(config: SyncConfig, source: Source, left_out: Collection[st
 
 @lru_cache(maxsize=1024)
 def _is_schedule(expression: str) -> bool:
-    """Return whether Airflow takes a cron expression; in a DAG, a wrong one stops all DAGs of its file."""
+    """Return whether Airflow accepts a cron expression; a wrong one in a DAG stops its whole file."""
     if not _CRON.fullmatch(expression):
         return False
     try:
@@ -195,7 +195,7 @@ def _is_schedule(expression: str) -> bool:
 
 
 def _outbox_problems(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
-    """Yield a name of the table that takes the changes which is none, or is the copy itself."""
+    """Yield an invalid name of the table for handed-over changes, or one that names the copy itself."""
     if mapping.handed_to is None:
         return
     named = mapping.handed_to.changes
@@ -228,7 +228,7 @@ def _pair_problems(
     place: Place,
     known: dict[str, sa.types.TypeEngine[Any]],
 ) -> Iterator[Problem]:
-    """Yield the columns of key, join and adopt that the mirror lacks, or that cannot be compared so."""
+    """Yield columns of key, join and adopt that the mirror lacks, or that cannot be compared this way."""
     keys = mapping.key if isinstance(mapping.key, dict) else {}
     own = known | dict.fromkeys(OWN_COLUMNS, sa.Text())
     for option, pairs, columns in (
@@ -260,7 +260,7 @@ def _key_option_problems(
 
 
 def _unlinked_problems(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
-    """Yield the options that take up rows without a key, of a table that ignores those."""
+    """Yield options for rows without a key in a table that ignores such rows."""
     if mapping.unlinked is Unlinked.REPORT:
         return
     for option, wanted in (("adopt", bool(mapping.adopt)), ("create_in", Side.ENERFLO in mapping.create_in)):
@@ -270,7 +270,7 @@ def _unlinked_problems(mapping: TableMapping, source: Source, place: Place) -> I
 
 
 def _time_problems(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
-    """Yield the fields that go to the later side of a table that does not say when its rows changed."""
+    """Yield fields of ``newest`` in a table that does not say when its rows changed."""
     for column, field in mapping.fields.items():
         if field.source_of_truth is SourceOfTruth.NEWEST and mapping.updated_at is None:
             expected = (
@@ -288,7 +288,7 @@ def _planned_problems(
     place: Place,
     mapped: dict[str, sa.types.TypeEngine[Any]],
 ) -> Iterator[Problem]:
-    """Yield the columns of the mirror that a plan is told to take and that are not there."""
+    """Yield columns that a plan should read from the mirror and that the mirror lacks."""
     known = mapped | dict.fromkeys(OWN_COLUMNS, sa.Text())
     named: dict[Place, list[str]] = {}
     for column, texts in mapping.on_insert.items():
@@ -326,7 +326,7 @@ def _zone_problems(zone: str, source: Source, place: Place) -> Iterator[Problem]
     try:
         zoneinfo.ZoneInfo(zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        # Looks into every file of the time zone database.
+        # Reads every file of the time zone database.
         known = zoneinfo.available_timezones()
         near = nearest(zone, known) or nearest(zone.rpartition("/")[2], known)
         yield source.problem(place, f"the text '{zone}'", "a time zone, as in America/Denver", near)

@@ -1,4 +1,4 @@
-"""Checks of ``where`` and of typed keys against the live table, for the doctor and before a comparison."""
+"""Checks of ``where`` and of typed keys against the live table, for the doctor and for comparisons."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SPELLINGS = {True: ("true", "t", "yes", "y", "on", "1"), False: ("false", "f", 
 
 
 def misfits(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
-    """Yield what keeps the table from being compared: a condition or key that its columns do not take."""
+    """Yield what prevents a comparison: a condition or key that the table's columns do not accept."""
     if mapping.condition is not None and (problem := condition_problem(connection, mapping.condition, table)):
         found, expected = problem
         yield Notice("error", ("where",), found, expected, _where_step(mapping.condition, found, table))
@@ -54,7 +54,7 @@ def _where_step(text: str, found: str, table: LiveTable) -> str:
 
 
 def no_row_left(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Notice | None:
-    """Return that ``where`` excludes all rows of a table that has some; None where it does not."""
+    """Return that ``where`` excludes all rows of a table that has some; None if it does not."""
     if mapping.condition is None or not excludes_everything(connection, mapping.condition, table):
         return None
     return Notice(
@@ -81,7 +81,7 @@ def hidden_rows(connection: sa.Connection, table: LiveTable) -> Iterator[Notice]
 
 
 def unfilled(mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
-    """Yield the columns that ``where`` asks of a row, and that nothing fills in a new one."""
+    """Yield columns that ``where`` requires in a row and that nothing fills in a new row."""
     if mapping.condition is not None:
         filled = {*mapping.key, *mapping.join_columns, *mapping.fields, *mapping.on_insert}
         named = named_columns(mapping.condition, table)
@@ -99,7 +99,7 @@ def unfilled(mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
 def unindexed(
     connection: sa.Connection, mapping: TableMapping, table: LiveTable, fold: str
 ) -> Iterator[Notice]:
-    """Yield a hint where no index finds a single row by its typed key, which is an expression."""
+    """Yield a hint if no index finds a single row by its typed key, which is an expression."""
     columns = mapping.join_columns
     raw = [f"t.{quoted(name)}" for name in columns]
     keys = key_expressions(mapping, table, fold, "t.")
@@ -118,9 +118,9 @@ def unindexed(
 def key_expressions(
     mapping: TableMapping, table: LiveTable, fold: str, alias: str = ""
 ) -> Sequence[tuple[str, str]]:
-    """Return the columns by which rows are matched as they are compared, each with its SQL type.
+    """Return the expressions by which rows are matched, each with its SQL type.
 
-    :param alias: stands before each column.
+    :param alias: the alias of the row.
     """
     found = []
     for column in mapping.join_columns:
@@ -135,7 +135,7 @@ def key_expressions(
 
 
 def keys_proven(connection: sa.Connection, mapping: TableMapping, table: LiveTable, fold: str) -> bool:
-    """Return whether an index proves that no two rows that count have one key, however it is spelled."""
+    """Return whether an index proves that no two rows that count share a key, however it is spelled."""
     if not (table.has_expression_index and may_share_keys(mapping, table)):
         return False
     keys = key_expressions(mapping, table, fold, "t.")
@@ -143,7 +143,7 @@ def keys_proven(connection: sa.Connection, mapping: TableMapping, table: LiveTab
 
 
 def may_share_keys(mapping: TableMapping, table: LiveTable) -> bool:
-    """Return whether two values that differ in a key column may be one key."""
+    """Return whether two different values of a key column can be the same key."""
     typed = ((column, mapping.key_options(column)) for column in mapping.join_columns)
     return any(options is not None and may_meet(table.columns[name].kind, options) for name, options in typed)
 
@@ -164,7 +164,7 @@ def shared_tables(config: SyncConfig, account: str, name: str) -> Iterator[Notic
             continue
         for table, theirs in config.tables_for(other).items():
             itself = (other, table) == (account, name)
-            # Several kinds of records may stand in one table; rows of one kind stand in one mapping.
+            # One table may hold several kinds of records, but each kind's rows belong to one mapping.
             if itself or theirs.crm_table != mapping.crm_table or theirs.kind(table) != mapping.kind(name):
                 continue
             if mapping.where is not None and theirs.where is not None and mapping.where != theirs.where:
@@ -181,7 +181,7 @@ def shared_tables(config: SyncConfig, account: str, name: str) -> Iterator[Notic
 
 
 def _may_be_one_database(config: SyncConfig, account: str, other: str) -> bool:
-    """Return whether two accounts may have one warehouse, as far as the file says."""
+    """Return whether two accounts may have the same warehouse, as far as the file shows."""
     mine, theirs = config.accounts[account], config.accounts[other]
     if mine.crm is not None or theirs.crm is not None:
         return mine.crm == theirs.crm
@@ -193,7 +193,7 @@ def _may_be_one_database(config: SyncConfig, account: str, other: str) -> bool:
 def duplicates(
     connection: sa.Connection, mapping: TableMapping, table: LiveTable, fold: str
 ) -> Iterator[Notice]:
-    """Yield the keys that more than one row has, where no index proves that there are none."""
+    """Yield keys that several rows share, if no index rules that out."""
     matched = "key" if mapping.join is None else "join"
     for option, columns in (("key", mapping.key_columns), ("join", tuple(mapping.join or ()))):
         typed = option == matched and may_share_keys(mapping, table)
@@ -220,7 +220,7 @@ def duplicates(
 
 
 def _living(mapping: TableMapping) -> str:
-    """Return the further condition that a row is not marked as deleted: such a row is no duplicate."""
+    """Return the condition that a row is not marked as deleted, since such a row is no duplicate."""
     conditions = ""
     for column, value in mapping.deleted_when.items():
         text = f"lower({quoted(column)}::text)"

@@ -1,4 +1,4 @@
-"""Columns of the mirror that sync.yaml declares: which path of Enerflo's records each of them takes."""
+"""Columns of the mirror that sync.yaml declares, each with its path in Enerflo's records."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _Lax = Field(strict=False)
 
-# As PostgreSQL takes it without quotes, so that everybody can write it in a query.
+# PostgreSQL accepts such a name without quotes, so everybody can write it in a query.
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,58}")
 _STEP = re.compile(r"[^.\s]+")
 
-# Names that stand for something else in statements, or that only quotes would make a column's.
+# Names with another meaning in statements, or that need quotes to be a column.
 RESERVED = frozenset(
     """
     all analyse analyze and any array as asc asymmetric both case cast check collate column constraint
@@ -38,7 +38,7 @@ RESERVED = frozenset(
 
 
 class ColumnType(StrEnum):
-    """The type of a declared column: how what Enerflo sends is read, and what PostgreSQL stores."""
+    """The type of a declared column: how Enerflo's value is read, and what PostgreSQL stores."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -55,7 +55,7 @@ class ColumnType(StrEnum):
 
 
 class ColumnDeclaration(Options):
-    """One column of a mirror table, filled with what stands at a path of Enerflo's records."""
+    """One column of a mirror table, filled with the value at a path of Enerflo's records."""
 
     path: str = Field(
         description="Where the value stands in what Enerflo sends: names and list positions with dots between"
@@ -89,12 +89,12 @@ Columns = dict[KindName, dict[str, ColumnDeclaration]]
 
 
 def is_declarable(steps: Iterable[str]) -> bool:
-    """Return whether ``columns`` can say a path: no step of it is empty, or has a blank or dot in it."""
+    """Return whether ``columns`` can express a path: no step is empty or contains a blank or a dot."""
     return all(_STEP.fullmatch(step) for step in steps)
 
 
 def declared(columns: Columns) -> list[DeclaredColumn]:
-    """Return the declared columns as the warehouse keeps them, in the order of the file."""
+    """Return the declared columns as the warehouse stores them, in the order of the file."""
     return [
         DeclaredColumn(MIRROR_TABLES[table], name, column.steps, column.type.value, column.max_length)
         for table, by_name in columns.items()
@@ -105,7 +105,7 @@ def declared(columns: Columns) -> list[DeclaredColumn]:
 def column_places(columns: Columns, spot: Callable[..., Spot]) -> dict[str, str]:
     """Return file, line and option of each declared column, by its name in the form ``installs.lender``.
 
-    :param spot: of the configuration: where an option stands.
+    :param spot: of the configuration: returns where an option is.
     """
     return {
         f"{MIRROR_TABLES[table]}.{name}": f"{spot('columns', table, name)}: columns.{table}.{name}"
@@ -115,7 +115,7 @@ def column_places(columns: Columns, spot: Callable[..., Spot]) -> dict[str, str]
 
 
 def column_problems(columns: Columns, source: Source) -> Iterator[Problem]:
-    """Yield what cannot be right in the declared columns: their names and their paths."""
+    """Yield what is wrong with the declared columns: their names and their paths."""
     for table, by_name in columns.items():
         built_in = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[table]}"].columns.keys()
         for name, column in by_name.items():

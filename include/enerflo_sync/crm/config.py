@@ -30,7 +30,7 @@ from enerflo_sync.resources.registry import USUAL
 
 _Lax = Field(strict=False)
 
-# Raised when a release compares differently, so that its first run compares everything again.
+# Raised by a release that compares differently, so that its first run compares everything again.
 COMPARISON_VERSION = 2
 
 
@@ -62,7 +62,7 @@ class CompletedNeeds(StrEnum):
 
 
 class StatusNames(Options):
-    """Install statuses that have a meaning here, each by name or by its id at Enerflo."""
+    """Install statuses with a meaning for this project, each by name or by its id at Enerflo."""
 
     completed: str | int = Field("Completed", description="Set when the last milestone is completed.")
     completed_needs: Annotated[CompletedNeeds, _Lax] = Field(
@@ -100,7 +100,7 @@ class NoteBody(Options):
 
 
 class LeadBody(Options):
-    """What a new lead is sent with beside its mapped fields."""
+    """Fields of a new lead's request besides its mapped fields."""
 
     also: dict[str, str | list[str]] = Field(
         default_factory=dict,
@@ -109,7 +109,7 @@ class LeadBody(Options):
 
 
 class AppointmentBody(Options):
-    """The appointment that is made for a new lead whose row says when."""
+    """The appointment that is made for a new lead whose row has a time for one."""
 
     type: int = Field(description="Enerflo's appointment type.")
     start: str = Field(description="The CRM column with the beginning.")
@@ -129,7 +129,7 @@ class WriteBodies(Options):
 
 
 class ChangeOrderKeys(Options):
-    """Keys of ``change_values`` under which a component may stand, first match wins (REFERENCE.md §8)."""
+    """Keys of ``change_values`` under which a component may be; the first match wins (REFERENCE.md §8)."""
 
     panel: list[str] = Field(["panel", "panel_type", "panels", "module"], description="Panel type.")
     panel_count: list[str] = Field(["panel_count", "panelCount", "module_count"], description="Panel count.")
@@ -157,7 +157,7 @@ class SyncConfig(Options):
         default_factory=lambda: PollOptions.model_validate({}), description="How Enerflo is read."
     )
     webhooks: WebhookOptions = Field(
-        default_factory=lambda: WebhookOptions.model_validate({}), description="How payloads are taken in."
+        default_factory=lambda: WebhookOptions.model_validate({}), description="How payloads are ingested."
     )
     reconcile: ReconcileOptions = Field(
         default_factory=lambda: ReconcileOptions.model_validate({}), description="How differences are judged."
@@ -197,16 +197,16 @@ class SyncConfig(Options):
 
     @property
     def unusable(self) -> Mapping[str, Sequence[Problem]]:
-        """Return the mistakes of the accounts that cannot be used, by name: nothing is done for them."""
+        """Return the mistakes of accounts that cannot be used, by name; no job runs for them."""
         return self._unusable
 
     @property
     def names(self) -> list[str]:
-        """Return the names of all accounts: those of ``accounts``, then those that cannot be used."""
+        """Return the names of all accounts: the usable ones, then those that cannot be used."""
         return [*self.accounts, *self._unusable]
 
     def leave_out(self, name: str, problems: Sequence[Problem]) -> None:
-        """Take an account that cannot be used from those that can."""
+        """Remove an account that cannot be used from the usable ones."""
         self.accounts.pop(name, None)
         self._tables.pop(name, None)
         self._unusable.setdefault(name, []).extend(problems)
@@ -230,19 +230,19 @@ class SyncConfig(Options):
         return self.spot(*place).line
 
     def spot(self, *place: str) -> Spot:
-        """Return where an option stands, or the nearest section around it: file, line and path."""
+        """Return where an option is, or the nearest section around it: file, line and path."""
         return self._places.find(place)
 
     def table_spot(self, account: str, table: str, *place: str) -> Spot:
-        """Return where a table's option stands: the account's override where there is one."""
+        """Return where a table's option is: in the account's override if there is one."""
         own = self._places.own(("accounts", account, "tables", table, *place))
         return own or self.spot("tables", table, *place)
 
     def account(self, name: str) -> AccountConfig:
         """Return one account.
 
-        :raises ConfigurationError: there is none of that name; the text lists those that there are. Or its
-            file has mistakes: an :class:`InvalidConfigurationError` lists them.
+        :raises ConfigurationError: no account has that name; the text lists the existing names. Or its file
+            has mistakes: an :class:`InvalidConfigurationError` lists them.
         """
         if name in self._unusable:
             raise InvalidConfigurationError(self.file, self._unusable[name])
@@ -263,7 +263,7 @@ class SyncConfig(Options):
 
         An account that cannot be used belongs to every group, since its ``group`` may be the mistake.
 
-        :raises ConfigurationError: no account names the group; the text lists those that are named.
+        :raises ConfigurationError: no account names the group; the text lists the existing groups.
         """
         found = [name for name, account in self.accounts.items() if account.group == group]
         found += self._unusable
@@ -281,7 +281,7 @@ class SyncConfig(Options):
     def tables_for(self, account: str) -> dict[str, TableMapping]:
         """Return the account's tables with its overrides applied, in the order of the contract.
 
-        :raises ConfigurationError: there is no account of that name.
+        :raises ConfigurationError: no account has that name.
         """
         self.account(account)
         return dict(self._tables[account])
@@ -295,17 +295,17 @@ class SyncConfig(Options):
         return self._tables[account][table].mode or self.account(account).mode
 
     def widest_mode(self, account: str) -> Mode:
-        """Return the mode of the account's tables together: report only where no table is written."""
+        """Return the widest mode of the account's tables: report only if no table may be written."""
         return widest(self.mode_of(account, name) for name in self.tables_for(account))
 
     def writes_anything(self, account: str) -> bool:
-        """Return whether the mode of any table of an account allows to write."""
+        """Return whether the mode of any table of an account allows writes."""
         return self.widest_mode(account) is not Mode.REPORT
 
     def hash(self, account: str) -> str:
-        """Return the sha-256 of what decides a comparison or a plan for this account.
+        """Return the sha-256 of the options that decide a comparison or a plan for this account.
 
-        Comments, the order of options and written-out defaults do not change it.
+        Comments, the order of options and explicit defaults do not change it.
         """
         tables = {name: table.content(name) for name, table in self.tables_for(account).items()}
         content: dict[str, Any] = {
@@ -314,7 +314,8 @@ class SyncConfig(Options):
             "writes": self.writes.model_dump(mode="json"),
             "tables": tables,
         }
-        # A column that is read from another path is another one. Where none is mapped, nothing is added.
+        # A column that is read from another path has another meaning. If no declared column is mapped,
+        # nothing is added.
         mapped = self._mapped_columns(account)
         if mapped:
             content["columns"] = mapped
@@ -322,7 +323,7 @@ class SyncConfig(Options):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _mapped_columns(self, account: str) -> dict[str, Any]:
-        """Return by table and name what is declared of the columns that the account's mapping names."""
+        """Return by table and name the declarations of the columns that the account's mapping names."""
         return {
             f"{table}.{name}": column.model_dump(mode="json", exclude={"personal_data"})
             for table, mapping in self.tables_for(account).items()
@@ -331,9 +332,9 @@ class SyncConfig(Options):
         }
 
     def comparison_hash(self, account: str) -> str:
-        """Return the sha-256 of what decides the causes of a reconciliation.
+        """Return the sha-256 of the options that decide the causes of a reconciliation.
 
-        A default that is written out is a declared rule, and its differences have another cause then.
+        An explicit default is a declared rule, which gives its differences another cause.
         """
         declared = [
             (name, *place)
@@ -346,7 +347,7 @@ class SyncConfig(Options):
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of the file, for editors; committed beside it as sync.schema.json."""
     schema = SyncConfig.model_json_schema()
-    # They may all have files of their own.
+    # All accounts may have files of their own.
     schema["required"].remove("accounts")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

@@ -1,4 +1,4 @@
-"""What the doctor says of a CRM table that is a copy, and of the table that takes its changes."""
+"""The doctor's findings on a CRM table that is a copy, and on the table that takes its changes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from enerflo_sync.crm.problems import listed, nearest
 def noticed_of_copies(
     connection: sa.Connection, mapping: TableMapping, table: LiveTable, *, writes: bool
 ) -> Iterator[Notice]:
-    """Yield what is to be said of a table that seems to be a copy, and of where its changes are handed over.
+    """Yield findings on a table that seems to be a copy, and on the table for its changes.
 
-    :param writes: whether the mode lets rows of the CRM be written.
+    :param writes: whether the mode allows the CRM's rows to be written.
     """
     columns = copy_columns(table.columns)
     if columns and "write_to" not in mapping.model_fields_set:

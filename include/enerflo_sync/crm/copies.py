@@ -1,4 +1,4 @@
-"""CRM tables that are copies: which columns show it, and where changes go that the table itself cannot take.
+"""CRM tables that are copies: the columns that reveal one, and where its changes are handed over.
 
 A value that is written into a copied table is overwritten by the next copy and never reaches the CRM.
 """
@@ -11,17 +11,17 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# The table that our migration makes for changes that are handed over.
+# The table for handed-over changes that our migration makes.
 OUR_CHANGES: Final = "sync.crm_changes"
 
-# The schema of our copies of tables that are in another database, and the columns that we add to each:
-# digests of the row and of its key, as the CRM's database works them out, and whether it meets ``where``.
+# The schema of our copies of tables in another database, and the columns that we add to each copy: digests of
+# the row and of its key, computed by the CRM's database, and whether the row meets ``where``.
 COPIES_SCHEMA: Final = "crm_copies"
 ROW_HASH: Final = "_enerflo_row_hash"
 KEY_HASH: Final = "_enerflo_key_hash"
 INSIDE: Final = "_enerflo_inside"
 
-# Columns without which nobody could tell from a team's own table what to do.
+# Columns that a team's own table needs so that a tool knows what to change.
 NEEDED_COLUMNS: Final = ("change_id", "op", "key", "column", "after")
 
 # Columns that copy tools add: Fivetran, Airbyte, Stitch and Singer, dlt, Hevo.

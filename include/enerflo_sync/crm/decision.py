@@ -1,7 +1,7 @@
-"""Which side's value stands where the two differ: one list of rules, read by Python and by SQL alike.
+"""Which side's value is kept when the two differ: one list of rules, used by Python and by SQL.
 
-A rule is a conjunction of facts (``newest and base_known and not crm_moved``); the first that fits decides.
-The statements of plan and reconciliation, the truth table of the docs and its test are all made of it.
+A rule is a conjunction of facts (``newest and base_known and not crm_moved``); the first rule that fits
+decides. The statements of plans and reconciliations, the truth table in the docs and its test use this list.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enerflo_sync.crm.mapping import Direction, FieldMapping, RecordKind, Source
 
 
 class Outcome(StrEnum):
-    """What is done about a difference: one side is written, a person decides, or both stay as they are."""
+    """What happens with a difference: one side is written, a person decides, or both stay."""
 
     TO_CRM = "to_crm"
     TO_ENERFLO = "to_enerflo"
@@ -24,7 +24,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: ``name`` as the ledger has it, the facts under which it fits, what it says in words."""
+    """One rule: its ``name`` in the ledger, the facts under which it fits, and what it says in words."""
 
     name: str
     when: str
@@ -32,17 +32,17 @@ class Rule:
     words: str
 
     def fits(self, facts: Mapping[str, bool]) -> bool:
-        """Return whether all facts of the rule are as it says."""
+        """Return whether the facts are as the rule requires."""
         return all(facts[fact] is wanted for fact, wanted in _terms(self.when))
 
     def sql(self, alias: str) -> str:
-        """Return the same as a condition over columns of ``alias``."""
+        """Return the rule's condition over columns of ``alias``."""
         terms = [f"{'' if wanted else 'not '}{alias}.{fact}" for fact, wanted in _terms(self.when)]
         return " and ".join(terms) or "true"
 
 
-# What is known of a difference, in the order in which the ledger lists those that hold. Without a base
-# nobody is known to have moved.
+# The facts about a difference, in the order in which the ledger lists those that hold. Without an agreed
+# value no side is known to have changed.
 POLICIES = tuple(str(policy) for policy in SourceOfTruth)
 FACTS = (
     "base_known",
@@ -66,7 +66,7 @@ FACTS = (
     "milestone_missing",
 )
 
-# Whose value it is, were nothing in the way.
+# Rules that choose the winner, if no other rule blocks the write.
 WINNER_RULES: Sequence[Rule] = (
     Rule(
         "agreed_apart",
@@ -112,7 +112,7 @@ WINNER_RULES: Sequence[Rule] = (
     Rule("later_time", "", Outcome.TO_CRM, "Enerflo's record was changed later"),
 )
 
-# What may be in the way of the winner, whose side is the fact ``to_crm`` or ``to_enerflo``.
+# Rules that block a write to the losing side, which the fact ``to_crm`` or ``to_enerflo`` names.
 BLOCKING_RULES: Sequence[Rule] = (
     Rule(
         "milestone_twice",
@@ -166,7 +166,7 @@ BLOCKING_RULES: Sequence[Rule] = (
     Rule("void", "to_enerflo and enerflo_barred", Outcome.KEEP, "Enerflo's may not be voided (void_in)"),
 )
 
-# Columns of the mirror that a call of Enerflo's API sets (REFERENCE.md §6.1, §6.2, §6.4).
+# Columns of the mirror that Enerflo's API can set (REFERENCE.md §6.1, §6.2, §6.4).
 ENERFLO_WRITES: Mapping[str, frozenset[str]] = {
     RecordKind.INSTALLS: frozenset({"status_name"}),
     RecordKind.MILESTONES: frozenset({"started_at", "due_at", "completed_at"}),
@@ -177,9 +177,9 @@ ENERFLO_WRITES: Mapping[str, frozenset[str]] = {
 
 
 def decide(policy: SourceOfTruth, facts: Mapping[str, bool]) -> tuple[Outcome, Rule]:
-    """Return what is done about a difference, and the rule that says so.
+    """Return what happens with a difference, and the rule that decides it.
 
-    :param facts: one for each of :data:`FACTS`.
+    :param facts: a value for each of :data:`FACTS`.
     """
     known = {**dict.fromkeys(POLICIES, False), **facts, str(policy): True}
     winner = next(rule for rule in WINNER_RULES if rule.fits(known))
@@ -190,7 +190,7 @@ def decide(policy: SourceOfTruth, facts: Mapping[str, bool]) -> tuple[Outcome, R
 
 
 def rule_sql(rules: Sequence[Rule], alias: str) -> str:
-    """Return the number of the first rule that fits as an SQL expression; null where none does.
+    """Return the number of the first rule that fits as an SQL expression; null if none fits.
 
     :param alias: a relation with the facts, the policies and the winner's side as boolean columns.
     """

@@ -1,4 +1,4 @@
-"""Does the mapping fit the live tables? Every mismatch with its line, what is there, and what to do."""
+"""Checks whether the mapping fits the live tables: each mismatch with its line, and what to do about it."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ COMPARABLE = {
     FieldType.BOOLEAN: frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.TEXT}),
     FieldType.JSON: frozenset({Kind.JSON, Kind.JSONB}),
 }
-# Kinds of columns that can hold a value that marks a row as deleted, by the value's type.
+# By type of the mark's value: kinds of columns that can hold a mark of deletion.
 _MARK_KINDS = {
     bool: frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.TEXT}),
     int: frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT}),
     str: frozenset({Kind.TEXT, Kind.UUID}),
 }
-# The schemas whose tables are ours: no CRM's table is in them, but copies that we keep ourselves.
+# Our own schemas, which contain no CRM table other than our copies of one.
 _OURS = (*OWN_SCHEMAS, COPIES_SCHEMA)
 KEY_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.UUID})
 
@@ -70,7 +70,7 @@ select status_id, name from enerflo.install_statuses where account = :account an
 
 
 class Severity(StrEnum):
-    """Whether the comparison cannot run, would mislead, or could be better."""
+    """Whether a finding prevents the comparison, makes it misleading, or is a suggestion."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -78,7 +78,7 @@ class Severity(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that the doctor noticed. ``what`` names the option and the table."""
+    """One finding of the doctor. ``what`` names the option and the table."""
 
     severity: Severity
     file: str
@@ -93,12 +93,12 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def finding(config: SyncConfig, account: str, table: str, one: Notice, path: Path) -> Finding:
-    """Return what was noticed about an option of a table as a finding with its line."""
+    """Return a notice about a table's option as a finding with its line."""
     return _Desk(config, account, table, path).noticed(one)
 
 
 class _Desk:
-    """Writes findings about one mapped table."""
+    """Makes findings about one mapped table."""
 
     def __init__(self, config: SyncConfig, account: str, table: str, path: Path) -> None:
         self._config, self._account, self._table, self._file = config, account, table, path
@@ -116,13 +116,13 @@ class _Desk:
 
 
 def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, path: Path) -> list[Finding]:
-    """Return everything in which an account's mapping does not fit the live database; reads only.
+    """Return every mismatch between an account's mapping and the live database; reads only.
 
-    Tables that are not reconciled are checked too. Uniqueness of keys without an index is found by
-    reading the table's keys.
+    Tables with ``reconcile: false`` are checked, too. If no index proves that keys are unique, the table's
+    keys are read.
 
     :param path: the file to name in the findings.
-    :raises ConfigurationError: there is no account of that name.
+    :raises ConfigurationError: no account has that name.
     """
     findings: list[Finding] = []
     fold = case_folding(connection)
@@ -167,9 +167,9 @@ def check_table(
     *,
     to_plan: bool = True,
 ) -> tuple[LiveTable | None, list[Finding]]:
-    """Return one mapped table as it is live, and what its catalog entry alone says against the mapping.
+    """Return one mapped table as it is live, and the mismatches that its catalog entry shows.
 
-    :param to_plan: check the columns too that a plan needs and a comparison does not.
+    :param to_plan: also check the columns that only a plan needs.
     """
     mapping = config.tables_for(account)[name]
     desk = _Desk(config, account, name, path)
@@ -210,7 +210,7 @@ def check_table(
 
 
 def _unread(config: SyncConfig, kind: str, desk: _Desk) -> Iterator[Finding]:
-    """Yield that no poll reads the records that a table is compared with."""
+    """Yield a finding if no poll reads the records that a table is compared with."""
     resource, _ = KINDS[kind]
     if resource.name in config.poll.resources:
         return
@@ -246,7 +246,7 @@ def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[F
 
 
 def _deleted_when(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
-    """Yield the columns that mark a row as deleted and are not there, or hold no such value."""
+    """Yield columns that mark a row as deleted and are missing or cannot hold their mark."""
     for column, value in mapping.deleted_when.items():
         place = ("deleted_when", column)
         live = table.columns.get(column)
@@ -291,7 +291,7 @@ def _missing_column(place: Sequence[str], column: str, table: LiveTable, desk: _
 
 
 def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
-    """Yield what is wrong with the columns that tell when a row changed, or arrived."""
+    """Yield what is wrong with the columns for the time of a row's change or arrival."""
     if mapping.updated_at is None:
         found, expected = "no updated_at", "the column with the row's last change"
         step = "Without it no difference is in flight by the CRM's side, and no field may have newest."
@@ -323,7 +323,7 @@ def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterato
 def _sent(
     config: SyncConfig, name: str, mapping: TableMapping, table: LiveTable, path: Path
 ) -> Iterator[Finding]:
-    """Yield the columns that the table lacks of those that a new record of Enerflo is written from."""
+    """Yield missing columns from which a new record of Enerflo would be filled."""
     if Side.ENERFLO not in mapping.create_in:
         return
     for place, texts in _sent_texts(config, mapping.kind(name)):

@@ -10,12 +10,12 @@ from pydantic import Field
 from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.crm.options import Options
 
-# The longest name that PostgreSQL keeps whole.
+# The longest name that PostgreSQL does not truncate.
 _LONGEST: Final = 63
 
 
 class CrmDatabase(Options):
-    """The database that holds the account's CRM tables, where that is not the warehouse."""
+    """The database of the account's CRM tables, if it is not the warehouse."""
 
     url: str | None = Field(
         None,
@@ -36,7 +36,7 @@ class CrmDatabase(Options):
 
 
 def copy_of(account: str, table: str) -> tuple[str, str]:
-    """Return schema and name of our copy of a CRM table that ``sync.yaml`` calls ``table``."""
+    """Return schema and name of our copy of a CRM table, by the table's name in ``sync.yaml``."""
     name = f"{account}.{table}"
     if len(name.encode()) > _LONGEST:
         name = f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.{table}"

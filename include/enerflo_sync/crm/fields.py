@@ -43,7 +43,7 @@ class NullRule(StrEnum):
 
 
 class SourceOfTruth(StrEnum):
-    """Which side's value stands when the two differ (design §8)."""
+    """Which side's value is kept when the two differ (design §8)."""
 
     ENERFLO = "enerflo"
     CRM = "crm"
@@ -104,12 +104,12 @@ class FieldMapping(Options):
         description="{Enerflo's value: the CRM's value}. A value that is not listed stands for itself.",
     )
 
-    # What ``columns`` says of the mirror's column, where that is a declared one.
+    # The declaration of the mirror's column, if ``columns`` declares it.
     _declared_kind: PersonalData | None = PrivateAttr(None)
 
     @property
     def personal_kind(self) -> PersonalData:
-        """Return how values are masked in every output: as declared, else as the mirror's column is."""
+        """Return how values are masked in every output: as declared, or else as the mirror's column."""
         if self.personal_data is None:
             return self._declared_kind or kind_of_column(self.enerflo)
         return self.personal_data or PersonalData.NONE

@@ -1,4 +1,4 @@
-"""Keys as they are compared: the values of either side in one domain, in SQL."""
+"""Keys in SQL: the values of both sides in the domain in which they are compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enerflo_sync.crm.catalog import Kind, LiveColumn
 from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.options import KeyColumn, KeyType
 
-# Case rules that know more than ASCII, whatever the database's own are; the first that the server has.
+# Collations with case rules beyond ASCII; the first one that the server has is used.
 _FOLDS = ("pg_unicode_fast", "pg_c_utf8", "und-x-icu")
 _BLANK = "E' \\t\\r\\n'"
 
@@ -29,7 +29,7 @@ INTEGER_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT})
 
 
 def case_folding(connection: sa.Connection) -> str:
-    """Return the collation whose case rules apply, quoted; empty where the server has none of the known."""
+    """Return the collation whose case rules apply, quoted; empty if the server has no known one."""
     query = sa.text(
         "select collname from pg_catalog.pg_collation"
         " where collname = any(:names) and getdatabaseencoding() = 'UTF8'"
@@ -40,10 +40,10 @@ def case_folding(connection: sa.Connection) -> str:
 
 
 def key_value(raw: str, kind: Kind, options: KeyColumn, fold: str) -> str:
-    """Return a key's value in the domain of ``options``: bigint or text; null where it is no key there.
+    """Return a key's value in the domain of ``options``: bigint or text; null if it is no key there.
 
     :param raw: the expression of the value, of kind ``kind``; text is plain text.
-    :param fold: as :func:`case_folding` returns it.
+    :param fold: from :func:`case_folding`.
     """
     if options.type is KeyType.INTEGER:
         return _integer(raw, kind, options)
@@ -53,7 +53,7 @@ def key_value(raw: str, kind: Kind, options: KeyColumn, fold: str) -> str:
     if options.strip_zeros:
         value = f"regexp_replace({value}, '^0+(?=.)', '')"
     if options.fold_case:
-        # With the database's own order again, so that it compares with texts of any other source.
+        # Back to the database's own collation, so that the text compares with texts of any other source.
         value = f'(lower({value}{f" collate {fold}" if fold else ""}) collate "default")'
     return f"nullif({value}, '')"
 
@@ -71,7 +71,7 @@ def _integer(raw: str, kind: Kind, options: KeyColumn) -> str:
         case Kind.DECIMAL | Kind.FLOAT:
             return f"(case when abs({raw}) < 1e18 and trunc({raw}::numeric) = {raw} then {raw}::bigint end)"
         case _:
-            # Nearly all keys are digits alone, and a pattern takes ten times as long to say so.
+            # Nearly all keys are digits alone; this test takes a tenth of a pattern's time.
             texts = [raw, f"btrim({raw}, {_BLANK})"] if options.trim else [raw]
             digits = " ".join(f"when {_is_digits(text)} then {text}::bigint" for text in texts)
             text = texts[-1]
@@ -111,12 +111,12 @@ def fitting(live: LiveColumn, text: str) -> str:
 
 
 def is_blank(raw: str, kind: Kind) -> str:
-    """Return the condition that a key's column holds nothing at all: null, or white space."""
+    """Return the condition that a key's column is empty: null, or white space."""
     return f"nullif(btrim({raw}, {_BLANK}), '') is null" if kind is Kind.TEXT else f"{raw} is null"
 
 
 def may_meet(kind: Kind, options: KeyColumn) -> bool:
-    """Return whether two values that differ in the column may be one key in the domain of ``options``."""
+    """Return whether two different values of the column can be one key in the domain of ``options``."""
     changes = options.trim or options.strip_zeros or options.fold_case
     return kind is Kind.TEXT and (options.type is KeyType.INTEGER or changes)
 
@@ -127,11 +127,11 @@ def sql_type(options: KeyColumn) -> str:
 
 
 def proves_unique(connection: sa.Connection, rows: str, typed: Sequence[tuple[str, str]]) -> bool:
-    """Return whether an index proves that no two rows share the values of expressions. Reads nothing.
+    """Return whether an index proves that no two rows share the values of expressions. Reads no rows.
 
-    A left join with what is unique changes nothing, and the planner leaves it out.
+    A left join with a unique relation changes nothing, so the planner removes it.
 
-    :param rows: the rows as a relation, whose columns the expressions take from the alias ``t``.
+    :param rows: the rows as a relation with the alias ``t``, to which the expressions refer.
     :param typed: the expressions, each with its SQL type.
     """
     values = ", ".join(f"null::{kind} as v{n}" for n, (_, kind) in enumerate(typed))
@@ -141,14 +141,14 @@ def proves_unique(connection: sa.Connection, rows: str, typed: Sequence[tuple[st
 
 
 def is_indexed(connection: sa.Connection, rows: str, typed: Sequence[tuple[str, str]]) -> bool:
-    """Return whether an index finds a row by the values of expressions; as :func:`proves_unique`."""
+    """Return whether an index finds a row by the values of expressions; see :func:`proves_unique`."""
     where = " and ".join(f"{one} = (select null::{kind} offset 0)" for one, kind in typed)
     return any("Index Cond" in line for line in _planned(connection, f"select from {rows} t where {where}"))
 
 
 def _planned(connection: sa.Connection, query: str) -> Sequence[str]:
     """Return the plan of a query, made as if reading whole tables were the last resort."""
-    # No savepoint that is rolled back: it would stay open, and from within it no snapshot is exported.
+    # No savepoint: after its rollback it stays open, and a snapshot cannot be exported from within one.
     usual = connection.exec_driver_sql("show enable_seqscan").scalar_one()
     connection.exec_driver_sql("set local enable_seqscan = off")
     plan = connection.exec_driver_sql(f"/* enerflo-sync keys */ explain (costs off) {query}", {})

@@ -1,4 +1,4 @@
-"""Reading sync.yaml: every mistake in it is found at once, and said with its line."""
+"""Reading sync.yaml: every mistake is found at once and reported with its line."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _EXPECTED = {
 def load_config(path: Path, environ: Mapping[str, str]) -> SyncConfig:
     """Return the configuration in ``path`` with ``${NAME}`` and ``${NAME:-default}`` filled in.
 
-    Accounts stand in the file, or each in a file of its own in the folder ``accounts`` beside it. An account
-    whose own file holds a mistake is left out whole (:attr:`SyncConfig.unusable`), and the others are there.
+    Accounts are in the file, or each in its own file in the folder ``accounts`` beside it. An account whose
+    own file has a mistake is left out (:attr:`SyncConfig.unusable`); the other accounts stay usable.
 
-    An account's address or key whose variable is not set is no error here: it is one when
-    :meth:`AccountConfig.need` asks for it.
+    An unset variable of an account's address or key is not an error here, but when :meth:`AccountConfig.need`
+    asks for the value.
 
     :param environ: the variables, usually ``os.environ``.
     :raises ConfigurationError: the file cannot be read or holds mistakes, or no account is left; an
@@ -77,9 +77,9 @@ def load_config(path: Path, environ: Mapping[str, str]) -> SyncConfig:
 
 
 def _in_form(source: Source, problems: list[Problem]) -> SyncConfig | None:
-    """Return the configuration of the accounts that have the right form, after adding what has not.
+    """Return the configuration of the accounts with a valid form, and add the problems of the others.
 
-    None where what is about all accounts has another form, or no account has the right one.
+    None if a section for all accounts is invalid, or no account is valid.
     """
     data: dict[str, Any] = source.data
     while True:
@@ -107,7 +107,7 @@ def _remember(config: SyncConfig, source: Source, tables: dict[str, dict[str, Ta
     told: set[int] = set()
     for account_name, mapped in tables.items():
         for table, mapping in mapped.items():
-            # Accounts share the tables for which they say nothing themselves.
+            # Accounts share the tables for which they have no overrides.
             if id(mapping) not in told:
                 _tell_of_columns(mapping, config.columns.get(mapping.kind(table), {}))
                 told.add(id(mapping))
@@ -124,7 +124,7 @@ def _remember(config: SyncConfig, source: Source, tables: dict[str, dict[str, Ta
 
 
 def _tell_of_columns(mapping: TableMapping, declared: Mapping[str, ColumnDeclaration]) -> None:
-    """Tell a table's mapping of the declared columns of its mirror table."""
+    """Give a table's mapping the declared columns of its mirror table."""
     mapping._declared = {
         name: (column.type.sqlalchemy, column.personal_kind) for name, column in declared.items()
     }
@@ -186,14 +186,14 @@ def _merged(base: dict[str, Any], override: BaseModel) -> dict[str, Any]:
                 fields[name] = fields.get(name, {}) | options
         if fields or section in base:
             compared[section] = fields
-    # A key of another form replaces the whole way in which rows are matched.
+    # A key in another form replaces the whole way of matching rows.
     if "key" in own and "join" not in own:
         base = {option: value for option, value in base.items() if option != "join"}
     return base | own | compared
 
 
 def _problems_of_sound_tables(source: Source) -> Iterator[Problem]:
-    """Check what the mapping means even while other parts of the file do not have the right form."""
+    """Check the mapping's meaning even if other parts of the file have an invalid form."""
     data: dict[str, Any] = source.data
     tables = data.get("tables")
     for name, raw in (tables if isinstance(tables, dict) else {}).items():
@@ -207,7 +207,7 @@ def _problems_of_sound_tables(source: Source) -> Iterator[Problem]:
 
 
 def _sound_columns(columns: Any, table: str) -> dict[str, ColumnDeclaration]:
-    """Return the declared columns of a table that have the right form, of a file that may not have it."""
+    """Return a table's declared columns that have a valid form, from a file that may be invalid."""
     found: dict[str, ColumnDeclaration] = {}
     declared = columns.get(table) if isinstance(columns, dict) else None
     for name, raw in (declared if isinstance(declared, dict) else {}).items():
@@ -219,9 +219,9 @@ def _sound_columns(columns: Any, table: str) -> dict[str, ColumnDeclaration]:
 def shape_problems(
     source: Source, error: ValidationError, prefix: Place = (), model: type[BaseModel] = SyncConfig
 ) -> Iterator[Problem]:
-    """Yield what does not have the form of ``model``, each with its line, what is expected and a near name.
+    """Yield what does not have the form of ``model``, each with its line, the expected form and a near name.
 
-    :param prefix: where in the file the model's own section begins.
+    :param prefix: where in the file the model's section begins.
     """
     alternatives: dict[Place, list[tuple[str, str, str]]] = {}
     for detail in error.errors(include_url=False):
@@ -302,7 +302,7 @@ def _description(model: type[BaseModel], place: Place) -> str:
 
 
 def _model_at(model: type[BaseModel], place: Place) -> dict[str, Any]:
-    """Return the options that are valid at a path."""
+    """Return the valid options at a path."""
     annotation: Any = model
     for step in place:
         options = getattr(annotation, "model_fields", None)
@@ -317,7 +317,7 @@ def _item_type(annotation: Any) -> Any:
 
 
 def _model_among(annotation: Any) -> Any:
-    """Return the alternative of a union that has options of its own."""
+    """Return the alternative of a union that has options."""
     while typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) not in {typing.Union, types.UnionType}:
@@ -327,7 +327,7 @@ def _model_among(annotation: Any) -> Any:
 
 
 def _distinct(problems: list[Problem]) -> list[Problem]:
-    """Return each problem once; that of a default is met by every account, in words of its own."""
+    """Return each problem once: every account repeats a problem of the defaults in other words."""
     found: dict[object, Problem] = {}
     for one in problems:
         shared = one.place.startswith("defaults.")

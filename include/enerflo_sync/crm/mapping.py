@@ -27,7 +27,7 @@ from enerflo_sync.masking import PersonalData, kind_of_column
 from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
-# What other modules take from here, of a table's fields and of its mode.
+# Names for other modules: a table's fields and its mode.
 __all__ = [
     "Direction",
     "FieldMapping",
@@ -43,7 +43,7 @@ _Lax = Field(strict=False)
 
 
 class RecordKind(StrEnum):
-    """The kinds of records for which code has rules of their own; :data:`MIRROR_TABLES` has every kind."""
+    """The kinds of records for which the code has special rules; :data:`MIRROR_TABLES` has every kind."""
 
     LEADS = "leads"
     INSTALLS = "installs"
@@ -52,7 +52,7 @@ class RecordKind(StrEnum):
     CHANGE_ORDERS = "change_orders"
 
 
-# Stands in ``deleted_when`` for any value at all.
+# In ``deleted_when``: any value that is not null.
 NOT_NULL = "not_null"
 
 # By kind, in the order of reports and plans. Leads become customers at Enerflo.
@@ -78,7 +78,7 @@ class Side(StrEnum):
 
 
 class Unlinked(StrEnum):
-    """What becomes of CRM rows without a key."""
+    """What happens with CRM rows without a key."""
 
     REPORT = "report"
     IGNORE = "ignore"
@@ -196,14 +196,14 @@ class TableMapping(Options):
         min_length=1,
     )
 
-    # The declared columns of the mirror's table (``columns``), each with its type and its class.
+    # By name: the declared columns of the mirror's table (``columns``), with type and class.
     _declared: dict[str, tuple[sa.types.TypeEngine[Any], PersonalData]] = PrivateAttr(default_factory=dict)
-    # Our copy of the CRM's table, where that is in another database (accounts.*.crm).
+    # Our copy of the CRM's table, if that is in another database (accounts.*.crm).
     _kept_in: tuple[str, str] | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _compare_wide_columns(self) -> Self:
-        """Let the columns of a wide table be compared as the fields of any other; no row is ever made."""
+        """Compare a wide table's columns like the fields of any other table; no row is ever inserted."""
         if self.is_wide and "fields" not in self.model_fields_set:
             self.__dict__["fields"] = dict(self.columns)
         if self.is_wide and "create_in" not in self.model_fields_set:
@@ -212,7 +212,7 @@ class TableMapping(Options):
 
     @property
     def is_wide(self) -> bool:
-        """Return whether a row is an install, and its columns are fields of its milestones."""
+        """Return whether each row is an install whose columns are fields of its milestones."""
         return self.layout is Layout.WIDE
 
     @property
@@ -221,16 +221,16 @@ class TableMapping(Options):
         return "columns" if self.is_wide else "fields"
 
     def key_kind(self, name: str) -> str:
-        """Return the kind of the records that a row's key names: of a wide table the installs."""
+        """Return the kind of the records that a row's key names; for a wide table, installs."""
         return RecordKind.INSTALLS if self.is_wide else self.kind(name)
 
     def kind(self, name: str) -> str:
-        """Return the kind of records that the rows are, of the table that ``sync.yaml`` calls ``name``."""
+        """Return the kind of records in the table that ``sync.yaml`` calls ``name``."""
         return self.of or name
 
     @property
     def key_columns(self) -> tuple[str, ...]:
-        """Return the CRM columns that name a row."""
+        """Return the CRM columns that identify a row."""
         return tuple(self.key)
 
     @property
@@ -253,7 +253,7 @@ class TableMapping(Options):
         return self.join or (self.key if isinstance(self.key, dict) else {})
 
     def key_options(self, column: str) -> KeyColumn | None:
-        """Return how the values of a column of key or join are compared; None: as they stand."""
+        """Return how the values of a column of key or join are compared; None: without any conversion."""
         pair = self._joins.get(column)
         return pair if isinstance(pair, KeyColumn) else None
 
@@ -264,7 +264,7 @@ class TableMapping(Options):
 
     @property
     def personal_kinds(self) -> dict[str, PersonalData]:
-        """Return how the values of each mapped CRM column are masked: fields, and keys that are none."""
+        """Return how the values of each mapped CRM column are masked, for fields and other keys."""
         keys = self.adopt_columns | self.join_columns
         return {
             **{column: self._kind_of(mirror) for column, mirror in keys.items()},
@@ -276,12 +276,12 @@ class TableMapping(Options):
 
     @property
     def goes_by_time(self) -> bool:
-        """Return whether a field goes to the side that changed later."""
+        """Return whether a field takes the value of the side that changed later."""
         return any(field.source_of_truth is SourceOfTruth.NEWEST for field in self.fields.values())
 
     @property
     def mirror_columns(self) -> frozenset[str]:
-        """Return the mirror's columns that the mapping names, wherever it does."""
+        """Return all columns of the mirror that the mapping names."""
         made = (name for texts in self.on_insert.values() for name in columns_of(texts))
         fields = (field.enerflo for field in self.fields.values())
         if self.is_wide:
@@ -290,7 +290,7 @@ class TableMapping(Options):
 
     @property
     def declared_rules(self) -> list[tuple[str, ...]]:
-        """Return the rules with a default that sync.yaml writes out: only a declared rule is a policy."""
+        """Return the rules that sync.yaml sets explicitly: only a declared rule is a policy."""
         fields = [
             (column, "null_overwrites")
             for column, field in self.fields.items()
@@ -300,18 +300,18 @@ class TableMapping(Options):
 
     @property
     def relation(self) -> tuple[str, str]:
-        """Return schema and name of the table that is read: the CRM's own, or our copy of it."""
+        """Return schema and name of the table that is read: the CRM's own table, or our copy of it."""
         return self._kept_in or relation(self.crm_table)
 
     @property
     def condition(self) -> str | None:
-        """Return ``where`` for :attr:`relation`: of a copy the CRM's own database worked it out."""
+        """Return ``where`` for :attr:`relation`; in a copy, the CRM's database has already evaluated it."""
         return self.where if self._kept_in is None or self.where is None else quoted(INSIDE)
 
     def kept_in(self, copy: tuple[str, str], *, empty_is_null: bool = False) -> Self:
         """Return the mapping of a table in another database, which is read from our copy of it.
 
-        :param empty_is_null: its text fields take null for the empty text, unless they ignore null.
+        :param empty_is_null: text fields treat null as the empty text, unless they ignore null.
         """
         texts = {name: _empty_is_null(field) for name, field in self.fields.items()} if empty_is_null else {}
         kept = self.model_copy(update={"fields": texts} if texts else None)
@@ -320,22 +320,22 @@ class TableMapping(Options):
 
     @property
     def is_kept(self) -> bool:
-        """Return whether the CRM's table is in another database, and read from our copy of it."""
+        """Return whether the CRM's table is in another database and read from our copy."""
         return self._kept_in is not None
 
     @property
     def is_carried(self) -> bool:
-        """Return whether we carry changes to the CRM's own database, where they are handed over first."""
+        """Return whether we carry changes to the CRM's own database after handing them over."""
         return self.is_kept and self.write_to == "table"
 
     @property
     def to_salesforce(self) -> SalesforceObject | None:
-        """Return the object of Salesforce to which we carry changes; None where we do not."""
+        """Return the object of Salesforce to which we carry changes; None if we do not."""
         return self.salesforce if self.write_to == "salesforce" else None
 
     @property
     def handed_to(self) -> ChangesTo | None:
-        """Return where changes are handed over; None where the table itself is written."""
+        """Return where changes are handed over; None if the table itself is written."""
         if self.is_carried:
             return ChangesTo.model_validate({})
         if self.write_to == "salesforce":
@@ -346,9 +346,9 @@ class TableMapping(Options):
         return ChangesTo.model_validate({}) if self.write_to == "changes" else self.write_to
 
     def content(self, name: str) -> dict[str, Any]:
-        """Return what the mapping of the table ``name`` says, for its hash, without what goes without saying.
+        """Return the mapping of the table ``name`` for its hash, without options of implied values.
 
-        So a table that is of its own name's kind, and written itself, has the hash that it always had.
+        So a table of its own name's kind that is written itself keeps the hash that earlier versions gave it.
         """
         usual = {"where": self.where is None, "unlinked": self.unlinked is Unlinked.REPORT}
         usual |= {"of": self.kind(name) == name, "write_to": True, "salesforce": self.to_salesforce is None}
@@ -365,7 +365,7 @@ class TableMapping(Options):
 
     @property
     def install_column(self) -> str | None:
-        """Return the CRM column that says to which install a row belongs, if one is mapped."""
+        """Return the CRM column with the install of a row, if one is mapped."""
         pairs = [*self.join_columns.items(), *((name, field.enerflo) for name, field in self.fields.items())]
         return next((name for name, mirror in pairs if mirror == "install_id"), None)
 
@@ -378,6 +378,6 @@ def _empty_is_null(field: FieldMapping) -> FieldMapping:
 
 
 def mirror_type(kind: str, mapping: TableMapping, column: str) -> sa.types.TypeEngine[Any]:
-    """Return the type of a column of the mirror: of the schema, or declared by ``columns``."""
+    """Return the type of a column of the mirror, from the schema or from ``columns``."""
     built_in = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[kind]}"].c
     return built_in[column].type if column in built_in else mapping._declared[column][0]

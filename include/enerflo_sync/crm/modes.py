@@ -29,6 +29,6 @@ _WRITES = {
 
 
 def widest(modes: Iterable[Mode]) -> Mode:
-    """Return the mode that writes all that any of ``modes`` writes."""
+    """Return the mode that allows every write that any of ``modes`` allows."""
     writes = frozenset[str]().union(*(mode.writes for mode in modes))
     return next(mode for mode in Mode if mode.writes == writes)

@@ -1,4 +1,4 @@
-"""Names of other people's tables and columns, as they are written in a file and in SQL."""
+"""Names of other people's tables and columns in a file and in SQL."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _PART = re.compile(r'"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[^".]+)')
 
 
 def relation(text: str) -> tuple[str, str]:
-    """Return schema and table of ``schema.table``; a part with a dot in it stands in double quotes.
+    """Return schema and table of ``schema.table``; a part that contains a dot must be in double quotes.
 
-    Parts are taken letter by letter, as the catalog has them: upper case is not folded.
+    Parts are taken letter by letter, as in the catalog: upper case is not folded.
 
     :raises ValueError: the text is not two names with a dot between them.
     """
@@ -34,7 +34,7 @@ def quoted(*parts: str) -> str:
 
 
 def pasted(*parts: str) -> str:
-    """Return names as an SQL identifier for a person to paste: a client without parameters runs it."""
+    """Return names as an SQL identifier for a person to paste into a client that has no parameters."""
     return quoted(*parts).replace("%%", "%")
 
 
@@ -45,9 +45,9 @@ def literal(text: str) -> str:
 
 
 def jsonb_object(values: Iterable[tuple[str, str]]) -> str:
-    """Return names and their SQL expressions as the expression of one jsonb object, however many they are."""
+    """Return the expression of one jsonb object from names and SQL expressions, of any number."""
     pairs = [f"{literal(name)}, {value}" for name, value in values]
-    # A function of PostgreSQL takes no more than 100 arguments.
+    # A PostgreSQL function accepts at most 100 arguments.
     parts = [pairs[at : at + 50] for at in range(0, len(pairs), 50)] or [[]]
     objects = [f"jsonb_build_object({', '.join(part)})" for part in parts]
     return objects[0] if len(objects) == 1 else f"({' || '.join(objects)})"

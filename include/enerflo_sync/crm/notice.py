@@ -1,4 +1,4 @@
-"""What a look at a live table notices, before the doctor puts it at its line of sync.yaml."""
+"""A notice about a live table, before the doctor adds the line of sync.yaml."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 
 class Notice(NamedTuple):
-    """One thing about a mapped table.
+    """One notice about a mapped table.
 
-    :param severity: ``error``, ``warning`` or ``hint``, as the doctor has it.
-    :param place: the option below the table that it is about.
+    :param severity: ``error``, ``warning`` or ``hint``, as for the doctor.
+    :param place: the table's option that it concerns.
     """
 
     severity: str

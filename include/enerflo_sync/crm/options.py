@@ -1,4 +1,4 @@
-"""What sections of sync.yaml are made of: what all have in common, and how a key column is compared."""
+"""The base of all sections of sync.yaml, and the options of a key column."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _form_of_key(value: Any) -> str:
     return "list" if isinstance(value, list) else "pairs"
 
 
-# A mirror column, whose values are compared as they stand, or with options.
+# A mirror column: compared without conversion, or with options.
 KeyPair = Annotated[
     Annotated[str, Tag("column")] | Annotated[KeyColumn, Tag("options")], Discriminator(_form_of_pair)
 ]

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration file, said with file, line, found, expected and the nearest name."""
+"""Mistakes in a configuration file, each with file, line, found and expected value, and the nearest name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from enerflo_sync.errors import ConfigurationError
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing to mend. ``line`` counts from 1; ``place`` is the option's dotted path.
+    """One mistake to correct. ``line`` counts from 1; ``place`` is the option's dotted path.
 
-    :param account: the only account that cannot be used for it although it stands in a file of all.
+    :param account: the only account that cannot be used because of it, although it is in a shared file.
     """
 
     file: str
@@ -34,7 +34,7 @@ class Problem(msgspec.Struct, frozen=True):
 class InvalidConfigurationError(ConfigurationError):
     """The file cannot be used; ``problems`` holds every reason, in the order of the file's lines.
 
-    Those of accounts in files of their own come after it, file by file.
+    Mistakes in accounts' own files follow, file by file.
     """
 
     def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
@@ -50,7 +50,7 @@ class InvalidConfigurationError(ConfigurationError):
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
-    """Return the valid name that ``word`` was most likely meant to be, ``""`` when none comes near."""
+    """Return the valid name that ``word`` most likely means; ``""`` if no name is near."""
     known = list(names)
     folded = {name.lower(): name for name in known}
     if word.lower() in folded:

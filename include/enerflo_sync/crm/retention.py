@@ -1,4 +1,4 @@
-"""The section ``retention`` of sync.yaml: how long what grows with time is kept."""
+"""The section ``retention`` of sync.yaml: how long data that grows with time is kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MINUTES = 24 * 60
 
 
 class Kept(StrEnum):
-    """What ``enerflo-sync prune`` deletes by age, in the order in which it goes."""
+    """The kinds of data that ``enerflo-sync prune`` deletes by age, in this order."""
 
     PLANS = "plans"
     DIFFERENCES = "differences"
@@ -35,9 +35,9 @@ class Kept(StrEnum):
 
 
 class RetentionOptions(Options):
-    """Days after which ``enerflo-sync prune`` deletes what nothing needs any more; null: never.
+    """Days after which ``enerflo-sync prune`` deletes data that nothing needs any more; null: never.
 
-    The ledger is always kept. docs/retention.md says of each table what is never deleted.
+    The ledger is always kept. docs/retention.md lists for each table what is never deleted.
     """
 
     versions_days: int | None = Field(
@@ -78,7 +78,7 @@ def differences_days(config: SyncConfig) -> int:
 
 
 def option_of(config: SyncConfig, kind: Kept) -> tuple[str, int | None]:
-    """Return the option that bounds a kind, and its days; None where nothing of the kind is deleted."""
+    """Return the option for a kind, and its days; None if data of the kind is never deleted."""
     if kind is Kept.DIFFERENCES:
         own = config.retention.differences_days
         return "reconcile.keep_days" if own is None else "retention.differences_days", differences_days(
@@ -92,7 +92,7 @@ def option_of(config: SyncConfig, kind: Kept) -> tuple[str, int | None]:
 
 
 def retention_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
-    """Yield each bound that contradicts another, or that is shorter than what may still need the rows."""
+    """Yield each limit that contradicts another, or deletes rows that may still be needed."""
     aliases = (
         ("differences_days", config.reconcile, "reconcile", "keep_days"),
         ("archive_days", config.webhooks, "webhooks", "archive_days"),

@@ -8,10 +8,10 @@ from enerflo_sync.crm.options import Options
 
 
 class Rhythm(Options):
-    """The least time between two runs that changes start; what changes meanwhile is gathered for the next.
+    """The least time between two runs that changes start; the next run covers the changes meanwhile.
 
-    The first change after a quiet time is not delayed. A run that a person or the clock starts is not
-    counted, but waits for one that gathers.
+    The first change after a quiet time starts a run at once. A run that a person or the schedule starts does
+    not count, but waits for a run that collects changes.
     """
 
     reconcile_seconds: int = Field(

@@ -1,4 +1,4 @@
-"""Who is told what: the events that can be told, and the routes of sync.yaml on which they go."""
+"""The events that can be reported, and the routes of sync.yaml that decide who gets which message."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Level(StrEnum):
 
 
 class NotifyEvent(StrEnum):
-    """What can be told."""
+    """The events that can be reported."""
 
     PROJECT_SUBMITTED = "project_submitted"
     PROJECT_RECEIVED = "project_received"
@@ -53,13 +53,13 @@ class NotifyEvent(StrEnum):
 
 @dataclass(frozen=True)
 class EventInfo:
-    """What an event says.
+    """The properties of an event.
 
-    :param is_news: it happens, and is over; otherwise it is a state that lasts, and that is told again only
-        when it got worse, or came back.
-    :param again_at: a state that became so many times what was told is told again; None: never.
-    :param ended: what a message says when the state is over; empty where the end is not told.
-    :param by_airflow: a callback of Airflow tells it, which works without a warehouse.
+    :param is_news: it happens once; otherwise it is a state that lasts, and is reported again only when it
+        becomes worse or comes back.
+    :param again_at: a state is reported again when it is this many times what was reported; None: never.
+    :param ended: what a message says when the state ends; empty if the end is not reported.
+    :param by_airflow: a callback of Airflow reports it, which works without a warehouse.
     """
 
     level: Level
@@ -135,7 +135,7 @@ EVENTS: Mapping[NotifyEvent, EventInfo] = {
     ),
 }
 
-# What the texts of a route may name.
+# Names that a route's texts may use.
 TEXT_NAMES = ("event", "level", "account", "subject", "text", "link", "count", "state")
 
 
@@ -188,7 +188,7 @@ class HttpTarget(Options):
 
 
 class Route(Options):
-    """One way to somebody, and what goes along it."""
+    """One way to reach somebody, and the events that it carries."""
 
     events: list[Annotated[NotifyEvent, _Lax]] = Field(
         list(NotifyEvent), description="What is told; everything if unset.", min_length=1
@@ -208,7 +208,7 @@ class Route(Options):
         return self
 
     def takes(self, event: NotifyEvent, account: str) -> bool:
-        """Return whether an event of an account goes along this route."""
+        """Return whether the route carries an event of an account."""
         return (
             event in self.events
             and EVENTS[event].level.rank >= self.level.rank
@@ -217,7 +217,7 @@ class Route(Options):
 
 
 class NotifyOptions(Options):
-    """Who is told what, and from when on."""
+    """Who gets which messages, and the limits from which a state is reported."""
 
     routes: dict[str, Route] = Field(
         default_factory=dict, description="Routes by name. Without any, nobody is told anything."
@@ -242,7 +242,7 @@ class NotifyOptions(Options):
     )
 
     def routes_for(self, account: str) -> dict[str, Route]:
-        """Return the routes on which anything of an account can go."""
+        """Return the routes that carry any event of an account."""
         return {
             name: route
             for name, route in self.routes.items()

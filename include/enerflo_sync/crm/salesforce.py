@@ -1,4 +1,4 @@
-"""The sections of sync.yaml about Salesforce: the account's company there, and the object of a table."""
+"""The sections of sync.yaml about Salesforce: the account's company, and a table's object there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from enerflo_sync.crm.options import Options
 
-# Options that may be a variable which is not set, as long as nothing is written to Salesforce.
+# Options whose variable may be unset while nothing is written to Salesforce.
 SECRETS: Final = ("url", "client_id", "client_secret", "token")
 
 _NAME: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
@@ -19,7 +19,7 @@ def _text(value: str) -> str:
 
 
 class SalesforceAccount(Options):
-    """The company at Salesforce, and how much of its day's requests is left for others."""
+    """The company at Salesforce, and the share of its daily requests that is left for others."""
 
     connection: str = Field("salesforce_default", description="Id of its Airflow connection.")
     url: Annotated[str, AfterValidator(_text)] | None = Field(
@@ -65,7 +65,7 @@ class SalesforceObject(Options):
     )
 
     def field_of(self, column: str) -> str:
-        """Return the API name of the field that a column of the copy holds."""
+        """Return the API name of the field in a column of the copy."""
         if column == self.id:
             return "Id"
         return self.fields.get(column, column)

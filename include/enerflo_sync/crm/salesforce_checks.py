@@ -1,4 +1,4 @@
-"""What cannot be right in a table whose changes go straight to Salesforce."""
+"""Checks of a table whose changes go directly to Salesforce."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enerflo_sync.crm.source import Place, Source
 
 
 def salesforce_problems(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
-    """Yield options of Salesforce that contradict each other, or lack one that they need."""
+    """Yield options of Salesforce that contradict each other or need another option."""
     named = mapping.salesforce
     if mapping.write_to == "salesforce" and named is None:
         expected = "salesforce: {object: Opportunity} beside it, which says of what the table is a copy"
@@ -36,7 +36,7 @@ def salesforce_problems(mapping: TableMapping, source: Source, place: Place) -> 
 def _shared_fields(
     mapping: TableMapping, named: SalesforceObject, source: Source, place: Place
 ) -> Iterator[Problem]:
-    """Yield fields of Salesforce of which two columns are to be written: one value would be lost."""
+    """Yield fields of Salesforce to which two columns would be written, so that one value would be lost."""
     owners: dict[str, str] = {}
     for column in dict.fromkeys((*mapping.join_columns, *mapping.fields, *mapping.on_insert)):
         name = named.field_of(column)

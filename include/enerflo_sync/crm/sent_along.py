@@ -1,4 +1,4 @@
-"""Which columns of a CRM row a new record of Enerflo is made of, beside the mapped ones."""
+"""Which columns of a CRM row a new record of Enerflo is filled from, besides the mapped ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML text as plain values that remember the line they stand on, with ``${NAME}`` filled in."""
+"""YAML text as plain values that remember their lines, with ``${NAME}`` filled in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from enerflo_sync.errors import ConfigurationError
 Place = tuple[str, ...]
 
 MAX_DEPTH = 20
-# In a text under ``defaults``: the account's name, and in the name of a variable that name in capitals.
+# In a text of ``defaults``: the account's name; in a variable's name, the account's name in upper case.
 ACCOUNT = "{account}"
 _ACCOUNT_IN_VARIABLE = re.compile(r"\$\{[A-Za-z0-9_]*\{account\}")
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
@@ -28,13 +28,13 @@ _BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
-# libyaml's loader where PyYAML has it: a twentieth of the time, which every command and every DAG file pays.
+# libyaml's loader if PyYAML has it: a twentieth of the time, which every command and DAG file pays.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
 class Spot:
-    """Where an option stands: its file and line, and its path there."""
+    """Where an option is: its file and line, and its path."""
 
     file: Path
     line: int
@@ -46,10 +46,10 @@ class Spot:
 
 @dataclass
 class Places:
-    """Where every option of a configuration stands.
+    """Where every option of a configuration is.
 
     :param lines: the line of every option of ``file``.
-    :param accounts: by account, its file and the lines of its options, where it has a file of its own.
+    :param accounts: by account with its own file: that file and the lines of its options.
     """
 
     file: Path
@@ -57,15 +57,15 @@ class Places:
     accounts: dict[str, Places] = field(default_factory=dict)
 
     def own(self, place: Place) -> Spot | None:
-        """Return where exactly this option stands, in sync.yaml or the account's file; None for nowhere."""
+        """Return where exactly this option is, in sync.yaml or the account's file; None if nowhere."""
         found = self.accounts.get(place[1]) if len(place) > 1 and place[0] == "accounts" else None
         part = found or self
         return Spot(part.file, part.lines[place], place) if place in part.lines else None
 
     def find(self, place: Place) -> Spot:
-        """Return where an option stands, or the nearest section around it.
+        """Return where an option is, or the nearest section around it.
 
-        What an account does not say itself stands under ``defaults``, where that says it.
+        An option that an account does not set is found in ``defaults``, if it is set there.
         """
         while place:
             if (found := self.own(place)) is not None:
@@ -79,17 +79,17 @@ class Places:
 
 @lru_cache(maxsize=8)
 def _composed(text: str) -> yaml.Node | None:
-    """Return a file's nodes, which nobody changes: a job reads its few files again and again."""
+    """Return a file's nodes, which must not be changed: a job reads its few files repeatedly."""
     node: yaml.Node | None = yaml.compose(text, Loader=_LOADER)
     return node
 
 
 class Source:
-    """A parsed file: ``data``, where every option stands, and the variables that were not set.
+    """A parsed file: ``data``, where every option is, and the variables that are not set.
 
-    :param lazy: tells whether an option may go without its variable until it is used (account secrets).
-        Such an option reads as ``None``, is always text otherwise, and its value is never shown.
-    :param root: where in the configuration the file's content belongs.
+    :param lazy: matches options whose variable may be unset until they are used (account secrets). Such an
+        option is then ``None``, is otherwise always text, and its value is never shown.
+    :param root: the place in the configuration to which the file's content belongs.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Source:
         self.root = root
         self.problems: list[Problem] = []
         self.unset: dict[Place, str] = {}
-        # Whether a default names the account.
+        # Whether a default contains the account's name.
         self.names_account = False
         self._environ = environ
         self._lazy = lazy
@@ -133,22 +133,22 @@ class Source:
         return self.places.find(place).line
 
     def problem(self, place: Place, found: str, expected: str, nearest: str = "") -> Problem:
-        """Return a problem at ``place``; one of a default is the same problem for every account."""
+        """Return a problem at ``place``; a problem in a default is the same for every account."""
         spot = self.places.find(place)
-        # What is missing of a section, or not known there, is told by its own name.
+        # A missing or unknown option of a section is reported under its own name.
         if spot.place[:1] == ("defaults",) and place[:1] == ("accounts",):
             place = ("defaults", *place[2:])
         return Problem(str(spot.file), spot.line, ".".join(place), found, expected, nearest)
 
     def defaults_of(self, account: str) -> tuple[Any, dict[Place, str]]:
-        """Return the section ``defaults`` as an account of this name has it, and its unset variables."""
+        """Return the section ``defaults`` for an account of this name, and the variables that are not set."""
         assert self._defaults is not None  # noqa: S101 - the caller has seen the section
         kept = self.places, self.unset, self.problems
         self.places, self.unset, self.problems, self._account = Places(self.file), {}, [], account
         try:
             return self._value(self._defaults, ("defaults",)), self.unset
         finally:
-            # A variable with the account's name is not set: that is no mistake of the other accounts.
+            # An unset variable with this account's name is not a mistake of other accounts.
             own = [replace(one, account=account) for one in self.problems if one not in kept[2]]
             (self.places, self.unset, self.problems), self._account = kept, None
             self.problems += own
@@ -167,7 +167,7 @@ class Source:
         if mark and text.splitlines()[mark.line : mark.line + 1] and "\t" in text.splitlines()[mark.line]:
             expected += ", indented by blanks and not by tabs"
         if "${" in text or ACCOUNT in text:
-            # The braces of a variable end a flow map: the commonest way to break this file.
+            # A variable's braces end a flow map, which is the most common way to break this file.
             expected += " (inside { } a ${NAME} stands in quotes)"
         place = ".".join(self.root)
         self.problems.append(Problem(str(self.file), line, place, f"{reason} at column {column}", expected))
@@ -227,7 +227,7 @@ class Source:
             self.names_account = True
             text = _named(text, self._account)
         if "${" not in text:
-            # A secret of digits is text; null is no value there either.
+            # A secret of digits is text; null is no value here either.
             return _resolved(text) if plain and (not self.hidden(place) or _NULL.fullmatch(text)) else text
         missing: list[str] = []
 

@@ -1,7 +1,7 @@
-"""Texts with ``{column}`` in them, by which a value is made of a row's other columns.
+"""Texts with ``{column}`` in them, which build a value from a row's other columns.
 
-``{a|b}`` takes the first of several columns that is not null. A template of which a column stays null makes
-nothing: the value is left out, or the next template of a list is tried.
+``{a|b}`` takes the first of several columns that is not null. If a column of a template is null, the template
+gives no value: the value is left out, or the next template of a list is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _COLUMN = re.compile(r"[^\s|{}]+")
 
 
 def columns_of(templates: str | Sequence[str]) -> list[str]:
-    """Return the columns that templates name, each once, in the order in which they stand.
+    """Return the columns that templates name, each once, in order of appearance.
 
     :raises ValueError: a brace is left open, or holds no column.
     """
@@ -51,7 +51,7 @@ def _fill(template: str, row: Mapping[str, Any]) -> str | None:
 
 
 def template_sql(templates: str | Sequence[str], column_text: Callable[[str], str]) -> str:
-    """Return the same as an SQL expression of type text.
+    """Return the value of :func:`filled` as an SQL expression of type text.
 
     :param column_text: the expression of a column as text.
     """

@@ -1,4 +1,4 @@
-"""Every case of two sides that differ, and what is decided in each: the table of the docs and of its test."""
+"""Every case of two differing sides and its decision: the table in the docs and in its test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enerflo_sync.crm.decision import FACTS, Outcome, decide
 from enerflo_sync.crm.mapping import SourceOfTruth
 
-# None is null; "-" as a base says that the two sides never agreed.
+# None is null; "-" as the agreed value means that the two sides never agreed.
 Value = str | None
 NEVER: Value = "-"
 
@@ -31,7 +31,7 @@ SITUATIONS: tuple[tuple[Value, Value, Value], ...] = (
 
 @dataclass(frozen=True)
 class Case:
-    """One case: the last agreed value, both sides' values, what is declared, whose row is the later one."""
+    """One case: the agreed value, both sides' values, the declared rules, and which row is newer."""
 
     base: Value
     enerflo: Value

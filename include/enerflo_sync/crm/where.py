@@ -1,7 +1,7 @@
 """``where`` in sync.yaml: the condition that a CRM row must meet to count.
 
-The text is checked twice. Its words must be one condition that asks no other table and no clock, so that the
-same row always meets it or never does. Then PostgreSQL says whether it is one over the table's columns.
+The text is checked twice. By its words it must be one condition that reads no other table and no clock, so
+that the same row always gives the same result. Then PostgreSQL must accept it for the table's columns.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import LiveTable
 from enerflo_sync.crm.names import quoted
 
-# Comments and dollar quotes are refused: they could hide a query or a clock from the check of words.
+# Comments and dollar quotes are refused, since they could hide a query or a clock from the check of words.
 _TOKEN = re.compile(
     r"""(?P<blank>\s+)
     |(?P<comment>--|/\*)
@@ -32,7 +32,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _QUERIES = frozenset({"select", "with", "values", "table", "exists"})
-# Words whose value depends on the time or on the role. `now` and the like are moments as text, too.
+# Words whose value depends on the time or on the role. `now` and similar words are also moments as text.
 _CLOCK = frozenset(
     """
     current_catalog current_date current_role current_schema current_time current_timestamp current_user
@@ -47,7 +47,7 @@ _CLOCK_FUNCTIONS = frozenset(
 )
 _MOMENTS = frozenset({"now", "today", "tomorrow", "yesterday"})
 
-# Of a row that a plan makes.
+# The same, for a row that a plan inserts.
 NEW_OUTSIDE = "the new row would stand outside where: nothing fills the columns that the condition asks for"
 NEW_UNSEEN = "the CRM's view would not show the new row, and it would be made again"
 
@@ -66,7 +66,7 @@ order by 1
 
 @dataclass(frozen=True)
 class Token:
-    """A part of a condition: its kind, as the pattern names it, and its text."""
+    """A part of a condition: its kind by the pattern's name, and its text."""
 
     kind: str
     text: str
@@ -80,7 +80,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def word_problem(text: str) -> tuple[str, str] | None:
-    """Return what is found and what is expected where the words alone make no condition of one table."""
+    """Return what is found and what is expected, if the words alone are no condition on one table."""
     if not text.strip():
         return "nothing", _EXPECTED
     depth = 0
@@ -106,7 +106,7 @@ def word_problem(text: str) -> tuple[str, str] | None:
 
 
 def _called(text: str) -> list[str]:
-    """Return the names that stand before a parenthesis: functions, and words as in."""
+    """Return the names before a parenthesis: functions, and words such as ``in``."""
     found = list(tokens(text))
     pairs = pairwise(found)
     return [_plain(one) for one, after in pairs if one.kind in ("word", "name") and after.kind == "open"]
@@ -129,14 +129,14 @@ def named_columns(text: str, table: LiveTable) -> Sequence[str]:
 
 
 def condition(text: str) -> str:
-    """Return the condition for a statement with ``%(name)s`` parameters; its columns are those in scope."""
+    """Return the condition for a statement with ``%(name)s`` parameters and the table's columns in scope."""
     return f"({text.replace('%', '%%')})"
 
 
 def met_by(text: str, table: LiveTable, alias: str) -> str:
     """Return whether the row ``alias`` meets a condition, as an expression that is never null.
 
-    The condition sees the row's columns alone, whatever else the statement has in scope.
+    The condition sees only the row's columns, whatever else is in the statement's scope.
     """
     columns = named_columns(text, table)
     row = ", ".join(f"{alias}.{quoted(name)}" for name in columns) or "null"
@@ -153,10 +153,10 @@ def rows_where(
     xmin: bool = False,
     hidden: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Return the table's rows that meet a condition, or do not, as a relation to read from.
+    """Return the table's rows that meet a condition, or do not, as a relation to select from.
 
     :param marks: a further condition on the row ``t``.
-    :param xmin: with the transaction that wrote each row, where the table has that.
+    :param xmin: include the transaction that wrote each row, if the table has it.
     :param hidden: by column, the condition on the row ``t`` under which its value is not read.
     """
 
@@ -176,9 +176,9 @@ def rows_where(
 
 
 def condition_problem(connection: sa.Connection, text: str, table: LiveTable) -> tuple[str, str] | None:
-    """Return what is found and what is expected where the database takes a text for no such condition.
+    """Return what is found and what is expected, if the database does not accept the text as a condition.
 
-    Nothing is read of the table, and nothing is written.
+    It neither reads nor writes the table.
     """
     moving = connection.execute(_FUNCTIONS, {"names": _called(text)}).scalars().all()
     if moving:
@@ -195,9 +195,9 @@ def condition_problem(connection: sa.Connection, text: str, table: LiveTable) ->
 
 
 def _said(error: sa.exc.DBAPIError) -> str:
-    # Parsing a DAG file reads the configuration, and must not import the driver.
+    # Reading the configuration, as DAG files do, must not import the driver.
     cause: Any = error.orig
-    # Of the text: syntax and names, values that do not fit, what a condition cannot do.
+    # Errors of the text: syntax and names, unsuitable values, and what a condition cannot do.
     if (getattr(cause, "sqlstate", None) or "")[:2] not in {"42", "22", "0A"}:
         raise error
     return f"what PostgreSQL does not take: {cause.diag.message_primary or 'an error'}"

@@ -1,4 +1,4 @@
-"""Wide tables of milestones: which milestone a column is about, and what cannot be right about that."""
+"""Wide tables of milestones: which milestone a column belongs to, and mistakes in declaring it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.source import Place, Source
 
-# A row of a wide table is an install of which some columns are compared: others make and delete it.
+# A wide table's row is an install with only some of its columns, so plans neither insert nor delete rows.
 _OF_ROWS = ("create_in", "create_only", "create_when", "delete_in", "on_insert", "adopt", "void_in")
 
 # Columns of a milestone's own table that name it.
@@ -33,19 +33,19 @@ group by 1 order by count(*) desc, 1 limit 40
 
 
 def is_milestone(wanted: str | int, alias: str) -> str:
-    """Return the condition that a mirror row of a milestone is the one of a title, or of an id."""
+    """Return the condition that a mirror row of a milestone has the title, or the id."""
     if isinstance(wanted, int):
         return f"{alias}.milestone_id = {wanted}"
     return f"lower(btrim({alias}.title)) = lower(btrim({literal(wanted)}))"
 
 
 def names_milestone(wanted: str | int, milestone_id: int, title: str | None) -> bool:
-    """Return the same of a milestone with this id and title."""
+    """Return whether a milestone with this id and title has the wanted title or id."""
     return milestone_id == wanted if isinstance(wanted, int) else _folded(title or "") == _folded(wanted)
 
 
 def same_milestone(left: WideColumn, right: WideColumn) -> bool | None:
-    """Return whether two columns name one milestone; None where a title and an id leave that open."""
+    """Return whether two columns name the same milestone; None if a title and an id leave that open."""
     names = left.milestone, right.milestone
     if isinstance(names[0], str) and isinstance(names[1], str):
         return _folded(names[0]) == _folded(names[1])
@@ -57,7 +57,7 @@ def _folded(title: str) -> str:
 
 
 def layout_problems(kind: str, mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
-    """Return what is wrong with a table's layout, and with the milestones of a wide one."""
+    """Return mistakes in a table's layout and in the milestones of a wide table."""
     other = "fields" if mapping.is_wide else "columns"
     if other in mapping.model_fields_set:
         found = f"{other} in a table of layout {mapping.layout}"
@@ -84,7 +84,7 @@ def layout_problems(kind: str, mapping: TableMapping, source: Source, place: Pla
 
 
 def _repeated(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
-    """Yield the columns whose field of a milestone another column has already."""
+    """Yield columns for a field of a milestone that another column has already."""
     seen: list[tuple[str, WideColumn]] = []
     for column, one in mapping.columns.items():
         first = next((name for name, other in seen if _is_same_field(one, other)), None)
@@ -104,9 +104,9 @@ def _is_same_field(one: WideColumn, other: WideColumn) -> bool:
 def unknown_milestones(
     connection: sa.Connection, mapping: TableMapping, account: str
 ) -> Iterator[tuple[tuple[str, ...], str, str, str]]:
-    """Yield the columns whose milestone no install has: place, what was found and expected, what to do.
+    """Yield columns whose milestone no install has: place, what was found and expected, and what to do.
 
-    Nothing is said while no install has any milestone: then none was read yet.
+    Yields nothing while no install has any milestone, because then none was read yet.
     """
     if not mapping.is_wide or not connection.scalar(_MAY_READ) or not _exists(connection, account, "true"):
         return

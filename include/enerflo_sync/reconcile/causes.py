@@ -1,4 +1,4 @@
-"""Which cause a difference gets: rules in the order of :class:`Cause`, the first that fits wins."""
+"""Which cause a difference gets: the first rule that fits, in the order of :class:`Cause`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ AGREED_APART = next(n for n, rule in enumerate(WINNER_RULES) if rule.name == "ag
 
 _KEEPING = ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.outcome is Outcome.KEEP)
 
-# Conditions over what :mod:`enerflo_sync.reconcile.judge` yields. Rows that share a key now have a statement
-# of their own.
+# Conditions over the columns of :func:`enerflo_sync.reconcile.judge.judged`. Rows that share a key have a
+# statement of their own (:func:`duplicates_statement`).
 RULES: Sequence[tuple[Cause, str]] = (
     (Cause.QUARANTINED, "o.quarantined"),
     (Cause.DUPLICATE_IDENTITY, "x.was_twin and not f.equal or x.milestone_twice"),
@@ -42,34 +42,34 @@ RULES: Sequence[tuple[Cause, str]] = (
 )
 
 
-def cause_of(plan: Comparison, *without: Cause) -> str:
+def cause_of(comparison: Comparison, *without: Cause) -> str:
     """Return the SQL expression of a difference's cause; takes ``account`` and ``now``.
 
-    :param without: causes that a statement does not ask for.
+    :param without: causes that the statement does not need.
     """
     asked = {cause: condition for cause, condition in RULES if cause not in without}
-    if not plan.hands_over:
+    if not comparison.hands_over:
         asked.pop(Cause.ON_ITS_WAY, None)
     cases = [f"when {condition} then '{cause}'" for cause, condition in asked.items()]
-    parts = {"pending": pending_changes(plan, "p.key, p.field"), "declared": _declared(plan)}
+    parts = {"pending": pending_changes(comparison, "p.key, p.field"), "declared": _declared(comparison)}
     if Cause.ON_ITS_WAY in asked:
-        parts["on_its_way"] = on_its_way(plan)
-        # What should have arrived by now is explained by nothing else.
+        parts["on_its_way"] = on_its_way(comparison)
+        # A change that is late must not get a later rule's cause, which would excuse it.
         cases.insert(list(asked).index(Cause.ON_ITS_WAY) + 1, f"when $late then '{Cause.UNEXPLAINED}'")
-        parts["late"] = on_its_way(plan, late=True)
+        parts["late"] = on_its_way(comparison, late=True)
     return Template(f"case {' '.join(cases)} else '{Cause.UNEXPLAINED}' end").substitute(parts)
 
 
-def _declared(plan: Comparison) -> str:
-    """Return the condition that a rule which sync.yaml itself declares keeps the sides apart, not a default.
+def _declared(comparison: Comparison) -> str:
+    """Return the condition that a rule of sync.yaml itself, and no default, keeps the sides apart.
 
-    ``create_only`` and ``direction`` keep nothing apart unless they are declared.
+    ``create_only`` and ``direction`` have no default that keeps the sides apart.
     """
     names = {"create_only", "direction"}
-    declared = set(plan.mapping.declared_rules)
+    declared = set(comparison.mapping.declared_rules)
     if ("void_in",) in declared:
         names.add("void")
-    fields = [field for field in plan.fields if (field.name, "null_overwrites") in declared]
+    fields = [field for field in comparison.fields if (field.name, "null_overwrites") in declared]
     conditions = [f"d.blocking in ({_numbers(names)})"]
     if fields:
         listed = ", ".join(literal(field.name) for field in fields)
@@ -97,23 +97,22 @@ select d.*, $hint from (
 """)
 
 
-def differences_statement(plan: Comparison) -> str:
-    """Return the statement that stores a row per differing field, and one per record on one side only.
+def differences_statement(comparison: Comparison) -> str:
+    """Return the statement that stores a row per differing field, and one per record that only one side has.
 
-    With each goes its hint: it follows from the two values and the mapping, so later runs carry it along.
-
-    The latter has the key of the side that has the record as that side's value, and nothing of the other.
+    Each row stores its hint, which depends only on the two values and the mapping; so later runs can copy it.
+    A record that only one side has is stored with its key as that side's value, and null for the other side.
 
     Takes ``account``, ``reconciliation_id``, ``moment`` and :func:`cause_parameters`, and the table that
     :func:`before_statement` makes.
     """
     return _DIFFERENCES.substitute(
-        name=plan.name,
-        table=literal(plan.name),
-        cause=cause_of(plan),
-        judged=judged(plan),
-        before=before_table(plan),
-        hint=difference_hint({plan.name: plan.mapping}, "d"),
+        name=comparison.name,
+        table=literal(comparison.name),
+        cause=cause_of(comparison),
+        judged=judged(comparison),
+        before=before_table(comparison),
+        hint=difference_hint({comparison.name: comparison.mapping}, "d"),
     )
 
 
@@ -126,29 +125,31 @@ group by key, field
 """)
 
 
-def before_table(plan: Comparison) -> str:
-    """Return the name of the temporary table with what differed in the reconciliation before."""
-    return f"pg_temp.{quoted(f'before_{plan.name}')}"
+def before_table(comparison: Comparison) -> str:
+    """Return the name of the temporary table with the differences of the previous reconciliation."""
+    return f"pg_temp.{quoted(f'before_{comparison.name}')}"
 
 
-def before_statement(plan: Comparison, *, wanted_only: bool) -> str:
-    """Return the statement that makes the table of what differed before, and since when.
+def before_statement(comparison: Comparison, *, wanted_only: bool) -> str:
+    """Return the statement that makes the table of the previous reconciliation's differences and their ages.
 
-    Takes ``account``, ``earlier``, the id of the reconciliation before, and ``earlier_at``, its moment: of
-    differences that an older version stored nothing earlier is known.
+    Takes ``account``, ``earlier``, the id of the previous reconciliation, and ``earlier_at``, its moment. A
+    difference that an older version stored without ``since`` is taken to be as old as that moment.
 
-    :param wanted_only: of the wanted keys alone; what the others said is carried along.
+    :param wanted_only: only the differences of wanted keys; the others are carried.
     """
-    of_wanted = f"\n  and exists (select from {plan.wanted} w where {wanted_difference(plan.joins)})"
+    of_wanted = (
+        f"\n  and exists (select from {comparison.wanted} w where {wanted_difference(comparison.joins)})"
+    )
     return _BEFORE.substitute(
-        name=plan.name,
-        before=before_table(plan),
-        table=literal(plan.name),
+        name=comparison.name,
+        before=before_table(comparison),
+        table=literal(comparison.name),
         of_wanted=of_wanted if wanted_only else "",
     )
 
 
-# What each side has of the join keys in `twice`: how many rows, and of ten of them the key and the values.
+# For each join key in `twice`: how many rows each side has, and the key and the values of ten of them.
 DUPLICATES = Template("""theirs as (
   select $joined, jsonb_build_object(
            'rows', count(*), 'keys', to_jsonb((array_agg(c.key order by c.key))[1:10]),
@@ -165,7 +166,7 @@ DUPLICATES = Template("""theirs as (
   group by $joined
 )""")
 
-# The CRM's values are left out where all of its rows say what Enerflo says.
+# The CRM's values are omitted where all of its rows have Enerflo's values.
 DUPLICATE_ROWS = """case when theirs.rows -> 'values' <@ (mine.rows -> 'values')
     and mine.rows -> 'values' <@ (theirs.rows -> 'values') then theirs.rows - 'values' else theirs.rows end"""
 
@@ -182,57 +183,57 @@ left join $before s on s.key = $join and s.field is null
 """)
 
 
-def duplicate_sides(plan: Comparison) -> str:
-    """Return the relations ``mine`` and ``theirs`` of a statement: what both sides have of a repeated key."""
-    fields = plan.fields
+def duplicate_sides(comparison: Comparison) -> str:
+    """Return the relations ``mine`` and ``theirs`` of a statement: each side's rows of a repeated key."""
+    fields = comparison.fields
     return DUPLICATES.substitute(
-        joined=plan.join_names(),
-        joined_c=plan.join_names("c"),
-        joined_m=plan.join_names("m"),
-        crm_key=plan.crm_key(f"c.k{n}" for n, _ in enumerate(plan.mapping.key_columns, 1)),
+        joined=comparison.join_names(),
+        joined_c=comparison.join_names("c"),
+        joined_m=comparison.join_names("m"),
+        crm_key=comparison.crm_key(f"c.k{n}" for n, _ in enumerate(comparison.mapping.key_columns, 1)),
         crm_values=jsonb_object((field.name, field.crm.shown) for field in fields),
-        crm_side=crm_side(plan),
-        on_crm=plan.on("d", "c"),
-        mirror_key=jsonb_object((name, f"m.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
+        crm_side=crm_side(comparison),
+        on_crm=comparison.on("d", "c"),
+        mirror_key=jsonb_object((name, f"m.p{n}") for n, name in enumerate(comparison.mirror_key, 1)),
         mirror_values=jsonb_object((field.name, field.enerflo.shown) for field in fields),
-        mirror_side=mirror_side(plan),
-        on_mirror=plan.on("d", "m"),
-        twice=plan.twice,
+        mirror_side=mirror_side(comparison),
+        on_mirror=comparison.on("d", "m"),
+        twice=comparison.twice,
     )
 
 
-def duplicates_statement(plan: Comparison) -> str:
+def duplicates_statement(comparison: Comparison) -> str:
     """Return the statement that stores one difference for each join key that more than one row has.
 
-    Each side's value says how many rows it has, with the keys and the values of ten of them; null where it
-    has none. The CRM's values are left out where they are the same as Enerflo's.
+    Each side's value holds the number of its rows, with the keys and the values of ten of them; null for a
+    side without such rows. The CRM's values are omitted where they are the same as Enerflo's.
     """
-    known = joined_ids(plan, "d")
+    known = joined_ids(comparison, "d")
     return _DUPLICATES.substitute(
-        name=plan.name,
-        table=literal(plan.name),
-        sides=duplicate_sides(plan),
-        join=stored_join_key(plan.joins, "d"),
-        joined=plan.join_names(),
-        joined_d=plan.join_names("d"),
+        name=comparison.name,
+        table=literal(comparison.name),
+        sides=duplicate_sides(comparison),
+        join=stored_join_key(comparison.joins, "d"),
+        joined=comparison.join_names(),
+        joined_d=comparison.join_names("d"),
         key=", ".join(
-            f"{known.get(name, 'null::bigint')} as p{n}" for n, name in enumerate(plan.mirror_key, 1)
+            f"{known.get(name, 'null::bigint')} as p{n}" for n, name in enumerate(comparison.mirror_key, 1)
         ),
-        owner=known.get("install_id") or _owner_in_mirror(plan),
-        quarantined=quarantined(plan, "d"),
+        owner=known.get("install_id") or _owner_in_mirror(comparison),
+        quarantined=quarantined(comparison, "d"),
         theirs=DUPLICATE_ROWS,
-        before=before_table(plan),
-        twice=plan.twice,
-        on_theirs=plan.on("theirs", "d"),
-        on_mine=plan.on("mine", "d"),
+        before=before_table(comparison),
+        twice=comparison.twice,
+        on_theirs=comparison.on("theirs", "d"),
+        on_mine=comparison.on("mine", "d"),
     )
 
 
 _OWNER = Template("(select min(e.install_id) from $mirror e where $rows and $on)")
 
 
-def _owner_in_mirror(plan: Comparison) -> str:
-    if not plan.mirror_has_install:
+def _owner_in_mirror(comparison: Comparison) -> str:
+    if not comparison.mirror_has_install:
         return "null::bigint"
-    on = " and ".join(f"({join.mirror})::{join.type} = d.j{n}" for n, join in enumerate(plan.joins, 1))
-    return _OWNER.substitute(mirror=plan.mirror, rows=plan.mirror_rows, on=on)
+    on = " and ".join(f"({join.mirror})::{join.type} = d.j{n}" for n, join in enumerate(comparison.joins, 1))
+    return _OWNER.substitute(mirror=comparison.mirror, rows=comparison.mirror_rows, on=on)

@@ -1,4 +1,7 @@
-"""When each side changed a record: its own time, no later than we saw it, and not that of a write of ours."""
+"""When somebody else last changed a record on each side.
+
+The time is the side's own, but never later than we saw the change, and never the time of our own write.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import believed_change, difference_key
 from enerflo_sync.reconcile.observation import seen_at
 
-# The mirror's table and key of the record whose updated_at says when one of a table was changed.
+# By kind: the mirror's table and key of the record whose updated_at is the time of a change.
 _RECORDS: Mapping[str, tuple[str, str]] = {
     RecordKind.INSTALLS: ("installs", "install_id"),
     RecordKind.MILESTONES: ("installs", "install_id"),
     RecordKind.LEADS: ("customers", "customer_id"),
 }
 
-# Of a time that our own write left, the last one that somebody else left counts: none where nobody ever did.
-# A row has not changed since it was first seen as it is, whatever its own time says.
+# Where the row's time is the one that our own write left, the last time that somebody else left counts; there
+# is none if nobody else ever changed the row. A row cannot have changed after it was first seen as it is now.
 _IN_CRM = Template("""(select case when others.at is not null
       then least(others.at, s.seen_at, %(now)s::timestamptz) end
     from (select $seen_at as seen_at offset 0) s cross join lateral (
@@ -44,38 +47,41 @@ def times_record(kind: str) -> tuple[str, str] | None:
     return _RECORDS.get(kind)
 
 
-def compares_times(plan: Comparison) -> bool:
-    """Return whether a field of the table goes to the side that changed later."""
-    fields = plan.mapping.fields.values()
-    return plan.updated_at is not None and any(
+def compares_times(comparison: Comparison) -> bool:
+    """Return whether a field of the table takes the value of the side that changed later."""
+    fields = comparison.mapping.fields.values()
+    return comparison.updated_at is not None and any(
         field.source_of_truth is SourceOfTruth.NEWEST for field in fields
     )
 
 
-def own_writes(plan: Comparison) -> str:
-    """Return the joins of what our own writes left of row ``o``; empty where no times are compared."""
-    if not compares_times(plan):
+def own_writes(comparison: Comparison) -> str:
+    """Return the joins with the times that our own writes left on row ``o``; empty if unused."""
+    if not compares_times(comparison):
         return ""
-    of_enerflo, record = "", times_record(plan.kind)
+    of_enerflo, record = "", times_record(comparison.kind)
     if record is not None:
-        value = "o.owner" if plan.kind == RecordKind.MILESTONES else "o.p1"
+        value = "o.owner" if comparison.kind == RecordKind.MILESTONES else "o.p1"
         of_enerflo = _WRITES_TO_ENERFLO.substitute(mirror=record[0], id=record[1], value=value)
-    return _WRITES.substitute(table=literal(plan.name), key=difference_key(plan), of_enerflo=of_enerflo)
+    return _WRITES.substitute(
+        table=literal(comparison.name), key=difference_key(comparison), of_enerflo=of_enerflo
+    )
 
 
-def changed_in_crm(plan: Comparison) -> str:
-    """Return when somebody else last changed the CRM's row ``o``; null where that is not known, or nobody."""
-    if not compares_times(plan):
+def changed_in_crm(comparison: Comparison) -> str:
+    """Return when somebody else last changed the CRM's row ``o``; null if nobody did or nobody knows."""
+    if not compares_times(comparison):
         return believed_change("o")
-    return _IN_CRM.substitute(believed=f"({believed_change('o')})", seen_at=seen_at(plan, "o"))
+    return _IN_CRM.substitute(believed=f"({believed_change('o')})", seen_at=seen_at(comparison, "o"))
 
 
-def changed_in_enerflo(plan: Comparison) -> str:
+def changed_in_enerflo(comparison: Comparison) -> str:
     """Return when somebody else last changed Enerflo's record of ``o``.
 
-    A milestone has no time of its own: it changed no later than its install, ``i``, and than we saw it.
+    A milestone has no time of its own: it changed no later than its install ``i``, and no later than we saw
+    it.
     """
-    if not compares_times(plan) or times_record(plan.kind) is None:
+    if not compares_times(comparison) or times_record(comparison.kind) is None:
         return "o.said_at"
-    own_time = "i.install_updated_at" if plan.kind == RecordKind.MILESTONES else "o.own_time"
+    own_time = "i.install_updated_at" if comparison.kind == RecordKind.MILESTONES else "o.own_time"
     return _IN_ENERFLO.substitute(own_time=own_time)

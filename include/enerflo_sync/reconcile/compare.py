@@ -1,8 +1,8 @@
-"""The comparison of one mapped table as SQL: which rows are mismatched, told without looking at fields.
+"""The comparison of one mapped table as SQL: find the mismatched rows before any field is compared.
 
-Rows that are exactly alike are dropped by one row-wise ``is distinct from`` over a join on the keys, which
-PostgreSQL does as a merge join of two primary keys. What remains is small, and lies in a temporary table
-(``mismatched``, :mod:`enerflo_sync.reconcile.mismatched`) in which the fields are told apart and judged.
+One row-wise ``is distinct from`` over a join on the keys drops rows that are exactly alike. PostgreSQL does
+this as a merge join of two primary keys. The few remaining rows go to a temporary table (``mismatched``,
+:mod:`enerflo_sync.reconcile.mismatched`), where their fields are compared and judged.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ _HASHES = {
 class Comparison:
     """One mapped table, ready to be compared.
 
-    :param name: what ``sync.yaml`` calls it, and all that is stored about it.
-    :param kind: of which records of Enerflo its rows are.
-    :param moved_by: the column by which CRM rows that changed are found; None: by the transaction that wrote
-        them, or by kept hashes (:attr:`keeps_hashes`).
-    :param hidden: by CRM column with personal data, the condition that a row ``t`` is of a customer who was
-        forgotten: the mirror has no value there, and the CRM's is not read.
-    :param meanings: by field what it stands for (:mod:`enerflo_sync.reconcile.meanings`).
-    :param remeant: the fields that stood for something else when their agreed values were stored.
+    :param name: the table's name in ``sync.yaml``, by which everything about it is stored.
+    :param kind: the kind of Enerflo's records that its rows are.
+    :param moved_by: the column that shows which CRM rows changed; None: the transaction that wrote a row
+        shows it, or kept hashes do (:attr:`keeps_hashes`).
+    :param hidden: by CRM column with personal data, the condition that a row ``t`` belongs to a forgotten
+        customer. The mirror has no value there, so the CRM's value is not read.
+    :param meanings: by field, what it is mapped to and how it is read
+        (:mod:`enerflo_sync.reconcile.meanings`).
+    :param remeant: the fields that were mapped otherwise when their agreed values were stored.
     """
 
     name: str
@@ -61,17 +62,17 @@ class Comparison:
 
     @property
     def keeps_hashes(self) -> bool:
-        """Return whether only hashes of all CRM rows tell which of them changed."""
+        """Return whether changed CRM rows can only be found by kept hashes of all rows."""
         return self.moved_by is None and self.live.heap is None
 
     @property
     def hands_over(self) -> bool:
-        """Return whether changes of the CRM are handed over, since the table is only a copy (write_to)."""
+        """Return whether the table is only a copy, so that changes are handed over (``write_to``)."""
         return self.mapping.handed_to is not None
 
     @property
     def is_installs(self) -> bool:
-        """Return whether the rows are installs, and not something that belongs to one."""
+        """Return whether the rows are installs, not records that belong to one."""
         return self.kind == RecordKind.INSTALLS
 
     @property
@@ -91,14 +92,14 @@ class Comparison:
 
     @property
     def compares_loose(self) -> bool:
-        """Return whether the CRM may hold rows without a join key that are compared all the same."""
+        """Return whether CRM rows without a join key are compared, too."""
         return self.may_be_loose and self.mapping.unlinked is Unlinked.REPORT
 
     @property
     def links(self) -> Sequence[JoinColumn]:
-        """Return the pairs of columns that tell a row's record beside what its key says by itself.
+        """Return the pairs of columns that name a row's record without being an exact part of the row's key.
 
-        A key that may be spelled in several ways says it as a link does.
+        A key column that can be spelled in several ways counts as a link.
         """
         keys = self.mapping.key_columns
         return [join for join in self.joins if join.crm_name not in keys or join.varies]
@@ -121,7 +122,7 @@ class Comparison:
         return f"(case when not ({self.hidden[column]}) then {plain} end)"
 
     def moved(self, side: str) -> str:
-        """Return the temporary table of the rows of ``mirror`` or ``crm`` that were seen to move."""
+        """Return the temporary table of the rows of ``mirror`` or ``crm`` that are known to have changed."""
         return f"pg_temp.moved_{side}_{self.name}"
 
     @property
@@ -136,7 +137,7 @@ class Comparison:
 
     @property
     def mirror(self) -> str:
-        """Return the mirror's records as a relation to read from; of a wide table the installs.
+        """Return the mirror's records as a relation to select from; for a wide table, the installs.
 
         It has the columns of the key, the times, and :attr:`Field.mirror_column` of each field.
         """
@@ -146,12 +147,12 @@ class Comparison:
 
     @property
     def mirror_table(self) -> str:
-        """Return the mirror's table that has a row for each record, as it is written in SQL."""
+        """Return the SQL name of the mirror's table with one row per record."""
         return quoted(MIRROR_SCHEMA, MIRROR_TABLES[self.mapping.key_kind(self.kind)])
 
     @property
     def mirror_source(self) -> str:
-        """Return what a select of all fields reads from: the mirror's rows ``e``, and what is joined."""
+        """Return the ``from`` part that has all fields: the mirror's rows ``e`` and their joins."""
         if self.is_wide:
             return f"enerflo.installs e cross join lateral {milestones_of(self.fields, 'e')} w"
         return f"{self.mirror} e"
@@ -163,14 +164,14 @@ class Comparison:
 
     @property
     def crm(self) -> str:
-        """Return the CRM table as it is written in SQL."""
+        """Return the SQL name of the CRM table."""
         return quoted(self.live.schema, self.live.name)
 
     @property
     def crm_rows(self) -> str:
-        """Return the CRM's rows as a relation to read from: those that meet ``where`` and are not deleted.
+        """Return the CRM's rows as a relation to select from: rows that meet ``where`` and are not deleted.
 
-        :attr:`crm` is the table itself: what is written, and where a key may be taken by another row.
+        Use :attr:`crm`, the whole table, to write a row, or to ask whether any row has a key.
         """
         if not self.mapping.deleted_when and self.mapping.condition is None and not self.hidden:
             return self.crm
@@ -190,7 +191,7 @@ class Comparison:
         return "true" if self.mapping.condition is None else met_by(self.mapping.condition, self.live, alias)
 
     def counts(self, alias: str) -> str:
-        """Return the condition that a CRM row is among :attr:`crm_rows`; never null."""
+        """Return the condition that a CRM row is in :attr:`crm_rows`; never null."""
         conditions = [one for one in (self.living(alias), self.inside(alias)) if one != "true"]
         return " and ".join(conditions) or "true"
 
@@ -202,11 +203,11 @@ class Comparison:
 
     @property
     def rows_outside(self) -> str:
-        """Return the CRM's rows that do not meet ``where`` as a relation to read from."""
+        """Return the CRM's rows that do not meet ``where`` as a relation to select from."""
         return rows_where(self.mapping.condition, self.live, self.living("t"), outside=True)
 
     def stands_outside(self, alias: str) -> str:
-        """Return the condition that a row for the join key of ``alias`` stands outside ``where``."""
+        """Return the condition that the CRM's row for the join key of ``alias`` does not meet ``where``."""
         if self.mapping.condition is None:
             return "false"
         return f"exists (select from {self.rows_outside} t where {self._same_key(alias)})"
@@ -223,11 +224,11 @@ class Comparison:
 
     @property
     def crm_key_known(self) -> str:
-        """Return the condition that a CRM row ``t`` can be matched at all."""
+        """Return the condition that a CRM row ``t`` has a join key."""
         return " and ".join(f"{j.crm} is not null" for j in self.joins)
 
     def changed_at(self, alias: str) -> str:
-        """Return the CRM row's last change as timestamptz; null where the table has none."""
+        """Return the CRM row's own time of change as timestamptz; null if the table has none."""
         if self.updated_at is None:
             return "null::timestamptz"
         kind = self.live.columns[self.updated_at].kind
@@ -235,23 +236,23 @@ class Comparison:
 
     @property
     def comparable(self) -> str:
-        """Return the condition that a row ``o`` of ``mismatched`` is mismatched, and has a key of its own."""
+        """Return the condition that a row ``o`` of ``mismatched`` differs and is the only one of its key."""
         if self.unique:
             return "o.is_mismatched"
         return f"o.is_mismatched and not exists (select from {self.twice} d where {self.on('d', 'o')})"
 
     def crm_key(self, columns: Iterable[str]) -> str:
-        """Return the jsonb key of a CRM row whose key columns are these expressions, in their order."""
+        """Return the jsonb key of a CRM row from expressions of its key columns, in their order."""
         named = zip(self.mapping.key_columns, columns, strict=True)
         return jsonb_object((name, crm_raw(value, self.live.columns[name])) for name, value in named)
 
     def join_names(self, alias: str = "") -> str:
-        """Return ``j1, j2 …``, the join key as the temporary tables have it."""
+        """Return ``j1, j2 …``, the names of the join key's columns in the temporary tables."""
         prefix = f"{alias}." if alias else ""
         return ", ".join(f"{prefix}j{n}" for n, _ in enumerate(self.joins, 1))
 
     def select_join(self, side: str) -> str:
-        """Return the join key of ``mirror`` or ``crm`` as select list, typed alike on both sides."""
+        """Return the join key of ``mirror`` or ``crm`` as select list, in the same types on both sides."""
         return ", ".join(
             f"({j.mirror if side == 'mirror' else j.crm})::{j.type} as j{n}"
             for n, j in enumerate(self.joins, 1)
@@ -259,21 +260,21 @@ class Comparison:
 
     @property
     def key_is_record(self) -> bool:
-        """Return whether the CRM's key is the id of Enerflo's record, so that no other can have its pairs."""
+        """Return whether the CRM's key is the id of Enerflo's record, which alone names the record."""
         one_spelling = not any(join.varies for join in self.joins)
         return self.mapping.joined_by_key and self.mirror_unique and one_spelling
 
     def record_key(self, alias: str) -> str:
-        """Return what a pair of values remembers of its record, as JSON: the mirror's key, ``alias.p1…``.
+        """Return the mirror's key of the record as JSON, from ``alias.p1…``, to store with a pair.
 
-        Null where the CRM's key says as much.
+        Null if the CRM's key already names the record.
         """
         if self.key_is_record:
             return "null::jsonb"
         return jsonb_object((name, f"{alias}.p{n}") for n, name in enumerate(self.mirror_key, 1))
 
     def of_record(self, pair: str, record_key: str) -> str:
-        """Return ``and …``: the pair ``pair`` of ``sync.agreed`` is about that record; or ``""``."""
+        """Return ``and …``: the agreed pair ``pair`` is about this record; ``""`` if its key tells."""
         return "" if self.key_is_record else f" and {pair}.enerflo_key = {record_key}"
 
     def on(self, left: str, right: str) -> str:
@@ -281,9 +282,9 @@ class Comparison:
         return " and ".join(f"{left}.j{n} = {right}.j{n}" for n, _ in enumerate(self.joins, 1))
 
     def key_digest(self, columns: Sequence[str]) -> str:
-        """Return the hash of a join key whose columns are these expressions; null where one of them is.
+        """Return the hash of a join key from expressions of its columns; null if one of them is null.
 
-        Equal keys of either side have one hash, so sums of hashes tell whether two sets of keys are alike.
+        Equal keys have equal hashes on both sides, so sums of hashes show whether two sets of keys are equal.
         """
         found = "0"
         for join, column in zip(self.joins, columns, strict=True):
@@ -292,7 +293,7 @@ class Comparison:
         return found
 
     def owner_names(self) -> list[str]:
-        """Return the mirror's key columns as ``mismatched`` holds them, ``p1, p2 …``."""
+        """Return the names of the mirror's key columns in ``mismatched``: ``p1, p2 …``."""
         return [f"p{n}" for n, _ in enumerate(self.mirror_key, 1)]
 
 
@@ -303,10 +304,10 @@ def plan_comparison(
 
     :param fold: the collation whose case rules apply, quoted, or ``""`` for the database's own.
     :param mode: which side of the table may be written.
-    :param proven: an index proves that no two rows of the CRM have one key, however that is spelled.
+    :param proven: an index proves that no two rows of the CRM have the same key, however it is spelled.
     """
     kind = mapping.kind(name)
-    # Of a wide table a record is an install, and only the fields are the milestones'.
+    # In a wide table each row is an install, while the fields are those of its milestones.
     of_key = mapping.key_kind(name)
     declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[of_key]}"]
     joins = [

@@ -1,4 +1,4 @@
-"""Conditions over mismatched rows: what is in quarantine, voided, or moved just now, and the rows' keys."""
+"""Conditions over mismatched rows: quarantined, voided or just changed; and the rows' keys."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from enerflo_sync.reconcile.join_columns import stored_join_key
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 
 
-def quarantined(plan: Comparison, alias: str) -> str:
-    """Return the condition that a record, or the install it belongs to, stands in quarantine.
+def quarantined(comparison: Comparison, alias: str) -> str:
+    """Return the condition that a record, or its install, has an open item in quarantine.
 
     ``alias`` has the columns ``p1…`` and ``owner`` of ``mismatched``.
     """
-    keys = ", ".join(f"{alias}.p{n}" for n, _ in enumerate(plan.mirror_key, 1))
-    conditions = [_among_items(keys, MIRROR_TABLES[plan.kind], plan.mirror_key)]
-    if plan.mirror_has_install and not plan.is_installs:
+    keys = ", ".join(f"{alias}.p{n}" for n, _ in enumerate(comparison.mirror_key, 1))
+    conditions = [_among_items(keys, MIRROR_TABLES[comparison.kind], comparison.mirror_key)]
+    if comparison.mirror_has_install and not comparison.is_installs:
         conditions.append(_among_items(f"{alias}.owner", MIRROR_TABLES[RecordKind.INSTALLS], ["install_id"]))
     return "(" + " or ".join(conditions) + ")"
 
 
-# The inner select is a fence (offset 0): the cast must not run before the look at the text.
+# `offset 0` keeps PostgreSQL from running the cast before the text is checked.
 _ITEMS = Template("""coalesce(($keys) in (
     select $ids from (
       select q.key from sync.quarantine q
@@ -67,7 +67,7 @@ def kind_parameters(kind: str, statuses: Iterable[str | int]) -> dict[str, Any]:
     }
 
 
-# An install carries its own status; what belongs to one takes the status from there.
+# An install has its own status; other records have their install's.
 OWNERS = """left join lateral (
     select i.status_id as install_status_id, i.status_name as install_status_name,
            i.updated_at as install_updated_at
@@ -77,21 +77,22 @@ OWNERS = """left join lateral (
 
 
 def believed_change(alias: str) -> str:
-    """Return when the CRM's row was changed; null where that is further ahead than a sync may take to follow.
+    """Return when the CRM's row says it changed; null if that time lies too far in the future.
 
-    A time of the future would excuse its row, and make it the later one, for ever.
+    A time in the future would excuse its row's differences, and make it the newer row, for as long as it lies
+    ahead.
     """
     return f"case when {alias}.changed_at <= %(now)s::timestamptz + %(delay)s then {alias}.changed_at end"
 
 
 def young(alias: str) -> str:
-    """Return the condition that one side moved more recently than a sync may take to follow."""
+    """Return the condition that one side changed so recently that the sync may not have followed yet."""
     moved = f"greatest({alias}.observed_at, {believed_change(alias)})"
     return f"coalesce({moved} > %(now)s::timestamptz - %(delay)s, false)"
 
 
 def cause_parameters(statuses: StatusNames, now: datetime, in_flight_minutes: int) -> dict[str, Any]:
-    """Return the parameters that the conditions of this module take, but for ``account``."""
+    """Return the parameters of this module's conditions, except ``account``."""
     return {
         **kind_parameters("voided", statuses.voided),
         "now": now,
@@ -99,20 +100,20 @@ def cause_parameters(statuses: StatusNames, now: datetime, in_flight_minutes: in
     }
 
 
-def difference_key(plan: Comparison) -> str:
-    """Return the jsonb key of a mismatched row: the CRM's key, or the join key without such a row."""
-    mine = stored_join_key(plan.joins, "o")
-    theirs = plan.crm_key(f"o.k{n}" for n, _ in enumerate(plan.mapping.key_columns, 1))
+def difference_key(comparison: Comparison) -> str:
+    """Return the jsonb key of a mismatched row: the CRM row's key, or the join key if there is none."""
+    mine = stored_join_key(comparison.joins, "o")
+    theirs = comparison.crm_key(f"o.k{n}" for n, _ in enumerate(comparison.mapping.key_columns, 1))
     return f"case when o.in_crm then {theirs} else {mine} end"
 
 
-def joined_ids(plan: Comparison, alias: str) -> dict[str, str]:
-    """Return the mirror's columns by which rows are matched, each as the bigint that Enerflo's ids are.
+def joined_ids(comparison: Comparison, alias: str) -> dict[str, str]:
+    """Return the mirror's columns in the join key, each as a bigint, as Enerflo's ids are.
 
-    ``alias`` has ``j1…``; a value that is no whole number is null.
+    ``alias`` has ``j1…``; a value that is not a whole number becomes null.
     """
     ids = {}
-    for n, join in enumerate(plan.joins, 1):
+    for n, join in enumerate(comparison.joins, 1):
         value = f"trim_scale({alias}.j{n})" if join.type == "numeric" else f"{alias}.j{n}"
         ids[join.mirror_name] = (
             f"(case when {value}::text ~ {literal(WHOLE_TEXT)} then {value}::text::bigint end)"
@@ -120,15 +121,15 @@ def joined_ids(plan: Comparison, alias: str) -> dict[str, str]:
     return ids
 
 
-def pending_changes(plan: Comparison, columns: str) -> str:
+def pending_changes(comparison: Comparison, columns: str) -> str:
     """Return the select of ``columns`` of changes ``p`` in plans that wait or are being applied.
 
-    What the table's mode does not let anybody apply is not among them: in report mode a plan only shows.
+    Changes that the table's mode forbids to apply are not included: in report mode a plan is only shown.
     Takes ``account`` and ``now``.
     """
     return (
         f"select {columns} from sync.plan_changes p join sync.plans q using (account, plan_hash)"  # noqa: S608
-        f" where p.account = %(account)s and p.table_name = {literal(plan.name)}"
-        f" and p.direction = any('{{{','.join(sorted(plan.mode.writes))}}}'::text[])"
+        f" where p.account = %(account)s and p.table_name = {literal(comparison.name)}"
+        f" and p.direction = any('{{{','.join(sorted(comparison.mode.writes))}}}'::text[])"
         " and p.state in ('planned', 'sent') and q.state in ('open', 'approved') and q.expires_at > %(now)s"
     )

@@ -1,4 +1,4 @@
-"""The figures of one compared table: sizes, causes, fields, samples, and what a reader has to know."""
+"""The figures of one compared table: sizes, causes, fields and samples."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from unnest(%(causes)s::text[]) with ordinality as c(cause, gravity) cross join 
 ) d order by c.gravity, d.field nulls first, d.key
 """
 
-# The cause that a person looks for first, and the harmless last.
+# The cause to look at first is first, and the harmless causes are last.
 GRAVITY = [
     Cause.UNEXPLAINED,
     Cause.CONFLICT,
@@ -59,10 +59,10 @@ GRAVITY = [
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many rows either side has. ``…_keys`` are sums of their keys' hashes, or 0 where nobody asks.
+    """How many rows each side has. ``…_keys`` are sums of the hashes of their keys, 0 unless they are needed.
 
-    :param unlinked: CRM rows without a key, where keys are read in a domain of their own, or such rows do not
-        count. ``unreadable`` are those of them that say something, which is no key.
+    :param unlinked: CRM rows without a key, if the mapping has options for reading keys or skips such rows.
+        ``unreadable`` counts those of them whose key column has a value that cannot be read as a key.
     """
 
     enerflo: int
@@ -74,19 +74,19 @@ class Sizes:
 
 
 class Counting:
-    """A table that is being counted: each side in a session of its own, so that two cores are used."""
+    """A table whose rows are being counted, each side in its own session, so that two cores are used."""
 
     def __init__(self, enerflo: Future[Mapping[str, Any]], crm: Future[Mapping[str, Any]]) -> None:
         self._enerflo, self._crm = enerflo, crm
 
     def result(self) -> Sizes:
-        """Return the sizes, once both sides are counted."""
+        """Return the sizes; waits until both sides are counted."""
         return Sizes(**self._enerflo.result(), **self._crm.result())
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a table's stored differences come to: by cause, by field, and samples of them, masked."""
+    """A table's stored differences summed up: by cause, by field, and masked samples."""
 
     by_cause: Mapping[Cause, int]
     by_field: Sequence[FieldCount]
@@ -97,36 +97,36 @@ class Summary:
 def counted_aside(
     engine: sa.Engine,
     connection: sa.Connection,
-    plans: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     account: str,
     *,
     keys_of: Collection[str],
 ) -> Iterator[Mapping[str, Counting]]:
     """Count the rows of all tables while ``connection`` compares them.
 
-    Measured with 1,000,000 rows of which 0.1 % changed: the reconciliation takes 0.43 s, and 0.77 s where one
-    session counts both sides.
+    Each side has its own session. Measured with 1,000,000 rows of which 0.1 % changed: the reconciliation
+    takes 0.43 s, and 0.77 s where one session counts both sides.
 
-    :param engine: of REPEATABLE READ; other connections of it get the snapshot of ``connection``.
-    :param keys_of: tables whose keys are summed up as well.
+    :param engine: with isolation REPEATABLE READ; its connections use the snapshot of ``connection``.
+    :param keys_of: tables for which the hashes of keys are summed up as well.
     """
     snapshot = connection.scalar(sa.text("select pg_export_snapshot()"))
 
     def count(statement: str) -> Mapping[str, Any]:
         with engine.begin() as aside:
             aside.exec_driver_sql(f"set transaction snapshot '{snapshot}'")
-            # Workers would count no sooner, and take the core of the comparison.
+            # Parallel workers would not count faster, and would slow the comparison down.
             aside.exec_driver_sql("set local max_parallel_workers_per_gather = 0")
             return dict(aside.exec_driver_sql(statement, {"account": account}).mappings().one())
 
     pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="count-rows")
     try:
         yield {
-            plan.name: Counting(
-                pool.submit(count, _mirror_sizes(plan, with_keys=plan.name in keys_of)),
-                pool.submit(count, _crm_sizes(plan, with_keys=plan.name in keys_of)),
+            comparison.name: Counting(
+                pool.submit(count, _mirror_sizes(comparison, with_keys=comparison.name in keys_of)),
+                pool.submit(count, _crm_sizes(comparison, with_keys=comparison.name in keys_of)),
             )
-            for plan in plans
+            for comparison in comparisons
         }
     finally:
         pool.shutdown(cancel_futures=True)
@@ -145,7 +145,7 @@ _CRM_SIZES = Template("""
 select count(*) as crm, $crm_keys as crm_keys from $crm t
 """)
 
-# By `offset 0` each key is read once.
+# `offset 0` makes PostgreSQL compute each key once.
 _CRM_SIZES_AS_READ = Template("""
 /* enerflo-sync reconcile $name: size of the CRM's table, and digest of its keys as they are read */
 select count(*)$counted as crm, $crm_keys as crm_keys,
@@ -153,33 +153,35 @@ select count(*)$counted as crm, $crm_keys as crm_keys,
        from (select $keys, $readable as readable from (select $read from $crm t offset 0) t offset 0) t""")
 
 
-def _mirror_sizes(plan: Comparison, *, with_keys: bool) -> str:
-    """Return the query of how many live records the mirror has of the account, and of their keys' digest."""
+def _mirror_sizes(comparison: Comparison, *, with_keys: bool) -> str:
+    """Return the query of how many live records of the account the mirror has, and of their keys' digest."""
     keys = "0::numeric"
     if with_keys:
-        digest = plan.key_digest([f"({join.mirror})::{join.type}" for join in plan.joins])
+        digest = comparison.key_digest([f"({join.mirror})::{join.type}" for join in comparison.joins])
         keys = f"coalesce(sum({digest}), 0)"
-    return _MIRROR_SIZES.substitute(name=plan.name, mirror=plan.mirror, rows=plan.mirror_rows, keys=keys)
-
-
-def _crm_sizes(plan: Comparison, *, with_keys: bool) -> str:
-    """Return the query of how many rows the CRM has, and of its keys' digest."""
-    pairs = list(enumerate(plan.joins, 1))
-    as_read = plan.may_be_loose and (
-        not plan.compares_loose or any(join.options is not None for join in plan.joins)
+    return _MIRROR_SIZES.substitute(
+        name=comparison.name, mirror=comparison.mirror, rows=comparison.mirror_rows, keys=keys
     )
-    read = [f"({join.crm})::{join.type}" for join in plan.joins]
-    digest = plan.key_digest([f"t.j{n}" for n, _ in pairs] if as_read else read)
+
+
+def _crm_sizes(comparison: Comparison, *, with_keys: bool) -> str:
+    """Return the query of how many rows the CRM has, and of its keys' digest."""
+    pairs = list(enumerate(comparison.joins, 1))
+    as_read = comparison.may_be_loose and (
+        not comparison.compares_loose or any(join.options is not None for join in comparison.joins)
+    )
+    read = [f"({join.crm})::{join.type}" for join in comparison.joins]
+    digest = comparison.key_digest([f"t.j{n}" for n, _ in pairs] if as_read else read)
     crm_keys = f"coalesce(sum({digest}), 0)" if with_keys else "0::numeric"
     if not as_read:
-        return _CRM_SIZES.substitute(name=plan.name, crm=plan.crm_rows, crm_keys=crm_keys)
+        return _CRM_SIZES.substitute(name=comparison.name, crm=comparison.crm_rows, crm_keys=crm_keys)
     known = " and ".join(f"t.j{n} is not null" for n, _ in pairs)
     return _CRM_SIZES_AS_READ.substitute(
-        name=plan.name,
-        crm=plan.crm_rows,
+        name=comparison.name,
+        crm=comparison.crm_rows,
         crm_keys=crm_keys,
         known=known,
-        counted="" if plan.compares_loose else f" filter (where {known})",
+        counted="" if comparison.compares_loose else f" filter (where {known})",
         keys=", ".join(f"t.j{n}" for n, _ in pairs),
         readable=" and ".join(f"(t.j{n} is not null or t.open{n})" for n, _ in pairs),
         read=", ".join(
@@ -191,38 +193,40 @@ def _crm_sizes(plan: Comparison, *, with_keys: bool) -> str:
     )
 
 
-def mismatched_counts(connection: sa.Connection, plan: Comparison) -> dict[str, int]:
-    """Return the numbers of mismatched rows by what they are; those of a duplicated key only as ``twice``.
+def mismatched_counts(connection: sa.Connection, comparison: Comparison) -> dict[str, int]:
+    """Return the numbers of mismatched rows by kind; rows of a duplicated key count only as ``twice``.
 
-    Those of either side, ``in_enerflo`` and ``in_crm``, are of all that were looked at.
+    ``in_enerflo`` and ``in_crm`` count all rows that were looked at, equal ones too.
     """
-    on = " and ".join(f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(plan.joins, 1))
-    parts = {"twice": plan.twice, "crm": plan.crm_rows, "on": on}
+    on = " and ".join(f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(comparison.joins, 1))
+    parts = {"twice": comparison.twice, "crm": comparison.crm_rows, "on": on}
     query = _COUNTS.substitute(
-        name=plan.name,
-        mismatched=plan.mismatched,
-        digest=plan.key_digest([f"o.j{n}" for n, _ in enumerate(plan.joins, 1)]),
-        compared=plan.comparable,
-        twice_keys="0" if plan.unique else _TWICE_KEYS.substitute(parts),
-        twice_rows="0" if plan.unique else _TWICE_ROWS.substitute(parts),
+        name=comparison.name,
+        mismatched=comparison.mismatched,
+        digest=comparison.key_digest([f"o.j{n}" for n, _ in enumerate(comparison.joins, 1)]),
+        compared=comparison.comparable,
+        twice_keys="0" if comparison.unique else _TWICE_KEYS.substitute(parts),
+        twice_rows="0" if comparison.unique else _TWICE_ROWS.substitute(parts),
     )
     return dict(connection.exec_driver_sql(query, {}).mappings().one())
 
 
-def summarize(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any], limit: int) -> Summary:
-    """Return what the stored differences of a table come to, with up to ``limit`` samples."""
-    by_cause, by_field = _by_cause_and_field(connection, plan, parameters)
-    return Summary(by_cause, by_field, _samples(connection, plan, parameters, by_cause, limit))
+def summarize(
+    connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any], limit: int
+) -> Summary:
+    """Return a table's stored differences summed up, with up to ``limit`` samples."""
+    by_cause, by_field = _by_cause_and_field(connection, comparison, parameters)
+    return Summary(by_cause, by_field, _samples(connection, comparison, parameters, by_cause, limit))
 
 
 def _by_cause_and_field(
-    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]
+    connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any]
 ) -> tuple[dict[Cause, int], list[FieldCount]]:
-    """Return the stored differences by cause, and by field (most first) with each field's causes."""
+    """Return the counts by cause, and by field (most first) with each field's causes."""
     causes: dict[Cause, int] = defaultdict(int)
     fields: dict[str, dict[Cause, int]] = defaultdict(lambda: defaultdict(int))
     hints: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for row in connection.execute(_BY_CAUSE, {**parameters, "table": plan.name}):
+    for row in connection.execute(_BY_CAUSE, {**parameters, "table": comparison.name}):
         causes[Cause(row.cause)] += row.differences
         if row.field is not None:
             fields[row.field][Cause(row.cause)] += row.differences
@@ -245,26 +249,26 @@ def _ordered(counts: dict[Cause, int]) -> dict[Cause, int]:
 
 def _samples(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     parameters: dict[str, Any],
     present: Collection[Cause],
     limit: int,
 ) -> list[Difference]:
-    """Return up to ``limit`` differences, masked: some of every cause there is, the gravest first.
+    """Return up to ``limit`` differences, masked: some of each cause, the gravest cause first.
 
-    The same differences give the same samples, whichever run found them.
+    The samples depend only on the differences, not on the run that found them.
 
-    :param present: the causes that there are.
+    :param present: the causes that occur.
     """
     causes = [str(cause) for cause in GRAVITY if cause in present]
     if not causes:
         return []
-    values = {**parameters, "table": plan.name, "samples": limit, "causes": causes}
+    values = {**parameters, "table": comparison.name, "samples": limit, "causes": causes}
     rows = connection.exec_driver_sql(_SAMPLES, values).mappings()
     groups: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         groups[row["cause"]].append(row)
-    classes = {(str(plan.name), name): kind for name, kind in plan.mapping.personal_kinds.items()}
+    classes = {(str(comparison.name), name): kind for name, kind in comparison.mapping.personal_kinds.items()}
     chosen: dict[str, int] = dict.fromkeys(groups, 0)
     while sum(chosen.values()) < limit and any(chosen[cause] < len(groups[cause]) for cause in groups):
         for cause in groups:

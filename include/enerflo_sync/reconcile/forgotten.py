@@ -1,4 +1,4 @@
-"""Rows of customers who were forgotten: their personal data is compared with nothing, and not read."""
+"""Rows of forgotten customers: their personal data is not compared, and the CRM's values are not read."""
 
 from __future__ import annotations
 
@@ -16,40 +16,46 @@ from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 
 def without_forgotten(
-    connection: sa.Connection, account: str, plans: Sequence[Comparison]
+    connection: sa.Connection, account: str, comparisons: Sequence[Comparison]
 ) -> list[Comparison]:
-    """Return comparisons that do not read the CRM's personal data of customers who were forgotten.
+    """Return comparisons that do not read the CRM's personal data of forgotten customers.
 
-    The mirror has no values there, so that both sides are alike: nothing differs, is planned or is stored.
-    In the caller's transaction.
+    The mirror has no such values any more. With the CRM's values hidden both sides are equal, so nothing of a
+    forgotten customer differs, is planned or is stored. Reads in the caller's transaction.
     """
     forgotten = forgotten_of(connection, account)
     if not forgotten:
-        return list(plans)
-    return [replace(plan, hidden=_hidden(plan, account, forgotten)) for plan in plans]
+        return list(comparisons)
+    return [replace(comparison, hidden=_hidden(comparison, account, forgotten)) for comparison in comparisons]
 
 
-def _hidden(plan: Comparison, account: str, forgotten: Forgotten) -> dict[str, str]:
-    columns = [name for name in hidden_columns(plan) if plan.live.columns[name].readable]
-    owned = records_of(plan, "e", forgotten)
+def _hidden(comparison: Comparison, account: str, forgotten: Forgotten) -> dict[str, str]:
+    columns = [name for name in hidden_columns(comparison) if comparison.live.columns[name].readable]
+    owned = records_of(comparison, "e", forgotten)
     if not columns or owned is None:
         return {}
-    same = " and ".join(f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in plan.joins)
-    rows = f"exists (select from {plan.mirror} e where e.account = {literal(account)} and {owned} and {same})"
+    same = " and ".join(
+        f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in comparison.joins
+    )
+    rows = (
+        f"exists (select from {comparison.mirror} e"
+        f" where e.account = {literal(account)} and {owned} and {same})"
+    )
     return dict.fromkeys(columns, rows)
 
 
-def hidden_columns(plan: Comparison) -> list[str]:
-    """Return the mapped columns of the CRM that are personal data of a customer, but for keys.
+def hidden_columns(comparison: Comparison) -> list[str]:
+    """Return the mapped CRM columns, other than keys, that hold personal data of a customer.
 
-    What ``sync.yaml`` adds to the mirror counts as personal, since it is erased there with the rest.
+    A column that ``sync.yaml`` adds to the mirror counts as personal data, since forgetting erases it as
+    well.
     """
-    keys = {*plan.mapping.key_columns, *plan.mapping.join_columns}
-    table = _mirror_table(plan)
-    hidden = personal_columns(MIRROR_TABLES[plan.kind])
+    keys = {*comparison.mapping.key_columns, *comparison.mapping.join_columns}
+    table = _mirror_table(comparison)
+    hidden = personal_columns(MIRROR_TABLES[comparison.kind])
     return [
         one.name
-        for one in plan.fields
+        for one in comparison.fields
         if one.name not in keys
         and (
             one.mapping.enerflo in hidden
@@ -59,21 +65,21 @@ def hidden_columns(plan: Comparison) -> list[str]:
     ]
 
 
-def records_of(plan: Comparison, alias: str, forgotten: Forgotten) -> str | None:
-    """Return the condition that a mirror row is of somebody who was forgotten; None for tables of nobody."""
+def records_of(comparison: Comparison, alias: str, forgotten: Forgotten) -> str | None:
+    """Return the condition that a mirror row is of a forgotten customer; None if no row is of any."""
     known = {"customer_id": forgotten.customers, "install_id": forgotten.installs}
-    # A wide table is of installs, whose milestones hold no personal data.
-    table = _mirror_table(plan)
-    columns = [] if plan.is_wide else [column for column in known if column in table.c]
+    # A wide table's rows are installs; their milestones hold no personal data.
+    table = _mirror_table(comparison)
+    columns = [] if comparison.is_wide else [column for column in known if column in table.c]
     if not columns:
         return None
     listed = [
         f"{alias}.{column} = any('{{{','.join(map(str, sorted(known[column])))}}}'::bigint[])"
         for column in columns
     ]
-    # A known customer decides alone: an install may have another owner by now.
+    # If the customer is known, only the customer counts: the install's present owner may be another person.
     return f"coalesce({', '.join(listed)})"
 
 
-def _mirror_table(plan: Comparison) -> sa.Table:
-    return metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[plan.kind]}"]
+def _mirror_table(comparison: Comparison) -> sa.Table:
+    return metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[comparison.kind]}"]

@@ -1,12 +1,16 @@
-"""What an incremental run has to look at so that its result is the one of a full run.
+"""What an incremental run has to compare so that its result is the one of a full run.
 
-A difference can only appear or vanish where a row moved, and one that was there before may get another
-cause. So the wanted keys are: mirror rows observed or deleted since the run that this one stands on (less a
-lookback for transactions that were open then), CRM rows that changed or vanished since
-(:mod:`enerflo_sync.reconcile.observation`), and every key that differed then, without those whose difference
-is settled (:mod:`enerflo_sync.reconcile.carry`). Unless hashes of all CRM rows are kept, a row that was
-deleted from the CRM moved without a trace: the digests of the remaining keys of both sides then differ, and
-the keys themselves are compared.
+A difference can appear or vanish only where a row changed, and a stored difference can get another cause. So
+the wanted keys are:
+
+- mirror rows that were observed or deleted since the previous run, with a lookback for transactions that were
+  open then;
+- CRM rows that changed or vanished since then (:mod:`enerflo_sync.reconcile.observation`);
+- keys that differed in the previous run, unless the difference keeps its cause
+  (:mod:`enerflo_sync.reconcile.carry`).
+
+Unless hashes of all CRM rows are kept, a deletion in the CRM leaves no trace. The run notices it because the
+digests of the remaining keys of both sides then differ, and compares the keys themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal, quoted
-from enerflo_sync.reconcile.carry import can_carry, one_sided_keys, settled_causes, unsettled_keys
+from enerflo_sync.reconcile.carry import can_carry, lasting_causes, one_sided_keys, rejudged_keys
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.counts import Sizes
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
@@ -30,13 +34,13 @@ from enerflo_sync.reconcile.observation import WRITTEN_SINCE as _WRITTEN_SINCE
 from enerflo_sync.reconcile.observation import Look, since_look
 from enerflo_sync.reconcile.wide import install_moved
 
-# A run that writes for longer than this without an end is taken for dead.
+# A job that has been writing for longer than this is assumed to be dead.
 LONGEST_RUN = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Previous:
-    """The reconciliation that an incremental one stands on."""
+    """The previous reconciliation, whose result an incremental run updates."""
 
     reconciliation_id: str
     compared_until: datetime
@@ -46,7 +50,7 @@ class Previous:
 
 @dataclass(frozen=True)
 class Basis:
-    """What to stand on, or why there is nothing to stand on and everything is compared."""
+    """The previous reconciliation to update, or the reason why everything is compared instead."""
 
     previous: Previous | None
     reason: str = ""
@@ -64,7 +68,7 @@ where r.account = :account and r.reconciliation_id <> :reconciliation_id and r.f
 order by r.compared_until desc, r.started_at desc limit 1
 """)
 
-# What a job wrote carries the time it was seen, which for a long one may lie well before its commit.
+# A job stamps rows with the time at which it saw them, which can be long before the job's commit.
 _OPEN_RUNS = sa.text("""
 /* enerflo-sync reconcile: jobs that were writing at that time */
 select min(started_at) from sync.runs
@@ -82,9 +86,9 @@ def find_basis(
     live: str,
     lookback_minutes: int,
 ) -> Basis:
-    """Return the newest finished reconciliation if this one may stand on it, else the reason why not.
+    """Return the newest finished reconciliation if this run can update it, else the reason why not.
 
-    :param live: digest of the live types that were compared; other types compare otherwise.
+    :param live: digest of the live column types. With other types the values compare otherwise.
     """
     row = connection.execute(_LATEST, {"account": account, "reconciliation_id": reconciliation_id}).first()
     if row is None:
@@ -104,7 +108,7 @@ def find_basis(
 
 
 def looking_back(connection: sa.Connection, account: str, until: datetime, minutes: int) -> datetime:
-    """Return since when rows may have moved that were not to be seen at ``until``."""
+    """Return the time since which rows may have changed unseen by a look at ``until``."""
     started = connection.scalar(
         _OPEN_RUNS, {"account": account, "until": until, "earliest": until - LONGEST_RUN}
     )
@@ -140,64 +144,64 @@ _BEFORE_BY_CRM_KEY = Template("""
 
 
 def wanted_parameters(
-    plan: Comparison, previous: Previous, account: str, causes: dict[str, Any]
+    comparison: Comparison, previous: Previous, account: str, causes: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what the statements of an incremental run take."""
+    """Return the parameters of an incremental run's statements."""
     return {
         "account": account,
         "since": previous.since,
-        **since_look(previous.looks[plan.name]),
+        **since_look(previous.looks[comparison.name]),
         "previous": previous.reconciliation_id,
-        "settled": settled_causes(plan),
+        "lasting": lasting_causes(comparison),
         **causes,
     }
 
 
-def moved_rows_statements(plan: Comparison) -> list[str]:
-    """Return the statements that copy the rows that moved; take :func:`wanted_parameters`.
+def moved_rows_statements(comparison: Comparison) -> list[str]:
+    """Return the statements that copy the rows that changed; they take :func:`wanted_parameters`.
 
-    Those of the CRM's side only where the rows themselves tell it.
+    There is one for the CRM's side only if the rows themselves show that they changed.
     """
-    rows = {"mirror": mirror_side(plan)}
-    moved = {"mirror": _mirror_moved(plan)}
-    if not plan.keeps_hashes:
-        rows["crm"] = f"{crm_side(plan)} where {plan.crm_key_known}"
-        moved["crm"] = _crm_moved(plan)
+    rows = {"mirror": mirror_side(comparison)}
+    moved = {"mirror": _mirror_moved(comparison)}
+    if not comparison.keeps_hashes:
+        rows["crm"] = f"{crm_side(comparison)} where {comparison.crm_key_known}"
+        moved["crm"] = _crm_moved(comparison)
     return [
         _MOVED.substitute(
-            name=plan.name, side=side, into=plan.moved(side), rows=rows[side], moved=moved[side]
+            name=comparison.name, side=side, into=comparison.moved(side), rows=rows[side], moved=moved[side]
         )
         for side in rows
     ]
 
 
-def wanted_statement(plan: Comparison) -> str:
+def wanted_statement(comparison: Comparison) -> str:
     """Return the statement that collects the wanted join keys; takes :func:`wanted_parameters`.
 
-    It finds those of moved rows in what :func:`moved_rows_statements` left.
+    It reads the changed rows from the tables that :func:`moved_rows_statements` made.
     """
-    keys = ", ".join(f"j{n}::{j.type} as j{n}" for n, j in enumerate(plan.joins, 1))
+    keys = ", ".join(f"j{n}::{j.type} as j{n}" for n, j in enumerate(comparison.joins, 1))
     return _WANTED.substitute(
-        name=plan.name,
-        wanted=plan.wanted,
-        joins=plan.join_names(),
+        name=comparison.name,
+        wanted=comparison.wanted,
+        joins=comparison.join_names(),
         moved=" union all ".join(
-            [f"select {keys} from {plan.moved('mirror')}", *_crm_keys(plan, keys)]  # noqa: S608
+            [f"select {keys} from {comparison.moved('mirror')}", *_crm_keys(comparison, keys)]  # noqa: S608
         ),
-        before=unsettled_keys(plan) if can_carry(plan) else differing_keys(plan),
+        before=rejudged_keys(comparison) if can_carry(comparison) else differing_keys(comparison),
     )
 
 
-def _crm_keys(plan: Comparison, keys: str) -> list[str]:
-    """Return the selects of the join keys of CRM rows that moved, those of deleted rows too.
+def _crm_keys(comparison: Comparison, keys: str) -> list[str]:
+    """Return the selects of the join keys of changed CRM rows, deleted rows included.
 
-    :param keys: the join key as the tables of moved rows have it.
+    :param keys: the join key, with the column names of the tables of changed rows.
     """
-    if plan.keeps_hashes:
-        return [_kept_keys(plan)]
-    found = [f"select {keys} from {plan.moved('crm')}"]  # noqa: S608 - names of ours
-    if plan.counts("t") != "true":
-        found.append(f"{_column_keys(plan)} and not ({plan.counts('t')})")
+    if comparison.keeps_hashes:
+        return [_kept_keys(comparison)]
+    found = [f"select {keys} from {comparison.moved('crm')}"]  # noqa: S608 - names of ours
+    if comparison.counts("t") != "true":
+        found.append(f"{_column_keys(comparison)} and not ({comparison.counts('t')})")
     return found
 
 
@@ -205,21 +209,21 @@ _KEPT_KEYS = Template("""select $links from sync.crm_rows r
   where r.account = %(account)s and r.table_name = $table and r.$time > %(crm_since)s and $known""")
 
 
-def _kept_keys(plan: Comparison) -> str:
-    """Return the select of the join keys of rows that were seen to change, or to vanish."""
-    numbers = range(1, len(plan.joins) + 1)
+def _kept_keys(comparison: Comparison) -> str:
+    """Return the select of the join keys of rows that an observation saw change or vanish."""
+    numbers = range(1, len(comparison.joins) + 1)
     parts = {
-        "links": ", ".join(f"r.link[{n}]::{j.type} as j{n}" for n, j in enumerate(plan.joins, 1)),
+        "links": ", ".join(f"r.link[{n}]::{j.type} as j{n}" for n, j in enumerate(comparison.joins, 1)),
         "known": " and ".join(f"r.link[{n}] is not null" for n in numbers),
-        "table": literal(plan.name),
+        "table": literal(comparison.name),
     }
     return " union all ".join(_KEPT_KEYS.substitute(parts, time=time) for time in ("seen_at", "gone_at"))
 
 
-def _column_keys(plan: Comparison) -> str:
-    """Return the select of the join keys of rows that moved as they tell themselves."""
-    known, moved = plan.crm_key_known, _crm_moved(plan)
-    return f"select {plan.select_join('crm')} from {plan.crm} t where {known} and ({moved})"  # noqa: S608
+def _column_keys(comparison: Comparison) -> str:
+    """Return the select of the join keys of rows whose column or transaction shows that they changed."""
+    known, moved = comparison.crm_key_known, _crm_moved(comparison)
+    return f"select {comparison.select_join('crm')} from {comparison.crm} t where {known} and ({moved})"  # noqa: S608
 
 
 _KEYS_OF_MOVED = Template("""select $mine from $mirror e where $rows and ($mirror_moved)
@@ -227,38 +231,40 @@ _KEYS_OF_MOVED = Template("""select $mine from $mirror e where $rows and ($mirro
   $theirs""")
 
 
-def moved_statement(plan: Comparison, into: str) -> str:
-    """Return the statement that collects the join keys of rows that moved.
+def moved_statement(comparison: Comparison, into: str) -> str:
+    """Return the statement that collects the join keys of rows that changed.
 
     Takes ``account``, ``since`` and :func:`since_look`.
 
     :param into: the temporary table to make.
     """
     moved = _KEYS_OF_MOVED.substitute(
-        mine=plan.select_join("mirror"),
-        theirs=_kept_keys(plan) if plan.keeps_hashes else _column_keys(plan),
-        mirror=plan.mirror,
-        rows=plan.mirror_rows,
-        mirror_moved=_mirror_moved(plan),
+        mine=comparison.select_join("mirror"),
+        theirs=_kept_keys(comparison) if comparison.keeps_hashes else _column_keys(comparison),
+        mirror=comparison.mirror,
+        rows=comparison.mirror_rows,
+        mirror_moved=_mirror_moved(comparison),
     )
-    return _WANTED.substitute(name=plan.name, wanted=into, joins=plan.join_names(), moved=moved, before="")
+    return _WANTED.substitute(
+        name=comparison.name, wanted=into, joins=comparison.join_names(), moved=moved, before=""
+    )
 
 
-def differing_keys(plan: Comparison) -> str:
+def differing_keys(comparison: Comparison) -> str:
     """Return ``union all select …`` of the keys that differed in a run; takes ``account``, ``previous``."""
-    first = plan.joins[0].crm_name
+    first = comparison.joins[0].crm_name
     before = _BEFORE.substitute(
-        keys=", ".join(j.of_stored(f"d.key->>{literal(j.crm_name)}") for j in plan.joins),
-        table=literal(plan.name),
-        which="" if plan.mapping.joined_by_key else f"and jsonb_exists(d.key, {literal(first)})",
+        keys=", ".join(j.of_stored(f"d.key->>{literal(j.crm_name)}") for j in comparison.joins),
+        table=literal(comparison.name),
+        which="" if comparison.mapping.joined_by_key else f"and jsonb_exists(d.key, {literal(first)})",
     )
-    if not plan.mapping.joined_by_key:
-        columns = {name: plan.live.columns[name].sql_type for name in plan.mapping.key_columns}
+    if not comparison.mapping.joined_by_key:
+        columns = {name: comparison.live.columns[name].sql_type for name in comparison.mapping.key_columns}
         before += _BEFORE_BY_CRM_KEY.substitute(
-            theirs=plan.select_join("crm"),
-            crm=plan.crm,
-            known=plan.crm_key_known,
-            table=literal(plan.name),
+            theirs=comparison.select_join("crm"),
+            crm=comparison.crm,
+            known=comparison.crm_key_known,
+            table=literal(comparison.name),
             on=" and ".join(
                 f"t.{quoted(name)} = (d.key->>{literal(name)})::{kind}" for name, kind in columns.items()
             ),
@@ -266,39 +272,39 @@ def differing_keys(plan: Comparison) -> str:
     return before
 
 
-# Written so that the indexes on the columns serve both conditions.
+# Two conditions, so that PostgreSQL can use the index of each column.
 _MIRROR_MOVED = "e.observed_at > %(since)s or e.deleted_at > %(since)s"
 
 
-def _mirror_moved(plan: Comparison) -> str:
-    """Return the condition that a row ``e`` of the mirror moved."""
-    return install_moved("e", _MIRROR_MOVED) if plan.is_wide else _MIRROR_MOVED
+def _mirror_moved(comparison: Comparison) -> str:
+    """Return the condition that a row ``e`` of the mirror changed."""
+    return install_moved("e", _MIRROR_MOVED) if comparison.is_wide else _MIRROR_MOVED
 
 
-# The earliest time that a clock of the zone shows after ``since``: in the hours after, clocks may go back.
+# The earliest local time after ``since``: when summer time ends, clocks go back within two hours.
 _SINCE_BY_CLOCK = Template("""least(%(since)s::timestamptz at time zone $zone,
     (%(since)s::timestamptz + interval '2 hours') at time zone $zone - interval '2 hours')""")
 
 
-def _crm_moved(plan: Comparison) -> str:
-    """Return the condition that a CRM row moved, by its column or by its transaction.
+def _crm_moved(comparison: Comparison) -> str:
+    """Return the condition that a CRM row changed, by its column or by its transaction.
 
-    A row without a time in its column may have moved. What was out of sight at the last look is found by its
-    transaction in any case.
+    A row with null in the column may have changed. Rows of transactions that were open at the last look are
+    found by their transaction as well.
     """
-    if plan.moved_by is None:
+    if comparison.moved_by is None:
         return _WRITTEN_SINCE
-    column = f"t.{quoted(plan.moved_by)}"
-    by_clock = _SINCE_BY_CLOCK.substitute(zone=literal(plan.mapping.time_zone))
-    match plan.live.columns[plan.moved_by].kind:
+    column = f"t.{quoted(comparison.moved_by)}"
+    by_clock = _SINCE_BY_CLOCK.substitute(zone=literal(comparison.mapping.time_zone))
+    match comparison.live.columns[comparison.moved_by].kind:
         case Kind.TIMESTAMPTZ:
             since = f"{column} > %(since)s"
         case Kind.TIMESTAMP:
             since = f"{column} > {by_clock}"
         case _:
             since = f"{column} >= ({by_clock})::date"
-    # The rows of a view, or of another server, carry no transaction.
-    late = "" if plan.live.view else f" or {_WRITTEN_SINCE}"
+    # Rows of views and of other servers have no transaction.
+    late = "" if comparison.live.view else f" or {_WRITTEN_SINCE}"
     return f"{since} or {column} is null{late}"
 
 
@@ -306,8 +312,8 @@ def _typed(expression: str, kind: str) -> str:
     return f"{expression}::text" if kind == "text" else expression
 
 
-# Tombstones are taken out afterwards: without them in the join it reads nothing but the two keys' indexes.
-# Where a live record may have a tombstone's key they are left out of the join instead.
+# Tombstones are removed after the join, so that the join only reads the two keys' indexes. If a live record
+# may have a tombstone's key, the join excludes tombstones instead.
 _GONE = Template("except select $mine from $mirror e where $rows and e.deleted_at is not null")
 _LOST = Template("""
 /* enerflo-sync reconcile $name: keys that stand on one side only */
@@ -322,40 +328,44 @@ except select $joins from $wanted
 """)
 
 
-def lost_statement(plan: Comparison) -> str:
-    """Return the statement that finds keys which only one side has or had, and which are not wanted yet.
+def lost_statement(comparison: Comparison) -> str:
+    """Return the statement that finds keys that only one side has or had, and that are not wanted yet.
 
-    What stood on one side only before may stand on none by now.
+    A record that only one side had may be deleted there, too.
     """
     mirror = {
-        "mine": ", ".join(f"{_typed(j.mirror, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
-        "mirror": plan.mirror,
-        "rows": plan.mirror_rows if plan.mirror_unique else f"{plan.mirror_rows} and e.deleted_at is null",
+        "mine": ", ".join(f"{_typed(j.mirror, j.type)} as j{n}" for n, j in enumerate(comparison.joins, 1)),
+        "mirror": comparison.mirror,
+        "rows": comparison.mirror_rows
+        if comparison.mirror_unique
+        else f"{comparison.mirror_rows} and e.deleted_at is null",
     }
     return _LOST.substitute(
         mirror,
-        name=plan.name,
-        lost=plan.lost,
-        wanted=plan.wanted,
-        joins=plan.join_names(),
-        either=", ".join(f"coalesce(m.j{n}, c.j{n})::{j.type} as j{n}" for n, j in enumerate(plan.joins, 1)),
-        gone=_GONE.substitute(mirror) if plan.mirror_unique else "",
-        theirs=", ".join(f"{_typed(j.crm, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
-        crm=plan.crm_rows,
-        known=plan.crm_key_known,
-        on=plan.on("m", "c"),
-        before=one_sided_keys(plan) if can_carry(plan) else "",
+        name=comparison.name,
+        lost=comparison.lost,
+        wanted=comparison.wanted,
+        joins=comparison.join_names(),
+        either=", ".join(
+            f"coalesce(m.j{n}, c.j{n})::{j.type} as j{n}" for n, j in enumerate(comparison.joins, 1)
+        ),
+        gone=_GONE.substitute(mirror) if comparison.mirror_unique else "",
+        theirs=", ".join(f"{_typed(j.crm, j.type)} as j{n}" for n, j in enumerate(comparison.joins, 1)),
+        crm=comparison.crm_rows,
+        known=comparison.crm_key_known,
+        on=comparison.on("m", "c"),
+        before=one_sided_keys(comparison) if can_carry(comparison) else "",
     )
 
 
 def pairs_off(sizes: Sizes, mismatched: Mapping[str, Any], unmoved: Mapping[str, Any]) -> bool:
-    """Return whether the rows outside the wanted keys have the same keys on both sides, and are as many.
+    """Return whether the rows outside the wanted keys have the same keys on both sides.
 
-    Those that do not stand on one side only stood in pairs when the last run ended and did not move, so
-    this tells whether one was deleted.
+    Such rows did not change, and both sides had them when the previous run ended, except for those known to
+    be on one side only. So an inequality means that a row was deleted without a trace.
 
-    :param mismatched: numbers of rows of either side of the wanted keys, and sums of their keys' hashes.
-    :param unmoved: the same of records outside the wanted keys that are known to stand on one side only.
+    :param mismatched: numbers of each side's rows of the wanted keys, and sums of their keys' hashes.
+    :param unmoved: the same of records outside the wanted keys that are known to be on one side only.
     """
     mirror = sizes.enerflo - mismatched["in_enerflo"] - unmoved["only_enerflo"]
     crm = sizes.crm - mismatched["in_crm"] - unmoved["only_crm"]

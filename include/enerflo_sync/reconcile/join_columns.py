@@ -1,4 +1,4 @@
-"""A pair of columns by which rows are matched: both sides' values in one SQL type, as it is declared."""
+"""A pair of columns by which rows are matched, with both sides' values in one SQL type."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from enerflo_sync.reconcile.values import crm_raw, mirror_kind
 class JoinColumn:
     """One pair of columns by which rows are matched, in SQL type ``type``.
 
-    :param options: how the values are compared; None: as they stand.
+    :param options: how the values are compared; None: without any conversion.
     :param fold: the collation whose case rules apply, quoted, or ``""``.
     """
 
@@ -46,44 +46,44 @@ class JoinColumn:
         return raw if self.options is None else key_value(raw, self.mirror_kind, self.options, self.fold)
 
     def of_crm(self, raw: str) -> str:
-        """Return the key that a value of the CRM's column is."""
+        """Return the key that a value of the CRM's column stands for, as an expression."""
         if self.options is None:
             return raw
         return key_value(crm_raw(raw, self.live), self.live.kind, self.options, self.fold)
 
     def of_stored(self, text: str) -> str:
-        """Return the key that a text says: a value of the CRM's column, out of a stored key or a person's."""
+        """Return the key of a text: the CRM column's value in a stored key, or as a person typed it."""
         if self.options is None:
             return f"({text})::{self.type}"
         return f"({key_value(f'({text})', Kind.TEXT, self.options, self.fold)})::{self.type}"
 
     def as_stored(self, value: str) -> str:
-        """Return a key as a stored key of the CRM's row says it, where the row has the plain value."""
+        """Return a key as a stored key of the CRM's row has it, if the CRM has the plain value."""
         return f"{value}::text" if self.type == "bigint" and self.live.kind is Kind.TEXT else value
 
     def plain(self, alias: str) -> str:
-        """Return Enerflo's value in a row of the mirror, as a stored key of the CRM's row says it."""
+        """Return Enerflo's value of a mirror row as a stored key of the CRM's row has it."""
         raw = f"{alias}.{quoted(self.mirror_name)}"
         numbers = {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
         return f"{raw}::numeric" if self.live.kind in numbers else f"{raw}::text"
 
     @property
     def varies(self) -> bool:
-        """Return whether two values of the CRM's column may be one key."""
+        """Return whether two different values of the CRM's column can be the same key."""
         return self.options is not None and may_meet(self.live.kind, self.options)
 
     @property
     def may_be_null(self) -> bool:
-        """Return whether a row of the CRM may have no key here."""
+        """Return whether a CRM row can be without a key in this column."""
         return not self.live.not_null or (self.options is not None and self.live.kind is not Kind.INTEGER)
 
     def is_open(self, alias: str) -> str:
-        """Return the condition that a CRM row says nothing at all here: only there a link may be written."""
+        """Return the condition that a CRM row has no value here; only then a link may be written."""
         raw = f"{alias}.{quoted(self.crm_name)}"
         return f"{raw} is null" if self.options is None else is_blank(crm_raw(raw, self.live), self.live.kind)
 
     def is_unreadable(self, alias: str) -> str:
-        """Return the condition that a CRM row says something here that is no key."""
+        """Return the condition that a CRM row has a value here that cannot be read as a key."""
         if self.options is None:
             return "false"
         value = self.of_crm(f"{alias}.{quoted(self.crm_name)}")
@@ -111,12 +111,12 @@ def join_column(
 
 
 def stored_join_key(joins: Iterable[JoinColumn], alias: str) -> str:
-    """Return the jsonb key of a record that has no row in the CRM: of ``alias.j1, alias.j2 …``."""
+    """Return the jsonb key of a record without a row in the CRM, from ``alias.j1, alias.j2 …``."""
     return jsonb_object((join.crm_name, join.as_stored(f"{alias}.j{n}")) for n, join in enumerate(joins, 1))
 
 
 def keys_of_difference(joins: Iterable[JoinColumn]) -> list[str]:
-    """Return the join values of a row ``d`` of ``sync.differences``, whose key holds them all."""
+    """Return the join key of a row ``d`` of ``sync.differences`` whose stored key holds all its columns."""
     return [join.of_stored(f"d.key->>{literal(join.crm_name)}") for join in joins]
 
 

@@ -1,4 +1,4 @@
-"""The mismatched rows of one table with all that is known of each: what reconciliation and plan judge by."""
+"""The mismatched rows of one table with the facts by which reconciliation and plan judge them."""
 
 from __future__ import annotations
 
@@ -46,15 +46,14 @@ _BLANK_FIELD = (
     ("seen_at", "o.observed_at"),
 )
 
-# What is equal as declared is no edit. Two halves of a pair that were equal may yet drift apart, each within
-# the tolerance: then what each of them says exactly tells which side moved.
+# A value that is equal as declared was not edited. Yet both sides' values can drift apart while each stays
+# within the tolerance; then a side has changed if its exact value differs from the agreed one.
 _MOVED = Template("""v.$side or a.agreed_by = 'comparison' and not (v.mine or v.theirs)
              and $now is distinct from $then""")
 
-# o: a mismatched row; f: one of its differing fields, or none where a side lacks the row; x: the facts;
-# d: what is decided, as numbers of rules; b: what the CRM said when both agreed; v: whether a side says
-# something else now. By `offset 0` each is worked out once: written out into each other they would be
-# planned and evaluated many times over.
+# o: a mismatched row; f: one of its differing fields, null where one side has no row; x: the facts; d: the
+# numbers of the rules that decide; b: the CRM's agreed value; v: whether each side's value differs from its
+# agreed value. `offset 0` makes PostgreSQL compute each part once instead of inlining it many times.
 _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
            $voided as voided, $young as young, $marked as marked_deleted,
@@ -104,14 +103,14 @@ _VOIDS_BY_ID = Template("""exists (
       select from enerflo.install_statuses s where s.account = %(account)s
         and s.status_id = any(%(voided_ids)s::bigint[]) and lower(btrim(s.name)) = $name)""")
 
-# By the row's key: one column alone may be the same in very many rows.
+# Looked up by the row's key: very many rows may have the same value in one column.
 _FURTHER_LINK = Template("""exists (
       select from sync.agreed b where b.account = a.account and b.table_name = a.table_name and b.key = a.key
         and b.field = $field and b.is_link and b.value = $value)""")
 
-# A new row in the place of another one does not say what changed: whoever made it may have copied old values.
-# The other row is found by its link, on which both sides agreed. A row that was of another record before, and
-# is relinked, is no new one: somebody edited it. Keys of other columns: enerflo_sync.agreed.key_changes.
+# If a new row replaces another one, its values do not show an edit: whoever made it may have copied old
+# values. The other row is found by its agreed link. A row that belonged to another record and was relinked is
+# not new: somebody edited it. For keys that changed columns see enerflo_sync.agreed.key_changes.
 _REPLACED = Template("""not exists (
       select from sync.agreed q where q.account = %(account)s and q.table_name = $table and q.key = o.key
         and q.field = f.field)
@@ -126,42 +125,47 @@ _FIELD = Template("""union all
     where o.in_enerflo and o.in_crm and ($differs)""")
 
 
-def judged(plan: Comparison) -> str:
+def judged(comparison: Comparison) -> str:
     """Return the ``from`` part with ``o``, ``f``, ``a``, ``x``, ``y`` and ``d``: a row per differing field.
 
-    A record on one side only is one row whose ``f.field`` is null. Takes ``account`` and the parameters of
+    A record that only one side has gives one row, with null as ``f.field``. Takes ``account`` and the
+    parameters of
     :func:`enerflo_sync.reconcile.conditions.cause_parameters`.
     """
     sides = {
         outcome: ", ".join(str(n) for n, rule in enumerate(WINNER_RULES) if rule.outcome is outcome)
         for outcome in (Outcome.TO_CRM, Outcome.TO_ENERFLO)
     }
-    of_install = plan.mirror_has_install and not plan.is_installs
+    of_install = comparison.mirror_has_install and not comparison.is_installs
     return _JUDGED.substitute(
-        key=difference_key(plan),
-        enerflo_key=_enerflo_key(plan),
-        quarantined=quarantined(plan, "o"),
-        voided=voided("o") if plan.is_installs else voided("i") if plan.mirror_has_install else "false",
+        key=difference_key(comparison),
+        enerflo_key=_enerflo_key(comparison),
+        quarantined=quarantined(comparison, "o"),
+        voided=voided("o")
+        if comparison.is_installs
+        else voided("i")
+        if comparison.mirror_has_install
+        else "false",
         young=young("o"),
-        marked=_marked_deleted(plan),
-        outside=_stands_outside(plan),
-        in_crm=changed_in_crm(plan),
-        in_enerflo=changed_in_enerflo(plan),
-        # Of a wide table each field was seen by itself.
-        in_enerflo_then=f"least({CHANGED}, f.seen_at)" if plan.is_wide else CHANGED,
-        own_writes=own_writes(plan),
-        was_agreed=_was_agreed(plan),
-        mismatched=plan.mismatched,
+        marked=_marked_deleted(comparison),
+        outside=_stands_outside(comparison),
+        in_crm=changed_in_crm(comparison),
+        in_enerflo=changed_in_enerflo(comparison),
+        # In a wide table each field has its own milestone, and so its own time of observation.
+        in_enerflo_then=f"least({CHANGED}, f.seen_at)" if comparison.is_wide else CHANGED,
+        own_writes=own_writes(comparison),
+        was_agreed=_was_agreed(comparison),
+        mismatched=comparison.mismatched,
         owners=OWNERS if of_install else "",
-        compared=plan.comparable,
+        compared=comparison.comparable,
         blank=", ".join(f"{value} as {name}" for name, value in _BLANK_FIELD),
-        fields="\n    ".join(_field(plan, field) for field in plan.fields),
-        table=literal(plan.name),
-        of_record=plan.of_record("a", "o.enerflo_key"),
-        meant=_meant(plan),
-        replaced=_replaced(plan),
-        mine_same=_same(plan, "f.mine", "a.value"),
-        theirs_same=_same(plan, "f.theirs", "b.theirs", in_crm=True),
+        fields="\n    ".join(_field(comparison, field) for field in comparison.fields),
+        table=literal(comparison.name),
+        of_record=comparison.of_record("a", "o.enerflo_key"),
+        meant=_meant(comparison),
+        replaced=_replaced(comparison),
+        mine_same=_same(comparison, "f.mine", "a.value"),
+        theirs_same=_same(comparison, "f.theirs", "b.theirs", in_crm=True),
         mine_moved=_MOVED.substitute(side="mine", now="f.mine", then="a.value"),
         theirs_moved=_MOVED.substitute(side="theirs", now="f.theirs", then="b.theirs"),
         constants=", ".join(f"f.{name}" for name in _CONSTANTS),
@@ -172,105 +176,108 @@ def judged(plan: Comparison) -> str:
     )
 
 
-def _meant(plan: Comparison) -> str:
-    """Return ``and …``: the field stands for what it stood for when the pair was stored; or ``""``."""
-    changed = ", ".join(literal(name) for name in sorted(plan.remeant))
+def _meant(comparison: Comparison) -> str:
+    """Return ``and …``: the field means what it meant when the pair was stored; ``""`` if all fields do."""
+    changed = ", ".join(literal(name) for name in sorted(comparison.remeant))
     return f" and f.field not in ({changed})" if changed else ""
 
 
-def _replaced(plan: Comparison) -> str:
-    """Return whether the record of ``o`` has a pair of the field ``f`` with another row of the CRM."""
-    links = [n for n, join in enumerate(plan.joins, 1) if join in plan.links]
-    if plan.key_is_record or not links:
+def _replaced(comparison: Comparison) -> str:
+    """Return whether the record of ``o`` has an agreed pair of the field ``f`` with another CRM row."""
+    links = [n for n, join in enumerate(comparison.joins, 1) if join in comparison.links]
+    if comparison.key_is_record or not links:
         return "false"
     link = links[-1]
     return _REPLACED.substitute(
-        table=literal(plan.name),
-        link_field=literal(plan.joins[link - 1].crm_name),
+        table=literal(comparison.name),
+        link_field=literal(comparison.joins[link - 1].crm_name),
         link=f"to_jsonb(o.j{link})",
-        key_columns=f"array[{', '.join(literal(name) for name in plan.mapping.key_columns)}]",
+        key_columns=f"array[{', '.join(literal(name) for name in comparison.mapping.key_columns)}]",
     )
 
 
-def _enerflo_key(plan: Comparison) -> str:
-    key = jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1))
+def _enerflo_key(comparison: Comparison) -> str:
+    key = jsonb_object((name, f"o.p{n}") for n, name in enumerate(comparison.mirror_key, 1))
     return f"case when o.in_enerflo or o.tombstone then {key} end"
 
 
-def once_agreed(plan: Comparison) -> str:
-    """Return the condition that a row ``a`` of ``sync.agreed`` is of a record ``o`` that the CRM lacks.
+def once_agreed(comparison: Comparison) -> str:
+    """Return the condition that a row ``a`` of ``sync.agreed`` is about a record ``o`` that the CRM lacks.
 
-    Where the CRM has a key of its own, every column that named the record says so: a link, or a part of it.
+    If the CRM has its own key, every column that names the record must agree, in the key or as a link.
     """
-    of_table = f"a.account = %(account)s and a.table_name = {literal(plan.name)}"
-    if not plan.key_is_record:
-        # Of a pair whose record is unknown the columns alone say it: it is taken for evidence of a deletion,
-        # which writes nothing.
-        of_table += f" and coalesce(a.enerflo_key = {plan.record_key('o')}, true)"
-    if plan.mapping.joined_by_key and not plan.links:
-        return f"{of_table} and a.key = {difference_key(plan)}"
-    names = {join.crm_name: f"to_jsonb(o.j{n})" for n, join in enumerate(plan.joins, 1)}
-    links = [join.crm_name for join in plan.links]
+    of_table = f"a.account = %(account)s and a.table_name = {literal(comparison.name)}"
+    if not comparison.key_is_record:
+        # If the pair does not name its record, the columns alone identify it. The pair then counts as
+        # evidence of a deletion, which writes nothing.
+        of_table += f" and coalesce(a.enerflo_key = {comparison.record_key('o')}, true)"
+    if comparison.mapping.joined_by_key and not comparison.links:
+        return f"{of_table} and a.key = {difference_key(comparison)}"
+    names = {join.crm_name: f"to_jsonb(o.j{n})" for n, join in enumerate(comparison.joins, 1)}
+    links = [join.crm_name for join in comparison.links]
     said = [f"a.key -> {literal(name)} = {value}" for name, value in names.items() if name not in links]
     said += [f"a.link = {names[name]} and a.field = {literal(name)}" for name in links[:1]]
     said += [_FURTHER_LINK.substitute(field=literal(name), value=names[name]) for name in links[1:]]
-    return " and ".join([of_table, *said, _not_relinked(plan)])
+    return " and ".join([of_table, *said, _not_relinked(comparison)])
 
 
-def _not_relinked(plan: Comparison) -> str:
-    """Return the condition that the CRM row of a pair ``a`` does not name another record by now."""
+def _not_relinked(comparison: Comparison) -> str:
+    """Return the condition that the CRM row of a pair ``a`` does not name another record now."""
     of_key = " and ".join(
-        f"t.{quoted(name)} = {stored_key(plan, 'a.key', name)}" for name in plan.mapping.key_columns
+        f"t.{quoted(name)} = {stored_key(comparison, 'a.key', name)}"
+        for name in comparison.mapping.key_columns
     )
-    return f"not exists (select from {plan.crm_rows} t where {of_key} and {plan.crm_key_known})"
+    return f"not exists (select from {comparison.crm_rows} t where {of_key} and {comparison.crm_key_known})"
 
 
-def stored_key(plan: Comparison, key: str, column: str) -> str:
-    """Return one column of a stored key as SQL; null where the column had another type then."""
-    live = plan.live.columns[column]
+def stored_key(comparison: Comparison, key: str, column: str) -> str:
+    """Return one column of a stored key as SQL; null if the column had another type when it was stored."""
+    live = comparison.live.columns[column]
     number = live.kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
     text = f"{key}->>{literal(column)}"
     wanted = "number" if number else "string"
     return fitting(live, f"case when jsonb_typeof({key}->{literal(column)}) = '{wanted}' then {text} end")
 
 
-def _same(plan: Comparison, now: str, then: str, *, in_crm: bool = False) -> str:
-    """Return whether a side says of ``f.field`` what it said when both agreed, as it is declared."""
+def _same(comparison: Comparison, now: str, then: str, *, in_crm: bool = False) -> str:
+    """Return whether a side's value of ``f.field`` equals its agreed value, as the field is declared."""
     cases = " ".join(
         f"when {literal(field.name)} then {field.same_shown(now, then, in_crm=in_crm)}"
-        for field in plan.fields
+        for field in comparison.fields
     )
     return f"({now} is not distinct from {then} or case f.field {cases} else false end)"
 
 
-def _was_agreed(plan: Comparison) -> str:
+def _was_agreed(comparison: Comparison) -> str:
     """Return the condition that the CRM once had the row of a record that only Enerflo has now.
 
-    The evidence is a pair of values that both sides agreed on, or a row that is marked as deleted; a row that
-    left ``where`` was not deleted.
+    The evidence is an agreed pair of values, or a row that is marked as deleted. A row that no longer meets
+    ``where`` was not deleted.
     """
-    agreed = f"exists (select from sync.agreed a where {once_agreed(plan)})"
-    if plan.mapping.condition is not None:
-        agreed = f"not {plan.stands_outside('o')} and {agreed}"
-    return f"(o.in_enerflo and not o.in_crm and ({agreed} or {plan.marked_deleted('o')}))"
+    agreed = f"exists (select from sync.agreed a where {once_agreed(comparison)})"
+    if comparison.mapping.condition is not None:
+        agreed = f"not {comparison.stands_outside('o')} and {agreed}"
+    return f"(o.in_enerflo and not o.in_crm and ({agreed} or {comparison.marked_deleted('o')}))"
 
 
-def _marked_deleted(plan: Comparison) -> str:
-    return f"(o.in_enerflo and not o.in_crm and {plan.marked_deleted('o')})"
+def _marked_deleted(comparison: Comparison) -> str:
+    return f"(o.in_enerflo and not o.in_crm and {comparison.marked_deleted('o')})"
 
 
-def _stands_outside(plan: Comparison) -> str:
-    outside = f"{plan.stands_outside('o')} and not {plan.marked_deleted('o')}"
-    return "false" if plan.mapping.condition is None else f"(o.in_enerflo and not o.in_crm and {outside})"
+def _stands_outside(comparison: Comparison) -> str:
+    outside = f"{comparison.stands_outside('o')} and not {comparison.marked_deleted('o')}"
+    return (
+        "false" if comparison.mapping.condition is None else f"(o.in_enerflo and not o.in_crm and {outside})"
+    )
 
 
-def _field(plan: Comparison, field: Field) -> str:
+def _field(comparison: Comparison, field: Field) -> str:
     values = {
         "field": literal(field.name),
         "mine": field.enerflo.shown,
         "theirs": field.crm.shown,
         "to_crm_value": enerflo_value_for_crm(field),
-        "to_enerflo_value": crm_value_for_enerflo(plan, field),
+        "to_enerflo_value": crm_value_for_enerflo(comparison, field),
         "equal": field.equal,
         "unreadable": f"{field.crm.rest} is not null",
         "enerflo_null": _is_null(field, field.enerflo.shown),
@@ -282,14 +289,14 @@ def _field(plan: Comparison, field: Field) -> str:
         "milestone": "null::bigint",
         "seen_at": "o.observed_at",
     }
-    if plan.is_wide:
-        values |= facts_of_milestone(plan.fields.index(field) + 1, field.equal)
-    if plan.is_installs and field.mapping.enerflo == "status_name":
-        if Side.CRM not in plan.mapping.void_in:
+    if comparison.is_wide:
+        values |= facts_of_milestone(comparison.fields.index(field) + 1, field.equal)
+    if comparison.is_installs and field.mapping.enerflo == "status_name":
+        if Side.CRM not in comparison.mapping.void_in:
             values["crm_barred"] = "o.voided"
-        if Side.ENERFLO not in plan.mapping.void_in:
-            values["enerflo_barred"] = _voids(crm_value_for_enerflo(plan, field))
-    constants = constant_facts(plan.kind, plan.mapping, field.mapping)
+        if Side.ENERFLO not in comparison.mapping.void_in:
+            values["enerflo_barred"] = _voids(crm_value_for_enerflo(comparison, field))
+    constants = constant_facts(comparison.kind, comparison.mapping, field.mapping)
     values |= {name: str(constants[name]).lower() for name in _CONSTANTS}
     return _FIELD.substitute(
         values=", ".join(values[name] for name, _ in _BLANK_FIELD), differs=field.differs
@@ -297,7 +304,7 @@ def _field(plan: Comparison, field: Field) -> str:
 
 
 def _voids(value: str) -> str:
-    """Return the condition that a status is one of the voided, which are declared by name or by id."""
+    """Return the condition that a status is a voided one, which ``sync.yaml`` declares by name or by id."""
     name = f"lower(btrim({value} #>> '{{}}'))"
     return f"({name} = any(%(voided_names)s::text[]) or {_VOIDS_BY_ID.substitute(name=name)}) is true"
 
@@ -309,19 +316,19 @@ def _is_null(field: Field, shown: str) -> str:
 
 
 def enerflo_value_for_crm(field: Field) -> str:
-    """Return Enerflo's value as the CRM writes it, as JSON."""
+    """Return Enerflo's value in the CRM's form, as JSON."""
     return f"to_jsonb({field.enerflo.value})" if field.mapping.type is FieldType.TEXT else field.enerflo.shown
 
 
-def crm_value_for_enerflo(plan: Comparison, field: Field) -> str:
-    """Return the CRM's value as Enerflo writes it, as JSON; a status in the company's own spelling.
+def crm_value_for_enerflo(comparison: Comparison, field: Field) -> str:
+    """Return the CRM's value in Enerflo's form, as JSON; a status in the company's own spelling.
 
-    A day is the moment with which it begins in the mapping's zone: Enerflo keeps moments.
+    Enerflo stores moments, so a day becomes the first moment of that day in the mapping's zone.
     """
     mapping = field.mapping
-    by_day = domain_of(mapping, plan.live.columns[field.name]) is FieldType.DATE
-    if by_day and _keeps_moments(plan, field):
-        zone = literal(mapping.time_zone or plan.mapping.time_zone)
+    by_day = domain_of(mapping, comparison.live.columns[field.name]) is FieldType.DATE
+    if by_day and _keeps_moments(comparison, field):
+        zone = literal(mapping.time_zone or comparison.mapping.time_zone)
         return f"to_jsonb({field.crm.value}::timestamp at time zone {zone})"
     if mapping.type is FieldType.TIMESTAMP and not by_day:
         return f"to_jsonb({field.crm.value})"
@@ -329,11 +336,11 @@ def crm_value_for_enerflo(plan: Comparison, field: Field) -> str:
         return field.crm.shown
     value = f"btrim({field.crm.value}, {BLANK})" if mapping.trim else field.crm.value
     value = translated_back(value, mapping, field.fold)
-    if plan.is_installs and mapping.enerflo == "status_name":
+    if comparison.is_installs and mapping.enerflo == "status_name":
         value = Template(_OWN_SPELLING).substitute(value=value)
     return f"to_jsonb({value})"
 
 
-def _keeps_moments(plan: Comparison, field: Field) -> bool:
-    kind = mirror_kind(mirror_type(plan.kind, plan.mapping, field.mapping.enerflo))
+def _keeps_moments(comparison: Comparison, field: Field) -> bool:
+    kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, field.mapping.enerflo))
     return kind is Kind.TIMESTAMPTZ

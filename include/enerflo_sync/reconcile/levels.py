@@ -1,9 +1,10 @@
-"""How many rows each CRM table had, so that rows which go all at once are not taken for deletions by people.
+"""How many rows each CRM table had, so that rows that vanish all at once do not count as people's deletions.
 
-A copy of a CRM marks all rows as deleted while it is loaded again, or is emptied and filled anew: a look at
-that moment finds half the company deleted. So each reconciliation notes how many living rows a table has.
-Where these fall suddenly, deletions by people are believed by evidence: the table has to stay at its new
-level for an hour. A level that moves on starts the hour anew, and rows that come back were never gone.
+While a copy of a CRM is loaded again, all its rows may be marked as deleted, or the table may be empty. A
+reconciliation at that moment would find half the company deleted. So each reconciliation notes how many
+living rows a table has. If the number falls suddenly, deletions are believed only after the table stays at
+its new level for an hour. If the level changes again, the hour starts anew; if the rows come back, nothing
+was deleted.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.report import Cause, GoneAtOnce
 
-# Fewer rows than this people delete in a minute.
+# People do not delete more rows than this in a minute.
 FEWEST_ROWS = 10
-# For so long a table has to stay as it is. What falls within the same time falls at once.
+# The table has to stay at its level for this long. Falls within this time count as one fall.
 PROOF = timedelta(hours=1)
 
-# Options of the mapping that decide which rows are counted.
+# Options of the mapping that decide which rows count as living.
 _COUNTED_BY = ("crm_table", "where", "deleted_when")
 
 _LAST = sa.text("""
@@ -39,7 +40,7 @@ where account = :account and reconciliation_id <> :reconciliation_id and finishe
 order by compared_until desc, started_at desc limit 1
 """)
 
-# The ledger is asked only where rows are missing: it has no index by this.
+# Only asked where rows are missing, since the ledger has no index for this query.
 _OWN_DELETIONS = sa.text("""
 /* enerflo-sync reconcile: rows that our own plans deleted */
 select count(*) from sync.ledger
@@ -69,11 +70,11 @@ order by compared_until desc, started_at desc limit 1
 
 
 class Level(msgspec.Struct, frozen=True):
-    """How many living rows a CRM table has, and how many are believed.
+    """How many living rows a CRM table has, and which number of rows is believed.
 
-    :param signature: digest of what is counted: counts of other rows are not compared.
-    :param believed: the table's rows as of ``believed_at``, from which it is told how many went.
-    :param held: the level at which the table stays since ``held_since``; None where nothing is in doubt.
+    :param signature: digest of the options that choose the rows; levels of other rows are not compared.
+    :param believed: the believed number of rows, as of ``believed_at``; lost rows are counted from it.
+    :param held: the level at which the table has stayed since ``held_since``; None where nothing is in doubt.
     """
 
     signature: str
@@ -85,44 +86,44 @@ class Level(msgspec.Struct, frozen=True):
 
     @property
     def in_doubt(self) -> bool:
-        """Return whether rows went that are not believed to be deleted."""
+        """Return whether rows are missing whose deletion is not believed."""
         return self.held is not None
 
 
 def next_level(
     before: Level | None, signature: str, rows: int, now: datetime, guard_percent: int, own_deletions: int = 0
 ) -> Level:
-    """Return the table's level after a look that finds ``rows`` living rows at ``now``.
+    """Return the table's level after a reconciliation finds ``rows`` living rows at ``now``.
 
-    :param before: the level of the look before; None where there was none.
-    :param own_deletions: rows that plans deleted since ``before.believed_at``.
+    :param before: the level of the previous reconciliation; None if there was none.
+    :param own_deletions: rows that our plans deleted since ``before.believed_at``.
     """
-    settled = Level(signature, rows, rows, now)
+    believed = Level(signature, rows, rows, now)
     if before is None or before.signature != signature:
-        return settled
+        return believed
     if not is_sudden(before.believed - own_deletions, rows, guard_percent):
-        # A little less is believed in the end, but counts as gone at once with what goes within the hour.
+        # A small fall is believed in the end, but adds up with further falls within the hour.
         falls = not before.in_doubt and rows < before.believed and now - before.believed_at < PROOF
-        return msgspec.structs.replace(before, rows=rows) if falls else settled
+        return msgspec.structs.replace(before, rows=rows) if falls else believed
     if before.held is None or before.held_since is None:
         return msgspec.structs.replace(before, rows=rows, held=rows, held_since=now)
     less, more = sorted((before.held, rows))
     if is_sudden(more, less, guard_percent):
         return msgspec.structs.replace(before, rows=rows, held=rows, held_since=now)
-    return settled if now - before.held_since >= PROOF else msgspec.structs.replace(before, rows=rows)
+    return believed if now - before.held_since >= PROOF else msgspec.structs.replace(before, rows=rows)
 
 
 def is_sudden(before: int, rows: int, guard_percent: int) -> bool:
-    """Return whether so many rows less are no deletions by people."""
+    """Return whether so many rows were lost that people cannot have deleted them."""
     gone = before - rows
     return gone >= FEWEST_ROWS and gone > before * guard_percent / 100
 
 
 @dataclass
 class LevelLook:
-    """A reconciliation's look at how many rows the CRM's tables have, in its transaction.
+    """Notes a reconciliation's numbers of rows in the CRM's tables, in its transaction.
 
-    :param before: what the look before left, by table.
+    :param before: the levels of the previous reconciliation, by table.
     """
 
     connection: sa.Connection
@@ -133,10 +134,10 @@ class LevelLook:
     levels: dict[str, Level] = field(default_factory=dict)
     gone: list[GoneAtOnce] = field(default_factory=list)
 
-    def look(self, plan: Comparison, rows: int) -> GoneAtOnce | None:
-        """Note how many living rows a table has; return what is not believed of it, None where all is."""
-        name, before = str(plan.name), self.before.get(str(plan.name))
-        counted = partial(next_level, before, _signature(plan), rows, self.now, self.guard_percent)
+    def look(self, comparison: Comparison, rows: int) -> GoneAtOnce | None:
+        """Note how many living rows a table has; return a loss that is not believed, else None."""
+        name, before = str(comparison.name), self.before.get(str(comparison.name))
+        counted = partial(next_level, before, _signature(comparison), rows, self.now, self.guard_percent)
         level, own = counted(), 0
         if before is not None and level.in_doubt:
             own = self._own_deletions(name, before.believed_at)
@@ -146,11 +147,11 @@ class LevelLook:
             return None
         found = GoneAtOnce(
             table_name=name,
-            crm_table=full_name(plan.mapping),
+            crm_table=full_name(comparison.mapping),
             gone=level.believed - own - rows,
             rows=rows,
             since=level.believed_at,
-            marked=self._marked(plan) if plan.mapping.deleted_when else None,
+            marked=self._marked(comparison) if comparison.mapping.deleted_when else None,
         )
         self.gone.append(found)
         return found
@@ -159,39 +160,39 @@ class LevelLook:
         named = {"account": self.account, "table": name, "since": since}
         return int(self.connection.execute(_OWN_DELETIONS, named).scalar_one())
 
-    def _marked(self, plan: Comparison) -> int:
-        which = f"where not ({plan.living('t')})"
-        statement = _MARKED.substitute(name=plan.name, crm=plan.crm, which=which)
+    def _marked(self, comparison: Comparison) -> int:
+        which = f"where not ({comparison.living('t')})"
+        statement = _MARKED.substitute(name=comparison.name, crm=comparison.crm, which=which)
         return int(self.connection.exec_driver_sql(statement, {}).scalar_one())
 
 
-def _signature(plan: Comparison) -> str:
-    counted = plan.mapping.model_dump(mode="json", include=set(_COUNTED_BY))
+def _signature(comparison: Comparison) -> str:
+    counted = comparison.mapping.model_dump(mode="json", include=set(_COUNTED_BY))
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_levels(connection: sa.Connection, account: str, reconciliation_id: str) -> dict[str, Level]:
-    """Return the levels that the account's last reconciliation left, by table.
+    """Return the levels that the account's previous reconciliation stored, by table.
 
-    :param reconciliation_id: of the present one, which may be tried for the second time.
+    :param reconciliation_id: of the present one, which may be a second attempt.
     """
     named = {"account": account, "reconciliation_id": reconciliation_id}
     return msgspec.convert(connection.scalar(_LAST, named) or {}, dict[str, Level])
 
 
-def hold_back(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> None:
-    """Give the records that a table in doubt lacks, among the stored differences, the cause that says so.
+def hold_back(connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any]) -> None:
+    """Give the stored differences of missing rows the cause that the table's loss is not believed yet.
 
     :param parameters: ``account`` and ``reconciliation_id``.
     """
-    statement = _HOLD.substitute(name=plan.name, table=literal(plan.name))
+    statement = _HOLD.substitute(name=comparison.name, table=literal(comparison.name))
     connection.exec_driver_sql(statement, parameters)
 
 
 def tables_in_doubt(
     connection: sa.Connection, account: str, reconciliation_id: str | None
 ) -> dict[str, GoneAtOnce]:
-    """Return what a reconciliation did not believe, by table; the last one where None is named."""
+    """Return the losses that a reconciliation did not believe, by table; of the last one if None."""
     named = {"account": account, "reconciliation_id": reconciliation_id}
     found = msgspec.convert(connection.scalar(_IN_DOUBT, named) or [], list[GoneAtOnce], strict=False)
     return {one.table_name: one for one in found}

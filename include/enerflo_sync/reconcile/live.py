@@ -1,7 +1,8 @@
-"""The comparisons of an account's mapped tables, checked against what the database is like now."""
+"""The comparisons of an account's mapped tables, checked against the live database."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
@@ -44,11 +45,11 @@ def live_comparisons(
 ) -> list[Comparison]:
     """Return the comparison of each reconciled table, or of each mapped one, in the order of the contract.
 
-    :param all_tables: for a plan: the columns are checked too that it alone needs, and what a table that is
-        written itself cannot take is not written there.
-    :param only: the one table that is meant; what is wrong with others is then not looked for.
-    :param fold: as :func:`case_folding` returns it.
-    :raises ConfigurationError: the mapping does not fit the live tables; the text has every mismatch.
+    :param all_tables: for a plan: check also the columns that only a plan needs, and skip our checks of what
+        a handed-over table accepts.
+    :param only: the one table to check; mistakes of other tables are then ignored.
+    :param fold: from :func:`case_folding`.
+    :raises ConfigurationError: the mapping does not fit the live tables; the text lists every mismatch.
     """
     tables = {
         name: mapping
@@ -65,7 +66,7 @@ def live_comparisons(
         if live is not None and not errors:
             proven = keys_proven(connection, mapping, live, fold)
             mode = config.mode_of(account, name)
-            # What is handed over is written by the CRM itself, whatever our own table or view would take.
+            # The CRM itself makes handed-over changes, so the limits of our table or view do not apply.
             if all_tables and "to_crm" in mode.writes and mapping.handed_to is None:
                 mapping = as_writable(mapping, writable_columns(connection, live))
             found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven))
@@ -75,17 +76,17 @@ def live_comparisons(
 
 
 def require_rows(
-    connection: sa.Connection, config: SyncConfig, account: str, plans: Sequence[Comparison]
+    connection: sa.Connection, config: SyncConfig, account: str, comparisons: Sequence[Comparison]
 ) -> None:
-    """Make sure that ``where`` leaves rows of each table that has some, before anything is compared.
+    """Require that ``where`` leaves some rows of each table that has rows, before anything is compared.
 
-    :raises ConfigurationError: it leaves none, and every record of Enerflo would be taken for a missing one.
+    :raises ConfigurationError: it leaves no rows, so every record of Enerflo would seem to be missing.
     """
     _require_none(
         [
-            finding(config, account, plan.name, left, config.file)
-            for plan in plans
-            if (left := no_row_left(connection, plan.mapping, plan.live)) is not None
+            finding(config, account, comparison.name, left, config.file)
+            for comparison in comparisons
+            if (left := no_row_left(connection, comparison.mapping, comparison.live)) is not None
         ]
     )
 
@@ -101,9 +102,9 @@ def _require_none(problems: Sequence[Finding]) -> None:
 def further_comparisons(
     connection: sa.Connection, config: SyncConfig, account: str, fold: str
 ) -> list[Comparison]:
-    """Return the comparison of each table that plans take up and no reconciliation compares.
+    """Return the comparison of each table that plans use and reconciliations do not compare.
 
-    A mapping that does not fit its live table is left out: the plan says so.
+    A table whose mapping does not fit its live table is left out: the plan reports it.
     """
     found = []
     for name, mapping in config.tables_for(account).items():
@@ -115,3 +116,13 @@ def further_comparisons(
             mode = config.mode_of(account, name)
             found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven))
     return without_forgotten(connection, account, found)
+
+
+def live_digest(comparisons: Sequence[Comparison], in_flight_minutes: int) -> str:
+    """Return the digest of live types, keys and delay; if it changes, carried causes may be wrong."""
+    text = f"{in_flight_minutes};" + ";".join(
+        f"{comparison.name}:{comparison.live.schema}.{comparison.live.name}:{comparison.unique}:"
+        + ",".join(f"{column.name} {column.type}" for column in comparison.live.columns.values())
+        for comparison in comparisons
+    )
+    return hashlib.sha256(text.encode()).hexdigest()

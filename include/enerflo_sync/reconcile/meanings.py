@@ -1,8 +1,8 @@
-"""What each mapped field stands for, so that a pair of agreed values from before a change counts as none.
+"""What each mapped field means, so that agreed values from before a change of the mapping are ignored.
 
-A pair says what both sides said of one field when they agreed. Once ``sync.yaml`` compares the CRM's column
-with another field of Enerflo, in another table, zone or wording, what a side says now cannot be compared with
-what it said then: neither side has moved because of that.
+A pair of agreed values holds both sides' values of one field when they agreed. Once ``sync.yaml`` maps the
+CRM column to another field of Enerflo, table, zone or wording, the present values cannot be compared with
+that pair: a difference between them does not show that a side changed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from enerflo_sync.crm.mapping import FieldType, WideColumn
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.values import Field
 
-# Stored beside the key columns of the pairs, under a name that no table can have.
+# The meanings are stored beside the pairs' key columns, under a name that no table can have.
 STORED_AS = "{}/fields"
-# What the rows stand for is stored beside it of the fields, under a name that no column can have.
+# The meaning of the rows is stored beside those of the fields, under a name that no column can have.
 OF_ROWS = ""
 
 _STORED = sa.text("""
@@ -35,67 +35,67 @@ select table_name, place from sync.crm_copies where account = :account and place
 
 
 def with_changed_meanings(
-    connection: sa.Connection, config: SyncConfig, account: str, plans: Sequence[Comparison]
+    connection: sa.Connection, config: SyncConfig, account: str, comparisons: Sequence[Comparison]
 ) -> list[Comparison]:
-    """Return comparisons that know what their fields stand for, and of which that changed."""
-    stored = stored_meanings(connection, account, [plan.name for plan in plans])
+    """Return comparisons that know the meanings of their fields, and which meanings changed."""
+    stored = stored_meanings(connection, account, [comparison.name for comparison in comparisons])
     places = dict[str, str]()
     if config.account(account).crm is not None:
         places = {row.table_name: row.place for row in connection.execute(_PLACES, {"account": account})}
     found = []
-    for plan in plans:
-        place = places.get(plan.name)
-        meanings = {field.name: _meaning(config, plan, field, place) for field in plan.fields}
-        meanings[OF_ROWS] = _of_rows(plan, place)
-        before = stored[plan.name]
+    for comparison in comparisons:
+        place = places.get(comparison.name)
+        meanings = {field.name: _meaning(config, comparison, field, place) for field in comparison.fields}
+        meanings[OF_ROWS] = _of_rows(comparison, place)
+        before = stored[comparison.name]
         changed = {name for name, meaning in meanings.items() if changed_parts(before.get(name), meaning)}
-        found.append(replace(plan, meanings=meanings, remeant=frozenset(changed)))
+        found.append(replace(comparison, meanings=meanings, remeant=frozenset(changed)))
     return found
 
 
 def stored_meanings(
     connection: sa.Connection, account: str, tables: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Return by table and field what the stored pairs stand for; no field of which that is not known."""
+    """Return the stored pairs' meanings by table and field; a field without a stored meaning is missing."""
     values = {"account": account, "stored_as": [STORED_AS.format(table) for table in tables]}
     rows = {row.table_name: row.columns for row in connection.execute(_STORED, values)}
     return {table: rows.get(STORED_AS.format(table), {}) for table in tables}
 
 
 def changed_parts(stored: Mapping[str, Any] | None, meaning: Mapping[str, Any]) -> set[str]:
-    """Return in what a field stands for something else than is stored of it: enerflo, crm, reads."""
+    """Return the parts of a field's meaning that differ from the stored ones: enerflo, crm, reads."""
     return set() if stored is None else {part for part, said in meaning.items() if stored.get(part) != said}
 
 
-def _meaning(config: SyncConfig, plan: Comparison, field: Field, place: str | None) -> dict[str, Any]:
-    """Return what a field stands for on either side, and how its values are read; as JSON gives it back.
+def _meaning(config: SyncConfig, comparison: Comparison, field: Field, place: str | None) -> dict[str, Any]:
+    """Return what a field means on each side, and how its values are read, in the form that JSON gives back.
 
-    How exactly they are compared is no part of it: a looser or stricter comparison makes no other values.
+    Tolerances and other options of the comparison are left out: they do not change the values.
 
-    :param place: the database in which the CRM's table stands, None in the warehouse.
+    :param place: the database of the CRM's table; None for the warehouse.
     """
     mapping = field.mapping
-    column = config.columns.get(plan.kind, {}).get(mapping.enerflo)
+    column = config.columns.get(comparison.kind, {}).get(mapping.enerflo)
     timed = field.domain in (FieldType.TIMESTAMP, FieldType.DATE)
     return {
         "enerflo": [
-            plan.kind,
+            comparison.kind,
             mapping.enerflo,
             None if column is None else column.path,
             mapping.milestone if isinstance(mapping, WideColumn) else None,
         ],
-        "crm": [full_name(plan.mapping), place],
+        "crm": [full_name(comparison.mapping), place],
         "reads": [str(field.domain), field.zone if timed else None, dict(mapping.values)],
     }
 
 
-def _of_rows(plan: Comparison, place: str | None) -> dict[str, Any]:
-    """Return which records and rows a table is about, and how a row's record is told."""
-    mapping = plan.mapping
+def _of_rows(comparison: Comparison, place: str | None) -> dict[str, Any]:
+    """Return the meaning of a table's rows: records, rows, and how a row names its record."""
+    mapping = comparison.mapping
     said = mapping.model_dump(mode="json", include={"key", "join", "where", "deleted_when", "layout"})
     there = mapping.to_salesforce
     return {
-        "enerflo": [plan.kind],
+        "enerflo": [comparison.kind],
         "crm": [full_name(mapping), place],
         "reads": [said, None if there is None else [there.object, there.id, there.fields]],
     }

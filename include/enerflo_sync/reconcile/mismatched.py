@@ -12,18 +12,18 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 from enerflo_sync.reconcile.wide import OF_MILESTONE
 
-# Without a cast where there is none to make, so that the primary keys' order serves the join.
+# No cast where none is needed, so that the join can use the order of the primary keys.
 _MIRROR_SIDE = """select $join, $values, $key, $owner$status, $observed_at as observed_at, $said_at,
     $own_time as own_time, e.deleted_at is null as lives, true as here from $source where $rows"""
 _CRM_SIDE = """select $join, $values, $key, $owner, $changed as changed_at, true as here from $crm t"""
 
-# A tombstone says nothing of a join key that a live record has too, nor one that was deleted later.
+# A tombstone does not count if a live record, or a record that was deleted later, has the same join key.
 _NOT_SUPERSEDED = Template("""
       and not exists (
         select from $mirror s where e.deleted_at is not null and s.account = e.account and $same
           and (s.deleted_at is null or (s.deleted_at, $theirs) > (e.deleted_at, $mine)))""")
 
-# Columns of the mirror with the source's own time of a record's last change.
+# The mirror's columns with the source's own time of a record's last change.
 _SAID_AT: Mapping[str, str] = {RecordKind.INSTALLS: "updated_at", RecordKind.LEADS: "updated_at"}
 
 _STATUS = {"install_status_id": "status_id", "install_status_name": "status_name"}
@@ -36,7 +36,7 @@ from ($mirror_side) m full join ($crm_side) c on $on
 where $is_mismatched
 """)
 
-# All wanted rows are kept, since their number tells whether the others still pair off.
+# Equal rows stay in the result; their count shows that all others match one to one.
 _OF_WANTED = Template("""
 /* enerflo-sync reconcile $name: rows of the $wanted keys */
 $into
@@ -48,8 +48,8 @@ where m.here or c.here
 $loose
 """)
 
-# Rows that moved lie together, and by the index of their time they were read so. By their keys each would be
-# looked for on a page of its own, beside what it was before.
+# Rows that changed lie together and were read by the index of their time. A lookup by key would read a page
+# for each of them.
 _MOVED_OR_WANTED = Template("""select * from $moved
   union all
   select s.* from $wanted w join ($side) s on $on_side
@@ -71,35 +71,41 @@ _TWICE_ON_ONE_SIDE = Template("""select $joins from (
 ) k $wanted group by $joins having count(*) > 1""")
 
 
-# Of rows that a unique index parts, two can only become one key where one of them is spelled otherwise than
-# Enerflo's value.
+# Where a unique index separates all rows, two rows can only share a key if one of them spells it differently
+# from Enerflo.
 _TWICE_AS_SPELLED = Template("""select * from (
-  with odd as materialized (select $keys from $table where ($known) and ($odd))
-  select $joins from odd group by $joins having count(*) > 1
+  with respelled as materialized (select $keys from $table where ($known) and ($is_respelled))
+  select $joins from respelled group by $joins having count(*) > 1
   union
-  select $odd_joins from odd o join $table on $plainly
+  select $respelled_joins from respelled o join $table on $plainly
 ) k $wanted""")
 
 
-def twice_statement(plan: Comparison, *, wanted_only: bool) -> str:
-    """Return the statement that fills ``twice``; takes ``account``. What an index proves is left out."""
-    wanted = f"join {plan.wanted} w using ({plan.join_names()})" if wanted_only else ""
-    common = {"joins": plan.join_names(), "wanted": wanted}
+def twice_statement(comparison: Comparison, *, wanted_only: bool) -> str:
+    """Return the statement that fills ``twice``; takes ``account``. Sides with a unique index are skipped."""
+    wanted = f"join {comparison.wanted} w using ({comparison.join_names()})" if wanted_only else ""
+    common = {"joins": comparison.join_names(), "wanted": wanted}
     selects = []
-    if not plan.crm_unique:
-        keys, rows, table = plan.select_join("crm"), plan.crm_key_known, f"{plan.crm_rows} t"
-        if plan.live.unique_by([join.crm_name for join in plan.joins]):
-            selects.append(_twice_as_spelled(plan, common | {"keys": keys, "table": table}))
+    if not comparison.crm_unique:
+        keys, rows, table = (
+            comparison.select_join("crm"),
+            comparison.crm_key_known,
+            f"{comparison.crm_rows} t",
+        )
+        if comparison.live.unique_by([join.crm_name for join in comparison.joins]):
+            selects.append(_twice_as_spelled(comparison, common | {"keys": keys, "table": table}))
         else:
             selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=table))
-    if not plan.mirror_unique:
-        keys, rows = plan.select_join("mirror"), f"{plan.mirror_rows} and e.deleted_at is null"
-        selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.mirror} e"))
-    return _TWICE.substitute(name=plan.name, twice=plan.twice, selects="\nunion\n".join(selects))
+    if not comparison.mirror_unique:
+        keys, rows = comparison.select_join("mirror"), f"{comparison.mirror_rows} and e.deleted_at is null"
+        selects.append(
+            _TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{comparison.mirror} e")
+        )
+    return _TWICE.substitute(name=comparison.name, twice=comparison.twice, selects="\nunion\n".join(selects))
 
 
-def _twice_as_spelled(plan: Comparison, common: dict[str, str]) -> str:
-    pairs = list(enumerate(plan.joins, 1))
+def _twice_as_spelled(comparison: Comparison, common: dict[str, str]) -> str:
+    pairs = list(enumerate(comparison.joins, 1))
     spelled = [(n, join) for n, join in pairs if join.varies]
     plain = [
         f"t.{quoted(join.crm_name)} = {join.as_stored(f'o.j{n}')}"
@@ -107,20 +113,20 @@ def _twice_as_spelled(plan: Comparison, common: dict[str, str]) -> str:
         else f"({join.crm})::{join.type} = o.j{n}"
         for n, join in pairs
     ]
-    # What is compared is not null: to say it again would work out a key's value once more for each row.
+    # A compared column is not null; a second check would compute its key once more for each row.
     others = [join for _, join in pairs if len(spelled) > 1 or not join.varies]
     return _TWICE_AS_SPELLED.substitute(
         common,
         known=" and ".join(f"{join.crm} is not null" for join in others) or "true",
-        odd=" or ".join(
+        is_respelled=" or ".join(
             f"t.{quoted(join.crm_name)} <> {join.as_stored(f'({join.crm})')}" for _, join in spelled
         ),
-        odd_joins=plan.join_names("o"),
+        respelled_joins=comparison.join_names("o"),
         plainly=" and ".join(plain),
     )
 
 
-def mismatched_statement(plan: Comparison) -> str:
+def mismatched_statement(comparison: Comparison) -> str:
     """Return the statement that fills ``mismatched`` from all rows; it takes the parameter ``account``.
 
     Columns: ``j1…`` join key, ``k1…`` the CRM row's key, ``p1…`` the mirror's key, ``owner`` the install,
@@ -128,84 +134,88 @@ def mismatched_statement(plan: Comparison) -> str:
     ``own_time`` (the source's), ``said_at`` (the same where it is earlier), ``changed_at``,
     ``is_mismatched``; for installs their status in Enerflo.
     """
-    return _OF_ALL.substitute(_mismatched_parts(plan), on=plan.on("m", "c"))
+    return _OF_ALL.substitute(_mismatched_parts(comparison), on=comparison.on("m", "c"))
 
 
-def wanted_mismatched_statement(plan: Comparison, *, keys: str, first: bool, moved: bool = False) -> str:
+def wanted_mismatched_statement(
+    comparison: Comparison, *, keys: str, first: bool, moved: bool = False
+) -> str:
     """Return the statement that fills ``mismatched`` from the rows of the join keys in the table ``keys``.
 
-    :param first: it makes the table, and takes the CRM rows without a join key too.
-    :param moved: the tables of moved rows are there; only the other rows are looked up.
+    :param first: the statement makes the table, and includes the CRM rows without a join key.
+    :param moved: the tables of changed rows exist; only the other rows are looked up.
     """
-    parts = _mismatched_parts(plan)
-    unmatchable = " or ".join(f"c.j{n} is null" for n, _ in enumerate(plan.joins, 1))
-    loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if first and plan.compares_loose else ""
+    parts = _mismatched_parts(comparison)
+    unmatchable = " or ".join(f"c.j{n} is null" for n, _ in enumerate(comparison.joins, 1))
+    loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if first and comparison.compares_loose else ""
     into = (
-        f"create temporary table {plan.mismatched} on commit drop as"
+        f"create temporary table {comparison.mismatched} on commit drop as"
         if first
-        else f"insert into {plan.mismatched}"
+        else f"insert into {comparison.mismatched}"
     )
-    on = {"on_mirror": plan.on("m", "w"), "on_crm": plan.on("c", "w")}
-    rows = {f"{side}_rows": _wanted_rows(plan, side, keys, moved) for side in ("mirror", "crm")}
+    on = {"on_mirror": comparison.on("m", "w"), "on_crm": comparison.on("c", "w")}
+    rows = {f"{side}_rows": _wanted_rows(comparison, side, keys, moved) for side in ("mirror", "crm")}
     return _OF_WANTED.substitute(parts, wanted=keys, into=into, loose=loose, **on, **rows)
 
 
-def _wanted_rows(plan: Comparison, side: str, keys: str, moved: bool) -> str:
+def _wanted_rows(comparison: Comparison, side: str, keys: str, moved: bool) -> str:
     select, unique = (
-        (current_side(plan), plan.mirror_unique) if side == "mirror" else (crm_side(plan), plan.crm_unique)
+        (current_side(comparison), comparison.mirror_unique)
+        if side == "mirror"
+        else (crm_side(comparison), comparison.crm_unique)
     )
-    known = side == "mirror" or not plan.keeps_hashes
+    known = side == "mirror" or not comparison.keeps_hashes
     if not (moved and unique and known):
         return select
     return _MOVED_OR_WANTED.substitute(
-        moved=plan.moved(side),
+        moved=comparison.moved(side),
         wanted=keys,
         side=select,
-        on_side=plan.on("s", "w"),
-        on_moved=plan.on("n", "w"),
+        on_side=comparison.on("s", "w"),
+        on_moved=comparison.on("n", "w"),
     )
 
 
-def _mismatched_parts(plan: Comparison) -> dict[str, str]:
-    alike = [pair for field in plan.fields for pair in field.pairs]
-    numbers = range(1, len(plan.joins) + 1)
+def _mismatched_parts(comparison: Comparison) -> dict[str, str]:
+    alike = [pair for field in comparison.fields for pair in field.pairs]
+    numbers = range(1, len(comparison.joins) + 1)
     mine, theirs = (", ".join(pair[side] for pair in alike) for side in (0, 1))
     one_sided = (
         "(m.lives is null or not m.lives or c.here is null) and (coalesce(m.lives, false) or c.here is true)"
     )
-    if plan.may_be_loose and not plan.compares_loose:
+    if comparison.may_be_loose and not comparison.compares_loose:
         one_sided += f" and (m.here is true or {' and '.join(f'c.j{n} is not null' for n in numbers)})"
-    several = "".join(f" or {field.ambiguous}" for field in plan.fields if field.ambiguous)
+    several = "".join(f" or {field.ambiguous}" for field in comparison.fields if field.ambiguous)
     differing = f"m.lives and c.here and (row({mine}) is distinct from row({theirs}){several})"
     return {
-        "name": plan.name,
-        "mismatched": plan.mismatched,
-        "columns": _columns(plan),
+        "name": comparison.name,
+        "mismatched": comparison.mismatched,
+        "columns": _columns(comparison),
         "is_mismatched": f"coalesce(({one_sided}) or ({differing}), false)",
-        "mirror_side": current_side(plan),
-        "crm_side": crm_side(plan),
+        "mirror_side": current_side(comparison),
+        "crm_side": crm_side(comparison),
     }
 
 
-def _columns(plan: Comparison) -> str:
-    keys = range(1, len(plan.mapping.key_columns) + 1)
-    fields = range(1, len(plan.fields) + 1)
+def _columns(comparison: Comparison) -> str:
+    keys = range(1, len(comparison.mapping.key_columns) + 1)
+    fields = range(1, len(comparison.fields) + 1)
     return ", ".join(
         [
-            *(f"coalesce(m.j{n}, c.j{n}) as j{n}" for n, _ in enumerate(plan.joins, 1)),
+            *(f"coalesce(m.j{n}, c.j{n}) as j{n}" for n, _ in enumerate(comparison.joins, 1)),
             *(f"c.k{n}" for n in keys),
             *(
-                f"coalesce(m.p{n}, {_read_once(plan, name) or f'c.p{n}'}) as p{n}"
-                for n, name in enumerate(plan.mirror_key, 1)
+                f"coalesce(m.p{n}, {_read_once(comparison, name) or f'c.p{n}'}) as p{n}"
+                for n, name in enumerate(comparison.mirror_key, 1)
             ),
-            f"coalesce(m.owner, {_read_once(plan, 'install_id') or 'c.owner'}) as owner",
+            f"coalesce(m.owner, {_read_once(comparison, 'install_id') or 'c.owner'}) as owner",
             *(f"m.e{n}" for n in fields),
             *(f"c.c{n}" for n in fields),
-            *(f"m.{name}{n}" for n in fields if plan.is_wide for name in OF_MILESTONE),
+            *(f"m.{name}{n}" for n in fields if comparison.is_wide for name in OF_MILESTONE),
             "coalesce(m.lives, false) as in_enerflo",
             "coalesce(c.here, false) as in_crm",
             "coalesce(not m.lives, false) as tombstone",
-            *(f"m.{name}" for name in _STATUS if plan.is_installs),
+            *(f"m.{name}" for name in _STATUS if comparison.is_installs),
             "m.observed_at",
             "m.said_at",
             "m.own_time",
@@ -214,88 +224,95 @@ def _columns(plan: Comparison) -> str:
     )
 
 
-def _read_once(plan: Comparison, mirror: str) -> str | None:
-    """Return the CRM's join key that is a column of the mirror's key as well, where to read it takes long."""
-    for n, join in enumerate(plan.joins, 1):
+def _read_once(comparison: Comparison, mirror: str) -> str | None:
+    """Return the CRM's join key that equals this key column, if the column takes long to read."""
+    for n, join in enumerate(comparison.joins, 1):
         if join.mirror_name == mirror and join.options is not None and join.type == "bigint":
             return f"c.j{n}"
     return None
 
 
-def mirror_side(plan: Comparison) -> str:
+def mirror_side(comparison: Comparison) -> str:
     """Return the select of the mirror's rows, tombstones too: ``j1…``, ``e1…``, ``p1…``, ``lives``."""
-    owner = "e.install_id" if plan.mirror_has_install else "null::bigint"
-    own_time = _SAID_AT.get(plan.kind)
-    said_at = f"least(e.{own_time}, e.observed_at)" if own_time else plan.observed_at
+    owner = "e.install_id" if comparison.mirror_has_install else "null::bigint"
+    own_time = _SAID_AT.get(comparison.kind)
+    said_at = f"least(e.{own_time}, e.observed_at)" if own_time else comparison.observed_at
     return Template(_MIRROR_SIDE).substitute(
         join=", ".join(
             f"{j.mirror if j.type == 'bigint' else f'{j.mirror}::{j.type}'} as j{n}"
-            for n, j in enumerate(plan.joins, 1)
+            for n, j in enumerate(comparison.joins, 1)
         ),
         values=", ".join(
             f"w.e{n}, {', '.join(f'w.{name}{n}' for name in OF_MILESTONE)}"
-            if plan.is_wide
+            if comparison.is_wide
             else f"e.{quoted(field.mirror_column)} as e{n}"
-            for n, field in enumerate(plan.fields, 1)
+            for n, field in enumerate(comparison.fields, 1)
         ),
-        observed_at=plan.observed_at,
-        key=", ".join(f"e.{quoted(column)} as p{n}" for n, column in enumerate(plan.mirror_key, 1)),
+        observed_at=comparison.observed_at,
+        key=", ".join(f"e.{quoted(column)} as p{n}" for n, column in enumerate(comparison.mirror_key, 1)),
         owner=f"{owner} as owner",
         said_at=f"{said_at} as said_at",
         own_time=f"e.{own_time}" if own_time else "null::timestamptz",
-        status="".join(f", e.{column} as {name}" for name, column in _STATUS.items() if plan.is_installs),
-        source=plan.mirror_source,
-        rows=plan.mirror_rows,
+        status="".join(
+            f", e.{column} as {name}" for name, column in _STATUS.items() if comparison.is_installs
+        ),
+        source=comparison.mirror_source,
+        rows=comparison.mirror_rows,
     )
 
 
-def current_side(plan: Comparison) -> str:
-    """Return :func:`mirror_side` without the tombstones in whose place another record stands."""
-    if plan.mirror_unique:
-        return mirror_side(plan)
-    return mirror_side(plan) + _NOT_SUPERSEDED.substitute(
-        mirror=plan.mirror,
-        same=" and ".join(f"{join.of_mirror('s')} = {join.mirror}" for join in plan.joins),
-        theirs=", ".join(f"s.{quoted(column)}" for column in plan.mirror_key),
-        mine=", ".join(f"e.{quoted(column)}" for column in plan.mirror_key),
+def current_side(comparison: Comparison) -> str:
+    """Return :func:`mirror_side` without tombstones whose join key another record has."""
+    if comparison.mirror_unique:
+        return mirror_side(comparison)
+    return mirror_side(comparison) + _NOT_SUPERSEDED.substitute(
+        mirror=comparison.mirror,
+        same=" and ".join(f"{join.of_mirror('s')} = {join.mirror}" for join in comparison.joins),
+        theirs=", ".join(f"s.{quoted(column)}" for column in comparison.mirror_key),
+        mine=", ".join(f"e.{quoted(column)}" for column in comparison.mirror_key),
     )
 
 
-def crm_side(plan: Comparison) -> str:
+def crm_side(comparison: Comparison) -> str:
     """Return the select of the CRM's rows: ``j1…``, ``c1…``, ``k1…``, ``p1…``, ``changed_at``."""
-    of_mirror = {join.mirror_name: join for join in plan.joins}
-    owner = plan.mapping.install_column
+    of_mirror = {join.mirror_name: join for join in comparison.joins}
+    owner = comparison.mapping.install_column
     return Template(_CRM_SIDE).substitute(
         join=", ".join(
-            f"{f'{j.crm}::text' if j.type == 'text' else j.crm} as j{n}" for n, j in enumerate(plan.joins, 1)
+            f"{f'{j.crm}::text' if j.type == 'text' else j.crm} as j{n}"
+            for n, j in enumerate(comparison.joins, 1)
         ),
-        values=", ".join(f"t.{quoted(field.name)} as c{n}" for n, field in enumerate(plan.fields, 1)),
+        values=", ".join(f"t.{quoted(field.name)} as c{n}" for n, field in enumerate(comparison.fields, 1)),
         key=", ".join(
             [
-                *(f"t.{quoted(column)} as k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)),
                 *(
-                    f"{_whole(plan, of_mirror[column].crm_name if column in of_mirror else None)} as p{n}"
-                    for n, column in enumerate(plan.mirror_key, 1)
+                    f"t.{quoted(column)} as k{n}"
+                    for n, column in enumerate(comparison.mapping.key_columns, 1)
+                ),
+                *(
+                    _whole(comparison, of_mirror[column].crm_name if column in of_mirror else None)
+                    + f" as p{n}"
+                    for n, column in enumerate(comparison.mirror_key, 1)
                 ),
             ]
         ),
-        owner=f"{_whole(plan, owner)} as owner",
-        changed=plan.changed_at("t"),
-        crm=plan.crm_rows,
+        owner=f"{_whole(comparison, owner)} as owner",
+        changed=comparison.changed_at("t"),
+        crm=comparison.crm_rows,
     )
 
 
-def _whole(plan: Comparison, column: str | None) -> str:
-    """Return a CRM column as the bigint that Enerflo's ids are; null where it is none."""
+def _whole(comparison: Comparison, column: str | None) -> str:
+    """Return a CRM column as a bigint, as Enerflo's ids are; null where it is not a whole number."""
     if column is None:
         return "null::bigint"
     raw = f"t.{quoted(column)}"
-    join = next((one for one in plan.joins if one.crm_name == column and one.options is not None), None)
+    join = next((one for one in comparison.joins if one.crm_name == column and one.options is not None), None)
     if join is not None and join.type == "bigint":
         return f"({join.crm})::bigint"
     if join is not None:
         return f"(case when {join.crm} ~ {literal(WHOLE_TEXT)} then ({join.crm})::bigint end)"
-    match plan.live.columns[column].kind:
+    match comparison.live.columns[column].kind:
         case Kind.INTEGER:
             return f"{raw}::bigint"
         case Kind.DECIMAL | Kind.FLOAT:

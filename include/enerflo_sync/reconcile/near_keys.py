@@ -1,8 +1,8 @@
-"""Records that seem to be missing in the CRM, since the CRM spells their key otherwise than it is compared.
+"""Records that seem to be missing in the CRM because the CRM spells their key differently.
 
-A copy keeps a key as text, with zeros in front, blanks around it, or in another case. Compared as it stands
-it meets nothing: the record is called missing, and a plan would make its row a second time. Here the keys
-that met nothing are compared once more, without what is mere spelling.
+A copy may keep a key as text with leading zeros, with blanks around it, or in another case. Compared without
+options such a key matches nothing: the record is reported as missing, and a plan would insert its row a
+second time. So the keys without a match are compared again, ignoring differences of spelling.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.join_columns import JoinColumn
 
-# Case, zeros in front and `.0` behind do not count, nor does anything but letters, digits and points: white
-# space of every kind, also what nobody sees, signs, quotes, separators.
+# Case, leading zeros and a trailing `.0` do not count, nor does anything but letters, digits and points: all
+# white space, invisible characters, signs, quotes, separators.
 _NO_LETTER = r"[\u0001-\u002d\u002f:-@[-`\u007b-\u00bf\u2000-\u206f\u3000\ufeff]"
 _NORMAL = (
     f"regexp_replace(regexp_replace(lower({{}}), '{_NO_LETTER}', '', 'g'), '^0*(?=[^.])|[.]0*$', '', 'g')"
 )
 
-# A row that meets a record as it stands names that one, and no other.
+# A row whose key matches a record exactly names only that record.
 _NEAR = Template("""
 select distinct $missing_names from (
   select x.*, $typed from ($missing) x join $crm t on $near where $spelled offset 0
@@ -55,51 +55,55 @@ OTHER_SPELLING = (
 )
 
 
-def may_be_near(plan: Comparison) -> bool:
-    """Return whether two spellings of one key are possible: the CRM keeps it as text."""
-    return any(join.live.kind is Kind.TEXT for join in plan.joins)
+def may_be_near(comparison: Comparison) -> bool:
+    """Return whether one key can have two spellings: the CRM stores it as text."""
+    return any(join.live.kind is Kind.TEXT for join in comparison.joins)
 
 
-def count_near_keys(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> int:
-    """Return how many records a reconciliation calls missing that rows of the CRM name in another spelling.
+def count_near_keys(connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any]) -> int:
+    """Return how many records that a reconciliation reports as missing have a CRM row in another spelling.
 
     :param parameters: ``account`` and ``reconciliation_id``, whose differences are stored.
     """
-    names = ", ".join(f"d.key ->> {literal(join.crm_name)} as m{n}" for n, join in enumerate(plan.joins, 1))
-    missing = _MISSING.substitute(names=names, table=literal(plan.name))
-    statement = _COUNT.substitute(name=plan.name, rows=_near(plan, missing))
+    names = ", ".join(
+        f"d.key ->> {literal(join.crm_name)} as m{n}" for n, join in enumerate(comparison.joins, 1)
+    )
+    missing = _MISSING.substitute(names=names, table=literal(comparison.name))
+    statement = _COUNT.substitute(name=comparison.name, rows=_near(comparison, missing))
     return int(connection.exec_driver_sql(statement, parameters).scalar_one())
 
 
-def keep_near_keys(connection: sa.Connection, plan: Comparison, account: str) -> str:
-    """Collect such records of ``mismatched``; return the condition that its row ``o`` is one of them."""
-    if not may_be_near(plan):
+def keep_near_keys(connection: sa.Connection, comparison: Comparison, account: str) -> str:
+    """Collect such records of ``mismatched``; return the condition that a row ``o`` is one of them."""
+    if not may_be_near(comparison):
         return "false"
-    numbers = range(1, len(plan.joins) + 1)
+    numbers = range(1, len(comparison.joins) + 1)
     names = ", ".join(f"o.j{n}::text as m{n}" for n in numbers)
-    missing = f"select {names} from {plan.mismatched} o where o.in_enerflo and not o.in_crm"  # noqa: S608 - names
-    near = f"pg_temp.near_{plan.name}"
-    statement = _KEEP.substitute(name=plan.name, near=near, rows=_near(plan, missing))
+    missing = f"select {names} from {comparison.mismatched} o where o.in_enerflo and not o.in_crm"  # noqa: S608 - names
+    near = f"pg_temp.near_{comparison.name}"
+    statement = _KEEP.substitute(name=comparison.name, near=near, rows=_near(comparison, missing))
     connection.exec_driver_sql(statement, {"account": account})
     same = " and ".join(f"n.m{n} = o.j{n}::text" for n in numbers)
     return f"exists (select from {near} n where {same})"
 
 
-def no_near_row(plan: Comparison, links: Mapping[str, str]) -> str:
-    """Return ``and …``: no row of the CRM names a record in another spelling by now; takes ``account``.
+def no_near_row(comparison: Comparison, links: Mapping[str, str]) -> str:
+    """Return ``and …``: no CRM row names the record in another spelling now; takes ``account``.
 
-    For a row that is to be made: somebody may have made it by hand since the plan.
+    An insert needs this check, since somebody may have made the row by hand after the plan was made.
 
     :param links: the record's value of each join column, as an expression.
     """
-    if not may_be_near(plan) or links.keys() != {join.crm_name for join in plan.joins}:
+    if not may_be_near(comparison) or links.keys() != {join.crm_name for join in comparison.joins}:
         return ""
-    near = (f"{_normal(f'({links[join.crm_name]})::text')} = {_normal(_text(join))}" for join in plan.joins)
-    return _NONE_NEAR.substitute(_common(plan), near=" and ".join(near))
+    near = (
+        f"{_normal(f'({links[join.crm_name]})::text')} = {_normal(_text(join))}" for join in comparison.joins
+    )
+    return _NONE_NEAR.substitute(_common(comparison), near=" and ".join(near))
 
 
 def is_near_any(connection: sa.Connection, key: str, others: Sequence[str]) -> bool:
-    """Return whether one of other texts is a key in another spelling."""
+    """Return whether one of the other texts is the same key in another spelling."""
     query = (
         f"/* enerflo-sync carry: keys in another spelling */ select exists (select"  # noqa: S608 - constants
         f" from unnest(%(others)s::text[]) o(key) where {_normal('o.key')} = {_normal('%(key)s::text')})"
@@ -108,26 +112,26 @@ def is_near_any(connection: sa.Connection, key: str, others: Sequence[str]) -> b
     return bool(connection.exec_driver_sql(query, named).scalar_one())
 
 
-def _near(plan: Comparison, missing: str) -> str:
-    numbered = list(enumerate(plan.joins, 1))
+def _near(comparison: Comparison, missing: str) -> str:
+    numbered = list(enumerate(comparison.joins, 1))
     return _NEAR.substitute(
-        _common(plan),
+        _common(comparison),
         missing=missing,
         missing_names=", ".join(f"c.m{n}" for n, _ in numbered),
         near=" and ".join(f"{_normal(f'x.m{n}')} = {_normal(_text(join))}" for n, join in numbered),
     )
 
 
-def _common(plan: Comparison) -> dict[str, str]:
+def _common(comparison: Comparison) -> dict[str, str]:
     return {
-        "typed": plan.select_join("crm"),
-        # Rows that are marked as deleted, or stand outside where, keep a record from being made as well.
-        "crm": plan.crm,
-        "spelled": " or ".join(_is_spelled(join) for join in plan.joins if join.live.kind is Kind.TEXT),
-        "mirror": plan.mirror,
-        "mirror_rows": plan.mirror_rows,
+        "typed": comparison.select_join("crm"),
+        # A row that is marked as deleted, or does not meet `where`, also prevents an insert.
+        "crm": comparison.crm,
+        "spelled": " or ".join(_is_spelled(join) for join in comparison.joins if join.live.kind is Kind.TEXT),
+        "mirror": comparison.mirror,
+        "mirror_rows": comparison.mirror_rows,
         "meets": " and ".join(
-            f"({join.mirror})::{join.type} = c.j{n}" for n, join in enumerate(plan.joins, 1)
+            f"({join.mirror})::{join.type} = c.j{n}" for n, join in enumerate(comparison.joins, 1)
         ),
     }
 
@@ -141,7 +145,7 @@ def _text(join: JoinColumn) -> str:
 
 
 def _is_spelled(join: JoinColumn) -> str:
-    """Return whether a value may be another one's spelling: of a number, unless it is its plain digits."""
+    """Return whether a value can be another value's spelling: a number can, unless it is plain digits."""
     raw = _text(join)
     if join.mirror_kind is not Kind.INTEGER:
         return f"{raw} <> ''"

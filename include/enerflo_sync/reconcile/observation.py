@@ -1,18 +1,19 @@
-"""What was last seen of the CRM's rows, so that a change is found whatever time its row tells.
+"""When a job last saw each CRM row, so that changes are found whatever the row's own time says.
 
-The CRM's tables are often copies: a row arrives minutes or a day after the time in its ``updated_at``, and
-imports date rows back. Nothing is concluded from the CRM's own times, unless the mapping says so, nor from
-counts. Each reconciliation and each plan looks at the CRM's rows, in one of three ways:
-
-- By transaction, which is the usual one. PostgreSQL keeps in each row which transaction wrote it (``xmin``).
-  A look remembers the first transaction whose rows it could not see; what this or a later one wrote has
-  moved since. ``sync.crm_rows`` holds a hash of each row that moved within a month, and when it was first
-  seen so.
-- By kept hashes, where rows have no transaction (views, foreign tables) or change unwritten. Then
-  ``sync.crm_rows`` holds all rows, and is compared with them as a set. A row whose hash is new was seen now,
-  and a kept row that is not among the CRM's rows any more is gone.
-- By a column that the mapping names (``arrived_at``, ``updated_at_set_at_commit``), whose index saves looking
-  at every row. Rows of transactions that were open at the last look are found by transaction beside it.
+The CRM's tables are often copies: a row can arrive minutes or a day after the time in its ``updated_at``, and
+imports can set that time back. So neither the CRM's own times (unless the mapping trusts them) nor counts
+show what changed. Each reconciliation and each plan looks at the CRM's rows in one of three ways:
+- By transaction, the usual way. PostgreSQL stores in each row the transaction that wrote it (``xmin``). A
+look
+  remembers the first transaction whose rows it could not see; rows of this or a later transaction have
+changed
+  since. ``sync.crm_rows`` holds a hash of each row that changed within a month, and when that hash was first
+  seen.
+- By kept hashes, where rows have no transaction (views, foreign tables) or change without being written. Then
+  ``sync.crm_rows`` holds all rows, and each look compares it with the CRM's rows as a set. A row with a new
+  hash changed; a stored row that the CRM does not have any more was deleted.
+- By a column that the mapping names (``arrived_at``, ``updated_at_set_at_commit``), whose index saves reading
+  all rows. Rows of transactions that were open at the last look are found by their transaction as well.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from enerflo_sync.warehouse.statistics import note_growth
 
 # The name of the lock under which rows are observed (enerflo_sync.warehouse.alone).
 OBSERVATION = "observation of the CRM"
-# Rows that are gone are remembered for so long. A job that looked before has to look at all rows.
+# Deleted rows are remembered for this long. A job whose last look is older has to read all rows.
 REMEMBERED = timedelta(days=30)
 _LOOKER = "observation"
 
-# A join of all rows by hashes: with the usual 4 MB it would go over the disk.
+# The hash join of all rows needs more than the usual 4 MB of memory; it would spill to disk.
 _ROOM = "set local work_mem = '128MB'"
 _USUAL_ROOM = "reset work_mem"
 
@@ -45,9 +46,10 @@ _USUAL_ROOM = "reset work_mem"
 class Look(msgspec.Struct, frozen=True):
     """How far a job has seen one CRM table.
 
-    :param from_xid: this transaction and later ones may have written what could not be seen; None: none had.
-    :param signature: digest of what the hashes cover.
-    :param unchanged_since: rows that moved later than this are in ``sync.crm_rows``; None where all rows are.
+    :param from_xid: rows of this transaction and later ones were not visible yet; None: rows have no
+        transaction.
+    :param signature: digest of the columns and options that the hashes cover.
+    :param unchanged_since: ``sync.crm_rows`` has only rows that changed after this; None: it has all rows.
     """
 
     seen_until: datetime
@@ -73,13 +75,13 @@ _ROWS = Template(
     "select $identity as identity, $hash as row_hash, $link as link, $changed_at as changed_at from $crm t"
 )
 
-# Rows that nothing proves to be unique are seen together.
+# Rows that share an identity, since nothing proves it unique, are hashed together.
 _ROWS_TOGETHER = Template("""select identity, link, max(changed_at) as changed_at,
     hash_numeric_extended(sum(row_hash), count(*)) as row_hash from ($rows) s group by identity, link""")
 
-# An age counts backwards from now, and is less than 0 for what was written beside this transaction. Ids are
-# 32 bits, which a cluster uses again and again: a row that is very old may count as written since. All rows
-# do where too many ids went by to tell, or fewer than none, as in a copy of the database on another server.
+# An age counts backwards from now, and is below 0 for rows written beside this transaction. Ids have 32 bits,
+# and a cluster reuses them: a very old row may count as written since. All rows count as written if too many
+# ids passed to tell, or fewer than none, as in a copy of the database on another server.
 WRITTEN_SINCE = """(%(crm_from_xid)s::bigint is not null and (
     age(t.xmin) between -100000000 and age((%(crm_from_xid)s::bigint & 4294967295)::text::xid)
     or (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint - %(crm_from_xid)s::bigint
@@ -94,7 +96,7 @@ from ($rows) c left join sync.crm_rows r
 where c.row_hash is distinct from r.row_hash
 """)
 
-# A row that is forgotten counts as unchanged since.
+# A row that is removed from the table counts as unchanged.
 _FORGET_SEEN = """
 /* enerflo-sync observe: CRM rows that moved long ago */
 delete from sync.crm_rows where account = %(account)s and table_name = %(table)s and seen_at <= %(before)s
@@ -140,7 +142,7 @@ _NEXT_XID = sa.text("""
 select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 """)
 
-# A session of a role whose activity we may not see counts as one with a transaction.
+# If the role may not see a session's activity, the session counts as one with an open transaction.
 _FROM_XID = sa.text("""
 /* enerflo-sync observe: transactions whose rows are out of sight */
 select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
@@ -152,119 +154,126 @@ where pg_snapshot_xmin(pg_current_snapshot()) <> pg_snapshot_xmax(pg_current_sna
 """)
 
 
-def observe(connection: sa.Connection, plan: Comparison, account: str, now: datetime) -> Look:
-    """Bring what is known of a table's CRM rows up to now, in the caller's transaction, and return the look.
+def observe(connection: sa.Connection, comparison: Comparison, account: str, now: datetime) -> Look:
+    """Bring what is known of a table's CRM rows up to date, in the caller's transaction, and return the look.
 
     :param connection: the caller holds :data:`OBSERVATION` alone, since before the transaction began.
     """
-    if plan.moved_by is not None:
-        return Look(now, signature(plan), connection.scalar(_FROM_XID))
-    last = find_look(connection, plan, account)
+    if comparison.moved_by is not None:
+        return Look(now, signature(comparison), connection.scalar(_FROM_XID))
+    last = find_look(connection, comparison, account)
     if last is not None:
-        # Two looks never share a moment: what the later one finds was not seen by the earlier.
+        # Each look has its own moment, so that a later look's changes never seem to be part of an earlier
+        # look.
         now = max(now, last.seen_until + timedelta(microseconds=1))
-    if plan.keeps_hashes:
-        look = Look(now, signature(plan))
-        _compare_hashes(connection, plan, account, last, look)
+    if comparison.keeps_hashes:
+        look = Look(now, signature(comparison))
+        _compare_hashes(connection, comparison, account, last, look)
     else:
-        look = _look_at_written(connection, plan, account, last, now)
-    note_look(connection, plan, account, look)
+        look = _look_at_written(connection, comparison, account, last, now)
+    note_look(connection, comparison, account, look)
     return look
 
 
 def _look_at_written(
-    connection: sa.Connection, plan: Comparison, account: str, last: Look | None, now: datetime
+    connection: sa.Connection, comparison: Comparison, account: str, last: Look | None, now: datetime
 ) -> Look:
-    """Store the rows that were written since the last look; none where there is no such look."""
-    known = last if still_holds(last, plan, now) else None
+    """Store the rows that were written since the last look; none if there is no look to start from."""
+    known = last if still_holds(last, comparison, now) else None
     since = None if known is None else known.unchanged_since
-    # All that was seen is forgotten where the hashes cover something else now.
+    # If the hashes cover other columns now, the stored hashes are useless and are deleted.
     floor = now if since is None else max(since, now - REMEMBERED)
-    look = Look(now, signature(plan), connection.scalar(_NEXT_XID), floor)
-    values = {"account": account, "table": str(plan.name), "now": now, "before": floor}
+    look = Look(now, signature(comparison), connection.scalar(_NEXT_XID), floor)
+    values = {"account": account, "table": str(comparison.name), "now": now, "before": floor}
     connection.exec_driver_sql(_FORGET_SEEN, values)
-    if known is not None and since is not None and _unique(plan):
-        _store_seen(connection, plan, _MOVED, {**values, **since_look(known)}, written=WRITTEN_SINCE)
+    if known is not None and since is not None and _unique(comparison):
+        _store_seen(connection, comparison, _MOVED, {**values, **since_look(known)}, written=WRITTEN_SINCE)
     return look
 
 
 def _compare_hashes(
-    connection: sa.Connection, plan: Comparison, account: str, last: Look | None, look: Look
+    connection: sa.Connection, comparison: Comparison, account: str, last: Look | None, look: Look
 ) -> None:
-    """Store what distinguishes all rows of the CRM from those that are kept."""
+    """Store the differences between the CRM's rows and the kept hashes."""
     values: dict[str, Any] = {
         "account": account,
-        "table": str(plan.name),
+        "table": str(comparison.name),
         "now": look.seen_until,
         "rehashed": last is not None and last.signature != look.signature,
         "last": None if last is None else last.seen_until,
         "before": look.seen_until - REMEMBERED,
     }
     connection.exec_driver_sql(_ROOM)
-    _store_seen(connection, plan, _CHANGED, values)
+    _store_seen(connection, comparison, _CHANGED, values)
     connection.exec_driver_sql(_USUAL_ROOM)
-    parts = {"name": plan.name, "table": literal(plan.name), "changed": _changed(plan)}
+    parts = {"name": comparison.name, "table": literal(comparison.name), "changed": _changed(comparison)}
     connection.exec_driver_sql(_GONE.substitute(parts), values)
     connection.exec_driver_sql(_FORGET, values)
 
 
 def _store_seen(
-    connection: sa.Connection, plan: Comparison, changed: Template, values: dict[str, Any], written: str = ""
+    connection: sa.Connection,
+    comparison: Comparison,
+    changed: Template,
+    values: dict[str, Any],
+    written: str = "",
 ) -> None:
-    parts = {"name": plan.name, "table": literal(plan.name), "changed": _changed(plan)}
-    connection.exec_driver_sql(f"drop table if exists {_changed(plan)}")
-    connection.exec_driver_sql(changed.substitute(parts, rows=_rows(plan, written)), values)
-    connection.exec_driver_sql(f"analyze {_changed(plan)}")
+    parts = {"name": comparison.name, "table": literal(comparison.name), "changed": _changed(comparison)}
+    connection.exec_driver_sql(f"drop table if exists {_changed(comparison)}")
+    connection.exec_driver_sql(changed.substitute(parts, rows=_rows(comparison, written)), values)
+    connection.exec_driver_sql(f"analyze {_changed(comparison)}")
     seen = connection.exec_driver_sql(_SEEN.substitute(parts), values)
     note_growth(connection, "sync.crm_rows", seen.rowcount)
 
 
-def _changed(plan: Comparison) -> str:
-    return f"pg_temp.changed_{plan.name}"
+def _changed(comparison: Comparison) -> str:
+    return f"pg_temp.changed_{comparison.name}"
 
 
 def find_look(
-    connection: sa.Connection, plan: Comparison, account: str, looker: str = _LOOKER
+    connection: sa.Connection, comparison: Comparison, account: str, looker: str = _LOOKER
 ) -> Look | None:
-    """Return how far a job has seen the plan's CRM table, None where it never looked."""
-    names = {"account": account, "table": str(plan.name), "looker": looker}
+    """Return how far a job has seen the comparison's CRM table; None if it never looked."""
+    names = {"account": account, "table": str(comparison.name), "looker": looker}
     row = connection.execute(_LOOK, names).first()
     return None if row is None else Look(*row)
 
 
 def note_look(
-    connection: sa.Connection, plan: Comparison, account: str, look: Look, looker: str = _LOOKER
+    connection: sa.Connection, comparison: Comparison, account: str, look: Look, looker: str = _LOOKER
 ) -> None:
-    """Remember how far a job has seen the plan's CRM table."""
-    names = {"account": account, "table": str(plan.name), "looker": looker}
+    """Store how far a job has seen the comparison's CRM table."""
+    names = {"account": account, "table": str(comparison.name), "looker": looker}
     connection.execute(_NOTE, {**names, **msgspec.structs.asdict(look)})
 
 
-def current_look(connection: sa.Connection, plan: Comparison, account: str, now: datetime) -> Look | None:
-    """Return the look that the caller's transaction has without observing; None: nothing was observed yet."""
-    if plan.moved_by is not None:
-        return Look(now, signature(plan), connection.scalar(_FROM_XID))
-    if not plan.keeps_hashes:
-        return Look(now, signature(plan), connection.scalar(_NEXT_XID))
-    return find_look(connection, plan, account)
+def current_look(
+    connection: sa.Connection, comparison: Comparison, account: str, now: datetime
+) -> Look | None:
+    """Return the look that the caller's transaction has without observing; None if there was no look yet."""
+    if comparison.moved_by is not None:
+        return Look(now, signature(comparison), connection.scalar(_FROM_XID))
+    if not comparison.keeps_hashes:
+        return Look(now, signature(comparison), connection.scalar(_NEXT_XID))
+    return find_look(connection, comparison, account)
 
 
-def still_holds(look: Look | None, plan: Comparison, now: datetime) -> bool:
-    """Return whether all that moved since ``look`` can be told."""
-    return look is not None and look.signature == signature(plan) and look.seen_until > now - REMEMBERED
+def still_holds(look: Look | None, comparison: Comparison, now: datetime) -> bool:
+    """Return whether all changes since ``look`` can be found."""
+    return look is not None and look.signature == signature(comparison) and look.seen_until > now - REMEMBERED
 
 
 def since_look(look: Look) -> dict[str, Any]:
-    """Return the parameters by which statements find what moved since a look."""
+    """Return the parameters of the statements that find changes since a look."""
     return {"crm_since": look.seen_until, "crm_from_xid": look.from_xid}
 
 
-# A row may have changed since it was seen: what it says now was seen only if its hash is the kept one.
+# A row may have changed since the last look: its content was seen before only if its hash is the stored one.
 _SEEN_AT = Template("""(select max(r.seen_at) from $row sync.crm_rows r
     where r.account = %(account)s and r.table_name = $table and r.gone_at is null
       and r.identity = $identity and r.row_hash = $hash$same)""")
 
-# A row that is not kept either did not move since the first look, or moved since the last one.
+# A row that is not stored either did not change since the first look, or changed since the last look.
 _SEEN_OR_UNCHANGED = Template("""(select max(case when r.row_hash = $hash then r.seen_at
         when r.row_hash is null and not ($written) then l.unchanged_since end)
     from $row sync.crm_looks l left join sync.crm_rows r
@@ -272,104 +281,108 @@ _SEEN_OR_UNCHANGED = Template("""(select max(case when r.row_hash = $hash then r
     where l.account = %(account)s and l.table_name = $table and l.looker = '$looker'$same)""")
 
 
-def seen_at(plan: Comparison, alias: str) -> str:
-    """Return when the present content of a CRM row was first seen; null where that is not known.
+def seen_at(comparison: Comparison, alias: str) -> str:
+    """Return when the present content of a CRM row was first seen; null if nobody knows.
 
-    It is known of single rows that did not change since the last look; not where a column finds changed rows.
+    It is known of a single row that did not change since the last look, unless a column finds changed rows.
     ``alias`` has the columns ``k1…`` of ``mismatched``, or is ``t``, a row of the CRM's table. Takes
     ``account``.
     """
-    if plan.moved_by is not None or not _unique(plan):
+    if comparison.moved_by is not None or not _unique(comparison):
         return "null::timestamptz"
-    names = plan.mapping.key_columns
+    names = comparison.mapping.key_columns
     keys = [f"t.{quoted(name)}" for name in names]
     of_row = alias != "t"
     same = "".join(f" and {key} = {alias}.k{n}" for n, key in enumerate(keys, 1)) if of_row else ""
-    template = _SEEN_AT if plan.keeps_hashes else _SEEN_OR_UNCHANGED
+    template = _SEEN_AT if comparison.keeps_hashes else _SEEN_OR_UNCHANGED
     return template.substitute(
-        row=f"{plan.crm} t cross join" if of_row else "",
-        table=literal(plan.name),
-        identity=_identity(plan, keys, _joins(plan)),
-        hash=_row_hash(plan),
+        row=f"{comparison.crm} t cross join" if of_row else "",
+        table=literal(comparison.name),
+        identity=_identity(comparison, keys, _joins(comparison)),
+        hash=_row_hash(comparison),
         same=same,
         looker=_LOOKER,
         written=WRITTEN_SINCE.replace("%(crm_from_xid)s::bigint", "l.from_xid"),
     )
 
 
-def signature(plan: Comparison) -> str:
-    """Return the digest of what a row's hash covers, and how the table's changed rows are found."""
-    types = [f"{name} {plan.live.columns[name].type}" for name in _hashed_columns(plan)]
-    text = ";".join([str(plan.moved_by), str(plan.live.heap), _rows(plan), *types])
+def signature(comparison: Comparison) -> str:
+    """Return the digest of what a row's hash covers and of how the table's changed rows are found."""
+    types = [f"{name} {comparison.live.columns[name].type}" for name in _hashed_columns(comparison)]
+    text = ";".join([str(comparison.moved_by), str(comparison.live.heap), _rows(comparison), *types])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _rows(plan: Comparison, written: str = "") -> str:
-    """Return the select of all CRM rows, or of those that ``written`` chooses."""
-    joins = _joins(plan)
+def _rows(comparison: Comparison, written: str = "") -> str:
+    """Return the select of all CRM rows, or of those that meet the condition ``written``."""
+    joins = _joins(comparison)
     rows = _ROWS.substitute(
-        identity=_identity(plan, [f"t.{quoted(name)}" for name in plan.mapping.key_columns], joins),
-        hash=_row_hash(plan),
+        identity=_identity(
+            comparison, [f"t.{quoted(name)}" for name in comparison.mapping.key_columns], joins
+        ),
+        hash=_row_hash(comparison),
         link=f"array[{', '.join(f'{join}::text' for join in joins)}]",
-        changed_at=plan.changed_at("t"),
-        crm=plan.crm,
+        changed_at=comparison.changed_at("t"),
+        crm=comparison.crm,
     ) + (f" where {written}" if written else "")
-    return rows if _unique(plan) else _ROWS_TOGETHER.substitute(rows=rows)
+    return rows if _unique(comparison) else _ROWS_TOGETHER.substitute(rows=rows)
 
 
-def _unique(plan: Comparison) -> bool:
-    keys = plan.mapping.key_columns
-    return plan.live.unique_by(keys) and all(plan.live.columns[name].not_null for name in keys)
+def _unique(comparison: Comparison) -> bool:
+    keys = comparison.mapping.key_columns
+    return comparison.live.unique_by(keys) and all(comparison.live.columns[name].not_null for name in keys)
 
 
-def _joins(plan: Comparison) -> list[str]:
-    return [f"({join.crm})::{join.type}" for join in plan.joins]
+def _joins(comparison: Comparison) -> list[str]:
+    return [f"({join.crm})::{join.type}" for join in comparison.joins]
 
 
-def _row_hash(plan: Comparison) -> str:
-    values = [_hashable(plan, name, f"t.{quoted(name)}") for name in _hashed_columns(plan)]
-    return _hash(values if plan.mapping.condition is None else [*values, f"{plan.inside('t')}::text"])
+def _row_hash(comparison: Comparison) -> str:
+    values = [_hashable(comparison, name, f"t.{quoted(name)}") for name in _hashed_columns(comparison)]
+    return _hash(
+        values if comparison.mapping.condition is None else [*values, f"{comparison.inside('t')}::text"]
+    )
 
 
-def _hashed_columns(plan: Comparison) -> list[str]:
-    """Return the columns that are compared, or that decide what becomes of a row."""
-    mapping = plan.mapping
+def _hashed_columns(comparison: Comparison) -> list[str]:
+    """Return the columns that are compared, or that decide whether a row counts."""
+    mapping = comparison.mapping
     named = [
         *mapping.key_columns,
         *mapping.join_columns,
         *mapping.fields,
-        *([plan.updated_at] if plan.updated_at else []),
+        *([comparison.updated_at] if comparison.updated_at else []),
         *mapping.deleted_when,
         *mapping.create_when,
         *mapping.adopt,
     ]
-    return [name for name in dict.fromkeys(named) if name in plan.live.columns]
+    return [name for name in dict.fromkeys(named) if name in comparison.live.columns]
 
 
-def _identity(plan: Comparison, keys: Sequence[str], joins: Sequence[str]) -> str:
-    """Return what tells a row from all others: a whole number as it is, and anything else as a hash."""
-    one_number = plan.mapping.joined_by_key and [join.type for join in plan.joins] == ["bigint"]
-    if one_number and not plan.may_be_loose:
-        # In the order of both tables: the join of a million rows takes a third less time.
+def _identity(comparison: Comparison, keys: Sequence[str], joins: Sequence[str]) -> str:
+    """Return what identifies a row: a whole number as it is, any other key as a hash."""
+    one_number = comparison.mapping.joined_by_key and [join.type for join in comparison.joins] == ["bigint"]
+    if one_number and not comparison.may_be_loose:
+        # With the order of both tables, the join of a million rows takes a third less time.
         return joins[0]
-    named = zip(plan.mapping.key_columns, keys, strict=True)
-    typed = zip(plan.joins, joins, strict=True)
+    named = zip(comparison.mapping.key_columns, keys, strict=True)
+    typed = zip(comparison.joins, joins, strict=True)
     return _hash(
         [
-            *(_hashable(plan, name, key) for name, key in named),
+            *(_hashable(comparison, name, key) for name, key in named),
             *(f'{value} collate "C"' if join.type == "text" else value for join, value in typed),
         ]
     )
 
 
 def _hash(values: Any) -> str:
-    # By the types' own hash functions: as text, a value would depend on the session's zone and date style.
+    # Hashed by the types' own functions: the text of a value depends on the session's zone and date style.
     return f"hash_record_extended(row({', '.join(values)}), 0)"
 
 
-def _hashable(plan: Comparison, column: str, value: str) -> str:
-    """Return a column's value in a form in which texts are alike letter by letter, or not at all."""
-    match plan.live.columns[column].kind:
+def _hashable(comparison: Comparison, column: str, value: str) -> str:
+    """Return a column's value in a form in which texts are equal only if all letters are."""
+    match comparison.live.columns[column].kind:
         case Kind.TEXT:
             return f'{value}::text collate "C"'
         case Kind.JSON | Kind.OTHER:

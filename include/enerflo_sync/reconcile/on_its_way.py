@@ -1,7 +1,7 @@
 """Changes that were handed over (``write_to: changes``) and that the CRM's copy does not show yet.
 
-A tool carries them to the CRM, and the next copy brings them back. Until then both sides differ as they are
-meant to; a change that takes longer than ``late_hours`` is late, and its difference is unexplained.
+A tool carries these changes to the CRM, and the next copy shows them. Until then a difference is expected. A
+change that takes longer than ``late_hours`` is late, and its difference is unexplained.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 
-# ``w``: a change that was handed over. It says since when by the tool's acknowledgement, or by itself.
+# ``w``: a change that was handed over, at the time of the tool's acknowledgement or else of the change
+# itself.
 SINCE = "coalesce(w.acknowledged_at, w.made_at)"
 
-# A field of a row that both sides have: Enerflo still says what was handed over, and the copy what it said
-# then. Or the copy shows the change already, and Enerflo says something else by now.
+# An update is on its way if Enerflo still has the handed-over value and the copy still has the value from
+# before; or if the copy shows the change already and Enerflo has a newer value.
 _FIELD = Template("""exists (select from sync.crm_changes w
       where w.key = o.key and w.account = %(account)s and w.table_name = $table and w.ended_at is null
         and w.state = 'open' and w.op = 'update' and w."column" = f.field and $when
         and (w.after is not distinct from f.to_crm_value and $as_copied or $arrived))""")
 
-# A record that the CRM lacks, or a row whose record Enerflo deleted.
+# An insert is on its way for a record that the CRM lacks, a deletion for a row whose record Enerflo deleted.
 _RECORD = Template("""exists (select from sync.crm_changes w
       where w.enerflo_key = o.enerflo_key and w.account = %(account)s and w.table_name = $table
         and w.ended_at is null and w.state = 'open' and $when
         and (o.in_enerflo and (w.op = 'insert' or w.kind = 'link')
           or o.tombstone and o.in_crm and w.op = 'delete' and w.key = o.key))""")
 
-# A row of the CRM that waits for the id of the record that was created of it.
+# A row from which a record was created at Enerflo, and that does not have the record's id yet.
 _LINK = Template("""exists (select from sync.crm_changes w
       where w.key = o.key and w.account = %(account)s and w.table_name = $table and w.ended_at is null
         and w.state = 'open' and w.op = 'update' and w."column" = any($links) and $when)""")
@@ -52,38 +53,38 @@ where w.account = %(account)s and w.table_name = $table and w.ended_at is null a
 """)
 
 
-def on_its_way(plan: Comparison, *, late: bool = False) -> str:
-    """Return the condition that a difference is on its way to the CRM, of what ``judged`` yields.
+def on_its_way(comparison: Comparison, *, late: bool = False) -> str:
+    """Return the condition on a row of ``judged`` that its change is on its way to the CRM.
 
     Takes ``account`` and ``now``.
 
-    :param late: that it is so for longer than it may be.
+    :param late: the change has been on its way for longer than ``late_hours``.
     """
-    table = literal(plan.name)
-    when = _is_late(plan) if late else f"not ({_is_late(plan)})"
-    as_copied, arrived = (_shows(plan, f"w.{value}") for value in ("copy_value", "after"))
+    table = literal(comparison.name)
+    when = _is_late(comparison) if late else f"not ({_is_late(comparison)})"
+    as_copied, arrived = (_shows(comparison, f"w.{value}") for value in ("copy_value", "after"))
     field = _FIELD.substitute(table=table, when=when, as_copied=as_copied, arrived=arrived)
     record = _RECORD.substitute(table=table, when=when)
     one_sided = [f"(o.in_enerflo is distinct from o.in_crm) and {record}"]
-    if links := link_names(plan):
+    if links := link_names(comparison):
         waits = _LINK.substitute(table=table, when=when, links=names_array(links))
         one_sided.append(f"o.in_crm and not o.in_enerflo and {waits}")
     return f"case when f.field is not null then not f.equal and {field} else {' or '.join(one_sided)} end"
 
 
-def handed_over_keys(plan: Comparison) -> str:
-    """Return the condition that a stored difference ``d`` is about a row with something on its way.
+def handed_over_keys(comparison: Comparison) -> str:
+    """Return the condition that a stored difference ``d`` is about a row with a change on its way.
 
     Takes ``account`` and ``since``.
     """
-    return _KEYS.substitute(table=literal(plan.name)) if plan.hands_over else "false"
+    return _KEYS.substitute(table=literal(comparison.name)) if comparison.hands_over else "false"
 
 
-def late_remarks(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> list[str]:
-    """Return how many changes are late that were handed over; takes ``account`` and ``now``."""
-    if not plan.hands_over:
+def late_remarks(connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any]) -> list[str]:
+    """Return a sentence if handed-over changes are late; takes ``account`` and ``now``."""
+    if not comparison.hands_over:
         return []
-    query = _LATE.substitute(name=plan.name, table=literal(plan.name), late=_is_late(plan))
+    query = _LATE.substitute(name=comparison.name, table=literal(comparison.name), late=_is_late(comparison))
     row = connection.exec_driver_sql(query, parameters).one()
     if not row.number:
         return []
@@ -93,15 +94,15 @@ def late_remarks(connection: sa.Connection, plan: Comparison, parameters: dict[s
         f" {row.taken:,} of them were acknowledged." if row.taken else " No tool acknowledged any of them."
     )
     return [
-        f"{said} handed over more than {_hours(plan):g} hours ago, and the CRM's copy does not show"
+        f"{said} handed over more than {_hours(comparison):g} hours ago, and the CRM's copy does not show"
         f" {'them' if many else 'it'} yet (the oldest since {_moment(row.oldest)}, plan"
         f" {row.plan_hash[:12]}).{taken}"
     ]
 
 
-def link_names(plan: Comparison) -> list[str]:
+def link_names(comparison: Comparison) -> list[str]:
     """Return the CRM columns beside the key that name the record of Enerflo."""
-    return [name for name in plan.mapping.join_columns if name not in plan.mapping.key_columns]
+    return [name for name in comparison.mapping.join_columns if name not in comparison.mapping.key_columns]
 
 
 def names_array(names: list[str]) -> str:
@@ -109,21 +110,21 @@ def names_array(names: list[str]) -> str:
     return f"array[{', '.join(literal(name) for name in names)}]::text[]"
 
 
-def _shows(plan: Comparison, value: str) -> str:
-    """Return whether the CRM says of ``f.field`` a JSON value, as it is declared."""
+def _shows(comparison: Comparison, value: str) -> str:
+    """Return whether the CRM's value of ``f.field`` equals a JSON value, as the field is declared."""
     cases = " ".join(
         f"when {literal(field.name)} then {field.same_shown('f.theirs', value, in_crm=True)}"
-        for field in plan.fields
+        for field in comparison.fields
     )
     return f"(f.theirs is not distinct from {value} or case f.field {cases} else false end)"
 
 
-def _is_late(plan: Comparison) -> str:
-    return f"{SINCE} <= %(now)s::timestamptz - interval '{_hours(plan)!r} hours'"
+def _is_late(comparison: Comparison) -> str:
+    return f"{SINCE} <= %(now)s::timestamptz - interval '{_hours(comparison)!r} hours'"
 
 
-def _hours(plan: Comparison) -> float:
-    return float(plan.mapping.handed_to.late_hours) if plan.mapping.handed_to is not None else 0.0
+def _hours(comparison: Comparison) -> float:
+    return float(comparison.mapping.handed_to.late_hours) if comparison.mapping.handed_to is not None else 0.0
 
 
 def _moment(moment: datetime) -> str:

@@ -1,4 +1,4 @@
-"""One record by the name that a person gives it: where it is on both sides, and what both say now."""
+"""Find one record by the name that a person types: its rows on both sides, and their present values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 
 _BY_ENERFLO_ID = "enerflo:"
 
-# Both sides of one record, the one by which it is looked for first.
+# Both sides of one record. The parameter says on which side the record is looked up first.
 _RECORD = Template("""
 /* enerflo-sync explain: one record of $name on both sides */
 select count(*) over () as rows, o.*, to_jsonb(array[$mine]::jsonb[]) as mine,
@@ -38,7 +38,7 @@ _OBSERVED = Template("""
 select observed_by from $mirror e where e.account = %(account)s and $on
 """)
 
-# A row that no side has any more is known by the id that it named.
+# A row that neither side has any more is found by the id that it had.
 _KEY_BY_LINK = sa.text("""
 /* enerflo-sync explain: the CRM row that named a record */
 select key from sync.agreed
@@ -66,11 +66,11 @@ select exists (select from sync.ledger where account = :account and table_name =
 class FoundRecord:
     """One record. Values are JSON, by the CRM column's name.
 
-    :param keys: the keys under which plans and ledger know it; the CRM row's first.
-    :param named_key: the key of Enerflo that either side names, also where the mirror has no such record.
-    :param install: the install that it is or belongs to.
-    :param outside: the CRM has a row of it that does not meet ``where``, and none that does.
-    :param marked: its row is marked as deleted, and counts as a row that is not there.
+    :param keys: the keys that plans and the ledger use for the record; the CRM row's key first.
+    :param named_key: the key of Enerflo that either side names, also if the mirror has no such record.
+    :param install: the install that the record is or belongs to.
+    :param outside: the CRM has a row of the record that does not meet ``where``, and no row that does.
+    :param marked: the record's row is marked as deleted, so it counts as missing.
     """
 
     comparison: Comparison
@@ -97,18 +97,18 @@ class FoundRecord:
 
 
 def singular(name: str) -> str:
-    """Return the word by which a person names a record of a table or of a kind, as in ``change-order``."""
+    """Return the word for a record of a table or of a kind, as in ``change-order``."""
     return name.removesuffix("s").replace("_", "-")
 
 
-# What a command's TABLE may be.
+# The values of a command's TABLE argument.
 RECORD_WORDS = f"{', '.join(singular(kind) for kind in MIRROR_TABLES)}; or a table's name in sync.yaml."
 
 
 def table_of(name: str, tables: Mapping[str, TableMapping]) -> str:
-    """Return the table that a person names: by its name, in the singular, or by its kind where it is alone.
+    """Return the table that a person names: by its name, its singular, or its kind if only one table has it.
 
-    :raises ConfigurationError: there is none of that name, or several are of the kind that it names.
+    :raises ConfigurationError: no table has that name, or several tables are of that kind.
     """
     wanted = name.strip().lower().replace("_", "-")
     by_name = {singular(table): table for table in tables}
@@ -126,7 +126,7 @@ def table_of(name: str, tables: Mapping[str, TableMapping]) -> str:
         raise ConfigurationError(
             f"several tables are of {kind}.", where="TABLE", next_step=f"Choose one of {', '.join(found)}."
         )
-    # Of a kind that is not mapped the caller says so.
+    # The caller reports a kind that is not mapped.
     return found[0] if found else kind
 
 
@@ -135,9 +135,9 @@ def find_record(
 ) -> FoundRecord:
     """Return the record that ``text`` names, in the caller's transaction.
 
-    :param text: the CRM key's values joined by ``/``; or ``enerflo:`` and the mirror key's values; or an
-        install's deal uuid.
-    :raises ConfigurationError: neither side has it, and nothing was ever recorded of it.
+    :param text: the values of the CRM's key, joined by ``/``; or ``enerflo:`` and the values of the mirror's
+        key; or an install's deal uuid.
+    :raises ConfigurationError: neither side has the record, and no plan or ledger entry names it.
     """
     search = _Search(connection, comparison, account, f"{singular} {text.strip()}")
     text = text.strip()
@@ -192,20 +192,22 @@ class _Search:
             }
             found = self._look("mirror", same["m"], values)
             if found is None and self.comparison.links:
-                # Spelled otherwise than the row spells it.
+                # The typed key spells the row's key differently.
                 found = self._look("crm", same["c"], values)
         if found is None and self._stands_outside(values):
             return FoundRecord(self.comparison, [self._typed_key(columns, values)], None, None, outside=True)
         return found or self._remembered(self._typed_key(columns, values))
 
     def _stands_outside(self, values: Mapping[str, str]) -> bool:
-        """Return whether a row of this key is there, and does not meet ``where``."""
-        plan = self.comparison
-        if plan.mapping.condition is None:
+        """Return whether the CRM has a row with this key that does not meet ``where``."""
+        comparison = self.comparison
+        if comparison.mapping.condition is None:
             return False
-        names = enumerate(plan.mapping.key_columns, 1)
+        names = enumerate(comparison.mapping.key_columns, 1)
         same = " and ".join(f"t.{quoted(name)} = %(k{n})s::{self._crm_type(name)}" for n, name in names)
-        query = f"/* enerflo-sync explain */ select exists (select from {plan.rows_outside} t where {same})"  # noqa: S608
+        query = (
+            f"/* enerflo-sync explain */ select exists (select from {comparison.rows_outside} t where {same})"  # noqa: S608
+        )
         return bool(self.connection.exec_driver_sql(query, dict(values)).scalar_one())
 
     def by_record(self, text: str) -> FoundRecord | None:
@@ -242,7 +244,7 @@ class _Search:
         return key
 
     def _remembered(self, key: Mapping[str, Any]) -> FoundRecord | None:
-        """Return a record that neither side has, if it was ever heard of."""
+        """Return a record that neither side has, if a stored plan or ledger entry names it."""
         values = {"account": self.account, "table": str(self.comparison.name), "keys": [json.dumps(key)]}
         if not self.connection.scalar(_KNOWN, values):
             return None
@@ -261,19 +263,23 @@ class _Search:
     def _look(
         self, first: str, condition: str, values: Mapping[str, str], what: str | None = None
     ) -> FoundRecord | None:
-        plan = self.comparison
-        crm, mirror = f"({crm_side(plan)}) c", f"({mirror_side(plan)}) m"
+        comparison = self.comparison
+        crm, mirror = f"({crm_side(comparison)}) c", f"({mirror_side(comparison)}) m"
         if first == "crm":
-            sides = f"(select * from {crm} where {condition}) c left join {mirror} on {plan.on('m', 'c')}"  # noqa: S608
+            sides = (
+                f"(select * from {crm} where {condition}) c left join {mirror} on {comparison.on('m', 'c')}"  # noqa: S608
+            )
         else:
-            sides = f"(select * from {mirror} where {condition}) m left join {crm} on {plan.on('m', 'c')}"  # noqa: S608
-        statement = _record_statement(plan, sides)
+            sides = (
+                f"(select * from {mirror} where {condition}) m left join {crm} on {comparison.on('m', 'c')}"  # noqa: S608
+            )
+        statement = _record_statement(comparison, sides)
         try:
             with self.connection.begin_nested():
                 rows = self.connection.exec_driver_sql(statement, {**values, "account": self.account})
                 row = rows.mappings().first()
         except sa.exc.DataError:
-            types = "/".join(plan.live.columns[name].type for name in plan.mapping.key_columns)
+            types = "/".join(comparison.live.columns[name].type for name in comparison.mapping.key_columns)
             raise ConfigurationError(
                 f"the key is not of the type {what or types}.",
                 where=self.where,
@@ -308,11 +314,11 @@ class _Search:
         )
 
     def _observed_by(self, key: Mapping[str, Any]) -> str | None:
-        plan = self.comparison
+        comparison = self.comparison
         statement = _OBSERVED.substitute(
-            name=plan.name,
-            mirror=plan.mirror,
-            on=" and ".join(f"e.{name} = %({name})s" for name in plan.mirror_key),
+            name=comparison.name,
+            mirror=comparison.mirror,
+            on=" and ".join(f"e.{name} = %({name})s" for name in comparison.mirror_key),
         )
         found: str | None = self.connection.exec_driver_sql(
             statement, {**key, "account": self.account}
@@ -321,31 +327,31 @@ class _Search:
 
 
 def python_time(moment: str) -> str:
-    """Return a time of the CRM as Python can hold it: null for infinity and outside the years 1 to 9999."""
+    """Return a CRM time that Python can represent: null for infinity and outside the years 1 to 9999."""
     return f"case when {moment} >= '0001-01-01' and {moment} < '10000-01-01' then {moment} end"
 
 
-def _record_statement(plan: Comparison, sides: str) -> str:
-    keys = list(enumerate(plan.mapping.key_columns, 1))
-    fields = plan.fields
+def _record_statement(comparison: Comparison, sides: str) -> str:
+    keys = list(enumerate(comparison.mapping.key_columns, 1))
+    fields = comparison.fields
     return _RECORD.substitute(
-        name=plan.name,
+        name=comparison.name,
         mine=", ".join(field.enerflo.shown for field in fields),
         theirs=", ".join(field.crm.shown for field in fields),
         equal=", ".join(field.equal for field in fields),
-        marked=plan.marked_deleted("o"),
-        crm_key=plan.crm_key(f"o.k{n}" for n, _ in keys),
-        join_key=stored_join_key(plan.joins, "o"),
-        outside=plan.stands_outside("o"),
-        enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
+        marked=comparison.marked_deleted("o"),
+        crm_key=comparison.crm_key(f"o.k{n}" for n, _ in keys),
+        join_key=stored_join_key(comparison.joins, "o"),
+        outside=comparison.stands_outside("o"),
+        enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(comparison.mirror_key, 1)),
         named_key=jsonb_object(
-            (name, f"coalesce(o.p{n}, o.named{n})") for n, name in enumerate(plan.mirror_key, 1)
+            (name, f"coalesce(o.p{n}, o.named{n})") for n, name in enumerate(comparison.mirror_key, 1)
         ),
         crm_columns=", ".join(
             [
                 *(f"c.k{n}" for n, _ in keys),
                 *(f"c.c{n}" for n, _ in enumerate(fields, 1)),
-                *(f"c.p{n} as named{n}" for n, _ in enumerate(plan.mirror_key, 1)),
+                *(f"c.p{n} as named{n}" for n, _ in enumerate(comparison.mirror_key, 1)),
             ]
         ),
         changed_at=python_time("c.changed_at"),

@@ -1,4 +1,4 @@
-"""What a reader has to know about the comparison itself, as sentences."""
+"""Sentences about the comparison itself that a reader of the report has to know."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.values import Field, normal_text, translated
 
 STRANGERS_SHOWN = 10
-# A list that was read whole so long before the newest one is said to be old.
+# Enerflo's list is called old if it was read this long before the newest list.
 LATER = timedelta(hours=1)
-# A copy of which no row arrived for so long may have stopped.
+# If no row of a copy arrived for this long, the copy may have stopped.
 QUIET = timedelta(days=1)
 
 
-def age_remarks(plan: Comparison, polled: Mapping[str, datetime]) -> list[str]:
-    """Return that Enerflo's list of these records was read whole long before the lists of others."""
-    mine = polled.get(plan.kind)
+def age_remarks(comparison: Comparison, polled: Mapping[str, datetime]) -> list[str]:
+    """Return a sentence if Enerflo's list of these records was read long before the other lists."""
+    mine = polled.get(comparison.kind)
     if mine is None or max(polled.values()) - mine < LATER:
         return []
     when = f"{mine.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    return [f"Enerflo's {plan.kind} were last read whole at {when}, and other lists later."]
+    return [f"Enerflo's {comparison.kind} were last read whole at {when}, and other lists later."]
 
 
-def unread_remarks(connection: sa.Connection, plan: Comparison, account: str) -> list[str]:
-    """Return of how many installs the milestones are not known, which their list does not tell."""
-    if plan.kind != RecordKind.MILESTONES:
+def unread_remarks(connection: sa.Connection, comparison: Comparison, account: str) -> list[str]:
+    """Return a sentence on how many installs have unread milestones, which the list of installs lacks."""
+    if comparison.kind != RecordKind.MILESTONES:
         return []
     looks = milestone_looks(connection, account)
     if not looks.waiting:
@@ -49,22 +49,23 @@ def unread_remarks(connection: sa.Connection, plan: Comparison, account: str) ->
     ]
 
 
-def size_remarks(plan: Comparison, sizes: Sizes, polled: datetime | None) -> list[str]:
-    """Return what makes the comparison say less than it seems to: no poll, an empty side."""
+def size_remarks(comparison: Comparison, sizes: Sizes, polled: datetime | None) -> list[str]:
+    """Return sentences on what weakens the comparison: no poll yet, or an empty side."""
     remarks = []
     if polled is None:
         remarks.append(
-            f"Enerflo's {plan.kind} were never polled completely, so nothing here can be called equal yet."
+            f"Enerflo's {comparison.kind} were never polled completely,"
+            " so nothing here can be called equal yet."
         )
     if sizes.enerflo == 0:
-        remarks.append(f"The mirror holds no {plan.kind}.")
+        remarks.append(f"The mirror holds no {comparison.kind}.")
     if sizes.crm == 0:
-        remarks.append(f"{full_name(plan.mapping)} is empty.")
+        remarks.append(f"{full_name(comparison.mapping)} is empty.")
     return remarks
 
 
 def duplicate_remarks(mismatched: dict[str, int]) -> list[str]:
-    """Return how many CRM rows were not compared since others have the same key."""
+    """Return how many CRM rows were not compared because several have the same key."""
     if not mismatched["twice_keys"]:
         return []
     return [
@@ -92,45 +93,45 @@ where account = :account and reconciliation_id = :reconciliation_id and table_na
 
 
 def chosen_remarks(
-    connection: sa.Connection, plan: Comparison, sizes: Sizes, parameters: dict[str, Any]
+    connection: sa.Connection, comparison: Comparison, sizes: Sizes, parameters: dict[str, Any]
 ) -> list[str]:
-    """Return which CRM rows were left out by what the mapping says of rows and keys."""
-    table, found = full_name(plan.mapping), []
-    if plan.mapping.is_kept:
-        copy = connection.execute(_COPY, {**parameters, "table": plan.name}).one()
+    """Return which CRM rows the mapping's options for rows and keys left out."""
+    table, found = full_name(comparison.mapping), []
+    if comparison.mapping.is_kept:
+        copy = connection.execute(_COPY, {**parameters, "table": comparison.name}).one()
         found.append(
             f"{table} is in another database: compared is what it said at"
             f" {copy.read_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({copy.rows:,} rows, of which"
             f" {copy.rows_read:,} were read again)."
         )
-    last = last_arrival(connection, plan.mapping, plan.live, parameters["now"])
+    last = last_arrival(connection, comparison.mapping, comparison.live, parameters["now"])
     if last is not None and last.ago >= QUIET:
         found.append(
             f"No row of {table} arrived since {last.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({last.column}):"
             " the table may be a copy that stopped, and what the CRM says by now was not compared then."
         )
-    if sizes.unlinked and not plan.compares_loose:
+    if sizes.unlinked and not comparison.compares_loose:
         found.append(f"{sizes.unlinked:,} rows of {table} have no key (unlinked: ignore): they do not count.")
     if sizes.unreadable:
-        found.append(_unreadable_sentence(connection, plan, sizes.unreadable))
-    if plan.mapping.condition is not None:
-        outside = connection.scalar(_OUTSIDE, {**parameters, "table": plan.name})
+        found.append(_unreadable_sentence(connection, comparison, sizes.unreadable))
+    if comparison.mapping.condition is not None:
+        outside = connection.scalar(_OUTSIDE, {**parameters, "table": comparison.name})
         if outside:
             found.append(
-                f"{outside:,} of Enerflo's {plan.name} have their row of {table} outside where:"
+                f"{outside:,} of Enerflo's {comparison.name} have their row of {table} outside where:"
                 " it is not compared, and no other row is made."
             )
     return found
 
 
-def _unreadable_sentence(connection: sa.Connection, plan: Comparison, rows: int) -> str:
-    typed = [join for join in plan.joins if join.options is not None]
+def _unreadable_sentence(connection: sa.Connection, comparison: Comparison, rows: int) -> str:
+    typed = [join for join in comparison.joins if join.options is not None]
     join = next(iter(typed))
     samples = connection.exec_driver_sql(
         _UNREADABLE.substitute(
-            name=plan.name,
+            name=comparison.name,
             value=f"t.{quoted(join.crm_name)}::text",
-            crm=plan.crm_rows,
+            crm=comparison.crm_rows,
             unreadable=join.is_unreadable("t"),
         ),
         {},
@@ -139,7 +140,7 @@ def _unreadable_sentence(connection: sa.Connection, plan: Comparison, rows: int)
     names = " or ".join(one.crm_name for one in typed)
     kinds = " or ".join(dict.fromkeys(str(one.options.type) for one in typed if one.options))
     return (
-        f"{rows:,} rows of {full_name(plan.mapping)} hold no key of type {kinds} in {names}"
+        f"{rows:,} rows of {full_name(comparison.mapping)} hold no key of type {kinds} in {names}"
         f"{f', but values of the form {shapes}' if shapes else ''}: they count as rows without a key."
     )
 
@@ -162,12 +163,12 @@ _STATUS_NAMES = (
 
 
 def stranger_remarks(
-    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any], fold: str
+    connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any], fold: str
 ) -> list[str]:
-    """Return a sentence per enumerated field whose CRM column holds values that Enerflo does not know."""
+    """Return a sentence per enumerated field whose CRM column holds values that Enerflo does not have."""
     remarks: list[str] = []
-    for field in plan.fields:
-        is_status = plan.kind == RecordKind.INSTALLS and field.mapping.enerflo == "status_name"
+    for field in comparison.fields:
+        is_status = comparison.kind == RecordKind.INSTALLS and field.mapping.enerflo == "status_name"
         if not (is_status or field.mapping.values):
             continue
         if (
@@ -175,18 +176,20 @@ def stranger_remarks(
             and not connection.exec_driver_sql(_STATUS_NAMES.format("1") + " limit 1", parameters).first()
         ):
             continue
-        rows = connection.exec_driver_sql(_strangers_query(plan, field, is_status, fold), parameters).all()
+        rows = connection.exec_driver_sql(
+            _strangers_query(comparison, field, is_status, fold), parameters
+        ).all()
         if rows:
             remarks.append(_stranger_sentence(field, [(row.value, row.rows) for row in rows], is_status))
     return remarks
 
 
-def _strangers_query(plan: Comparison, field: Field, is_status: bool, fold: str) -> str:
+def _strangers_query(comparison: Comparison, field: Field, is_status: bool, fold: str) -> str:
     mapped = [f"select {literal(theirs)}" for theirs in dict.fromkeys(field.mapping.values.values())]
     names = _STATUS_NAMES.format(translated("s.name", field.mapping, fold))
     return _STRANGERS.substitute(
-        name=plan.name,
-        table=literal(plan.name),
+        name=comparison.name,
+        table=literal(comparison.name),
         field=literal(field.name),
         normal=normal_text("v.value", field.mapping, fold),
         allowed_normal=normal_text("a.value", field.mapping, fold),
@@ -214,21 +217,24 @@ group by 1, 2 order by 1, 2
 """)
 
 
-def milestone_remarks(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> list[str]:
+def milestone_remarks(
+    connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any]
+) -> list[str]:
     """Return a sentence per column of a wide table whose milestone some installs lack, or have twice."""
-    if not plan.is_wide:
+    if not comparison.is_wide:
         return []
-    rows = connection.execute(_UNCLEAR, {**parameters, "table": plan.name})
+    rows = connection.execute(_UNCLEAR, {**parameters, "table": comparison.name})
     return [
-        f"{row.field}: {row.rows:,} install(s) have more than one {_called(plan, row.field)};"
-        " nothing is written there until one is renamed at Enerflo, or the column names an id."
+        f"{row.field}: {row.rows:,} install(s) have more than one"
+        f" {_called(comparison, row.field)}; nothing is written there until one is renamed"
+        " at Enerflo, or the column names an id."
         if row.cause == Cause.DUPLICATE_IDENTITY
-        else f"{row.field}: missing milestone: {row.rows:,} install(s) have no {_called(plan, row.field)}"
-        " at Enerflo, and a value in the CRM; nothing is written there."
+        else f"{row.field}: missing milestone: {row.rows:,} install(s) have no"
+        f" {_called(comparison, row.field)} at Enerflo, and a value in the CRM; nothing is written there."
         for row in rows
     ]
 
 
-def _called(plan: Comparison, field: str) -> str:
-    mapping = plan.mapping.fields[field]
+def _called(comparison: Comparison, field: str) -> str:
+    mapping = comparison.mapping.fields[field]
     return mapping.called if isinstance(mapping, WideColumn) else "milestone"

@@ -1,4 +1,4 @@
-"""What a reconciliation found, as one typed object that every output is rendered from."""
+"""A reconciliation's result as one typed object, from which every output is rendered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from enerflo_sync.mirror.witness_report import WitnessReport
 
 
 class Cause(StrEnum):
-    """Why two sides differ; where several fit, the first in this order (design §5, vocabulary)."""
+    """Why two sides differ; if several causes fit, the first in this order counts (design §5, vocabulary)."""
 
     QUARANTINED = "quarantined"
     DUPLICATE_IDENTITY = "duplicate_identity"
@@ -36,7 +36,7 @@ class Cause(StrEnum):
 
 
 class Scope(StrEnum):
-    """Whether every row was compared, or only what changed on either side since the run before."""
+    """Whether every row was compared, or only rows that changed since the previous run."""
 
     FULL = "full"
     INCREMENTAL = "incremental"
@@ -62,13 +62,13 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class StoredDifference(Difference, frozen=True):
-    """A difference as it is stored; ``since`` is when a reconciliation found it first, None if not known."""
+    """A difference as it is stored; ``since`` is when a reconciliation first found it, None if unknown."""
 
     since: datetime | None = None
 
 
 class FieldCount(msgspec.Struct, frozen=True):
-    """How many rows differ in one field, and why; ``hints`` counts those that seem to be mere spelling."""
+    """How many rows differ in one field, and why; ``hints`` counts seeming differences of spelling."""
 
     field: str
     differences: int
@@ -93,23 +93,24 @@ class TableReport(msgspec.Struct, frozen=True):
     samples: Sequence[Difference]
     # Sentences about the comparison itself: an empty table, no updated_at, unknown status names.
     remarks: Sequence[str] = ()
-    # Up to when Enerflo's list of these records was read whole; None when it never was.
+    # When Enerflo's list of these records was last read as a whole; None if it never was.
     mirror_as_of: datetime | None = None
-    # By schedule.poll two polls were due since then, the second an hour ago, and none read the list whole.
+    # Two polls by schedule.poll were due since then, the second at least an hour ago, and neither read the
+    # list.
     overdue: bool = False
-    # CRM rows without a key, where the mapping says how keys are read, or that such rows do not count.
+    # CRM rows without a key, if the mapping says how to read keys, or that such rows do not count.
     unlinked: int = 0
-    # Of ``only_enerflo``: records that a CRM row names in another spelling of the key.
+    # Of ``only_enerflo``: records that a CRM row names with another spelling of the key.
     near_keys: int = 0
 
 
 class GoneAtOnce(msgspec.Struct, frozen=True):
-    """Rows of a CRM table that went, or were marked as deleted, all at once: no deletion is believed yet.
+    """Rows of a CRM table that vanished, or were marked as deleted, all at once; no deletion is believed yet.
 
-    :param gone: how many rows less the table has than were believed last.
-    :param rows: how many it has; rows that are marked as deleted are not among them.
-    :param since: when the table was seen with its rows for the last time.
-    :param marked: how many rows are marked as deleted by now; None where the mapping knows no mark.
+    :param gone: by how many rows the table has fallen below the believed number.
+    :param rows: how many living rows the table has.
+    :param since: when the table was last seen with all its rows.
+    :param marked: how many rows are marked as deleted now; None if the mapping declares no mark.
     """
 
     table_name: str
@@ -121,7 +122,7 @@ class GoneAtOnce(msgspec.Struct, frozen=True):
 
     @property
     def sentence(self) -> str:
-        """Return what happened, for a report and for a plan."""
+        """Return what happened in one sentence, for a report and for a plan."""
         return (
             f"{self.gone:,} rows of {self.table_name} are gone or marked as deleted since"
             f" {self.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC: a copy that is being re-synced?"
@@ -129,7 +130,7 @@ class GoneAtOnce(msgspec.Struct, frozen=True):
 
 
 class TrendPoint(msgspec.Struct, frozen=True):
-    """One earlier reconciliation, for the picture over time."""
+    """One earlier reconciliation, for the chart of the trend."""
 
     reconciliation_id: str
     finished_at: datetime
@@ -139,7 +140,7 @@ class TrendPoint(msgspec.Struct, frozen=True):
 
 
 class ReconciliationReport(msgspec.Struct, frozen=True):
-    """The whole result. ``unexplained`` is the headline; ``budget`` is how many are allowed."""
+    """The whole result. ``unexplained`` is the headline; ``budget`` is how many of them are allowed."""
 
     reconciliation_id: str
     account: str
@@ -148,17 +149,17 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
     started_at: datetime
     finished_at: datetime
     config_hash: str
-    # Up to when every compared list was read whole; None where one never was: not all can be called equal.
+    # Until when all compared lists were read as a whole; None if one never was, so that equality is unproven.
     mirror_as_of: datetime | None
     budget: int
     tables: Sequence[TableReport]
     trend: Sequence[TrendPoint] = ()
-    # Which changes poll and webhooks saw; None where the account never received a webhook.
+    # Which changes poll and webhooks saw; None if the account never received a webhook.
     witnesses: WitnessReport | None = None
-    # When every row was compared last, and sentences about the report as a whole.
+    # When every row was last compared; sentences about the report as a whole.
     last_full_at: datetime | None = None
     remarks: Sequence[str] = ()
-    # Tables whose rows went all at once; also those that are not compared (reconcile: false).
+    # Tables whose rows vanished all at once, tables with ``reconcile: false`` included.
     gone_at_once: Sequence[GoneAtOnce] = ()
 
     @property
@@ -168,7 +169,7 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
 
     @property
     def overdue_tables(self) -> Sequence[TableReport]:
-        """Return the tables of which Enerflo's list was not read when it was due: they may say otherwise."""
+        """Return the tables whose list at Enerflo was not read when due, so that it may have changed."""
         return [table for table in self.tables if table.overdue]
 
     @property
@@ -178,5 +179,12 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
 
     @property
     def within_budget(self) -> bool:
-        """Return whether the mirror was ever polled and no more is unexplained than allowed."""
+        """Return whether the mirror was polled and the unexplained differences are within the budget."""
         return self.mirror_as_of is not None and self.unexplained <= self.budget
+
+
+def known_as_of(tables: Sequence[TableReport]) -> datetime | None:
+    """Return until when all compared lists were read as a whole; None if one of them never was."""
+    moments = [table.mirror_as_of for table in tables]
+    known = [moment for moment in moments if moment is not None]
+    return min(known, default=None) if len(known) == len(moments) else None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,7 +43,13 @@ from enerflo_sync.reconcile.incremental import (
     wanted_statement,
 )
 from enerflo_sync.reconcile.levels import LevelLook, hold_back, read_levels
-from enerflo_sync.reconcile.live import case_folding, further_comparisons, live_comparisons, require_rows
+from enerflo_sync.reconcile.live import (
+    case_folding,
+    further_comparisons,
+    live_comparisons,
+    live_digest,
+    require_rows,
+)
 from enerflo_sync.reconcile.mismatched import (
     mismatched_statement,
     twice_statement,
@@ -63,7 +68,7 @@ from enerflo_sync.reconcile.remarks import (
     stranger_remarks,
     unread_remarks,
 )
-from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint
+from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint, known_as_of
 from enerflo_sync.reconcile.store import (
     drop_old_differences,
     earlier_run,
@@ -93,9 +98,9 @@ def reconcile(
 ) -> ReconciliationReport:
     """Compare the account's mirror with its CRM tables, store every difference with its cause, and report.
 
-    One transaction over one snapshot: it writes ``sync.reconciliations`` and ``sync.differences``, or
-    nothing. Rows never pass through this process. Without ``full`` only what moved since the last
-    reconciliation is looked at, where that can be known; the stored differences are the same.
+    One transaction over one snapshot: it writes ``sync.reconciliations`` and ``sync.differences``, or or
+    nothing. Rows never pass through this process. Unless ``full``, only rows that changed since the previous
+    reconciliation are compared, if they can be known; the stored differences are the same.
 
     :param now: the moment that ages are measured from; the database's clock where None.
     :param reconciliation_id: names the result; one that exists is replaced, so a retried task may pass it.
@@ -118,13 +123,6 @@ def reconcile(
     return report
 
 
-def _oldest(tables: Sequence[TableReport]) -> datetime | None:
-    """Return up to when all compared lists were read whole; None where one of them never was."""
-    moments = [table.mirror_as_of for table in tables]
-    known = [moment for moment in moments if moment is not None]
-    return min(known, default=None) if len(known) == len(moments) else None
-
-
 def _silent(_table: str, _done: int, _total: int) -> None:
     return None
 
@@ -142,9 +140,9 @@ class _Reconciliation:
         started = server_time(self.connection)
         settings = self.config.reconcile
         fold = case_folding(self.connection)
-        plans = live_comparisons(self.connection, self.config, self.account, fold)
-        require_rows(self.connection, self.config, self.account, plans)
-        live = _digest(plans, settings.in_flight_minutes)
+        comparisons = live_comparisons(self.connection, self.config, self.account, fold)
+        require_rows(self.connection, self.config, self.account, comparisons)
+        live = live_digest(comparisons, settings.in_flight_minutes)
         further = further_comparisons(self.connection, self.config, self.account, fold)
         basis = Basis(None)
         if not full:
@@ -156,29 +154,35 @@ class _Reconciliation:
                 live=live,
                 lookback_minutes=settings.lookback_minutes,
             )
-        previous = {plan.name: self._standing(plan, basis) for plan in plans}
+        previous = {one.name: self._standing(one, basis) for one in comparisons}
         tables, scopes = [], set()
-        # Before another session of ours has a transaction: open ones tell whose rows may be out of sight.
-        looks = self._observe(plan for plan in plans if plan.moved_by is not None)
-        unkept = [plan.name for plan in plans if not plan.keeps_hashes and previous[plan.name]]
-        counted = [*plans, *further]
+        # This comes before another session of ours begins a transaction, since open ones count as possibly
+        # unseen.
+        looks = self._observe(one for one in comparisons if one.moved_by is not None)
+        unkept = [one.name for one in comparisons if not one.keeps_hashes and previous[one.name]]
+        counted = [*comparisons, *further]
         with counted_aside(self.snapshot, self.connection, counted, self.account, keys_of=unkept) as sizes:
-            looks |= self._observe(plan for plan in plans if plan.moved_by is None)
+            looks |= self._observe(one for one in comparisons if one.moved_by is None)
             forget_attempt(self.connection, self.account, self.reconciliation_id)
             self._levels = self._look_at_levels()
             self._earlier = earlier_run(self.connection, self.account, self.reconciliation_id)
             self._remembered: set[str] = set()
             polled = read_whole(self.connection, self.account)
-            for done, plan in enumerate(plans):
-                progress(str(plan.name), done, len(plans))
+            for done, comparison in enumerate(comparisons):
+                progress(str(comparison.name), done, len(comparisons))
                 table, kind = self._compare(
-                    plan, sizes[plan.name], previous[plan.name], None if full else basis.reason, polled, fold
+                    comparison,
+                    sizes[comparison.name],
+                    previous[comparison.name],
+                    None if full else basis.reason,
+                    polled,
+                    fold,
                 )
                 tables.append(table)
                 scopes.add(kind)
-            for plan in further:
-                self._levels.look(plan, sizes[plan.name].result().crm)
-        progress("", len(plans), len(plans))
+            for comparison in further:
+                self._levels.look(comparison, sizes[comparison.name].result().crm)
+        progress("", len(comparisons), len(comparisons))
         witnesses = witness_report(self.connection, self.account, self.now)
         scope = Scope.INCREMENTAL if Scope.INCREMENTAL in scopes else Scope.FULL
         remark = clock_remark(self.connection, self.account, self.now - timedelta(days=1))
@@ -190,7 +194,7 @@ class _Reconciliation:
             started_at=self.now,
             finished_at=self.now + (server_time(self.connection) - started),
             config_hash=self.config.comparison_hash(self.account),
-            mirror_as_of=_oldest(tables),
+            mirror_as_of=known_as_of(tables),
             budget=settings.unexplained_budget,
             tables=tables,
             witnesses=witnesses if witnesses.webhooks_since else None,
@@ -202,22 +206,22 @@ class _Reconciliation:
         store_report(self.connection, report, self.now, live, looks, self._levels.levels)
         return report
 
-    def _observe(self, plans: Iterable[Comparison]) -> dict[str, Look]:
-        return {plan.name: observe(self.connection, plan, self.account, self.now) for plan in plans}
+    def _observe(self, comparisons: Iterable[Comparison]) -> dict[str, Look]:
+        return {one.name: observe(self.connection, one, self.account, self.now) for one in comparisons}
 
     def _look_at_levels(self) -> LevelLook:
         before = read_levels(self.connection, self.account, self.reconciliation_id)
         guard = self.config.reconcile.shrink_guard_percent
         return LevelLook(self.connection, self.account, before, self.now, guard)
 
-    def _standing(self, plan: Comparison, basis: Basis) -> Previous | None:
-        """Return the run that the table's comparison can stand on; None where all has to be compared."""
-        look = None if basis.previous is None else basis.previous.looks.get(plan.name)
-        return basis.previous if still_holds(look, plan, self.now) else None
+    def _standing(self, comparison: Comparison, basis: Basis) -> Previous | None:
+        """Return the previous run if this comparison can update it; None if it must compare all rows."""
+        look = None if basis.previous is None else basis.previous.looks.get(comparison.name)
+        return basis.previous if still_holds(look, comparison, self.now) else None
 
     def _compare(
         self,
-        plan: Comparison,
+        comparison: Comparison,
         counted: Counting,
         previous: Previous | None,
         reason: str | None,
@@ -226,22 +230,24 @@ class _Reconciliation:
     ) -> tuple[TableReport, Scope]:
         parameters = self._parameters()
         if previous is None:
-            self._with_room(plan, mismatched_statement(plan), parameters)
-            found = self._store_differences(plan, parameters, wanted_only=False)
-            summary = self._summarize(plan, parameters)
+            self._with_room(comparison, mismatched_statement(comparison), parameters)
+            found = self._store_differences(comparison, parameters, wanted_only=False)
+            summary = self._summarize(comparison, parameters)
         else:
-            found, summary = self._look_at_what_moved(plan, previous, counted)
+            found, summary = self._look_at_what_moved(comparison, previous, counted)
         sizes = counted.result()
-        gone = self._levels.look(plan, sizes.crm)
+        gone = self._levels.look(comparison, sizes.crm)
         if gone is not None:
-            hold_back(self.connection, plan, parameters)
-            summary = self._summarize(plan, parameters)
+            hold_back(self.connection, comparison, parameters)
+            summary = self._summarize(comparison, parameters)
         met_nothing = found["only_enerflo"] and (found["only_crm"] or found["twice_rows"] or sizes.unreadable)
-        near = count_near_keys(self.connection, plan, parameters) if met_nothing and may_be_near(plan) else 0
+        near = 0
+        if met_nothing and may_be_near(comparison):
+            near = count_near_keys(self.connection, comparison, parameters)
         report = TableReport(
-            table_name=str(plan.name),
-            crm_table=full_name(plan.mapping),
-            mode=str(self.config.mode_of(self.account, plan.name)),
+            table_name=str(comparison.name),
+            crm_table=full_name(comparison.mapping),
+            mode=str(self.config.mode_of(self.account, comparison.name)),
             enerflo_rows=sizes.enerflo,
             crm_rows=sizes.crm,
             matched=sizes.crm - found["only_crm"] - found["twice_rows"],
@@ -253,30 +259,30 @@ class _Reconciliation:
             samples=summary.samples,
             remarks=[
                 *([] if gone is None else [gone.sentence]),
-                *size_remarks(plan, sizes, polled.get(plan.kind)),
-                *age_remarks(plan, polled),
-                *unread_remarks(self.connection, plan, self.account),
+                *size_remarks(comparison, sizes, polled.get(comparison.kind)),
+                *age_remarks(comparison, polled),
+                *unread_remarks(self.connection, comparison, self.account),
                 *([] if reason is None or previous else [reason or _NOT_SEEN]),
                 *duplicate_remarks(found),
-                *milestone_remarks(self.connection, plan, parameters),
-                *chosen_remarks(self.connection, plan, sizes, parameters),
-                *late_remarks(self.connection, plan, parameters),
-                *stranger_remarks(self.connection, plan, parameters, fold),
+                *milestone_remarks(self.connection, comparison, parameters),
+                *chosen_remarks(self.connection, comparison, sizes, parameters),
+                *late_remarks(self.connection, comparison, parameters),
+                *stranger_remarks(self.connection, comparison, parameters, fold),
             ],
-            mirror_as_of=polled.get(plan.kind),
-            overdue=self._is_overdue(plan.kind, polled),
+            mirror_as_of=polled.get(comparison.kind),
+            overdue=self._is_overdue(comparison.kind, polled),
             unlinked=sizes.unlinked,
             near_keys=near,
         )
         return report, Scope.FULL if previous is None else Scope.INCREMENTAL
 
-    def _summarize(self, plan: Comparison, parameters: dict[str, Any]) -> Summary:
-        return summarize(self.connection, plan, parameters, self.config.reconcile.samples)
+    def _summarize(self, comparison: Comparison, parameters: dict[str, Any]) -> Summary:
+        return summarize(self.connection, comparison, parameters, self.config.reconcile.samples)
 
     def _is_overdue(self, kind: str, polled: Mapping[str, datetime]) -> bool:
-        """Return whether two polls were due since Enerflo's list was read whole, the second an hour ago.
+        """Return whether two polls were due since Enerflo's list was read, the second at least an hour ago.
 
-        Milestones that the list does not tell are read some in each poll: what counts is that polls come.
+        Milestones that the list lacks are read in parts, some in each poll, so only missed polls count.
         """
         listed = polled.get(RecordKind.INSTALLS if kind == RecordKind.MILESTONES else kind)
         times = self.config.account(self.account).schedule
@@ -295,79 +301,85 @@ class _Reconciliation:
         }
 
     def _look_at_what_moved(
-        self, plan: Comparison, previous: Previous, counted: Counting
+        self, comparison: Comparison, previous: Previous, counted: Counting
     ) -> tuple[dict[str, int], Summary]:
-        """Judge what moved, take over what did not; return the numbers of rows of both, and their summary.
+        """Judge changed rows and carry the other differences; return the numbers of rows and the summary.
 
-        Whether all that moved was seen shows when both sides are counted. Until then it is taken for all.
+        Only the finished counts of both sides show whether every change was seen; until then that is assumed.
         """
-        parameters = wanted_parameters(plan, previous, self.account, self._parameters())
-        for statement in moved_rows_statements(plan):
+        parameters = wanted_parameters(comparison, previous, self.account, self._parameters())
+        for statement in moved_rows_statements(comparison):
             self._execute(statement, parameters)
-        self._execute(wanted_statement(plan), parameters)
-        # Without statistics the planner takes the few keys for many and reads both tables whole.
-        self._execute(f"analyze {plan.wanted}", {})
-        self._execute(wanted_mismatched_statement(plan, keys=plan.wanted, first=True, moved=True), parameters)
+        self._execute(wanted_statement(comparison), parameters)
+        # Without statistics the planner overestimates the few keys and reads both tables as a whole.
+        self._execute(f"analyze {comparison.wanted}", {})
+        self._execute(
+            wanted_mismatched_statement(comparison, keys=comparison.wanted, first=True, moved=True),
+            parameters,
+        )
         attempt = self.connection.begin_nested()
-        mismatched, unmoved = self._store_wanted(plan, parameters)
-        # While both sides are still counted.
-        summary = self._summarize(plan, parameters)
+        mismatched, unmoved = self._store_wanted(comparison, parameters)
+        # This runs while both sides are still being counted.
+        summary = self._summarize(comparison, parameters)
         if pairs_off(counted.result(), mismatched, unmoved):
             attempt.commit()
         else:
             attempt.rollback()
-            self._remembered.discard(plan.name)
-            self._execute(lost_statement(plan), parameters)
-            self._execute(f"analyze {plan.lost}", {})
-            self._execute(wanted_mismatched_statement(plan, keys=plan.lost, first=False), parameters)
-            self._execute(f"insert into {plan.wanted} table {plan.lost}", {})
-            mismatched, unmoved = self._store_wanted(plan, parameters)
-            summary = self._summarize(plan, parameters)
+            self._remembered.discard(comparison.name)
+            self._execute(lost_statement(comparison), parameters)
+            self._execute(f"analyze {comparison.lost}", {})
+            self._execute(
+                wanted_mismatched_statement(comparison, keys=comparison.lost, first=False), parameters
+            )
+            self._execute(f"insert into {comparison.wanted} table {comparison.lost}", {})
+            mismatched, unmoved = self._store_wanted(comparison, parameters)
+            summary = self._summarize(comparison, parameters)
         return {name: number + unmoved.get(name, 0) for name, number in mismatched.items()}, summary
 
     def _store_wanted(
-        self, plan: Comparison, parameters: dict[str, Any]
+        self, comparison: Comparison, parameters: dict[str, Any]
     ) -> tuple[dict[str, int], dict[str, int]]:
         unmoved = dict.fromkeys(("only_enerflo", "only_crm", "enerflo_keys", "crm_keys"), 0)
-        if can_carry(plan):
-            unmoved = carry(self.connection, plan, parameters)
-        return self._store_differences(plan, parameters, wanted_only=True), unmoved
+        if can_carry(comparison):
+            unmoved = carry(self.connection, comparison, parameters)
+        return self._store_differences(comparison, parameters, wanted_only=True), unmoved
 
     def _store_differences(
-        self, plan: Comparison, parameters: dict[str, Any], *, wanted_only: bool
+        self, comparison: Comparison, parameters: dict[str, Any], *, wanted_only: bool
     ) -> dict[str, int]:
-        if not plan.unique:
-            twice = twice_statement(plan, wanted_only=wanted_only)
-            repeated = self._with_room(plan, twice, parameters).rowcount
-            self._execute(f"analyze {plan.twice}", {})
-            # To look for the rows of none takes a look at all.
+        if not comparison.unique:
+            twice = twice_statement(comparison, wanted_only=wanted_only)
+            repeated = self._with_room(comparison, twice, parameters).rowcount
+            self._execute(f"analyze {comparison.twice}", {})
+            # Skip the lookup where no key repeats: it would read all rows.
             if repeated:
-                self._remember(plan, parameters, wanted_only)
-                self._execute(duplicates_statement(plan), parameters)
-        found = mismatched_counts(self.connection, plan)
-        # To plan the statement takes longer than to execute it over a few rows.
+                self._remember(comparison, parameters, wanted_only)
+                self._execute(duplicates_statement(comparison), parameters)
+        found = mismatched_counts(self.connection, comparison)
+        # Skip the statement where nothing differs: planning it takes longer than executing it over a few
+        # rows.
         if found["only_enerflo"] or found["only_crm"] or found["differing"]:
-            self._remember(plan, parameters, wanted_only)
-            self._execute(differences_statement(plan), parameters)
+            self._remember(comparison, parameters, wanted_only)
+            self._execute(differences_statement(comparison), parameters)
         return found
 
-    def _remember(self, plan: Comparison, parameters: dict[str, Any], wanted_only: bool) -> None:
-        """Look up once what differed before, with its statistics: without them every pair would be tried."""
-        # Where nothing can be carried along, keys do not tell which record a difference is about.
-        of_wanted = wanted_only and can_carry(plan)
-        if plan.name not in self._remembered:
-            self._remembered.add(plan.name)
-            self._execute(before_statement(plan, wanted_only=of_wanted), parameters)
-            self._execute(f"analyze {before_table(plan)}", {})
+    def _remember(self, comparison: Comparison, parameters: dict[str, Any], wanted_only: bool) -> None:
+        """Make the table of the previous differences once, with statistics, which its join needs."""
+        # If differences cannot be carried, their keys do not identify the wanted records.
+        of_wanted = wanted_only and can_carry(comparison)
+        if comparison.name not in self._remembered:
+            self._remembered.add(comparison.name)
+            self._execute(before_statement(comparison, wanted_only=of_wanted), parameters)
+            self._execute(f"analyze {before_table(comparison)}", {})
 
     def _with_room(
-        self, plan: Comparison, statement: str, parameters: dict[str, Any]
+        self, comparison: Comparison, statement: str, parameters: dict[str, Any]
     ) -> sa.CursorResult[Any]:
-        """Execute a statement over all rows; of keys that vary with memory for its hashes.
+        """Execute a statement over all rows, with memory for hashes if keys have several spellings.
 
-        No order of an index serves a join of those, and with the usual 4 MB it would go over the disk.
+        The order of an index does not help such a join, and with the usual 4 MB it would spill to disk.
         """
-        if not any(join.varies for join in plan.joins):
+        if not any(join.varies for join in comparison.joins):
             return self._execute(statement, parameters)
         self._execute("set local work_mem = '128MB'", {})
         done = self._execute(statement, parameters)
@@ -384,13 +396,3 @@ def _with_trend(report: ReconciliationReport, earlier: list[TrendPoint]) -> Reco
     )
     values = {name: getattr(report, name) for name in report.__struct_fields__}
     return ReconciliationReport(**values | {"trend": [*earlier, this]})
-
-
-def _digest(plans: list[Comparison], in_flight_minutes: int) -> str:
-    """Return what stands for live types, keys and delay: when they change, so may what was settled."""
-    text = f"{in_flight_minutes};" + ";".join(
-        f"{plan.name}:{plan.live.schema}.{plan.live.name}:{plan.unique}:"
-        + ",".join(f"{column.name} {column.type}" for column in plan.live.columns.values())
-        for plan in plans
-    )
-    return hashlib.sha256(text.encode()).hexdigest()

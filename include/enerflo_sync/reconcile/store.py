@@ -1,4 +1,4 @@
-"""Reconciliations as they are kept: the report whole, the differences row by row."""
+"""Reconciliations in the warehouse: the report as one document, the differences as rows."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.schema import differences, reconciliations, watermarks
 
 TREND_LENGTH = 30
-# The newest is looked for among so many that began last: more do not run at once.
+# The newest is among this many that began last, since no more run at once.
 MOST_AT_ONCE = 10
 
-# The class of a field's personal data by table and field.
+# By table and field: the field's class of personal data.
 Classes = Mapping[tuple[str, str], PersonalData]
 
 
 def forget_attempt(connection: sa.Connection, account: str, reconciliation_id: str) -> None:
-    """Remove what an earlier attempt of the same id stored: a retried task carries its id."""
+    """Delete what an earlier attempt with the same id stored: a retried task uses its id again."""
     for table in (differences, reconciliations):
         connection.execute(
             sa.delete(table).where(table.c.account == account, table.c.reconciliation_id == reconciliation_id)
@@ -55,9 +55,9 @@ def store_report(
 ) -> None:
     """Store a finished report beside its differences.
 
-    :param live: digest of the live types that were compared, for the next incremental run.
-    :param looks: how far the CRM's tables were seen, for the same.
-    :param levels: how many rows the CRM's tables have, for the next run's look at that.
+    :param live: digest of the compared live types, for the next incremental run.
+    :param looks: how far this run has seen the CRM's tables, for the next incremental run.
+    :param levels: how many rows the CRM's tables have, for the next run's check of sudden losses.
     """
     content = msgspec.to_builtins(report, str_keys=True)
     content |= {"live": live, "looks": msgspec.to_builtins(looks, str_keys=True)}
@@ -84,13 +84,13 @@ def load_report(
 ) -> ReconciliationReport:
     """Return a stored report, the account's newest where no id is given. Its samples are masked.
 
-    :raises ConfigurationError: there is none of that id, or none at all yet.
+    :raises ConfigurationError: no reconciliation has that id, or the account has none yet.
     """
     table = reconciliations.c
     query = sa.select(table.report, table.compared_until, table.started_at).where(table.account == account)
     if reconciliation_id is not None:
         query = query.where(table.reconciliation_id == reconciliation_id)
-    # The index is by the beginning.
+    # The index is ordered by the start time.
     last = query.order_by(table.started_at.desc()).limit(MOST_AT_ONCE).subquery().c
     newest = sa.select(last.report).order_by(last.compared_until.desc(), last.started_at.desc()).limit(1)
     with warehouse_errors("a look at a report"), engine.connect() as connection:
@@ -116,8 +116,8 @@ def read_differences(
 ) -> Iterator[StoredDifference]:
     """Yield a reconciliation's stored differences by table, key and field, in bounded memory.
 
-    Values of fields with a class of personal data are masked unless ``reveal``, in keys too; a field that
-    the mapping no longer has is masked whole, since nobody can say what it held.
+    Values of fields with a class of personal data are masked unless ``reveal``, in keys as well. A field that
+    the mapping no longer has is masked as a whole, since its class is unknown.
     """
     tables = config.tables_for(account)
     query = sa.select(differences).where(
@@ -136,13 +136,13 @@ def read_differences(
 
 
 def stored_difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool = False) -> StoredDifference:
-    """Return one stored row with since when it differs, masked as :func:`difference` does."""
+    """Return one stored row with the time since which it differs, masked as :func:`difference` does."""
     found = difference(row, classes, reveal=reveal)
     return StoredDifference(**msgspec.structs.asdict(found), since=row["since"])
 
 
 def personal_data_classes(tables: Mapping[str, TableMapping]) -> Classes:
-    """Return the class of every mapped column by table and column: fields, and keys that are no fields."""
+    """Return the class of every mapped column by table and column: of fields, and of other keys."""
     return {
         (str(name), column): kind
         for name, mapping in tables.items()
@@ -151,12 +151,12 @@ def personal_data_classes(tables: Mapping[str, TableMapping]) -> Classes:
 
 
 def masked_key(table: str, key: Mapping[str, Any], classes: Classes) -> dict[str, Any]:
-    """Return a row's key with its parts masked by the class of their fields; what is no field is an id."""
+    """Return a row's key, each part masked by the class of its field; a part that is no field is an id."""
     return {name: mask(part, classes.get((table, name), PersonalData.NONE)) for name, part in key.items()}
 
 
 def masked_record(table: str, value: Any, classes: Classes) -> Any:
-    """Return what a side has of a whole record, masked: its key, or the rows of a repeated key."""
+    """Return a side's value of a whole record, masked: its key, or the rows of a repeated key."""
     if not isinstance(value, dict):
         return value
     if not isinstance(value.get("keys"), list):
@@ -167,7 +167,7 @@ def masked_record(table: str, value: Any, classes: Classes) -> Any:
 
 
 def difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool) -> Difference:
-    """Return one stored row as a difference, masked by its fields' classes unless ``reveal``."""
+    """Return one stored row as a difference, masked by the classes of its fields unless ``reveal``."""
     table, field, key = row["table_name"], row["field"], row["key"]
     mine, theirs, cause = row["enerflo_value"], row["crm_value"], Cause(row["cause"])
     hint = row["hint"] and row["hint"].partition(":")[0]
@@ -183,10 +183,10 @@ def difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool) -> Dif
 
 
 def read_whole(connection: sa.Connection, account: str) -> dict[str, datetime]:
-    """Return by kind up to when Enerflo's list of the records was read whole; none that never was.
+    """Return by kind until when Enerflo's list was read as a whole; kinds that never were are missing.
 
-    A list is whole as of the moment at which its reading began. Milestones come with the installs; or by
-    reads of one install after the other, some in each poll: then they are as of the oldest of these.
+    A list is complete as of the start of its reading. Milestones come with the installs' list; or install by
+    install, some in each poll, and are then as of the oldest of these reads.
     """
     rows = connection.execute(
         sa.select(watermarks.c.name, watermarks.c.value).where(watermarks.c.account == account)
@@ -202,7 +202,7 @@ def read_whole(connection: sa.Connection, account: str) -> dict[str, datetime]:
 
 
 def last_full_at(connection: sa.Connection, account: str) -> datetime | None:
-    """Return when every row was compared last, ``None`` when that never was."""
+    """Return when every row was last compared, ``None`` if that never happened."""
     table = reconciliations.c
     ended: datetime | None = connection.scalar(
         sa.select(sa.func.max(table.compared_until)).where(
@@ -215,7 +215,7 @@ def last_full_at(connection: sa.Connection, account: str) -> datetime | None:
 def earlier_run(
     connection: sa.Connection, account: str, reconciliation_id: str
 ) -> tuple[str | None, datetime | None]:
-    """Return the id and the moment of the newest finished reconciliation besides one; None where none is."""
+    """Return id and moment of the newest finished reconciliation other than this one; or None."""
     table = reconciliations.c
     row = connection.execute(
         sa.select(table.reconciliation_id, table.compared_until)

@@ -1,4 +1,4 @@
-"""One mapped field as SQL: both sides' values in one domain, whether they are equal, and how they show."""
+"""One mapped field as SQL: both sides' values in one domain, their comparison, and their form in reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DAY = (
     r"|(?!0000)(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)"
 )
 _TIME = r"[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
-# What a text must look like so that its cast cannot fail: pg_input_is_valid exists only from 16 on.
+# A text of this form can be cast without an error; pg_input_is_valid exists only from PostgreSQL 16 on.
 NUMBER_TEXT = r"^[-+]?(?:[0-9]{1,100}(?:\.[0-9]{0,100})?|\.[0-9]{1,100})(?:[eE][-+]?[0-9]{1,3})?$"
 ZONED_TEXT = rf"^{_DAY}{_TIME} ?(?:Z|[-+](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?)$"
 NAIVE_TEXT = rf"^{_DAY}(?:{_TIME})?$"
@@ -28,7 +28,7 @@ BLANK = "E' \\t\\r\\n'"
 
 @dataclass(frozen=True)
 class Operand:
-    """One side's value: in the domain, the text that does not convert to it, and as a JSON value."""
+    """One side's value: in the domain, as the text that cannot be converted to it, and as JSON."""
 
     value: str
     rest: str
@@ -37,11 +37,11 @@ class Operand:
 
 @dataclass(frozen=True)
 class Field:
-    """A field's SQL. ``equal`` is the declared comparison; the operands differ where it need be asked.
+    """A field's SQL. ``equal`` is the declared comparison, needed only where the operands differ.
 
-    :param pairs: Enerflo's and the CRM's expressions that are all alike exactly when nothing differs.
-    :param mirror_column: the column of the mirror's relation that holds Enerflo's raw value.
-    :param ambiguous: the condition that Enerflo has more than one value; then nothing is equal.
+    :param pairs: expressions of Enerflo and the CRM; nothing differs exactly if each pair is identical.
+    :param mirror_column: the column of the mirror's relation with Enerflo's raw value.
+    :param ambiguous: the condition that Enerflo has more than one value; then no CRM value is equal.
     """
 
     name: str
@@ -56,10 +56,10 @@ class Field:
     ambiguous: str = ""
 
     def same_shown(self, left: str, right: str, *, in_crm: bool = False) -> str:
-        """Return whether two JSON values of one side, as they are shown, are equal as declared.
+        """Return whether two JSON values of one side, in their form in reports, are equal as declared.
 
-        Never null. A null is only ever the same as what the mapping declares to be none: that a value is
-        ignored beside a null does not make it the same as the null that stood there before.
+        Never null. A null equals only a null or a value that the mapping declares to be one.
+        ``null_overwrites`` and other rules that ignore a value beside a null do not make the two equal.
         """
         exactly = f"{left} is not distinct from {right}"
         if self.domain is FieldType.JSON:
@@ -82,7 +82,7 @@ class Field:
 
     @property
     def differs(self) -> str:
-        """Return the condition under which the two sides are not exactly alike in the domain."""
+        """Return the condition that the two sides are not identical in the domain."""
         several = [self.ambiguous] if self.ambiguous else []
         return " or ".join([*(f"{mine} is distinct from {theirs}" for mine, theirs in self.pairs), *several])
 
@@ -116,10 +116,10 @@ def field_sql(
 ) -> Field:
     """Return the SQL of one field.
 
-    :param enerflo: the expression that holds the mirror's raw value, and its kind.
-    :param crm: the expression that holds the CRM's raw value, and its live column.
-    :param table_zone: zone of times without one, where the field declares none.
-    :param fold: name of the collation whose case rules apply, quoted, or ``""``.
+    :param enerflo: the expression of the mirror's raw value, and its kind.
+    :param crm: the expression of the CRM's raw value, and its live column.
+    :param table_zone: the zone of times without one, if the field declares none.
+    :param fold: the name of the collation whose case rules apply, quoted, or ``""``.
     """
     zone = mapping.time_zone or table_zone
     domain = domain_of(mapping, crm[1])
@@ -133,23 +133,23 @@ def field_sql(
 
 
 def shown_in_crm(mapping: FieldMapping, raw: str, live: LiveColumn, table_zone: str) -> str:
-    """Return a CRM column's value as JSON, as it stands in differences and plans."""
+    """Return a CRM column's value as JSON, in the form that differences and plans use."""
     zone = mapping.time_zone or table_zone
     return _operand(crm_raw(raw, live), live.kind, domain_of(mapping, live), zone).shown
 
 
 def domain_of(mapping: FieldMapping, live: LiveColumn) -> FieldType:
     """Return the domain in which a field's two values are compared."""
-    # A CRM date can only ever say the day: the time of day is no difference.
+    # A CRM date holds only the day, so the time of day is not a difference.
     by_day = mapping.type is FieldType.TIMESTAMP and live.kind is Kind.DATE
     return FieldType.DATE if by_day else mapping.type
 
 
 def crm_raw(raw: str, live: LiveColumn) -> str:
-    """Return a CRM column's value, another kind of text as plain text: char(n) loses its padding.
+    """Return a CRM column's value; other kinds of text as plain text, since char(n) pads its values.
 
-    A float of four bytes is the number that its text says. A collation that calls different texts equal is no
-    rule of the mapping (``fold_case``), and PostgreSQL takes no pattern under it.
+    A float of four bytes is read as the number in its text. A nondeterministic collation is no option of the
+    mapping (``fold_case`` is), and PostgreSQL allows no pattern match under one.
     """
     if live.loose:
         return f'({raw}::text collate "default")'
@@ -162,7 +162,7 @@ def crm_raw(raw: str, live: LiveColumn) -> str:
 def _of_enerflo(
     raw: str, kind: Kind, mapping: FieldMapping, domain: FieldType, zone: str, fold: str
 ) -> Operand:
-    """Return Enerflo's value in the CRM's words."""
+    """Return Enerflo's value with the CRM's labels."""
     found = _operand(raw, kind, domain, zone)
     return replace(found, value=translated(found.value, mapping, fold))
 
@@ -184,7 +184,7 @@ def _operand(raw: str, kind: Kind, domain: FieldType, zone: str) -> Operand:
 
 
 def value_of_text(text: str, domain: FieldType, zone: str) -> str:
-    """Return an SQL text as a value of the domain; null where it does not convert to it."""
+    """Return an SQL text as a value of the domain; null where it cannot be converted."""
     return _operand(text, Kind.TEXT, domain, zone).value
 
 
@@ -195,17 +195,17 @@ def _text(raw: str, kind: Kind) -> str:
 
 
 def translated(text: str, mapping: FieldMapping, fold: str) -> str:
-    """Return a text of Enerflo's as the CRM says it (``values``)."""
+    """Return the CRM's label for a text of Enerflo (``values``)."""
     return _relabelled(text, list(mapping.values.items()), mapping, fold)
 
 
 def translated_back(text: str, mapping: FieldMapping, fold: str) -> str:
-    """Return a text of the CRM's as Enerflo says it; of two labels for one word the first."""
+    """Return Enerflo's word for a text of the CRM; if two words have one label, the first."""
     return _relabelled(text, [(theirs, mine) for mine, theirs in mapping.values.items()], mapping, fold)
 
 
 def _relabelled(text: str, labels: Sequence[tuple[str, str]], mapping: FieldMapping, fold: str) -> str:
-    """Return the word for a text: of its very spelling, or else of a label that is equal as declared."""
+    """Return the word for a text: by its exact spelling, or else by a label that is equal as declared."""
     if not labels:
         return text
     found = text
@@ -232,7 +232,7 @@ def _unless(fits: str, raw: str) -> str:
 
 
 def moment(raw: str, kind: Kind, zone: str) -> str:
-    """Return a value of a time type as timestamptz; times without a zone are in ``zone``."""
+    """Return a value of a time type as timestamptz; a time without a zone is read in ``zone``."""
     if kind is Kind.TIMESTAMPTZ:
         return raw
     return f"({raw}{'::timestamp' if kind is Kind.DATE else ''} at time zone {literal(zone)})"
@@ -275,7 +275,7 @@ def _boolean(raw: str, kind: Kind) -> Operand:
 def is_marked(raw: str, live: LiveColumn, value: bool | int | str) -> str:
     """Return the condition that a CRM column holds the value that marks its row as deleted.
 
-    :param value: as ``deleted_when`` declares it; ``not_null`` stands for any value.
+    :param value: the value in ``deleted_when``; ``not_null`` stands for any value.
     """
     if value == NOT_NULL:
         return f"{raw} is not null"
@@ -330,7 +330,7 @@ def _normalised(value: str, mapping: FieldMapping, domain: FieldType, zone: str,
 
 
 def normal_text(value: str, mapping: FieldMapping, fold: str) -> str:
-    """Return a text as it is compared: trimmed and case-folded where declared."""
+    """Return a text in the form in which it is compared: trimmed and case-folded where declared."""
     if mapping.trim:
         value = f"btrim({value}, {BLANK})"
     if mapping.fold_case:

@@ -1,8 +1,8 @@
 """Milestones of an install as columns of one row: the mirror's side of a wide table.
 
 For each column the mirror's side has ``e1`` (the value), ``mi1`` (the milestone's id), ``mc1`` (how many
-living milestones of the install are named) and ``mo1`` (when the milestone's content was first seen). Where
-several milestones have the title, value and id are null: no milestone is chosen by chance.
+living milestones of the install have the title) and ``mo1`` (when the milestone's content was first seen). If
+several milestones have the title, value and id are null, so that no milestone is chosen by chance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from enerflo_sync.warehouse.schema import metadata
 if TYPE_CHECKING:
     from enerflo_sync.reconcile.values import Field
 
-# What each column has beside its value, in the mirror's side and in ``mismatched``.
+# The further columns of each field, in the mirror's side and in ``mismatched``.
 OF_MILESTONE = ("mi", "mc", "mo")
 
 _ALL = Template("""(
@@ -33,7 +33,7 @@ _FIELD = Template("""case when count(*) filter (where $which) = 1
       count(*) filter (where $which) as mc$n,
       max(greatest(m.observed_at, m.deleted_at)) filter (where $named) as mo$n""")
 
-# Each value is a column of the target list by itself: what a statement does not ask for is not looked up.
+# Each value is a column of its own, so that PostgreSQL does not look up values that a statement does not use.
 _INSTALLS = Template("""(
     select $own, $columns,
       greatest(i.observed_at, (
@@ -51,7 +51,7 @@ _MOVED = Template("""$install.install_id in (
 
 
 def install_rows(fields: Sequence[Field]) -> str:
-    """Return the installs as a relation, with ``w1…`` for the value of each field, null where several are."""
+    """Return the installs as a relation with ``w1…``, each field's value; null if several milestones fit."""
     columns = metadata.tables["enerflo.installs"].columns.keys()
     return _INSTALLS.substitute(
         own=", ".join(f"i.{name}" for name in columns if name != "observed_at"),
@@ -64,7 +64,7 @@ def install_rows(fields: Sequence[Field]) -> str:
 
 
 def milestones_of(fields: Sequence[Field], install: str) -> str:
-    """Return the select of what the milestones of an install say of all fields; one row."""
+    """Return the select of one row with what an install's milestones hold for all fields."""
     parts = []
     for n, one in enumerate(_columns(fields), 1):
         named = is_milestone(one.milestone, "m")
@@ -74,14 +74,14 @@ def milestones_of(fields: Sequence[Field], install: str) -> str:
 
 
 def observed_at(milestones: str, install: str) -> str:
-    """Return when a row was first seen as it is: its mapped milestones, or an install that has none."""
+    """Return when a row's content was first seen: its mapped milestones', or the install's if it has none."""
     return f"coalesce({milestones}.observed_at, {install}.observed_at)"
 
 
 def install_moved(install: str, moved: str) -> str:
-    """Return the condition that an install, or one of its milestones, moved; by the indexes of both.
+    """Return the condition that an install or one of its milestones changed, written for the indexes of both.
 
-    :param moved: the same of one row ``e``.
+    :param moved: the condition that one row ``e`` changed.
     """
     return _MOVED.substitute(install=install, moved=moved)
 
@@ -92,9 +92,10 @@ def ambiguous(n: int) -> str:
 
 
 def facts_of_milestone(n: int, equal: str) -> dict[str, str]:
-    """Return what is known of the milestone of the field ``n`` in a mismatched row ``o``.
+    """Return the facts of the milestone of the field ``n`` in a mismatched row ``o``.
 
-    :param equal: whether the field is equal as declared: of no value at all nothing is missing.
+    :param equal: whether the field is equal as declared. If both sides have no value, no milestone is
+        missing.
     """
     return {
         "milestone_twice": f"(o.mc{n} > 1)",

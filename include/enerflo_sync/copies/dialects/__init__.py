@@ -1,1 +1,1 @@
-"""What each database speaks: one file for each, and the base that says what a dialect has to know."""
+"""The SQL dialect of each database, and the base class that lists what a dialect must provide."""

@@ -1,7 +1,7 @@
-"""What the copies need to know of a database: how it names, types and digests what it holds.
+"""What the copies need from a database: how it names, types and digests its data.
 
-A digest is made by the CRM's own database and compared only with an earlier digest of the same database. So
-no two databases have to write a value in the same way.
+The CRM's own database computes a digest, which is compared only with earlier digests of the same database. So
+two databases need not write a value in the same way.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError
 
-# What a database refuses, as the text of an error has it.
+# Names of refused things, for the text of an error.
 LOGIN = "refuses the login or does not know the database"
 RIGHT = "refuses a right"
 UNPROVEN = "did not prove that it is the server that is meant"
 
-# The type in our copy of what is compared as JSON, whatever its own database keeps it in.
+# The type in our copy for values that are compared as JSON, whatever type the CRM's database has.
 JSON = "jsonb"
 # Digits of a decimal in our copy.
 WIDE = 100
 # Digits of a second in our copy.
 _MICROSECONDS = 6
-# Rows that are fetched at a time.
+# Rows fetched at a time.
 FETCHED = 5_000
 
 
@@ -37,12 +37,12 @@ FETCHED = 5_000
 class RemoteColumn:
     """One column of a CRM table in another database.
 
-    :param name: as the mapping, and so our copy, has it.
-    :param type: the type that it has in our copy, as PostgreSQL writes it.
-    :param declared: its type as its own database takes it in a cast.
-    :param own: its name as its own database has it.
-    :param needed: no new row is taken without a value for it; False where the database was not asked.
-    :param fraction: digits of a second that it keeps, of times.
+    :param name: its name in the mapping, and so in our copy.
+    :param type: its PostgreSQL type in our copy.
+    :param declared: its type in its own database, for use in a cast.
+    :param own: its name in its own database.
+    :param needed: a new row needs a value for it; False if the database was not asked.
+    :param fraction: for times, how many digits of a second it stores.
     """
 
     name: str
@@ -60,9 +60,9 @@ class RemoteColumn:
 
 @dataclass(frozen=True)
 class RemoteRelation:
-    """A CRM table or view as its own database has it.
+    """A CRM table or view as its own database describes it.
 
-    :param identifier: means this table and no other one in a statement.
+    :param identifier: identifies this table and no other in a statement.
     """
 
     identifier: str
@@ -72,21 +72,21 @@ class RemoteRelation:
 class Dialect(ABC):
     """One kind of database.
 
-    :cvar names: of SQLAlchemy's dialects that it serves.
-    :cvar drivers: the form of URL that is opened for each, where that is not the one that people write.
-    :cvar title: as people call it.
-    :cvar extra: the extra of this package that installs its driver, or the driver's own package.
-    :cvar tried: whether it is tested by running statements, and not by their text alone.
+    :cvar names: the names of SQLAlchemy's dialects that it covers.
+    :cvar drivers: by dialect, the URL scheme to open, if people write another one.
+    :cvar title: its common name.
+    :cvar extra: the extra of this package that installs its driver, or the driver's package.
+    :cvar tried: whether tests run statements on it, and do not only compare their text.
     :cvar takes_back: whether a transaction can be rolled back.
-    :cvar empty_is_null: whether it keeps an empty text as null.
-    :cvar most_named: of numbers in one list of a statement.
-    :cvar whole_digits: of a decimal without places that is read as a whole number of 64 bits.
+    :cvar empty_is_null: whether it stores an empty text as null.
+    :cvar most_named: how many values one list of a statement may have.
+    :cvar whole_digits: up to how many digits a decimal without places is read as a 64-bit integer.
     :cvar is_file: whether the database is a file, which one process has open at a time.
-    :cvar quote: around a name.
-    :cvar types: for each of its types, in lower case, the type in our copy.
+    :cvar quote: the quote character of names.
+    :cvar types: by its type in lower case, the type in our copy.
     :cvar of_a_row: codes of errors about the values of one row (:meth:`codes`).
-    :cvar of_a_statement: codes of errors about a statement that the driver calls otherwise.
-    :cvar logins: codes of errors about a login, or a database that is not known.
+    :cvar of_a_statement: codes of errors about a statement that the driver classifies otherwise.
+    :cvar logins: codes of errors about a login or an unknown database.
     :cvar rights: codes of errors about a right.
     """
 
@@ -109,10 +109,10 @@ class Dialect(ABC):
     logins: ClassVar[AbstractSet[object]] = frozenset()
     rights: ClassVar[AbstractSet[object]] = frozenset()
 
-    # Stands in a select of values alone.
+    # The end of a select that has only values.
     from_nothing: ClassVar[str] = ""
 
-    # Every database of these has the view of the SQL standard, each with columns of its own besides.
+    # Every such database has this view of the SQL standard, each with further columns of its own.
     columns_query: ClassVar[str] = """
     select column_name as name, data_type as declared, character_maximum_length as length,
       numeric_precision as digits, numeric_scale as places
@@ -124,25 +124,25 @@ class Dialect(ABC):
         """Return names as an identifier of a statement in :func:`sqlalchemy.text`."""
         mark = self.quote
         joined = ".".join(mark + name.replace(mark, mark * 2) + mark for name in names)
-        # A colon would begin a parameter.
+        # A colon would start a parameter.
         return joined.replace(":", "\\:")
 
     def qualified(self, connection: sa.Connection, schema: str, table: str) -> str:
-        """Return a table as an identifier that means no other one."""
+        """Return a table as an identifier that means no other table."""
         return self.quoted(schema, table)
 
     def same_name(self, written: str, names: Iterable[str]) -> str | None:
-        """Return which of the database's names a name of ``sync.yaml`` means: the same letters."""
+        """Return the name in the database that a name of ``sync.yaml`` means: the same letters."""
         return written if written in names else None
 
     def begin(self, connection: sa.Connection) -> None:  # noqa: B027 - most need nothing
-        """Set what the session needs so that values come and go unchanged: the zone UTC, strict types."""
+        """Set up the session so that values are exchanged unchanged: the zone UTC, strict types."""
 
     def relation(self, connection: sa.Connection, schema: str, table: str) -> RemoteRelation:
-        """Return a table or view, with its columns in their order; with none where it is not there."""
+        """Return a table or view with its columns in their order; without columns if it does not exist."""
         rows = self.column_rows(connection, schema, table)
         names = {(str(row.get("in_schema", schema)), str(row.get("of_table", table))) for row in rows}
-        # The name as it is written, if it is there like that beside one of other letters.
+        # Prefer the exact name if names with other letter case exist as well.
         schema, table = (schema, table) if (schema, table) in names else max(names, default=(schema, table))
         columns = [
             RemoteColumn(
@@ -159,7 +159,7 @@ class Dialect(ABC):
         return RemoteRelation(self.qualified(connection, schema, table), columns)
 
     def column_rows(self, connection: sa.Connection, schema: str, table: str) -> list[dict[str, Any]]:
-        """Return what the database's catalog says of the columns of a table."""
+        """Return the rows of the database's catalog for the columns of a table."""
         return self.catalog_rows(connection, self.columns_query, {"in_schema": schema, "of_table": table})
 
     def catalog_rows(
@@ -174,20 +174,21 @@ class Dialect(ABC):
         return str(row["declared"])
 
     def type_of(self, row: Mapping[str, Any]) -> str:
-        """Return the type that a column gets in our copy; a type that is not known is read as text."""
+        """Return the type of a column in our copy; a column of an unknown type is read as text."""
         known = self.types.get(str(row["declared"]).lower().partition("(")[0].strip(), "text")
         if known == "numeric" and row["digits"] is not None:
             digits, places = int(row["digits"]), int(row["places"] or 0)
             if places == 0 and digits <= self.whole_digits:
                 return "bigint"
-            # Wider than there: a value of Enerflo that is too large is refused there, and stops nothing here.
+            # Wider than in the CRM: the CRM refuses a value of Enerflo that is too large; our copy must not
+            # stop on it.
             return f"numeric({max(digits, WIDE)},{places})" if places >= 0 else "numeric"
         if known == "varchar" and row["length"] is not None and 0 < int(row["length"]) <= 10_485_760:
             return f"varchar({int(row['length'])})"
         return "text" if known == "varchar" else known
 
     def as_number(self, column: RemoteColumn) -> RemoteColumn:
-        """Return a column that the mapping compares as a number, with the type that it gets in our copy."""
+        """Return a column that the mapping compares as a number, with its type in our copy."""
         return column
 
     def selected(self, column: RemoteColumn) -> str:
@@ -195,47 +196,47 @@ class Dialect(ABC):
         return self.quoted(column.own)
 
     def is_taken(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether a file is not opened because another process has it open."""
+        """Return whether a file cannot be opened because another process has it open."""
         return False
 
     def codes(self, error: sa.exc.DBAPIError) -> AbstractSet[object]:
-        """Return what the database or its driver calls an error: number, SQLSTATE, or kind."""
+        """Return the codes of an error in the database or its driver: number, SQLSTATE, or kind."""
         return frozenset()
 
     def refusal(self, error: sa.exc.DBAPIError) -> str | None:
-        """Return what is refused, if an error is about login, right or certificate; None otherwise."""
+        """Return what is refused if an error concerns login, right or certificate; None otherwise."""
         codes = self.codes(error)
         return RIGHT if codes & self.rights else LOGIN if codes & self.logins else None
 
     def refuses_a_statement(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether an error is about the statement, as an unknown name, or a value that it converts."""
+        """Return whether an error concerns the statement, such as an unknown name or a failed conversion."""
         is_known = bool(self.codes(error) & self.of_a_statement)
         return is_known or isinstance(
             error, sa.exc.ProgrammingError | sa.exc.NotSupportedError | sa.exc.DataError
         )
 
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether an error is about the values of one row, and not about the statement or the way."""
+        """Return whether an error concerns the values of one row, not the statement or the connection."""
         is_known = bool(self.codes(error) & self.of_a_row)
         return is_known or isinstance(error, sa.exc.IntegrityError | sa.exc.DataError)
 
     @abstractmethod
     def as_text(self, column: RemoteColumn) -> str:
-        """Return an expression of a column's value as text that is another one for each other value."""
+        """Return an expression of a column's value as text, different for different values."""
 
     @abstractmethod
     def digest(self, texts: Sequence[str]) -> str:
-        """Return a whole number of at most 60 bits, of texts any of which may be null."""
+        """Return the expression of a digest of texts, each possibly null: an integer of at most 60 bits."""
 
     def row_digest(self, columns: Sequence[RemoteColumn], more: Sequence[str]) -> str:
-        """Return a whole number of at most 60 bits of a row, another one for each other row.
+        """Return the expression of a row's digest: an integer of at most 60 bits for each content.
 
-        :param more: texts that count as well, none of them null.
+        :param more: further texts to include, none of them null.
         """
         return self.digest([*map(self.as_text, columns), *more])
 
     def whole(self, column: RemoteColumn) -> str:
-        """Return a column of whole numbers as such."""
+        """Return the expression of a column of integers as an integer."""
         return self.quoted(column.own)
 
     def length(self, text: str) -> str:
@@ -243,14 +244,14 @@ class Dialect(ABC):
         return f"length({text})"
 
     def joined(self, texts: Sequence[str]) -> str:
-        """Return one text of texts any of which may be null: each with its length in front.
+        """Return the expression of one text from texts, each possibly null and with its length before it.
 
-        So no other texts make the same one.
+        The lengths ensure that different texts never give the same result.
         """
         return " || '|' || ".join(f"coalesce({self.length(text)} || '.' || {text}, '-')" for text in texts)
 
     def typed(self, parameter: str, column: RemoteColumn) -> str:
-        """Return a parameter among selected values, whose type only its place in the insert tells."""
+        """Return a parameter in a select of values, where the database cannot infer its type."""
         return parameter
 
     def assigned(self, parameter: str, column: RemoteColumn) -> str:
@@ -284,16 +285,16 @@ class Dialect(ABC):
             yield from result.partitions(FETCHED)
 
     def conversion(self, column: RemoteColumn) -> Callable[[Any], Any] | None:
-        """Return what makes of a value that was read, and is not null, one that psycopg writes; or None.
+        """Return the conversion of a read value that is not null for psycopg; None if it needs none.
 
-        Most columns need nothing: a call for each value of them would double the time of a copy.
+        Most columns need none: a call for each value would double the time of a copy.
         """
         return _as_json if column.type == JSON else None
 
     def parameter(self, column: RemoteColumn, value: Any) -> Any:
-        """Return a value of the copy as the database's own driver takes it.
+        """Return a value of the copy for the database's own driver.
 
-        A time is cut to what the column keeps: some databases would round it up to another second.
+        A time is cut to the digits that the column stores, since some databases would round it up.
         """
         if isinstance(value, datetime) and column.fraction < _MICROSECONDS:
             return value.replace(
@@ -303,7 +304,7 @@ class Dialect(ABC):
 
 
 def _as_json(value: Any) -> str:
-    """Return a value as JSON; a text that is none is a JSON text."""
+    """Return a value as JSON; a text that is not JSON becomes a JSON text."""
     text = value if isinstance(value, str) else json.dumps(value)
     try:
         json.loads(text)

@@ -41,7 +41,7 @@ class DuckDB(Dialect):
     ).replace("where ", "where table_catalog = current_database() and ")
 
     def qualified(self, connection: sa.Connection, schema: str, table: str) -> str:
-        """Return the table with its database: of crm.duckdb the name crm alone would mean two things."""
+        """Return the table with its database: in crm.duckdb, crm alone could be database or schema."""
         database = connection.execute(sa.text("select current_database()")).scalar_one()
         return self.quoted(database, schema, table)
 
@@ -65,9 +65,9 @@ class DuckDB(Dialect):
     def row_digest(self, columns: Sequence[RemoteColumn], more: Sequence[str]) -> str:
         """Return 60 bits of DuckDB's own hash, which takes a tenth of the time of an md5 of texts.
 
-        It is the same for values that DuckDB calls equal, as texts of a collation or the parts of an
-        interval, and for wide numbers that are not: of these the bytes of their text are hashed. Another
-        version of DuckDB may hash otherwise. Then every row is read once more.
+        The hash is the same for values that DuckDB treats as equal although they differ, such as texts of a
+        collation, parts of an interval, and wide numbers; for these the bytes of their text are hashed.
+        Another version of DuckDB may hash differently; then every row is read once more.
         """
         values = [
             self.quoted(one.own) if _is_hashed_as_such(one) else f"encode({self.as_text(one)})"
@@ -76,7 +76,7 @@ class DuckDB(Dialect):
         return f"cast(hash({', '.join([*values, *more])}) >> 4 as bigint)"
 
     def is_taken(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether the file's lock is another process's."""
+        """Return whether another process holds the file's lock."""
         return "Could not set lock on file" in str(error.orig)
 
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
@@ -91,6 +91,6 @@ class DuckDB(Dialect):
 
 
 def _is_hashed_as_such(column: RemoteColumn) -> bool:
-    """Return whether two values of a column hash alike only if they are the same."""
+    """Return whether two values of a column have the same hash only if they are the same."""
     decimal = _DECIMAL.match(column.declared)
     return column.type in _OF_64_BITS or (decimal is not None and int(decimal[1]) <= _DIGITS_OF_64_BITS)

@@ -93,7 +93,7 @@ class MySQL(Dialect):
         return self._value(column)
 
     def as_text(self, column: RemoteColumn) -> str:
-        """Return the value as utf8mb4, in which every text of the table can be written; bytes as digits."""
+        """Return the value as utf8mb4, which can represent every text of the table; bytes as digits."""
         value = self._value(column)
         if column.declared in _BYTES:
             return f"convert(hex({value}) using utf8mb4)"
@@ -101,7 +101,7 @@ class MySQL(Dialect):
         return f"convert({f'({value} + 0e0)' if column.declared == 'float' else value} using utf8mb4)"
 
     def _value(self, column: RemoteColumn) -> str:
-        # As a number: a bit would come as a byte.
+        # As a number, since a bit would be returned as a byte.
         return f"({self.quoted(column.own)} + 0)" if column.declared == "bit" else self.quoted(column.own)
 
     def row_digest(self, columns: Sequence[RemoteColumn], more: Sequence[str]) -> str:
@@ -151,5 +151,5 @@ def _is_plain(column: RemoteColumn) -> bool:
 
 
 def _no_zeros(value: Any) -> Any:
-    # The driver returns a date as text where it is none, as 0000-00-00.
+    # The driver returns an invalid date, such as 0000-00-00, as text.
     return None if isinstance(value, str) else value

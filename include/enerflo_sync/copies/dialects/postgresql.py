@@ -20,7 +20,7 @@ class PostgreSQL(Dialect):
     drivers = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}  # noqa: RUF012 - a constant
     title = "PostgreSQL"
     extra = "postgresql"
-    # A decimal may be no number (NaN), which no whole number is.
+    # A decimal can be NaN, which no integer type can store.
     whole_digits = 0
     types = {  # noqa: RUF012 - a constant
         **dict.fromkeys(("smallint", "integer", "bigint"), "bigint"),
@@ -35,7 +35,7 @@ class PostgreSQL(Dialect):
         **dict.fromkeys(("json", "jsonb"), "jsonb"),
     }
 
-    # A cast to `character` would keep one letter, and one to `USER-DEFINED` is none: the catalog's own names.
+    # The standard's names are unusable in a cast: `character` keeps one letter and `USER-DEFINED` is no type.
     columns_query = """
     select column_name as name, data_type as kind, quote_ident(udt_schema) || '.' || quote_ident(udt_name)
       as declared, character_maximum_length as length, numeric_precision as digits, numeric_scale as places,
@@ -48,12 +48,12 @@ class PostgreSQL(Dialect):
 
     def type_of(self, row: Mapping[str, Any]) -> str:
         """Return the type that a column gets in our copy."""
-        # The catalog lists places before the point (a scale below 0) as more than any decimal has behind it.
+        # The catalog stores a negative scale (digits before the point) as a very large number.
         unbound = {"digits": None} if (row["places"] or 0) > _MOST_PLACES else {}
         return super().type_of({**row, **unbound, "declared": row["kind"]})
 
     def begin(self, connection: sa.Connection) -> None:
-        """Write times and numbers in one way, whatever the role's own settings."""
+        """Write times and numbers in one form, whatever the role's settings."""
         connection.exec_driver_sql(
             "select set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO', false),"
             " set_config('extra_float_digits', '1', false)"

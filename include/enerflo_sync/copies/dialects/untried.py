@@ -1,7 +1,7 @@
-"""What databases have in common whose statements are tested by their text alone.
+"""What the databases have in common whose statements are tested only by their text.
 
-Their drivers differ in how they send a null, a moment or a decimal. So each value is sent as text, and each
-statement casts it to the type of its column.
+Their drivers send nulls, moments and decimals differently. So each value is sent as text, and each statement
+casts it to the type of its column.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from enerflo_sync.copies.dialects.base import JSON, Dialect, RemoteColumn
 
 
 class UntriedDialect(Dialect):
-    """A database that nobody ran our statements on: it is read, and written where a person says so.
+    """A database on which our statements never ran: it is read, and written only if a person says so.
 
     :cvar words: what a boolean is sent as, false and true.
     """
@@ -27,7 +27,7 @@ class UntriedDialect(Dialect):
     words: ClassVar[tuple[str, str]] = ("false", "true")
 
     def same_name(self, written: str, names: Iterable[str]) -> str | None:
-        """Return the name as it is written, else the only one that differs in upper and lower case alone."""
+        """Return the exact name, or else the only name that differs in upper and lower case alone."""
         known = list(names)
         if written in known:
             return written
@@ -47,7 +47,7 @@ class UntriedDialect(Dialect):
         return self.typed(parameter, column)
 
     def statement(self, text: str, parameters: Mapping[str, Any]) -> sa.TextClause:
-        """Return a statement whose parameters are texts, but for digests: a null alone has no type."""
+        """Return a statement whose parameters are texts, except digests: a null alone has no type."""
         return sa.text(text).bindparams(
             *(
                 sa.bindparam(name, type_=sa.BigInteger() if name == "row_hash" else sa.String())
@@ -75,7 +75,7 @@ class UntriedDialect(Dialect):
 
 
 class Lakehouse(UntriedDialect):
-    """A database whose every statement is a transaction of its own, and whose types may nest."""
+    """A database in which every statement is its own transaction, and types can be nested."""
 
     quote = "`"
     takes_back = False

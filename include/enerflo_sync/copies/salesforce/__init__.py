@@ -1,1 +1,1 @@
-"""Salesforce as the CRM behind a copied table: approved changes are carried there by its REST API."""
+"""Salesforce as the CRM behind a copied table: its REST API receives the approved changes."""

@@ -1,4 +1,4 @@
-"""The requests that we make of an object's records at Salesforce."""
+"""Our requests about the records of one Salesforce object."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from enerflo_sync.copies.salesforce.session import WHERE, Answer, NoAnswerError,
 from enerflo_sync.errors import ConfigurationError, RetriableError
 
 MODIFIED = "LastModifiedDate"
-# Also moves where Salesforce itself changes a record: a sum over others, a way back from the recycle bin.
+# This time also changes when Salesforce itself updates a record: a roll-up sum, an undelete.
 _BY_SYSTEM = "SystemModstamp"
-# Records that one request reads.
+# How many records one request reads.
 TOGETHER = 200
-# Records that are looked at for keys in another spelling.
+# How many records are searched for keys in another spelling.
 _ALIKE = 200
 
 
@@ -25,8 +25,8 @@ _ALIKE = 200
 class FieldInfo:
     """A field of an object as Salesforce describes it to our user.
 
-    :param finds_one: an external id that no two records share.
-    :param required: a new record needs a value for it, and Salesforce gives it none.
+    :param finds_one: an external id that is unique among records.
+    :param required: a new record needs a value for it, and Salesforce has no default.
     """
 
     name: str
@@ -39,7 +39,7 @@ class FieldInfo:
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object as Salesforce describes it to our user; a field that the user may not see is not there."""
+    """An object as Salesforce describes it to our user; fields that the user may not see are missing."""
 
     name: str
     fields: Mapping[str, FieldInfo]
@@ -52,8 +52,8 @@ class ObjectInfo:
 class Record:
     """A record as it was read.
 
-    :param modified: when it was last modified, by anybody or by Salesforce itself, by Salesforce's clock.
-    :param read_at: Salesforce's time as it answered, in whole seconds; None where it did not say.
+    :param modified: when anybody, or Salesforce itself, last modified it, by Salesforce's clock.
+    :param read_at: Salesforce's time of the answer, in whole seconds; None if the answer has none.
     """
 
     id: str
@@ -74,8 +74,8 @@ class SalesforceObjectApi:
     def describe(self, where: str) -> ObjectInfo:
         """Return the object as our user sees it.
 
-        :param where: what to name if there is no such object.
-        :raises ConfigurationError: there is none, or the user may not see it.
+        :param where: the option to name if the object does not exist.
+        :raises ConfigurationError: the object does not exist, or the user may not see it.
         """
         answer = self._session.read("GET", f"{self._path}/describe")
         if answer.status == 404:
@@ -98,7 +98,7 @@ class SalesforceObjectApi:
         return info
 
     def read(self, ids: Sequence[str], fields: Iterable[str]) -> list[Record | None]:
-        """Return records in the order of their ids, 200 at most; None: gone, or not to be seen."""
+        """Return records in the order of their ids, 200 at most; None: deleted, or not visible to us."""
         names = self._asked(fields)
         wanted = {"ids": list(ids), "fields": names}
         answer = self._session.read("POST", f"/composite/sobjects/{self._name}", wanted)
@@ -112,7 +112,7 @@ class SalesforceObjectApi:
         return [self._record(one, answer, names, id_) for one, id_ in zip(said, ids, strict=True)]
 
     def find(self, field: str, value: str, fields: Iterable[str]) -> Record | None:
-        """Return the record that an external id names, one that no two records share."""
+        """Return the record with the value of a unique external id."""
         names = self._asked(fields)
         path = f"{self._path}/{field}/{quote(value, safe='')}?fields={quote(','.join(names), safe=',')}"
         answer = self._session.read("GET", path)
@@ -121,7 +121,7 @@ class SalesforceObjectApi:
         return self._record(self._expected(answer, 200, dict), answer, names, None)
 
     def alike(self, field: str, part: str) -> list[str] | None:
-        """Return what a text field says in the records that have a text in it; None: there are too many.
+        """Return the values of a text field that contain a text; None if there are too many records.
 
         Salesforce compares without regard to case.
         """
@@ -134,12 +134,12 @@ class SalesforceObjectApi:
         return [str(one[field]) for one in records]
 
     def update(self, record: Record, values: Mapping[str, Any]) -> Answer:
-        """Set fields of a record if it was not modified since it was read, by seconds.
+        """Set fields of a record if it was not modified since it was read, to the second.
 
-        :return: a refusal, or what says that Salesforce took it. So do the other two.
+        :return: Salesforce's refusal, or its confirmation; likewise for the other two writes.
         """
         condition = format_datetime(record.modified.replace(microsecond=0), usegmt=True)
-        # Assignment rules would give a lead or case another owner at each update, which nobody approved.
+        # Assignment rules could give a lead or case another owner at each update, which nobody approved.
         headers = {"If-Unmodified-Since": condition, "Sforce-Auto-Assign": "FALSE"}
         return _plain(self._session.send("PATCH", f"{self._path}/{record.id}", values, headers), 204)
 
@@ -148,7 +148,7 @@ class SalesforceObjectApi:
         return _plain(self._session.send("POST", self._path, values), 201)
 
     def delete(self, record: Record) -> Answer:
-        """Delete a record; Salesforce takes no condition here."""
+        """Delete a record; Salesforce accepts no condition for this request."""
         return _plain(self._session.send("DELETE", f"{self._path}/{record.id}"), 204)
 
     def _expected(self, answer: Answer, status: int, kind: type) -> Any:
@@ -169,14 +169,14 @@ class SalesforceObjectApi:
             return None
         values = said if isinstance(said, dict) else {}
         id_ = values.get("Id")
-        # An id of 15 characters is the same one without its checksum.
+        # An id of 15 characters is the same id without its checksum.
         if not isinstance(id_, str) or (asked and id_[:15] != asked[:15]):
             raise RetriableError(
                 f"Salesforce's answer to a read of {self._name} is about other records than those asked for.",
                 where=WHERE,
                 next_step="Nothing was written. Run it again.",
             )
-        # What is not there is not empty.
+        # A missing field is not an empty one.
         stamps = {name: values[name] for name in self._times if isinstance(values.get(name), str)}
         if missing := [name for name in names if name not in (stamps if name in self._times else values)]:
             raise RetriableError(
@@ -188,7 +188,7 @@ class SalesforceObjectApi:
 
 
 def _plain(answer: Answer, status: int) -> Answer:
-    """Return the answer to a write; a page of a proxy that says 200 tells nothing of the write."""
+    """Return the answer to a write; a proxy's page with status 200 does not confirm a write."""
     made = isinstance(answer.body, dict) and answer.body.get("success") is True
     if answer.status >= 300 or (answer.status == status and (status != 201 or made)):
         return answer
@@ -200,7 +200,7 @@ def _plain(answer: Answer, status: int) -> Answer:
 
 
 def moment(text: str) -> datetime:
-    """Return a time as Salesforce writes it (``2026-11-27T10:00:00.000+0000``)."""
+    """Return the moment of a time in Salesforce's form (``2026-11-27T10:00:00.000+0000``)."""
     return datetime.fromisoformat(text).astimezone(UTC)
 
 

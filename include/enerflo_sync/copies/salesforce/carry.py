@@ -1,10 +1,10 @@
 """Carrying approved changes of a copied table to Salesforce.
 
-An approved change is handed over to ``sync.crm_changes`` first, in one transaction with plan and ledger. Then
-each record is read at Salesforce, its values are compared with what the changes expect, and only what still
-fits is sent, on the condition that the record was not modified since that read. Before a request goes out it
-is noted as of when; so a lost answer, or a kill, is settled by reading the record. The copy is the witness of
-what arrived.
+An approved change is first handed over to ``sync.crm_changes``, in one transaction with plan and ledger. Then
+each record is read at Salesforce, its values are compared with those that the changes expect, and only
+changes that still fit are sent, on the condition that the record was not modified since that read. Before a
+request the record's time of modification is stored; so after a lost answer, or a crash, reading the record
+shows whether the request succeeded. The copy is the evidence of what arrived.
 """
 
 from __future__ import annotations
@@ -28,41 +28,45 @@ def carry_to_salesforce(
     connection: sa.Connection,
     session: Callable[[], SalesforceSession],
     config: SyncConfig,
-    plans: Iterable[Comparison],
+    comparisons: Iterable[Comparison],
     account: str,
     run_id: str,
     clock: Clock,
 ) -> str | None:
     """Carry the open changes of tables with ``write_to: salesforce``; return why some wait, if any do.
 
-    Commits as it goes. May be killed anywhere and run again. Where nothing is open nothing is asked of
-    Salesforce, not even a login.
+    It commits several times, and may be killed anywhere and run again. Without open changes nothing is
+    requested from Salesforce, not even a login.
 
     :param connection: to the warehouse; has no open transaction.
-    :param session: opens the way to Salesforce; asked for only where something is open.
-    :raises RetriableError: Salesforce is away; what is not settled yet stays open.
+    :param session: connects to Salesforce; called only if a change is open.
+    :raises RetriableError: Salesforce is away; changes without an outcome stay open.
     :raises ConfigurationError: the login or the object is wrong.
     """
-    mine = [plan for plan in plans if plan.mapping.to_salesforce is not None]
+    mine = [comparison for comparison in comparisons if comparison.mapping.to_salesforce is not None]
     if not mine:
         return None
     with alone(connection, account, JOB, wait=True):
         failed: list[str] = []
-        for plan in mine:
+        for comparison in mine:
             with connection.begin():
-                waiting = open_changes(connection, plan, account)
+                waiting = open_changes(connection, comparison, account)
             if not waiting:
                 continue
             try:
-                carrier = TableCarrier(connection, session(), config, plan, account, run_id, clock)
+                carrier = TableCarrier(connection, session(), config, comparison, account, run_id, clock)
                 carrier.carry(waiting)
             except NotTakenError as error:
                 with connection.begin():
-                    left = sum(len(one.numbers) for one in open_changes(connection, plan, account))
-                why = f"{error.what} {left:,} changes of {plan.name} stay open: run enerflo-sync carry later."
+                    left = sum(len(one.numbers) for one in open_changes(connection, comparison, account))
+                why = (
+                    f"{error.what} {left:,} changes of {comparison.name} stay open:"
+                    " run enerflo-sync carry later."
+                )
                 return " ".join([*failed, why])
             failed += [
-                f"{error.what} It was about {id_}, whose changes of {plan.name} stay open: look at it there."
+                f"{error.what} It was about {id_}, whose changes of {comparison.name} stay open:"
+                " look at it there."
                 for id_, error in carrier.left.items()
             ]
     return " ".join(failed) or None

@@ -1,4 +1,4 @@
-"""The open changes of a table that go to Salesforce, by record."""
+"""The open changes of a table for Salesforce, by record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPEN = (
     "w.account = %(account)s and w.table_name = %(table)s and w.ended_at is null and w.state = 'open'"
     " and w.acknowledged_at is null"
 )
-# A row that the copy has twice, or not at all, has no id: the next copy tells.
+# A row that the copy has twice, or not at all, has no id; the next copy decides.
 _OPEN_CHANGES = Template(f"""
 /* enerflo-sync carry: changes that are to go to Salesforce */
 select w.number, w.op, w.key::text as key, w.key as key_values, w."column" as name,
@@ -32,8 +32,8 @@ from sync.crm_changes w where {OPEN} and (w.kind = 'link' or %(to_crm)s) order b
 class RecordChanges:
     """The open changes of one record.
 
-    :param id: the record's id, as the copy has it; None: it is to be made, or the copy does not say.
-    :param columns: the copy's columns that change, each with the number of its change; of a deletion none.
+    :param id: the record's id in the copy; None: the record is to be made, or the copy does not have its id.
+    :param columns: the copy's columns that change, each with the number of its change; empty for a deletion.
     """
 
     op: str
@@ -44,29 +44,29 @@ class RecordChanges:
     columns: dict[str, int] = field(default_factory=dict)
 
     def drop(self, numbers: set[int]) -> None:
-        """Forget changes that ended."""
+        """Remove changes that have an outcome."""
         self.numbers = [one for one in self.numbers if one not in numbers]
         self.columns = {name: one for name, one in self.columns.items() if one not in numbers}
 
 
-def open_changes(connection: sa.Connection, plan: Comparison, account: str) -> list[RecordChanges]:
-    """Return the changes of a table that nobody took to the CRM yet, by record, oldest first.
+def open_changes(connection: sa.Connection, comparison: Comparison, account: str) -> list[RecordChanges]:
+    """Return the changes of a table that nobody carried to the CRM yet, by record, oldest first.
 
-    None where its mode writes nothing by now. Ids of records that were created at Enerflo belong to that.
+    If the table's mode writes nothing any more, only ids of records created at Enerflo are returned.
     """
-    to = plan.mapping.to_salesforce
-    if to is None or not plan.mode.writes:
+    to = comparison.mapping.to_salesforce
+    if to is None or not comparison.mode.writes:
         return []
     statement = _OPEN_CHANGES.substitute(
-        id=quoted(to.id), crm=plan.crm, on=of_key(plan, "w.key"), counts=plan.counts("t")
+        id=quoted(to.id), crm=comparison.crm, on=of_key(comparison, "w.key"), counts=comparison.counts("t")
     )
-    values = {"account": account, "table": str(plan.name), "to_crm": "to_crm" in plan.mode.writes}
+    values = {"account": account, "table": str(comparison.name), "to_crm": "to_crm" in comparison.mode.writes}
     found: dict[tuple[str, str], RecordChanges] = {}
     for row in connection.exec_driver_sql(statement, values):
         made = RecordChanges(row.op, row.key, row.key_values, row.id)
         record = found.setdefault((row.op, row.key), made)
         record.numbers.append(row.number)
         if row.name is not None:
-            # Of two open changes of a column there is only the newer one (superseded).
+            # If a column has two open changes, only the newer one counts (superseded).
             record.columns[row.name] = row.number
     return list(found.values())

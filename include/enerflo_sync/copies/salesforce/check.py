@@ -1,4 +1,4 @@
-"""Does the mapping fit the object at Salesforce, as our user sees it? Reads only."""
+"""Checks whether the mapping fits the object at Salesforce as our user sees it; reads only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RIGHT = "Give it the right (Setup, permission sets), or let the field's directi
 
 
 def object_notices(mapping: TableMapping, mode: Mode, info: ObjectInfo) -> Iterator[Notice]:
-    """Yield what would keep us from carrying a table's changes to an object."""
+    """Yield what would prevent us from carrying a table's changes to an object."""
     to = mapping.to_salesforce
     if to is None:
         return
@@ -60,7 +60,7 @@ def _fields(
 
 
 def _links(mapping: TableMapping, to: SalesforceObject, info: ObjectInfo) -> Iterator[Notice]:
-    """Yield columns that say which record of Enerflo a row is, where Salesforce has no such field."""
+    """Yield columns that name a row's record of Enerflo, if Salesforce has no such field."""
     for column in mapping.join_columns:
         name = to.field_of(column)
         if name not in info.fields and column != to.id:

@@ -1,7 +1,7 @@
-"""What Salesforce says of records now, compared with what their changes expect.
+"""Compares Salesforce's present records with the values that their changes expect.
 
-The copy's rows of these records are taken with Salesforce's present values in the place of the copy's, in the
-types of the copy's columns. So they are compared, and meet ``where`` or not, by the mapping's own rules.
+Salesforce's values replace those of the copy's rows, in the types of the copy's columns. So the mapping's own
+rules compare them and decide whether they meet ``where``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from enerflo_sync.reconcile.values import Field, value_of_text
 
 BEFORE, AFTER, ELSE, UNLINKED, UNREADABLE = "before", "after", "else", "unlinked", "unreadable"
 
-# A row of the copy stands in for what Salesforce does not have as a field.
+# The copy's row provides the values that Salesforce does not have as a field.
 _TAKE = Template("""
 /* enerflo-sync carry $name: the copy's rows of records that were read */
 create temporary table $now on commit drop as
@@ -48,7 +48,7 @@ _OVERLAY = Template("""
 update $now t set $sets from unnest(%(ids)s::text[], %(records)s::jsonb[]) r(id, record)
 where t._record_id = r.id
 """)
-# A change that we wrote before, and that the copy does not show yet, is no edit by a person.
+# A change that we wrote before, and that the copy does not show yet, is not a person's edit.
 _OUR_EARLIER = Template("""exists (
       select from sync.crm_changes o
       where o.account = w.account and o.table_name = w.table_name and o.key = w.key and o.op = 'update'
@@ -68,11 +68,11 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 @dataclass(frozen=True)
 class Judged:
-    """One change beside the record as it is at Salesforce.
+    """One change with the present state of its record.
 
-    :param value: what the change is to write, in the type of the copy's column.
-    :param sent_as_of: when the record had last been modified as an earlier request with the change went out
-        whose answer was lost; None: there was none.
+    :param value: the value to write, in the type of the copy's column.
+    :param sent_as_of: the record's time of modification before an earlier request with the change whose
+        answer was lost; None: there was no such request.
     """
 
     number: int
@@ -89,30 +89,35 @@ class Judge:
     :param info: the object as Salesforce describes it.
     """
 
-    def __init__(self, connection: sa.Connection, plan: Comparison, account: str, info: ObjectInfo) -> None:
-        self._connection, self._plan, self._account = connection, plan, account
-        to = plan.mapping.to_salesforce
+    def __init__(
+        self, connection: sa.Connection, comparison: Comparison, account: str, info: ObjectInfo
+    ) -> None:
+        self._connection, self._comparison, self._account = connection, comparison, account
+        to = comparison.mapping.to_salesforce
         assert to is not None  # noqa: S101 - a defect of ours
         self._to = to
-        self._now = f"pg_temp.at_salesforce_{plan.name}"
-        self._columns = [name for name, column in plan.live.columns.items() if column.readable]
-        condition = plan.mapping.condition
-        asked = {*plan.mapping.crm_columns, *(named_columns(condition, plan.live) if condition else ())}
+        self._now = f"pg_temp.at_salesforce_{comparison.name}"
+        self._columns = [name for name, column in comparison.live.columns.items() if column.readable]
+        condition = comparison.mapping.condition
+        asked = {
+            *comparison.mapping.crm_columns,
+            *(named_columns(condition, comparison.live) if condition else ()),
+        }
         self._fields = {
             name: to.field_of(name)
             for name in self._columns
-            # The copy may have an id without its checksum, and changes name the row by it.
+            # The copy may have an id without its checksum, and changes name the row by that id.
             if name != to.id
             and to.field_of(name) in info.fields
             and (name in asked or to.field_of(name) == MODIFIED)
         }
 
-        # The copy's column of the record's last modification, where it has one.
+        # The copy's column with the record's last modification, if it has one.
         self._modified = next((name for name, field in self._fields.items() if field == MODIFIED), None)
 
     @property
     def fields(self) -> list[str]:
-        """Return the fields that are to be read of each record."""
+        """Return the fields to read of each record."""
         return list(self._fields.values())
 
     @property
@@ -123,9 +128,9 @@ class Judge:
     def changes(
         self, records: Mapping[str, Record], columns: Mapping[tuple[str, str | None], Sequence[int]]
     ) -> list[Judged]:
-        """Return what the records say of changes; a change whose record the copy does not have is missing.
+        """Return the judgement of each change by its record; a change without a row in the copy is left out.
 
-        :param records: as they were read, by their id as the copy has it.
+        :param records: the records as they were read, by their id in the copy.
         :param columns: numbers of changes by operation (update, delete) and column.
         """
         return list(self._apart(records, columns, new=False))
@@ -133,19 +138,19 @@ class Judge:
     def new_rows(
         self, key: str, record: Record, columns: Mapping[tuple[str, str | None], Sequence[int]]
     ) -> list[Judged]:
-        """Return what a record says of the changes that were to make it.
+        """Return the judgement of changes that should make a record which exists already.
 
-        :param key: of the changes.
+        :param key: the key of the changes.
         """
         return list(self._apart({key: record}, columns, new=True))
 
     def values(self, columns: Mapping[str, int]) -> dict[str, Any]:
-        """Return what changes are to write, in the types of the copy's columns."""
-        plan, found = self._plan, {}
+        """Return the values that changes are to write, in the types of the copy's columns."""
+        comparison, found = self._comparison, {}
         for name, number in columns.items():
-            value = column_value(plan.live.columns[name], "w.after", zone_of(plan, name))
+            value = column_value(comparison.live.columns[name], "w.after", zone_of(comparison, name))
             query = (
-                f"/* enerflo-sync carry {plan.name} */ select {value} from sync.crm_changes w"  # noqa: S608
+                f"/* enerflo-sync carry {comparison.name} */ select {value} from sync.crm_changes w"  # noqa: S608
                 " where w.account = %(account)s and w.number = %(number)s"
             )
             named = {"account": self._account, "number": number}
@@ -153,11 +158,11 @@ class Judge:
         return found
 
     def would_count(self, record: RecordChanges, external: str) -> bool:
-        """Return whether a record that is to be made meets the table's condition by what we write.
+        """Return whether a record to be made meets the table's condition with the values that we write.
 
         :param external: the field of its external id.
         """
-        if self._plan.mapping.condition is None:
+        if self._comparison.mapping.condition is None:
             return True
         query = (
             "/* enerflo-sync carry: what a new record is to say */"
@@ -170,7 +175,7 @@ class Judge:
         now = datetime.now(UTC)
         made = Record("", {**said, external: key}, now, None)
         with self._overlaid({record.key: made}, new=True):
-            counts = f"select {self._plan.counts('t')} from {self._now} t"  # noqa: S608 - our own names
+            counts = f"select {self._comparison.counts('t')} from {self._now} t"  # noqa: S608 - our own names
             return bool(self._connection.exec_driver_sql(counts, {}).scalar_one())
 
     def _apart(
@@ -180,7 +185,7 @@ class Judge:
         *,
         new: bool,
     ) -> Iterator[Judged]:
-        """Judge records together; where a value does not fit its column, each alone."""
+        """Judge records together; if a value does not fit its column, judge each one alone."""
         if not records:
             return
         try:
@@ -202,10 +207,16 @@ class Judge:
 
     @contextmanager
     def _overlaid(self, records: Mapping[str, Record], *, new: bool) -> Iterator[None]:
-        plan = self._plan
+        comparison = self._comparison
         columns = ", ".join(f"t.{quoted(name)}" for name in self._columns)
-        on = "false" if new else f"t.{quoted(self._to.id)}::text = r.id and {plan.counts('t')}"
-        named = {"name": plan.name, "now": self._now, "columns": columns, "crm": plan.crm, "on": on}
+        on = "false" if new else f"t.{quoted(self._to.id)}::text = r.id and {comparison.counts('t')}"
+        named = {
+            "name": comparison.name,
+            "now": self._now,
+            "columns": columns,
+            "crm": comparison.crm,
+            "on": on,
+        }
         named["modified"] = f"t.{quoted(self._modified)}" if self._modified is not None else "null"
         ids = {"ids": list(records)}
         take = _TAKE.substitute(named, join="left" if new else "")
@@ -218,35 +229,35 @@ class Judge:
         self._connection.exec_driver_sql(f"drop table {self._now}")
 
     def _said(self, name: str) -> str:
-        plan = self._plan
+        comparison = self._comparison
         value = f"(r.record -> {literal(self._fields[name])})"
-        return column_value(plan.live.columns[name], value, zone_of(plan, name))
+        return column_value(comparison.live.columns[name], value, zone_of(comparison, name))
 
     def _as_columns(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a record's fields; a checkbox as a number where the copy's column is one."""
+        """Return a record's fields; a checkbox as a number if the copy's column is a number."""
         said = {field: values.get(field) for field in self._fields.values()}
         for name, field in self._fields.items():
             value = said[field]
-            if isinstance(value, bool) and self._plan.live.columns[name].kind is Kind.INTEGER:
+            if isinstance(value, bool) and self._comparison.live.columns[name].kind is Kind.INTEGER:
                 said[field] = int(value)
         return said
 
     def _judged(
         self, columns: Mapping[tuple[str, str | None], Sequence[int]], *, new: bool
     ) -> Iterator[Judged]:
-        plan = self._plan
+        comparison = self._comparison
         one = f"(select count(*) from {self._now} s where s._record_id = t._record_id) = 1"  # noqa: S608
         for (op, name), numbers in columns.items():
             value = "null"
             if name is not None:
-                value = column_value(plan.live.columns[name], "w.after", zone_of(plan, name))
-            on = "w.key::text = t._record_id" if new else of_key(plan, "w.key")
+                value = column_value(comparison.live.columns[name], "w.after", zone_of(comparison, name))
+            on = "w.key::text = t._record_id" if new else of_key(comparison, "w.key")
             query = _CHANGES.substitute(
-                name=plan.name, value=value, says=self._says(op, name), now=self._now, on=on, same=one
+                name=comparison.name, value=value, says=self._says(op, name), now=self._now, on=on, same=one
             )
             named = {
                 "account": self._account,
-                "table": str(plan.name),
+                "table": str(comparison.name),
                 "numbers": list(numbers),
                 "op": op,
                 "column": name,
@@ -255,13 +266,14 @@ class Judge:
                 yield Judged(row.number, row.id, name, row.value, row.says, row.sent_as_of)
 
     def _says(self, op: str, name: str | None) -> str:
-        plan = self._plan
-        linked = f"(w.kind = 'link' or {names_record(plan, 't', 'w.enerflo_key')}) and {plan.counts('t')}"
+        comparison = self._comparison
+        named = names_record(comparison, "t", "w.enerflo_key")
+        linked = f"(w.kind = 'link' or {named}) and {comparison.counts('t')}"
         if op == "delete":
-            pairs = ((one.name, f"w.before -> {literal(one.name)}") for one in plan.fields)
+            pairs = ((one.name, f"w.before -> {literal(one.name)}") for one in comparison.fields)
             same = " and ".join(self._unmoved(field, f"nullif({before}, 'null')") for field, before in pairs)
             if self._modified is not None:
-                # Fields that are not mapped go with the record as well.
+                # A new record gets fields that are not mapped as well.
                 same += f" and t._modified is not distinct from t.{quoted(self._modified)}"
             same = f"when {same} then 'before'"
             return f"case when not ({linked}) then 'unlinked' {same} else 'else' end"
@@ -269,10 +281,10 @@ class Judge:
         made = self._shows(name)
         if op == "insert":
             return f"case when {made} then 'after' else 'else' end"
-        if name in plan.mapping.join_columns:
-            linked = plan.counts("t")
+        if name in comparison.mapping.join_columns:
+            linked = comparison.counts("t")
         before = self._unmoved(name, "nullif(w.copy_value, 'null')")
-        ours = self._unmoved(name, f"nullif({as_written(plan, name, 'o.after')}, 'null')")
+        ours = self._unmoved(name, f"nullif({as_written(comparison, name, 'o.after')}, 'null')")
         earlier = _OUR_EARLIER.substitute(same=ours)
         return (
             f"case when not ({linked}) then 'unlinked' when {made} then 'after'"
@@ -280,15 +292,15 @@ class Judge:
         )
 
     def _shows(self, name: str) -> str:
-        """Return whether the record says what a change is to write, as declared: Salesforce may round it."""
-        now, after = shown(self._plan, name), as_written(self._plan, name, "w.after")
+        """Return whether the record has the value to write, as declared: Salesforce may round it."""
+        now, after = shown(self._comparison, name), as_written(self._comparison, name, "w.after")
         if (field := self._field(name)) is not None:
             return field.same_shown(f"nullif({now}, 'null')", f"nullif({after}, 'null')", in_crm=True)
         return f"nullif({now}, 'null') is not distinct from nullif({after}, 'null')"
 
     def _unmoved(self, name: str, value: str) -> str:
-        """Return whether the record says a value: the same number, moment or text, without any tolerance."""
-        now = f"nullif({shown(self._plan, name)}, 'null')"
+        """Return whether the record has a value: the same number, moment or text, without any tolerance."""
+        now = f"nullif({shown(self._comparison, name)}, 'null')"
         exactly = f"{now} is not distinct from {value}"
         field = self._field(name)
         if field is None or field.domain is FieldType.JSON:
@@ -297,4 +309,4 @@ class Judge:
         return f"({exactly} or coalesce({here} = {there}, false))"
 
     def _field(self, name: str) -> Field | None:
-        return next((one for one in self._plan.fields if one.name == name), None)
+        return next((one for one in self._comparison.fields if one.name == name), None)

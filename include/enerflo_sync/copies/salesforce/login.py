@@ -1,4 +1,4 @@
-"""Which company at Salesforce, and what we log in with."""
+"""Which company at Salesforce, and the credentials for it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from enerflo_sync.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class SalesforceLogin:
-    """The company's address and what opens it: an app's key and secret, or a token that nothing renews.
+    """The company's address and credentials: an app's key and secret, or a token that cannot be renewed.
 
-    :param where: what to name in a message about it: a section of sync.yaml, or an Airflow connection.
+    :param where: what a message names: a section of sync.yaml, or an Airflow connection.
     """
 
     url: str
@@ -26,7 +26,7 @@ class SalesforceLogin:
 
     @property
     def base(self) -> str:
-        """Return the address without a slash at its end.
+        """Return the address without a final slash.
 
         :raises ConfigurationError: it is no address, or would send secrets unencrypted to another machine.
         """

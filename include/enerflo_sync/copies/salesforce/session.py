@@ -1,4 +1,4 @@
-"""One request to Salesforce at a time: the token, the day's limit, and what an answer means."""
+"""One request to Salesforce at a time: the token, the daily limit, and the meaning of an answer."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ from enerflo_sync.enerflo.transport import TRANSPORT_ERRORS, explain, read_envir
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
 
 WHERE = "Salesforce"
-# Seconds until a connection stands, and until an answer begins.
+# Seconds to wait for the connection, and for the beginning of an answer.
 _TIMEOUT = (10.0, 120.0)
-# Seconds between the tries of a request that changes nothing.
+# Seconds between attempts of a request that changes nothing.
 _WAITS = (1.0, 4.0, 10.0)
 _USAGE = re.compile(r"(?<![\w-])api-usage=(\d+)/(\d+)")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{2,80}")
 _LIMIT = "REQUEST_LIMIT_EXCEEDED"
-# The company as a whole may be read and not written for a while, as its site moves or is maintained.
+# The whole company can be read-only for a while, as during maintenance or a move of its site.
 _CLOSED = frozenset({"INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", "API_CURRENTLY_DISABLED"})
-# These say nothing about the record that a request names.
+# These codes say nothing about the record in the request.
 _OF_COMPANY = frozenset({"API_DISABLED_FOR_ORG", "UNSUPPORTED_API_VERSION", "URL_NOT_RESET", "ORG_LOCKED"})
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-# A number stays what Salesforce wrote: no double in between.
+# A number keeps Salesforce's digits, without conversion to a double.
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class NotTakenError(RetriableError):
-    """Salesforce takes no request for a while; this one was not carried out."""
+    """Salesforce accepts no request for a while; this one was not executed."""
 
 
 class DailyLimitError(NotTakenError):
-    """The day's requests are used up, or only the share is left that is kept for others."""
+    """The day's requests are used up, or only the share for others is left."""
 
 
 class NoAnswerError(RetriableError):
-    """A request has no answer: it may have been carried out, or not."""
+    """A request has no answer: it was executed or not."""
 
 
 class FailedError(NoAnswerError):
-    """Salesforce failed at this very request, and says so by a code; others may well succeed."""
+    """Salesforce failed at this request and says so by a code; other requests may succeed."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """One reason of a refusal: Salesforce's code, and the fields that it names. Its message is never kept."""
+    """One reason of a refusal: Salesforce's code, and the fields in it. Its message is never kept."""
 
     code: str
     fields: tuple[str, ...]
@@ -69,7 +69,7 @@ class Refusal:
 class Answer:
     """An answer of Salesforce.
 
-    :param at: Salesforce's time as it answered, in whole seconds; None where it did not say.
+    :param at: Salesforce's time of the answer, in whole seconds; None if the answer has none.
     """
 
     status: int
@@ -106,7 +106,7 @@ class SalesforceSession:
         return self._usage
 
     def read(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
-        """Return the answer to a request that changes nothing; tried again where none comes.
+        """Return the answer to a request that changes nothing; retries if no answer comes.
 
         :raises RetriableError: Salesforce is away.
         """
@@ -127,10 +127,10 @@ class SalesforceSession:
         """Return the answer to one request, below 500.
 
         :param path: what follows ``/services/data/VERSION``.
-        :raises NoAnswerError: nobody knows what came of it.
-        :raises NotTakenError: it was not carried out.
-        :raises ConfigurationError: it was not carried out: the login, the address or TLS is wrong, or what
-            answers is not Salesforce.
+        :raises NoAnswerError: the outcome of the request is unknown.
+        :raises NotTakenError: the request was not executed.
+        :raises ConfigurationError: the request was not executed: login, address or TLS is wrong, or the
+            server is not Salesforce.
         """
         self._require_requests_left()
         if not self._token:
@@ -207,7 +207,7 @@ class SalesforceSession:
     ) -> requests.Response:
         began = self._clock.monotonic()
         try:
-            # A callable as auth keeps requests from looking for a password in .netrc.
+            # A callable as auth keeps requests from searching .netrc for a password.
             return self._session.request(
                 method,
                 url,

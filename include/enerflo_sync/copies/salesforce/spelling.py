@@ -1,4 +1,4 @@
-"""Values as Salesforce's REST API takes them, by the type of the field."""
+"""Values in the form of Salesforce's REST API, by the type of the field."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def is_written(kind: str) -> bool:
-    """Return whether values of a field's type are ever sent."""
+    """Return whether values of a field's type can be sent."""
     return kind in _TEXTS or kind in _NUMBERS or kind in {"boolean", "date", "datetime"}
 
 
 def is_text(kind: str) -> bool:
-    """Return whether a field's type is a text, so that one value may be spelled in several ways."""
+    """Return whether a field's type is a text, so that one value may have several spellings."""
     return kind in _TEXTS
 
 
 class NotSpelledError(Exception):
-    """A value does not fit a field's type: the text names both types, and never the value."""
+    """A value does not fit a field's type; the text names both types, never the value."""
 
 
 def spelled(value: Any, kind: str, zone: str) -> Any:
-    """Return a value of the copy's column as the REST API takes it.
+    """Return a value of the copy's column in the form of the REST API.
 
     :param kind: the field's type as Salesforce describes it.
-    :param zone: of times without one.
-    :raises NotSpelledError: it does not fit; nothing may be sent then.
+    :param zone: the zone of times without one.
+    :raises NotSpelledError: the value does not fit, so nothing may be sent.
     """
     if value is None:
         if kind == "boolean":
@@ -74,7 +74,7 @@ def _text(value: Any) -> str | None:
         case Decimal():
             return f"{value:f}"
         case _:
-            # Of a time nobody knows how Salesforce's text spells it.
+            # The form of a time in a text field is not known.
             return None
 
 

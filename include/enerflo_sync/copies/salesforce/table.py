@@ -36,13 +36,13 @@ from enerflo_sync.reconcile.near_keys import is_near_any
 
 logger = logging.getLogger(__name__)
 
-# How often a record is read again that moved, or whose answer was lost.
+# How often to read a record again that was modified, or whose answer was lost.
 _ATTEMPTS = 5
-# Seconds between two attempts. Also what passes until an edit has a later second than the one that was read.
+# Seconds between two attempts; after them a new edit has a later second than the one that was read.
 _WAIT = 2.0
-# Salesforce tells the time of a modification, and its own, by seconds.
-_SETTLED = timedelta(seconds=2)
-# Refusals that say nothing about the values.
+# Salesforce gives times of modification, and its own time, in whole seconds.
+_PAST_ITS_SECOND = timedelta(seconds=2)
+# Refusals that do not concern the values.
 _PASSING = frozenset({"UNABLE_TO_LOCK_ROW", "REQUEST_RUNNING_TOO_LONG", "SERVER_UNAVAILABLE"})
 _GONE = frozenset({"NOT_FOUND", "ENTITY_IS_DELETED"})
 _DUPLICATE = "DUPLICATE_VALUE"
@@ -60,30 +60,31 @@ class TableCarrier:
         connection: sa.Connection,
         session: SalesforceSession,
         config: SyncConfig,
-        plan: Comparison,
+        comparison: Comparison,
         account: str,
         run_id: str,
         clock: Clock,
     ) -> None:
-        to = plan.mapping.to_salesforce
+        to = comparison.mapping.to_salesforce
         assert to is not None  # noqa: S101 - a defect of ours
-        where = str(config.table_spot(account, plan.name, "salesforce"))
-        self._connection, self._plan, self._to = connection, plan, to
+        where = str(config.table_spot(account, comparison.name, "salesforce"))
+        self._connection, self._comparison, self._to = connection, comparison, to
         self._account, self._run_id, self._clock = account, run_id, clock
         self._api = SalesforceObjectApi(session, to.object)
-        self._info = self._api.describe(f"{where}: tables.{plan.name}.salesforce.object")
-        self._judge = Judge(connection, plan, account, self._info)
-        # Records at which Salesforce fails each time, with the error: their changes stay open.
+        self._info = self._api.describe(f"{where}: tables.{comparison.name}.salesforce.object")
+        self._judge = Judge(connection, comparison, account, self._info)
+        # Records at which Salesforce fails each time, with the error; their changes stay open.
         self.left: dict[str, NoAnswerError] = {}
         self._writes = 0
-        # Records at which requests failed since the last one that did not.
+        # Records at which requests failed since the last success.
         self._failing: set[int] = set()
 
     def carry(self, waiting: Sequence[RecordChanges]) -> None:
-        """Carry changes; afterwards each is taken over by Salesforce, or ended with a reason.
+        """Carry changes; afterwards Salesforce has accepted each one, or it ended with a reason.
 
-        :raises NoAnswerError: Salesforce is away, or the end of some requests is not known; those stay open.
-        :raises NotTakenError: Salesforce takes no more requests for now; the rest stays open.
+        :raises NoAnswerError: Salesforce is away, or the outcome of some requests is unknown; those stay
+            open.
+        :raises NotTakenError: Salesforce accepts no more requests for now; the rest stays open.
         """
         for record in waiting:
             self._park_what_cannot_be(record)
@@ -91,13 +92,13 @@ class TableCarrier:
         for first in range(0, len(there), TOGETHER):
             self._carry_there(there[first : first + TOGETHER])
             done = min(first + TOGETHER, len(there))
-            logger.info("carried table=%s records=%d of=%d", self._plan.name, done, len(there))
+            logger.info("carried table=%s records=%d of=%d", self._comparison.name, done, len(there))
         for record in waiting:
             if record.op == "insert" and record.numbers:
                 self._make(record)
 
     def _park_what_cannot_be(self, record: RecordChanges) -> None:
-        """Park changes that the id, or Salesforce's description of the object, rules out."""
+        """Park changes that cannot be made because of the id or of Salesforce's description of the object."""
         if record.id is not None and not _ID.fullmatch(record.id):
             self._end(record, record.numbers, Decision.PARKED, reasons.NO_ID)
             return
@@ -111,13 +112,13 @@ class TableCarrier:
         for column, number in list(record.columns.items()):
             name = self._to.field_of(column)
             info = self._info.fields.get(name)
-            if column not in self._plan.live.columns or info is None:
+            if column not in self._comparison.live.columns or info is None:
                 reason = f"{self._to.object} has no field {name}, or our user may not see it"
             elif not getattr(info, right):
                 reason = f"the field {self._to.object}.{name} is not {right} for our user"
             else:
                 continue
-            # A record without one of its values is not the record that was approved.
+            # A record without one of its values would not be the record that was approved.
             numbers = record.numbers if record.op == "insert" else [number]
             self._end(record, numbers, Decision.PARKED, reason)
         if record.op == "insert" and record.numbers and self._external_id(record) is None:
@@ -126,11 +127,11 @@ class TableCarrier:
 
     @property
     def _may_delete(self) -> bool:
-        marked = any(self._to.field_of(name) == "IsDeleted" for name in self._plan.mapping.deleted_when)
+        marked = any(self._to.field_of(name) == "IsDeleted" for name in self._comparison.mapping.deleted_when)
         return self._to.delete and marked
 
     def _external_id(self, record: RecordChanges) -> tuple[str, Any] | None:
-        """Return field and value of the one external id that names a record to be made."""
+        """Return field and value of the only external id of a record to be made."""
         if len(record.key_values) != 1:
             return None
         ((column, value),) = record.key_values.items()
@@ -142,7 +143,7 @@ class TableCarrier:
         except NotSpelledError:
             return None
 
-    # Records that are there.
+    # Existing records.
 
     def _carry_there(self, records: Sequence[RecordChanges]) -> None:
         left, tries, losses = list(records), Counter[int](), Counter[int]()
@@ -151,11 +152,11 @@ class TableCarrier:
             read = list(self._read(left))
             for place, (record, found, judged) in enumerate(read):
                 try:
-                    done = self._settle(record, found, judged)
+                    done = self._send_or_end(record, found, judged)
                 except NoAnswerError as error:
                     losses[id(record)] += 1
                     self._require_others_succeed(record, error, last=losses[id(record)] == _ATTEMPTS)
-                    # The others wait as well: each might wait as long for its answer. They go first then.
+                    # Each of the other records may wait as long for its answer, so they are tried first.
                     again += [one for one, _, _ in read[place + 1 :]]
                     again += [record] if losses[id(record)] < _ATTEMPTS else []
                     break
@@ -172,7 +173,7 @@ class TableCarrier:
                 self._clock.sleep(_WAIT * (1 + len(self._failing)))
 
     def _require_others_succeed(self, record: RecordChanges, error: NoAnswerError, *, last: bool) -> None:
-        """Raise the error if Salesforce is away; a record at which it alone fails is left, and noted.
+        """Raise the error if Salesforce is away; if it fails at this record alone, leave and note the record.
 
         :param last: the record is not tried again.
         """
@@ -186,7 +187,7 @@ class TableCarrier:
     def _read(
         self, records: Sequence[RecordChanges]
     ) -> Iterator[tuple[RecordChanges, Record | None, Mapping[int, Judged]]]:
-        """Yield each record as Salesforce has it now, and what that says of its changes."""
+        """Yield each record as Salesforce has it now, with the judgement of its changes."""
         ids = list(dict.fromkeys(str(one.id) for one in records))
         found = dict(zip(ids, self._api.read(ids, self._judge.fields), strict=True))
         columns: dict[tuple[str, str | None], list[int]] = {}
@@ -201,8 +202,8 @@ class TableCarrier:
         for one in records:
             yield one, found[str(one.id)], judged
 
-    def _settle(self, record: RecordChanges, found: Record | None, judged: Mapping[int, Judged]) -> bool:
-        """Send what still fits, and end what does not; return whether nothing of the record is left to do."""
+    def _send_or_end(self, record: RecordChanges, found: Record | None, judged: Mapping[int, Judged]) -> bool:
+        """Send changes that still fit, end the others; return whether the record has no work left."""
         if found is None:
             if record.op == "delete":
                 self._take(record, record.numbers)
@@ -213,7 +214,7 @@ class TableCarrier:
         for number in list(record.numbers):
             one = judged.get(number)
             if one is None:
-                # The copy does not have the row any more: the next copy tells what becomes of it.
+                # The copy does not have the row any more; the next copy decides.
                 record.drop({number})
             elif one.says == AFTER:
                 self._take(record, [number])
@@ -228,8 +229,8 @@ class TableCarrier:
                 due.append(one)
         if not due:
             return True
-        # An edit within the second of the last modification would not show in it.
-        if found.read_at is None or found.read_at - found.modified.replace(microsecond=0) < _SETTLED:
+        # Another edit within the second of the last modification would not change that time.
+        if found.read_at is None or found.read_at - found.modified.replace(microsecond=0) < _PAST_ITS_SECOND:
             return False
         return self._send(record, found, due)
 
@@ -246,7 +247,7 @@ class TableCarrier:
             numbers = [one for one in numbers if one in record.numbers]
             if not values:
                 return True
-        # What an earlier request without an answer did stays unknown, whatever this one is told.
+        # The outcome of an earlier request without an answer stays unknown, whatever this request returns.
         first = [one.number for one in due if one.sent_as_of is None]
         with self._connection.begin():
             note_sending(self._connection, self._account, numbers, found.modified)
@@ -270,7 +271,7 @@ class TableCarrier:
             self._end(record, numbers, Decision.PARKED, reasons.refused(answer))
         return True
 
-    # Records that are to be made.
+    # Records to be made.
 
     def _make(self, record: RecordChanges) -> None:
         external = self._external_id(record)
@@ -305,7 +306,7 @@ class TableCarrier:
                 return
             self._note_not_sent(record.numbers)
             reason = reasons.refused(answer)
-            # A record of this external id may be there by now: it is looked for.
+            # A record with this external id may exist now, so it is looked up.
             if not (_DUPLICATE in answer.codes or answer.codes & _PASSING):
                 break
         if lost is not None:
@@ -314,9 +315,9 @@ class TableCarrier:
         self._end(record, record.numbers, Decision.PARKED, reason)
 
     def _is_spelled_otherwise(self, field: str, key: str) -> bool:
-        """Return whether a record that the copy does not have yet may name the one to be made.
+        """Return whether a record that the copy does not have yet may have the same key in another spelling.
 
-        For Salesforce ``01234`` and ``1234`` are two external ids, and it would make the second record.
+        For Salesforce ``01234`` and ``1234`` are two external ids, so it would make a second record.
         """
         if not is_text(self._info.fields[field].type):
             return False
@@ -342,7 +343,7 @@ class TableCarrier:
         values: dict[str, Any] = {}
         try:
             for column, value in written.items():
-                # What is empty is left to the default of the object.
+                # An empty value is left to the object's default.
                 values |= self._spelled(column, value) if value is not None else {}
         except NotSpelledError as error:
             self._end(record, record.numbers, Decision.PARKED, f"{self._to.object}: {error}")
@@ -352,7 +353,7 @@ class TableCarrier:
         return self._api.create(values | {field: key})
 
     def _compare_made(self, record: RecordChanges, found: Record) -> None:
-        """Take a record that is there for ours where it says all that ours was to say."""
+        """Treat an existing record as ours if it has all values that ours should have."""
         columns: dict[tuple[str, str | None], list[int]] = {
             ("insert", name): [number] for name, number in record.columns.items()
         }
@@ -364,11 +365,11 @@ class TableCarrier:
         else:
             self._end(record, record.numbers, Decision.MOVED, reasons.EXISTS)
 
-    # What becomes of changes.
+    # Outcomes of changes.
 
     def _spelled(self, column: str, value: Any) -> dict[str, Any]:
         info = self._info.fields[self._to.field_of(column)]
-        return {info.name: spelled(value, info.type, zone_of(self._plan, column))}
+        return {info.name: spelled(value, info.type, zone_of(self._comparison, column))}
 
     def _take(self, record: RecordChanges, numbers: Sequence[int]) -> None:
         with self._connection.begin():

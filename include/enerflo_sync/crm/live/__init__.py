@@ -1,1 +1,1 @@
-"""What a live CRM table allows: whose copy it is, what may be written, and the rights that a role needs."""
+"""What a live CRM table allows: whether it is a copy, what can be written, and which rights a role needs."""

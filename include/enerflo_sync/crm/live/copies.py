@@ -1,4 +1,4 @@
-"""Tables that a tool keeps as copies of another system: recognised by the columns that the tool adds."""
+"""Tables that a tool maintains as copies of another system, recognised by the columns that the tool adds."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from enerflo_sync.crm.notice import Notice
 class CopyTool:
     """A tool that copies tables into warehouses.
 
-    :param marks: columns that it adds; one of them is enough to recognise it.
-    :param arrivals: those of them that hold the time at which the copy got the row, the best first.
-    :param deletions: those of them that mark a row as deleted, with the mark.
+    :param marks: columns that the tool adds; one of them is enough to recognise the tool.
+    :param arrivals: the columns with the time at which the copy got the row, the best first.
+    :param deletions: the columns that mark a row as deleted, each with its mark.
     """
 
     name: str
@@ -61,12 +61,12 @@ TOOLS = (
 
 
 def tool_of(table: LiveTable) -> CopyTool | None:
-    """Return the tool whose columns a table has; None for a table that looks like nobody's copy."""
+    """Return the tool whose columns a table has; None if the table does not look like a copy."""
     return next((tool for tool in TOOLS if any(mark in table.columns for mark in tool.marks)), None)
 
 
 def copy_hints(mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
-    """Yield the tool's columns that the mapping could name and does not: arrival, and deletion."""
+    """Yield the tool's columns for arrival and deletion that the mapping does not use yet."""
     tool = tool_of(table)
     if tool is None:
         return

@@ -1,4 +1,4 @@
-"""The SQL that gives a role what an account's jobs need, and nothing more (``doctor --grants ROLE``)."""
+"""The SQL that grants a role what an account's jobs need, and nothing more (``doctor --grants ROLE``)."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ select current_database() as database,
 
 
 def grants_sql(connection: sa.Connection, config: SyncConfig, account: str, role: str) -> str:
-    """Return the statements that give ``role`` what the jobs of an account need in its present modes.
+    """Return the statements that grant ``role`` what the jobs of an account need in its present modes.
 
-    The jobs write our own tables in every mode: what they read, compare and plan is stored there. Report mode
-    only reads the CRM's tables; a mode that writes them gets the columns that the mapping lets it write.
-    The text can be pasted whole into psql, by the tables' owner or a superuser, and more than once.
+    The jobs write our own tables in every mode, since these store what the jobs read, compare and plan.
+    Report mode only reads the CRM's tables; other modes get the columns that the mapping lets them write. The
+    text can be pasted as a whole into psql, by the tables' owner or a superuser, and more than once.
     """
     return "\n".join(_lines(connection, config, account, role)) + "\n"
 
@@ -109,7 +109,7 @@ def _mapped(
 
 
 def _outlet(mapping: TableMapping, mode: Mode, role: str) -> Iterator[str]:
-    """Yield what is needed of the team's own table that takes changes; ours is granted with the others."""
+    """Yield the grants for the team's own table that takes changes; ours is granted with our other tables."""
     if mapping.handed_to is None or not mode.writes:
         return
     schema, relname = relation(mapping.handed_to.changes)
@@ -135,5 +135,5 @@ def _written(
 
 
 def _comment(text: str) -> str:
-    """Return a name as it may stand in a comment, which a line break would end."""
+    """Return a name for use in a comment, which a line break would end."""
     return " ".join(text.split())

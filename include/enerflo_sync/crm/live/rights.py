@@ -24,7 +24,7 @@ join pg_catalog.pg_class c on c.oid = a.attrelid join pg_catalog.pg_namespace n 
 where n.nspname = :schema and c.relname = :name and a.attnum > 0 and not a.attisdropped
 """)
 
-# Of a view the table behind it decides, and of a foreign table another server: neither is asked.
+# A view's rights depend on the table behind it, a foreign table's on another server: neither is checked.
 _UNFILLED = sa.text("""
 /* enerflo-sync rights: columns of one table that a new row has to fill */
 select a.attname
@@ -37,7 +37,7 @@ where n.nspname = :schema and c.relname = :name and c.relkind in ('r', 'p')
 order by a.attnum
 """)
 
-# Defaults of identity columns ask for no right on their sequence.
+# An identity column's default needs no right on its sequence.
 _SEQUENCES = sa.text("""
 /* enerflo-sync rights: sequences that number the new rows of one table */
 select sn.nspname as schema, s.relname as name, a.attname as column,
@@ -68,9 +68,9 @@ order by 1
 
 @dataclass(frozen=True)
 class Writes:
-    """What a mode writes of a CRM table: columns by update and in new rows, and whether it deletes.
+    """What a mode writes to a CRM table: columns by update and in new rows, and whether it deletes rows.
 
-    :param mark: the column by which rows are deleted, and new rows taken back; None where rows are deleted.
+    :param mark: the column that marks deleted rows and undone inserts; None if rows are really deleted.
     """
 
     updates: Sequence[str] = ()
@@ -89,15 +89,15 @@ class SequenceUse:
 
 
 def writes_of(mapping: TableMapping, table: LiveTable, mode: Mode) -> Writes:
-    """Return what plans of a mode may write of a table; an undo of new rows deletes or marks them besides.
+    """Return what plans of a mode may write to a table; an undo of inserts deletes or marks rows as well.
 
-    Nothing, where the table is only a copy and changes are handed over (write_to).
+    Nothing if the table is only a copy and changes are handed over (write_to).
     """
     if "to_crm" not in mode.writes or mapping.handed_to is not None:
         return Writes()
     fields = _fields_to_crm(mapping)
     changed = [name for name in fields if mapping.fields[name].source_of_truth is not SourceOfTruth.CRM]
-    # A row that names no record yet is told its own, also where rows are only created.
+    # A row that names no record gets its record's id, even if rows are only created.
     links = [name for name in mapping.join_columns if name not in mapping.key_columns]
     updates = [*links, *(() if mapping.create_only else changed)]
     touched = [mapping.updated_at] if mapping.updated_at else []
@@ -131,17 +131,17 @@ def _there(table: LiveTable, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def present_role(connection: sa.Connection) -> str:
-    """Return the role whose rights count."""
+    """Return the role whose rights are checked."""
     return str(connection.scalar(sa.text("select current_user")))
 
 
 def unusable_own_tables(connection: sa.Connection) -> list[str]:
-    """Return our own tables in which the present role may not read and write rows, as every job has to."""
+    """Return our own tables in which the present role lacks a right that every job needs."""
     return list(connection.execute(_OWN, {"schemas": [MIRROR_SCHEMA, SYNC_SCHEMA]}).scalars())
 
 
 def sequences_of(connection: sa.Connection, table: LiveTable, writes: Writes) -> list[SequenceUse]:
-    """Return the sequences that number new rows: those of columns that a new row leaves to their default."""
+    """Return the sequences of columns that a new row leaves to their default."""
     if not writes.inserts:
         return []
     rows = connection.execute(_SEQUENCES, {"schema": table.schema, "name": table.name})
@@ -151,7 +151,7 @@ def sequences_of(connection: sa.Connection, table: LiveTable, writes: Writes) ->
 
 
 def missing_rights(connection: sa.Connection, table: LiveTable, writes: Writes) -> Iterator[Notice]:
-    """Yield each right that plans of the table's mode need and the present role lacks, with its grant."""
+    """Yield each right that the mode's plans need and the present role lacks, with its grant."""
     role = present_role(connection)
     rows = connection.execute(_RIGHTS, {"schema": table.schema, "name": table.name}).all()
     may_insert = {row.name for row in rows if row.may_insert}
@@ -186,7 +186,7 @@ def missing_rights(connection: sa.Connection, table: LiveTable, writes: Writes) 
 
 
 def unfilled_columns(connection: sa.Connection, table: LiveTable, writes: Writes) -> Iterator[Notice]:
-    """Yield the columns that must not be null and that nothing fills in the rows that plans make."""
+    """Yield columns that must not be null and that nothing fills in new rows of plans."""
     if not writes.inserts:
         return
     needed = connection.execute(_UNFILLED, {"schema": table.schema, "name": table.name}).scalars()
@@ -194,9 +194,9 @@ def unfilled_columns(connection: sa.Connection, table: LiveTable, writes: Writes
 
 
 def unfilled_notices(needed: Iterable[str], filled: Collection[str]) -> Iterator[Notice]:
-    """Yield the columns that must have a value and are not filled.
+    """Yield the columns that need a value and are not filled.
 
-    :param needed: columns without which the table takes no new row.
+    :param needed: columns without which the table accepts no new row.
     """
     for name in needed:
         if name not in filled:

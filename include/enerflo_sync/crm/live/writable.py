@@ -1,4 +1,4 @@
-"""A mapping without what the live table cannot take, so that one view stops no plan of other tables."""
+"""A mapping without what the live table cannot store, so that other tables' plans still run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _WITHOUT_CRM = {Direction.BOTH: Direction.TO_ENERFLO, Direction.TO_CRM: Directio
 
 
 def as_writable(mapping: TableMapping, writable: Collection[str]) -> TableMapping:
-    """Return the mapping as a plan may follow it: what the CRM's table cannot take is not written there.
+    """Return the mapping that a plan can follow: nothing is written that the CRM's table cannot store.
 
-    A column that a view works out, or that is generated, is left as in report mode. So is the whole table
-    where it takes no updates, or where the time of the row's last change cannot be set with them. New rows
-    are made only where all their columns can be given a value.
+    A generated column, or one that a view computes, is treated as in report mode. So is the whole table if it
+    accepts no updates, or if the time of a row's last change cannot be set with them. Rows are inserted only
+    if all their columns accept a value.
 
-    :param writable: as :func:`enerflo_sync.crm.catalog.writable_columns` returns them.
+    :param writable: from :func:`enerflo_sync.crm.catalog.writable_columns`.
     """
     touched = mapping.updated_at
     if touched is not None and touched not in writable:

@@ -1,4 +1,4 @@
-"""What would keep plans from writing a CRM table, told before a plan meets it."""
+"""What would prevent plans from writing a CRM table, reported before a plan fails."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _STEPS = {
 def writing_notices(
     connection: sa.Connection, mapping: TableMapping, table: LiveTable, mode: Mode
 ) -> Iterator[Notice]:
-    """Yield what a table does not take or allow of what plans of a mode would write; each is a warning."""
+    """Yield a warning for each write of a mode's plans that the table does not accept or allow."""
     writable = writable_columns(connection, table)
     unwritable = list(_unwritable(mapping, table, writable))
     yield from unwritable
     yield from _no_own_mark(mapping, table, writable)
-    # A right to write does not help where nothing can be written.
+    # A right to write does not help if the column cannot be written.
     if not any(notice.place == ("crm_table",) for notice in unwritable):
         writes = writes_of(mapping, table, mode)
         yield from missing_rights(connection, table, writes)
@@ -36,7 +36,7 @@ def writing_notices(
 
 
 def _no_own_mark(mapping: TableMapping, table: LiveTable, writable: frozenset[str]) -> Iterator[Notice]:
-    """Yield that rows are to be deleted in a table of which no mark is ours to set."""
+    """Yield a notice if rows should be deleted in a table without a mark that we may set."""
     if mapping.deleted_when and Side.CRM in mapping.delete_in and own_mark(mapping, table, writable) is None:
         yield Notice(
             "warning",
@@ -48,7 +48,7 @@ def _no_own_mark(mapping: TableMapping, table: LiveTable, writable: frozenset[st
 
 
 def _unwritable(mapping: TableMapping, table: LiveTable, writable: Collection[str]) -> Iterator[Notice]:
-    """Yield what plans leave as in report mode since it takes no values."""
+    """Yield what plans treat as in report mode because it accepts no values."""
     if table.columns and not writable:
         yield Notice(
             "warning",

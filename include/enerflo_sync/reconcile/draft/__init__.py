@@ -1,1 +1,1 @@
-"""A first mapping: which of a warehouse's tables hold Enerflo's records, and how each column is compared."""
+"""A first mapping: which tables of a warehouse hold Enerflo's records, and how each column is compared."""

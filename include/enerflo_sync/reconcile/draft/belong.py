@@ -1,4 +1,4 @@
-"""Which column of a table is which column of the mirror: by what stands beside what, and by names."""
+"""Which column of a table corresponds to which column of the mirror, by their values and their names."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from enerflo_sync.reconcile.draft.identify import FEWEST, Match
 from enerflo_sync.reconcile.draft.mirrored import Mirror, columns_of_kind
 from enerflo_sync.reconcile.draft.words import KEYS, MEANINGS, names_title, nearness
 
-# So large a share of the rows agrees, or nothing is said; less is enough where the names say it, too.
+# The share of rows that must agree; if the names agree as well, less is enough.
 _SURE, _NAMED, _DOUBTFUL = 0.8, 0.5, 0.5
-# A column with fewer different values may agree with another by chance.
+# A column with fewer different values can agree with another one by chance.
 _DIFFERENT = 3
-# Rows that are compared roughly: enough to tell columns apart.
+# The number of rows that are compared roughly, which is enough to tell columns apart.
 _ROWS = 1000
 _SHOWN = 6
 
@@ -28,11 +28,11 @@ _TEXTS = frozenset({Kind.TEXT, Kind.UUID})
 
 @dataclass(frozen=True)
 class Pairing:
-    """A column of the table and the one of the mirror that it belongs to.
+    """A column of the table and its column of the mirror.
 
     :param milestone: of a wide table, the title of the milestone.
-    :param by_name: how much the names say it, from 0 to 1.
-    :param why_not: why the pairing is only a suggestion; empty where it is sure.
+    :param by_name: how well the names agree, from 0 to 1.
+    :param why_not: why the pairing is only a suggestion; empty if it is certain.
     """
 
     column: str
@@ -45,25 +45,25 @@ class Pairing:
 
     @property
     def place(self) -> tuple[str | None, str]:
-        """Return the field of Enerflo that no second column can be."""
+        """Return the field of Enerflo, which only one column can have."""
         return self.milestone, self.mirror
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return the options with which the comparison begins."""
+        """Return the options of the first comparison."""
         named = {} if self.milestone is None else {"milestone": self.milestone}
         return {**named, "enerflo": self.mirror, "type": self.type}
 
     @property
     def score(self) -> float:
-        """Return how well the two belong together, beside others."""
+        """Return how well the two columns agree, to rank pairings."""
         return (self.agreement.share if self.agreement is not None else 0.0) + self.by_name / 2
 
 
 def belonging(match: Match, taken: Collection[str]) -> list[Pairing]:
-    """Return the columns that belong to fields of Enerflo, the sure ones first, each field at most once.
+    """Return the columns that correspond to fields of Enerflo, certain ones first, each field at most once.
 
-    :param taken: columns of the table that are something else.
+    :param taken: columns of the table with another purpose.
     """
     keys = {*match.keys.values(), *([KEYS[match.kind][0]] if match.kind in KEYS else [])}
     mirror = {name: kind for name, kind in columns_of_kind(match.kind).items() if name not in keys}
@@ -84,7 +84,7 @@ def belonging(match: Match, taken: Collection[str]) -> list[Pairing]:
 
 
 def wide_columns(match: Match, mirror: Mirror, taken: Collection[str]) -> list[Pairing]:
-    """Return the columns of an install's row that are fields of its milestones."""
+    """Return the columns of an install's row that correspond to fields of its milestones."""
     places, ids = match.places[:_ROWS], match.ids[:_ROWS]
     fields = mirror.wide(ids)
     names = sorted({name for of in fields.values() for name in of})
@@ -105,7 +105,7 @@ def wide_columns(match: Match, mirror: Mirror, taken: Collection[str]) -> list[P
 
 
 def _agreement(crm: Kind, mirror: Kind, column: Column, beside: Column, *, labels: bool) -> Agreement | None:
-    """Return how two columns agree; None where they are of types that are not compared."""
+    """Return how two columns agree; None if their types are not compared."""
     if mirror in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}:
         return of_numbers(column, beside) if crm in _NUMBERS else None
     if mirror is Kind.TIMESTAMPTZ:
@@ -128,7 +128,7 @@ def _type(crm: Kind, mirror: Kind, column: Column) -> str:
 
 
 def _chosen(found: Iterable[Pairing]) -> list[Pairing]:
-    """Return the best pairings, each column and each field once, and a few that are only suggestions."""
+    """Return the best pairings, each column and field once, and a few pairings that are only suggestions."""
     ranked = sorted(found, key=lambda one: -one.score)
     sure = list(_sure(ranked))
     columns = {one.column for one in sure}
@@ -153,7 +153,7 @@ def _sure(ranked: Sequence[Pairing]) -> Iterator[Pairing]:
 
 
 def is_sure(one: Pairing) -> bool:
-    """Return whether values, or values and names, say that two columns belong together."""
+    """Return whether values, or values and names, show that two columns correspond."""
     agreement = one.agreement
     if agreement is None:
         return one.by_name == 1
@@ -167,7 +167,7 @@ def is_sure(one: Pairing) -> bool:
 
 
 def _why_not(one: Pairing, fields: dict[tuple[str | None, str], str]) -> str:
-    """Return why a pairing that has something for it is only a suggestion; empty where nothing has."""
+    """Return why a plausible pairing is only a suggestion; empty if nothing supports the pairing."""
     agreement = one.agreement
     if agreement is None:
         return "only the name says so" if one.by_name >= _NAMED else ""
@@ -180,5 +180,5 @@ def _why_not(one: Pairing, fields: dict[tuple[str | None, str], str]) -> str:
 
 
 def is_personal(mirror: str) -> bool:
-    """Return whether a column of the mirror holds personal data, which is never a label and never shown."""
+    """Return whether a column of the mirror holds personal data, which is never shown or used as a label."""
     return kind_of_column(mirror) is not PersonalData.NONE

@@ -1,7 +1,7 @@
-"""What stands beside what: how two columns of matched rows agree, however roughly each is written.
+"""How well two columns of matched rows agree, by a rough comparison that ignores their exact form.
 
-The rough comparison only finds which columns belong together. How they are compared from then on is proposed
-by :mod:`enerflo_sync.reconcile.fit`, from all rows.
+The rough comparison only finds columns that correspond. :mod:`enerflo_sync.reconcile.fit` then reads all rows
+to propose how the columns are compared.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WHOLE = re.compile(r"[-+]?0*\d{1,18}(\.0*)?")
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?")
 _FIGURES = re.compile(r"[^0-9.eE+-]")
 _BARE = re.compile(r"[\W_]+")
-# What one side rounds, and what two zones are apart.
+# Rounding of one side, and the distance between two time zones.
 _ROUNDED = 0.005
 _FACTORS = (1, 100, 1000)
 _FURTHEST = timedelta(hours=14)
@@ -32,7 +32,7 @@ _QUARTER = timedelta(minutes=15)
 
 
 class Form(StrEnum):
-    """In which form two columns agree."""
+    """The form in which two columns agree."""
 
     TEXT = "text"
     LABEL = "label"
@@ -42,9 +42,9 @@ class Form(StrEnum):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How two columns agree: ``same`` of the ``both`` rows in which each has a value.
+    """How two columns agree: they have the same value in ``same`` of the ``both`` rows where both have one.
 
-    :param distinct: how many different values of Enerflo these rows have.
+    :param distinct: how many different values Enerflo has in these rows.
     """
 
     form: Form
@@ -59,7 +59,7 @@ class Agreement:
 
 
 class Column:
-    """The values of one column at matched rows, as texts, and as what they can be read as."""
+    """The values of one column in matched rows, as texts, numbers and times."""
 
     def __init__(self, values: Sequence[str | None]) -> None:
         self.values = values
@@ -71,23 +71,23 @@ class Column:
 
     @cached_property
     def numbers(self) -> list[float | None]:
-        """Return the values as numbers, also of ``$7,500.00``."""
+        """Return the values as numbers; ``$7,500.00`` is read as one, too."""
         return [_number(value) for value in self.values]
 
     @cached_property
     def times(self) -> list[datetime | None]:
-        """Return the values as times; those without a zone as UTC."""
+        """Return the values as times; a time without a zone is read in UTC."""
         return [_time(value) for value in self.values]
 
 
 def whole(value: str | None) -> int | None:
-    """Return a text as the whole number that it spells; None where it is none."""
+    """Return the whole number in a text; None if the text is not one."""
     text = (value or "").strip()
     return int(text.partition(".")[0]) if _WHOLE.fullmatch(text) else None
 
 
 def folded(value: str | None) -> str:
-    """Return a text without outer blanks and case."""
+    """Return a text in lower case without leading and trailing blanks."""
     return (value or "").strip().casefold()
 
 
@@ -108,7 +108,7 @@ def _time(value: str | None) -> datetime | None:
 
 
 def of_texts(crm: Column, mirror: Column, *, labels: bool) -> Agreement:
-    """Return how two columns agree as texts, or else, with ``labels``, as a label for each value."""
+    """Return how two columns agree as texts, or, with ``labels``, as one label per value."""
     pairs = _both(crm.texts, mirror.texts)
     same = sum(1 for mine, theirs in pairs if mine == theirs)
     distinct = len({theirs for _, theirs in pairs})
@@ -119,19 +119,19 @@ def of_texts(crm: Column, mirror: Column, *, labels: bool) -> Agreement:
 
 
 def _as_labels(pairs: Sequence[tuple[str, str]]) -> int:
-    """Return in how many rows each of Enerflo's values has its usual label; 0 where all have one."""
+    """Return in how many rows Enerflo's value has its usual label; 0 if all values have the same label."""
     beside: dict[str, Counter[str]] = defaultdict(Counter)
     for mine, theirs in pairs:
         beside[theirs][mine] += 1
     usual = {theirs: counted.most_common(1)[0] for theirs, counted in beside.items()}
-    # Names and ids stand beside each other once: that says nothing.
+    # A name and an id that occur together only once do not show that one is the label of the other.
     if len({label for label, _ in usual.values()}) < max(2, len(usual) - 1) or len(pairs) < 3 * len(usual):
         return 0
     return sum(number for _, number in usual.values())
 
 
 def of_numbers(crm: Column, mirror: Column) -> Agreement:
-    """Return how two columns agree as numbers, whatever is rounded, or written in another unit."""
+    """Return how two columns agree as numbers, even if one is rounded or has another unit."""
     pairs = _both(crm.numbers, mirror.numbers)
     best = max((sum(1 for a, b in pairs if _near(a, b * by)) for by in _FACTORS), default=0)
     return Agreement(Form.NUMBER, len(pairs), best, len({b for _, b in pairs}))
@@ -142,13 +142,13 @@ def _near(mine: float, theirs: float) -> bool:
 
 
 def of_times(crm: Column, mirror: Column) -> Agreement:
-    """Return how two columns agree as times or days, in whatever zone."""
+    """Return how two columns agree as times or days, in any time zone."""
     pairs = _both(crm.times, mirror.times)
     return Agreement(Form.TIME, len(pairs), _steady(pairs), len({b for _, b in pairs}))
 
 
 def _steady(pairs: Sequence[tuple[datetime, datetime]]) -> int:
-    """Return how many pairs are of one moment, or two whole offsets apart, as a zone's summer and winter."""
+    """Return how many pairs are at one distance, or at two as a zone has in summer and in winter."""
     if pairs and all(mine.time() == datetime.min.time() for mine, _ in pairs):
         apart = [(mine.date() - theirs.date()).days for mine, theirs in pairs]
         return max(sum(-1 <= days <= 0 for days in apart), sum(0 <= days <= 1 for days in apart))

@@ -1,4 +1,4 @@
-"""``enerflo-sync init`` with a warehouse: a sync.yaml whose tables are drafted from what is there."""
+"""``enerflo-sync init`` with a warehouse: draft the tables of sync.yaml from the warehouse's own tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from enerflo_sync.reconcile.fit.preview import SECONDS
 from enerflo_sync.shipped import shipped
 
 _BEGIN = re.compile(r"^tables:.*", re.MULTILINE | re.DOTALL)
-# In the order of the file.
+# In the order of sync.yaml.
 _KINDS = (
     RecordKind.INSTALLS,
     RecordKind.MILESTONES,
@@ -42,8 +42,8 @@ _ONLY_NAMES = "The mirror holds no install yet: only names and types of columns 
 class Draft:
     """A drafted file.
 
-    :param text: the whole of sync.yaml; the shipped one where no table was recognised.
-    :param remarks: what a person should know of it, in sentences.
+    :param text: the whole sync.yaml; the shipped file if no table was recognised.
+    :param remarks: sentences about the draft for the person who runs the command.
     """
 
     text: str
@@ -54,10 +54,10 @@ class Draft:
 def draft(connection: sa.Connection) -> Draft:
     """Return a sync.yaml for the warehouse; reads only.
 
-    :param connection: in a transaction, of which the draft sets the time that a statement may take.
+    :param connection: in a transaction; the draft sets its statement timeout.
     """
     connection.exec_driver_sql(f"set local statement_timeout = '{SECONDS}s'")
-    # In a checkout the shipped file is the team's own, with accounts of its own.
+    # In a checkout, the packaged file may be the team's own, with its own accounts.
     account = next(iter(load_config(shipped("sync.yaml"), {}).accounts))
     drafter = _Drafter(connection, account)
     tables = drafter.tables()
@@ -71,13 +71,13 @@ def draft(connection: sa.Connection) -> Draft:
 
 
 def not_drafted(reason: str) -> Draft:
-    """Return the shipped file, with the reason why nothing was drafted."""
+    """Return the shipped file, with the reason why no table was drafted."""
     whole = shipped("sync.yaml").read_text(encoding="utf-8")
     return Draft(whole, remarks=(f"No table was drafted: {reason}",))
 
 
 class _Drafter:
-    """Drafts the tables of one account, and notes what a person should know of them."""
+    """Drafts the tables of one account and collects remarks about them."""
 
     def __init__(self, connection: sa.Connection, account: str) -> None:
         self._connection, self._account = connection, account
@@ -86,7 +86,7 @@ class _Drafter:
         self.remarks: list[str] = []
 
     def tables(self) -> list[DraftedTable]:
-        """Return the best table of each kind; a further one of a kind is a remark."""
+        """Return the best table of each kind, and mention further ones in remarks."""
         found = list(self._matches())
         drafted: dict[str, DraftedTable] = {}
         used: set[str] = set()
@@ -105,7 +105,7 @@ class _Drafter:
         return [drafted[kind] for kind in _KINDS if kind in drafted]
 
     def without_errors(self, whole: str, tables: list[DraftedTable]) -> list[DraftedTable]:
-        """Return the tables; one with which the file does not load, or the doctor errs, as a suggestion."""
+        """Return the tables; a table that does not load, or that the doctor rejects, becomes a suggestion."""
         while wrong := self._errors(_text(whole, tables, ())):
             kept = [table.without(wrong[table.name]) if table.name in wrong else table for table in tables]
             if kept == tables:
@@ -126,7 +126,7 @@ class _Drafter:
                     yield from by_names(candidate, _KINDS)
 
     def _drafts(self, found: Sequence[Match]) -> list[tuple[Match, DraftedTable]]:
-        """Return every match with its mapping, the one with most rows and fields first."""
+        """Return every match with its mapping, the ones with the most rows and fields first."""
         drafts = []
         for match in found:
             with self._skipping(match.candidate.crm_table):
@@ -136,7 +136,7 @@ class _Drafter:
         return sorted(drafts, key=lambda one: -_weight(*one))
 
     def _wide(self, found: Sequence[Match]) -> DraftedTable | None:
-        """Return the table of installs that has most milestones in its columns; None where none has any."""
+        """Return the table of installs with the most milestone columns; None if no table has any."""
         best: DraftedTable | None = None
         for match in found:
             if match.kind == "installs" and match.places:
@@ -147,7 +147,7 @@ class _Drafter:
         return best
 
     def _errors(self, text: str) -> Mapping[str, str]:
-        """Return what is wrong with drafted tables, by their names."""
+        """Return the errors of drafted tables, by table."""
         with tempfile.TemporaryDirectory(prefix="enerflo-draft-") as folder:
             path = Path(folder) / "sync.yaml"
             path.write_text(text, encoding="utf-8")
@@ -164,7 +164,7 @@ class _Drafter:
 
     @contextmanager
     def _skipping(self, table: str) -> Iterator[None]:
-        """Let a table whose rows cannot be read be a remark: a view may fail, and be slow."""
+        """Turn a table whose rows cannot be read into a remark: a view may fail or be slow."""
         try:
             with self._connection.begin_nested():
                 yield
@@ -191,7 +191,7 @@ def _wrong(one: Problem | Finding) -> str:
 
 
 def _text(whole: str, tables: Sequence[DraftedTable], remarks: Sequence[str]) -> str:
-    """Return the shipped file with drafted tables; its comments and other options stay."""
+    """Return the shipped file with the drafted tables in it; its comments and other options stay."""
     begin = _BEGIN.search(whole)
     before = whole[: begin.start()] if begin is not None else f"{whole}\n"
     lines = [

@@ -1,4 +1,4 @@
-"""One drafted table: its options in the order of the file, why each is there, what is only a suggestion."""
+"""One drafted table: its options in the order of the file, the reason for each, and mere suggestions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SECTIONS = ("fields", "columns")
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A line that stands behind ``#``: an option of the table, or a field where ``of_field`` is true."""
+    """A commented-out line: an option of the table, or a field if ``of_field`` is true."""
 
     option: Mapping[str, Any]
     why: str
@@ -24,8 +24,8 @@ class Suggestion:
 class DraftedTable:
     """A table of ``sync.yaml``.
 
-    :param why: the reason of an option, or of a field by its column.
-    :param refused: why the whole table is only a suggestion; empty where it counts.
+    :param why: by option, or by a field's column, why it is there.
+    :param refused: why the whole table is only a suggestion; empty if the table is used.
     """
 
     name: str
@@ -37,7 +37,7 @@ class DraftedTable:
     refused: str = ""
 
     def without(self, reason: str) -> DraftedTable:
-        """Return the table as a mere suggestion."""
+        """Return the table as a suggestion only, with the reason."""
         return replace(self, refused=reason)
 
     @property
@@ -46,7 +46,7 @@ class DraftedTable:
         return "columns" if "columns" in self.options else "fields"
 
     def lines(self) -> Iterator[str]:
-        """Yield the table's lines; those of a refused table all stand behind ``#``."""
+        """Yield the table's lines; the lines of a suggested table are all comments."""
         if not self.refused:
             yield from self._lines()
             return
@@ -80,5 +80,5 @@ def _line(indent: int, option: Mapping[str, Any], why: str, *, behind: bool = Fa
 
 
 def one_line(text: str) -> str:
-    """Return a text that ends with its line: a name may hold a line break, and would leave the comment."""
+    """Return a text as one line: a line break in a name would end the comment."""
     return " ".join("".join(one if one.isprintable() else " " for one in text).split())

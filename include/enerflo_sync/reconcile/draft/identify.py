@@ -1,4 +1,4 @@
-"""Which records of Enerflo a table's rows are: by columns whose values are keys of the mirror."""
+"""Which records of Enerflo a table's rows are: found by columns whose values are keys of the mirror."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from enerflo_sync.reconcile.draft.look import Candidate, named_key
 from enerflo_sync.reconcile.draft.mirrored import Mirror, Record
 from enerflo_sync.reconcile.draft.words import KEYS, MILESTONE_ID, SORTS, is_called, nearness
 
-# Fewer rows that meet may do so by chance.
+# Fewer matching rows than this may match by chance.
 FEWEST = 3
-# Of a column's values so many are keys, or the column holds something else.
+# This share of a column's values must be keys; otherwise the column holds something else.
 _SHARE = 0.3
-# Of the records that meet so many have a row of the same sort, or the sort does not tell.
+# This share of the matched records must have a row of one sort; otherwise the sort says nothing.
 _OF_ONE_SORT = 0.9
 _SORTS = 20
 _TEXTS = frozenset({Kind.TEXT, Kind.UUID})
@@ -27,9 +27,9 @@ _TEXTS = frozenset({Kind.TEXT, Kind.UUID})
 
 @dataclass(frozen=True)
 class Sort:
-    """A condition that most rows with a record meet, and others do not.
+    """A condition that separates rows with a record from other rows.
 
-    :param parts: whether it leaves one row of records that have several.
+    :param parts: whether it leaves one row per record where some records have several.
     """
 
     condition: str
@@ -42,8 +42,9 @@ class Sort:
 class Match:
     """A table whose rows are records of a kind.
 
-    :param keys: the table's columns by which rows meet records, each with the mirror's column.
-    :param places: the rows that alone meet a record, and ``records`` these records; none by names alone.
+    :param keys: the table's columns by which rows match records, each with the mirror's column.
+    :param places: the rows that are the only match of a record; ``records`` are these records. Empty if only
+        names were compared.
     """
 
     candidate: Candidate
@@ -56,7 +57,7 @@ class Match:
 
 
 def matches(candidate: Candidate, mirror: Mirror) -> Iterator[Match]:
-    """Yield every kind of records that a table's rows may be, by values."""
+    """Yield every kind of records that a table's rows may be, judged by values."""
     numbers = {name: _numbers(candidate, name) for name in candidate.names if _may_be_key(candidate, name)}
     ids = {number for of in numbers.values() for number in of.values()}
     installs: Match | None = None
@@ -80,7 +81,7 @@ def _may_be_key(candidate: Candidate, name: str) -> bool:
 
 
 def _numbers(candidate: Candidate, name: str) -> dict[int, int]:
-    """Return the whole numbers that a column spells, by the places of living rows."""
+    """Return the whole numbers in a column of living rows, by row number."""
     values = candidate.values(name)
     found = {place: whole(values[place]) for place in candidate.living}
     return {place: number for place, number in found.items() if number is not None}
@@ -89,7 +90,7 @@ def _numbers(candidate: Candidate, name: str) -> dict[int, int]:
 def _column_of(
     kind: str, numbers: Mapping[str, Mapping[int, int]], known: Mapping[int, Record], records: int
 ) -> str | None:
-    """Return the column of which most values are keys; the name decides between columns that are alike."""
+    """Return the column most of whose values are keys; between equal columns the name decides."""
     found: dict[str, float] = {}
     for name, of in numbers.items():
         met = [number for number in of.values() if number in known]
@@ -99,7 +100,7 @@ def _column_of(
 
 
 def _by_deal(candidate: Candidate, mirror: Mirror) -> Iterator[Match]:
-    """Yield that a table's rows are installs, which a column names by the id of the deal."""
+    """Yield the match of a table whose rows are installs that a column names by the id of their deal."""
     texts = [name for name in candidate.names if candidate.live.columns[name].kind in _TEXTS]
     values = {name: [folded(value) for value in candidate.values(name)] for name in texts}
     deals = mirror.deals({value for of in values.values() for value in of if value})
@@ -116,7 +117,7 @@ def _by_deal(candidate: Candidate, mirror: Mirror) -> Iterator[Match]:
 
 
 def _install(record: Record | None) -> int:
-    """Return a record's install; of no record a number that no install has."""
+    """Return a record's install; without a record, a number that no install has."""
     return -1 if record is None else int(record["install_id"] or 0)
 
 
@@ -142,7 +143,7 @@ def _match(
 
 
 def _alone(met: Mapping[int, int]) -> tuple[list[int], list[int]]:
-    """Return the rows whose record no other row has, and the records' keys beside them."""
+    """Return the rows that are the only match of their record, and the keys of these records."""
     counted = Counter(met.values())
     alone = [(place, number) for place, number in met.items() if counted[number] == 1]
     return [place for place, _ in alone], [number for _, number in alone]
@@ -151,7 +152,7 @@ def _alone(met: Mapping[int, int]) -> tuple[list[int], list[int]]:
 def _of_sort(
     candidate: Candidate, met: Mapping[int, int], sort: tuple[list[int], Sort] | None
 ) -> Mapping[int, int]:
-    """Return the rows of the sort that nearly all records have a row of; all rows where there is none."""
+    """Return the rows of the sort that nearly all records have a row of; all rows if none is."""
     if sort is None:
         return met
     inside = set(sort[0])
@@ -159,7 +160,7 @@ def _of_sort(
 
 
 def _sort(candidate: Candidate, met: Mapping[int, int]) -> tuple[list[int], Sort] | None:
-    """Return the rows of the sort that the rows with a record are of; None where no column tells one."""
+    """Return the sort that separates rows with a record from the others, with its rows; None if none does."""
     for name in candidate.names:
         if candidate.live.columns[name].kind is not Kind.TEXT or not is_called(name, SORTS):
             continue
@@ -185,7 +186,7 @@ def _sort(candidate: Candidate, met: Mapping[int, int]) -> tuple[list[int], Sort
 def _milestones(
     candidate: Candidate, install: str, numbers: Mapping[str, Mapping[int, int]], mirror: Mirror
 ) -> Iterator[Match]:
-    """Yield that a table has a row for each milestone: with the ids of install and milestone."""
+    """Yield the match of a table that has a row per milestone, with the ids of install and milestone."""
     known = mirror.milestones(set(numbers[install].values()))
     definitions = {milestone for _, milestone in known}
     found: dict[str, dict[int, tuple[int, int]]] = {}
@@ -205,14 +206,14 @@ def _milestones(
 
 
 def by_names(candidate: Candidate, kinds: Collection[str]) -> Iterator[Match]:
-    """Yield the first of some kinds of records that a table's columns are named after: no values tell it."""
+    """Yield the first kind of records that a table's column names suggest, where values do not decide."""
     install = _named(candidate, "installs")
     milestone = next((name for name in candidate.names if is_called(name, MILESTONE_ID)), None)
     if install is not None and milestone is not None:
         if "milestones" in kinds:
             yield Match(candidate, "milestones", {install: "install_id", milestone: "milestone_id"})
         return
-    # A note names its install as well.
+    # A note's row names its install as well.
     for kind, (key, _) in reversed(list(KEYS.items())):
         name = _named(candidate, kind)
         if name is not None:

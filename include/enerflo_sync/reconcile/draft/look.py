@@ -1,4 +1,4 @@
-"""The tables that the role can read, and a part of the rows of those that may hold Enerflo's records."""
+"""The tables that the role can read, and a part of the rows of tables that may hold Enerflo's records."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from enerflo_sync.reconcile.draft.words import (
 )
 from enerflo_sync.warehouse.schema import OWN_SCHEMAS
 
-# Tables whose rows are looked at, those with the most telling names first.
+# How many tables are read, the ones with the most telling names first.
 TABLES = 60
 ROWS = 3000
-# A value is known by its beginning.
+# Only the beginning of a value is read, which identifies it.
 _LENGTH = 300
 _COMPARED = frozenset(Kind) - {Kind.JSON, Kind.JSONB, Kind.OTHER}
 
@@ -62,18 +62,18 @@ class Candidate:
 
     @property
     def crm_table(self) -> str:
-        """Return the table's name as ``sync.yaml`` has it."""
+        """Return the table's name in the form of ``sync.yaml``."""
         parts = (self.live.schema, self.live.name)
         return ".".join(part if part.isidentifier() and part.islower() else f'"{part}"' for part in parts)
 
     @cached_property
     def tool(self) -> CopyTool | None:
-        """Return the tool that keeps the table as a copy, if it looks like one."""
+        """Return the tool whose copy the table seems to be; None if there is none."""
         return tool_of(self.live)
 
     @cached_property
     def marks(self) -> dict[str, bool | str]:
-        """Return the columns that mark a row as deleted, each with its mark, as ``deleted_when`` has them."""
+        """Return the columns that mark a row as deleted, each with its mark, as for ``deleted_when``."""
         found: dict[str, bool | str] = {}
         for name, mark in self.tool.deletions if self.tool is not None else ():
             if name in self.names:
@@ -87,7 +87,7 @@ class Candidate:
         return {name: mark for name, mark in found.items() if self._tells(name, mark)}
 
     def _tells(self, name: str, mark: bool | str) -> bool:
-        """Return whether some rows live by this mark: a column that marks all means something else."""
+        """Return whether the mark leaves some rows alive: a mark on all rows has another meaning."""
         return not self.rows or any(not _is_marked(value, mark) for value in self.values(name))
 
     def values(self, name: str) -> list[str | None]:
@@ -97,7 +97,7 @@ class Candidate:
 
     @cached_property
     def living(self) -> list[int]:
-        """Return the places of the rows that nothing marks as deleted."""
+        """Return the numbers of the rows that no mark declares deleted."""
         marked = [(self.values(name), mark) for name, mark in self.marks.items()]
         return [n for n in range(len(self.rows)) if not any(_is_marked(of[n], mark) for of, mark in marked)]
 
@@ -115,7 +115,7 @@ def _is_marked(value: str | None, mark: bool | str) -> bool:
 
 @dataclass(frozen=True)
 class Readable:
-    """A table that the role can read. ``share`` is the share of its rows that is looked at."""
+    """A table that the role can read. ``share`` is the share of its rows that is read."""
 
     schema: str
     name: str
@@ -123,7 +123,7 @@ class Readable:
 
 
 def readable_tables(connection: sa.Connection) -> list[Readable]:
-    """Return the tables that may hold Enerflo's records, those with the most telling names first."""
+    """Return the tables that may hold Enerflo's records, the ones with the most telling names first."""
     found = connection.execute(_READABLE, {"ours": [*OWN_SCHEMAS, COPIES_SCHEMA]}).mappings().all()
     telling = sorted(found, key=lambda one: -_telling(one["columns"]))[:TABLES]
     return [
@@ -137,7 +137,7 @@ def readable_tables(connection: sa.Connection) -> list[Readable]:
 
 
 def candidate_of(connection: sa.Connection, table: Readable) -> Candidate | None:
-    """Return a table with a part of its rows; None where no column of it can be compared."""
+    """Return a table with a part of its rows; None if none of its columns can be compared."""
     live = live_table(connection, table.schema, table.name)
     columns = live.columns.items() if live is not None else ()
     names = [name for name, column in columns if column.readable and column.kind in _COMPARED]
@@ -147,7 +147,7 @@ def candidate_of(connection: sa.Connection, table: Readable) -> Candidate | None
 
 
 def _telling(columns: Collection[str]) -> float:
-    """Return how much the names of a table's columns sound like Enerflo's records of one kind."""
+    """Return how much the column names of a table resemble Enerflo's records of one kind."""
     enerflo = 5.0 * any("enerflo" in words_of(name) for name in columns)
     return enerflo + max(_of_kind(columns, meanings) for meanings in MEANINGS.values())
 
@@ -168,10 +168,10 @@ def _rows(
 
 
 def key_columns(candidate: Candidate) -> list[str]:
-    """Return the columns that name a row, by the table's unique key or, of a view, by its name and values."""
+    """Return the columns that identify a row: the unique key; for a view, judged by names and values."""
     keys = [key for key in candidate.live.unique_keys if set(key) <= set(candidate.names)]
     columns = candidate.live.columns
-    # An index on a column that may be null leaves rows without a name; a table's own key does not.
+    # A unique index on a nullable column leaves rows without an identity; a primary key does not.
     keys.sort(key=lambda key: (sum(not columns[name].not_null for name in key), len(key)))
     if keys:
         return list(keys[0])
@@ -187,5 +187,5 @@ def is_unique(values: Sequence[str | None]) -> bool:
 
 
 def named_key(kind: str, name: str) -> float:
-    """Return how much a column's name sounds like the key of a kind of records."""
+    """Return how much a column's name resembles the key of a kind of records."""
     return nearness(name, KEYS[kind][1])

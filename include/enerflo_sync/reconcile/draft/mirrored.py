@@ -1,4 +1,4 @@
-"""The mirror's records by their keys, as texts, to stand beside a CRM table's rows."""
+"""The mirror's records by key, as texts, to compare with a CRM table's rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from enerflo_sync.warehouse.schema import MIRROR_SCHEMA
 
 Record = Mapping[str, str | None]
 
-# Fields of a milestone that a column of an install's row may be, in a wide table.
+# Fields of a milestone that a column of a wide table's row can correspond to.
 OF_MILESTONES = ("started_at", "due_at", "completed_at")
 
 _THERE = sa.text("""
@@ -40,7 +40,7 @@ select $values from $table where account = %(account)s and deleted_at is null an
 
 
 def columns_of_kind(kind: str) -> dict[str, Kind]:
-    """Return the mirror's columns of a kind of records that a CRM's column may be compared with."""
+    """Return the mirror's columns of a kind of records that a CRM column can correspond to."""
     found = {str(name): mirror_kind(one) for name, one in mirror_columns(kind, {}).items()}
     return {name: of for name, of in found.items() if of is not Kind.JSONB and name != "updated_at"}
 
@@ -53,27 +53,27 @@ class Mirror:
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
-        """Return how many records of each kind there are; none of a mirror that cannot be read."""
+        """Return how many records of each kind the mirror has; empty if the mirror cannot be read."""
         return {kind: self._count(kind) for kind in (*KEYS, "milestones")}
 
     @property
     def is_empty(self) -> bool:
-        """Return whether no install was read yet, so that only names can tell."""
+        """Return whether the mirror has no installs yet, so that only names can be compared."""
         return not self.counts["installs"]
 
     def records(self, kind: str, ids: Collection[int]) -> dict[int, Record]:
-        """Return those records of a kind whose key is among ``ids``."""
+        """Return the records of a kind whose key is among ``ids``."""
         key, _ = KEYS[kind]
         found = self._rows(kind, columns_of_kind(kind), f"{quoted(key)} = any(%(ids)s)", ids)
         return {int(row[key] or 0): row for row in found}
 
     def deals(self, texts: Collection[str]) -> dict[str, Record]:
-        """Return the installs whose deal, in small letters, is among ``texts``, by that text."""
+        """Return the installs whose deal, in lower case, is among ``texts``, by that text."""
         found = self._rows("installs", columns_of_kind("installs"), "lower(deal_id) = any(%(ids)s)", texts)
         return {(row["deal_id"] or "").lower(): row for row in found}
 
     def milestones(self, installs: Collection[int]) -> dict[tuple[int, int], Record]:
-        """Return the milestones of some installs, by the ids of both."""
+        """Return the milestones of some installs, by the ids of install and milestone."""
         found = self._rows("milestones", columns_of_kind("milestones"), "install_id = any(%(ids)s)", installs)
         return {(int(row["install_id"] or 0), int(row["milestone_id"] or 0)): row for row in found}
 

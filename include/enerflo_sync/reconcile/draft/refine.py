@@ -1,4 +1,4 @@
-"""How a drafted table is compared: its key and fields with the options that the doctor would propose."""
+"""How a drafted table is compared: its key and its fields with the options that the doctor would propose."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from enerflo_sync.reconcile.fit.sample import Sample, sample_of
 from enerflo_sync.reconcile.fit.values import FieldFit, field_fits, fitting_zones
 from enerflo_sync.reconcile.values import mirror_kind
 
-# An option may show what the next one is about: labels of texts that were padded.
+# One option may reveal the need for the next: labels show only after texts are trimmed.
 _ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class FieldStory:
-    """What all matched rows say of one field.
+    """What all matched rows show about one field.
 
-    :param before: the differences as the two sides stand, in words; empty where no option was proposed.
-    :param left: how many rows differ with the options, of ``compared``.
-    :param further: what to do besides.
+    :param before: the differences without options, in words; empty if no option was proposed.
+    :param left: how many of ``compared`` rows still differ with the options.
+    :param further: what else to do.
     """
 
     compared: int
@@ -39,7 +39,7 @@ class FieldStory:
 
 @dataclass(frozen=True)
 class Refined:
-    """A table's options with what was proposed, and the story of its key and of each field."""
+    """A table's options with the proposed ones, and the findings on its key and on each field."""
 
     options: dict[str, Any]
     keys: KeyFit
@@ -49,31 +49,31 @@ class Refined:
 def refined(
     connection: sa.Connection, account: str, name: str, options: dict[str, Any], live: LiveTable, fold: str
 ) -> Refined:
-    """Return a table's options with those that make its keys meet and its formatting differences equal.
+    """Return a table's options with those that make its keys match and remove differences of format.
 
-    :param options: a table of ``sync.yaml`` that names crm_table, key and columns, without options.
-    :param live: the table that it names.
+    :param options: a table of ``sync.yaml`` with crm_table, key and columns, without further options.
+    :param live: the table that the options name.
     """
     section = "columns" if options.get("layout") == "wide" else "fields"
-    plan = _planned(name, options, live, fold)
-    sample = sample_of(connection, plan)
-    keys = key_fit(connection, plan, account, sample)
+    comparison = _planned(name, options, live, fold)
+    sample = sample_of(connection, comparison)
+    keys = key_fit(connection, comparison, account, sample)
     if keys.only_enerflo and (keys.only_crm or keys.without_key):
-        proposal = key_proposal(connection, plan, account, sample)
+        proposal = key_proposal(connection, comparison, account, sample)
         if proposal is not None:
             options = _keyed(options, proposal)
-            plan = _planned(name, options, live, fold)
-            keys = key_fit(connection, plan, account, sample)
+            comparison = _planned(name, options, live, fold)
+            keys = key_fit(connection, comparison, account, sample)
     first: dict[str, FieldAdvice] = {}
     for _ in range(_ROUNDS):
-        fits = field_fits(connection, plan, account, sample.of_values)
-        advice = _advice(connection, plan, account, sample.of_values, fits)
+        fits = field_fits(connection, comparison, account, sample.of_values)
+        advice = _advice(connection, comparison, account, sample.of_values, fits)
         better = {one.field: dict(one.options) for one in advice.values() if one.options}
         first = advice | first
         if not better:
             break
         options = {**options, section: {**options[section], **better}}
-        plan = _planned(name, options, live, fold)
+        comparison = _planned(name, options, live, fold)
     stories = {name: _story(fit, first.get(name), advice.get(name)) for name, fit in fits.items()}
     return Refined(options, keys, stories)
 
@@ -94,15 +94,15 @@ def _keyed(options: dict[str, Any], proposal: KeyProposal) -> dict[str, Any]:
 
 def _advice(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     account: str,
     sample: Sample,
     fits: Mapping[str, FieldFit],
 ) -> dict[str, FieldAdvice]:
     found = {}
-    for one in plan.fields:
-        kind = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
-        zones = partial(fitting_zones, connection, plan, one, account, sample, ZONES)
+    for one in comparison.fields:
+        kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
+        zones = partial(fitting_zones, connection, comparison, one, account, sample, ZONES)
         advice = field_advice(one, fits[one.name], kind, zones)
         if advice is not None:
             found[one.name] = advice

@@ -1,4 +1,4 @@
-"""From a recognised table to its mapping: key, marks, times and fields, each with its reason."""
+"""Turn a recognised table into its mapping: key, marks, times and fields, each with its reason."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from enerflo_sync.reconcile.draft.refine import FieldStory, Refined, refined
 from enerflo_sync.reconcile.draft.words import UPDATED_AT, nearness
 from enerflo_sync.shipped import shipped
 
-# Where more rows differ with all options, the two columns hold something else.
+# If more rows than this differ in spite of all options, the two columns hold different things.
 _MOST_DIFFER = 0.5
-# Living records of which only rows that are marked as deleted are there: more of them, and the mark is none.
+# If more living records than this have only rows marked as deleted, the mark has another meaning.
 _FEW = 0.1
-# Options of a kind of records that a first mapping has, whatever the warehouse looks like.
+# Options that a first mapping always has for a kind of records.
 _OF_KIND: Mapping[str, Mapping[str, Any]] = {
     "notes": {"create_only": True},
     "leads": {"reconcile": False},
@@ -34,20 +34,20 @@ _OF_KIND: Mapping[str, Mapping[str, Any]] = {
 
 
 def draft_table(connection: sa.Connection, account: str, match: Match, fold: str) -> DraftedTable | None:
-    """Return the mapping of a table of records; None where no column of it belongs to a field of Enerflo."""
+    """Return the mapping of a table of records; None if no column corresponds to a field of Enerflo."""
     return _drafted(connection, account, match, belonging(match, _taken(match)), fold, {})
 
 
 def draft_wide(
     connection: sa.Connection, account: str, match: Match, mirror: Mirror, fold: str
 ) -> DraftedTable | None:
-    """Return the mapping of milestones that stand in columns of installs' rows; None where none do."""
+    """Return the mapping of a wide table of milestones; None if no column is a milestone's field."""
     pairings = wide_columns(match, mirror, _taken(match))
     return _drafted(connection, account, match, pairings, fold, {"layout": "wide"})
 
 
 def _taken(match: Match) -> set[str]:
-    """Return the columns that are no fields: keys, marks, the times of the row, and a tool's own."""
+    """Return the columns that are not fields: keys, marks, times of the row, and columns of a copy tool."""
     candidate = match.candidate
     own = {name for name in candidate.names if is_of_copy_tool(name)}
     times = {name for name in (_updated_at(candidate),) if name is not None}
@@ -73,8 +73,8 @@ def _drafted(
     why = _why(match)
     if match.places:
         story, of_marks = _compared(connection, account, match, kind, options, fold)
-        options, of_fields = _settled(story, section)
-        # The condition is a person's to say: it is only suggested.
+        options, of_fields = _without_differing(story, section)
+        # A person must confirm the condition, so it is only a suggestion.
         options.pop("where", None)
         suggestions += [*of_marks, *of_fields]
         why |= _told(story, section)
@@ -98,7 +98,7 @@ def _compared(
     options: dict[str, Any],
     fold: str,
 ) -> tuple[Refined, list[Suggestion]]:
-    """Return how the table is compared, and its marks as a suggestion where living records have them."""
+    """Return how the table is compared; its marks become a suggestion if living records have them."""
     parted = {"where": match.sort.condition} if match.sort is not None and match.sort.parts else {}
     compared = partial(refined, connection, account, kind, live=match.candidate.live, fold=fold)
     story = compared(options | parted)
@@ -110,7 +110,7 @@ def _compared(
 
 
 def _without_doubtful_marks(story: Refined) -> dict[str, Any] | None:
-    """Return the options without marks that only their name tells; None where few records miss a row."""
+    """Return the options without marks that only a name suggests; None if few records lack a row."""
     marks = story.options.get("deleted_when", {})
     sure = {column: mark for column, mark in marks.items() if is_of_copy_tool(column)}
     if sure == marks or story.keys.only_enerflo <= _FEW * story.keys.enerflo:
@@ -126,7 +126,7 @@ def _doubtful_marks(story: Refined, again: Refined) -> Suggestion:
 
 
 def _rows(match: Match) -> dict[str, Any]:
-    """Return the options that say which rows there are, by what they are matched, and when they changed."""
+    """Return the options that choose the rows, match them, and give the time of their last change."""
     candidate = match.candidate
     found: dict[str, Any] = {}
     if candidate.marks:
@@ -169,7 +169,7 @@ def _is_time(candidate: Candidate, name: str) -> bool:
 
 
 def _trusting(match: Match, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with a text key as a number: nothing tells yet how the texts are written."""
+    """Return the options with a text key read as a number, since no value shows yet how keys are written."""
     place = "join" if "join" in options else "key"
     columns = match.candidate.live.columns
     keys = {
@@ -181,8 +181,8 @@ def _trusting(match: Match, options: dict[str, Any]) -> dict[str, Any]:
     return {**options, place: keys}
 
 
-def _settled(story: Refined, section: str) -> tuple[dict[str, Any], list[Suggestion]]:
-    """Return the options without the fields of which most rows still differ, and these as suggestions."""
+def _without_differing(story: Refined, section: str) -> tuple[dict[str, Any], list[Suggestion]]:
+    """Return the options without fields of which most rows still differ, and these fields as suggestions."""
     fields, doubtful = {}, []
     for column, options in story.options[section].items():
         told = story.stories[column]
@@ -258,7 +258,7 @@ _ORDER = (
 
 def _ordered(options: Mapping[str, Any]) -> dict[str, Any]:
     made = dict(options)
-    # Rows of a wide table are never made.
+    # Plans never insert rows into a wide table.
     if isinstance(made["key"], list) and made.get("layout") != "wide":
         made["create_in"] = []
     return {name: made[name] for name in _ORDER if name in made}
@@ -270,8 +270,8 @@ def _shipped_tables() -> Mapping[str, TableMapping]:
 
 
 def _with_truth(kind: str, options: Mapping[str, Any], section: str) -> dict[str, Any]:
-    """Return the fields with the side whose value stands, as the shipped file has it for Enerflo's column."""
-    # In a checkout the shipped file is the team's own, and may have other tables.
+    """Return the fields with the source of truth that the shipped file declares for Enerflo's column."""
+    # In a checkout, the packaged file may be the team's own, with other tables.
     table = _shipped_tables().get(kind)
     fields = table.fields.values() if table is not None else ()
     usual = {field.enerflo: str(field.source_of_truth) for field in fields}

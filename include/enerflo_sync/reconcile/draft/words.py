@@ -1,4 +1,4 @@
-"""What names of columns say: their words, and how near they come to a column of the mirror."""
+"""What the names of columns say: their words, and how near they are to a column of the mirror."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 _BREAK = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])")
-# Parts of names that tools and CRMs add to every column: HubSpot's property_ and hs_, Salesforce's __c.
+# Parts that tools and CRMs add to every column's name: HubSpot's property_ and hs_, Salesforce's __c.
 _NOISE = frozenset("property properties hs c custom field cf".split())
 _SAME = 1.0
 _WITHIN = 0.8
 _PARTLY = 0.5
-# So many letters in common make two words one stem: permit, permitting.
+# Two words with this many common letters share a stem: permit, permitting.
 _STEM = 5
 
-# By kind and column of the mirror: what CRMs call it.
+# By kind and column of the mirror: the names that CRMs use for it.
 MEANINGS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "installs": {
         "deal_id": ("enerflo deal id", "deal uuid"),
@@ -94,7 +94,7 @@ MEANINGS: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
 }
 
-# By kind: the mirror's key, and what CRMs call the column that holds it.
+# By kind: the mirror's key, and the names that CRMs use for the column that holds it.
 KEYS: Mapping[str, tuple[str, Sequence[str]]] = {
     "installs": ("install_id", ("enerflo install id", "enerflo id", "install id", "enerflo project id")),
     "notes": ("note_id", ("enerflo note id", "note id")),
@@ -117,7 +117,7 @@ UPDATED_AT = (
 )
 DELETED = ("is deleted", "deleted", "isdeleted", "archived", "is archived")
 DELETED_AT = ("deleted at", "deletedat", "date deleted")
-# Columns whose value says of what kind a row is.
+# Names of columns whose value tells the kind of a row.
 SORTS = (
     "record type name",
     "record type id",
@@ -133,13 +133,13 @@ SORTS = (
 
 
 def words_of(name: str) -> tuple[str, ...]:
-    """Return the words of a column's name, small, without those that every column of a CRM has."""
+    """Return the words of a column's name in lower case, without those that a CRM adds to every column."""
     found = [word.lower() for word in _BREAK.split(name) if word]
     return tuple(word for word in found if word not in _NOISE) or tuple(found)
 
 
 def nearness(name: str, meanings: Iterable[str]) -> float:
-    """Return how near a column's name comes to the nearest meaning: 1 is the same, 0 has nothing of it."""
+    """Return how near a column's name is to the nearest meaning: 1 is equal, 0 has nothing in common."""
     words = words_of(name)
     return max((_near(words, tuple(meaning.split())) for meaning in meanings), default=0.0)
 
@@ -154,12 +154,12 @@ def _near(words: tuple[str, ...], meaning: tuple[str, ...]) -> float:
 
 
 def is_called(name: str, meanings: Iterable[str]) -> bool:
-    """Return whether a column's name is one of the meanings, whatever its spelling."""
+    """Return whether a column's name is one of the meanings in any spelling."""
     return nearness(name, meanings) == _SAME
 
 
 def names_title(name: str, title: str) -> bool:
-    """Return whether a column's name has a word of a milestone's title, or its stem."""
+    """Return whether a column's name contains a word of a milestone's title, or its stem."""
     long = [word for word in words_of(title) if len(word) >= _STEM]
     return any(
         word[:_STEM] == other[:_STEM] for word in words_of(name) for other in long if len(word) >= _STEM

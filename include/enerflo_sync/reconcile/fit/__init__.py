@@ -1,1 +1,1 @@
-"""How the two sides of a mapped table fit, before anything is reconciled: keys, formats, labels, advice."""
+"""How well the two sides of a mapped table fit before any reconciliation: keys, formats, labels, advice."""

@@ -1,4 +1,4 @@
-"""What to write in sync.yaml so that two sides that say the same are compared as the same."""
+"""Lines of sync.yaml that make the same value compare as equal in both sides' spellings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from enerflo_sync.reconcile.fit.hints import HINT_TEXTS, Hint
 from enerflo_sync.reconcile.fit.values import LABEL_SHARE, LABELS, FieldFit
 from enerflo_sync.reconcile.values import Field
 
-# Where Enerflo's customers are, then zones of offices elsewhere. The first that fit are named.
+# Time zones of Enerflo's customers, then of offices elsewhere. The first zones that fit are named.
 ZONES = (
     "America/Los_Angeles",
     "America/Denver",
@@ -40,7 +40,7 @@ ZONES = (
 ZONES_SHOWN = 3
 SHOWN_LABELS = 4
 
-# What only another view or column can mend: no option of a field accepts it.
+# Only another view or column can mend these: no option of a field accepts them.
 _BY_VIEW: Mapping[Hint, str] = {
     Hint.PUNCTUATION: "map a view that takes the punctuation away",
     Hint.ENTITIES: "map a view that replaces the entities",
@@ -59,11 +59,11 @@ _OF_HINT: Mapping[Hint, dict[str, Any]] = {
 
 
 class FieldAdvice(msgspec.Struct, frozen=True):
-    """What the differences of one field look like, and the line that would end those of mere spelling.
+    """What the differences of one field look like, and the line that removes differences of mere spelling.
 
-    :param found: counts and kinds.
-    :param options: the field's whole options with those that help; empty where none does.
-    :param further: what to do besides, or instead.
+    :param found: numbers of rows by kind of difference.
+    :param options: all options of the field with the helpful ones added; empty if no option helps.
+    :param further: what to do besides or instead.
     """
 
     field: str
@@ -73,17 +73,17 @@ class FieldAdvice(msgspec.Struct, frozen=True):
 
     @property
     def line(self) -> str | None:
-        """Return the field's line of ``sync.yaml``; None where no option helps."""
+        """Return the field's line of ``sync.yaml``; None if no option helps."""
         return yaml_line({self.field: self.options}) if self.options else None
 
 
 def field_advice(
     one: Field, fit: FieldFit, mirror: Kind, zones: Callable[[], Sequence[str]]
 ) -> FieldAdvice | None:
-    """Return what to write for a field; None where no hint and no label is found.
+    """Return the advice for a field; None if no hint and no label was found.
 
-    :param zones: looks up the zones in which the CRM's times would be Enerflo's; asked where a constant
-        offset is all that is between the two sides.
+    :param zones: finds the zones in which the CRM's times equal Enerflo's; called only if the two sides
+        differ by a constant offset.
     """
     counts = fit.counts()
     options: dict[str, Any] = {}
@@ -112,7 +112,7 @@ def field_advice(
 
 
 def labels_of(fit: FieldFit) -> list[tuple[str, str, int, int]]:
-    """Return the labels that may be proposed; none where there are so many that they are no labels."""
+    """Return the labels to propose; none if there are too many different values to be labels."""
     best: dict[str, tuple[str, str, int, int]] = {}
     for label in fit.labels:
         if label[2] >= LABEL_SHARE * label[3]:
@@ -157,8 +157,8 @@ def _zone(
     options: dict[str, Any],
     further: list[str],
 ) -> None:
-    # Where other rows are equal, another zone would make those differ. Days of two zones differ only for the
-    # hours about midnight, and the zones that fit do so for all rows.
+    # If other rows are equal already, another zone would make them differ. Days of two zones differ only in
+    # the hours around midnight; a zone fits only if it fits all rows.
     by_day = one.mapping.type is FieldType.DATE
     if not by_day and number < LABEL_SHARE * max(fit.compared, fit.differing):
         further.append("The offset is not that of all rows: look at those that differ.")
@@ -182,7 +182,7 @@ def _option(
     options: dict[str, Any],
     further: list[str],
 ) -> None:
-    """Add to ``options`` what makes the differences of one hint equal; the commoner hint came first."""
+    """Add the option that makes the differences of one hint equal; called with the most common hint first."""
     wanted: dict[str, Any] = {}
     if hint in (Hint.EMPTY, Hint.CASE, Hint.BLANKS):
         wanted = _OF_HINT[hint]
@@ -212,7 +212,7 @@ def _option(
 
 
 def _whole(one: Field, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the field's whole options with further ones; those of another type go."""
+    """Return the field's options with further ones added; options of another type are removed."""
     declared = one.mapping.model_dump(mode="json", exclude_unset=True)
     merged = {**declared, **options}
     of_type = {
@@ -232,7 +232,7 @@ def _whole(one: Field, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _OneLine(yaml.SafeDumper):
-    """Writes a text with a line break in it on one line, with an escape in double quotes."""
+    """Writes a text with a line break on one line, escaped in double quotes."""
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
         """Return the node of a text."""
@@ -247,7 +247,7 @@ def yaml_line(value: Mapping[str, Any]) -> str:
     """Return a map with one entry as one line of YAML."""
     ((name, inner),) = value.items()
     key, flow = _flow(name), _flow(inner)
-    # A key of sync.yaml is text, whatever YAML would make of it.
+    # Keys of sync.yaml are text, even if YAML would read them as something else.
     flow = flow.replace("'null': empty_is_null", "null: empty_is_null")
     return f"{key}: {flow}"
 
@@ -256,5 +256,5 @@ def _flow(value: Any) -> str:
     text: str = yaml.dump(
         value, Dumper=_OneLine, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True
     )
-    # So ends a value that is no map and no list.
+    # PyYAML ends a plain value like this.
     return text.strip().removesuffix("...").strip()

@@ -1,7 +1,7 @@
-"""What kind of spelling a difference may be: a hint to mend the mapping by, which explains nothing.
+"""How two differing values may be the same: a hint for the mapping, which excuses nothing.
 
-A hint is worked out from the two values as they stand in ``sync.differences``, and from the mapping: the
-doctor and the reconciliation's report give one difference the same hint.
+A hint depends only on the mapping and on the two values in ``sync.differences``, so the doctor and the
+reconciliation's report give the same difference the same hint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from enerflo_sync.reconcile.values import BLANK, mirror_kind, value_of_text
 
 
 class Hint(StrEnum):
-    """How two values that are not equal as declared could yet be the same."""
+    """How two values that are not equal as declared may still be the same value."""
 
     EMPTY = "empty"
     BLANKS = "blanks"
@@ -52,12 +52,12 @@ HINT_TEXTS: Mapping[Hint, str] = {
     Hint.BOOLEAN_SPELLING: "how yes and no are written",
 }
 
-# The first that holds the difference is the tolerance that would accept it.
+# The first tolerance that covers the difference is the one to declare.
 _LADDER = "0.000001 0.00001 0.0001 0.001 0.005 0.01 0.05 0.1 0.5 1 5 10 50".split()
-# A shorter text may begin like another one by chance.
+# Shorter texts can have a common beginning by chance.
 _LONG_ENOUGH = 8
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"), ("&nbsp;", " "), ("&amp;", "&"))
-# Enough for what people write, and quick to match: values.NUMBER_TEXT takes ten times as long.
+# Matches the numbers that people write, and is ten times as fast as values.NUMBER_TEXT.
 _NUMBER = "^[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]{1,2})?$"
 _DIGITS = 40
 _TIME_BEGINS = "^[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -93,9 +93,9 @@ class _Pair:
 
 
 def _first_of(cases: _Cases, names: Mapping[str, str]) -> str:
-    """Return the first case that fits, over expressions that are worked out once, by their names of ``v``."""
+    """Return the first case that fits; its expressions are computed once, under their names in ``v``."""
     named = ", ".join(f"{expression} as {name}" for name, expression in names.items())
-    # The inner select is a fence (offset 0): without it a conversion runs in each condition.
+    # `offset 0` keeps PostgreSQL from repeating a conversion in each condition.
     return f"(select {_case(cases)} from (select {named} offset 0) v)"  # noqa: S608 - literals and names
 
 
@@ -105,12 +105,12 @@ def _case(cases: _Cases, otherwise: str = "null") -> str:
 
 
 def hint_sql(mapping: FieldMapping, mirror: Kind, a: str, b: str, zone: str) -> str:
-    """Return the hint of a differing pair as SQL text, null without one: ``rounded:0.005`` with its detail.
+    """Return a differing pair's hint with its detail as SQL text (``rounded:0.005``), or null.
 
-    Details: the tolerance that would do, the unit for times (``rounded:minute``), the minutes by which the
-    CRM is ahead (``constant_offset:-420``), and ``trim`` where white space has to go as well.
+    Details: the sufficient tolerance; the unit of times (``rounded:minute``); the minutes by which the CRM is
+    ahead (``constant_offset:-420``); ``trim`` if white space must be removed as well.
 
-    :param a: Enerflo's value as an SQL text, ``b`` the CRM's: null where a side has none.
+    :param a: Enerflo's value as an SQL text; ``b`` the CRM's; null if a side has no value.
     """
     pair = _Pair(a, b, zone)
     blank = [(_both_blank(pair), _detailed(Hint.EMPTY, f"case when {_is_padding(pair)} then 'trim' end"))]
@@ -246,13 +246,14 @@ _DAYS: _Cases = (
 def difference_hint(
     tables: Mapping[str, TableMapping], row: str, *, fields: Collection[str] | None = None
 ) -> str:
-    """Return the hint of a row of ``sync.differences``, with its detail; null where no hint fits.
+    """Return the hint of a row of ``sync.differences``, with its detail; null if no hint fits.
 
-    What is equal as declared needs none, and a record that one side lacks has none.
+    Values that are equal as declared have no hint, nor has a record that one side lacks.
 
-    :param tables: the mappings, by the tables' names, of which the rows are.
+    :param tables: the mappings of the rows' tables, by table.
     :param row: the alias of the row.
-    :param fields: of which alone the rows are: a statement with the rules of every field takes long to plan.
+    :param fields: the only fields of the rows: PostgreSQL takes long to plan a statement with every field's
+        rules.
     """
     cases = []
     for name, mapping in tables.items():

@@ -1,4 +1,4 @@
-"""How the keys of both sides meet, and in which other reading of them more would."""
+"""How well the keys of both sides match, and which other way of reading them would match more."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ select (select count(*) from m) as enerflo, (select count(*) from c) as crm,
 from c_keys c left join m_keys m using (k)
 """)
 
-# k is the key as it is compared now, n the one of the other reading. What cannot be read so keeps its place
-# in the sample by k: rows that meet by k always meet by n, or have none.
+# k is the key as it is compared now, n the key in the other reading. A value that has no n keeps its place in
+# the sample by k: rows that match by k always match by n, or have no n.
 _OTHERWISE = Template("""
 /* enerflo-sync doctor $name: how the keys would meet in another reading */
 with m as materialized (
@@ -58,10 +58,10 @@ from c left join by_k using (k) left join by_n on by_n.n = c.n
 
 
 class KeyFit(msgspec.Struct, frozen=True):
-    """How many rows of the two sides meet by their keys. ``every``: figures are of one key in so many.
+    """How many rows of the two sides match by key. ``every``: the figures cover one key out of this many.
 
-    ``without_key`` are CRM rows whose key has no value; ``duplicate_keys`` are shared by ``duplicate_rows``
-    of the CRM's rows.
+    ``without_key`` counts CRM rows whose key has no value; ``duplicate_rows`` of the CRM's rows share
+    ``duplicate_keys`` keys.
     """
 
     enerflo: int
@@ -76,10 +76,10 @@ class KeyFit(msgspec.Struct, frozen=True):
 
 
 class KeyProposal(msgspec.Struct, frozen=True):
-    """Another reading of the key columns, under which ``more`` of the CRM's rows would meet a record.
+    """Another reading of the key columns, in which ``more`` of the CRM's rows would match a record.
 
-    ``less`` rows would meet none any more; ``duplicate_keys`` would be shared by ``duplicate_rows`` of the
-    CRM's rows, and ``ambiguous`` by several records of Enerflo.
+    ``less`` rows would lose their match; ``duplicate_rows`` of the CRM's rows would share ``duplicate_keys``
+    keys, and ``ambiguous`` keys would match several records of Enerflo.
     """
 
     options: Mapping[str, Mapping[str, Any]]
@@ -90,7 +90,7 @@ class KeyProposal(msgspec.Struct, frozen=True):
     ambiguous: int
 
 
-# Fewest options first: of readings that fit alike the simplest is proposed.
+# Ordered by number of options: between readings that fit equally well the simplest is proposed.
 _OF_NUMBERS = ({"trim": True}, {"type": "integer"}, {"type": "integer", "trim": True})
 _OF_TEXTS = (
     {"trim": True},
@@ -102,9 +102,9 @@ _OF_TEXTS = (
 )
 
 
-def key_fit(connection: sa.Connection, plan: Comparison, account: str, sample: Sample) -> KeyFit:
-    """Return how the keys meet as the mapping compares them now; tombstones of the mirror do not count."""
-    parts = _parts(plan, sample, "k")
+def key_fit(connection: sa.Connection, comparison: Comparison, account: str, sample: Sample) -> KeyFit:
+    """Return how the keys match with the present mapping; tombstones of the mirror do not count."""
+    parts = _parts(comparison, sample, "k")
     row = connection.exec_driver_sql(_COUNTS.substitute(parts), {"account": account}).mappings().one()
     with_key = row["crm"] - row["without_key"]
     return KeyFit(
@@ -121,13 +121,13 @@ def key_fit(connection: sa.Connection, plan: Comparison, account: str, sample: S
 
 
 def key_proposal(
-    connection: sa.Connection, plan: Comparison, account: str, sample: Sample
+    connection: sa.Connection, comparison: Comparison, account: str, sample: Sample
 ) -> KeyProposal | None:
-    """Return the reading of the key columns by which most rows more would meet; None where none helps.
+    """Return the reading of the key columns that matches the most additional rows; None if none helps.
 
-    One query for each reading, of text columns only: other types are compared as numbers already.
+    It runs one query per reading, for text columns only: other types are compared as numbers already.
     """
-    joins = [join for join in plan.joins if join.live.kind is Kind.TEXT]
+    joins = [join for join in comparison.joins if join.live.kind is Kind.TEXT]
     readings: list[Mapping[str, Any]] = []
     if any(join.mirror_kind is Kind.INTEGER for join in joins):
         readings += _OF_NUMBERS
@@ -138,10 +138,10 @@ def key_proposal(
         options = {join.crm_name: _options_for(join, reading) for join in joins}
         if all(options[join.crm_name] == _declared(join) for join in joins):
             continue
-        proposal = _tried(connection, plan, account, sample, options)
+        proposal = _tried(connection, comparison, account, sample, options)
         if proposal.more > proposal.less:
             found.append(proposal)
-    # The first of the best: max keeps the earlier of equals.
+    # max returns the first of equal readings, which is the simplest.
     return max(found, key=lambda one: one.more - one.less, default=None)
 
 
@@ -153,7 +153,7 @@ def _declared(join: JoinColumn) -> Mapping[str, Any]:
 
 
 def _options_for(join: JoinColumn, reading: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a column has, and what it can have of a reading: Enerflo's ids are whole numbers."""
+    """Return a column's options with those of a reading that it can have: Enerflo's ids are whole numbers."""
     if join.mirror_kind is Kind.INTEGER:
         own = reading if "fold_case" not in reading and "strip_zeros" not in reading else {"trim": True}
     else:
@@ -163,14 +163,16 @@ def _options_for(join: JoinColumn, reading: Mapping[str, Any]) -> Mapping[str, A
 
 def _tried(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     account: str,
     sample: Sample,
     options: Mapping[str, Mapping[str, Any]],
 ) -> KeyProposal:
-    parts = _parts(plan, sample, "coalesce(n, k)")
+    parts = _parts(comparison, sample, "coalesce(n, k)")
     parts |= {
-        f"{side}_otherwise": _key([_otherwise(join, side, options.get(join.crm_name)) for join in plan.joins])
+        f"{side}_otherwise": _key(
+            [_otherwise(join, side, options.get(join.crm_name)) for join in comparison.joins]
+        )
         for side in ("mine", "theirs")
     }
     row = connection.exec_driver_sql(_OTHERWISE.substitute(parts), {"account": account}).mappings().one()
@@ -185,14 +187,14 @@ def _otherwise(join: JoinColumn, side: str, options: Mapping[str, Any] | None) -
     return f"({otherwise.mirror if side == 'mine' else otherwise.crm})::text"
 
 
-def _parts(plan: Comparison, sample: Sample, sampled_by: str) -> dict[str, str]:
+def _parts(comparison: Comparison, sample: Sample, sampled_by: str) -> dict[str, str]:
     return {
-        "name": plan.name,
-        "mirror": plan.mirror,
-        "rows": plan.mirror_rows,
-        "crm": plan.crm_rows,
-        "mine": _key([_text(join, "mine") for join in plan.joins]),
-        "theirs": _key([_text(join, "theirs") for join in plan.joins]),
+        "name": comparison.name,
+        "mirror": comparison.mirror,
+        "rows": comparison.mirror_rows,
+        "crm": comparison.crm_rows,
+        "mine": _key([_text(join, "mine") for join in comparison.joins]),
+        "theirs": _key([_text(join, "theirs") for join in comparison.joins]),
         "sampled": sample.among(sampled_by),
     }
 
@@ -204,7 +206,7 @@ def _text(join: JoinColumn, side: str) -> str:
 
 
 def _key(columns: Sequence[str]) -> str:
-    """Return the columns of a key as one text; null where one of them is."""
+    """Return the columns of a key as one text; null if one of them is null."""
     if len(columns) == 1:
         return f"({columns[0]})"
     known = " and ".join(f"({column}) is not null" for column in columns)

@@ -1,4 +1,4 @@
-"""The doctor's look at both sides of every mapped table: how they fit, and what would make them fit."""
+"""The doctor's preview of both sides of every mapped table: how well they fit, and what would help."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from enerflo_sync.reconcile.fit.sample import Sample, sample_of
 from enerflo_sync.reconcile.fit.values import field_fits, fitting_zones
 from enerflo_sync.reconcile.values import mirror_kind
 
-# One statement of a preview: whoever wants to know more reconciles.
+# The timeout of one statement of a preview; a reconciliation has the whole answer.
 SECONDS = 30
 
 
 class TableFit(msgspec.Struct, frozen=True):
-    """How the two sides of one table fit. ``keys`` is None where nobody looked; ``why_not`` says why."""
+    """How well the two sides of one table fit. ``keys`` is None if not compared, see ``why_not``."""
 
     table: str
     crm_table: str
@@ -38,12 +38,12 @@ class TableFit(msgspec.Struct, frozen=True):
 
 
 def table_fits(connection: sa.Connection, config: SyncConfig, account: str, path: Path) -> Iterator[TableFit]:
-    """Yield how both sides of each mapped table fit: reads only, and a part of the keys where they are many.
+    """Yield how well both sides of each mapped table fit; reads only, and samples large tables.
 
-    A table that does not fit its mapping is left out: the check of the mapping says why.
+    A table that does not fit its mapping is left out, since the check of the mapping reports it.
 
-    :param connection: in a transaction, of which the preview sets the time that a statement may take.
-    :param path: the file to name in the findings.
+    :param connection: in a transaction; the preview sets its statement timeout.
+    :param path: the file that findings name.
     """
     connection.exec_driver_sql(f"set local statement_timeout = '{SECONDS}s'")
     fold = case_folding(connection)
@@ -53,30 +53,30 @@ def table_fits(connection: sa.Connection, config: SyncConfig, account: str, path
             continue
         mode = config.mode_of(account, name)
         proven = keys_proven(connection, mapping, live, fold)
-        plan = plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven)
+        comparison = plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven)
         try:
             with connection.begin_nested():
-                fit = _table_fit(connection, config, account, path, plan)
+                fit = _table_fit(connection, config, account, path, comparison)
         except DBAPIError as error:
             if not isinstance(error.orig, psycopg.errors.QueryCanceled):
                 raise
             why = f"not previewed: one statement took longer than {SECONDS} s. Reconcile to know."
-            fit = TableFit(plan.name, full_name(mapping), None, why)
+            fit = TableFit(comparison.name, full_name(mapping), None, why)
         yield fit
 
 
 def _table_fit(
-    connection: sa.Connection, config: SyncConfig, account: str, path: Path, plan: Comparison
+    connection: sa.Connection, config: SyncConfig, account: str, path: Path, comparison: Comparison
 ) -> TableFit:
-    name, table = plan.name, full_name(plan.mapping)
-    sample = sample_of(connection, plan)
-    keys = key_fit(connection, plan, account, sample)
+    name, table = comparison.name, full_name(comparison.mapping)
+    sample = sample_of(connection, comparison)
+    keys = key_fit(connection, comparison, account, sample)
     if not keys.enerflo or not keys.crm:
         empty = f"{table} is empty" if keys.enerflo else f"the mirror holds no {name} yet: poll first"
         return TableFit(name, table, None, f"not previewed: {empty}.")
     findings = [
-        *_key_findings(connection, config, account, path, plan, sample, keys),
-        *_field_findings(connection, config, account, path, plan, sample.of_values),
+        *_key_findings(connection, config, account, path, comparison, sample, keys),
+        *_field_findings(connection, config, account, path, comparison, sample.of_values),
     ]
     return TableFit(name, table, keys, findings=tuple(findings))
 
@@ -85,14 +85,14 @@ def _finding(
     config: SyncConfig,
     account: str,
     path: Path,
-    plan: Comparison,
+    comparison: Comparison,
     severity: Severity,
     place: tuple[str, ...],
     *texts: str,
 ) -> Finding:
-    spot = config.table_spot(account, plan.name, *place)
+    spot = config.table_spot(account, comparison.name, *place)
     file = spot.file if spot.file != config.file else path
-    return Finding(severity, str(file), spot.line, ".".join(("tables", plan.name, *place)), *texts)
+    return Finding(severity, str(file), spot.line, ".".join(("tables", comparison.name, *place)), *texts)
 
 
 def _key_findings(
@@ -100,36 +100,36 @@ def _key_findings(
     config: SyncConfig,
     account: str,
     path: Path,
-    plan: Comparison,
+    comparison: Comparison,
     sample: Sample,
     keys: KeyFit,
 ) -> Iterator[Finding]:
-    """Yield the reading of the key by which more rows would meet, where rows of both sides meet nothing."""
+    """Yield the reading of the key that would match more rows, if both sides have rows without a match."""
     if not keys.only_enerflo or not (keys.only_crm or keys.without_key):
         return
-    proposal = key_proposal(connection, plan, account, sample)
+    proposal = key_proposal(connection, comparison, account, sample)
     if proposal is None:
         return
-    option = "key" if plan.mapping.joined_by_key else "join"
+    option = "key" if comparison.mapping.joined_by_key else "join"
     yield _finding(
         config,
         account,
         path,
-        plan,
+        comparison,
         Severity.WARNING,
         (option,),
         f"{sample.words}{keys.only_crm:,} CRM rows and {keys.only_enerflo:,} of Enerflo's records whose keys"
         " meet nothing",
         "keys that meet",
-        _proposed(plan, option, proposal),
+        _proposed(comparison, option, proposal),
     )
 
 
-def _proposed(plan: Comparison, option: str, proposal: KeyProposal) -> str:
+def _proposed(comparison: Comparison, option: str, proposal: KeyProposal) -> str:
     readings = list(dict.fromkeys(written(options) for options in proposal.options.values()))
     columns = {
         column: {"enerflo": mirror, **proposal.options[column]} if column in proposal.options else mirror
-        for column, mirror in plan.mapping.join_columns.items()
+        for column, mirror in comparison.mapping.join_columns.items()
     }
     text = f"{proposal.more:,} more would match with {'; '.join(readings)}"
     if proposal.less:
@@ -150,23 +150,23 @@ def _field_findings(
     config: SyncConfig,
     account: str,
     path: Path,
-    plan: Comparison,
+    comparison: Comparison,
     sample: Sample,
 ) -> Iterator[Finding]:
-    fits = field_fits(connection, plan, account, sample)
-    for one in plan.fields:
-        kind = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
-        zones = partial(fitting_zones, connection, plan, one, account, sample, ZONES)
+    fits = field_fits(connection, comparison, account, sample)
+    for one in comparison.fields:
+        kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
+        zones = partial(fitting_zones, connection, comparison, one, account, sample, ZONES)
         advice = field_advice(one, fits[one.name], kind, zones)
         if advice is not None:
-            place = (plan.mapping.section, one.name)
+            place = (comparison.mapping.section, one.name)
             found = f"{sample.words}{advice.found}"
             step = _step(advice)
             yield _finding(
                 config,
                 account,
                 path,
-                plan,
+                comparison,
                 Severity.HINT,
                 place,
                 found,

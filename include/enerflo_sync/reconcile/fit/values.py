@@ -1,4 +1,4 @@
-"""What stands beside what in the matched rows of one table: hints, labels, and how much was compared."""
+"""Which values occur together in the matched rows of one table: hints, labels, and numbers of rows."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from enerflo_sync.reconcile.mismatched import crm_side, current_side
 from enerflo_sync.reconcile.values import BLANK, NAIVE_TEXT, Field, mirror_kind
 from enerflo_sync.reconcile.wide import OF_MILESTONE
 
-# A label stands for another where so many rows, and so large a share of them, say so.
+# A label is proposed if this many rows, and this share of a value's rows, have it.
 LABEL_ROWS = 5
 LABEL_SHARE = 0.95
-# A field with more values than this is no list of labels.
+# A field with more different values than this does not hold labels.
 LABELS = 50
 
 _PAIRS = Template("""
@@ -45,7 +45,7 @@ select 'label', field, a, b, n, total from (
 ) l
 where not same and a is not null and btrim(b) <> '' and n >= $label_rows and n >= $label_share * total
   and coalesce(hint in ($labelled), true)
-  -- A value that stands for itself elsewhere is one of Enerflo's: that row is late, and no label.
+  -- If a value equals itself in other rows, it is a value of Enerflo: this row is late, and shows no label.
   and not exists (select from h s where s.field = l.field and s.a = l.b and s.b = l.b)
 union all
 select 'compared', f.name, null, null, f.compared, null from (select $compared from pairs) p
@@ -60,11 +60,11 @@ _MATCHED = Template("""
 
 @dataclass
 class FieldFit:
-    """What the matched rows say of one field.
+    """What the matched rows show about one field.
 
     :param compared: rows in which both sides have a value.
-    :param hints: how many rows differ as each hint with its detail says; None for those that no hint fits.
-    :param labels: (Enerflo's value, the CRM's, rows in which they stand together, rows of Enerflo's value).
+    :param hints: numbers of differing rows by hint with its detail; None for rows that no hint fits.
+    :param labels: (Enerflo's value, the CRM's value, rows with both, rows with Enerflo's value).
     """
 
     compared: int = 0
@@ -73,7 +73,7 @@ class FieldFit:
 
     @property
     def differing(self) -> int:
-        """Return how many rows differ as the mapping declares."""
+        """Return how many rows differ as declared."""
         return sum(self.hints.values())
 
     def counts(self) -> dict[Hint, int]:
@@ -95,12 +95,12 @@ class FieldFit:
 
 
 def field_fits(
-    connection: sa.Connection, plan: Comparison, account: str, sample: Sample
+    connection: sa.Connection, comparison: Comparison, account: str, sample: Sample
 ) -> Mapping[str, FieldFit]:
-    """Return what the matched rows say of each field; rows that share a key are left out."""
-    found: dict[str, FieldFit] = {one.name: FieldFit() for one in plan.fields}
-    labelled = [one.name for one in plan.fields if may_have_labels(plan, one)]
-    statement = _statement(plan, sample, labelled)
+    """Return what the matched rows show about each field; rows that share a key are left out."""
+    found: dict[str, FieldFit] = {one.name: FieldFit() for one in comparison.fields}
+    labelled = [one.name for one in comparison.fields if may_have_labels(comparison, one)]
+    statement = _statement(comparison, sample, labelled)
     for row in connection.exec_driver_sql(statement, {"account": account, "labels": labelled}):
         fit = found[row.field]
         if row.what == "hint":
@@ -114,45 +114,55 @@ def field_fits(
     return found
 
 
-def may_have_labels(plan: Comparison, one: Field) -> bool:
-    """Return whether a field's values may be shown, and be labels: never personal data."""
+def may_have_labels(comparison: Comparison, one: Field) -> bool:
+    """Return whether a field's values may be shown and can be labels: never personal data."""
     if one.mapping.personal_kind is not PersonalData.NONE:
         return False
-    kind = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
+    kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
     if one.mapping.type is FieldType.BOOLEAN:
-        return plan.live.columns[one.name].kind is Kind.TEXT
+        return comparison.live.columns[one.name].kind is Kind.TEXT
     return one.mapping.type is FieldType.TEXT and kind in {Kind.TEXT, Kind.INTEGER, Kind.BOOLEAN}
 
 
-def matched_rows(plan: Comparison, sample: Sample) -> str:
+def matched_rows(comparison: Comparison, sample: Sample) -> str:
     """Return the select of matched rows with their raw values ``e1…`` and ``c1…``; takes ``account``."""
     values = [
-        f"{side}.{name}{n}" for n, _ in enumerate(plan.fields, 1) for side, name in (("m", "e"), ("c", "c"))
+        f"{side}.{name}{n}"
+        for n, _ in enumerate(comparison.fields, 1)
+        for side, name in (("m", "e"), ("c", "c"))
     ]
-    values += [f"m.{name}{n}" for n, _ in enumerate(plan.fields, 1) if plan.is_wide for name in OF_MILESTONE]
-    key = ", ".join(f"m.j{n}::text" for n, _ in enumerate(plan.joins, 1))
-    names = ", ".join(f"c.j{n}" for n, _ in enumerate(plan.joins, 1))
+    values += [
+        f"m.{name}{n}"
+        for n, _ in enumerate(comparison.fields, 1)
+        if comparison.is_wide
+        for name in OF_MILESTONE
+    ]
+    key = ", ".join(f"m.j{n}::text" for n, _ in enumerate(comparison.joins, 1))
+    names = ", ".join(f"c.j{n}" for n, _ in enumerate(comparison.joins, 1))
     return _MATCHED.substitute(
         columns=", ".join(values),
-        mirror=current_side(plan),
-        crm=crm_side(plan),
+        mirror=current_side(comparison),
+        crm=crm_side(comparison),
         sampled=sample.among(f"concat_ws('|', {key})"),
-        on=plan.on("m", "c"),
-        twice_column="" if plan.crm_unique else f", count(*) over (partition by {names}) as rows_of_key",
-        once="" if plan.crm_unique else " and c.rows_of_key = 1",
+        on=comparison.on("m", "c"),
+        twice_column=""
+        if comparison.crm_unique
+        else f", count(*) over (partition by {names}) as rows_of_key",
+        once="" if comparison.crm_unique else " and c.rows_of_key = 1",
     )
 
 
-def _statement(plan: Comparison, sample: Sample, labelled: Sequence[str]) -> str:
+def _statement(comparison: Comparison, sample: Sample, labelled: Sequence[str]) -> str:
     hints = " ".join(
-        f"when {literal(one.name)} then {field_hint_sql(plan.kind, plan.mapping, one.name, 'a', 'b')}"
-        for one in plan.fields
+        f"when {literal(one.name)} then "
+        + field_hint_sql(comparison.kind, comparison.mapping, one.name, "a", "b")
+        for one in comparison.fields
     )
-    numbered = list(enumerate(plan.fields, 1))
+    numbered = list(enumerate(comparison.fields, 1))
     return _PAIRS.substitute(
-        name=plan.name,
-        pairs=matched_rows(plan, sample),
-        fields="\n  union all ".join(_texts(one, one.name in labelled) for one in plan.fields),
+        name=comparison.name,
+        pairs=matched_rows(comparison, sample),
+        fields="\n  union all ".join(_texts(one, one.name in labelled) for one in comparison.fields),
         hint=f"(case field {hints} end)",
         label_rows=LABEL_ROWS,
         label_share=LABEL_SHARE,
@@ -165,7 +175,7 @@ def _statement(plan: Comparison, sample: Sample, labelled: Sequence[str]) -> str
 
 
 def _texts(one: Field, all_rows: bool) -> str:
-    """Return the select of a field's values as texts, as ``sync.differences`` has them."""
+    """Return the select of a field's values as texts, in the form of ``sync.differences``."""
     same = f"(not ({one.differs}) or {one.equal})"
     return (
         f"select {literal(one.name)} as field, {one.enerflo.shown} #>> '{{}}' as a,"  # noqa: S608 - literals
@@ -185,7 +195,7 @@ select zone from (
   ) s cross join unnest(%(zones)s::text[]) with ordinality as z (zone, place)
   group by z.zone, z.place
 ) z
--- Some rows differ in truth. In one hour of a year a local time stands for two moments.
+-- Some rows really differ. In one hour of each year a local time can be one of two moments.
 where share >= $label_share and share >= best - 0.01
 order by share desc, place
 """)
@@ -193,19 +203,19 @@ order by share desc, place
 
 def fitting_zones(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     one: Field,
     account: str,
     sample: Sample,
     zones: Sequence[str],
 ) -> list[str]:
-    """Return those of ``zones`` in which the CRM's times of a field are Enerflo's, the best first.
+    """Return the ``zones`` in which the CRM's times of a field equal Enerflo's, the best first.
 
-    Empty where the CRM's column has a zone of its own: declaring another one changes nothing there.
+    Empty if the CRM's column has a time zone of its own, since declaring another one has no effect.
     """
-    n = plan.fields.index(one) + 1
-    kind = plan.live.columns[one.name].kind
-    mirror = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
+    n = comparison.fields.index(one) + 1
+    kind = comparison.live.columns[one.name].kind
+    mirror = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
     if mirror is not Kind.TIMESTAMPTZ or kind is Kind.TIMESTAMPTZ:
         return []
     if one.domain is FieldType.DATE:
@@ -214,8 +224,8 @@ def fitting_zones(
         naive = f"({one.crm.value} at time zone {literal(one.zone)})"
         same = "date_trunc('second', mine) = date_trunc('second', naive at time zone z.zone)"
     values: dict[str, Any] = {
-        "name": plan.name,
-        "pairs": matched_rows(plan, sample),
+        "name": comparison.name,
+        "pairs": matched_rows(comparison, sample),
         "label_share": LABEL_SHARE,
         "mine": f"e{n}",
         "naive": naive,

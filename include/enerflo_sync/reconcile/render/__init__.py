@@ -1,4 +1,4 @@
-"""Turns a reconciliation report into text, HTML, JSON, CSV, Parquet and Excel; decides nothing about data."""
+"""Renders a reconciliation report in every format; decides nothing about data."""
 
 from __future__ import annotations
 

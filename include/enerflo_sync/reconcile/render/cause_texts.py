@@ -1,4 +1,4 @@
-"""What each cause means in words: a label, an explanation, and what a person should do about it."""
+"""Each cause in words: a label, an explanation, and what a person should do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from enerflo_sync.reconcile.report import Cause
 
 
 class Urgency(StrEnum):
-    """Who has to act on a cause, in the order in which a report shows them."""
+    """Who has to act on a cause, in the order of the report."""
 
     INVESTIGATE = "investigate"
     DECIDE = "decide"
@@ -157,7 +157,7 @@ CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
     }
 )
 
-# The order in which bars are stacked and causes listed: what needs a person first.
+# The order of stacked bars and of lists of causes: causes that need a person come first.
 CAUSE_ORDER: Final[tuple[Cause, ...]] = tuple(CAUSES)
 
 URGENCY_LABELS: Final[Mapping[Urgency, str]] = MappingProxyType(

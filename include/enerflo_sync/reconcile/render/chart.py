@@ -13,7 +13,7 @@ from enerflo_sync.reconcile.render.cause_texts import CAUSE_ORDER
 from enerflo_sync.reconcile.render.summary import FieldLine, field_lines
 from enerflo_sync.reconcile.report import Cause, ReconciliationReport, TrendPoint
 
-# One difference beside a million must still be a line that can be seen and pointed at.
+# One difference among a million must still be a visible line that a pointer can hit.
 MINIMUM_WIDTH: Final = 0.8
 MOST_BARS: Final = 14
 MOST_RUNS: Final = 40
@@ -40,7 +40,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class FieldChart:
-    """Bars of the fields with most differences, all on one scale, and what was left out."""
+    """Bars of the fields with the most differences, all on one scale, and how many were left out."""
 
     bars: Sequence[Bar]
     causes: Sequence[Cause]
@@ -49,7 +49,7 @@ class FieldChart:
 
 
 def field_chart(report: ReconciliationReport) -> FieldChart:
-    """Return the ``MOST_BARS`` fields with most differences over all tables, most first."""
+    """Return the ``MOST_BARS`` fields with the most differences over all tables, most first."""
     lines = sorted(
         (line for table in report.tables for line in field_lines(table)),
         key=lambda line: (-line.differences, line.table_name, line.label),
@@ -65,14 +65,14 @@ def field_chart(report: ReconciliationReport) -> FieldChart:
 
 
 def field_bars(lines: Iterable[FieldLine]) -> list[Bar]:
-    """Return the lines as bars, of which the longest fills the plot."""
+    """Return the lines as bars; the longest bar fills the plot."""
     kept = list(lines)
     most = max((line.differences for line in kept), default=0)
     return [Bar(line, _segments(line.by_cause, line.differences, most)) for line in kept]
 
 
 def _segments(by_cause: Mapping[Cause, int], total: int, most: int) -> list[Segment]:
-    """Return stacked segments; small ones are widened at the expense of the others in the same bar."""
+    """Return stacked segments; small ones are widened at the expense of other segments of the bar."""
     if not total or not most:
         return []
     full = max(100 * total / most, MINIMUM_WIDTH * len(by_cause))
@@ -160,7 +160,7 @@ def _panel(
             count=count,
             start=round(index * slot + slot * 0.14, 3),
             width=round(slot * 0.72, 3),
-            # A run without a difference leaves a mark as well, so that it is seen to have run.
+            # A run without differences leaves a mark, too, which shows that it ran.
             height=round(max(100 * count / top, 1.5 if count else 1), 3),
             latest=index == len(points) - 1,
         )

@@ -22,7 +22,7 @@ from enerflo_sync.reconcile.render.exported import (
 from enerflo_sync.reconcile.render.wording import iso
 from enerflo_sync.reconcile.report import Difference, ReconciliationReport
 
-# Excel reads a file as UTF-8 only where this stands at its beginning.
+# Excel reads a file as UTF-8 only if the file begins with this mark.
 BOM: Final = "\ufeff"
 _PIECE: Final = 1 << 16
 
@@ -43,12 +43,12 @@ def csv_pieces(
     differences: Iterable[Difference],
     mappings: Mapping[str, TableMapping] | None = None,
 ) -> Iterator[bytes]:
-    """Yield a line per difference as UTF-8 CSV with a header line, in pieces as they come.
+    """Yield a line per difference as UTF-8 CSV with a header line, piece by piece.
 
-    A column for each part of the keys, the install's Enerflo id first; then the field, what both sides say,
-    the cause, since when, and words beside the codes. An empty cell is no value or an empty text. A text that
-    a spreadsheet would take for a formula has an apostrophe before it. Without differences there is the
-    header alone.
+    The columns are: each part of the keys, the install's Enerflo id first; the field; both sides' values; the
+    cause; since when; and words for the codes. An empty cell is a missing value or an empty text. A text that
+    a spreadsheet could read as a formula begins with an apostrophe. Without differences only the header is
+    written.
     """
     tables = exported_tables(report, mappings)
     keys = key_columns(tables)

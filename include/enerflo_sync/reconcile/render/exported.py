@@ -1,4 +1,4 @@
-"""What stands in the cells of an exported list of differences, the same as CSV and in a workbook."""
+"""The cells of an exported list of differences, the same for CSV and for a workbook."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from enerflo_sync.reconcile.render.cause_texts import CAUSES
 from enerflo_sync.reconcile.render.wording import count_of, key_values, shown_values
 from enerflo_sync.reconcile.report import Difference, ReconciliationReport, StoredDifference
 
-# The column of the install's id at Enerflo, whatever the CRM calls its own.
+# The header of the install's Enerflo id, whatever the CRM calls its column.
 INSTALL_ID: Final = "enerflo_install_id"
 WHOLE_RECORD: Final = "whole record"
-# Columns after those of the key.
+# Columns that follow those of the key.
 VALUE_COLUMNS: Final = (
     "field",
     "enerflo",
@@ -32,7 +32,7 @@ VALUE_COLUMNS: Final = (
     "masked",
 )
 _WIDEST: Final = 1_000_000
-# With the wide forms of the signs, which some spreadsheets read alike.
+# The full-width forms are included, since some spreadsheets treat them like the plain signs.
 _BEGINS_A_FORMULA: Final = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _NUMBER: Final = re.compile(r"[-+]?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?")
 
@@ -41,8 +41,8 @@ _NUMBER: Final = re.compile(r"[-+]?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?")
 class ExportedTable:
     """How the differences of one mapped table are exported.
 
-    :param key: the columns of the key, each with the name that it is exported by.
-    :param types: the domain in which a field is compared, by field; none for what is only text.
+    :param key: the columns of the key, each with its name in the export.
+    :param types: by field, the domain of its comparison; other fields are text.
     """
 
     name: str
@@ -55,8 +55,8 @@ def exported_tables(
 ) -> dict[str, ExportedTable]:
     """Return how each table of a report is exported.
 
-    :param mappings: the mapping by table; without one the keys of the report's samples are told as they are,
-        and every value is what it is in JSON.
+    :param mappings: the mapping by table. A table without one exports the keys of the report's samples
+        unchanged, and every value in its JSON form.
     """
     tables = {}
     for table in report.tables:
@@ -77,19 +77,19 @@ def exported_tables(
 
 
 def key_columns(tables: Mapping[str, ExportedTable]) -> list[str]:
-    """Return the columns of all tables' keys, the install's first."""
+    """Return the key columns of all tables, the install's first."""
     further = (name for table in tables.values() for name in table.key.values())
     return list(dict.fromkeys([INSTALL_ID, *further]))
 
 
 def exported_key(difference: Difference, table: ExportedTable | None) -> dict[str, Any]:
-    """Return the parts of a difference's key by the names that they are exported by."""
+    """Return the parts of a difference's key by their names in the export."""
     names = table.key if table else {}
     return {names.get(name, name): value for name, value in difference.key.items()}
 
 
 def sides(difference: Difference) -> tuple[Any, Any]:
-    """Return what both sides say; of a whole record in words."""
+    """Return both sides' values; for a whole record a description in words."""
     if difference.field is not None:
         return difference.enerflo_value, difference.crm_value
     mine, theirs = shown_values(difference, _WIDEST)
@@ -100,18 +100,18 @@ def sides(difference: Difference) -> tuple[Any, Any]:
 
 
 def _rows_in_words(value: Any) -> str:
-    """Return what each row of a repeated key says; empty for what is no such rows."""
+    """Return the values of each row that shares a key, in words; empty for any other value."""
     if not isinstance(value, dict) or not isinstance(value.get("values"), list):
         return ""
     rows = (
-        f"{key_values(key)} ({', '.join(f'{name} {plain(said)}' for name, said in row.items())})"
+        f"{key_values(key)} ({', '.join(f'{name} {plain(value)}' for name, value in row.items())})"
         for key, row in zip(value["keys"], value["values"], strict=False)
     )
     return f"{count_of(value['rows'], 'row')}: {'; '.join(rows)}"
 
 
 def plain(value: Any) -> str:
-    """Return a value as a text without quotes; what has parts as JSON."""
+    """Return a value as a text without quotes; a list or an object as JSON."""
     return (
         value
         if isinstance(value, str)
@@ -126,10 +126,10 @@ def words_of(difference: Difference) -> tuple[str, str]:
 
 
 def since_of(difference: Difference) -> datetime | None:
-    """Return when a reconciliation found a difference first; None where that is not known."""
+    """Return when a reconciliation first found a difference; None if unknown."""
     return difference.since if isinstance(difference, StoredDifference) else None
 
 
 def begins_a_formula(text: str) -> bool:
-    """Return whether a spreadsheet may take a text for a formula; a plain number is none."""
+    """Return whether a spreadsheet could read a text as a formula; it does not with a plain number."""
     return text.startswith(_BEGINS_A_FORMULA) and not _NUMBER.fullmatch(text)

@@ -1,4 +1,4 @@
-"""What stands around a page's content in Airflow: the bar, with what waits, and what forms must carry."""
+"""The frame of a page in Airflow: the navigation bar with its counts, and the token that forms must carry."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LABELS: Final[Mapping[Place, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands around one page.
+    """The frame of one page.
 
-    :param account: the account that the page is about; None on the page of all accounts.
+    :param account: the page's account; None on the page of all accounts.
     :param accounts: the accounts that the reader may see.
-    :param here: the bar's entry that the page belongs to, None for none of them.
-    :param waiting: how many things of the account wait for a person; None where that was not counted.
-    :param token: what a form must carry to be believed; empty where the reader may only read.
-    :param notice: what a form that was just sent did.
+    :param here: the page's entry in the navigation bar; None if it has none.
+    :param waiting: how many items of the account wait for a person; None if they were not counted.
+    :param token: the token that a form must carry to be accepted; empty if the reader may only read.
+    :param notice: the result of a form that was just sent.
     """
 
     to: Addresses
@@ -41,7 +41,7 @@ class Frame:
 
     @property
     def may_act(self) -> bool:
-        """Return whether the reader may settle things, and not only look at them."""
+        """Return whether the reader may act on items, not only look at them."""
         return bool(self.token)
 
     @property

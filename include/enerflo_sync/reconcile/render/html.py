@@ -23,12 +23,12 @@ VALUE_WIDTH: Final = 120
 
 @dataclass(frozen=True, slots=True)
 class PageLinks:
-    """Where a page may lead; what is left out is not shown.
+    """The links of a page; a link that is not given is not shown.
 
     :param index: the list of past reports.
-    :param report: gives the address of one report from its reconciliation id.
-    :param downloads: words for a link → the address of a file to save.
-    :param others: words for a link → the address of another kind of page.
+    :param report: returns the address of one report by its reconciliation id.
+    :param downloads: link text → address of a file to save.
+    :param others: link text → address of another kind of page.
     """
 
     index: str | None = None
@@ -39,9 +39,9 @@ class PageLinks:
 
 @lru_cache
 def page_environment(*packages: str) -> Environment:
-    """Return the Jinja environment of all pages: escapes everything, and fails on a name it does not know.
+    """Return the Jinja environment of all pages: it escapes everything and fails on an unknown name.
 
-    Control characters are spelled out in every value (:mod:`enerflo_sync.steering`).
+    Control characters of every value are shown in a readable form (:mod:`enerflo_sync.steering`).
 
     :param packages: import paths of packages with a ``templates`` folder of their own, looked up first;
         they can extend ``base.html.j2`` and import ``macros.html.j2`` and ``charts.html.j2`` from here.
@@ -78,20 +78,20 @@ def page_environment(*packages: str) -> Environment:
 
 @lru_cache
 def style_sheet() -> str:
-    """Return how all pages look, as the file that pages in Airflow share; others bring it along."""
+    """Return the style sheet that Airflow's pages load as a file; other pages contain it."""
     return page_environment().get_template("style.css.j2").render()
 
 
 @lru_cache
 def style_version() -> str:
-    """Return what tells one version of the style sheet from another."""
+    """Return a text that changes with the style sheet, so that browsers load the new one."""
     return hashlib.sha256(style_sheet().encode()).hexdigest()[:12]
 
 
 def render_page(template: str, *packages: str, frame: Frame | None = None, **names: Any) -> str:
-    """Return one page of ``template`` with ``names``; for the pages of other rooms as well.
+    """Return one page of ``template`` with ``names``; other rooms use it for their pages as well.
 
-    :param frame: what stands around the page in Airflow; without one it is a page by itself.
+    :param frame: the frame of the page in Airflow; without one the page is self-contained.
     """
     names.setdefault("links", PageLinks())
     text: str = page_environment(*packages).get_template(template).render(frame=frame, **names)
@@ -137,7 +137,7 @@ def render_message(
     links: PageLinks | None = None,
     frame: Frame | None = None,
 ) -> str:
-    """Return a page that says one thing: an error, or that there is nothing to show yet.
+    """Return a page with one message: an error, or that there is nothing to show yet.
 
     :param body: plain text; what happened and what to do.
     :param command: a command line to copy, ``""`` for none.

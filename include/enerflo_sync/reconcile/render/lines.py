@@ -14,21 +14,21 @@ WIDTH: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a report, and the rich style that a colour terminal gives it."""
+    """One line of a report, and its rich style on a colour terminal."""
 
     text: str
     style: str = ""
 
 
 def section(title: str, note: str) -> Iterator[Line]:
-    """Yield the heading of a part, after an empty line."""
+    """Yield the heading of a section after an empty line."""
     yield Line("")
     head = f"── {title} · {note} " if note else f"── {title} "
     yield Line(head + "─" * max(WIDTH - cell_len(head), 2), "bold")
 
 
 def wrapped(text: str, *, indent: int = 0, style: str = "") -> Iterator[Line]:
-    """Yield a text in lines of about ``WIDTH`` columns."""
+    """Yield a text as lines of about ``WIDTH`` columns."""
     margin = " " * indent
     for line in textwrap.wrap(text, WIDTH, initial_indent=margin, subsequent_indent=margin):
         yield Line(line, style)

@@ -13,7 +13,7 @@ from enerflo_sync.reconcile.report import Difference, ReconciliationReport
 
 ROW_GROUP_ROWS: Final = 20_000
 
-# The columns, and whether each always has a value. A JSON text tells "12" from 12 and "" from nothing.
+# The columns, and whether each always has a value. JSON texts keep "12" apart from 12, and "" from null.
 COLUMNS: Final = {
     "account": True,
     "reconciliation_id": True,

@@ -1,4 +1,4 @@
-"""The differences that seem to be mere spelling, in a sentence."""
+"""A sentence about the differences that seem to be mere spelling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FIELDS = 8
 
 
 def spelling_sentence(table: TableReport) -> str:
-    """Return which differences of a table seem to be mere spelling; empty where none does."""
+    """Return which differences of a table seem to be mere spelling; empty if there are none."""
     hinted = [count for count in table.by_field if count.hints]
     if not hinted:
         return ""
@@ -20,7 +20,7 @@ def spelling_sentence(table: TableReport) -> str:
 
 
 def hint_label(hint: str) -> str:
-    """Return a hint as it stands beside a difference's cause."""
+    """Return a hint in the form that follows a difference's cause."""
     return hint.replace("_", " ")
 
 

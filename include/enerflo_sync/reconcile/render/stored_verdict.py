@@ -1,4 +1,4 @@
-"""A reconciliation's verdict as it is stored beside the report, for pages that show many reconciliations."""
+"""A reconciliation's verdict, stored beside the report for pages that show many reconciliations."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from enerflo_sync.reconcile.report import Cause, ReconciliationReport
 
 
 class StoredVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict in words, as on the report, and the figures that it rests on.
+    """The report's verdict in words, and the figures behind it.
 
-    :param rows: records that were compared, on both sides or one.
-    :param causes: the differences by cause, what needs a person first, without zeros.
+    :param rows: how many records were compared: on both sides, or on one side only.
+    :param causes: the differences by cause without zeros, causes that need a person first.
     """
 
     tone: Tone
@@ -33,7 +33,7 @@ class StoredVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stored_verdict(report: ReconciliationReport) -> StoredVerdict:
-    """Return what is stored of a report's verdict."""
+    """Return the part of a report's verdict that is stored."""
     words = verdict_text(report)
     return StoredVerdict(
         tone=words.tone,

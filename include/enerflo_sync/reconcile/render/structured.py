@@ -20,10 +20,10 @@ def write_json(
 ) -> None:
     """Write the report to ``out`` as one JSON object in UTF-8.
 
-    It has the report's fields and, computed, ``differences`` and ``unexplained`` (counts),
-    ``within_budget``, ``verdict`` (a value of :class:`Verdict`) and ``headline``; ``witnesses`` is left out
-    where no webhook was ever received. Where ``differences``
-    are given, all of them follow as the list ``difference_rows``, written one by one.
+    It has the report's fields and these computed ones: ``differences`` and ``unexplained`` (counts),
+    ``within_budget``, ``verdict`` (a value of :class:`Verdict`) and ``headline``. ``witnesses`` is left out
+    if no webhook was ever received. If ``differences`` are given, the list ``difference_rows`` holds all of
+    them; they are written one by one.
     """
     words = verdict_text(report)
     fields = msgspec.structs.asdict(report)

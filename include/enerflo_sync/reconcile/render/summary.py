@@ -13,7 +13,7 @@ WHOLE_RECORD = "whole record"
 
 @dataclass(frozen=True, slots=True)
 class FieldLine:
-    """How many differences one field of one table has; ``field`` None stands for the whole record."""
+    """How many differences one field of one table has; with ``field`` None, of whole records."""
 
     table_name: str
     field: str | None
@@ -22,22 +22,22 @@ class FieldLine:
 
     @property
     def label(self) -> str:
-        """Return the field's name, or the words for a record that stands on one side only."""
+        """Return the field's name, or the words for records that only one side has."""
         return WHOLE_RECORD if self.field is None else self.field
 
 
 def compared_rows(report: ReconciliationReport) -> int:
-    """Return how many records were looked at: those on both sides and those on one side only."""
+    """Return how many records were compared: on both sides, or on one side only."""
     return sum(table.matched + table.only_enerflo + table.only_crm for table in report.tables)
 
 
 def matched_rows(report: ReconciliationReport) -> int:
-    """Return how many records stand on both sides."""
+    """Return how many records both sides have."""
     return sum(table.matched for table in report.tables)
 
 
 def causes_of(report: ReconciliationReport) -> dict[Cause, int]:
-    """Return the differences by cause over all tables, without zeros, what needs a person first."""
+    """Return the differences by cause over all tables without zeros, causes that need a person first."""
     totals = {cause: sum(t.by_cause.get(cause, 0) for t in report.tables) for cause in CAUSE_ORDER}
     return {cause: count for cause, count in totals.items() if count}
 
@@ -50,8 +50,8 @@ def in_order(by_cause: Mapping[Cause, int]) -> dict[Cause, int]:
 def field_lines(table: TableReport) -> list[FieldLine]:
     """Return one line per differing field, most differences first.
 
-    Differences of whole records are what the table counts by cause and no field accounts for; they come
-    as one more line, so that the lines add up to the table's differences.
+    Differences of whole records are counted by cause only, in no field. They get a line of their own, so that
+    the lines add up to the table's differences.
     """
     lines = [_line(table.table_name, count) for count in table.by_field if count.differences]
     rest = {

@@ -1,4 +1,4 @@
-"""The one sentence that a report opens with, and whether it may be shown as good news."""
+"""The sentence that opens a report, and whether it may be shown as good news."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enerflo_sync.reconcile.report import ReconciliationReport, TableReport
 
 
 class Tone(StrEnum):
-    """How a verdict may be coloured. Only ``good`` is green."""
+    """The colour of a verdict. Only ``good`` is green."""
 
     GOOD = "good"
     BAD = "bad"
@@ -19,27 +19,27 @@ class Tone(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a reconciliation allows to be said, the first that fits."""
+    """What a reconciliation's report may claim; the first value that fits."""
 
     NEVER_POLLED = "never_polled"
     NOTHING_TO_COMPARE = "nothing_to_compare"
-    # A table lost many of its rows at once: they may be deleted, or about to be loaded again.
+    # A table lost many of its rows at once: they may be deleted, or a copy may be loading.
     GONE_AT_ONCE = "gone_at_once"
     OVER_BUDGET = "over_budget"
-    # A table has rows, and none of them stands on both sides: an empty side, or keys that never meet.
+    # A table has rows but no match: one side is empty, or the keys never match.
     NOTHING_MATCHED = "nothing_matched"
-    # Of a table with rows on both sides most have no counterpart.
+    # Most rows of a table do not match although both sides have rows.
     FEW_MATCHED = "few_matched"
-    # Records are called missing that rows of the CRM name, in another spelling of the key.
+    # Records are reported as missing although the CRM has rows with their key in another spelling.
     KEYS_APART = "keys_apart"
-    # Enerflo was not read when it was due: both sides agree on what it said then.
+    # Enerflo was not read when it was due, so the mirror may be out of date.
     OVERDUE = "overdue"
     TOLERATED = "tolerated"
     EXPLAINED = "explained"
     AGREED = "agreed"
 
 
-# Of the smaller side's rows, and from how many on.
+# The share of the smaller side's rows, and the least number of rows to judge it by.
 _LEAST_SHARE = 0.5
 _FEWEST_ROWS = 20
 
@@ -60,7 +60,7 @@ _TONES = {
 
 @dataclass(frozen=True, slots=True)
 class VerdictText:
-    """A verdict in words: the headline, what stands behind it, and the next step (may be empty)."""
+    """A verdict in words: the headline, the facts behind it, and the next step (may be empty)."""
 
     verdict: Verdict
     headline: str
@@ -69,12 +69,12 @@ class VerdictText:
 
     @property
     def tone(self) -> Tone:
-        """Return how the verdict may be coloured."""
+        """Return the colour of the verdict."""
         return _TONES[self.verdict]
 
 
 def verdict_of(report: ReconciliationReport) -> Verdict:
-    """Return what the report allows to be said; good news needs a poll in time and rows that met."""
+    """Return what the report may claim; good news needs a poll in time and matching rows."""
     if report.mirror_as_of is None:
         return Verdict.NEVER_POLLED
     if report.gone_at_once:
@@ -97,15 +97,15 @@ def verdict_of(report: ReconciliationReport) -> Verdict:
 
 
 def unmatched_tables(report: ReconciliationReport) -> list[TableReport]:
-    """Return the tables that have rows, none of which stands on both sides."""
+    """Return the tables that have rows, but none on both sides."""
     return [t for t in report.tables if not t.matched and (t.enerflo_rows or t.crm_rows)]
 
 
 def hardly_matched_tables(report: ReconciliationReport) -> list[TableReport]:
-    """Return the tables of whose smaller side less than half the rows stand on the other side, too.
+    """Return the tables in which less than half of the smaller side's rows have a match.
 
-    Each row that only one side has carries a cause that sounds harmless, and a key that fits few rows gives
-    thousands of them. Small tables may well be so.
+    Each row without a match has a cause that sounds harmless, and a wrong key gives thousands of them. A
+    small table can have few matches for good reasons.
     """
     return [
         table
@@ -117,7 +117,7 @@ def hardly_matched_tables(report: ReconciliationReport) -> list[TableReport]:
 
 
 def were_compared(report: ReconciliationReport) -> bool:
-    """Return whether rows met: where most of them never meet, or only by spelling, the key is wrong."""
+    """Return whether rows matched: if most do not, or only in another spelling, the key is wrong."""
     never_meet = any(table.enerflo_rows and table.crm_rows for table in unmatched_tables(report))
     spelled_apart = any(table.near_keys for table in report.tables)
     return (
@@ -129,9 +129,10 @@ def were_compared(report: ReconciliationReport) -> bool:
 
 
 def is_all_clear(report: ReconciliationReport) -> bool:
-    """Return whether nothing waits for a person.
+    """Return whether no item waits for a person.
 
-    Enerflo was read in time, rows met, no table lost many rows at once, and the budget holds.
+    That is so if Enerflo was read in time, rows matched, no table lost many rows at once, and the budget
+    holds.
     """
     surprised = report.overdue_tables or report.gone_at_once
     return report.within_budget and were_compared(report) and not surprised

@@ -1,4 +1,4 @@
-"""What two witnesses saw, in words and in rows of a table."""
+"""What the two witnesses, poll and webhooks, saw: in words and as rows of a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALL_EVENTS: Final = "all events"
 
 
 def witness_sentence(report: WitnessReport) -> str:
-    """Return what the figures come to, in one sentence or two."""
+    """Return a summary of the figures in one or two sentences."""
     if report.webhooks_since is None:
         return "No webhook was ever received for this account, so nothing can be said of them."
     total = report.total
@@ -46,7 +46,7 @@ def witness_cells(figures: WitnessFigures) -> Sequence[str]:
 
 
 def event_rows(report: WitnessReport) -> list[tuple[str, Sequence[str]]]:
-    """Return one row per event with its name, and their sum where there are several."""
+    """Return one row per event with its name, and the sum if there are several."""
     rows = [(figures.event or "", witness_cells(figures)) for figures in report.by_event]
     return [*rows, (ALL_EVENTS, witness_cells(report.total))] if len(rows) > 1 else rows
 

@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from enerflo_sync.reconcile.report import Cause, Difference
 
-# Joiners that scripts and emoji need; every other invisible character is spelled out.
+# Invisible joiners that scripts and emoji need; every other invisible character is shown as an escape.
 _JOINERS: Final = frozenset("\u200c\u200d")
 _CONTEXT_BEFORE_DIFFERENCE: Final = 24
-# A title is there to read a value in full, and no one reads more than this in one.
+# A title shows a value in full, up to this many characters.
 TITLE_LIMIT: Final = 2000
 
 
 class ValueKind(StrEnum):
-    """Whether the text is a value, or words about a value or record."""
+    """Whether the text is a value, or words that describe a value or record."""
 
     VALUE = "value"
     REMARK = "remark"
@@ -28,9 +28,9 @@ class ValueKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ShownValue:
-    """A value as text: ``short`` fits a table cell, ``full`` is all of it up to ``TITLE_LIMIT`` characters.
+    """A value as text: ``short`` fits a table cell; ``full`` has up to ``TITLE_LIMIT`` characters.
 
-    Neither holds a line break, a control character or an invisible one: they are spelled out.
+    Both show line breaks, control characters and invisible characters as visible signs.
     """
 
     short: str
@@ -118,17 +118,17 @@ def key_values(key: Mapping[str, Any]) -> str:
 
 
 def key_under(names: Mapping[str, Any], key: Mapping[str, Any]) -> str:
-    """Return the key's values for a column headed by ``names``, with its own names where they differ."""
+    """Return the key's values for a column headed by ``names``, with the key's own names if they differ."""
     if list(key) == list(names):
         return key_values(key)
     return " · ".join(f"{visible(str(name))} {key_values({name: value})}" for name, value in key.items())
 
 
 def visible(text: str) -> str:
-    r"""Return ``text`` with what cannot be seen spelled out, safe for a terminal and for one table cell.
+    r"""Return ``text`` with invisible characters made visible, safe for a terminal and for a table cell.
 
     Line breaks become ``⏎``, spaces at the ends ``␣``; control, format and unusual space characters become
-    their escape (``\u00a0``), so neither an escape sequence nor a reversed reading order gets through.
+    their escape (``\u00a0``). So neither an escape sequence nor a reversed reading order gets through.
     """
     body = text.strip(" ")
     head = "␣" * (len(text) - len(text.lstrip(" ")))
@@ -147,7 +147,7 @@ def _visible_character(character: str) -> str:
 
 
 def shown_values(difference: Difference, width: int) -> tuple[ShownValue, ShownValue]:
-    """Return what Enerflo says and what the CRM says, each cut to about ``width`` characters.
+    """Return Enerflo's value and the CRM's value, each cut to about ``width`` characters.
 
     Long values are cut around the first place at which they differ. Values that would look the same (``12``
     and ``"12"``, composed and decomposed letters) are shown as ASCII JSON.
@@ -173,7 +173,7 @@ def shown_value(value: Any, width: int) -> ShownValue:
 
 
 NO_RECORD: Final = "no record"
-# Enerflo may have a record that the mirror lacks: what was read of it was rejected.
+# Enerflo may have a record that the mirror lacks, because the record was quarantined.
 NOT_IN_MIRROR: Final = "in quarantine"
 _ABSENT_IN_CRM: Final = frozenset({Cause.MISSING_IN_CRM, Cause.DELETED_IN_CRM})
 _ABSENT_IN_ENERFLO: Final = frozenset({Cause.MISSING_IN_ENERFLO, Cause.DELETED_IN_ENERFLO})
@@ -191,13 +191,13 @@ def _side_of_record(
     elif cause in _ABSENT_IN_CRM | _ABSENT_IN_ENERFLO:
         words = "record"
     else:
-        # Such a cause does not tell which side the record is missing from.
+        # Such a cause does not say which side lacks the record.
         words = "not told"
     return ShownValue(words, words, ValueKind.REMARK)
 
 
 def record_words(value: Any) -> str:
-    """Return what a side has of a whole record: ``install_id 5``, or of a repeated key ``2 rows: 7, 8``."""
+    """Return a side's value of a whole record: ``install_id 5``, or for a repeated key ``2 rows: 7, 8``."""
     if isinstance(value, dict) and isinstance(value.get("keys"), list):
         return f"{count_of(value['rows'], 'row')}: {', '.join(key_values(key) for key in value['keys'])}"
     if isinstance(value, dict):
@@ -222,7 +222,7 @@ def _look_alike(left: str, right: str) -> bool:
 
 
 def _first_difference(left: str, right: str) -> int:
-    """Return the index of the first character that differs; the shorter length where there is none."""
+    """Return the index of the first character that differs; if none does, the length of the shorter text."""
     pairs = enumerate(zip(left, right, strict=False))
     return next((index for index, (a, b) in pairs if a != b), min(len(left), len(right)))
 

@@ -1,4 +1,4 @@
-"""All differences of a run as an Excel workbook, for people who settle them in a spreadsheet."""
+"""All differences of a run as an Excel workbook, for people who work through them in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from enerflo_sync.reconcile.report import Difference, ReconciliationReport
 
 # A sheet of Excel holds 1,048,576 rows, the header among them.
 SHEET_ROWS: Final = 1_000_000
-# Excel keeps so many digits of a number.
+# Excel keeps this many digits of a number.
 _DIGITS: Final = 15
 _WIDTHS: Final = {"field": 24, "enerflo": 34, "crm": 34, "cause": 18, "cause_label": 22, "since": 19}
 _USUAL_WIDTH: Final = 20
@@ -48,14 +48,14 @@ def workbook_pieces(
     differences: Iterable[Difference],
     mappings: Mapping[str, TableMapping] | None = None,
 ) -> Iterator[bytes]:
-    """Yield a workbook in pieces as it comes: a sheet ``Report`` with the verdict, and one for each table.
+    """Yield a workbook piece by piece: a sheet ``Report`` with the verdict, and one sheet for each table.
 
-    A row per difference with a column per part of the key. Numbers, times (UTC) and days are such by their
-    field's type; all else is text, with what cannot be seen spelled out. No cell is a formula, nor becomes
-    one when a person edits it. Memory does not grow with the rows. A sheet that is full goes on in the next
-    one.
+    A sheet has a row per difference and a column per part of the key. A value is a number, a time (UTC) or a
+    day if its field has that type; every other value is text, with invisible characters shown. No cell is a
+    formula, nor becomes one when a person edits it. Memory does not grow with the rows. When a sheet is full,
+    the next sheet continues it.
 
-    :param differences: those of one table stand one after the other.
+    :param differences: sorted by table.
     """
     book = WorkbookStream()
     try:
@@ -104,7 +104,7 @@ def _report_lines(report: ReconciliationReport) -> Iterator[tuple[str, Any]]:
 
 
 def _begin(book: WorkbookStream, table: ExportedTable) -> list[str]:
-    """Begin the sheet of a table, and return the columns of its key."""
+    """Begin the sheet of a table; return the columns of its key."""
     keys = list(dict.fromkeys(table.key.values()))
     header = (*keys, *VALUE_COLUMNS)
     widths = [_WIDTHS.get(name, _USUAL_WIDTH) for name in header]
@@ -133,7 +133,7 @@ def _cells(difference: Difference, table: ExportedTable, keys: list[str]) -> lis
 
 
 def _typed(value: Any, kind: FieldType | None) -> Any:
-    """Return a text as the number, time or day that its field's type says, where nothing of it is lost."""
+    """Return a text as the number, time or day of its field's type, if the conversion loses nothing."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value if abs(value) < 10**_DIGITS else str(value)
     if kind is None or not isinstance(value, str):
@@ -154,6 +154,6 @@ def _typed(value: Any, kind: FieldType | None) -> Any:
                 day = date.fromisoformat(value)
                 return day if day >= FIRST_DAY else value
     except (ValueError, InvalidOperation):
-        # A side may say something that is not of the type: it is shown as it is.
+        # A side's value may not fit the type; it is then shown as it is.
         return value
     return value

@@ -1,8 +1,8 @@
-"""An Excel workbook that is sent while it is written: rows as they come, sheet after sheet.
+"""An Excel workbook that is sent while it is written, row by row and sheet by sheet.
 
-Written by hand, because a library keeps a workbook in temporary files until its end: nothing of a download
-would come before the last row, and its cells cost five times as much. The form is ECMA-376's, with texts in
-their cells (``inlineStr``).
+It is written without a library: a library keeps the workbook in temporary files until its end, so a download
+would start only after the last row, and its cells take five times as long. The format is ECMA-376's, with
+texts inside their cells (``inlineStr``).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import IO, Any, Final
 from enerflo_sync.reconcile.render.exported import begins_a_formula, plain
 from enerflo_sync.reconcile.render.wording import visible
 
-# A cell holds 32,767 characters; what is longer is cut, and says so.
+# A cell holds 32,767 characters; a longer text is cut and says so.
 CELL_CHARACTERS: Final = 32_000
 CUT: Final = "… (cut)"
-# The first day that every spreadsheet counts alike: Excel knows a 29th of February 1900.
+# The first day that all spreadsheets count alike: Excel has a 29th of February 1900.
 FIRST_DAY: Final = date(1900, 3, 1)
 _DAY_ZERO: Final = datetime(1899, 12, 30, tzinfo=UTC)
 _NAME_CHARACTERS: Final = 31
@@ -39,13 +39,13 @@ _TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 
 
 class Look(IntEnum):
-    """How a cell looks: the numbers of ``cellXfs`` in the styles."""
+    """The style of a cell: the index into ``cellXfs`` of the styles."""
 
     PLAIN = 0
     BOLD = 1
     TIME = 2
     DAY = 3
-    # A text that stays one when a person edits the cell.
+    # A text that stays text when a person edits the cell.
     QUOTED = 4
 
 
@@ -68,7 +68,7 @@ _STYLES: Final = f"""{_HEAD}<styleSheet xmlns="{_MAIN}"><numFmts count="2">\
 
 
 class _Sent:
-    """A stream whose bytes are taken away as they come; a zip file is written to it without seeking."""
+    """A stream whose bytes are removed as they come, so that a zip file can be written without seeking."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -78,7 +78,7 @@ class _Sent:
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: what was written is there."""
+        """Do nothing: written bytes are available at once."""
 
     def take(self) -> bytes:
         parts, self._parts = self._parts, []
@@ -87,9 +87,9 @@ class _Sent:
 
 @dataclass
 class WorkbookStream:
-    """A workbook in the making. Each method that writes is followed by :meth:`take` when the caller likes.
+    """A workbook under construction. The caller may call :meth:`take` after each method that writes.
 
-    Sheets are written one after the other: a new one ends the one before it.
+    Sheets are written one after the other; a new sheet ends the previous one.
     """
 
     _sent: _Sent = field(default_factory=_Sent)
@@ -111,9 +111,9 @@ class WorkbookStream:
     def sheet(self, name: str, widths: Sequence[int], *, header: Sequence[str] = (), frozen: int = 0) -> None:
         """Begin a sheet.
 
-        :param name: as far as Excel takes it; a number is added where another sheet has it.
+        :param name: shortened to what Excel accepts, with a number added if another sheet has the name.
         :param widths: of the columns, in characters; :param header: the names in the first row, bold.
-        :param frozen: how many columns stay in sight beside the header.
+        :param frozen: how many columns stay visible beside the header.
         """
         self._end_sheet()
         self._names.append(self._free_name(name))
@@ -137,7 +137,7 @@ class WorkbookStream:
             self.add(header, Look.BOLD)
 
     def add(self, values: Sequence[Any], look: Look = Look.PLAIN) -> None:
-        """Write a row: numbers, times, days and yes or no as such, all else as text; None leaves it empty."""
+        """Write a row: numbers, times, days and booleans as such, else text; None is an empty cell."""
         self._row += 1
         row = self._row
         cells = [
@@ -150,11 +150,11 @@ class WorkbookStream:
             self._send_rows()
 
     def take(self) -> bytes:
-        """Return the bytes that were made since the last time."""
+        """Return the bytes since the last call."""
         return self._sent.take()
 
     def end(self) -> bytes:
-        """Return the rest of the bytes: the workbook is whole."""
+        """Return the remaining bytes; the workbook is then complete."""
         self._end_sheet()
         for name, text in self._directory():
             self._zip.writestr(name, text)
@@ -162,7 +162,7 @@ class WorkbookStream:
         return self.take()
 
     def abandon(self) -> None:
-        """Close the archive, of which no more is wanted."""
+        """Close the archive without completing it."""
         self._end_sheet()
         self._zip.close()
 
@@ -190,7 +190,7 @@ class WorkbookStream:
         return found
 
     def _directory(self) -> Iterator[tuple[str, str]]:
-        """Yield the parts that name the others; a reader finds them wherever they stand in the archive."""
+        """Yield the parts that list the other parts; a reader finds them anywhere in the archive."""
         numbers = range(1, len(self._names) + 1)
         sheets = "".join(
             f'<sheet name="{escape(name)}" sheetId="{number}" r:id="rId{number}"/>'
@@ -241,7 +241,7 @@ def _letters(column: int) -> str:
 
 
 def _cell(value: Any, look: Look) -> str:
-    """Return a cell from after its place to its end."""
+    """Return a cell's XML after its position."""
     match value:
         case str():
             return _text(value, look)
