@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.simulation.people import People, number_of_note
 from tests.simulation.promises import Promises
-from tests.simulation.shapes import BY_ENERFLO, OTHER_TYPE, Row, Shape, is_tolerated
+from tests.simulation.shapes import OTHER_TYPE, Row, Shape
 from tests.simulation.writes import WritesApi
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
@@ -146,7 +146,7 @@ class Agreement:
             made = Counter(one for one in self._made_by_jobs(name) if one in twice)
             self._same(f"rows of crm.{name} for one record", [], [one for one in made.items() if one[1] > 1])
             for join, record in self._enerflo[name].items():
-                if join in counts or record.get("deleted_at") is not None:
+                if join in counts or record.get("deleted_at") is not None or self._has_no_value(name, record):
                     continue
                 install = record.get("install_id")
                 # With the row of an install all that belongs to it is refused.
@@ -160,6 +160,12 @@ class Agreement:
                 if not (key and self._is_listed(name, key)) and not self._is_listed(name, link):
                     found.append((name, join))
         return found
+
+    def _has_no_value(self, name: str, record: Row) -> bool:
+        """Return whether a new row would get nothing but its key, so that none is made."""
+        return not self._shape.own_keys and all(
+            record[mine] is None for mine in self._shape.mapped(name).values()
+        )
 
     def _made_by_jobs(self, name: str) -> list[tuple[Any, ...]]:
         """Return the records of rows that jobs have made."""
@@ -187,16 +193,16 @@ class Agreement:
 
     def _apart(self) -> Iterator[Any]:
         """Yield fields of records that both sides have, that differ though policy says that they agree."""
-        for name, table in self._tables.items():
+        for name in self._tables:
             for row in self._crm[name]:
                 join = self._join(name, row)
                 record = self._enerflo[name].get(join)
                 if record is None or record.get("deleted_at") is not None:
                     continue
-                for column, theirs in table.fields.items():
+                for column, theirs in self._shape.mapped(name).items():
                     mine = self._plain(name, column, record[theirs])
                     ours = self._plain(name, column, row[column])
-                    if mine == ours or is_tolerated(column, mine, ours):
+                    if mine == ours or self._shape.tolerates(name, column, mine, ours):
                         continue
                     if self._may_differ(name, column, mine, ours):
                         continue
@@ -225,13 +231,13 @@ class Agreement:
 
     def _may_differ(self, name: str, column: str, mine: Any, ours: Any) -> bool:
         # A null takes nothing away, whoever's value it is.
-        if column in BY_ENERFLO.get(name, ()):
-            return mine is None
-        if name == "leads":
-            return ours is None
         if name == "notes":
             # Created, and never changed later; of a copy, people may have moved the note while it was sent.
             return column == "body" or self._shape.copied
+        policy = self._shape.policy(name, column)
+        if policy in ("enerflo", "crm"):
+            is_voided = policy == "crm" and column == "status" and ours == "voided"
+            return (mine if policy == "enerflo" else ours) is None or is_voided
         return mine is None or ours is None or (column == "status" and ours == "voided")
 
     # -- (c) nothing was written twice ----------------------------------------------------------------------
@@ -367,7 +373,7 @@ class Agreement:
         ):
             if op == "delete":
                 rows.pop((name, _text(key)), None)
-            elif name in self._tables and column in self._tables[name].fields:
+            elif name in self._tables and column in self._shape.mapped(name):
                 rows[name, _text(key)][column] = new
         alike = {
             (name, _text(key), field)
@@ -392,7 +398,8 @@ class Agreement:
         self._same("fields of which the ledger says something else than the CRM", [], wrong)
 
     def _stays_apart(self, name: str, column: str, mine: Any, ours: Any) -> bool:
-        return bool(mine != ours and self._may_differ(name, column, mine, ours))
+        tolerated = self._shape.tolerates(name, column, mine, ours)
+        return bool(tolerated or (mine != ours and self._may_differ(name, column, mine, ours)))
 
 
 def _text(key: Row) -> str:

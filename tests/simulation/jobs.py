@@ -34,6 +34,7 @@ from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.calls import session_of
 from tests.simulation.clocks import Clocks
 from tests.simulation.columns import Columns
+from tests.simulation.data_team import DataTeam
 from tests.simulation.files import WatchedDrop
 from tests.simulation.plan import Plan
 from tests.simulation.process import Boundary, End, Killed, Process
@@ -69,6 +70,7 @@ class Jobs:
     half: HalfOfTheInstalls
     promises: Promises
     columns: Columns | None
+    team: DataTeam | None
     warehouses: tuple[Warehouse, Warehouse]
 
     def __init__(self, seed: int, crm: psycopg.Connection[Any]) -> None:

@@ -17,12 +17,14 @@ from tests.simulation.declared import FilledColumn
 from tests.simulation.divergence import Divergence
 from tests.simulation.handed import HandedOver
 from tests.simulation.lineage import Lineage
+from tests.simulation.mapped import Mapped
 from tests.simulation.newest import Newest
 from tests.simulation.refusals import Refusals
 from tests.simulation.resync import Resyncs
 from tests.simulation.shapes import Row, Shape
 from tests.simulation.sources import Sources
 from tests.simulation.spelled import Spelled
+from tests.simulation.truths import Truths
 from tests.simulation.watch import Watch, Written
 from tests.simulation.wide import Wide
 from tests.simulation.writes import WritesApi
@@ -98,11 +100,25 @@ class Promises:
             self.refusals.arrived,
         ]
         api.world.listeners.append(self._changed)
+        self.newest: Newest | None = None
         if newest:
-            later = Newest(shape, self.watch, clock, self.stands, self.stored)
+            self.newest = later = Newest(shape, self.watch, clock, self.stands, self.stored)
             self.watch.listeners.append(later.written)
             api.arrivals.append(later.arrived)
             api.world.listeners.append(lambda change: (self.watch.look(), later.changed(change)))
+
+    def are_edited(self) -> None:
+        """Look from now on after the mapping of each moment."""
+        truths = Truths(self._shape, self.watch, self.stands)
+        self.watch.listeners.append(truths.written)
+        self._api.arrivals.append(truths.arrived)
+        self._shape.yaml.listeners.append(self._edited)
+
+    def _edited(self, before: Mapped, now: Mapped) -> None:
+        """Take note of another mapping."""
+        self.refusals.company_changed()
+        if before.labels != now.labels and self.newest is not None:
+            self.newest.remeant("installs", "status")
 
     def are_wide(self, wide: Wide) -> None:
         """Look from now on after milestones that stand in columns of one row."""
@@ -131,6 +147,7 @@ class Promises:
                     look(plan_hash)
 
             yield was_made
+        self.refusals.note_plans()
 
     def stands(self, table: str, record: Record) -> Row | None:
         """Return what Enerflo has of a record in the CRM's columns, None where there is none."""

@@ -22,6 +22,7 @@ import yaml
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 from tests.simulation.declared import COLUMN, MAX_LENGTH
+from tests.simulation.mapped import Mapped, SyncYaml
 from tests.simulation.troubles import Trouble
 from tests.simulation.versions import KEEP_VERSIONS, WITHOUT_KEYS
 from tests.simulation.wide_columns import WIDE_COLUMNS, wide_mapping
@@ -118,6 +119,8 @@ class Shape:
     :param hashed: the tables have row-level security, so that changed rows are found by kept hashes.
     :param lender: installs have a column that is mapped from a column which sync.yaml declares.
     :param policies: ``source_of_truth`` by table and column, where it is not the shipped one.
+    :param seen: where people, and whoever looks on, see the tables under their first names.
+    :param yaml: what sync.yaml says by now; of a shape that no day has, what it says in the beginning.
     """
 
     dates: str = "timestamptz"
@@ -136,6 +139,8 @@ class Shape:
     hashed: bool = False
     lender: bool = False
     policies: Mapping[tuple[str, str], str] = field(default_factory=dict, hash=False)
+    seen: str = "crm"
+    yaml: SyncYaml = field(default_factory=SyncYaml, compare=False)
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -157,8 +162,20 @@ class Shape:
         outside = [f"to_jsonb(t) ->> 'record_type' is distinct from '{OTHER_TYPE}'"] if self.chosen else []
         return " and ".join((*marks, *outside)) or "true"
 
+    def mapped(self, table: str) -> dict[str, str]:
+        """Return the columns of a table that sync.yaml maps now, each with what it is at Enerflo."""
+        unmapped = self.yaml.says.unmapped
+        return {
+            name: mine for name, mine in self.tables[table].fields.items() if (table, name) not in unmapped
+        }
+
     def policy(self, table: str, column: str) -> str:
-        """Return whose value stands where the two sides differ."""
+        """Return whose value stands where the two sides differ; nothing of a column that is not mapped."""
+        says = self.yaml.says
+        if (table, column) in says.unmapped:
+            return ""
+        if (said := dict(says.policies).get((table, column))) is not None:
+            return said
         if column in BY_ENERFLO.get(table, ()):
             return "enerflo"
         shipped = {"installs": "newest", "milestones": "newest", "leads": "crm"}.get(table, "review")
@@ -166,15 +183,31 @@ class Shape:
 
     def plain(self, table: str, column: str, value: Any) -> Any:
         """Return a value as it is compared, however either side writes it."""
+        said = self._plain(table, column, value)
+        if (table, column) != ("installs", "status"):
+            return said
+        # No status of Enerflo has the name of a word.
+        return {word.casefold(): mine.casefold() for mine, word in self.yaml.says.labels}.get(said, said)
+
+    def _plain(self, table: str, column: str, value: Any) -> Any:
         if table == "milestones" and column in DATES and self.dates != "timestamptz":
             return self._day(value)
         return plain(column, value)
 
     def declared_plain(self, table: str, column: str, value: Any) -> Any:
-        """Return a value as the mapping declares its comparison: spellings that only we know stay apart."""
+        """Return a value as the mapping declares its comparison: spellings that only we know stay apart.
+
+        A status is the word that is written, whatever words stand for by now.
+        """
         if table == "leads" and column in ("mobile", "state", "zip"):
             return str(value).strip() if value is not None else None
-        return self.plain(table, column, value)
+        return self._plain(table, column, value)
+
+    def tolerates(self, table: str, column: str, one: Any, other: Any) -> bool:
+        """Return whether two plain values are so near that sync.yaml calls them equal."""
+        usual = 0.005 if table == "installs" and column in _TOLERATED else 0.0
+        most = dict(self.yaml.says.tolerances).get((table, column), usual)
+        return bool(most) and None not in (one, other) and abs(one - other) <= Decimal(str(most))
 
     def _day(self, value: Any) -> date | None:
         if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
@@ -260,7 +293,7 @@ class Shape:
 
         :param path: from where the declared column is read; none is declared where None.
         """
-        return _configuration(self, tuple(sorted(self.policies.items())), path)
+        return _configuration(self, tuple(sorted(self.policies.items())), path, self.yaml.says)
 
     def _edit(self, config: dict[str, Any], path: str | None) -> None:
         tables = config["tables"]
@@ -306,10 +339,10 @@ class Shape:
 
 
 @cache
-def _configuration(shape: Shape, _policies: Any, path: str | None) -> SyncConfig:
+def _configuration(shape: Shape, _policies: Any, path: str | None, says: Mapped) -> SyncConfig:
     config = yaml.safe_load(SHIPPED.read_text())
-    config["accounts"]["default"]["mode"] = "both"
     shape._edit(config, path)
+    says.edit(config)
     with TemporaryDirectory() as folder:
         file = Path(folder) / "sync.yaml"
         file.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
@@ -381,11 +414,6 @@ def plain(column: str, value: Any) -> Any:
     if column == "zip":
         return folded.zfill(5)
     return folded or None
-
-
-def is_tolerated(column: str, one: Any, other: Any) -> bool:
-    """Return whether two plain values are so near that sync.yaml calls them equal."""
-    return column in _TOLERATED and None not in (one, other) and abs(one - other) <= Decimal("0.005")
 
 
 def as_it_stands(value: Any) -> Any:

@@ -59,9 +59,17 @@ class Trouble(StrEnum):
     DECLARED_COLUMN = "declared_column"
     # An install becomes another customer's, which no event tells of.
     NEW_OWNERS = "new_owners"
+    # The data team edits sync.yaml between two jobs: a column is not mapped for a while, words of the CRM stand for
+    # other statuses, another side is the source of truth, a tolerance comes or goes.
+    UNMAPPED = "unmapped"
+    RELABELLED = "relabelled"
+    NEW_TRUTHS = "new_truths"
+    TOLERANCES = "tolerances"
 
 
 ALL = frozenset(Trouble)
+# Edits of sync.yaml. Half of the seeds have none at all.
+OF_SYNC_YAML = frozenset({Trouble.UNMAPPED, Trouble.RELABELLED, Trouble.NEW_TRUTHS, Trouble.TOLERANCES})
 # What the engine withstands: the seeds of `make test` and of `make simulate` draw from these alone.
 SWITCHED_ON: frozenset[Trouble] = ALL
 # Half of a seed's kinds at most are there at once: more would hide one another.
@@ -77,9 +85,11 @@ def troubles_of(
     :param always: kinds that the seed has in any case.
     """
     found = {}
+    is_edited = random.Random(f"{seed}/sync.yaml").random() < 0.5
     for kind in Trouble:
         rng = random.Random(f"{seed}/trouble/{kind}")
         is_there, rate = rng.random() < _CHANCE, 0.1 + 0.9 * rng.random()
+        is_there = is_there and (is_edited or kind not in OF_SYNC_YAML)
         if kind in always or (kind in among and is_there):
             found[kind] = rate
     return found

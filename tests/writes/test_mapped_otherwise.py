@@ -116,6 +116,21 @@ def test_a_new_row_that_a_tool_took_over_is_not_handed_over_again(copied: Desk) 
     assert {row["state"] for row in handed(copied, every=True)} == {"open"}
 
 
+def test_a_value_of_a_new_row_whose_column_is_not_mapped_any_more_is_not_called_arrived(copied: Desk) -> None:
+    install = new_install(copied)
+    plan, _ = approved(copied)
+    copied.sql("update sync.crm_changes set acknowledged_at = now()")
+    remapped(copied, (COUNT, ""))
+    copied.sql(
+        "insert into crm.installs (enerflo_install_id, updated_at) values (:id, now())", id=install
+    )
+    copied.plan()
+    states = {row["column"]: row["state"] for row in handed(copied, every=True)}
+    assert states["panel_count"] == "superseded"
+    assert "arrived" not in states.values()
+    assert "applied" not in {one.state for one in copied.changes(plan, key={"enerflo_install_id": install})}
+
+
 @pytest.mark.parametrize(
     "edit",
     [

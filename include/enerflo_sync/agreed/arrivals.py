@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
 from enerflo_sync.agreed.handing_over import deliver, note_not_made, take_over_acknowledgements
-from enerflo_sync.agreed.mapped_otherwise import end_mapped_otherwise
+from enerflo_sync.agreed.mapped_otherwise import OTHERWISE, end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.agreed.written import typed_key
@@ -24,7 +24,7 @@ from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
-from enerflo_sync.reconcile.on_its_way import SINCE
+from enerflo_sync.reconcile.on_its_way import SINCE, names_array
 from enerflo_sync.reconcile.values import NUMBER_TEXT, Field
 from enerflo_sync.warehouse.engine import transaction_time
 
@@ -51,13 +51,14 @@ select o.number, o.plan_hash, o.position, o.key, o."column", o.op, o.kind, o.sta
         then 'Enerflo deleted the record meanwhile' end
     when o.shows then 'arrived'
     when o.state <> 'open' then null
+    when o.op = 'insert' and not $named then $otherwise
     when o.op = 'insert' then 'the CRM''s copy has the row, and shows another value'
     when not o.linked then 'its row names another record of Enerflo by now'
     when not o.as_copied then 'the CRM''s copy shows another value'
     when o.kind = 'sync' and o.lives is not true then 'Enerflo deleted the record meanwhile'
     when o.kind = 'sync' and o.equal then 'Enerflo says again what the CRM''s copy shows' end as seen
 from (
-  select o.*, $linked as linked, case o."column" $shows else o.op = 'insert' end as shows,
+  select o.*, $linked as linked, case o."column" $shows else o.op = 'insert' and $named end as shows,
          case o."column" $as_copied else true end as as_copied, case o."column" $equal else false end as equal
   from (
     select w.*, $columns, m.lives, c.here as in_crm, count(*) over (partition by w.number) as twins
@@ -215,6 +216,9 @@ def _look(plan: Comparison, looked: str) -> str:
                 *(f"m.j{n} as mj{n}, c.j{n} as cj{n}" for n in joins),
             ]
         ),
+        # Of a column that sync.yaml does not name any more nobody sees what the copy says.
+        named=f'o."column" = any({names_array(list(plan.mapping.crm_columns))})',
+        otherwise=literal(OTHERWISE),
         mirror_side=mirror_side(plan),
         crm_side=crm_side(plan),
         of_record=" and ".join(
