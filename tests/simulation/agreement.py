@@ -40,7 +40,7 @@ class Agreement:
         # The keys of rows that once named a record of Enerflo.
         self._gone = {
             (name, value): key
-            for name, key, value in rows("select table_name, key, value from sync.agreed where is_link")
+            for name, key, value in rows("select table_name, key, value from told.agreed where is_link")
         }
         self._on_their_way = self._handed_over() if shape.copied else set()
         voided = self._enerflo["installs"].values()
@@ -67,13 +67,14 @@ class Agreement:
         return [
             row
             for (row,) in self._rows(
-                f"select to_jsonb(t) from crm.{name} t where {self._shape.living} order by t::text"
+                f"select to_jsonb(t) - 'ctid' from {self._shape.seen}.{name} t where {self._shape.living}"
+                f" order by (to_jsonb(t) - 'ctid')::text"
             )
         ]
 
     def _records_outside(self, name: str) -> set[tuple[Any, ...]]:
         """Return the records of rows that ``where`` leaves out."""
-        query = f"select to_jsonb(t) from crm.{name} t where to_jsonb(t) ->> 'record_type' = '{OTHER_TYPE}'"
+        query = f"select to_jsonb(t) from {self._shape.seen}.{name} t where to_jsonb(t) ->> 'record_type' = '{OTHER_TYPE}'"
         return {self._join(name, row) for (row,) in self._rows(query)}
 
     def _records(self, name: str) -> dict[tuple[Any, ...], Row]:
@@ -87,9 +88,9 @@ class Agreement:
             (table, _text(key), field)
             for table, key, field in self._rows(
                 "select table_name, key, case when left(cause, 7) <> 'missing' then field end"
-                f" from sync.plan_undecided where plan_hash = '{self._plan}'"
+                f" from told.plan_undecided where plan_hash = '{self._plan}'"
                 " union select table_name, key, case when op = 'update' then field end"
-                f" from sync.plan_changes where plan_hash = '{self._plan}' and state in ('parked', 'refused')"
+                f" from told.plan_changes where plan_hash = '{self._plan}' and state in ('parked', 'refused')"
             )
         }
 
@@ -101,7 +102,7 @@ class Agreement:
         found: set[tuple[str, str, str | None]] = set()
         shown = []
         for name, key, record, op, column, after in self._rows(
-            'select table_name, key, enerflo_key, op, "column", after from sync.crm_changes'
+            'select table_name, key, enerflo_key, op, "column", after from told.crm_changes'
             " where state = 'open' and ended_at is null"
         ):
             found.add((name, _text(key), column if op == "update" else None))
@@ -171,7 +172,8 @@ class Agreement:
         """Return the records of rows that jobs have made."""
         rows = self._rows(
             "select after from simulation.crm_written where op = 'insert' and writer = 'simulation'"
-            f" and table_name = '{name}' and after in (select to_jsonb(t) from crm.{name} t)"
+            f" and table_name = '{name}'"
+            f" and after in (select to_jsonb(t) - 'ctid' from {self._shape.seen}.{name} t)"
         )
         return [self._join(name, row) for (row,) in rows]
 
@@ -275,7 +277,7 @@ class Agreement:
         ends = {
             (plan, position): decision
             for plan, position, decision in self._rows(
-                "select plan_hash, position, state from sync.plan_changes where direction = 'to_enerflo'"
+                "select plan_hash, position, state from told.plan_changes where direction = 'to_enerflo'"
             )
         }
         last = {(one.table, one.record, column): one for one in self._api.writes for column in one.values}
@@ -303,7 +305,7 @@ class Agreement:
             "changes that stay under way",
             [],
             self._rows(
-                "select c.table_name, c.key, c.field, c.state, p.state from sync.plan_changes c"
+                "select c.table_name, c.key, c.field, c.state, p.state from told.plan_changes c"
                 " join sync.plans p using (account, plan_hash)"
                 " where c.state = 'sent' or (c.state = 'planned' and p.state in ('applied', 'approved'))"
             ),
@@ -313,12 +315,12 @@ class Agreement:
             [],
             self._rows(
                 "select c.table_name, c.key, c.field, c.state, l.n from (select account, plan_hash, table_name,"
-                "   key, op, field, c.state from sync.plan_changes c join sync.plans p using (account, plan_hash)"
+                "   key, op, field, c.state from told.plan_changes c join sync.plans p using (account, plan_hash)"
                 "   where c.state not in ('planned', 'sent', 'superseded')"
                 # What a person left out of a part, of a plan whose place a later one took: nobody decided it.
                 "     and not (c.state = 'left_out' and p.state in ('superseded', 'expired'))) c"
                 " left join (select account, plan_hash, table_name, key, op, field, decision, count(*) as n"
-                "   from sync.ledger group by 1, 2, 3, 4, 5, 6, 7) l"
+                "   from told.ledger group by 1, 2, 3, 4, 5, 6, 7) l"
                 "   on (l.account, l.plan_hash, l.table_name, l.key, l.op, l.decision)"
                 "   = (c.account, c.plan_hash, c.table_name, c.key, c.op, c.state)"
                 "   and l.field is not distinct from c.field"
@@ -329,10 +331,10 @@ class Agreement:
             "rows of the ledger without a change",
             [],
             self._rows(
-                "select l.table_name, l.key, l.field, l.decision from sync.ledger l"
+                "select l.table_name, l.key, l.field, l.decision from told.ledger l"
                 # What was handed over is told by a row, and what became of it by one more.
                 f" where l.decision not in ({told}) and not exists ("
-                " select from sync.plan_changes c where c.plan_hash = l.plan_hash and c.table_name = l.table_name"
+                " select from told.plan_changes c where c.plan_hash = l.plan_hash and c.table_name = l.table_name"
                 " and c.key = l.key and c.op = l.op and c.field is not distinct from l.field"
                 # What was sent is found at Enerflo after a later plan took its place, or after it was parked unread.
                 " and (c.state = l.decision"
@@ -346,7 +348,7 @@ class Agreement:
         """Every value that a job wrote over another in the CRM is in the ledger with both."""
         known: Counter[Any] = Counter()
         for name, key, op, column, old, new in self._rows(
-            "select table_name, key, op, field, old_value, new_value from sync.ledger"
+            "select table_name, key, op, field, old_value, new_value from told.ledger"
             " where decision = 'applied' and direction = 'to_crm'"
         ):
             if op == "update" and name in self._tables and column in self._tables[name].fields:
@@ -368,7 +370,7 @@ class Agreement:
         """What the ledger says of the CRM from the beginning is what the CRM has."""
         rows: dict[tuple[str, str], Row] = defaultdict(dict)
         for name, key, op, column, new in self._rows(
-            "select table_name, key, op, field, new_value from sync.ledger where decision = 'applied'"
+            "select table_name, key, op, field, new_value from told.ledger where decision = 'applied'"
             " order by ledger_id"
         ):
             if op == "delete":
@@ -378,7 +380,7 @@ class Agreement:
         alike = {
             (name, _text(key), field)
             for name, key, field in self._rows(
-                "select table_name, key, field from sync.agreed where agreed_by = 'comparison'"
+                "select table_name, key, field from told.agreed where agreed_by = 'comparison'"
             )
         }
         wrong = []

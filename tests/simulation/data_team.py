@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
+
+import psycopg
 
 from tests.simulation.declared import COLUMN
-from tests.simulation.mapped import Column
+from tests.simulation.mapped import COLUMN_NAMES, OTHER_PLACES, TABLE_NAMES, Column
 from tests.simulation.plan import Plan
 from tests.simulation.shapes import DATES, Shape
 from tests.simulation.troubles import Trouble
+from tests.simulation.watch import Watch
 
 # How often a file is edited before a job, at a rate of 1.
 _OFTEN = 0.35
@@ -35,12 +39,28 @@ _LABELS: tuple[dict[str, str], ...] = (
 )
 _TOLERATED: tuple[Column, ...] = (("installs", "contract_amount"), ("installs", "system_size_kw"))
 _TOLERANCES = (0.0, 0.005, 3.0, 100_000.0)
+_MODES = ("report", "crm", "enerflo", "both", "both")
 
 
 class DataTeam:
-    """Edits sync.yaml."""
+    """Edits sync.yaml, and gives the CRM's tables and columns other names.
 
-    def __init__(self, shape: Shape, plan: Plan, seed: int) -> None:
+    What a table or column is called is changed once between two plans, and nothing else of the table's meaning beside
+    it: by one of both alone the engine knows that it is the same one.
+
+    :param connection: by which tables are altered.
+    """
+
+    def __init__(
+        self, shape: Shape, plan: Plan, seed: int, connection: psycopg.Connection[Any], watch: Watch
+    ) -> None:
+        self._connection = connection
+        self._watch = watch
+        # What the CRM's tables are really called.
+        self._columns: frozenset[Column] = frozenset()
+        self._places: dict[str, str] = {}
+        # Tables whose names or meaning changed since the last plan: that a name changed, or something else.
+        self._since: dict[str, str] = {}
         self._shape = shape
         self._yaml = shape.yaml
         self._plan = plan
@@ -50,10 +70,29 @@ class DataTeam:
             Trouble.RELABELLED: self._relabel,
             Trouble.NEW_TRUTHS: self._decide_otherwise,
             Trouble.TOLERANCES: self._tolerate,
+            Trouble.RENAMED_COLUMNS: self._rename_column,
+            Trouble.MOVED_TABLES: self._move_table,
+            Trouble.RENAMED_TABLES: self._call_otherwise,
+            Trouble.OTHER_MODES: self._switch,
         }
+
+    @property
+    def fits(self) -> bool:
+        """Return whether sync.yaml names the CRM's tables and columns as they are."""
+        says = self._yaml.says
+        return dict(says.places) == self._places and says.columns - says.unmapped == self._columns - says.unmapped
+
+    def planned(self) -> None:
+        """Take note that a plan was made, which follows all names."""
+        self._since.clear()
+        if not self.fits:
+            self._watch.breaks("a plan was made, though sync.yaml does not fit the CRM's tables")
 
     def now_and_then(self) -> None:
         """Edit the file, or leave it as it is."""
+        self._watch.look()
+        if not self.fits and self._rng.random() < 0.5:
+            self._mend()
         for trouble, act in self._acts.items():
             rate = self._plan.rate(trouble)
             if rate and self._rng.random() < _OFTEN * (0.3 + 0.7 * rate):
@@ -63,6 +102,20 @@ class DataTeam:
         """Return the word for a status that a person at the CRM takes: the new one, mostly."""
         word = dict(self._yaml.says.labels).get(status)
         return word if word is not None and self._rng.random() < 0.8 else status
+
+    def end(self) -> None:
+        """Let sync.yaml fit the tables, and everything be written that differs."""
+        self._watch.look()
+        self._mend()
+        self._yaml.change(mode="both")
+
+    def _mend(self) -> None:
+        """Let sync.yaml follow the CRM's tables."""
+        self._yaml.change(columns=self._columns, places=tuple(sorted(self._places.items())))
+
+    def _may_change(self, table: str, what: str) -> bool:
+        """Return whether a table's names, or something else of its meaning, may change before the next plan."""
+        return self._since.setdefault(table, what) == what if what != "names" else table not in self._since
 
     def _map_or_not(self) -> None:
         """Take a column out of the mapping, or take one in again."""
@@ -75,6 +128,8 @@ class DataTeam:
 
     def _relabel(self) -> None:
         """Let words of the CRM stand for other statuses."""
+        if not self._may_change("installs", "meaning"):
+            return
         others = [one for one in _LABELS if tuple(one.items()) != self._yaml.says.labels]
         self._yaml.change(labels=tuple(self._rng.choice(others).items()))
 
@@ -89,3 +144,65 @@ class DataTeam:
         """Give a column another tolerance, or none."""
         tolerances = {**dict(self._yaml.says.tolerances), self._rng.choice(_TOLERATED): self._rng.choice(_TOLERANCES)}
         self._yaml.change(tolerances=tuple(sorted(tolerances.items())))
+
+    def _rename_column(self) -> None:
+        """Give a column of the CRM its other name, or the first one."""
+        table, column = one = self._rng.choice(sorted(COLUMN_NAMES))
+        order = self._rng.choice(("at once", "at once", "the table", "the file"))
+        if self._shape.seen == "crm" or not self.fits or not self._may_change(table, "names"):
+            return
+        names = (COLUMN_NAMES[one], column) if one in self._columns else (column, COLUMN_NAMES[one])
+        columns = self._columns ^ {one}
+        if order != "the file" or self._rng.random() < 0.5:
+            place = self._places.get(table, f"crm.{table}")
+            if not self._alter(f"alter table {place} rename {names[0]} to {names[1]}"):
+                return
+            self._columns = columns
+        self._since[table] = "names"
+        if order != "the table":
+            self._yaml.change(columns=columns)
+
+    def _move_table(self) -> None:
+        """Give a table of the CRM another name or schema."""
+        table = self._rng.choice(sorted(OTHER_PLACES))
+        order = self._rng.choice(("at once", "at once", "the table", "the file"))
+        if self._shape.seen == "crm" or not self.fits or not self._may_change(table, "names"):
+            return
+        first = f"crm.{table}"
+        now = self._places.get(table, first)
+        to = self._rng.choice([one for one in (first, *OTHER_PLACES[table]) if one != now])
+        places = {**self._places, table: to}
+        if to == first:
+            del places[table]
+        if order != "the file" or self._rng.random() < 0.5:
+            schemas, names = zip(now.split("."), to.split("."), strict=True)
+            steps = [f"alter table {now} rename to {names[1]}"] if names[0] != names[1] else []
+            if schemas[0] != schemas[1]:
+                steps.append(f"alter table {schemas[0]}.{names[1]} set schema {schemas[1]}")
+            if not self._alter(*steps):
+                return
+            self._places = places
+        self._since[table] = "names"
+        if order != "the table":
+            self._yaml.change(places=tuple(sorted(places.items())))
+
+    def _alter(self, *statements: str) -> bool:
+        """Alter the CRM's tables; return False where somebody else holds one."""
+        try:
+            with self._connection.transaction():
+                for statement in statements:
+                    self._connection.execute(statement.encode())
+        except psycopg.errors.LockNotAvailable:
+            return False
+        return True
+
+    def _call_otherwise(self) -> None:
+        """Give a table another name in sync.yaml alone."""
+        table = self._rng.choice(sorted(TABLE_NAMES))
+        if self._may_change(table, "names"):
+            self._since[table] = "names"
+            self._yaml.change(tables=self._yaml.says.tables ^ {table})
+
+    def _switch(self) -> None:
+        """Let other sides be written, or none."""
+        self._yaml.change(mode=self._rng.choice(_MODES))

@@ -170,6 +170,8 @@ class Jobs:
             plan = self._run("plan", job, end_at, end)
             if plan is not None:
                 was_made(plan.plan_hash)
+        if self.team is not None and plan is not None:
+            self.team.planned()
         return plan
 
     def apply(self, *, end_at: int | None = None, end: End = End.KILLED) -> ApplyReport | None:
@@ -270,9 +272,9 @@ class Jobs:
         one, rng = self._people_say.choice(active), self._people_say
         by_key, by_field = rng.random() < 0.7, rng.random() < 0.5
         which = WhichRefusals(
-            table=one.table,
+            table=self.shape.yaml.says.table(one.table),
             key=key_text(self.shape, one.table, one.key) if by_key else None,
-            field=one.column if by_field else None,
+            field=self.shape.yaml.says.column(one.table, one.column) if by_field and one.column else None,
         )
 
         def job(_process: Process, warehouse: Warehouse) -> Sequence[Refusal]:
@@ -293,7 +295,7 @@ class Jobs:
         """Return the changes of a table that the outbox says, committed, to be under way."""
         tables = [table, "permits"] if table == "milestones" else [table]
         query = (
-            "select plan_hash, position, field, enerflo_key from sync.plan_changes"
+            "select plan_hash, position, field, enerflo_key from told.plan_changes"
             " where state = 'sent' and table_name = any(%s)"
         )
         return tuple(

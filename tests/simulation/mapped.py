@@ -27,6 +27,11 @@ FIRST_NAMES = {
 }
 
 
+def first_name(name: Any) -> Any:
+    """Return the first name of a table or a column, whatever it is called by now."""
+    return FIRST_NAMES.get(name, name)
+
+
 @dataclass(frozen=True)
 class Mapped:
     """One state of sync.yaml.

@@ -107,9 +107,12 @@ class Promises:
             api.arrivals.append(later.arrived)
             api.world.listeners.append(lambda change: (self.watch.look(), later.changed(change)))
 
-    def are_edited(self) -> None:
-        """Look from now on after the mapping of each moment."""
-        truths = Truths(self._shape, self.watch, self.stands)
+    def are_edited(self, fits: Callable[[], bool]) -> None:
+        """Look from now on after the mapping of each moment.
+
+        :param fits: returns whether sync.yaml fits the CRM's tables.
+        """
+        truths = Truths(self._shape, self.watch, self.stands, fits)
         self.watch.listeners.append(truths.written)
         self._api.arrivals.append(truths.arrived)
         self._shape.yaml.listeners.append(self._edited)
@@ -117,8 +120,12 @@ class Promises:
     def _edited(self, before: Mapped, now: Mapped) -> None:
         """Take note of another mapping."""
         self.refusals.company_changed()
-        if before.labels != now.labels and self.newest is not None:
+        if before.labels == now.labels:
+            return
+        if self.newest is not None:
             self.newest.remeant("installs", "status")
+        if self.handed is not None:
+            self.handed.remeant()
 
     def are_wide(self, wide: Wide) -> None:
         """Look from now on after milestones that stand in columns of one row."""
@@ -244,7 +251,7 @@ class Promises:
         """What met a key that is not accepted any more waits: nobody refused the change itself."""
         for change in self._api.met_old_key:
             query = (
-                "select table_name, key, state from sync.plan_changes where plan_hash = %s and position = %s"
+                "select table_name, key, state from told.plan_changes where plan_hash = %s and position = %s"
             )
             found = self._connection.execute(query, [change.plan, change.position]).fetchone()
             if found is not None and found[2] not in ("planned", "sent"):

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from tests.simulation.declared import COLUMN
+from tests.simulation.mapped import first_name
 from tests.simulation.people import text_of_note
 from tests.simulation.shapes import Row, Shape, whole
 from tests.simulation.watch import Watch, Written
@@ -17,7 +18,7 @@ from tests.simulation.writes import Arrival
 Record = tuple[Any, ...]
 
 _PLANNED = """
-select table_name, key, enerflo_key, op, field, direction, before, after, position, plan_hash from sync.plan_changes
+select table_name, key, enerflo_key, op, field, direction, before, after, position, plan_hash from told.plan_changes
 where plan_hash = %s and state = 'planned' order by position
 """
 
@@ -163,7 +164,7 @@ class Refusals:
 
     def _row(self, table: str, key: Row) -> Row | None:
         for (row,) in self._connection.execute(
-            f"select to_jsonb(t) from crm.{table} t where {self._shape.living}"
+            f"select to_jsonb(t) from {self._shape.seen}.{table} t where {self._shape.living}"
         ):
             if all(str(row.get(column)) == str(value) for column, value in key.items()):
                 return row  # type: ignore[no-any-return]
@@ -181,7 +182,7 @@ class Refusals:
             one
             for one in self.active
             if (one.table, str(one.key), one.op, one.column, one.direction)
-            != (opened.table_name, str(opened.key), opened.op, opened.field, opened.direction)
+            != (first_name(opened.table_name), str(opened.key), opened.op, first_name(opened.field), opened.direction)
         ]
 
     def holds(self, table: str, row: Row | None, record: Record | None, column: str | None = None) -> bool:
@@ -324,7 +325,7 @@ class Refusals:
         alike = [
             row
             for (row,) in self._connection.execute(
-                f"select to_jsonb(t) from crm.notes t where {self._shape.living}"
+                f"select to_jsonb(t) from {self._shape.seen}.notes t where {self._shape.living}"
             )
         ]
         return all(

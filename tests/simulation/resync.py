@@ -19,11 +19,11 @@ from tests.simulation.watch import Watch
 _FEWEST, _SHARE, _HOUR = 10, 0.2, timedelta(hours=1)
 _MINUTES = (10, 25, 50, 90, 150)
 _PLANNED = """
-select c.key, c.enerflo_key from sync.plan_changes c join sync.plans p using (account, plan_hash)
+select c.key, c.enerflo_key from told.plan_changes c join sync.plans p using (account, plan_hash)
 where (p.state = 'open' or p.plan_hash = %(plan)s) and c.table_name = %(table)s and c.direction = 'to_crm'
   and c.op in ('insert', 'delete') and c.state = 'planned'
 """
-_ASKED = "select key from sync.plan_undecided where plan_hash = %(plan)s and table_name = %(table)s"
+_ASKED = "select key from told.plan_undecided where plan_hash = %(plan)s and table_name = %(table)s"
 
 
 @dataclass(eq=False)

@@ -387,7 +387,18 @@ def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
         hashed=rng.random() < 0.3,
         lender=Trouble.DECLARED_COLUMN in troubles,
         policies=policies if own_keys else {},
+        seen=_seen(troubles),
     )
+
+
+def _seen(troubles: Mapping[Trouble, float]) -> str:
+    """Return where people see the CRM's tables: apart from them, where those get other names.
+
+    Where the tables are a copy, or also hold milestones in columns, they keep their names.
+    """
+    apart = {Trouble.HANDED_OVER, Trouble.WIDE, Trouble.RESYNCED, Trouble.OLD_VERSIONS}
+    renamed = {Trouble.RENAMED_COLUMNS, Trouble.MOVED_TABLES}
+    return "seen" if troubles.keys() & renamed and not troubles.keys() & apart else "crm"
 
 
 def plain(column: str, value: Any) -> Any:

@@ -52,7 +52,7 @@ class Sources:
         return [
             row
             for (row,) in self._connection.execute(
-                f"select to_jsonb(t) from crm.{table} t where {self._shape.living}"
+                f"select to_jsonb(t) from {self._shape.seen}.{table} t where {self._shape.living}"
             )
         ]
 

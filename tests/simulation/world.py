@@ -116,7 +116,7 @@ class SimulatedDay(Jobs):
             random.Random(f"{seed}/desk"),
             late=0.7 * late,
             slow=0.2 * late,
-            schema="office" if self.shape.copied else "crm",
+            schema="office" if self.shape.copied else self.shape.seen,
             done=self.promises.watch.look,
         )
         odd = Trouble.RESPELLING in plan.troubles
@@ -131,9 +131,9 @@ class SimulatedDay(Jobs):
         )
         self.team = None
         if plan.both_ways and plan.troubles.keys() & OF_SYNC_YAML:
-            self.team = DataTeam(self.shape, plan, seed)
+            self.team = DataTeam(self.shape, plan, seed, database.people, self.promises.watch)
             self.people.word_of = self.team.word_of
-            self.promises.are_edited()
+            self.promises.are_edited(lambda: self.team is not None and self.team.fits)
         if (self.shape.spelled or self.shape.chosen) and plan.both_ways:
             self.promises.spelled = Spelled(
                 self.desk, database.people, self.shape, self.promises.watch, self.world, seed
@@ -380,6 +380,8 @@ class SimulatedDay(Jobs):
         self.api.lag_list(0)
         self.keys.configure()
         self.desk.close_due(all_of_it=True)
+        if self.team is not None:
+            self.team.end()
         if self.promises.resyncs is not None:
             self.promises.resyncs.end()
         self.copies_follow(at_once=True)
