@@ -74,6 +74,8 @@ class Agreement:
 
     def _records_outside(self, name: str) -> set[tuple[Any, ...]]:
         """Return the records of rows that ``where`` leaves out."""
+        if self._shape.yaml.says.whole:
+            return set()
         query = f"select to_jsonb(t) from {self._shape.seen}.{name} t where to_jsonb(t) ->> 'record_type' = '{OTHER_TYPE}'"
         return {self._join(name, row) for (row,) in self._rows(query)}
 
@@ -300,7 +302,8 @@ class Agreement:
     # -- (f) plans and their changes ------------------------------------------------------------------------
 
     def _plans(self) -> None:
-        told = "'handed_over', 'superseded'" if self._shape.copied else "'handed_over'"
+        hands_over = self._shape.copied or self._shape.yaml.ever_rerouted
+        told = "'handed_over', 'superseded'" if hands_over else "'handed_over'"
         self._same(
             "changes that stay under way",
             [],

@@ -104,6 +104,8 @@ class Check:
             self._succeeded("poll", day.poll(full=True))
             self.last_plan = self._planned()
             if day.waiting_plan() is None:
+                if day.team is not None and day.team.write_again():
+                    least = done + 1
                 if done >= least:
                     return
                 continue

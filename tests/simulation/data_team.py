@@ -16,7 +16,9 @@ from tests.simulation.troubles import Trouble
 from tests.simulation.watch import Watch
 
 # How often a file is edited before a job, at a rate of 1.
-_OFTEN = 0.35
+_OFTEN = 0.3
+# How often also where no plan was made since the last edit.
+_AGAIN = 0.3
 _UNMAPPED: tuple[Column, ...] = (
     *(("installs", name) for name in ("status", "status", "panel_count", "contract_amount", "customer_name")),
     *(("milestones", name) for name in (*DATES, "title")),
@@ -39,6 +41,7 @@ _LABELS: tuple[dict[str, str], ...] = (
 )
 _TOLERATED: tuple[Column, ...] = (("installs", "contract_amount"), ("installs", "system_size_kw"))
 _TOLERANCES = (0.0, 0.005, 3.0, 100_000.0)
+_REROUTED = ("installs", "milestones", "notes", "leads")
 _MODES = ("report", "crm", "enerflo", "both", "both")
 
 
@@ -61,6 +64,7 @@ class DataTeam:
         self._places: dict[str, str] = {}
         # Tables whose names or meaning changed since the last plan: that a name changed, or something else.
         self._since: dict[str, str] = {}
+        self._is_edited = False
         self._shape = shape
         self._yaml = shape.yaml
         self._plan = plan
@@ -74,6 +78,8 @@ class DataTeam:
             Trouble.MOVED_TABLES: self._move_table,
             Trouble.RENAMED_TABLES: self._call_otherwise,
             Trouble.OTHER_MODES: self._switch,
+            Trouble.NARROWED: self._choose_rows,
+            Trouble.REROUTED: self._reroute,
         }
 
     @property
@@ -85,6 +91,7 @@ class DataTeam:
     def planned(self) -> None:
         """Take note that a plan was made, which follows all names."""
         self._since.clear()
+        self._is_edited = False
         if not self.fits:
             self._watch.breaks("a plan was made, though sync.yaml does not fit the CRM's tables")
 
@@ -93,9 +100,12 @@ class DataTeam:
         self._watch.look()
         if not self.fits and self._rng.random() < 0.5:
             self._mend()
+        if self._is_edited and self._rng.random() >= _AGAIN:
+            return
         for trouble, act in self._acts.items():
             rate = self._plan.rate(trouble)
             if rate and self._rng.random() < _OFTEN * (0.3 + 0.7 * rate):
+                self._is_edited = True
                 act()
 
     def word_of(self, status: str) -> str:
@@ -108,6 +118,12 @@ class DataTeam:
         self._watch.look()
         self._mend()
         self._yaml.change(mode="both")
+
+    def write_again(self) -> bool:
+        """Let no change be handed over any more; return whether some were."""
+        rerouted = self._yaml.says.rerouted
+        self._yaml.change(rerouted=frozenset())
+        return bool(rerouted)
 
     def _mend(self) -> None:
         """Let sync.yaml follow the CRM's tables."""
@@ -206,3 +222,14 @@ class DataTeam:
     def _switch(self) -> None:
         """Let other sides be written, or none."""
         self._yaml.change(mode=self._rng.choice(_MODES))
+
+    def _choose_rows(self) -> None:
+        """Take every ``where`` away, or bring it back."""
+        if self._shape.chosen and all([self._may_change(table, "meaning") for table in ("installs", "milestones")]):
+            self._watch.choose_otherwise(lambda: self._yaml.change(whole=not self._yaml.says.whole))
+
+    def _reroute(self) -> None:
+        """Let changes of a table be handed over, or be written again."""
+        table = self._rng.choice(_REROUTED)
+        if not self._shape.copied:
+            self._yaml.change(rerouted=self._yaml.says.rerouted ^ {table})

@@ -43,6 +43,8 @@ class Mapped:
     :param columns: those that have their other name, and ``tables`` alike.
     :param places: ``crm_table`` of tables, where it is another one than in the beginning.
     :param mode: what may be written.
+    :param whole: no table has a ``where``.
+    :param rerouted: tables whose changes are handed over (``write_to: changes``), where they were not.
     """
 
     unmapped: frozenset[Column] = frozenset()
@@ -53,6 +55,8 @@ class Mapped:
     tables: frozenset[str] = frozenset()
     places: tuple[tuple[str, str], ...] = ()
     mode: str = "both"
+    whole: bool = False
+    rerouted: frozenset[str] = frozenset()
 
     def edit(self, config: dict[str, Any]) -> None:
         """Let a configuration say what this state says, which names all as in the beginning."""
@@ -68,6 +72,10 @@ class Mapped:
             tables["installs"]["fields"]["status"]["values"] = dict(self.labels)
         for table, column in self.unmapped:
             del tables[table]["fields"][column]
+        for said in tables.values() if self.whole else ():
+            said.pop("where", None)
+        for table in self.rerouted:
+            tables[table]["write_to"] = "changes"
         for table, place in self.places:
             tables[table]["crm_table"] = place
         for table, column in self.columns - self.unmapped:
@@ -95,14 +103,17 @@ class SyncYaml:
     """The file, which is another one after each edit.
 
     :ivar listeners: told of each edit, by what was before and what is now.
+    :ivar ever_rerouted: changes of some table were handed over for a while.
     """
 
     def __init__(self) -> None:
         self.says = Mapped()
+        self.ever_rerouted = False
         self.listeners: list[Callable[[Mapped, Mapped], None]] = []
 
     def change(self, **parts: Any) -> None:
         """Let the file say something else."""
         before, self.says = self.says, replace(self.says, **parts)
+        self.ever_rerouted = self.ever_rerouted or bool(self.says.rerouted)
         for listener in self.listeners:
             listener(before, self.says)

@@ -78,7 +78,7 @@ class Promises:
         sources: bool,
         newest: bool = False,
     ) -> None:
-        self.watch = Watch(connection)
+        self.watch = Watch(connection, shape)
         self.column: FilledColumn | None = None
         self.resyncs: Resyncs | None = None
         self.handed: HandedOver | None = None

@@ -159,8 +159,14 @@ class Shape:
         """Return the condition that a row ``t`` of the CRM is neither marked as deleted nor outside."""
         marks = ["not t.is_deleted"] if self.marks else []
         # By JSON, since not all tables have the column.
-        outside = [f"to_jsonb(t) ->> 'record_type' is distinct from '{OTHER_TYPE}'"] if self.chosen else []
+        is_chosen = self.chosen and not self.yaml.says.whole
+        outside = [f"to_jsonb(t) ->> 'record_type' is distinct from '{OTHER_TYPE}'"] if is_chosen else []
         return " and ".join((*marks, *outside)) or "true"
+
+    def is_away(self, row: Row | None) -> bool:
+        """Return whether a row is marked as deleted, or stands outside."""
+        outside = row is not None and row.get("record_type") == OTHER_TYPE and not self.yaml.says.whole
+        return row is not None and (bool(row.get("is_deleted")) or outside)
 
     def mapped(self, table: str) -> dict[str, str]:
         """Return the columns of a table that sync.yaml maps now, each with what it is at Enerflo."""
@@ -371,7 +377,9 @@ def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
         text_keys=Trouble.TEXT_KEYS in troubles or bool(spelled),
         spelled=spelled,
         # A copy that is loaded again would leave no row that meets the condition.
-        chosen=Trouble.CHOSEN_ROWS in troubles and not copied and Trouble.RESYNCED not in troubles,
+        chosen=bool(troubles.keys() & {Trouble.CHOSEN_ROWS, Trouble.NARROWED})
+        and not copied
+        and Trouble.RESYNCED not in troubles,
         own_keys=own_keys,
         unique=Trouble.TWINS not in troubles,
         marks=bool(troubles.keys() & {Trouble.SOFT_DELETED, Trouble.OLD_VERSIONS})

@@ -38,6 +38,8 @@ class Truths:
         table, before, after = written.table, written.before, written.after
         if not written.by_people:
             self._may_write("to_crm", f"crm.{table}: a job made an {written.op}")
+            if table in self._shape.yaml.says.rerouted:
+                self._watch.breaks(f"crm.{table}: a job made an {written.op}, though changes are handed over")
         if written.by_people or written.op != "update" or before is None or after is None:
             return
         if table not in self._shape.tables:

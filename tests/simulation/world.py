@@ -219,7 +219,7 @@ class SimulatedDay(Jobs):
             if self.promises.resyncs is not None:
                 self.promises.resyncs.now_and_then()
             if self.promises.spelled is not None:
-                kinds = (Trouble.NEAR_KEYS, Trouble.TYPED_KEYS, Trouble.CHOSEN_ROWS)
+                kinds = (Trouble.NEAR_KEYS, Trouble.TYPED_KEYS, Trouble.CHOSEN_ROWS, Trouble.NARROWED)
                 self.promises.spelled.work(max(map(self.plan.rate, kinds)))
             if self.wide is not None:
                 self.wide.work(self.plan.rate(Trouble.WIDE))
