@@ -42,6 +42,7 @@ _LABELS: tuple[dict[str, str], ...] = (
 _TOLERATED: tuple[Column, ...] = (("installs", "contract_amount"), ("installs", "system_size_kw"))
 _TOLERANCES = (0.0, 0.005, 3.0, 100_000.0)
 _REROUTED = ("installs", "milestones", "notes", "leads")
+_ACCOUNT = "default"
 _MODES = ("report", "crm", "enerflo", "both", "both")
 
 
@@ -80,6 +81,7 @@ class DataTeam:
             Trouble.OTHER_MODES: self._switch,
             Trouble.NARROWED: self._choose_rows,
             Trouble.REROUTED: self._reroute,
+            Trouble.OTHER_NAME: self._call_account_otherwise,
         }
 
     @property
@@ -100,6 +102,8 @@ class DataTeam:
         self._watch.look()
         if not self.fits and self._rng.random() < 0.5:
             self._mend()
+        if self._yaml.says.account != _ACCOUNT and self._rng.random() < 0.4:
+            self._yaml.change(account=_ACCOUNT)
         if self._is_edited and self._rng.random() >= _AGAIN:
             return
         for trouble, act in self._acts.items():
@@ -117,7 +121,7 @@ class DataTeam:
         """Let sync.yaml fit the tables, and everything be written that differs."""
         self._watch.look()
         self._mend()
-        self._yaml.change(mode="both")
+        self._yaml.change(mode="both", account=_ACCOUNT)
 
     def write_again(self) -> bool:
         """Let no change be handed over any more; return whether some were."""
@@ -233,3 +237,9 @@ class DataTeam:
         table = self._rng.choice(_REROUTED)
         if not self._shape.copied:
             self._yaml.change(rerouted=self._yaml.says.rerouted ^ {table})
+
+    def _call_account_otherwise(self) -> None:
+        """Give the account another name, once something is known of its company."""
+        row = self._connection.execute("select exists (select from sync.companies_seen)").fetchone()
+        if row is not None and row[0]:
+            self._yaml.change(account="west")

@@ -46,7 +46,6 @@ from tests.simulation.troubles import Trouble
 from tests.simulation.watch import Transactions
 from tests.simulation.writes import UnderWay, WritesApi
 
-ACCOUNT = "default"
 # Boundaries of a job of which nothing is known yet.
 USUAL_LENGTH = 60
 APPROVER = "The simulation"
@@ -98,7 +97,7 @@ class Jobs:
             return poll(
                 self._client(process, calls),
                 warehouse.engine,
-                ACCOUNT,
+                self.account,
                 clock=process.clock,
                 rng=self._rng,
                 calls=calls,
@@ -110,6 +109,7 @@ class Jobs:
                     full=full,
                     accept_shrink=self._quiet,
                     read_ahead=0,
+                    accounts=self._accounts(),
                 ),
             )
 
@@ -122,7 +122,9 @@ class Jobs:
         """Run an ingest; return its report, None where it was killed or failed."""
 
         # At the end a person has looked at what is gone, as the poll's `--accept-shrink` says.
-        hydration = HydrateOptions(shrink_guard=1.0) if self._quiet else HydrateOptions()
+        hydration = HydrateOptions(
+            **({"shrink_guard": 1.0} if self._quiet else {}), accounts=self._accounts()
+        )
 
         def job(process: Process, warehouse: Warehouse) -> RunReport:
             calls = CallCounter()
@@ -130,7 +132,7 @@ class Jobs:
                 self._client(process, calls),
                 warehouse.engine,
                 self._drop_of(process),
-                ACCOUNT,
+                self.account,
                 clock=process.clock,
                 rng=self._rng,
                 calls=calls,
@@ -141,6 +143,15 @@ class Jobs:
 
     def _drop_of(self, process: Process) -> WatchedDrop:
         raise NotImplementedError
+
+    @property
+    def account(self) -> str:
+        """Return what the account is called now."""
+        return self.shape.yaml.says.account
+
+    def _accounts(self) -> frozenset[str] | None:
+        """Return the names of all accounts that are configured, where one gets another name."""
+        return frozenset({self.account}) if Trouble.OTHER_NAME in self.plan.troubles else None
 
     def configuration(self) -> SyncConfig:
         """Return what sync.yaml says now."""
@@ -161,10 +172,10 @@ class Jobs:
 
         def job(_process: Process, warehouse: Warehouse) -> PlanReport:
             config = self.configuration()
-            report = reconcile(warehouse.engine, config, ACCOUNT)
+            report = reconcile(warehouse.engine, config, self.account)
             if self.promises.spelled is not None:
                 self.promises.spelled.report = report
-            return make_plan(warehouse.engine, config, ACCOUNT, report.reconciliation_id)
+            return make_plan(warehouse.engine, config, self.account, report.reconciliation_id)
 
         with self.promises.planning() as was_made:
             plan = self._run("plan", job, end_at, end)
@@ -200,7 +211,7 @@ class Jobs:
                 warehouse.engine,
                 lambda: self._client(process, calls),
                 self.configuration(),
-                ACCOUNT,
+                self.account,
                 plan_hash,
                 approved_by=APPROVER,
                 part=part,
@@ -216,7 +227,9 @@ class Jobs:
         if not self._people_may_say_no(0.3):
             return
         row = self._crm.execute(
-            "select plan_hash from sync.plans where state = 'superseded' order by created_at desc, part limit 1"
+            "select plan_hash from sync.plans where state = 'superseded' and account = %s"
+            " order by created_at desc, part limit 1",
+            [self.account],
         ).fetchone()
         if row is not None and self._run("apply", self._applying(row[0], WHOLE), None, End.KILLED):
             self.promises.watch.breaks(f"plan {row[0][:12]} was superseded, and applied")
@@ -249,7 +262,7 @@ class Jobs:
             with warehouse.engine.begin() as connection:
                 return reject_plan(
                     connection,
-                    ACCOUNT,
+                    self.account,
                     plan_hash,
                     who="Ann",
                     reason="not now",
@@ -279,7 +292,7 @@ class Jobs:
 
         def job(_process: Process, warehouse: Warehouse) -> Sequence[Refusal]:
             with warehouse.engine.begin() as connection:
-                return reopen(connection, self.configuration(), ACCOUNT, which, by="Bob")
+                return reopen(connection, self.configuration(), self.account, which, by="Bob")
 
         for opened in self._run("reopen", job, None, End.KILLED) or ():
             self.promises.refusals.reopen(opened)
@@ -287,7 +300,9 @@ class Jobs:
     def waiting_plan(self) -> str | None:
         """Return the hash of the plan that is open or not yet applied to its end."""
         row = self._crm.execute(
-            "select plan_hash from sync.plans where state in ('open', 'approved') order by created_at desc, part limit 1"
+            "select plan_hash from sync.plans where state in ('open', 'approved') and account = %s"
+            " order by created_at desc, part limit 1",
+            [self.account],
         ).fetchone()
         return None if row is None else row[0]
 

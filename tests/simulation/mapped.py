@@ -44,6 +44,7 @@ class Mapped:
     :param places: ``crm_table`` of tables, where it is another one than in the beginning.
     :param mode: what may be written.
     :param whole: no table has a ``where``.
+    :param account: what the account is called.
     :param rerouted: tables whose changes are handed over (``write_to: changes``), where they were not.
     """
 
@@ -57,10 +58,11 @@ class Mapped:
     mode: str = "both"
     whole: bool = False
     rerouted: frozenset[str] = frozenset()
+    account: str = "default"
 
     def edit(self, config: dict[str, Any]) -> None:
         """Let a configuration say what this state says, which names all as in the beginning."""
-        config["accounts"]["default"]["mode"] = self.mode
+        config["accounts"] = {self.account: {**config["accounts"]["default"], "mode": self.mode}}
         tables = config["tables"]
         for (table, column), policy in self.policies:
             tables[table]["fields"][column]["source_of_truth"] = policy

@@ -75,6 +75,8 @@ class Trouble(StrEnum):
     # over to a tool that nobody has set up yet.
     NARROWED = "narrowed"
     REROUTED = "rerouted"
+    # For a while the account is called otherwise, which no job may take for another account.
+    OTHER_NAME = "other_name"
 
 
 ALL = frozenset(Trouble)
@@ -83,7 +85,7 @@ OF_SYNC_YAML = frozenset(
     {
         *(Trouble.UNMAPPED, Trouble.RELABELLED, Trouble.NEW_TRUTHS, Trouble.TOLERANCES),
         *(Trouble.RENAMED_COLUMNS, Trouble.MOVED_TABLES, Trouble.RENAMED_TABLES, Trouble.OTHER_MODES),
-        *(Trouble.NARROWED, Trouble.REROUTED),
+        *(Trouble.NARROWED, Trouble.REROUTED, Trouble.OTHER_NAME),
     }
 )
 # What the engine withstands: the seeds of `make test` and of `make simulate` draw from these alone.

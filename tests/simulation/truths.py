@@ -80,3 +80,5 @@ class Truths:
             self._watch.breaks(f"{what}, in mode {mode}")
         if not self._fits():
             self._watch.breaks(f"{what}, though sync.yaml does not fit the CRM's tables")
+        if self._shape.yaml.says.account != "default":
+            self._watch.breaks(f"{what}, for an account under another name")
