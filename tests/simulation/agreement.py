@@ -276,10 +276,15 @@ class Agreement:
             if waiting and named.get(one.note_id) not in keys:
                 lost.append((one.note_id, waiting, named.get(one.note_id)))
         self._same("notes that Enerflo accepted and their CRM rows do not name", [], lost)
+        # What a job sent, and could not read again, may be found by a later plan that took it over.
         ends = {
             (plan, position): decision
             for plan, position, decision in self._rows(
-                "select plan_hash, position, state from told.plan_changes where direction = 'to_enerflo'"
+                "select c.plan_hash, c.position, coalesce(found.state, c.state) from told.plan_changes c"
+                " left join lateral (select f.state from told.plan_changes f where f.state = 'applied'"
+                "   and (f.table_name, f.field, f.enerflo_key, f.sent_at)"
+                "   = (c.table_name, c.field, c.enerflo_key, c.sent_at) limit 1) found on true"
+                " where c.direction = 'to_enerflo'"
             )
         }
         last = {(one.table, one.record, column): one for one in self._api.writes for column in one.values}

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from tests.simulation.copied import Courier
+from tests.simulation.mapped import Mapped
 from tests.simulation.refusals import Refusals
 from tests.simulation.shapes import Row, Shape
 from tests.simulation.watch import Watch, Written
@@ -38,6 +39,10 @@ where state = 'arrived' and op <> 'delete' and number <> all(%s)
 _SAID = """
 select coalesce(after -> %(column)s, 'null') from simulation.crm_written
 where table_name = %(table)s and after is not null
+"""
+_WAITS = """
+select number, table_name, key, "column" from told.crm_changes
+where state = 'open' and ended_at is null and kind <> 'link' and (op <> 'insert' or acknowledged_at is null)
 """
 _LAST_WRITER = """
 select writer, n from simulation.office_written
@@ -73,6 +78,8 @@ class HandedOver:
         # What was written to the CRM before words of statuses got another meaning.
         self._remeant = 0
         self._arrived: list[int] = []
+        # What sync.yaml said when each change was handed over.
+        self._made: dict[int, Mapped] = {}
 
     def written(self, written: Written) -> None:
         """Complain where a job writes the copy itself."""
@@ -91,6 +98,7 @@ class HandedOver:
         rows: dict[tuple[str, str, str], list[Any]] = {}
         for one in self._connection.execute(_NEW, [self._last]).fetchall():
             self._last, table, key, op, column, *_ = one
+            self._made[self._last] = self._shape.yaml.says
             place = (table, json.dumps(key), op if op != "update" else f"update {column}")
             rows.setdefault(place, []).append(one)
         for changes in rows.values():
@@ -104,6 +112,17 @@ class HandedOver:
             if not self._was_said(table, key, record, op, column, after):
                 self._watch.breaks(
                     f"crm.{table} {key}: {column} counts as arrived, and the copy never said {after!r}"
+                )
+
+    def was_made(self) -> None:
+        """Complain where a plan was made, and something waits that stands for another thing by now."""
+        says = self._shape.yaml.says
+        for number, table, key, column in self._connection.execute(_WAITS).fetchall():
+            made = self._made.get(number, says)
+            remeant = (table, column) == ("installs", "status") and made.labels != says.labels
+            if remeant or (table, column) in says.unmapped:
+                self._watch.breaks(
+                    f"crm.{table} {key}: {column} waits to be carried, and sync.yaml maps it otherwise"
                 )
 
     def _is_handed_over(self, changes: list[Any]) -> None:

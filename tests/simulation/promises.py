@@ -83,6 +83,7 @@ class Promises:
         self.resyncs: Resyncs | None = None
         self.handed: HandedOver | None = None
         self.spelled: Spelled | None = None
+        self.truths: Truths | None = None
         self._connection = connection
         self._api = api
         self._shape = shape
@@ -112,7 +113,7 @@ class Promises:
 
         :param fits: returns whether sync.yaml fits the CRM's tables.
         """
-        truths = Truths(self._shape, self.watch, self.stands, fits)
+        truths = self.truths = Truths(self._connection, self._shape, self.watch, (self.stands, self.stored), fits)
         self.watch.listeners.append(truths.written)
         self._api.arrivals.append(truths.arrived)
         self._shape.yaml.listeners.append(self._edited)
@@ -122,6 +123,8 @@ class Promises:
         self.refusals.company_changed()
         if before.labels == now.labels:
             return
+        if self.truths is not None:
+            self.truths.remeant()
         if self.newest is not None:
             self.newest.remeant("installs", "status")
         if self.handed is not None:
@@ -147,11 +150,15 @@ class Promises:
         """Let a plan be made; what is yielded is told its hash, where it was."""
         with ExitStack() as stack:
             looked_after = (self.lineage, self.resyncs, self.spelled)
+            if self.truths is not None:
+                self.truths.look()
             looks = [stack.enter_context(one.planning()) for one in looked_after if one is not None]
 
             def was_made(plan_hash: str) -> None:
                 for look in looks:
                     look(plan_hash)
+                if self.handed is not None:
+                    self.handed.was_made()
 
             yield was_made
         self.refusals.note_plans()
@@ -218,6 +225,8 @@ class Promises:
         :raises Divergence: a promise is broken.
         """
         self.watch.look(nobody_writes=nobody_writes)
+        if self.truths is not None:
+            self.truths.look()
         if self.handed is not None:
             self.handed.look()
         self.lineage.agree()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
+
 from tests.simulation.shapes import Row, Shape
 from tests.simulation.watch import Watch, Written
 from tests.simulation.writes import Arrival
 
 Record = tuple[Any, ...]
+Side = Callable[[str, Record], Row | None]
 
 
 class Truths:
@@ -17,21 +20,54 @@ class Truths:
 
     A plan is applied under the mapping under which it was made, and sync.yaml is edited between two jobs.
 
-    :param stands: returns what Enerflo has of a record in the CRM's columns, None where there is none.
+    :param sides: return what Enerflo and the mirror have of a record in the CRM's columns, None where there is none.
     :param fits: returns whether sync.yaml fits the CRM's tables.
     """
 
     def __init__(
         self,
+        connection: psycopg.Connection[Any],
         shape: Shape,
         watch: Watch,
-        stands: Callable[[str, Record], Row | None],
+        sides: tuple[Side, Side],
         fits: Callable[[], bool],
     ) -> None:
+        self._connection = connection
         self._shape = shape
         self._watch = watch
-        self._stands = stands
+        self._stands, self._stored = sides
         self._fits = fits
+        # Since when words of statuses stand for others, the installs about whose status both sides agreed.
+        self._agreed: set[Record] | None = None
+
+    def remeant(self) -> None:
+        """Take note that words of statuses stand for others: of none both sides are known to agree."""
+        self._agreed = set()
+
+    def look(self) -> None:
+        """Take note of the installs on whose status both sides agree as it is mapped now."""
+        if self._agreed is None:
+            return
+        query = f"select to_jsonb(t) from {self._shape.seen}.installs t where {self._shape.living}"
+        for (row,) in self._connection.execute(query.encode()).fetchall():
+            record = self._shape.join_of("installs", row)
+            for side in (self._stands, self._stored) if None not in record else ():
+                mine = side("installs", record)
+                if mine is not None and self._status(mine) == self._status(row):
+                    self._agreed.add(record)
+
+    def _status(self, row: Row) -> Any:
+        return self._shape.plain("installs", "status", row["status"])
+
+    def _is_decided(self, table: str, column: str, record: Record, *values: Any) -> bool:
+        """Return whether a person has to decide about a status, since its words stand for others."""
+        return (
+            (table, column) == ("installs", "status")
+            and self._agreed is not None
+            and record not in self._agreed
+            and None not in values
+            and self._shape.policy(table, column) == "review"
+        )
 
     def written(self, written: Written) -> None:
         """Complain where a job writes a column that is not mapped, or the CRM's own value stands."""
@@ -54,6 +90,8 @@ class Truths:
                 self._watch.breaks(f"{what}, though it is not mapped")
             elif policy == "crm" and said is not None:
                 self._watch.breaks(f"{what}, though the CRM's value stands")
+            elif self._is_decided(table, column, self._shape.join_of(table, after), said):
+                self._watch.breaks(f"{what}, though its words stand for others, and a person decides")
 
     def arrived(self, write: Arrival) -> None:
         """Complain where a request sets a column that is not mapped, or of which Enerflo's own value stands."""
@@ -72,6 +110,12 @@ class Truths:
                 self._watch.breaks(f"{write.words}: {column} is set, though it is not mapped")
             elif policy == "enerflo" and stands.get(column) is not None and value != "Completed":
                 self._watch.breaks(f"{write.words}: {column} is set, though Enerflo's value stands")
+            elif value != "Completed" and self._is_decided(
+                write.table, column, write.record or (), stands.get(column)
+            ):
+                self._watch.breaks(
+                    f"{write.words}: {column} is set, though its words stand for others, and a person decides"
+                )
 
     def _may_write(self, direction: str, what: str) -> None:
         """Complain where nothing may be written: by the mode, or since sync.yaml and the tables differ."""
