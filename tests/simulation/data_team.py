@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
 
+from enerflo_sync.crm.config import SyncConfig
 from tests.simulation.declared import COLUMN
 from tests.simulation.mapped import COLUMN_NAMES, OTHER_PLACES, TABLE_NAMES, Column
 from tests.simulation.plan import Plan
@@ -19,6 +20,7 @@ from tests.simulation.watch import Watch
 _OFTEN = 0.3
 # How often also where no plan was made since the last edit.
 _AGAIN = 0.3
+_MOSTLY = 0.7
 _UNMAPPED: tuple[Column, ...] = (
     *(("installs", name) for name in ("status", "status", "panel_count", "contract_amount", "customer_name")),
     *(("milestones", name) for name in (*DATES, "title")),
@@ -43,6 +45,15 @@ _TOLERATED: tuple[Column, ...] = (("installs", "contract_amount"), ("installs", 
 _TOLERANCES = (0.0, 0.005, 3.0, 100_000.0)
 _REROUTED = ("installs", "milestones", "notes", "leads")
 _ACCOUNT = "default"
+# What waits to be written, and what a person refused: mostly that is mapped otherwise.
+_WAITING = """
+select distinct c.table_name, c.field from told.plan_changes c join sync.plans p using (account, plan_hash)
+where p.state in ('open', 'approved') and c.state in ('planned', 'sent') and c.field is not null order by 1, 2
+"""
+_REFUSED = """
+select distinct simulation.canonical(table_name), simulation.canonical(field) from sync.refusals
+where ended_at is null order by 1, 2
+"""
 _MODES = ("report", "crm", "enerflo", "both", "both")
 
 
@@ -65,6 +76,8 @@ class DataTeam:
         self._places: dict[str, str] = {}
         # Tables whose names or meaning changed since the last plan: that a name changed, or something else.
         self._since: dict[str, str] = {}
+        # What sync.yaml said when each plan was made.
+        self._made: dict[str, SyncConfig] = {}
         self._is_edited = False
         self._shape = shape
         self._yaml = shape.yaml
@@ -90,12 +103,24 @@ class DataTeam:
         says = self._yaml.says
         return dict(says.places) == self._places and says.columns - says.unmapped == self._columns - says.unmapped
 
-    def planned(self) -> None:
-        """Take note that a plan was made, which follows all names."""
+    def planned(self, plan_hash: str | None, config: SyncConfig) -> None:
+        """Take note that a plan was made, which follows all names; or that its job came to no end."""
+        if plan_hash is None:
+            # It may be made all the same, under the hash of an earlier one.
+            self._made.clear()
+            return
+        self._made[plan_hash] = config
         self._since.clear()
         self._is_edited = False
         if not self.fits:
             self._watch.breaks("a plan was made, though sync.yaml does not fit the CRM's tables")
+
+    def applied(self, plan_hash: str, config: SyncConfig) -> None:
+        """Complain where a plan was applied that was made under another mapping."""
+        made = self._made.get(plan_hash, config)
+        account = self._yaml.says.account
+        if account not in made.accounts or made.tables_for(account) != config.tables_for(account):
+            self._watch.breaks(f"plan {plan_hash[:12]} was applied, and was made under another mapping")
 
     def now_and_then(self) -> None:
         """Edit the file, or leave it as it is."""
@@ -137,6 +162,12 @@ class DataTeam:
         """Return whether a table's names, or something else of its meaning, may change before the next plan."""
         return self._since.setdefault(table, what) == what if what != "names" else table not in self._since
 
+    def _one_of(self, among: Sequence[Column], query: str) -> Column:
+        """Return a column, mostly one that a query names, where it names any of them."""
+        named = set(self._connection.execute(query.encode()).fetchall())
+        some = [one for one in among if one in named]
+        return self._rng.choice(some if some and self._rng.random() < _MOSTLY else among)
+
     def _map_or_not(self) -> None:
         """Take a column out of the mapping, or take one in again."""
         unmapped = self._yaml.says.unmapped
@@ -144,7 +175,7 @@ class DataTeam:
             self._yaml.change(unmapped=unmapped - {self._rng.choice(sorted(unmapped))})
         else:
             more = (("installs", COLUMN),) if self._shape.lender else ()
-            self._yaml.change(unmapped=unmapped | {self._rng.choice((*_UNMAPPED, *more))})
+            self._yaml.change(unmapped=unmapped | {self._one_of((*_UNMAPPED, *more), _WAITING)})
 
     def _relabel(self) -> None:
         """Let words of the CRM stand for other statuses."""
@@ -155,7 +186,7 @@ class DataTeam:
 
     def _decide_otherwise(self) -> None:
         """Let another side be the source of truth of a column."""
-        one = self._rng.choice(_DECIDED)
+        one = self._one_of(_DECIDED, _WAITING)
         policies = dict(self._yaml.says.policies)
         policy = self._rng.choice([other for other in _POLICIES if other != policies.get(one)])
         self._yaml.change(policies=tuple(sorted({**policies, one: policy}.items())))
@@ -167,7 +198,7 @@ class DataTeam:
 
     def _rename_column(self) -> None:
         """Give a column of the CRM its other name, or the first one."""
-        table, column = one = self._rng.choice(sorted(COLUMN_NAMES))
+        table, column = one = self._one_of(sorted(COLUMN_NAMES), _REFUSED)
         order = self._rng.choice(("at once", "at once", "the table", "the file"))
         if self._shape.seen == "crm" or not self.fits or not self._may_change(table, "names"):
             return
@@ -218,7 +249,9 @@ class DataTeam:
 
     def _call_otherwise(self) -> None:
         """Give a table another name in sync.yaml alone."""
-        table = self._rng.choice(sorted(TABLE_NAMES))
+        refused = {table for table, _ in self._connection.execute(_REFUSED).fetchall()}
+        some = sorted(refused & TABLE_NAMES.keys())
+        table = self._rng.choice(some if some and self._rng.random() < _MOSTLY else sorted(TABLE_NAMES))
         if self._may_change(table, "names"):
             self._since[table] = "names"
             self._yaml.change(tables=self._yaml.says.tables ^ {table})

@@ -181,8 +181,8 @@ class Jobs:
             plan = self._run("plan", job, end_at, end)
             if plan is not None:
                 was_made(plan.plan_hash)
-        if self.team is not None and plan is not None:
-            self.team.planned()
+        if self.team is not None:
+            self.team.planned(None if plan is None else plan.plan_hash, self.configuration())
         return plan
 
     def apply(self, *, end_at: int | None = None, end: End = End.KILLED) -> ApplyReport | None:
@@ -198,6 +198,8 @@ class Jobs:
         refusals.leave_out(plan_hash, () if chosen is None else chosen.others)
         part = WHOLE if chosen is None else chosen.part
         report = self._run("apply", self._applying(plan_hash, part), end_at, end)
+        if self.team is not None and report is not None:
+            self.team.applied(plan_hash, self.configuration())
         if chosen is not None and chosen.part.rest is Rest.REFUSE and refusals.was_decided(plan_hash):
             refusals.refuse(chosen.others)
         return report

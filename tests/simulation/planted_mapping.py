@@ -30,6 +30,7 @@ def carried_as_it_was_mapped(patch: pytest.MonkeyPatch) -> None:
 def applied_as_it_was_mapped(patch: pytest.MonkeyPatch) -> None:
     """A plan is applied though the mapping changed since it was made."""
     allowed, hold_plan = apply._allowed, apply.hold_plan
+    patch.setattr(apply, "is_as_it_was_made", lambda *_: True)
 
     def believing(connection: Any, config: Any, plan: Any, *args: Any) -> Any:
         def as_of_now(*among: Any, **named: Any) -> Any:
@@ -77,10 +78,14 @@ _HANDED_OVER = replace(
     shape=Shape(copied=True),
     troubles={Trouble.HANDED_OVER: 1.0, Trouble.RELABELLED: 1.0, Trouble.UNMAPPED: 1.0},
 )
-_DECIDED = replace(_EDITED, troubles={Trouble.NEW_TRUTHS: 1.0, Trouble.UNMAPPED: 1.0})
+_DECIDED = replace(
+    _EDITED, edits=6.0, edit_kinds=(Edit.STATUS, Edit.NOT_THEIRS), troubles={Trouble.NEW_TRUTHS: 1.0, Trouble.UNMAPPED: 1.0}
+)
 _REFUSED = replace(_EDITED, troubles={Trouble.REFUSALS: 1.0, Trouble.RENAMED_TABLES: 1.0})
 _RENAMED = replace(
     _EDITED,
+    edits=6.0,
+    edit_kinds=(Edit.STATUS,),
     shape=Shape(seen="seen"),
     troubles={Trouble.REFUSALS: 1.0, Trouble.RENAMED_COLUMNS: 1.0},
 )
