@@ -84,10 +84,11 @@ _DECIDED = replace(
 _REFUSED = replace(_EDITED, troubles={Trouble.REFUSALS: 1.0, Trouble.RENAMED_TABLES: 1.0})
 _RENAMED = replace(
     _EDITED,
+    tick=10,
     edits=6.0,
     edit_kinds=(Edit.STATUS,),
     shape=Shape(seen="seen"),
-    troubles={Trouble.REFUSALS: 1.0, Trouble.RENAMED_COLUMNS: 1.0},
+    troubles={Trouble.REFUSALS: 0.6, Trouble.RENAMED_COLUMNS: 0.4},
 )
 _RELABELLED = replace(
     _EDITED,

@@ -18,11 +18,13 @@ from enerflo_sync.agreed.agree import AgreedBy, agree_written
 from enerflo_sync.agreed.handing_over import deliver, note_not_made, take_over_acknowledgements
 from enerflo_sync.agreed.mapped_otherwise import OTHERWISE, end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
+from enerflo_sync.agreed.renamed_columns import make_former
 from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.agreed.written import typed_key
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.meanings import stored_meanings
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import SINCE, names_array
 from enerflo_sync.reconcile.values import NUMBER_TEXT, Field
@@ -117,6 +119,15 @@ where w.account = %(account)s and w.table_name = $table and w.ended_at is null a
   and greatest(w.state_at, $since) <= %(now)s::timestamptz - %(hours)s
 """)
 
+# Changes of one column that arrived, and were handed over before its values stood for what they stand for now;
+# unless a newer one is on its way, whose before-value the arrived one is.
+_MEANT_OTHERWISE = Template("""and a.key in (
+    select l.key from $looked l join sync.crm_changes w on w.account = a.account and w.number = l.number
+    where l.seen = 'arrived' and l."column" = a.field and w.made_at < $since::timestamptz
+      and not exists (select from sync.crm_changes n
+        where n.account = w.account and n.table_name = w.table_name and n.key = w.key and n.number > w.number
+          and n."column" = w."column" and n.state = 'open' and n.ended_at is null))""")
+
 _CREATED = sa.text("""
 select position from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and table_name = :table and op = 'insert'
@@ -156,6 +167,10 @@ def _settle(connection: sa.Connection, plan: Comparison, account: str) -> None:
             _agree_on_link(connection, plan, applying, row.key)
             continue
         _apply(connection, plan, applying, row, values)
+    for field, meaning in stored_meanings(connection, account, [plan.name])[plan.name].items():
+        if (since := meaning.get("said_since")) is not None and field in plan.meanings:
+            which = _MEANT_OTHERWISE.substitute(looked=looked, since=literal(since))
+            make_former(connection, plan, account, field, which)
     hours = plan.mapping.handed_to.late_hours if plan.mapping.handed_to is not None else _DEFAULT_HOURS
     forget = _FORGET.substitute(named, since=SINCE)
     connection.exec_driver_sql(forget, {**values, "hours": timedelta(hours=hours)})

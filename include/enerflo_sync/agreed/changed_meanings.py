@@ -43,8 +43,13 @@ def follow_meanings(connection: sa.Connection, plans: Sequence[Comparison], acco
                 # Another CRM table with the same values is most likely the same one.
                 which = f"and not {says_the_same(plan, field)}" if changed == {"crm"} else ""
                 make_former(connection, plan, account, field, which)
-            since = transaction_time(connection).isoformat() if "enerflo" in changed else _since(before)
+            now = transaction_time(connection).isoformat()
+            since = now if "enerflo" in changed else _since(before)
             meanings[field] = {**meaning, "enerflo_since": since}
+            # What both sides say stands for something else from now on.
+            said_since = now if changed - {"crm"} else (before or {}).get("said_since")
+            if said_since is not None:
+                meanings[field]["said_since"] = said_since
         if meanings != by_table[plan.name]:
             named = {"account": account, "stored_as": STORED_AS.format(plan.name)}
             connection.execute(_STORE, {**named, "meanings": meanings})
