@@ -9,7 +9,8 @@ from typing import Any
 
 from tests.simulation.people import People, number_of_note
 from tests.simulation.promises import Promises
-from tests.simulation.shapes import OTHER_TYPE, Row, Shape
+from tests.simulation.shapes import OTHER_TYPE, Shape
+from tests.simulation.values import Row
 from tests.simulation.writes import WritesApi
 
 Rows = Callable[[str], list[tuple[Any, ...]]]

@@ -18,7 +18,8 @@ import psycopg
 
 from enerflo_sync.clock import Clock
 from tests.simulation.desk import Desk
-from tests.simulation.shapes import Row, Shape
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row
 
 _OPEN = """
 select change_id, account, table_name, op, key, "column", after, plan_hash from told.crm_changes_open

@@ -101,7 +101,10 @@ class DataTeam:
     def fits(self) -> bool:
         """Return whether sync.yaml names the CRM's tables and columns as they are."""
         says = self._yaml.says
-        return dict(says.places) == self._places and says.columns - says.unmapped == self._columns - says.unmapped
+        return (
+            dict(says.places) == self._places
+            and says.columns - says.unmapped == self._columns - says.unmapped
+        )
 
     def planned(self, plan_hash: str | None, config: SyncConfig) -> None:
         """Take note that a plan was made, which follows all names; or that its job came to no end."""
@@ -193,7 +196,10 @@ class DataTeam:
 
     def _tolerate(self) -> None:
         """Give a column another tolerance, or none."""
-        tolerances = {**dict(self._yaml.says.tolerances), self._rng.choice(_TOLERATED): self._rng.choice(_TOLERANCES)}
+        tolerances = {
+            **dict(self._yaml.says.tolerances),
+            self._rng.choice(_TOLERATED): self._rng.choice(_TOLERANCES),
+        }
         self._yaml.change(tolerances=tuple(sorted(tolerances.items())))
 
     def _rename_column(self) -> None:
@@ -262,7 +268,8 @@ class DataTeam:
 
     def _choose_rows(self) -> None:
         """Take every ``where`` away, or bring it back."""
-        if self._shape.chosen and all([self._may_change(table, "meaning") for table in ("installs", "milestones")]):
+        tables = ("installs", "milestones")
+        if self._shape.chosen and all(self._may_change(table, "meaning") for table in tables):
             self._watch.choose_otherwise(lambda: self._yaml.change(whole=not self._yaml.says.whole))
 
     def _reroute(self) -> None:

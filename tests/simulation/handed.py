@@ -12,7 +12,8 @@ import psycopg
 from tests.simulation.copied import Courier
 from tests.simulation.mapped import Mapped
 from tests.simulation.refusals import Refusals
-from tests.simulation.shapes import Row, Shape
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row
 from tests.simulation.watch import Watch, Written
 from tests.simulation.writes import Arrival
 
@@ -194,7 +195,11 @@ class HandedOver:
         # A row that a person gave another record says all of it.
         named["link"] = [*self._shape.tables[write.table].joins][-1]
         last = self._connection.execute(_LAST_WRITER, named).fetchone()
-        if last is not None and last[0] == "courier" and not (column == "status" and last[1] <= self._remeant):
+        if (
+            last is not None
+            and last[0] == "courier"
+            and not (column == "status" and last[1] <= self._remeant)
+        ):
             self._watch.breaks(f"{write.words}: {column} is what the courier brought, and nobody's edit")
 
     def _living(self, table: str, record: tuple[Any, ...]) -> list[Row]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.simulation.shapes import Row, Shape
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row
 from tests.simulation.watch import Watch, Written
 from tests.simulation.writes import Arrival
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from enerflo_sandbox.changes import Change, Origin
 from enerflo_sync.clock import Clock
-from tests.simulation.shapes import DATES, Row, Shape
+from tests.simulation.shapes import DATES, Shape
+from tests.simulation.values import Row
 from tests.simulation.watch import Watch, Written
 from tests.simulation.writes import Arrival
 

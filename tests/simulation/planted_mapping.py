@@ -50,7 +50,9 @@ def names_of_tables_not_followed(patch: pytest.MonkeyPatch) -> None:
 
 def names_of_columns_not_followed(patch: pytest.MonkeyPatch) -> None:
     """A column that is called otherwise is a new one."""
-    patch.setattr(changed_meanings, "follow_columns", lambda _connection, _plan, _account, stored: dict(stored))
+    patch.setattr(
+        changed_meanings, "follow_columns", lambda _connection, _plan, _account, stored: dict(stored)
+    )
 
 
 def words_of_before_are_a_base(patch: pytest.MonkeyPatch) -> None:
@@ -71,7 +73,13 @@ def events_of_another_name(patch: pytest.MonkeyPatch) -> None:
 
 _STATUSES = (ChangeKind.STATUS_CHANGED,)
 _EDITED: Plan = replace(
-    BOTH_WAYS, installs=4, tick=15, events=2.0, edits=3.0, edit_kinds=(Edit.STATUS, Edit.MILESTONE), kinds=_STATUSES
+    BOTH_WAYS,
+    installs=4,
+    tick=15,
+    events=2.0,
+    edits=3.0,
+    edit_kinds=(Edit.STATUS, Edit.MILESTONE),
+    kinds=_STATUSES,
 )
 _HANDED_OVER = replace(
     _EDITED,
@@ -79,7 +87,10 @@ _HANDED_OVER = replace(
     troubles={Trouble.HANDED_OVER: 1.0, Trouble.RELABELLED: 1.0, Trouble.UNMAPPED: 1.0},
 )
 _DECIDED = replace(
-    _EDITED, edits=6.0, edit_kinds=(Edit.STATUS, Edit.NOT_THEIRS), troubles={Trouble.NEW_TRUTHS: 1.0, Trouble.UNMAPPED: 1.0}
+    _EDITED,
+    edits=6.0,
+    edit_kinds=(Edit.STATUS, Edit.NOT_THEIRS),
+    troubles={Trouble.NEW_TRUTHS: 1.0, Trouble.UNMAPPED: 1.0},
 )
 _REFUSED = replace(_EDITED, troubles={Trouble.REFUSALS: 1.0, Trouble.RENAMED_TABLES: 1.0})
 _RENAMED = replace(

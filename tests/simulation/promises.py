@@ -21,10 +21,11 @@ from tests.simulation.mapped import Mapped
 from tests.simulation.newest import Newest
 from tests.simulation.refusals import Refusals
 from tests.simulation.resync import Resyncs
-from tests.simulation.shapes import Row, Shape
+from tests.simulation.shapes import Shape
 from tests.simulation.sources import Sources
 from tests.simulation.spelled import Spelled
 from tests.simulation.truths import Truths
+from tests.simulation.values import Row
 from tests.simulation.watch import Watch, Written
 from tests.simulation.wide import Wide
 from tests.simulation.writes import WritesApi
@@ -113,7 +114,9 @@ class Promises:
 
         :param fits: returns whether sync.yaml fits the CRM's tables.
         """
-        truths = self.truths = Truths(self._connection, self._shape, self.watch, (self.stands, self.stored), fits)
+        truths = self.truths = Truths(
+            self._connection, self._shape, self.watch, (self.stands, self.stored), fits
+        )
         self.watch.listeners.append(truths.written)
         self._api.arrivals.append(truths.arrived)
         self._shape.yaml.listeners.append(self._edited)

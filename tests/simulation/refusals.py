@@ -11,7 +11,8 @@ import psycopg
 from tests.simulation.declared import COLUMN
 from tests.simulation.mapped import first_name
 from tests.simulation.people import text_of_note
-from tests.simulation.shapes import Row, Shape, whole
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row, whole
 from tests.simulation.watch import Watch, Written
 from tests.simulation.writes import Arrival
 
@@ -182,7 +183,13 @@ class Refusals:
             one
             for one in self.active
             if (one.table, str(one.key), one.op, one.column, one.direction)
-            != (first_name(opened.table_name), str(opened.key), opened.op, first_name(opened.field), opened.direction)
+            != (
+                first_name(opened.table_name),
+                str(opened.key),
+                opened.op,
+                first_name(opened.field),
+                opened.direction,
+            )
         ]
 
     def holds(self, table: str, row: Row | None, record: Record | None, column: str | None = None) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 
 from enerflo_sync.clock import Clock
 from tests.simulation.desk import Desk
-from tests.simulation.shapes import Row, Shape, whole
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row, whole
 from tests.simulation.watch import Watch
 
 # Rows that go together by tens, and are more than a fifth of the table, are in doubt for an hour.

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,16 +24,13 @@ from enerflo_sync.crm.load import load_config
 from tests.simulation.declared import COLUMN, MAX_LENGTH
 from tests.simulation.mapped import Mapped, SyncYaml
 from tests.simulation.troubles import Trouble
+from tests.simulation.values import Row, as_it_stands, plain, whole
 from tests.simulation.versions import KEEP_VERSIONS, WITHOUT_KEYS
 from tests.simulation.wide_columns import WIDE_COLUMNS, wide_mapping
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
 DATES = ("started_at", "due_at", "completed_at")
-_NUMBERS = ("system_size_kw", "panel_count", "contract_amount")
 _TOLERATED = ("system_size_kw", "contract_amount")
-_STATES = {"massachusetts": "ma", "texas": "tx"}
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -400,47 +397,8 @@ def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
 
 
 def _seen(troubles: Mapping[Trouble, float]) -> str:
-    """Return where people see the CRM's tables: apart from them, where those get other names.
-
-    Where the tables are a copy, or also hold milestones in columns, they keep their names.
-    """
+    """Return where people see the CRM's tables: apart from them, where those get other names."""
+    # A copy keeps its names, and tables with milestones in columns do.
     apart = {Trouble.HANDED_OVER, Trouble.WIDE, Trouble.RESYNCED, Trouble.OLD_VERSIONS}
     renamed = {Trouble.RENAMED_COLUMNS, Trouble.MOVED_TABLES}
     return "seen" if troubles.keys() & renamed and not troubles.keys() & apart else "crm"
-
-
-def plain(column: str, value: Any) -> Any:
-    """Return a value as it is compared, however either side writes it."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(microsecond=0)
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int | float | Decimal):
-        return Decimal(str(value)).normalize() + 0
-    text = str(value).strip()
-    if column.endswith("_at"):
-        return datetime.fromisoformat(text).astimezone(UTC).replace(microsecond=0)
-    if column in _NUMBERS or column.endswith("_id"):
-        try:
-            return Decimal(text).normalize() + 0
-        except InvalidOperation:
-            return text
-    folded = text.casefold()
-    if column == "mobile":
-        return "".join(c for c in folded if c.isdigit())[-10:]
-    if column == "state":
-        return _STATES.get(folded, folded)
-    if column == "zip":
-        return folded.zfill(5)
-    return folded or None
-
-
-def as_it_stands(value: Any) -> Any:
-    """Return an id as a number where it is written as one; another spelling is another id."""
-    number = whole(value)
-    return number if str(number) == value else value
-
-
-def whole(value: Any) -> Any:
-    """Return an id as a number, whatever the column's type is."""
-    return int(value) if isinstance(value, str) and value.strip().isdigit() else value

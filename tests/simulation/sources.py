@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 
 from tests.simulation.people import text_of_note
-from tests.simulation.shapes import Row, Shape, whole
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row, whole
 from tests.simulation.watch import Watch
 from tests.simulation.wide import Wide
 from tests.simulation.writes import Arrival

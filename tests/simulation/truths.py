@@ -7,7 +7,8 @@ from typing import Any
 
 import psycopg
 
-from tests.simulation.shapes import Row, Shape
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row
 from tests.simulation.watch import Watch, Written
 from tests.simulation.writes import Arrival
 
@@ -84,7 +85,9 @@ class Truths:
             said, says = (self._shape.plain(table, column, row[column]) for row in (before, after))
             if said == says or column in self._shape.tables[table].joins:
                 continue
-            what = f"crm.{table} {self._shape.key_of(table, after)}: {column} was {said}, and a job wrote {says}"
+            what = (
+                f"crm.{table} {self._shape.key_of(table, after)}: {column} was {said}, and a job wrote {says}"
+            )
             policy = self._shape.policy(table, column)
             if not policy:
                 self._watch.breaks(f"{what}, though it is not mapped")

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from tests.simulation.shapes import Row, Shape
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row
 
 PEOPLE = "people"
 # Ends and begins of transactions whose rows a request may rest on: the one that marks it as sent, and the one

@@ -15,7 +15,8 @@ from enerflo_sandbox.changes import Change
 from enerflo_sandbox.world import UnknownRecordError, World
 from enerflo_sync.clock import Clock
 from tests.simulation.desk import Desk
-from tests.simulation.shapes import Row, Shape, plain
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row, plain
 from tests.simulation.watch import Watch, Written
 from tests.simulation.wide_columns import WIDE_COLUMNS, WIDE_ZONE, WideColumn
 from tests.simulation.writes import Arrival, WritesApi

@@ -20,8 +20,8 @@ from enerflo_sync.inbox.local_drop import LocalDrop
 from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.clocks import Clocks
 from tests.simulation.columns import Columns
-from tests.simulation.data_team import DataTeam
 from tests.simulation.copied import Courier
+from tests.simulation.data_team import DataTeam
 from tests.simulation.database import Database
 from tests.simulation.declared import FilledColumn, Lending, LendingWorld
 from tests.simulation.desk import Desk

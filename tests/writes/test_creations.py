@@ -124,7 +124,9 @@ def test_a_row_that_no_call_of_enerflo_can_create_waits_for_its_records_id(desk:
 
 def test_a_new_row_that_would_get_no_value_is_not_made_and_the_plan_says_why(desk: Desk) -> None:
     desk.sql("delete from crm.milestones")
-    title = "      title: {enerflo: title, type: text, trim: true, fold_case: true, source_of_truth: enerflo}\n"
+    title = (
+        "      title: {enerflo: title, type: text, trim: true, fold_case: true, source_of_truth: enerflo}\n"
+    )
     desk.switched_on("crm", (title, ""))
     empty = "started_at is null and due_at is null and completed_at is null and deleted_at is null"
     count = desk.one(f"select count(*) from enerflo.milestones where {empty}")

@@ -144,9 +144,7 @@ def test_a_value_of_a_new_row_whose_column_is_not_mapped_any_more_is_not_called_
     plan, _ = approved(copied)
     copied.sql("update sync.crm_changes set acknowledged_at = now()")
     remapped(copied, (COUNT, ""))
-    copied.sql(
-        "insert into crm.installs (enerflo_install_id, updated_at) values (:id, now())", id=install
-    )
+    copied.sql("insert into crm.installs (enerflo_install_id, updated_at) values (:id, now())", id=install)
     copied.plan()
     states = {row["column"]: row["state"] for row in handed(copied, every=True)}
     assert states["panel_count"] == "superseded"

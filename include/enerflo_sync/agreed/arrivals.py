@@ -119,8 +119,8 @@ where w.account = %(account)s and w.table_name = $table and w.ended_at is null a
   and greatest(w.state_at, $since) <= %(now)s::timestamptz - %(hours)s
 """)
 
-# Changes of one column that arrived, and were handed over before its values stood for what they stand for now;
-# unless a newer one is on its way, whose before-value the arrived one is.
+# Changes of one column that arrived, and were handed over before its values stood for what they stand for
+# now; unless a newer one is on its way, whose before-value the arrived one is.
 _MEANT_OTHERWISE = Template("""and a.key in (
     select l.key from $looked l join sync.crm_changes w on w.account = a.account and w.number = l.number
     where l.seen = 'arrived' and l."column" = a.field and w.made_at < $since::timestamptz

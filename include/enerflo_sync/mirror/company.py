@@ -134,10 +134,10 @@ class CompanyGuard:
         )
 
     def ensure_no_former_name(self) -> None:
-        """Return where nothing speaks against storing what came for the account, before any record of it is read.
+        """Return if the account is not one that had another name before, whether a record is read or not.
 
-        A list is requested only of an account of which nothing is stored, where the warehouse has another one that
-        is not configured any more.
+        Requests a list only if nothing is stored of the account, and the warehouse has another one that is not
+        configured any more.
 
         :raises RenamedAccountError: that one had the key's company.
         :raises RetriableError: Enerflo does not answer at the moment.
