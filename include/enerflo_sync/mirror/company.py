@@ -136,7 +136,7 @@ class CompanyGuard:
     def ensure_no_former_name(self) -> None:
         """Return if the account is not one that had another name before, whether a record is read or not.
 
-        Requests a list only if nothing is stored of the account, and the warehouse has another one that is not
+        Requests a list only if nothing is stored of the account, and the warehouse has another that is not
         configured any more.
 
         :raises RenamedAccountError: that one had the key's company.
