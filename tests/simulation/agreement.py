@@ -161,7 +161,8 @@ class Agreement:
                 key, link = self._gone.get((name, join[0])), self._shape.link_of(name, join)
                 if self._is_on_its_way(name, link) or join in self._outside[name]:
                     continue
-                if not (key and self._is_listed(name, key)) and not self._is_listed(name, link):
+                keys = [key or {}, link, self._shape.new_key_of(name, join)]
+                if not any(self._is_listed(name, one) for one in keys):
                     found.append((name, join))
         return found
 

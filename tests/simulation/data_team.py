@@ -18,8 +18,8 @@ from tests.simulation.watch import Watch
 
 # How often a file is edited before a job, at a rate of 1.
 _OFTEN = 0.3
-# How often also where no plan was made since the last edit.
-_AGAIN = 0.3
+# How often of that, by what happened last: plans have to be made, and applied, for an edit to matter.
+_EAGER = {"edited": 0.3, "planned": 0.3, "applied": 1.0}
 _MOSTLY = 0.7
 _UNMAPPED: tuple[Column, ...] = (
     *(("installs", name) for name in ("status", "status", "panel_count", "contract_amount", "customer_name")),
@@ -78,7 +78,7 @@ class DataTeam:
         self._since: dict[str, str] = {}
         # What sync.yaml said when each plan was made.
         self._made: dict[str, SyncConfig] = {}
-        self._is_edited = False
+        self._last = "applied"
         self._shape = shape
         self._yaml = shape.yaml
         self._plan = plan
@@ -114,12 +114,13 @@ class DataTeam:
             return
         self._made[plan_hash] = config
         self._since.clear()
-        self._is_edited = False
+        self._last = "planned"
         if not self.fits:
             self._watch.breaks("a plan was made, though sync.yaml does not fit the CRM's tables")
 
     def applied(self, plan_hash: str, config: SyncConfig) -> None:
         """Complain where a plan was applied that was made under another mapping."""
+        self._last = "applied"
         made = self._made.get(plan_hash, config)
         account = self._yaml.says.account
         if account not in made.accounts or made.tables_for(account) != config.tables_for(account):
@@ -132,12 +133,12 @@ class DataTeam:
             self._mend()
         if self._yaml.says.account != _ACCOUNT and self._rng.random() < 0.4:
             self._yaml.change(account=_ACCOUNT)
-        if self._is_edited and self._rng.random() >= _AGAIN:
+        if self._rng.random() >= _EAGER[self._last]:
             return
         for trouble, act in self._acts.items():
             rate = self._plan.rate(trouble)
             if rate and self._rng.random() < _OFTEN * (0.3 + 0.7 * rate):
-                self._is_edited = True
+                self._last = "edited"
                 act()
 
     def word_of(self, status: str) -> str:

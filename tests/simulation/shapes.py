@@ -232,6 +232,13 @@ class Shape:
         """Return the key of a CRM row."""
         return {column: row[column] for column in self.tables[name].key}
 
+    def new_key_of(self, name: str, join: tuple[Any, ...]) -> Row:
+        """Return the key that a new row of the CRM would get (``on_insert``), where it is no link."""
+        made = {"notes": "enerflo-{0}"} | (
+            {"installs": "J{0}", "milestones": "S{0}-{1}"} if self.own_keys else {}
+        )
+        return {self.tables[name].key[0]: made[name].format(*join)} if name in made else {}
+
     def link_of(self, name: str, join: tuple[Any, ...]) -> Row:
         """Return the columns by which the CRM names a record of Enerflo, as its rows have them."""
         values = [

@@ -74,7 +74,9 @@ class Truths:
         """Complain where a job writes a column that is not mapped, or the CRM's own value stands."""
         table, before, after = written.table, written.before, written.after
         if not written.by_people:
-            self._may_write("to_crm", f"crm.{table}: a job made an {written.op}")
+            # The id of a record that was made at Enerflo belongs to that.
+            direction = "to_enerflo" if self._is_link(written) else "to_crm"
+            self._may_write(direction, f"crm.{table}: a job made an {written.op}")
             if table in self._shape.yaml.says.rerouted:
                 self._watch.breaks(f"crm.{table}: a job made an {written.op}, though changes are handed over")
         if written.by_people or written.op != "update" or before is None or after is None:
@@ -95,6 +97,14 @@ class Truths:
                 self._watch.breaks(f"{what}, though the CRM's value stands")
             elif self._is_decided(table, column, self._shape.join_of(table, after), said):
                 self._watch.breaks(f"{what}, though its words stand for others, and a person decides")
+
+    def _is_link(self, written: Written) -> bool:
+        """Return whether a row got the id of its record, and nothing else."""
+        table, before, after = written.table, written.before, written.after
+        if before is None or after is None or table not in self._shape.tables:
+            return False
+        changed = {column for column in after if before[column] != after[column]} - {"updated_at"}
+        return bool(changed) and changed <= self._shape.tables[table].joins.keys()
 
     def arrived(self, write: Arrival) -> None:
         """Complain where a request sets a column that is not mapped, or of which Enerflo's own value stands."""
