@@ -95,11 +95,13 @@ _DECIDED = replace(
 _REFUSED = replace(_EDITED, troubles={Trouble.REFUSALS: 1.0, Trouble.RENAMED_TABLES: 1.0})
 _RENAMED = replace(
     _EDITED,
+    installs=2,
     tick=10,
-    edits=6.0,
+    events=0.5,
+    edits=4.0,
     edit_kinds=(Edit.STATUS,),
     shape=Shape(seen="seen"),
-    troubles={Trouble.REFUSALS: 0.6, Trouble.RENAMED_COLUMNS: 0.4},
+    troubles={Trouble.REFUSALS: 0.7, Trouble.RENAMED_COLUMNS: 0.6},
 )
 _RELABELLED = replace(
     _EDITED,

@@ -52,7 +52,9 @@ class Truths:
         query = f"select to_jsonb(t) from {self._shape.seen}.installs t where {self._shape.living}"
         for (row,) in self._connection.execute(query.encode()).fetchall():
             record = self._shape.join_of("installs", row)
-            for side in (self._stands, self._stored) if None not in record else ():
+            # An id in another spelling names none.
+            named = all(isinstance(one, int) for one in record)
+            for side in (self._stands, self._stored) if named else ():
                 mine = side("installs", record)
                 if mine is not None and self._status(mine) == self._status(row):
                     self._agreed.add(record)
