@@ -48,13 +48,6 @@ def names_of_tables_not_followed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(plan_of_sync, "follow_names", lambda *_: None)
 
 
-def names_of_columns_not_followed(patch: pytest.MonkeyPatch) -> None:
-    """A column that is called otherwise is a new one."""
-    patch.setattr(
-        changed_meanings, "follow_columns", lambda _connection, _plan, _account, stored: dict(stored)
-    )
-
-
 def words_of_before_are_a_base(patch: pytest.MonkeyPatch) -> None:
     """What both sides agreed on tells who edited a field, also where its words stand for others by now."""
     with_meanings = live.with_changed_meanings
@@ -93,16 +86,6 @@ _DECIDED = replace(
     troubles={Trouble.NEW_TRUTHS: 1.0, Trouble.UNMAPPED: 1.0},
 )
 _REFUSED = replace(_EDITED, troubles={Trouble.REFUSALS: 1.0, Trouble.RENAMED_TABLES: 1.0})
-_RENAMED = replace(
-    _EDITED,
-    installs=2,
-    tick=10,
-    events=0.5,
-    edits=4.0,
-    edit_kinds=(Edit.STATUS,),
-    shape=Shape(seen="seen"),
-    troubles={Trouble.REFUSALS: 0.7, Trouble.RENAMED_COLUMNS: 0.6},
-)
 _RELABELLED = replace(
     _EDITED,
     edit_kinds=(Edit.STATUS,),
@@ -113,7 +96,6 @@ OF_MAPPINGS: tuple[tuple[Plant, Plan, int], ...] = (
     (carried_as_it_was_mapped, _HANDED_OVER, 50),
     (applied_as_it_was_mapped, _DECIDED, 50),
     (names_of_tables_not_followed, _REFUSED, 50),
-    (names_of_columns_not_followed, _RENAMED, 50),
     (words_of_before_are_a_base, _RELABELLED, 50),
     (events_of_another_name, replace(BOTH_WAYS, troubles={Trouble.OTHER_NAME: 1.0}), 50),
 )

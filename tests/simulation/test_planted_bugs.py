@@ -22,7 +22,6 @@ HOURS = 0.75
 # Of these no seed, or a late one, tells in 45 minutes.
 LONGER = {
     **{plant.__name__: 1.5 for plant, _, _ in OF_MAPPINGS},
-    "names_of_columns_not_followed": 3,
     "acknowledged_is_arrived": 1.5,
     "any_of_two_titles": 1.5,
     "days_as_moments": 1.5,
@@ -50,7 +49,7 @@ FOUND_BY = {
     "copies_counted_again": 19,
     "marked_after_the_request": 2,
     "marked_rows_live": 4,
-    "names_of_columns_not_followed": 1,
+    "names_of_tables_not_followed": 1,
     "near_keys_looked_for_once": 5,
     "near_keys_unseen": 2,
     "newest_by_first_sight": 6,
