@@ -166,7 +166,11 @@ class HandedOver:
             link = shape.link_of(table, tuple(record.values()))
             of_row, named["link"] = f"({of_row} or after @> %(link)s::jsonb)", json.dumps(link)
         said = self._connection.execute(f"{_SAID} and {of_row}".encode(), named).fetchall()
-        return any(plain(table, column, one) == plain(table, column, after) for (one,) in said)
+        wanted = plain(table, column, after)
+        return any(
+            one == wanted or shape.tolerates(table, column, one, wanted)
+            for one in (plain(table, column, value) for (value,) in said)
+        )
 
     def arrived(self, write: Arrival) -> None:
         """Complain where what the courier brought goes to Enerflo as a person's edit over a newer value."""
