@@ -18,10 +18,11 @@ import psycopg
 
 from enerflo_sync.clock import Clock
 from tests.simulation.desk import Desk
-from tests.simulation.shapes import Row, Shape
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row
 
 _OPEN = """
-select change_id, account, table_name, op, key, "column", after, plan_hash from sync.crm_changes_open
+select change_id, account, table_name, op, key, "column", after, plan_hash from told.crm_changes_open
 order by made_at, change_id
 """
 _IS_OPEN = "select state = 'open', ended_at is null from sync.crm_changes where change_id = %(id)s"

@@ -17,6 +17,7 @@ from enerflo_sync.warehouse.engine import warehouse_engine
 from enerflo_sync.warehouse.migrate import migrate
 from enerflo_sync.warehouse.schema import metadata
 from tests.simulation.declared import COLUMN
+from tests.simulation.mapped import FIRST_NAMES
 from tests.simulation.shapes import Shape
 from tests.simulation.statements import Warehouse
 from tests.simulation.versions import KEPT_VERSION
@@ -64,8 +65,10 @@ end $$;
 create function simulation.note_crm() returns trigger language plpgsql as $$
 begin
     insert into simulation.crm_written (table_name, op, before, after, writer)
-    values (tg_table_name, lower(tg_op), case when tg_op <> 'INSERT' then to_jsonb(old) end,
-            case when tg_op <> 'DELETE' then to_jsonb(new) end, current_setting('application_name'));
+    values (simulation.canonical(tg_table_name::text), lower(tg_op),
+            case when tg_op <> 'INSERT' then simulation.canonical(to_jsonb(old)) end,
+            case when tg_op <> 'DELETE' then simulation.canonical(to_jsonb(new)) end,
+            current_setting('application_name'));
     return null;
 end $$;
 -- The CRM has its own way to write a phone number, whoever gives it one.
@@ -77,6 +80,28 @@ end $$;
 """
 # As of the commit, in which order they become visible; and internal, so that the table counts as one that
 # writes what it is told.
+# What jobs tell of tables and columns, under their first names.
+_CANONICAL = f"""
+create function simulation.canonical(name text) returns text language sql immutable as $$
+    select case name {" ".join(f"when '{other}' then '{first}'" for other, first in FIRST_NAMES.items())} else name end
+$$;
+create function simulation.canonical(one jsonb) returns jsonb language sql immutable as $$
+    select case when one ?| array[{", ".join(f"'{name}'" for name in FIRST_NAMES)}]
+      then (select jsonb_object_agg(simulation.canonical(key), value) from jsonb_each(one)) else one end
+$$;
+create schema told;
+"""
+_TELL = """
+do $$ declare names text; begin
+    select string_agg(case when attname in ('table_name', 'field', 'column')
+        then format('simulation.canonical(%1$I::text) as %1$I', attname) else quote_ident(attname) end, ', ' order by attnum)
+        into names from pg_attribute where attrelid = 'sync.{0}'::regclass and attnum > 0 and not attisdropped;
+    execute format('create view told.{0} as select %s from sync.{0}', names);
+end $$
+"""
+_TOLD = ("plan_changes", "plan_undecided", "ledger", "agreed", "crm_changes", "crm_changes_open")
+# Where people see the CRM's tables under their first names, whatever these are called by now.
+_SEEN = "create view seen.{0} as select ctid, * from crm.{0}"
 _WATCH_CRM = """
 create constraint trigger note after insert or update or delete on crm.{} deferrable initially deferred
     for each row execute function simulation.note_crm()
@@ -121,7 +146,8 @@ class Database:
         self.url = sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
         self.plain = warehouse_engine(self.url, application="simulation-check")
         migrate(self.plain)
-        _run(self.url, _HISTORY, _TIME, _CRM_HISTORY, KEPT_VERSION)
+        _run(self.url, _HISTORY, _TIME, _CANONICAL, _CRM_HISTORY, KEPT_VERSION)
+        _run(self.url, *(_TELL.format(name) for name in _TOLD))
         # Nobody waits for a row that a job holds: the people of the CRM try again later.
         self.people = self._connect_people(autocommit=True)
         self.slow_people = self._connect_people(autocommit=False)
@@ -150,7 +176,8 @@ class Database:
         for warehouse in self.warehouses:
             warehouse.engine.dispose()
         self.slow_people.rollback()
-        if shape != self._shape:
+        # Tables that were moved are made anew.
+        if shape != self._shape or shape.seen != "crm":
             self._build(shape)
         with self.plain.begin() as connection:
             # PostgreSQL counts a dropped column for ever, up to 1,600: seeds without it drop nothing.
@@ -165,7 +192,7 @@ class Database:
         _run(
             self.url,
             "drop schema if exists crm cascade",
-            "drop schema if exists office cascade",
+            *(f"drop schema if exists {name} cascade" for name in ("office", "seen", "sales")),
             *(crm_ddl.CREATE_CRM, crm_ddl.INDEX_CRM, *shape.statements(), _SPELL.format("crm")),
             *(_WATCH_CRM.format(name) for name in crm_ddl.CRM_TABLES),
             *([_WATCH_CRM.format("permits")] if shape.wide_table == "permits" else []),
@@ -174,6 +201,9 @@ class Database:
         if shape.copied:
             _run(self.url, "create schema office", *(_OFFICE.format(name) for name in crm_ddl.CRM_TABLES))
             _run(self.url, _SPELL.format("office"))
+        if shape.seen != "crm":
+            _run(self.url, f"create schema {shape.seen}", "create schema sales")
+            _run(self.url, *(_SEEN.format(name) for name in crm_ddl.CRM_TABLES))
         self._shape = shape
 
     def close(self) -> None:

@@ -10,37 +10,46 @@ from typing import Any
 import psycopg
 
 from tests.simulation.copied import Courier
+from tests.simulation.mapped import Mapped
 from tests.simulation.refusals import Refusals
-from tests.simulation.shapes import Row, Shape
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row
 from tests.simulation.watch import Watch, Written
 from tests.simulation.writes import Arrival
 
 _NEW = """
-select number, table_name, key, op, "column", before, after, enerflo_key from sync.crm_changes
+select number, table_name, key, op, "column", before, after, enerflo_key from told.crm_changes
 where number > %s order by number
 """
 _TWICE = """
-select table_name, coalesce(enerflo_key, key), "column" from sync.crm_changes where state = 'open' and op <> 'delete'
+select table_name, coalesce(enerflo_key, key), "column" from told.crm_changes where state = 'open' and op <> 'delete'
 group by 1, 2, 3 having count(*) > 1
 """
 # A change took the place of one that said the same.
 _AGAIN = """
-select b.table_name, b.key, b."column" from sync.crm_changes b cross join lateral (
-  select * from sync.crm_changes a
+select b.table_name, b.key, b."column" from told.crm_changes b cross join lateral (
+  select * from told.crm_changes a
   where a.table_name = b.table_name and a.key = b.key and a.op = b.op and a."column" = b."column"
     and a.number < b.number order by a.number desc limit 1
 ) a where b.number > %s and a.reason = 'a later change took its place' and a.after = b.after
 """
 _ARRIVED = """
-select number, table_name, key, enerflo_key, op, "column", after from sync.crm_changes
+select number, table_name, key, enerflo_key, op, "column", after from told.crm_changes
 where state = 'arrived' and op <> 'delete' and number <> all(%s)
 """
 _SAID = """
 select coalesce(after -> %(column)s, 'null') from simulation.crm_written
 where table_name = %(table)s and after is not null
 """
+_WAITS = """
+select number, table_name, key, "column" from told.crm_changes
+where state = 'open' and ended_at is null and kind <> 'link' and (op <> 'insert' or acknowledged_at is null)
+"""
+_STATUSES = """
+select number from told.crm_changes where table_name = 'installs' and "column" = 'status' and key @> %s::jsonb
+"""
 _LAST_WRITER = """
-select writer from simulation.office_written
+select writer, n from simulation.office_written
 where table_name = %(table)s and after is not null and after @> %(key)s::jsonb
   and ((before -> %(column)s) is distinct from (after -> %(column)s)
     or writer = 'people' and (before -> %(link)s) is distinct from (after -> %(link)s))
@@ -70,12 +79,21 @@ class HandedOver:
         self._courier = courier
         self._stands = stands
         self._last = 0
+        # What was written to the CRM before words of statuses got another meaning.
+        self._remeant = 0
         self._arrived: list[int] = []
+        # What sync.yaml said when each change was handed over.
+        self._made: dict[int, Mapped] = {}
 
     def written(self, written: Written) -> None:
         """Complain where a job writes the copy itself."""
         if not written.by_people:
             self._watch.breaks(f"a job wrote crm.{written.table}, which is a copy: {written.op}")
+
+    def remeant(self) -> None:
+        """Take note that words of statuses stand for others: what the courier brought before says another thing."""
+        row = self._connection.execute("select coalesce(max(n), 0) from simulation.office_written").fetchone()
+        self._remeant = row[0] if row is not None else 0
 
     def look(self) -> None:
         """Look at what was handed over since the last look, and at what counts as arrived."""
@@ -84,6 +102,7 @@ class HandedOver:
         rows: dict[tuple[str, str, str], list[Any]] = {}
         for one in self._connection.execute(_NEW, [self._last]).fetchall():
             self._last, table, key, op, column, *_ = one
+            self._made[self._last] = self._shape.yaml.says
             place = (table, json.dumps(key), op if op != "update" else f"update {column}")
             rows.setdefault(place, []).append(one)
         for changes in rows.values():
@@ -97,6 +116,17 @@ class HandedOver:
             if not self._was_said(table, key, record, op, column, after):
                 self._watch.breaks(
                     f"crm.{table} {key}: {column} counts as arrived, and the copy never said {after!r}"
+                )
+
+    def was_made(self) -> None:
+        """Complain where a plan was made, and something waits that stands for another thing by now."""
+        says = self._shape.yaml.says
+        for number, table, key, column in self._connection.execute(_WAITS).fetchall():
+            made = self._made.get(number, says)
+            remeant = (table, column) == ("installs", "status") and made.labels != says.labels
+            if remeant or (table, column) in says.unmapped:
+                self._watch.breaks(
+                    f"crm.{table} {key}: {column} waits to be carried, and sync.yaml maps it otherwise"
                 )
 
     def _is_handed_over(self, changes: list[Any]) -> None:
@@ -136,7 +166,11 @@ class HandedOver:
             link = shape.link_of(table, tuple(record.values()))
             of_row, named["link"] = f"({of_row} or after @> %(link)s::jsonb)", json.dumps(link)
         said = self._connection.execute(f"{_SAID} and {of_row}".encode(), named).fetchall()
-        return any(plain(table, column, one) == plain(table, column, after) for (one,) in said)
+        wanted = plain(table, column, after)
+        return any(
+            one == wanted or shape.tolerates(table, column, one, wanted)
+            for one in (plain(table, column, value) for (value,) in said)
+        )
 
     def arrived(self, write: Arrival) -> None:
         """Complain where what the courier brought goes to Enerflo as a person's edit over a newer value."""
@@ -148,6 +182,9 @@ class HandedOver:
             for column, value in write.values.items():
                 # The CRM spells phones its own way, and an install is completed by its milestones.
                 if column not in theirs or column not in row or column == "mobile" or value == "Completed":
+                    continue
+                if dict(self._shape.yaml.says.policies).get((write.table, column)) == "crm":
+                    # The CRM's value stands by now, whoever wrote it.
                     continue
                 said = plain(write.table, column, value)
                 # The same value where Enerflo keeps it as HTML.
@@ -162,11 +199,24 @@ class HandedOver:
         if (write.table, json.dumps(key, sort_keys=True), column) in self._courier.too_late:
             return
         named = {"table": write.table, "key": json.dumps(key), "column": column}
+        if column == "status" and self._was_meant_otherwise(key):
+            # What the courier brings late says another thing by now, and differences go by source_of_truth.
+            return
         # A row that a person gave another record says all of it.
         named["link"] = [*self._shape.tables[write.table].joins][-1]
         last = self._connection.execute(_LAST_WRITER, named).fetchone()
-        if last is not None and last[0] == "courier":
+        if (
+            last is not None
+            and last[0] == "courier"
+            and not (column == "status" and last[1] <= self._remeant)
+        ):
             self._watch.breaks(f"{write.words}: {column} is what the courier brought, and nobody's edit")
+
+    def _was_meant_otherwise(self, key: Row) -> bool:
+        """Return whether a status was handed over for a row when words stood for others than now."""
+        found = self._connection.execute(_STATUSES, [json.dumps(key)]).fetchall()
+        labels = self._shape.yaml.says.labels
+        return any(self._made[number].labels != labels for (number,) in found if number in self._made)
 
     def _living(self, table: str, record: tuple[Any, ...]) -> list[Row]:
         rows = self._connection.execute(

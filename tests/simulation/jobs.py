@@ -34,6 +34,7 @@ from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.calls import session_of
 from tests.simulation.clocks import Clocks
 from tests.simulation.columns import Columns
+from tests.simulation.data_team import DataTeam
 from tests.simulation.files import WatchedDrop
 from tests.simulation.plan import Plan
 from tests.simulation.process import Boundary, End, Killed, Process
@@ -45,7 +46,6 @@ from tests.simulation.troubles import Trouble
 from tests.simulation.watch import Transactions
 from tests.simulation.writes import UnderWay, WritesApi
 
-ACCOUNT = "default"
 # Boundaries of a job of which nothing is known yet.
 USUAL_LENGTH = 60
 APPROVER = "The simulation"
@@ -69,6 +69,7 @@ class Jobs:
     half: HalfOfTheInstalls
     promises: Promises
     columns: Columns | None
+    team: DataTeam | None
     warehouses: tuple[Warehouse, Warehouse]
 
     def __init__(self, seed: int, crm: psycopg.Connection[Any]) -> None:
@@ -96,7 +97,7 @@ class Jobs:
             return poll(
                 self._client(process, calls),
                 warehouse.engine,
-                ACCOUNT,
+                self.account,
                 clock=process.clock,
                 rng=self._rng,
                 calls=calls,
@@ -108,6 +109,7 @@ class Jobs:
                     full=full,
                     accept_shrink=self._quiet,
                     read_ahead=0,
+                    accounts=self._accounts(),
                 ),
             )
 
@@ -120,7 +122,9 @@ class Jobs:
         """Run an ingest; return its report, None where it was killed or failed."""
 
         # At the end a person has looked at what is gone, as the poll's `--accept-shrink` says.
-        hydration = HydrateOptions(shrink_guard=1.0) if self._quiet else HydrateOptions()
+        hydration = HydrateOptions(
+            **({"shrink_guard": 1.0} if self._quiet else {}), accounts=self._accounts()
+        )
 
         def job(process: Process, warehouse: Warehouse) -> RunReport:
             calls = CallCounter()
@@ -128,7 +132,7 @@ class Jobs:
                 self._client(process, calls),
                 warehouse.engine,
                 self._drop_of(process),
-                ACCOUNT,
+                self.account,
                 clock=process.clock,
                 rng=self._rng,
                 calls=calls,
@@ -139,6 +143,15 @@ class Jobs:
 
     def _drop_of(self, process: Process) -> WatchedDrop:
         raise NotImplementedError
+
+    @property
+    def account(self) -> str:
+        """Return what the account is called now."""
+        return self.shape.yaml.says.account
+
+    def _accounts(self) -> frozenset[str] | None:
+        """Return the names of all accounts that are configured, where one gets another name."""
+        return frozenset({self.account}) if Trouble.OTHER_NAME in self.plan.troubles else None
 
     def configuration(self) -> SyncConfig:
         """Return what sync.yaml says now."""
@@ -159,15 +172,17 @@ class Jobs:
 
         def job(_process: Process, warehouse: Warehouse) -> PlanReport:
             config = self.configuration()
-            report = reconcile(warehouse.engine, config, ACCOUNT)
+            report = reconcile(warehouse.engine, config, self.account)
             if self.promises.spelled is not None:
                 self.promises.spelled.report = report
-            return make_plan(warehouse.engine, config, ACCOUNT, report.reconciliation_id)
+            return make_plan(warehouse.engine, config, self.account, report.reconciliation_id)
 
         with self.promises.planning() as was_made:
             plan = self._run("plan", job, end_at, end)
             if plan is not None:
                 was_made(plan.plan_hash)
+        if self.team is not None:
+            self.team.planned(None if plan is None else plan.plan_hash, self.configuration())
         return plan
 
     def apply(self, *, end_at: int | None = None, end: End = End.KILLED) -> ApplyReport | None:
@@ -183,6 +198,8 @@ class Jobs:
         refusals.leave_out(plan_hash, () if chosen is None else chosen.others)
         part = WHOLE if chosen is None else chosen.part
         report = self._run("apply", self._applying(plan_hash, part), end_at, end)
+        if self.team is not None and report is not None:
+            self.team.applied(plan_hash, self.configuration())
         if chosen is not None and chosen.part.rest is Rest.REFUSE and refusals.was_decided(plan_hash):
             refusals.refuse(chosen.others)
         return report
@@ -196,7 +213,7 @@ class Jobs:
                 warehouse.engine,
                 lambda: self._client(process, calls),
                 self.configuration(),
-                ACCOUNT,
+                self.account,
                 plan_hash,
                 approved_by=APPROVER,
                 part=part,
@@ -212,7 +229,9 @@ class Jobs:
         if not self._people_may_say_no(0.3):
             return
         row = self._crm.execute(
-            "select plan_hash from sync.plans where state = 'superseded' order by created_at desc, part limit 1"
+            "select plan_hash from sync.plans where state = 'superseded' and account = %s"
+            " order by created_at desc, part limit 1",
+            [self.account],
         ).fetchone()
         if row is not None and self._run("apply", self._applying(row[0], WHOLE), None, End.KILLED):
             self.promises.watch.breaks(f"plan {row[0][:12]} was superseded, and applied")
@@ -245,7 +264,7 @@ class Jobs:
             with warehouse.engine.begin() as connection:
                 return reject_plan(
                     connection,
-                    ACCOUNT,
+                    self.account,
                     plan_hash,
                     who="Ann",
                     reason="not now",
@@ -268,14 +287,14 @@ class Jobs:
         one, rng = self._people_say.choice(active), self._people_say
         by_key, by_field = rng.random() < 0.7, rng.random() < 0.5
         which = WhichRefusals(
-            table=one.table,
+            table=self.shape.yaml.says.table(one.table),
             key=key_text(self.shape, one.table, one.key) if by_key else None,
-            field=one.column if by_field else None,
+            field=self.shape.yaml.says.column(one.table, one.column) if by_field and one.column else None,
         )
 
         def job(_process: Process, warehouse: Warehouse) -> Sequence[Refusal]:
             with warehouse.engine.begin() as connection:
-                return reopen(connection, self.configuration(), ACCOUNT, which, by="Bob")
+                return reopen(connection, self.configuration(), self.account, which, by="Bob")
 
         for opened in self._run("reopen", job, None, End.KILLED) or ():
             self.promises.refusals.reopen(opened)
@@ -283,7 +302,9 @@ class Jobs:
     def waiting_plan(self) -> str | None:
         """Return the hash of the plan that is open or not yet applied to its end."""
         row = self._crm.execute(
-            "select plan_hash from sync.plans where state in ('open', 'approved') order by created_at desc, part limit 1"
+            "select plan_hash from sync.plans where state in ('open', 'approved') and account = %s"
+            " order by created_at desc, part limit 1",
+            [self.account],
         ).fetchone()
         return None if row is None else row[0]
 
@@ -291,7 +312,7 @@ class Jobs:
         """Return the changes of a table that the outbox says, committed, to be under way."""
         tables = [table, "permits"] if table == "milestones" else [table]
         query = (
-            "select plan_hash, position, field, enerflo_key from sync.plan_changes"
+            "select plan_hash, position, field, enerflo_key from told.plan_changes"
             " where state = 'sent' and table_name = any(%s)"
         )
         return tuple(

@@ -12,7 +12,7 @@ from tests.simulation.shapes import DATES, Shape
 
 # What waits to be written, what goes to Enerflo first.
 _WAITING = """
-select c.table_name, c.key, c.op, c.field, c.direction from sync.plan_changes c
+select c.table_name, c.key, c.op, c.field, c.direction from told.plan_changes c
 join sync.plans p using (account, plan_hash)
 where p.state in ('open', 'approved') and c.state in ('planned', 'sent')
 order by c.direction desc, c.position
@@ -159,10 +159,16 @@ class Meddling:
         (key,) = self._shape.tables[table].key
         self._copies += 1
         own = {} if key == link else {key: f"{'L' if table == 'leads' else 'J'}copy{self._copies}"}
+        names = "*"
+        if self._shape.seen != "crm":
+            # A view shows where a row stands, too.
+            found = self._desk.run(f"select to_jsonb(t) - 'ctid' from crm.{table} t limit 1")
+            names = ", ".join(found[0][0])
+        into = "" if names == "*" else f"({names})"
         self._desk.run(
-            f"insert into crm.{table} select (jsonb_populate_record(t, jsonb_build_object('updated_at',"
-            " %(now)s::timestamptz) || %(own)s::jsonb)).* from crm."
-            f"{table} t where ctid = %(place)s::tid",
+            f"insert into crm.{table} {into} select {names} from (select (jsonb_populate_record(t,"
+            " jsonb_build_object('updated_at', %(now)s::timestamptz) || %(own)s::jsonb)).* from crm."
+            f"{table} t where ctid = %(place)s::tid) v",
             own=json.dumps(own),
             place=row[1],
         )

@@ -9,7 +9,8 @@ from typing import Any
 
 from enerflo_sandbox.changes import Change, Origin
 from enerflo_sync.clock import Clock
-from tests.simulation.shapes import DATES, Row, Shape
+from tests.simulation.shapes import DATES, Shape
+from tests.simulation.values import Row
 from tests.simulation.watch import Watch, Written
 from tests.simulation.writes import Arrival
 
@@ -139,6 +140,12 @@ class Newest:
                         self._overwritten(table, record, column)
                     self._add_agreed(table, record, column, row)
             self._agree(table, record, column)
+
+    def remeant(self, table: str, column: str) -> None:
+        """Forget what a column said: what the same words stand for is another thing from now on."""
+        for known in (self._ours, self._theirs, self._given, self._agreed):
+            for place in [one for one in known if (one[0], one[2]) == (table, column)]:
+                del known[place]  # type: ignore[attr-defined]
 
     def _begin_anew(self, table: str, record: Record, row: Row | None) -> None:
         for column in _COLUMNS[table]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -70,6 +70,7 @@ class People:
     :param lender: installs have a lender, which a declared column of the mirror has, too.
     :ivar notes: the keys of the rows of each note, by the number that its text has.
     :ivar leads: the keys of the leads that were made.
+    :ivar word_of: returns the word that a person takes for a status.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class People:
     ) -> None:
         self.notes: dict[int, list[str]] = {}
         self.leads: set[str] = set()
+        self.word_of: Callable[[str], str] = lambda status: status
         self._desk = desk
         self._run, self._some = desk.run, desk.some
         self._clock = clock
@@ -117,7 +119,7 @@ class People:
             self._run(
                 "update crm.installs set status = %(status)s, updated_at = %(now)s"
                 " where enerflo_install_id = %(id)s",
-                **{"status": status, "id": row[0]},
+                **{"status": self.word_of(status), "id": row[0]},
             )
 
     def _milestone(self) -> None:

@@ -17,12 +17,15 @@ from tests.simulation.declared import FilledColumn
 from tests.simulation.divergence import Divergence
 from tests.simulation.handed import HandedOver
 from tests.simulation.lineage import Lineage
+from tests.simulation.mapped import Mapped
 from tests.simulation.newest import Newest
 from tests.simulation.refusals import Refusals
 from tests.simulation.resync import Resyncs
-from tests.simulation.shapes import Row, Shape
+from tests.simulation.shapes import Shape
 from tests.simulation.sources import Sources
 from tests.simulation.spelled import Spelled
+from tests.simulation.truths import Truths
+from tests.simulation.values import Row
 from tests.simulation.watch import Watch, Written
 from tests.simulation.wide import Wide
 from tests.simulation.writes import WritesApi
@@ -76,11 +79,12 @@ class Promises:
         sources: bool,
         newest: bool = False,
     ) -> None:
-        self.watch = Watch(connection)
+        self.watch = Watch(connection, shape)
         self.column: FilledColumn | None = None
         self.resyncs: Resyncs | None = None
         self.handed: HandedOver | None = None
         self.spelled: Spelled | None = None
+        self.truths: Truths | None = None
         self._connection = connection
         self._api = api
         self._shape = shape
@@ -98,11 +102,36 @@ class Promises:
             self.refusals.arrived,
         ]
         api.world.listeners.append(self._changed)
+        self.newest: Newest | None = None
         if newest:
-            later = Newest(shape, self.watch, clock, self.stands, self.stored)
+            self.newest = later = Newest(shape, self.watch, clock, self.stands, self.stored)
             self.watch.listeners.append(later.written)
             api.arrivals.append(later.arrived)
             api.world.listeners.append(lambda change: (self.watch.look(), later.changed(change)))
+
+    def are_edited(self, fits: Callable[[], bool]) -> None:
+        """Look from now on after the mapping of each moment.
+
+        :param fits: returns whether sync.yaml fits the CRM's tables.
+        """
+        truths = self.truths = Truths(
+            self._connection, self._shape, self.watch, (self.stands, self.stored), fits
+        )
+        self.watch.listeners.append(truths.written)
+        self._api.arrivals.append(truths.arrived)
+        self._shape.yaml.listeners.append(self._edited)
+
+    def _edited(self, before: Mapped, now: Mapped) -> None:
+        """Take note of another mapping."""
+        self.refusals.company_changed()
+        if before.labels == now.labels:
+            return
+        if self.truths is not None:
+            self.truths.remeant()
+        if self.newest is not None:
+            self.newest.remeant("installs", "status")
+        if self.handed is not None:
+            self.handed.remeant()
 
     def are_wide(self, wide: Wide) -> None:
         """Look from now on after milestones that stand in columns of one row."""
@@ -124,13 +153,18 @@ class Promises:
         """Let a plan be made; what is yielded is told its hash, where it was."""
         with ExitStack() as stack:
             looked_after = (self.lineage, self.resyncs, self.spelled)
+            if self.truths is not None:
+                self.truths.look()
             looks = [stack.enter_context(one.planning()) for one in looked_after if one is not None]
 
             def was_made(plan_hash: str) -> None:
                 for look in looks:
                     look(plan_hash)
+                if self.handed is not None:
+                    self.handed.was_made()
 
             yield was_made
+        self.refusals.note_plans()
 
     def stands(self, table: str, record: Record) -> Row | None:
         """Return what Enerflo has of a record in the CRM's columns, None where there is none."""
@@ -194,6 +228,8 @@ class Promises:
         :raises Divergence: a promise is broken.
         """
         self.watch.look(nobody_writes=nobody_writes)
+        if self.truths is not None:
+            self.truths.look()
         if self.handed is not None:
             self.handed.look()
         self.lineage.agree()
@@ -227,7 +263,7 @@ class Promises:
         """What met a key that is not accepted any more waits: nobody refused the change itself."""
         for change in self._api.met_old_key:
             query = (
-                "select table_name, key, state from sync.plan_changes where plan_hash = %s and position = %s"
+                "select table_name, key, state from told.plan_changes where plan_hash = %s and position = %s"
             )
             found = self._connection.execute(query, [change.plan, change.position]).fetchone()
             if found is not None and found[2] not in ("planned", "sent"):

@@ -9,15 +9,17 @@ from typing import Any
 import psycopg
 
 from tests.simulation.declared import COLUMN
+from tests.simulation.mapped import first_name
 from tests.simulation.people import text_of_note
-from tests.simulation.shapes import Row, Shape, whole
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row, whole
 from tests.simulation.watch import Watch, Written
 from tests.simulation.writes import Arrival
 
 Record = tuple[Any, ...]
 
 _PLANNED = """
-select table_name, key, enerflo_key, op, field, direction, before, after, position from sync.plan_changes
+select table_name, key, enerflo_key, op, field, direction, before, after, position, plan_hash from told.plan_changes
 where plan_hash = %s and state = 'planned' order by position
 """
 
@@ -29,6 +31,7 @@ class Refused:
     :param record: Enerflo's record, None where there is none yet.
     :param row: the CRM's row at that time, None where there is none yet.
     :param theirs: what Enerflo had in the field, or in all fields of the row.
+    :param mapped: the columns that were mapped when the change was planned.
     """
 
     table: str
@@ -40,6 +43,7 @@ class Refused:
     record: Record | None
     row: Row | None
     theirs: Any
+    mapped: frozenset[str]
 
 
 class Refusals:
@@ -60,6 +64,8 @@ class Refusals:
         self._brought_back: list[Refused] = []
         # What an approval leaves out, by the hash of the plan that is being applied.
         self._left_out: tuple[str, list[Refused]] = ("", [])
+        # The columns that were mapped when each plan was made, by table.
+        self._mapped: dict[str, dict[str, frozenset[str]]] = {}
         self._connection = connection
         self._shape = shape
         self._watch = watch
@@ -68,6 +74,12 @@ class Refusals:
     def planned(self, plan_hash: str) -> list[Any]:
         """Return the changes of a plan that a person may refuse."""
         return self._connection.execute(_PLANNED, [plan_hash]).fetchall()
+
+    def note_plans(self) -> None:
+        """Remember what is mapped while plans that are new were made."""
+        mapped = {table: frozenset(self._shape.mapped(table)) for table in self._shape.tables}
+        for (plan_hash,) in self._connection.execute("select plan_hash from sync.plans").fetchall():
+            self._mapped.setdefault(plan_hash, mapped)
 
     def refuse(self, changes: Sequence[Any]) -> None:
         """Remember changes that a person has refused just now."""
@@ -90,9 +102,10 @@ class Refusals:
         found: list[Refused] = []
         wholes: dict[str, Refused] = {}
         values: dict[str, dict[str | None, Any]] = {}
-        for table, key, enerflo_key, op, column, direction, before, after, _ in changes:
+        for table, key, enerflo_key, op, column, direction, before, after, _, plan_hash in changes:
+            mapped = self._mapped[plan_hash].get(table, frozenset())
             if op == "update":
-                refused = self._refused(table, key, enerflo_key, op, column, direction)
+                refused = self._refused(table, key, enerflo_key, op, column, direction, mapped)
                 refused.value = after
                 planned = None if enerflo_key is None else tuple(map(whole, enerflo_key.values()))
                 if planned is not None and refused.record is not None and refused.record != planned:
@@ -106,24 +119,38 @@ class Refusals:
             # A row that is made or deleted is one thing, however many fields it has.
             place = f"{table}{op}{key}"
             if place not in wholes:
-                wholes[place] = self._refused(table, key, enerflo_key, op, None, direction)
+                wholes[place] = self._refused(table, key, enerflo_key, op, None, direction, mapped)
                 values[place] = {}
             values[place][column] = after
+        for place, one in wholes.items():
+            one.value = values[place]
         return [*found, *(one for place, one in wholes.items() if self._is_made_of(one, values[place]))]
 
     def _is_made_of(self, whole: Refused, values: dict[str | None, Any]) -> bool:
         """Return whether a new row still has the values that a plan has of it, or is to be deleted."""
         source = (whole.theirs if whole.direction == "to_crm" else whole.row) or {}
         # What was declared, or filled, since the plan was made is no change of what it says.
-        compared = [
-            name for name in self._shape.tables[whole.table].fields if name != COLUMN or name in values
-        ]
+        compared = [name for name in whole.mapped if name != COLUMN or name in values]
         return whole.op == "delete" or all(
-            self._same(whole.table, column, source.get(column), values.get(column)) for column in compared
+            self._same(whole.table, column, source.get(column), values.get(column))
+            or (column == "status" and self._is_word_for(values.get(column), source.get(column)))
+            for column in compared
         )
 
+    def _is_word_for(self, one: Any, other: Any) -> bool:
+        """Return whether two statuses are one, in whichever words."""
+        plain = self._shape.plain
+        return bool(plain("installs", "status", one) == plain("installs", "status", other))
+
     def _refused(
-        self, table: str, key: Row, enerflo_key: Row | None, op: str, column: str | None, direction: str
+        self,
+        table: str,
+        key: Row,
+        enerflo_key: Row | None,
+        op: str,
+        column: str | None,
+        direction: str,
+        mapped: frozenset[str],
     ) -> Refused:
         row = self._row(table, key)
         record = None
@@ -134,11 +161,11 @@ class Refusals:
         theirs = self._stands(table, record) if record is not None else None
         if column is not None:
             theirs = (theirs or {}).get(column)
-        return Refused(table, key, op, column, direction, None, record, row, theirs)
+        return Refused(table, key, op, column, direction, None, record, row, theirs, mapped)
 
     def _row(self, table: str, key: Row) -> Row | None:
         for (row,) in self._connection.execute(
-            f"select to_jsonb(t) from crm.{table} t where {self._shape.living}"
+            f"select to_jsonb(t) from {self._shape.seen}.{table} t where {self._shape.living}"
         ):
             if all(str(row.get(column)) == str(value) for column, value in key.items()):
                 return row  # type: ignore[no-any-return]
@@ -156,7 +183,13 @@ class Refusals:
             one
             for one in self.active
             if (one.table, str(one.key), one.op, one.column, one.direction)
-            != (opened.table_name, str(opened.key), opened.op, opened.field, opened.direction)
+            != (
+                first_name(opened.table_name),
+                str(opened.key),
+                opened.op,
+                first_name(opened.field),
+                opened.direction,
+            )
         ]
 
     def holds(self, table: str, row: Row | None, record: Record | None, column: str | None = None) -> bool:
@@ -215,7 +248,7 @@ class Refusals:
         if one.column is None:
             if theirs is None or one.theirs is None:
                 return theirs is not one.theirs
-            columns = theirs.keys() | one.theirs.keys()
+            columns = self._compared(one)
             if self._shape.lender:
                 # Where the mapping changed since, a value that was not there then counts as none.
                 columns = {name for name in columns if one.theirs.get(name) is not None}
@@ -223,6 +256,10 @@ class Refusals:
                 not self._same(one.table, name, theirs.get(name), one.theirs.get(name)) for name in columns
             )
         return theirs is None or not self._same(one.table, one.column, theirs.get(one.column), one.theirs)
+
+    def _compared(self, one: Refused) -> set[str]:
+        """Return the columns that say whether a whole row is the refused one: those that are mapped as then."""
+        return one.mapped & self._shape.mapped(one.table).keys()
 
     def written(self, written: Written) -> None:
         """Look at a row of the CRM that was written."""
@@ -258,9 +295,10 @@ class Refusals:
             return False
         if written.op == "insert":
             # A row of other values is another change: a job may have seen one that Enerflo had in between.
+            words = {"status": one.value["status"]} if "status" in one.value else {}
             return all(
-                self._same(one.table, column, row.get(column), (one.theirs or {}).get(column))
-                for column in self._shape.tables[one.table].fields
+                self._same(one.table, column, row.get(column), {**(one.theirs or {}), **words}.get(column))
+                for column in self._compared(one)
             )
         if written.op == "delete":
             return True
@@ -294,7 +332,7 @@ class Refusals:
         alike = [
             row
             for (row,) in self._connection.execute(
-                f"select to_jsonb(t) from crm.notes t where {self._shape.living}"
+                f"select to_jsonb(t) from {self._shape.seen}.notes t where {self._shape.living}"
             )
         ]
         return all(

@@ -12,18 +12,19 @@ from typing import Any
 
 from enerflo_sync.clock import Clock
 from tests.simulation.desk import Desk
-from tests.simulation.shapes import Row, Shape, whole
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row, whole
 from tests.simulation.watch import Watch
 
 # Rows that go together by tens, and are more than a fifth of the table, are in doubt for an hour.
 _FEWEST, _SHARE, _HOUR = 10, 0.2, timedelta(hours=1)
 _MINUTES = (10, 25, 50, 90, 150)
 _PLANNED = """
-select c.key, c.enerflo_key from sync.plan_changes c join sync.plans p using (account, plan_hash)
+select c.key, c.enerflo_key from told.plan_changes c join sync.plans p using (account, plan_hash)
 where (p.state = 'open' or p.plan_hash = %(plan)s) and c.table_name = %(table)s and c.direction = 'to_crm'
   and c.op in ('insert', 'delete') and c.state = 'planned'
 """
-_ASKED = "select key from sync.plan_undecided where plan_hash = %(plan)s and table_name = %(table)s"
+_ASKED = "select key from told.plan_undecided where plan_hash = %(plan)s and table_name = %(table)s"
 
 
 @dataclass(eq=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from enerflo_sync.plan.parts import Part, Rest
+from tests.simulation.mapped import Mapped
 from tests.simulation.shapes import Shape
 
 
@@ -19,11 +20,11 @@ class Selector:
     key: str | None
     field: str | None
 
-    @property
-    def text(self) -> str:
-        """Return it as it is typed."""
+    def text(self, says: Mapped) -> str:
+        """Return it as it is typed, by the names of now."""
         record = "" if self.key is None else f":{self.key}"
-        return f"{self.table}{record}" + ("" if self.field is None else f".{self.field}")
+        field = "" if self.field is None else f".{says.column(self.table, self.field)}"
+        return f"{says.table(self.table)}{record}{field}"
 
     def fits(self, change: Any, shape: Shape) -> bool:
         """Return whether a row of :meth:`.refusals.Refusals.planned` is meant."""
@@ -62,7 +63,7 @@ def drawn_part(rng: random.Random, shape: Shape, changes: Sequence[Any]) -> Chos
         )
     only = rng.random() < 0.5
     rest = rng.choice((Rest.OPEN, Rest.REFUSE))
-    texts = [selector.text for selector in selectors]
+    texts = [selector.text(shape.yaml.says) for selector in selectors]
     part = Part(only=texts, rest=rest) if only else Part(without=texts, rest=rest)
     named = [any(selector.fits(change, shape) for selector in selectors) for change in changes]
     return ChosenPart(

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,17 +22,15 @@ import yaml
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 from tests.simulation.declared import COLUMN, MAX_LENGTH
+from tests.simulation.mapped import Mapped, SyncYaml
 from tests.simulation.troubles import Trouble
+from tests.simulation.values import Row, as_it_stands, plain, whole
 from tests.simulation.versions import KEEP_VERSIONS, WITHOUT_KEYS
 from tests.simulation.wide_columns import WIDE_COLUMNS, wide_mapping
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
 DATES = ("started_at", "due_at", "completed_at")
-_NUMBERS = ("system_size_kw", "panel_count", "contract_amount")
 _TOLERATED = ("system_size_kw", "contract_amount")
-_STATES = {"massachusetts": "ma", "texas": "tx"}
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -118,6 +116,8 @@ class Shape:
     :param hashed: the tables have row-level security, so that changed rows are found by kept hashes.
     :param lender: installs have a column that is mapped from a column which sync.yaml declares.
     :param policies: ``source_of_truth`` by table and column, where it is not the shipped one.
+    :param seen: where people, and whoever looks on, see the tables under their first names.
+    :param yaml: what sync.yaml says by now; of a shape that no day has, what it says in the beginning.
     """
 
     dates: str = "timestamptz"
@@ -136,6 +136,8 @@ class Shape:
     hashed: bool = False
     lender: bool = False
     policies: Mapping[tuple[str, str], str] = field(default_factory=dict, hash=False)
+    seen: str = "crm"
+    yaml: SyncYaml = field(default_factory=SyncYaml, compare=False)
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -154,11 +156,29 @@ class Shape:
         """Return the condition that a row ``t`` of the CRM is neither marked as deleted nor outside."""
         marks = ["not t.is_deleted"] if self.marks else []
         # By JSON, since not all tables have the column.
-        outside = [f"to_jsonb(t) ->> 'record_type' is distinct from '{OTHER_TYPE}'"] if self.chosen else []
+        is_chosen = self.chosen and not self.yaml.says.whole
+        outside = [f"to_jsonb(t) ->> 'record_type' is distinct from '{OTHER_TYPE}'"] if is_chosen else []
         return " and ".join((*marks, *outside)) or "true"
 
+    def is_away(self, row: Row | None) -> bool:
+        """Return whether a row is marked as deleted, or stands outside."""
+        outside = row is not None and row.get("record_type") == OTHER_TYPE and not self.yaml.says.whole
+        return row is not None and (bool(row.get("is_deleted")) or outside)
+
+    def mapped(self, table: str) -> dict[str, str]:
+        """Return the columns of a table that sync.yaml maps now, each with what it is at Enerflo."""
+        unmapped = self.yaml.says.unmapped
+        return {
+            name: mine for name, mine in self.tables[table].fields.items() if (table, name) not in unmapped
+        }
+
     def policy(self, table: str, column: str) -> str:
-        """Return whose value stands where the two sides differ."""
+        """Return whose value stands where the two sides differ; nothing of a column that is not mapped."""
+        says = self.yaml.says
+        if (table, column) in says.unmapped:
+            return ""
+        if (said := dict(says.policies).get((table, column))) is not None:
+            return said
         if column in BY_ENERFLO.get(table, ()):
             return "enerflo"
         shipped = {"installs": "newest", "milestones": "newest", "leads": "crm"}.get(table, "review")
@@ -166,15 +186,31 @@ class Shape:
 
     def plain(self, table: str, column: str, value: Any) -> Any:
         """Return a value as it is compared, however either side writes it."""
+        said = self._plain(table, column, value)
+        if (table, column) != ("installs", "status"):
+            return said
+        # No status of Enerflo has the name of a word.
+        return {word.casefold(): mine.casefold() for mine, word in self.yaml.says.labels}.get(said, said)
+
+    def _plain(self, table: str, column: str, value: Any) -> Any:
         if table == "milestones" and column in DATES and self.dates != "timestamptz":
             return self._day(value)
         return plain(column, value)
 
     def declared_plain(self, table: str, column: str, value: Any) -> Any:
-        """Return a value as the mapping declares its comparison: spellings that only we know stay apart."""
+        """Return a value as the mapping declares its comparison: spellings that only we know stay apart.
+
+        A status is the word that is written, whatever words stand for by now.
+        """
         if table == "leads" and column in ("mobile", "state", "zip"):
             return str(value).strip() if value is not None else None
-        return self.plain(table, column, value)
+        return self._plain(table, column, value)
+
+    def tolerates(self, table: str, column: str, one: Any, other: Any) -> bool:
+        """Return whether two plain values are so near that sync.yaml calls them equal."""
+        usual = 0.005 if table == "installs" and column in _TOLERATED else 0.0
+        most = dict(self.yaml.says.tolerances).get((table, column), usual)
+        return bool(most) and None not in (one, other) and abs(one - other) <= Decimal(str(most))
 
     def _day(self, value: Any) -> date | None:
         if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
@@ -195,6 +231,13 @@ class Shape:
     def key_of(self, name: str, row: Row) -> Row:
         """Return the key of a CRM row."""
         return {column: row[column] for column in self.tables[name].key}
+
+    def new_key_of(self, name: str, join: tuple[Any, ...]) -> Row:
+        """Return the key that a new row of the CRM would get (``on_insert``), where it is no link."""
+        made = {"notes": "enerflo-{0}"} | (
+            {"installs": "J{0}", "milestones": "S{0}-{1}"} if self.own_keys else {}
+        )
+        return {self.tables[name].key[0]: made[name].format(*join)} if name in made else {}
 
     def link_of(self, name: str, join: tuple[Any, ...]) -> Row:
         """Return the columns by which the CRM names a record of Enerflo, as its rows have them."""
@@ -260,7 +303,7 @@ class Shape:
 
         :param path: from where the declared column is read; none is declared where None.
         """
-        return _configuration(self, tuple(sorted(self.policies.items())), path)
+        return _configuration(self, tuple(sorted(self.policies.items())), path, self.yaml.says)
 
     def _edit(self, config: dict[str, Any], path: str | None) -> None:
         tables = config["tables"]
@@ -306,10 +349,10 @@ class Shape:
 
 
 @cache
-def _configuration(shape: Shape, _policies: Any, path: str | None) -> SyncConfig:
+def _configuration(shape: Shape, _policies: Any, path: str | None, says: Mapped) -> SyncConfig:
     config = yaml.safe_load(SHIPPED.read_text())
-    config["accounts"]["default"]["mode"] = "both"
     shape._edit(config, path)
+    says.edit(config)
     with TemporaryDirectory() as folder:
         file = Path(folder) / "sync.yaml"
         file.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
@@ -338,7 +381,9 @@ def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
         text_keys=Trouble.TEXT_KEYS in troubles or bool(spelled),
         spelled=spelled,
         # A copy that is loaded again would leave no row that meets the condition.
-        chosen=Trouble.CHOSEN_ROWS in troubles and not copied and Trouble.RESYNCED not in troubles,
+        chosen=bool(troubles.keys() & {Trouble.CHOSEN_ROWS, Trouble.NARROWED})
+        and not copied
+        and Trouble.RESYNCED not in troubles,
         own_keys=own_keys,
         unique=Trouble.TWINS not in troubles,
         marks=bool(troubles.keys() & {Trouble.SOFT_DELETED, Trouble.OLD_VERSIONS})
@@ -354,46 +399,13 @@ def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
         hashed=rng.random() < 0.3,
         lender=Trouble.DECLARED_COLUMN in troubles,
         policies=policies if own_keys else {},
+        seen=_seen(troubles),
     )
 
 
-def plain(column: str, value: Any) -> Any:
-    """Return a value as it is compared, however either side writes it."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(microsecond=0)
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int | float | Decimal):
-        return Decimal(str(value)).normalize() + 0
-    text = str(value).strip()
-    if column.endswith("_at"):
-        return datetime.fromisoformat(text).astimezone(UTC).replace(microsecond=0)
-    if column in _NUMBERS or column.endswith("_id"):
-        try:
-            return Decimal(text).normalize() + 0
-        except InvalidOperation:
-            return text
-    folded = text.casefold()
-    if column == "mobile":
-        return "".join(c for c in folded if c.isdigit())[-10:]
-    if column == "state":
-        return _STATES.get(folded, folded)
-    if column == "zip":
-        return folded.zfill(5)
-    return folded or None
-
-
-def is_tolerated(column: str, one: Any, other: Any) -> bool:
-    """Return whether two plain values are so near that sync.yaml calls them equal."""
-    return column in _TOLERATED and None not in (one, other) and abs(one - other) <= Decimal("0.005")
-
-
-def as_it_stands(value: Any) -> Any:
-    """Return an id as a number where it is written as one; another spelling is another id."""
-    number = whole(value)
-    return number if str(number) == value else value
-
-
-def whole(value: Any) -> Any:
-    """Return an id as a number, whatever the column's type is."""
-    return int(value) if isinstance(value, str) and value.strip().isdigit() else value
+def _seen(troubles: Mapping[Trouble, float]) -> str:
+    """Return where people see the CRM's tables: apart from them, where those get other names."""
+    # A copy keeps its names, and tables with milestones in columns do.
+    apart = {Trouble.HANDED_OVER, Trouble.WIDE, Trouble.RESYNCED, Trouble.OLD_VERSIONS}
+    renamed = {Trouble.RENAMED_COLUMNS, Trouble.MOVED_TABLES}
+    return "seen" if troubles.keys() & renamed and not troubles.keys() & apart else "crm"

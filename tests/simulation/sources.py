@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 
 from tests.simulation.people import text_of_note
-from tests.simulation.shapes import Row, Shape, whole
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row, whole
 from tests.simulation.watch import Watch
 from tests.simulation.wide import Wide
 from tests.simulation.writes import Arrival
@@ -52,7 +53,7 @@ class Sources:
         return [
             row
             for (row,) in self._connection.execute(
-                f"select to_jsonb(t) from crm.{table} t where {self._shape.living}"
+                f"select to_jsonb(t) from {self._shape.seen}.{table} t where {self._shape.living}"
             )
         ]
 

@@ -21,8 +21,8 @@ _SPELLINGS = ("0{}", "00{}", " {}", "{} ")
 _NORMAL = "regexp_replace(btrim({}::text), '^0+|[.]0*$', '', 'g')"
 # Other rows of one record that stood there before the transaction that made a row, and still do as they did then.
 _OTHERS = """
-select to_jsonb(t) from crm.{table} t where {same} and not (to_jsonb(t) @> %(key)s::jsonb)
-and exists (select from simulation.crm_written w where w.table_name = %(table)s and w.n < %(n)s and w.tx < %(tx)s and w.after = to_jsonb(t))
+select to_jsonb(t) - 'ctid' from {seen}.{table} t where {same} and not (to_jsonb(t) @> %(key)s::jsonb)
+and exists (select from simulation.crm_written w where w.table_name = %(table)s and w.n < %(n)s and w.tx < %(tx)s and w.after = to_jsonb(t) - 'ctid')
 """
 
 
@@ -130,7 +130,7 @@ class Spelled:
             "tx": written.tx,
             "key": psycopg.types.json.Jsonb(self._shape.key_of(table, row)),
         }
-        query = _OTHERS.format(table=table, same=same)
+        query = _OTHERS.format(seen=self._shape.seen, table=table, same=same)
         for (other,) in self._connection.execute(
             query.encode(), {**named, **{name: str(row[name]) for name in joins}}
         ).fetchall():
@@ -158,7 +158,7 @@ class Spelled:
         if self._shape.spelled != "near":
             return set()
         rows = self._connection.execute(
-            f"select enerflo_install_id from crm.installs t where {self._shape.living}".encode()
+            f"select enerflo_install_id from {self._shape.seen}.installs t where {self._shape.living}".encode()
         ).fetchall()
         said = {str(one) for (one,) in rows if one is not None}
         mirror = self._connection.execute(

@@ -13,6 +13,7 @@ from tests.simulation.planted_access import OF_ACCESS
 from tests.simulation.planted_columns import OF_COLUMNS
 from tests.simulation.planted_copies import OF_COPIES
 from tests.simulation.planted_keys import OF_KEYS
+from tests.simulation.planted_mapping import OF_MAPPINGS
 from tests.simulation.planted_sides import OF_SIDES
 from tests.simulation.run import run_seed
 
@@ -20,6 +21,7 @@ from tests.simulation.run import run_seed
 HOURS = 0.75
 # Of these no seed, or a late one, tells in 45 minutes.
 LONGER = {
+    **{plant.__name__: 1.5 for plant, _, _ in OF_MAPPINGS},
     "acknowledged_is_arrived": 1.5,
     "any_of_two_titles": 1.5,
     "days_as_moments": 1.5,
@@ -47,6 +49,7 @@ FOUND_BY = {
     "copies_counted_again": 19,
     "marked_after_the_request": 2,
     "marked_rows_live": 4,
+    "names_of_tables_not_followed": 1,
     "near_keys_looked_for_once": 5,
     "near_keys_unseen": 2,
     "newest_by_first_sight": 6,
@@ -66,7 +69,7 @@ FOUND_BY = {
     "superseded_is_applied": 12,
     "twins_believed": 1,
 }
-ALL = (*PLANTED, *OF_SIDES, *OF_ACCESS, *OF_COLUMNS, *OF_COPIES, *OF_KEYS)
+ALL = (*PLANTED, *OF_SIDES, *OF_ACCESS, *OF_COLUMNS, *OF_COPIES, *OF_KEYS, *OF_MAPPINGS)
 
 
 @pytest.mark.timeout(600)

@@ -59,9 +59,35 @@ class Trouble(StrEnum):
     DECLARED_COLUMN = "declared_column"
     # An install becomes another customer's, which no event tells of.
     NEW_OWNERS = "new_owners"
+    # The data team edits sync.yaml between two jobs: a column is not mapped for a while, words of the CRM stand for
+    # other statuses, another side is the source of truth, a tolerance comes or goes.
+    UNMAPPED = "unmapped"
+    RELABELLED = "relabelled"
+    NEW_TRUTHS = "new_truths"
+    TOLERANCES = "tolerances"
+    # A column of the CRM, or a table, gets another name there and in sync.yaml, at once or one after the other; a
+    # table moves to another schema; a table is called otherwise in sync.yaml alone; other sides may be written.
+    RENAMED_COLUMNS = "renamed_columns"
+    MOVED_TABLES = "moved_tables"
+    RENAMED_TABLES = "renamed_tables"
+    OTHER_MODES = "other_modes"
+    # Conditions on rows (``where``) go and come back; a table is not written for a while, and its changes are handed
+    # over to a tool that nobody has set up yet.
+    NARROWED = "narrowed"
+    REROUTED = "rerouted"
+    # For a while the account is called otherwise, which no job may take for another account.
+    OTHER_NAME = "other_name"
 
 
 ALL = frozenset(Trouble)
+# Edits of sync.yaml. Half of the seeds have none at all.
+OF_SYNC_YAML = frozenset(
+    {
+        *(Trouble.UNMAPPED, Trouble.RELABELLED, Trouble.NEW_TRUTHS, Trouble.TOLERANCES),
+        *(Trouble.RENAMED_COLUMNS, Trouble.MOVED_TABLES, Trouble.RENAMED_TABLES, Trouble.OTHER_MODES),
+        *(Trouble.NARROWED, Trouble.REROUTED, Trouble.OTHER_NAME),
+    }
+)
 # What the engine withstands: the seeds of `make test` and of `make simulate` draw from these alone.
 SWITCHED_ON: frozenset[Trouble] = ALL
 # Half of a seed's kinds at most are there at once: more would hide one another.
@@ -77,9 +103,11 @@ def troubles_of(
     :param always: kinds that the seed has in any case.
     """
     found = {}
+    is_edited = random.Random(f"{seed}/sync.yaml").random() < 0.5
     for kind in Trouble:
         rng = random.Random(f"{seed}/trouble/{kind}")
         is_there, rate = rng.random() < _CHANCE, 0.1 + 0.9 * rng.random()
+        is_there = is_there and (is_edited or kind not in OF_SYNC_YAML)
         if kind in always or (kind in among and is_there):
             found[kind] = rate
     return found

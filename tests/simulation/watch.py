@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from tests.simulation.shapes import OTHER_TYPE, Row
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row
 
 PEOPLE = "people"
 # Ends and begins of transactions whose rows a request may rest on: the one that marks it as sent, and the one
@@ -45,7 +46,8 @@ class Watch:
     :ivar broken: what they found, in words.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], shape: Shape) -> None:
+        self._shape = shape
         self.listeners: list[Callable[[Written], None]] = []
         self.transactions: list[Callable[[], None]] = []
         self.broken: list[str] = []
@@ -90,7 +92,34 @@ class Watch:
             " where n > %s or n = any(%s) order by n",
             [PEOPLE, n, list(also)],
         )
-        return [_of_living(Written(*row)) for row in rows]
+        return [self._of_living(Written(*row)) for row in rows]
+
+    def choose_otherwise(self, act: Callable[[], None]) -> None:
+        """Let sync.yaml choose other rows, and tell of those that come or go by it as of rows that people made or deleted."""
+        self.look()
+        tables = ("installs", "milestones")
+        here = {table: self._living(table) for table in tables}
+        act()
+        for table in tables:
+            now = self._living(table)
+            for op, rows, others in (("delete", here[table], now), ("insert", now, here[table])):
+                for row in (one for one in rows if one not in others):
+                    before, after = (row, None) if op == "delete" else (None, row)
+                    for listener in self.listeners:
+                        listener(Written(self._last, table, op, before, after, 0, by_people=True))
+        self._transaction_ends()
+
+    def _living(self, table: str) -> list[Row]:
+        query = f"select to_jsonb(t) - 'ctid' from {self._shape.seen}.{table} t where {self._shape.living}"
+        return [row for (row,) in self._connection.execute(query.encode()).fetchall()]
+
+    def _of_living(self, written: Written) -> Written:
+        """Return what happened as it is for somebody to whom rows marked as deleted are not there."""
+        before, after = (None if self._shape.is_away(row) else row for row in (written.before, written.after))
+        if (before, after) == (written.before, written.after):
+            return written
+        op = "insert" if before is None else "delete" if after is None else "update"
+        return written._replace(op=op, before=before, after=after, was_marked=before is not written.before)
 
     def position(self) -> int:
         """Return the number of the last row that was written."""
@@ -101,19 +130,6 @@ class Watch:
     def breaks(self, text: str) -> None:
         """Note that a promise is broken."""
         self.broken.append(text)
-
-
-def _is_away(row: Row | None) -> bool:
-    return row is not None and (bool(row.get("is_deleted")) or row.get("record_type") == OTHER_TYPE)
-
-
-def _of_living(written: Written) -> Written:
-    """Return what happened as it is for somebody to whom rows marked as deleted are not there."""
-    before, after = (None if _is_away(row) else row for row in (written.before, written.after))
-    if (before, after) == (written.before, written.after):
-        return written
-    op = "insert" if before is None else "delete" if after is None else "update"
-    return written._replace(op=op, before=before, after=after, was_marked=before is not written.before)
 
 
 class Transactions:

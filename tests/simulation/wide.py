@@ -15,19 +15,20 @@ from enerflo_sandbox.changes import Change
 from enerflo_sandbox.world import UnknownRecordError, World
 from enerflo_sync.clock import Clock
 from tests.simulation.desk import Desk
-from tests.simulation.shapes import Row, Shape, plain
+from tests.simulation.shapes import Shape
+from tests.simulation.values import Row, plain
 from tests.simulation.watch import Watch, Written
 from tests.simulation.wide_columns import WIDE_COLUMNS, WIDE_ZONE, WideColumn
 from tests.simulation.writes import Arrival, WritesApi
 
 _LEFT = """
-select key, case when left(cause, 7) <> 'missing' or field is not null then field end from sync.plan_undecided
+select key, case when left(cause, 7) <> 'missing' or field is not null then field end from told.plan_undecided
 where plan_hash = '{0}' and table_name = 'permits'
-union select key, field from sync.plan_changes
+union select key, field from told.plan_changes
 where plan_hash = '{0}' and table_name = 'permits' and state in ('parked', 'refused')
 """
 _LEDGER = """
-select key, field, old_value, new_value from sync.ledger
+select key, field, old_value, new_value from told.ledger
 where table_name = 'permits' and decision = 'applied' and direction = 'to_crm'
 """
 Cell = tuple[int, str]

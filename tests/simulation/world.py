@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.clocks import Clocks
 from tests.simulation.columns import Columns
 from tests.simulation.copied import Courier
+from tests.simulation.data_team import DataTeam
 from tests.simulation.database import Database
 from tests.simulation.declared import FilledColumn, Lending, LendingWorld
 from tests.simulation.desk import Desk
 from tests.simulation.files import Postbox, WatchedDrop
 from tests.simulation.jobs import Jobs
+from tests.simulation.mapped import SyncYaml
 from tests.simulation.meddling import Meddling
 from tests.simulation.owners import NewOwners
 from tests.simulation.people import People
@@ -34,7 +37,7 @@ from tests.simulation.promises import Promises
 from tests.simulation.resync import Resyncs
 from tests.simulation.spelled import Spelled
 from tests.simulation.titles import Renaming, TitledWorld
-from tests.simulation.troubles import Trouble
+from tests.simulation.troubles import OF_SYNC_YAML, Trouble
 from tests.simulation.wide import Wide
 from tests.simulation.writes import WritesApi
 
@@ -55,7 +58,7 @@ class SimulatedDay(Jobs):
 
     def __init__(self, seed: int, plan: Plan, database: Database, folder: Path) -> None:
         super().__init__(seed, database.people)
-        self.plan, self.shape = plan, plan.shape
+        self.plan, self.shape = plan, replace(plan.shape, yaml=SyncYaml())
         self.clock = VirtualClock(START)
         self.clocks = Clocks(self.clock, seed, plan.rate(Trouble.SKEWED_CLOCKS))
         self.columns, self.lending, self.renaming = None, None, None
@@ -113,7 +116,7 @@ class SimulatedDay(Jobs):
             random.Random(f"{seed}/desk"),
             late=0.7 * late,
             slow=0.2 * late,
-            schema="office" if self.shape.copied else "crm",
+            schema="office" if self.shape.copied else self.shape.seen,
             done=self.promises.watch.look,
         )
         odd = Trouble.RESPELLING in plan.troubles
@@ -126,6 +129,11 @@ class SimulatedDay(Jobs):
             marks=self.shape.marks,
             lender=self.shape.lender,
         )
+        self.team = None
+        if plan.both_ways and plan.troubles.keys() & OF_SYNC_YAML:
+            self.team = DataTeam(self.shape, plan, seed, database.people, self.promises.watch)
+            self.people.word_of = self.team.word_of
+            self.promises.are_edited(lambda: self.team is not None and self.team.fits)
         if (self.shape.spelled or self.shape.chosen) and plan.both_ways:
             self.promises.spelled = Spelled(
                 self.desk, database.people, self.shape, self.promises.watch, self.world, seed
@@ -211,7 +219,7 @@ class SimulatedDay(Jobs):
             if self.promises.resyncs is not None:
                 self.promises.resyncs.now_and_then()
             if self.promises.spelled is not None:
-                kinds = (Trouble.NEAR_KEYS, Trouble.TYPED_KEYS, Trouble.CHOSEN_ROWS)
+                kinds = (Trouble.NEAR_KEYS, Trouble.TYPED_KEYS, Trouble.CHOSEN_ROWS, Trouble.NARROWED)
                 self.promises.spelled.work(max(map(self.plan.rate, kinds)))
             if self.wide is not None:
                 self.wide.work(self.plan.rate(Trouble.WIDE))
@@ -351,6 +359,8 @@ class SimulatedDay(Jobs):
             if self.columns is not None:
                 self.columns.day_passes(tick / ticks)
             for job in jobs:
+                if self.team is not None:
+                    self.team.now_and_then()
                 if self.plan.both_ways:
                     self._meddled = 0
                     self._meddle(0.5)
@@ -370,6 +380,8 @@ class SimulatedDay(Jobs):
         self.api.lag_list(0)
         self.keys.configure()
         self.desk.close_due(all_of_it=True)
+        if self.team is not None:
+            self.team.end()
         if self.promises.resyncs is not None:
             self.promises.resyncs.end()
         self.copies_follow(at_once=True)

@@ -120,3 +120,21 @@ def test_a_row_that_no_call_of_enerflo_can_create_waits_for_its_records_id(desk:
     plan = desk.plan()
     assert plan.change_count == 0
     assert plan.kept["no call of Enerflo's API creates installs: the row waits for its record's id"] == 1
+
+
+def test_a_new_row_that_would_get_no_value_is_not_made_and_the_plan_says_why(desk: Desk) -> None:
+    desk.sql("delete from crm.milestones")
+    title = (
+        "      title: {enerflo: title, type: text, trim: true, fold_case: true, source_of_truth: enerflo}\n"
+    )
+    desk.switched_on("crm", (title, ""))
+    empty = "started_at is null and due_at is null and completed_at is null and deleted_at is null"
+    count = desk.one(f"select count(*) from enerflo.milestones where {empty}")
+    assert count > 0
+    plan = desk.plan()
+    assert any(one.table_name == "milestones" for one in plan.groups)
+    said = "no mapped field of its record has a value that a new row could get"
+    assert plan.kept[said] == count
+    # One value is enough for a row.
+    desk.sql(f"update enerflo.milestones set due_at = '2026-03-01' where {empty}")
+    assert said not in desk.plan().kept

@@ -95,6 +95,29 @@ def test_a_word_that_changed_takes_the_place_of_the_one_that_waits(copied: Desk,
     copied.settled()
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_word_that_arrives_when_it_stands_for_nothing_any_more_is_not_left_apart(
+    copied: Desk, install: int, is_new: bool
+) -> None:
+    remapped(copied, called("Paused"))
+    copied.sql("update crm.installs set status = 'Paused' where status = 'On Hold'")
+    copied.carried()
+    one = new_install(copied) if is_new else install
+    copied.world.set_status(one, ON_HOLD)
+    run_poll(copied.context)
+    approved(copied)
+    assert "Paused" in {row["after"] for row in handed(copied) if row["key"] == {"enerflo_install_id": one}}
+    copied.sql("update sync.crm_changes set acknowledged_at = now()")
+    remapped(copied)
+    if is_new:
+        copied.sql("insert into crm.installs (enerflo_install_id, updated_at) values (:id, now())", id=one)
+    copy_shows(copied, one, status="Paused")
+    plan = copied.plan()
+    # The CRM says a word that is no status, and Enerflo says On Hold: somebody has to look.
+    left = [row.field for row in copied.undecided(plan) if row.key == {"enerflo_install_id": one}]
+    assert "status" in left
+
+
 def test_a_new_row_is_made_with_no_value_of_a_column_that_is_mapped_otherwise(copied: Desk) -> None:
     install = new_install(copied)
     approved(copied)
@@ -114,6 +137,19 @@ def test_a_new_row_that_a_tool_took_over_is_not_handed_over_again(copied: Desk) 
     remapped(copied, called("Paused"))
     assert copied.changes(copied.plan(), key={"enerflo_install_id": install}) == []
     assert {row["state"] for row in handed(copied, every=True)} == {"open"}
+
+
+def test_a_value_of_a_new_row_whose_column_is_not_mapped_any_more_is_not_called_arrived(copied: Desk) -> None:
+    install = new_install(copied)
+    plan, _ = approved(copied)
+    copied.sql("update sync.crm_changes set acknowledged_at = now()")
+    remapped(copied, (COUNT, ""))
+    copied.sql("insert into crm.installs (enerflo_install_id, updated_at) values (:id, now())", id=install)
+    copied.plan()
+    states = {row["column"]: row["state"] for row in handed(copied, every=True)}
+    assert states["panel_count"] == "superseded"
+    assert "arrived" not in states.values()
+    assert "applied" not in {one.state for one in copied.changes(plan, key={"enerflo_install_id": install})}
 
 
 @pytest.mark.parametrize(

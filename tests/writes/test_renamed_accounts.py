@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,10 @@ def stored(desk: Desk, account: str) -> int:
     return int(desk.one("select count(*) from enerflo.installs where account = :account", account=account))
 
 
+def in_the_drop(desk: Desk) -> set[str]:
+    return {path.name for path in Path(desk.environ["WEBHOOK_DROP_URI"]).iterdir() if path.is_file()}
+
+
 def test_an_account_under_another_name_reads_nothing_before_a_person_says_that_it_is_another(
     agreed: Desk,
 ) -> None:
@@ -46,11 +51,20 @@ def test_an_account_under_another_name_reads_nothing_before_a_person_says_that_i
 def test_neither_do_its_webhooks_and_backfills(agreed: Desk) -> None:
     agreed.signs()
     west = renamed(agreed)
+    waiting = in_the_drop(agreed)
+    assert waiting
     with pytest.raises(RenamedAccountError):
         run_ingest(west)
+    # Nothing left the drop: the events are read once the account is called as before.
+    assert in_the_drop(agreed) == waiting
+    assert agreed.one("select count(*) from sync.webhook_events where account = 'west'") == 0
     with pytest.raises(RenamedAccountError):
         open_backfills(west).backfill(BackfillRequest(Kind.EVERYTHING))
     assert stored(agreed, "west") == 0
+    agreed.switched_on("both")
+    run_ingest(agreed.context)
+    assert in_the_drop(agreed) == set()
+    assert agreed.one("select count(*) from sync.webhook_events where state = 'applied'") > 0
 
 
 def test_a_customer_who_was_forgotten_under_the_name_before_does_not_come_back(agreed: Desk) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
@@ -30,6 +31,15 @@ def test_what_a_person_refused_stays_refused(agreed: Desk) -> None:
     assert agreed.plan().change_count == 0
     agreed.switched_on("both", QUICK, RENAMED)
     assert agreed.changes(agreed.plan()) == []
+
+
+def test_a_plan_of_a_table_under_the_name_before_is_not_applied(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK)
+    agreed.sql("update crm.installs set panel_count = panel_count + 1")
+    plan = agreed.plan()
+    agreed.switched_on("both", QUICK, RENAMED)
+    with pytest.raises(ConfigurationError, match="the mapping changed since it was made"):
+        run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
 
 
 def test_a_row_that_a_person_deleted_is_not_made_again(agreed: Desk) -> None:

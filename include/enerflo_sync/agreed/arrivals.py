@@ -16,15 +16,17 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
 from enerflo_sync.agreed.handing_over import deliver, load_acknowledgements, note_not_made
-from enerflo_sync.agreed.mapped_otherwise import end_mapped_otherwise
+from enerflo_sync.agreed.mapped_otherwise import OTHERWISE, end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
+from enerflo_sync.agreed.renamed_columns import make_former
 from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.meanings import stored_meanings
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
-from enerflo_sync.reconcile.on_its_way import SINCE
+from enerflo_sync.reconcile.on_its_way import SINCE, names_array
 from enerflo_sync.reconcile.values import NUMBER_TEXT, Field
 from enerflo_sync.warehouse.engine import transaction_time
 
@@ -52,13 +54,14 @@ select o.number, o.plan_hash, o.position, o.key, o."column", o.op, o.kind, o.sta
         then 'Enerflo deleted the record meanwhile' end
     when o.shows then 'arrived'
     when o.state <> 'open' then null
+    when o.op = 'insert' and not $named then $otherwise
     when o.op = 'insert' then 'the CRM''s copy has the row, and shows another value'
     when not o.linked then 'its row names another record of Enerflo by now'
     when not o.as_copied then 'the CRM''s copy shows another value'
     when o.kind = 'sync' and o.lives is not true then 'Enerflo deleted the record meanwhile'
     when o.kind = 'sync' and o.equal then 'Enerflo says again what the CRM''s copy shows' end as seen
 from (
-  select o.*, $linked as linked, case o."column" $shows else o.op = 'insert' end as shows,
+  select o.*, $linked as linked, case o."column" $shows else o.op = 'insert' and $named end as shows,
          case o."column" $as_copied else true end as as_copied, case o."column" $equal else false end as equal
   from (
     select w.*, $columns, m.lives, c.here as in_crm, count(*) over (partition by w.number) as twins
@@ -117,6 +120,15 @@ where w.account = %(account)s and w.table_name = $table and w.ended_at is null a
   and greatest(w.state_at, $since) <= %(now)s::timestamptz - %(hours)s
 """)
 
+# Changes of one column that arrived, and were handed over before its values stood for what they stand for
+# now; unless a newer one is on its way, whose before-value the arrived one is.
+_MEANT_OTHERWISE = Template("""and a.key in (
+    select l.key from $looked l join sync.crm_changes w on w.account = a.account and w.number = l.number
+    where l.seen = 'arrived' and l."column" = a.field and w.made_at < $since::timestamptz
+      and not exists (select from sync.crm_changes n
+        where n.account = w.account and n.table_name = w.table_name and n.key = w.key and n.number > w.number
+          and n."column" = w."column" and n.state = 'open' and n.ended_at is null))""")
+
 _CREATED = sa.text("""
 select position from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and table_name = :table and op = 'insert'
@@ -157,6 +169,10 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
             _agree_on_link(connection, comparison, applying, row.key)
             continue
         _apply(connection, comparison, applying, row, values)
+    for field, meaning in stored_meanings(connection, account, [comparison.name])[comparison.name].items():
+        if (since := meaning.get("said_since")) is not None and field in comparison.meanings:
+            which = _MEANT_OTHERWISE.substitute(looked=looked, since=literal(since))
+            make_former(connection, comparison, account, field, which)
     hours = (
         comparison.mapping.handed_to.late_hours
         if comparison.mapping.handed_to is not None
@@ -221,6 +237,9 @@ def _look(comparison: Comparison, looked: str) -> str:
                 *(f"m.j{n} as mj{n}, c.j{n} as cj{n}" for n in joins),
             ]
         ),
+        # Of a column that sync.yaml does not name any more nobody sees what the copy says.
+        named=f'o."column" = any({names_array(list(comparison.mapping.crm_columns))})',
+        otherwise=literal(OTHERWISE),
         mirror_side=mirror_side(comparison),
         crm_side=crm_side(comparison),
         of_record=" and ".join(

@@ -49,8 +49,13 @@ def follow_meanings(
                 # most likely renamed or moved: that pair stays valid.
                 which = f"and not {says_the_same(comparison, field)}" if changed == {"crm"} else ""
                 make_former(connection, comparison, account, field, which)
-            since = transaction_time(connection).isoformat() if "enerflo" in changed else _since(before)
+            now = transaction_time(connection).isoformat()
+            since = now if "enerflo" in changed else _since(before)
             meanings[field] = {**meaning, "enerflo_since": since}
+            # What both sides say stands for something else from now on.
+            said_since = now if changed - {"crm"} else (before or {}).get("said_since")
+            if said_since is not None:
+                meanings[field]["said_since"] = said_since
         if meanings != by_table[comparison.name]:
             named = {"account": account, "stored_as": STORED_AS.format(comparison.name)}
             connection.execute(_STORE, {**named, "meanings": meanings})

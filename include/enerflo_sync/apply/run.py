@@ -196,8 +196,10 @@ def _allowed(
     now = server_time(connection)
     where = f"plan {plan.plan_hash[:12]}"
     again = "Make a new one with enerflo-sync plan."
-    modes = {config.mode_of(plan.account, group.table_name) for group in plan.groups}
-    if modes <= {Mode.REPORT}:
+    planned = {group.table_name for group in plan.groups}
+    # A plan of a table that sync.yaml does not name any more is one of another mapping.
+    is_mapped = planned <= config.tables_for(plan.account).keys()
+    if is_mapped and {config.mode_of(plan.account, table) for table in planned} <= {Mode.REPORT}:
         raise ConfigurationError(
             "nothing may be written: the mode is report.",
             where=str(config.spot("accounts", plan.account, "mode")),

@@ -22,6 +22,7 @@ from enerflo_sync.inbox.forgotten_later import Learned
 from enerflo_sync.inbox.hydrate import HydrateOptions, Hydration
 from enerflo_sync.inbox.load import DropLoader, Progress
 from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
@@ -69,6 +70,7 @@ def ingest(
 
     :param client: reads the records; None leaves every event waiting.
     :raises ConfigurationError: the drop or the warehouse's tables are missing or not permitted.
+    :raises RenamedAccountError: the account had another name before. Its files stay in the drop.
     :raises AuthenticationError: the key is not accepted; the files are ingested nevertheless.
     :raises RetriableError: the warehouse is gone, or another ingest of this account takes too long.
     """
@@ -81,6 +83,10 @@ def ingest(
         run = Run(connection, account, JOB, clock, rng, run_id=run_id)
         with run.recording(calls):
             depth = options.read_ahead
+            if client is not None:
+                # Events that were stored under another name would be read under none of them.
+                accounts = options.hydration.accounts
+                CompanyGuard(client, engine, account, configured=accounts).ensure_no_former_name()
             DropLoader(connection, drop, account, options.limits, clock, depth).run(run, tell)
             if client is not None:
 

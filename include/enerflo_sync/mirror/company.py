@@ -26,7 +26,7 @@ from enerflo_sync.errors import (
     FatalError,
     NotFoundError,
 )
-from enerflo_sync.mirror.former_name import forget_the_same, former_names
+from enerflo_sync.mirror.former_name import forget_the_same, former_names, some_are_not_configured
 from enerflo_sync.resources.installs import INSTALL_LIST, INSTALLS
 from enerflo_sync.warehouse.schema import companies_seen, installs
 
@@ -132,6 +132,22 @@ class CompanyGuard:
             next_step="Nothing was stored or deleted. Put the key of the account's own company back; if the"
             " account really has another company now, run enerflo-sync poll --accept-company once.",
         )
+
+    def ensure_no_former_name(self) -> None:
+        """Return if the account is not one that had another name before, whether a record is read or not.
+
+        Requests a list only if nothing is stored of the account, and the warehouse has another that is not
+        configured any more.
+
+        :raises RenamedAccountError: that one had the key's company.
+        :raises RetriableError: Enerflo does not answer at the moment.
+        """
+        if self._configured is None or not self._is_new(self._known()):
+            return
+        with self._engine.connect() as connection:
+            some = some_are_not_configured(connection, self._configured)
+        if some:
+            self.ensure()
 
     def ensure(self) -> None:
         """Return once an answer of this run has shown whose key it is; request a list if none has.

@@ -21,6 +21,11 @@ where account in (select account from sync.companies_seen where account <> all(:
 order by account
 """)
 
+_NOT_CONFIGURED = sa.text("""
+/* enerflo-sync: whether the warehouse has accounts that are not configured any more */
+select exists (select from sync.companies_seen where account <> all(:configured))
+""")
+
 _FORGOTTEN = sa.text("""
 /* enerflo-sync: customers who were forgotten under a former name of the account */
 insert into sync.forgotten (account, customer_id, forgotten_at, forgotten_by, run_id, install_ids, uuids)
@@ -42,6 +47,11 @@ def former_names(
     """
     values = {"configured": list(configured), "companies": sorted(companies), "installs": list(installs)}
     return list(connection.scalars(_FORMER, values))
+
+
+def some_are_not_configured(connection: sa.Connection, configured: Collection[str]) -> bool:
+    """Return whether any account of the warehouse may be a former name of a new one."""
+    return bool(connection.scalar(_NOT_CONFIGURED, {"configured": list(configured)}))
 
 
 def forget_the_same(connection: sa.Connection, account: str, former: Sequence[str]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -29,6 +29,7 @@ from enerflo_sync.reconcile.report import Cause
 CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
 
 FORGOTTEN = "its customer was forgotten: what the CRM says of them is not sent, and not kept"
+NO_VALUE = "no mapped field of its record has a value that a new row could get"
 OUTSIDE = "its row in the CRM stands outside the table''s where"
 # The question about a row whose record Enerflo deleted, if we cannot mark the row.
 NO_MARK = (
@@ -45,11 +46,12 @@ _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_va
 _INTO_CRM = Template("""
 /* enerflo-sync plan $name: rows that the CRM lacks */
 insert into pg_temp.decided ($columns, before)
-select case when o.reason is null then 'to_crm' else o.otherwise end, $table,
+select case when f.is_empty then 'keep' when o.reason is null then 'to_crm' else o.otherwise end, $table,
        case when o.reason is null then o.new_key else o.key end,
        o.enerflo_key, 'insert', f.field, f.value, f.own, f.policy,
        case when not o.taken or o.quarantined or o.marked_deleted or o.stands_outside then o.cause
-         else 'duplicate_identity' end, 'create', o.reason, o.said_at, o.observed_at,
+         else 'duplicate_identity' end, 'create', case when f.is_empty then $empty else o.reason end,
+       o.said_at, o.observed_at,
        case when o.reason is not null then o.enerflo_key end
 from (
   select o.*, case
@@ -75,11 +77,13 @@ from (
 ) o
 left join $mirror v on o.reason is null and v.account = %(account)s and $on_record
 cross join lateral (
-  select null as field, null::jsonb as value, null::jsonb as own, 'enerflo' as policy
-  where o.reason is not null
-  $fields
+  select f.*, o.reason is null and f.field is null as is_empty from (
+    select null as field, null::jsonb as value, null::jsonb as own, 'enerflo' as policy
+    where o.reason is not null or $nothing
+    $fields
+  ) f
 ) f
-where o.reason is not null or coalesce(f.value, 'null') <> 'null'
+where o.reason is not null or f.is_empty or coalesce(f.value, 'null') <> 'null'
 """)
 
 _INTO_ENERFLO = Template("""
@@ -162,6 +166,7 @@ def decide_rows(
 
 
 def _into_crm(comparison: Comparison, common: dict[str, Any], known: str, near: str) -> str:
+    columns = [*_crm_columns(comparison)]
     return _INTO_CRM.substitute(
         common,
         new_key=new_key(comparison),
@@ -177,7 +182,13 @@ def _into_crm(comparison: Comparison, common: dict[str, Any], known: str, near: 
         on_record=" and ".join(
             f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(comparison.mirror_key, 1)
         ),
-        fields="\n  ".join(_crm_fields(comparison)),
+        empty=literal(NO_VALUE),
+        nothing=_nothing(columns),
+        fields="\n    ".join(
+            f"union all select {literal(one.name)}, {one.value}, {one.own}, {literal(one.policy)}"
+            " where o.reason is null"
+            for one in columns
+        ),
     )
 
 
@@ -245,29 +256,39 @@ def _yes(value: bool) -> str:
     return str(value).lower()
 
 
-def _crm_fields(comparison: Comparison) -> Iterator[str]:
-    """Yield one select for each column that a new CRM row gets beside its key."""
+class _Column(NamedTuple):
+    """A column of a new CRM row: its value as the CRM writes it, Enerflo's own, and whose value stands."""
+
+    name: str
+    value: str
+    own: str
+    policy: str
+
+
+def _nothing(columns: Sequence[_Column]) -> str:
+    """Return the condition that a new CRM row would get no value beside its key."""
+    return " and ".join(f"coalesce({one.value}, 'null') = 'null'" for one in columns) or "true"
+
+
+def _crm_columns(comparison: Comparison) -> Iterator[_Column]:
+    """Yield each column that a new CRM row gets beside its key."""
     taken = set(comparison.mapping.key_columns)
     for n, join in enumerate(comparison.joins, 1):
         if join.crm_name not in taken:
             taken.add(join.crm_name)
             # The id as Enerflo writes it, not in the form in which ids are compared.
             value = f"to_jsonb(o.j{n})" if join.options is None else f"to_jsonb({join.plain('v')})"
-            yield _select(join.crm_name, value, value, "enerflo")
+            yield _Column(join.crm_name, value, value, "enerflo")
     for field in comparison.fields:
         if field.name in taken or field.mapping.direction not in {Direction.BOTH, Direction.TO_CRM}:
             continue
         taken.add(field.name)
         value = enerflo_value_for_crm(field)
-        yield _select(field.name, value, field.enerflo.shown, field.mapping.source_of_truth)
+        yield _Column(field.name, value, field.enerflo.shown, field.mapping.source_of_truth)
     for column, text in comparison.mapping.on_insert.items():
         if column not in taken:
             made = f"to_jsonb({template_sql(text, mirror_text)})"
-            yield _select(column, made, "null::jsonb", "on_insert")
-
-
-def _select(column: str, value: str, own: str, policy: str) -> str:
-    return f"union all select {literal(column)}, {value}, {own}, {literal(policy)} where o.reason is null"
+            yield _Column(column, made, "null::jsonb", "on_insert")
 
 
 def _enerflo_fields(comparison: Comparison, config: SyncConfig) -> Iterator[str]:
