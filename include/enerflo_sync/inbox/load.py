@@ -274,7 +274,7 @@ class DropLoader:
                 stuck.setdefault(why, []).append(move.content.file.key)
         for why, uris in stuck.items():
             log.warning("inbox_move_failed account=%s files=%d why=%s", self._account, len(uris), why)
-            run.incomplete("files", f"some stay in the drop, {why}: taken in, but not archived")
+            run.incomplete("files", f"some stay in the drop, {why}: ingested, but not archived")
         return {uri for uris in stuck.values() for uri in uris}
 
 
