@@ -53,4 +53,4 @@ def test_it_lists_then_tries_again_what_is_chosen(parked: Run) -> None:
 def test_a_choice_that_fits_nothing_exits_with_2(parked: Run) -> None:
     ended = parked("retry", "--reason", "no such words")
     assert (ended.code, ended.out) == (2, "")
-    assert "nothing of it is parked" in ended.err
+    assert "no parked change fits" in ended.err

@@ -21,7 +21,7 @@ from enerflo_sync.retention.forget_rows import (
     erase_rows,
     open_writes,
     rows_of_customer,
-    told_values,
+    stored_values,
 )
 from tests.retention.rows import NOW, OLD, put
 
@@ -352,7 +352,7 @@ def test_by_which_values_a_customer_was_told_of(connection: sa.Connection, found
     row = {"account": ACCOUNT, "table_name": name, **DIRECTED, "decision": "applied", "field": HIDDEN}
     for value in (5, True, [SECRET], {"a": SECRET}):
         put(connection, "sync.ledger", **{**row, **WHOSE[name][0][0], "new_value": value})
-    assert set(told_values(connection, ACCOUNT, getattr(found, name))) == wanted
+    assert set(stored_values(connection, ACCOUNT, getattr(found, name))) == wanted
 
 
 def test_personal_columns_of_the_mirror_are_erased(connection: sa.Connection) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.arrivals import SEEN, settle_handed_over
+from enerflo_sync.agreed.arrivals import SEEN, record_arrivals
 from tests.writes.handed_rows import LONG_AGO, HandedRows
 
 AFTER, SAW, ELSE = "New", "Old", "Else"
@@ -33,7 +33,7 @@ def rows(request: pytest.FixtureRequest, warehouse: sa.Engine, tmp_path: Path) -
 
 
 def settle(rows: HandedRows) -> dict[int, Any]:
-    settle_handed_over(rows.connection, [rows.plan()], "default")
+    record_arrivals(rows.connection, [rows.plan()], "default")
     return rows.changes()
 
 

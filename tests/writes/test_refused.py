@@ -199,7 +199,7 @@ def test_reopened_it_is_planned_again(agreed: Desk) -> None:
     assert len(of_install(agreed, plan, install)) == 1
     assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat").applied == 1
     assert status_at_enerflo(agreed, install) == c.ON_HOLD
-    with pytest.raises(ConfigurationError, match="nothing stands refused there"):
+    with pytest.raises(ConfigurationError, match="there is no such refusal"):
         run_reopen(agreed.context, WhichRefusals(), by="Pat")
 
 

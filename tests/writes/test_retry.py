@@ -165,7 +165,7 @@ def test_one_field_of_a_new_record_is_never_tried_without_the_others(desk: Desk)
 def test_a_choice_that_fits_nothing_is_said(desk: Desk) -> None:
     desk.switched_on("both")
     for selection in (RetrySelection(reason="no such words"), RetrySelection(plan_hash="0123456789")):
-        with pytest.raises(ConfigurationError, match="nothing of it is parked"):
+        with pytest.raises(ConfigurationError, match="no parked change fits"):
             run_retry(desk.context, selection, by="Ann")
     with pytest.raises(ConfigurationError, match="its table and its key"):
         run_retry(desk.context, RetrySelection("install"), by="Ann")

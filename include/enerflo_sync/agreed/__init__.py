@@ -1,1 +1,1 @@
-"""The values on which both sides last agreed, and the ledger of what became of every change."""
+"""The agreed values of both sides, the outcomes of all changes in the ledger, and handed-over changes."""

@@ -1,7 +1,7 @@
-"""``sync.agreed``: per field the value on which both sides last agreed, from which it shows who moved since.
+"""``sync.agreed``: the last values on which both sides agreed, one pair for each field of a row.
 
-A pair of values is remembered as each side writes it, so that a side has moved exactly when it says something
-else than then. Rows that did not move since the last look are not looked at.
+A side changed a field exactly when its present value differs from its half of the pair. To make that test
+exact, each half is stored as that side writes it. A run looks only at rows that changed since the last run.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ from enerflo_sync.warehouse.watermarks import move_watermark
 
 
 class AgreedBy(StrEnum):
-    """How a pair of values came to be the agreed one.
+    """How a pair of values became the agreed pair.
 
-    A pair of a field that stands for something else by now has ``former_`` before it, and is no base.
+    When ``sync.yaml`` maps a field to something else, ``former_`` is put before this word: such a pair shows
+    that the row once existed on both sides, and no change is computed from it.
     """
 
     COMPARISON = "comparison"
@@ -70,7 +71,8 @@ where (agreed.value, agreed.crm_value, agreed.enerflo_key)
    or agreed.agreed_by like 'former%%' or $always
 """)
 
-# What is agreed already, read once a record, is left out before the upsert, which would lock each row of it.
+# The upsert locks each row that it meets, changed or not. So the agreed pairs of a record are read once, and
+# pairs that did not change are left out before the upsert.
 _KNOWN = Template("""left join lateral (
   select array_agg(a.field) as fields,
          jsonb_object_agg(a.field, a.value) filter (where a.value is not null) as mine,
@@ -79,18 +81,19 @@ _KNOWN = Template("""left join lateral (
     and a.agreed_by not like 'former%%'
 ) k on true""")
 
-# Asked of each field by itself: few are news, and only of those it is asked whether they are equal.
+# Comparing the two sides is expensive. It is done only for fields whose pair differs from the stored one,
+# which are few.
 _NEWS = """ where case when {field} = any(k.fields) and k.mine -> {field} is not distinct from {mine}
     and nullif(coalesce(k.theirs -> {field}, k.mine -> {field}), 'null') is not distinct from {theirs}
   then false else {equal} end"""
 
-# What was written, and what of a new record is equal besides; but what somebody else has read of Enerflo's
-# record since is not what came of our write.
+# The fields that were written; of a new record also the other fields that are equal. A value of Enerflo that
+# was observed after our read-back may be a later edit, so it counts only if both sides are equal.
 _WRITTEN = """ where (jsonb_exists(o.written, {field}) or (o.made and {equal}))
     and (o.direction = 'to_crm' or not %(pinned)s or o.observed_at <= %(read_at)s::timestamptz or {equal})"""
 
-# The side that was written says what came of it; of the other only what the plan saw counts, so that what it
-# says since stays a change.
+# On the side that was written, the present value is the result of the write. On the other side only the value
+# that the plan saw counts, so that a later edit there is still a change for the next plan.
 _AS_PLANNED = """case when %(pinned)s and o.direction = '{direction}' and jsonb_exists(o.written, {field})
     then nullif(o.written -> {field}, 'null') else {now} end"""
 
@@ -103,13 +106,13 @@ _MOVED = f"""
   from ($pairs) n
   where a.account = %(account)s and a.table_name = $table and a.key = n.key and a.field = $field"""
 
-# Within the statement that updates one column of the CRM: ``made`` says what the plan saw in Enerflo, and
-# what the row says now. Nearly every change is of a pair that was agreed on before, and stands where the plan
-# found it: that is a tenth of the work of looking for it. This finds no other.
+# A part of the statement that updates one CRM column. ``made`` holds Enerflo's value as the plan saw it and
+# the row's present value. Nearly every change has an agreed pair that is still at the ctid which the plan
+# noted; to find it by ctid costs a tenth of a search by key. Pairs elsewhere are left to ``agree_column``.
 _AT_ONCE = Template(f"agreed as (update sync.agreed a {_MOVED} and a.ctid = n.agreed_row::tid returning 1)")
 _MADE = Template("select m.key, m.agreed_row, $pair$record_of_made from made m")
 
-# When all columns are written: what a plan saw in Enerflo, and what the row says by then.
+# Used when all columns are written: Enerflo's value as the plan saw it, and the row's value at that time.
 _OF_COLUMN = Template("""
   select $distinct p.key, $pair, $record_of_change as enerflo_key
   from sync.plan_changes p join $crm t on $on
@@ -118,11 +121,11 @@ _OF_COLUMN = Template("""
     and p.state = 'applied' and p.done_at = %(now)s and not $not_kept
 """)
 _AGAIN = Template(f"""
-/* enerflo-sync agree $name: what came of one column */
+/* enerflo-sync agree $name: new values of pairs of one column */
 update sync.agreed a {_MOVED} and (a.agreed_at, a.agreed_by) is distinct from (%(now)s, '{AgreedBy.PUSH}')
 """)
 _FIRST = Template(f"""
-/* enerflo-sync agree $name: what came of one column, that was not agreed on before */
+/* enerflo-sync agree $name: pairs of one column that had none before */
 insert into sync.agreed
   (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link, enerflo_key)
 select %(account)s, $table, n.key, $field, n.value, n.crm_value, %(now)s, '{AgreedBy.PUSH}', $is_link,
@@ -132,7 +135,7 @@ on conflict (account, table_name, key, field) do nothing
 """)  # noqa: S608 - constants
 
 _WRITTEN_KEYS = Template("""
-/* enerflo-sync agree $name: join keys of written rows, and what was written of each */
+/* enerflo-sync agree $name: join keys of written rows, with the written fields */
 create temporary table $into on commit drop as
 select $joins, p.key as written_key, bool_or(p.op = 'insert') as made, min(p.direction) as direction,
        coalesce(jsonb_object_agg(p.field, p.source_value) filter (where p.field is not null), '{}') as written
@@ -142,10 +145,10 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name =
 group by $names, p.key
 """)
 
-_DROP = "/* enerflo-sync agree: nothing of it is needed any more */ drop table if exists {}"
+_DROP = "/* enerflo-sync agree: drop the temporary tables */ drop table if exists {}"
 
 _FORGET = """
-/* enerflo-sync agree: rows that are gone are agreed on no longer */
+/* enerflo-sync agree: delete the pairs of deleted rows */
 delete from sync.agreed a using sync.plan_changes p
 where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.position = any(%(positions)s::bigint[])
   and p.op = 'delete' and a.account = p.account and a.table_name = p.table_name and a.key = p.key
@@ -160,13 +163,13 @@ def agree_moved(
     lookback_minutes: int,
     reconciliation_id: str | None = None,
 ) -> None:
-    """Remember the pairs of values that are equal as declared, of rows that moved since the last look.
+    """Store the values that are equal as declared, of rows that changed since the last run, as agreed pairs.
 
-    In the caller's transaction, with its own watermark. All rows are looked at for the first time, and after
-    the mapping or the CRM table's columns changed. A row that is one of several for its record is no source
-    of a pair (:mod:`enerflo_sync.agreed.twins`).
+    Runs in the caller's transaction and moves its own watermark. The first run, and the first one after the
+    mapping or the CRM table's columns changed, compares all rows. When several CRM rows name one record, none
+    of them gives an agreed pair (:mod:`enerflo_sync.agreed.twins`).
 
-    :param reconciliation_id: the rows that differed in it are among those that may be one of several.
+    :param reconciliation_id: a reconciliation whose differing rows are also checked for such duplicates.
     """
     now = transaction_time(connection)
     look = current_look(connection, comparison, account, now)
@@ -191,15 +194,15 @@ def agree_moved(
     move_watermark(connection, account, name, now, run_id="plan", now=now)
     if look is not None:
         note_look(connection, comparison, account, look, name)
-    # A decision in the same transaction, as in what-if, makes tables of these names itself.
+    # In what-if the decisions run in the same transaction and create temporary tables of these names.
     connection.exec_driver_sql(_DROP.format(", ".join([comparison.wanted, *temporary_tables(comparison)])))
 
 
 def column_agreed(comparison: Comparison, column: str) -> str:
-    """Return ``agreed`` of a statement that updates one CRM column: the pairs that it leaves behind.
+    """Return the CTE ``agreed`` for a statement that updates one CRM column: it stores the new agreed pairs.
 
-    One row for each pair that stands where it stood when the plan was made; the others wait for
-    :func:`agree_column`.
+    It returns one row for each pair that is still at the ctid which the plan noted. :func:`agree_column`
+    stores the other pairs later.
     """
     pair = _PAIR.substitute(saw="m.source_value", theirs="m.theirs")
     parts = _column_parts(comparison, column)
@@ -213,23 +216,23 @@ def agree_column(
     positions: tuple[int, int],
     values: Mapping[str, Any],
 ) -> None:
-    """Remember the pairs of one CRM column when all is written, in the caller's transaction.
+    """Store the agreed pairs of one CRM column after all columns are written, in the caller's transaction.
 
-    For what could not be remembered at once: pairs that were never agreed on, or stand elsewhere by now, and
-    all where the table's own rules may have written since. One half of each pair is what the plan saw, so
-    Enerflo's records are not read.
+    Stores what :func:`column_agreed` could not: pairs that did not exist before or that are no longer at the
+    ctid which the plan noted, and all pairs of a table whose triggers or rules may have written since.
+    Enerflo's half is the value that the plan saw, so Enerflo's records are not read.
 
-    :param positions: of the first and the last of these changes.
+    :param positions: positions of the first and the last of these changes.
     :param values: ``account``, ``plan_hash`` and ``now``, the time at which the changes were made.
     """
     theirs = shown(comparison, column)
     parts = _column_parts(comparison, column)
     parts["pairs"] = _OF_COLUMN.substitute(
         parts,
-        # Without a unique key two rows may share one: each pair is remembered once.
+        # Without a unique index two rows may share a key: each pair is stored once.
         distinct="" if comparison.live.unique_by(comparison.mapping.key_columns) else "distinct on (p.key)",
         pair=_PAIR.substitute(saw="p.source_value", theirs=theirs),
-        # A rule that runs after the update may put back what was there: then nothing is agreed on.
+        # A trigger that runs after the update may restore the old value: then there is no agreed value.
         not_kept=not_kept(comparison, column, "p"),
         crm=comparison.crm_rows,
         on=of_key(comparison, "p.key"),
@@ -247,7 +250,7 @@ def _column_parts(comparison: Comparison, column: str) -> dict[str, str]:
         "table": literal(comparison.name),
         "field": literal(column),
         "is_link": str(column in links).lower(),
-        # Where the CRM's key says which record it is, a pair need not.
+        # If the CRM's key is the record's id, the pair does not store that id again.
         "set_record": "" if comparison.key_is_record else ", enerflo_key = n.enerflo_key",
         "record_of_made": "" if comparison.key_is_record else ", m.enerflo_key",
         "record_of_change": "null::jsonb" if comparison.key_is_record else "p.enerflo_key",
@@ -263,13 +266,14 @@ def agree_written(
     by: AgreedBy,
     read_at: datetime | None = None,
 ) -> None:
-    """Remember the pairs of values that changes left behind, equal or not, in the caller's transaction.
+    """Store the values that applied changes left on both sides as agreed pairs, in the caller's transaction.
 
-    What we wrote and what came of it is agreed on, however each side puts it, so it comes back as no change.
-    What the other side says by now that it did not say in the plan is not: it is in the next plan.
+    The value that we wrote and the value that the written side now has become one pair even if the two are
+    spelled differently, so the next plan sees no change. A value that the other side changed after the plan
+    was made does not become part of the pair: the next plan contains that change.
 
-    :param positions: changes of one direction.
-    :param read_at: when Enerflo's records were read back, for changes of theirs.
+    :param positions: positions of changes of one direction.
+    :param read_at: for changes at Enerflo, when its records were read back.
     """
     keys = f"pg_temp.written_{comparison.name}"
     values: dict[str, Any] = {
@@ -277,7 +281,7 @@ def agree_written(
         "plan_hash": plan_hash,
         "positions": list(positions),
         "by": str(by),
-        # What an undo leaves apart is as it is now.
+        # An undo may leave the two sides different: its pairs hold the present values of both.
         "pinned": by is not AgreedBy.UNDO,
         "read_at": read_at,
         "now": transaction_time(connection),
@@ -306,9 +310,10 @@ def agree_written(
 
 
 def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> str:
-    """Return the statement that remembers pairs of the rows of ``keys``, or of all rows where it is empty.
+    """Return the statement that stores agreed pairs of the rows in ``keys``, or of all rows if it is empty.
 
-    :param written: what ``keys`` says was written, equal or not; otherwise what is equal and news.
+    :param written: store the fields that ``keys`` lists as written, equal or not; otherwise store the fields
+        that are equal and whose pair is new.
     """
     names = comparison.mapping.key_columns
     columns = [f"c.c{n}" for n, _ in enumerate(comparison.fields, 1)]
@@ -327,7 +332,7 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
     return _AGREE.substitute(
         name=comparison.name,
         table=literal(comparison.name),
-        # Without a unique key two rows may share one: each pair is remembered once.
+        # Without a unique index two rows may share a key: each pair is stored once.
         distinct="" if comparison.unique else "distinct on (o.key, f.field)",
         key=comparison.crm_key(f"c.k{n}" for n, _ in enumerate(names, 1)),
         crm_columns=", ".join(columns),
@@ -351,10 +356,10 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
 
 
 def _pairs(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:
-    """Yield each field with its value on either side, and whether they are equal, as SQL.
+    """Yield each field as SQL: its name, its value on either side, and the condition that they are equal.
 
-    The other side's id is a field as well, where the CRM names it in a column beside the key. It is
-    remembered as rows are matched by it, whatever the field's own type.
+    If a CRM column beside the key holds Enerflo's id, that id is a field as well. Its pair holds the value by
+    which rows are matched, whatever the type of the column is.
     """
     links = {join.crm_name for join in comparison.links}
     for field in comparison.fields:

@@ -1,8 +1,8 @@
-"""What became of changes that were handed over: the CRM's copy shows them, or says something else.
+"""Outcomes of changes that were handed over to a tool: the CRM's copy shows the value, or another value.
 
-A change that the copy shows is applied, and what both sides say then is agreed on, as after a write of ours.
-A change whose place another one took may still come through: a tool may have taken it over before. That is no
-edit by a person either, and the copy is looked at for it as long as it is not late.
+A change whose value the copy shows is recorded as applied, and its values become agreed values, as after our
+own write. A superseded change may still arrive, because the tool may have read it before. When it does, that
+is not an edit by a person either, so the copy is searched for it until ``late_hours`` are over.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
-from enerflo_sync.agreed.handing_over import deliver, note_not_made, take_over_acknowledgements
+from enerflo_sync.agreed.handing_over import deliver, load_acknowledgements, note_not_made
 from enerflo_sync.agreed.mapped_otherwise import end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.whole_rows import note_new_rows
@@ -29,7 +29,7 @@ from enerflo_sync.reconcile.values import NUMBER_TEXT, Field
 from enerflo_sync.warehouse.engine import transaction_time
 
 SEEN = "it was handed over, and the CRM's copy shows it"
-# A change of a table that is written itself by now is looked for as long as one by default.
+# The limit for tables whose mapping has no ``write_to: changes`` any more: the default of ``late_hours``.
 _DEFAULT_HOURS = 24.0
 
 _FOLLOWED = sa.text("""
@@ -37,7 +37,8 @@ _FOLLOWED = sa.text("""
 select distinct table_name from sync.crm_changes where account = :account and ended_at is null
 """)
 
-# ``seen`` says what the copy shows of each change: null where nothing is known of it yet.
+# ``seen`` is what the copy shows for each change: 'arrived', a reason why it cannot arrive, or null if the
+# copy shows nothing new.
 _LOOK = Template("""
 /* enerflo-sync plan $name: what the CRM's copy shows of changes that were handed over */
 create temporary table $looked on commit drop as
@@ -74,9 +75,9 @@ from (
 _NEWER_THAN = """n.key = a.key and n.op = 'update' and a.op = 'update' and n."column" = a."column"
       and n.number > a.number"""
 
-# Of several changes of one column that say the same the newest one arrived. What is older than a change that
-# arrived is not looked for any more, and what is newer is on its way from there.
-_SETTLE = Template("""
+# If several changes of one column have the same value, the newest one counts as arrived. Changes older than
+# an arrived one end. Newer ones stay open; the arrived value is now the copy's value that they replace.
+_RECORD_ARRIVALS = Template("""
 /* enerflo-sync plan $name: what became of changes that were handed over */
 with arrived as (
   select key, op, "column", max(number) as number from $looked where seen = 'arrived' group by 1, 2, 3
@@ -123,45 +124,50 @@ where account = :account and plan_hash = :plan_hash and table_name = :table and 
 """)
 
 
-def settle_handed_over(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
-    """Look for what was handed over in the CRM's copies, in the caller's transaction.
+def record_arrivals(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
+    """Look up handed-over changes in the CRM's copies and record their outcomes, in the caller's transaction.
 
-    What the copy shows is applied, in plan and ledger, and agreed on. What cannot arrive any more, since the
-    copy or Enerflo says something else by now, is superseded and decided anew by the next plan. Where nothing
-    was handed over nothing is looked at. What is mapped otherwise by now is ended first.
+    A change whose value the copy shows is recorded as applied in the plan and in the ledger, and its values
+    become agreed values. A change that cannot arrive any more, because the copy or Enerflo has another value,
+    is superseded; the next plan decides again. Changes whose column or row ``sync.yaml`` now maps differently
+    end first. Tables without handed-over changes are not read.
     """
-    end_mapped_otherwise(connection, plans, account)
+    end_mapped_otherwise(connection, comparisons, account)
     tables = set(connection.execute(_FOLLOWED, {"account": account}).scalars())
-    for plan in plans:
-        if plan.name in tables:
-            take_over_acknowledgements(connection, plan, account)
-            _settle(connection, plan, account)
+    for comparison in comparisons:
+        if comparison.name in tables:
+            load_acknowledgements(connection, comparison, account)
+            _record_arrivals(connection, comparison, account)
     if tables:
         note_not_made(connection, account, "copy")
-        deliver(connection, plans, account)
+        deliver(connection, comparisons, account)
 
 
-def _settle(connection: sa.Connection, plan: Comparison, account: str) -> None:
+def _record_arrivals(connection: sa.Connection, comparison: Comparison, account: str) -> None:
     now = transaction_time(connection)
     values: dict[str, Any] = {"account": account, "now": now}
-    looked = f"pg_temp.looked_{plan.name}"
+    looked = f"pg_temp.looked_{comparison.name}"
     connection.exec_driver_sql(f"drop table if exists {looked}")
-    connection.exec_driver_sql(_look(plan, looked), values)
-    named = {"name": str(plan.name), "table": literal(plan.name), "looked": looked}
+    connection.exec_driver_sql(_look(comparison, looked), values)
+    named = {"name": str(comparison.name), "table": literal(comparison.name), "looked": looked}
     named["newer_than"] = _NEWER_THAN
-    for row in connection.exec_driver_sql(_SETTLE.substitute(named), values).all():
+    for row in connection.exec_driver_sql(_RECORD_ARRIVALS.substitute(named), values).all():
         applying = Applying(account, row.plan_hash, "copy", row.approved_by)
         if row.kind == "link":
-            _agree_on_link(connection, plan, applying, row.key)
+            _agree_on_link(connection, comparison, applying, row.key)
             continue
-        _apply(connection, plan, applying, row, values)
-    hours = plan.mapping.handed_to.late_hours if plan.mapping.handed_to is not None else _DEFAULT_HOURS
+        _apply(connection, comparison, applying, row, values)
+    hours = (
+        comparison.mapping.handed_to.late_hours
+        if comparison.mapping.handed_to is not None
+        else _DEFAULT_HOURS
+    )
     forget = _FORGET.substitute(named, since=SINCE)
     connection.exec_driver_sql(forget, {**values, "hours": timedelta(hours=hours)})
 
 
 def _apply(
-    connection: sa.Connection, plan: Comparison, applying: Applying, row: Any, values: Mapping[str, Any]
+    connection: sa.Connection, comparison: Comparison, applying: Applying, row: Any, values: Mapping[str, Any]
 ) -> None:
     record_outcome(
         connection,
@@ -170,83 +176,83 @@ def _apply(
         Decision.APPLIED,
         values["now"],
         reason=SEEN,
-        evidence=f"copy:{full_name(plan.mapping)}",
+        evidence=f"copy:{full_name(comparison.mapping)}",
         found_after=True,
     )
     by = AgreedBy.UNDO if row.kind == "undo" else AgreedBy.PUSH
-    agree_written(connection, plan, applying.account, applying.plan_hash, row.positions, by)
+    agree_written(connection, comparison, applying.account, applying.plan_hash, row.positions, by)
     if row.made:
         made = {**values, "plan_hash": applying.plan_hash}
-        note_new_rows(connection, {plan.name: plan}, [plan.name], made)
+        note_new_rows(connection, {comparison.name: comparison}, [comparison.name], made)
 
 
-def _agree_on_link(connection: sa.Connection, plan: Comparison, applying: Applying, key: str) -> None:
-    """Remember what both sides say of a record that was created at Enerflo, now that its row names it."""
+def _agree_on_link(connection: sa.Connection, comparison: Comparison, applying: Applying, key: str) -> None:
+    """Store the agreed values of a record that was created at Enerflo, now that its CRM row has its id."""
     named = {
         "account": applying.account,
         "plan_hash": applying.plan_hash,
-        "table": str(plan.name),
+        "table": str(comparison.name),
         "key": key,
     }
     positions = connection.execute(_CREATED, named).scalars().all()
     if positions:
         read_at = transaction_time(connection)
         agree_written(
-            connection, plan, applying.account, applying.plan_hash, positions, AgreedBy.PUSH, read_at
+            connection, comparison, applying.account, applying.plan_hash, positions, AgreedBy.PUSH, read_at
         )
 
 
-def _look(plan: Comparison, looked: str) -> str:
-    numbers, joins = range(1, len(plan.fields) + 1), range(1, len(plan.joins) + 1)
-    links = {join.crm_name: n for n, join in enumerate(plan.joins, 1)}
-    fields = {field.name: field for field in plan.fields}
+def _look(comparison: Comparison, looked: str) -> str:
+    numbers, joins = range(1, len(comparison.fields) + 1), range(1, len(comparison.joins) + 1)
+    links = {join.crm_name: n for n, join in enumerate(comparison.joins, 1)}
+    fields = {field.name: field for field in comparison.fields}
     links = {name: value for name, value in links.items() if name not in fields}
-    varies = any(join.varies for join in plan.joins)
+    varies = any(join.varies for join in comparison.joins)
     same_link = " and ".join(f"c.j{n} = m.j{n}" for n in joins)
     return _LOOK.substitute(
-        name=plan.name,
+        name=comparison.name,
         looked=looked,
-        table=literal(plan.name),
+        table=literal(comparison.name),
         columns=", ".join(
             [
                 *(f"m.e{n}" for n in numbers),
                 *(f"c.c{n}" for n in numbers),
-                *(f"m.mc{n}" for n in numbers if plan.is_wide),
+                *(f"m.mc{n}" for n in numbers if comparison.is_wide),
                 *(f"m.j{n} as mj{n}, c.j{n} as cj{n}" for n in joins),
             ]
         ),
-        mirror_side=mirror_side(plan),
-        crm_side=crm_side(plan),
+        mirror_side=mirror_side(comparison),
+        crm_side=crm_side(comparison),
         of_record=" and ".join(
             f"m.p{n} = (w.enerflo_key ->> {literal(column)})::bigint"
-            for n, column in enumerate(plan.mirror_key, 1)
+            for n, column in enumerate(comparison.mirror_key, 1)
         ),
-        of_row=_of_key(plan),
-        # A row that the CRM makes may have a key of the CRM's own, or spell it otherwise.
-        of_new_row=_of_key(plan) if plan.mapping.joined_by_key and not varies else same_link,
-        linked="true" if plan.key_is_record else _is_linked(plan),
-        shows=_cases(fields, links, lambda field: _shows(plan, field, "o.after"), "o.cj{0} = o.mj{0}"),
+        of_row=_of_key(comparison),
+        # The CRM may create the row under a key of its own, or spell the key differently.
+        of_new_row=_of_key(comparison) if comparison.mapping.joined_by_key and not varies else same_link,
+        linked="true" if comparison.key_is_record else _is_linked(comparison),
+        shows=_cases(fields, links, lambda field: _shows(comparison, field, "o.after"), "o.cj{0} = o.mj{0}"),
         as_copied=_cases(
             fields,
             links,
-            lambda field: _shows(plan, field, "o.copy_value"),
+            lambda field: _shows(comparison, field, "o.copy_value"),
             "o.cj{0} is null",
         ),
         equal=_cases(fields, {}, lambda field: f"o.lives and {field.equal}", "false"),
     )
 
 
-def _of_key(plan: Comparison) -> str:
+def _of_key(comparison: Comparison) -> str:
     return " and ".join(
-        f"c.k{n} = {fitting_key(plan, 'w.key', column)}"
-        for n, column in enumerate(plan.mapping.key_columns, 1)
+        f"c.k{n} = {fitting_key(comparison, 'w.key', column)}"
+        for n, column in enumerate(comparison.mapping.key_columns, 1)
     )
 
 
-def _is_linked(plan: Comparison) -> str:
-    """Return whether the CRM row of ``o`` names its record, or is to take its id."""
-    same = " and ".join(f"o.cj{n} = o.mj{n}" for n, _ in enumerate(plan.joins, 1))
-    links = ", ".join(literal(join.crm_name) for join in plan.joins)
+def _is_linked(comparison: Comparison) -> str:
+    """Return the condition that the CRM row of ``o`` names its record, or that the change writes that id."""
+    same = " and ".join(f"o.cj{n} = o.mj{n}" for n, _ in enumerate(comparison.joins, 1))
+    links = ", ".join(literal(join.crm_name) for join in comparison.joins)
     return f'coalesce({same} or o."column" in ({links}), o.lives is not true)'
 
 
@@ -260,17 +266,17 @@ def _cases(
     return " ".join(cases) or "when null then false"
 
 
-def _shows(plan: Comparison, field: Field, value: str) -> str:
-    """Return whether the copy says a JSON value of a field: as declared, or as its column rounds it."""
+def _shows(comparison: Comparison, field: Field, value: str) -> str:
+    """Return the condition that the copy shows a JSON value of a field, as declared or as rounded."""
     same = field.same_shown(field.crm.shown, value, in_crm=True)
-    live = plan.live.columns[field.name]
+    live = comparison.live.columns[field.name]
     text = f"({value} #>> '{{}}')"
     if live.kind is Kind.INTEGER or (live.kind is Kind.DECIMAL and "," in live.type):
         places = live.type.rpartition(",")[2].rstrip(") ") if live.kind is Kind.DECIMAL else "0"
         rounded = f"round((case when {text} ~ {literal(NUMBER_TEXT)} then {text}::numeric end), {places})"
-        return f"({same} or coalesce(c{_number(plan, field)}::numeric = {rounded}, false))"
+        return f"({same} or coalesce(c{_number(comparison, field)}::numeric = {rounded}, false))"
     return same
 
 
-def _number(plan: Comparison, field: Field) -> int:
-    return list(plan.fields).index(field) + 1
+def _number(comparison: Comparison, field: Field) -> int:
+    return list(comparison.fields).index(field) + 1

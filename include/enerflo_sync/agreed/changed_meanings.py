@@ -1,4 +1,7 @@
-"""Fields that stand for something else by now: their pairs stay as evidence of the row, and are no base."""
+"""Fields that ``sync.yaml`` now maps to something else: their agreed pairs no longer tell which side changed.
+
+The pairs are kept without values, as evidence that both sides once had the row.
+"""
 
 from __future__ import annotations
 
@@ -16,39 +19,42 @@ from enerflo_sync.reconcile.meanings import OF_ROWS, STORED_AS, changed_parts, s
 from enerflo_sync.warehouse.engine import transaction_time
 
 _STORE = sa.text("""
-/* enerflo-sync plan: what the fields of agreed pairs stand for */
+/* enerflo-sync plan: what the fields of agreed pairs are mapped to */
 insert into sync.agreed_keys (account, table_name, columns) values (:account, :stored_as, :meanings)
 on conflict (account, table_name) do update set columns = excluded.columns
 """).bindparams(sa.bindparam("meanings", type_=JSONB))
 
 
-def follow_meanings(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> list[Comparison]:
-    """Make no base of the pairs of fields that stand for something else than when the pairs were stored.
+def follow_meanings(
+    connection: sa.Connection, comparisons: Sequence[Comparison], account: str
+) -> list[Comparison]:
+    """Invalidate the agreed pairs of fields that are mapped differently than when the pairs were stored.
 
-    Where both sides are equal as the field is mapped now, the next look agrees on them anew. What was handed
-    over as it was mapped before, and waits, is ended. Returns the comparisons for what comes after. In the
-    caller's transaction.
+    The next run stores a new pair where both sides are equal under the present mapping. Changes that were
+    handed over under the former mapping and still wait are ended. Runs in the caller's transaction. Returns
+    the comparisons with these fields no longer marked as changed.
 
-    :param plans: all mapped tables.
+    :param comparisons: all mapped tables.
     """
-    end_mapped_otherwise(connection, plans, account, all_tables=True)
-    by_table = stored_meanings(connection, account, [plan.name for plan in plans])
-    for plan in plans:
-        stored = follow_columns(connection, plan, account, by_table[plan.name])
+    end_mapped_otherwise(connection, comparisons, account, all_tables=True)
+    by_table = stored_meanings(connection, account, [comparison.name for comparison in comparisons])
+    for comparison in comparisons:
+        stored = follow_columns(connection, comparison, account, by_table[comparison.name])
         meanings = dict(stored)
-        for field, meaning in plan.meanings.items():
+        for field, meaning in comparison.meanings.items():
             before = stored.get(field)
             changed = changed_parts(before, meaning)
             if changed and field != OF_ROWS:
-                # Another CRM table with the same values is most likely the same one.
-                which = f"and not {says_the_same(plan, field)}" if changed == {"crm"} else ""
-                make_former(connection, plan, account, field, which)
+                # If the mapping names another CRM table and a row there has the agreed value, the table was
+                # most likely renamed or moved: that pair stays valid.
+                which = f"and not {says_the_same(comparison, field)}" if changed == {"crm"} else ""
+                make_former(connection, comparison, account, field, which)
             since = transaction_time(connection).isoformat() if "enerflo" in changed else _since(before)
             meanings[field] = {**meaning, "enerflo_since": since}
-        if meanings != by_table[plan.name]:
-            named = {"account": account, "stored_as": STORED_AS.format(plan.name)}
+        if meanings != by_table[comparison.name]:
+            named = {"account": account, "stored_as": STORED_AS.format(comparison.name)}
             connection.execute(_STORE, {**named, "meanings": meanings})
-    return [replace(plan, remeant=frozenset()) for plan in plans]
+    return [replace(comparison, remeant=frozenset()) for comparison in comparisons]
 
 
 def _since(stored: Mapping[str, Any] | None) -> str | None:

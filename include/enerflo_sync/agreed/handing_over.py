@@ -1,8 +1,8 @@
-"""``sync.crm_changes``: approved changes of a CRM whose table is only a copy, for a tool that carries them.
+"""``sync.crm_changes``: approved changes that a tool carries to a CRM of which we see only a copy.
 
-A row is added for each change, once. Later only the tool's acknowledgement and the state are set: ``open``
-until the copy shows the change (``arrived``), until another value takes its place or the copy says something
-else (``superseded``), or until it is undone before anybody took it over (``withdrawn``).
+One row is inserted for each change. Later only the tool's acknowledgement and the state are updated. The
+state is ``open`` until the copy shows the change (``arrived``), until a later change replaces it or the copy
+shows another value (``superseded``), or until it is undone before a tool acknowledged it (``withdrawn``).
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ WITHDRAWN = "it was undone before a tool took it over"
 
 _CHANGE_ID = "left(encode(sha256(convert_to(concat_ws('|', {}), 'UTF8')), 'hex'), 32)"
 
-# For a statement with ``RECORD_OUTCOMES``, whose ``recorded`` are changes that ended: those that are handed
-# over now, and the older ones whose place they take. Takes ``kind``, ``decided_by`` and ``now``.
+# CTEs that follow ``RECORD_OUTCOMES`` in a statement. From the changes in its CTE ``recorded`` they insert
+# those that are handed over now, and supersede the older open changes that these replace. Parameters:
+# ``kind``, ``decided_by`` and ``now``.
 HAND_OVER = Template(f"""older as (
   update sync.crm_changes w set state = 'superseded', reason = '{LATER_CHANGE}', state_at = %(now)s
   from recorded r
@@ -44,8 +45,8 @@ HAND_OVER = Template(f"""older as (
   from recorded where state = '{Decision.HANDED_OVER}'
 )""")  # noqa: S608 - constants
 
-# For a statement whose ``due`` are changes of an undo. Of a new row all columns are withdrawn, or none. Takes
-# ``undone``, the plan that is undone, and ``now``.
+# A CTE for a statement whose CTE ``due`` has the changes of an undo. The columns of a new row are withdrawn
+# all together or not at all. Parameters: ``undone``, the hash of the undone plan, and ``now``.
 TAKE_BACK = Template(f"""withdrawn as (
   update sync.crm_changes w set state = 'withdrawn', reason = '{WITHDRAWN}', state_at = %(now)s
   from due p
@@ -76,7 +77,7 @@ select %(account)s::text, {_CHANGE_ID.format(_OF_LINK)},
 on conflict (account, change_id) do nothing
 """)
 
-# Changes of plans that stand as handed over, and will not be made.
+# Changes that are still ``handed_over`` in their plan although ``sync.crm_changes`` ended them unmade.
 _NOT_MADE = sa.text("""
 /* enerflo-sync apply: changes that were handed over and are not to be made any more */
 select w.plan_hash, w.approved_by, w.reason, array_agg(w.position order by w.position) as positions
@@ -91,7 +92,7 @@ select a.attname from pg_catalog.pg_attribute a
 where a.attrelid = 'sync.crm_changes'::regclass and a.attnum > 0 and not a.attisdropped
 """)
 
-# Changes that we carry to the CRM ourselves (enerflo_sync.copies).
+# The next three statements are for changes that we carry to the CRM ourselves (enerflo_sync.copies).
 _TAKEN = """
 /* enerflo-sync carry: changes that we take to the CRM */
 update sync.crm_changes set acknowledged_at = %(now)s
@@ -138,35 +139,39 @@ where w.account = %(account)s and w.table_name = $table and w.change_id = x.chan
 """)
 
 
-def hand_over_sql(plan: Comparison) -> str:
-    """Return :data:`HAND_OVER` for one table."""
-    return HAND_OVER.substitute(crm_table=literal(full_name(plan.mapping)))
+def hand_over_sql(comparison: Comparison) -> str:
+    """Return the CTEs of :data:`HAND_OVER` for one table."""
+    return HAND_OVER.substitute(crm_table=literal(full_name(comparison.mapping)))
 
 
-def take_back_sql(plan: Comparison, op: str, rule: str) -> str:
-    """Return :data:`TAKE_BACK` for one operation of an undo.
+def take_back_sql(comparison: Comparison, op: str, rule: str) -> str:
+    """Return the CTE of :data:`TAKE_BACK` for one operation of an undo.
 
-    :param rule: the rule of changes that withdraw what was handed over.
+    :param rule: the rule of an undo's changes that withdraw a handed-over change.
     """
-    return TAKE_BACK.substitute(table=literal(plan.name), of_change=_TAKEN_BACK[op], rule=literal(rule))
+    return TAKE_BACK.substitute(table=literal(comparison.name), of_change=_TAKEN_BACK[op], rule=literal(rule))
 
 
 def hand_over_link(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     applying: Applying,
     texts: tuple[str, str],
     links: Mapping[str, str],
 ) -> None:
-    """Hand over the id of a record that was created at Enerflo, for its CRM row, in the caller's transaction.
+    """Hand over the id of a record that was created at Enerflo: its CRM row is to store it.
+
+    Runs in the caller's transaction.
 
     :param texts: the CRM row's key and the mirror's key of the record, as JSON.
     :param links: the CRM columns that take the id, each with its value.
     """
     for column, value in links.items():
-        live = plan.live.columns[column]
+        live = comparison.live.columns[column]
         statement = _LINK.substitute(
-            table=literal(plan.name), crm_table=literal(full_name(plan.mapping)), type=live.sql_type
+            table=literal(comparison.name),
+            crm_table=literal(full_name(comparison.mapping)),
+            type=live.sql_type,
         )
         values = {
             "account": applying.account,
@@ -178,26 +183,26 @@ def hand_over_link(
             "value": value,
         }
         connection.exec_driver_sql(statement, values)
-    deliver(connection, [plan], applying.account)
+    deliver(connection, [comparison], applying.account)
 
 
 def note_not_made(connection: sa.Connection, account: str, run_id: str) -> None:
-    """Record in plans and ledger which changes were handed over and will not be made after all."""
+    """Record the outcome of handed-over changes that will not be made, in their plans and in the ledger."""
     now = transaction_time(connection)
     for row in connection.execute(_NOT_MADE, {"account": account, "now": now}).all():
         applying = Applying(account, row.plan_hash, run_id, row.approved_by)
         record_outcome(connection, applying, row.positions, Decision.SUPERSEDED, now, reason=row.reason)
 
 
-def deliver(connection: sa.Connection, plans: Iterable[Comparison], account: str) -> None:
-    """Bring what was handed over in this transaction, and what became of it, to a table of the team's own."""
+def deliver(connection: sa.Connection, comparisons: Iterable[Comparison], account: str) -> None:
+    """Copy the changes and states that this transaction recorded to the table that ``write_to`` names."""
     ours = set(connection.execute(_COLUMNS).scalars()) - _OURS_ONLY
     values = {"account": account, "now": transaction_time(connection)}
-    for plan in plans:
-        outlet, columns = _outlet(connection, plan)
+    for comparison in comparisons:
+        outlet, columns = _outlet(connection, comparison)
         if outlet is None:
             continue
-        named = {"name": str(plan.name), "table": literal(plan.name), "outlet": outlet}
+        named = {"name": str(comparison.name), "table": literal(comparison.name), "outlet": outlet}
         common = [name for name, one in columns.items() if name in ours and one.takes_values]
         statement = _DELIVER.substitute(
             named,
@@ -209,26 +214,31 @@ def deliver(connection: sa.Connection, plans: Iterable[Comparison], account: str
             connection.exec_driver_sql(_SAY_STATE.substitute(named, type=columns["state"].type), values)
 
 
-def take_over_acknowledgements(connection: sa.Connection, plan: Comparison, account: str) -> None:
-    """Bring the acknowledgements of a table of the team's own to ``sync.crm_changes``."""
-    outlet, columns = _outlet(connection, plan)
+def load_acknowledgements(connection: sa.Connection, comparison: Comparison, account: str) -> None:
+    """Load acknowledgements from the table that ``write_to`` names into ``sync.crm_changes``."""
+    outlet, columns = _outlet(connection, comparison)
     if outlet is not None and "acknowledged_at" in columns:
-        statement = _TAKE_OVER.substitute(name=str(plan.name), table=literal(plan.name), outlet=outlet)
+        statement = _TAKE_OVER.substitute(
+            name=str(comparison.name), table=literal(comparison.name), outlet=outlet
+        )
         connection.exec_driver_sql(statement, {"account": account})
 
 
 def _given(name: str, kind: str) -> str:
-    """Return one of our columns in the type that a team's own table has; a value there is a plain text."""
+    """Return one column of ``sync.crm_changes``, cast to the type that it has in the team's own table.
+
+    If ``before`` or ``after`` is no JSON column there, the value is written as plain text.
+    """
     as_text = name in {"before", "after"} and not kind.startswith("json")
     return f"(w.{quoted(name)} #>> '{{}}')::{kind}" if as_text else f"w.{quoted(name)}::{kind}"
 
 
-def _outlet(connection: sa.Connection, plan: Comparison) -> tuple[str | None, dict[str, _Column]]:
-    """Return the team's own table and the types of its columns; None where it is ours.
+def _outlet(connection: sa.Connection, comparison: Comparison) -> tuple[str | None, dict[str, _Column]]:
+    """Return the team's own table and the types of its columns; None if ``write_to`` names our own table.
 
-    :raises ConfigurationError: it is not there, or lacks a column that is needed.
+    :raises ConfigurationError: the table does not exist, or lacks a required column.
     """
-    to = plan.mapping.handed_to
+    to = comparison.mapping.handed_to
     if to is None or relation(to.changes) == relation(OUR_CHANGES):
         return None, {}
     schema, name = relation(to.changes)
@@ -242,14 +252,14 @@ def _outlet(connection: sa.Connection, plan: Comparison) -> tuple[str | None, di
         found = "it does not exist" if table is None else f"it has no column {', '.join(missing)}"
         raise ConfigurationError(
             f"{found}: no change can be handed over there.",
-            where=f"{to.changes}, the write_to of {plan.name}",
+            where=f"{to.changes}, the write_to of {comparison.name}",
             next_step=f"Run: create table {to.changes} (like {OUR_CHANGES});",
         )
     return quoted(schema, name), columns
 
 
 def note_taken(connection: sa.Connection, account: str, numbers: Sequence[int]) -> None:
-    """Acknowledge changes that we write, or wrote, in the CRM ourselves."""
+    """Acknowledge changes that we write to the CRM ourselves, before or after the write."""
     values = {"account": account, "numbers": list(numbers), "now": transaction_time(connection)}
     connection.exec_driver_sql(_TAKEN, values)
 
@@ -257,7 +267,7 @@ def note_taken(connection: sa.Connection, account: str, numbers: Sequence[int]) 
 def note_sending(
     connection: sa.Connection, account: str, numbers: Sequence[int], as_of: datetime | None
 ) -> None:
-    """Remember that a request with changes goes out, committed before it does.
+    """Note that a request with changes is about to be sent; the caller commits this before it sends.
 
     :param as_of: when the CRM's record was last modified; None: the request changed nothing.
     """
@@ -273,7 +283,7 @@ def end_unmade(
     decision: Decision,
     reason: str,
 ) -> None:
-    """Record that open changes are not made in the CRM, and why."""
+    """End open changes that are not made in the CRM, and record the reason as their outcome."""
     if not numbers:
         return
     now = transaction_time(connection)

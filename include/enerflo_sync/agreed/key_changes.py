@@ -1,8 +1,9 @@
-"""Key columns of the CRM that were renamed or got another type: pairs move along where that is certain.
+"""Key columns of the CRM that were renamed or changed their type: the stored keys are translated.
 
-The keys of ``sync.agreed`` are made of the key columns' names and values. When these change, no pair is found
-by its key any more, nor the evidence that a row was deleted or an undo took it away. So the columns are
-remembered, pairs are translated, and the next plan waits for a person.
+A key in ``sync.agreed`` consists of the names and values of the key columns. When a name or a type changes,
+the stored keys match no row: agreed pairs are lost, and with them the evidence that a row was deleted or that
+an undo removed it. So the columns are stored beside the pairs, keys are translated where the new key is
+certain, and the next plan waits for a person.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.join_columns import JoinColumn
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 
-# A column's name, how JSON writes its values, and the mirror's column that it is matched with.
+# A column's name, the JSON type of its values, and the mirror's column that it is matched with.
 Column = Sequence[str | None]
 Columns = Mapping[str, Sequence[Column]]
 
@@ -52,12 +53,12 @@ select table_name, columns, columns_before, rows_lost from sync.agreed_keys
 where account = :account and columns_before is not null order by table_name
 """)
 _APPROVED = sa.text("""
-/* enerflo-sync plan: whether a person applied a plan that said so */
+/* enerflo-sync plan: whether a person applied a plan that named the changed key columns */
 select exists (select from sync.plans where account = :account and state = 'applied' and change_count > 0
                and created_at >= :since and reasons @> :reasons)
 """).bindparams(sa.bindparam("reasons", type_=JSONB))
 
-# Of a key that would become two, or one of two keys, nobody knows which it is.
+# A key is translated only if it gives exactly one new key that no other stored key gives.
 _MOVED_KEYS = Template("""
 /* enerflo-sync plan $name: what the keys of pairs are now */
 create temporary table moved_keys on commit drop as
@@ -81,13 +82,13 @@ _MOVE = Template("""
 update sync.$target a set key = n.new_key$record from pg_temp.moved_keys n
 where a.account = %(account)s and a.table_name = $table and a.key = n.old_key$which
 """)
-# A row is the same one by the same texts in its key columns, whichever they are called by now.
+# A row is the same row if its key columns hold the same texts, even under other column names.
 _KEYS_OF_ROWS = Template("""
 /* enerflo-sync plan $name: keys of $what, in their new form */
 update sync.$target r set key = $new_key from $crm t
 where r.account = %(account)s and r.table_name = $table and $which and $on
 """)
-# What goes on under the key of its row, though it is no pair of values.
+# Other rows, beside agreed pairs, that must stay findable by the key of their CRM row.
 _UNDER_KEYS = (
     ("refusals", "r.ended_at is null", "what a person refused"),
     ("plan_changes", "r.sent_at is not null and r.state <> 'applied'", "what was sent and is not confirmed"),
@@ -106,22 +107,25 @@ where a.account = %(account)s and a.table_name = $table and not ($fits)
 """)
 
 
-def follow_keys(connection: sa.Connection, plans: Iterable[Comparison], account: str) -> None:
-    """Translate the pairs of tables whose key columns changed since they were stored, as far as is certain.
+def follow_keys(connection: sa.Connection, comparisons: Iterable[Comparison], account: str) -> None:
+    """Translate the stored keys of tables whose key columns changed, where the new key is certain.
 
-    What changed is remembered until a person approves a plan that says so: :func:`key_change_reasons`.
+    The change is kept until a person applies a plan that names it as a reason to wait
+    (:func:`key_change_reasons`).
     """
-    for plan in plans:
-        named = {"account": account, "table": str(plan.name)}
-        present = columns_of(plan)
+    for comparison in comparisons:
+        named = {"account": account, "table": str(comparison.name)}
+        present = columns_of(comparison)
         stored = connection.execute(_STORED, named).mappings().first()
-        before = stored["columns"] if stored is not None else _of_sample(connection, plan, named)
+        before = stored["columns"] if stored is not None else _of_sample(connection, comparison, named)
         if before is None or before == present:
             _remember(connection, named, stored, present)
             continue
-        _translate(connection, plan, account, before, in_order=stored is not None)
+        _translate(connection, comparison, account, before, in_order=stored is not None)
         lost = connection.exec_driver_sql(
-            _LOST.substitute(name=plan.name, table=literal(plan.name), fits=_fits(present["key"])),
+            _LOST.substitute(
+                name=comparison.name, table=literal(comparison.name), fits=_fits(present["key"])
+            ),
             {"account": account},
         ).scalar_one()
         first = (stored["columns_before"] if stored is not None else None) or before
@@ -129,17 +133,17 @@ def follow_keys(connection: sa.Connection, plans: Iterable[Comparison], account:
 
 
 def key_change_reasons(connection: sa.Connection, account: str) -> list[tuple[str, str]]:
-    """Return the tables whose key columns changed and were not approved since, each with its sentence."""
+    """Return each table whose changed key columns nobody has approved yet, with the sentence for the plan."""
     rows = connection.execute(_CHANGED, {"account": account}).mappings()
     return [(row["table_name"], _sentence(row["table_name"], row)) for row in rows]
 
 
-def columns_of(plan: Comparison) -> Columns:
-    """Return the columns by which the table's pairs are stored, and by which its rows are matched."""
-    joins = plan.mapping.join_columns
+def columns_of(comparison: Comparison) -> Columns:
+    """Return the columns that make the table's stored keys, and the columns by which its rows are matched."""
+    joins = comparison.mapping.join_columns
 
     def column(name: str) -> list[str | None]:
-        kind = plan.live.columns[name].kind
+        kind = comparison.live.columns[name].kind
         number = kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
         return [name, "number" if number else str(kind), joins.get(name)]
 
@@ -149,15 +153,15 @@ def columns_of(plan: Comparison) -> Columns:
         return [join.crm_name, "number" if join.type == "bigint" else "text", join.mirror_name]
 
     return {
-        "key": [column(name) for name in plan.mapping.key_columns],
-        "join": [link(join) for join in plan.links],
+        "key": [column(name) for name in comparison.mapping.key_columns],
+        "join": [link(join) for join in comparison.links],
     }
 
 
 def _remember(
     connection: sa.Connection, named: dict[str, str], stored: sa.RowMapping | None, present: Columns
 ) -> None:
-    """Remember the columns; forget that they changed once a person approved a plan that said so."""
+    """Store the present columns; drop the note of a change once a person applied a plan that named it."""
     if stored is None:
         connection.execute(_STORE, {**named, "columns": present, "before": None, "lost": -1})
     elif stored["columns_before"] is not None:
@@ -166,10 +170,13 @@ def _remember(
             connection.execute(_STORE, {**named, "columns": present, "before": None, "lost": -1})
 
 
-def _of_sample(connection: sa.Connection, plan: Comparison, named: dict[str, str]) -> Columns | None:
-    """Return the columns of pairs that were stored before columns were remembered; None where they fit."""
+def _of_sample(connection: sa.Connection, comparison: Comparison, named: dict[str, str]) -> Columns | None:
+    """Return the columns of a stored key, for pairs of a version that did not store the columns.
+
+    Returns None if they are the present columns, or if there is no pair.
+    """
     key = connection.scalar(_SAMPLE, named)
-    present = columns_of(plan)
+    present = columns_of(comparison)
     kinds = {name: kind for name, kind, _ in present["key"]}
     if key is None:
         return None
@@ -177,7 +184,7 @@ def _of_sample(connection: sa.Connection, plan: Comparison, named: dict[str, str
     same = found.keys() == kinds.keys()
     if same and all((found[name] == "number") is (kinds[name] == "number") for name in found):
         return None
-    joins = plan.mapping.join_columns
+    joins = comparison.mapping.join_columns
     return {"key": [[name, kind, joins.get(name)] for name, kind in found.items()], "join": present["join"]}
 
 
@@ -203,17 +210,17 @@ def _described(columns: Columns) -> str:
 
 
 def _translate(
-    connection: sa.Connection, plan: Comparison, account: str, before: Columns, *, in_order: bool
+    connection: sa.Connection, comparison: Comparison, account: str, before: Columns, *, in_order: bool
 ) -> None:
-    former = _former_names(plan, before, in_order)
+    former = _former_names(comparison, before, in_order)
     values = {"account": account}
-    common = {"name": plan.name, "table": literal(plan.name)}
-    found = _found(plan, before, former)
+    common = {"name": comparison.name, "table": literal(comparison.name)}
+    found = _found(comparison, before, former)
     if found:
         connection.exec_driver_sql("drop table if exists pg_temp.moved_keys")
         connection.exec_driver_sql(_MOVED_KEYS.substitute(common, found=found), values)
-        # A key that is the record's says as much.
-        record = ", enerflo_key = null" if plan.key_is_record else ", enerflo_key = n.record"
+        # If the key is the record's id, the pair does not store that id again.
+        record = ", enerflo_key = null" if comparison.key_is_record else ", enerflo_key = n.record"
         of_record = " and (a.enerflo_key is null or a.enerflo_key = n.record)"
         connection.exec_driver_sql(
             _MOVE.substitute(common, target="agreed", record=record, which=of_record), values
@@ -223,11 +230,15 @@ def _translate(
                 _MOVE.substitute(common, target=target, record="", which=which), values
             )
     if former:
-        row = {"crm": plan.crm, "new_key": _key_of_row(plan), "on": _same_texts(plan, former, "r.key")}
+        row = {
+            "crm": comparison.crm,
+            "new_key": _key_of_row(comparison),
+            "on": _same_texts(comparison, former, "r.key"),
+        }
         for target, which, what in _UNDER_KEYS:
             statement = _KEYS_OF_ROWS.substitute(common, **row, target=target, which=which, what=what)
             connection.exec_driver_sql(statement, values)
-    for old, new, kind in _moved_links(before, columns_of(plan)):
+    for old, new, kind in _moved_links(before, columns_of(comparison)):
         value = "to_jsonb(a.value #>> '{}')"
         if kind == "number":
             whole = f"a.value #>> '{{}}' ~ {literal(WHOLE_TEXT)}"
@@ -236,45 +247,51 @@ def _translate(
         connection.exec_driver_sql(statement, values)
 
 
-def _found(plan: Comparison, before: Columns, former: Sequence[str]) -> str:
-    """Return the select of keys in their old and new form, with the record; empty where none can be told.
+def _found(comparison: Comparison, before: Columns, former: Sequence[str]) -> str:
+    """Return the select of old keys, new keys and record keys; empty if new keys cannot be determined.
 
-    Where the CRM's key is made of the mirror's columns, by the record; else by a row with the same texts.
+    If the CRM's key consists of columns of the mirror, the new key comes from the record; otherwise from the
+    CRM row whose key columns hold the same texts.
     """
-    record = _record_of_pair(plan, before)
-    common = {"table": literal(plan.name), "record_of_pair": record, "mirror": plan.mirror, "crm": plan.crm}
-    # A key that may be spelled in several ways is the one of a row, and stays so.
-    if plan.mapping.joined_by_key and not plan.links:
+    record = _record_of_pair(comparison, before)
+    common = {
+        "table": literal(comparison.name),
+        "record_of_pair": record,
+        "mirror": comparison.mirror,
+        "crm": comparison.crm,
+    }
+    # A key that may be spelled in several ways must come from its row, which has the spelling.
+    if comparison.mapping.joined_by_key and not comparison.links:
         return _BY_RECORD.substitute(
             common,
             new_key=jsonb_object(
-                (join.crm_name, join.as_stored(f"({join.mirror})::{join.type}")) for join in plan.joins
+                (join.crm_name, join.as_stored(f"({join.mirror})::{join.type}")) for join in comparison.joins
             ),
             on=" and ".join(
-                f"e.{quoted(name)} = (a.record ->> {literal(name)})::bigint" for name in plan.mirror_key
+                f"e.{quoted(name)} = (a.record ->> {literal(name)})::bigint" for name in comparison.mirror_key
             ),
         )
     if not former:
         return ""
     return _BY_ROW.substitute(
         common,
-        new_key=_key_of_row(plan),
-        on=_same_texts(plan, former, "a.key"),
-        same_record=names_record(plan, "t", "a.record"),
+        new_key=_key_of_row(comparison),
+        on=_same_texts(comparison, former, "a.key"),
+        same_record=names_record(comparison, "t", "a.record"),
     )
 
 
-def _key_of_row(plan: Comparison) -> str:
-    return plan.crm_key(f"t.{quoted(name)}" for name in plan.mapping.key_columns)
+def _key_of_row(comparison: Comparison) -> str:
+    return comparison.crm_key(f"t.{quoted(name)}" for name in comparison.mapping.key_columns)
 
 
-def _former_names(plan: Comparison, before: Columns, in_order: bool) -> Sequence[str]:
-    """Return what each key column was called, by its place; none where that cannot be told.
+def _former_names(comparison: Comparison, before: Columns, in_order: bool) -> Sequence[str]:
+    """Return the former name of each key column, in the present order; empty if it is ambiguous.
 
-    A column that is called as another one was may be either of both. Where the order of the columns before is
-    not known, one that keeps its name is the same, and one other may have another name.
+    It is ambiguous if a column now has the former name of another key column. If the former order is not
+    known, a column that kept its name is the same column, and at most one other column may have been renamed.
     """
-    names, former = plan.mapping.key_columns, [str(name) for name, _, _ in before["key"]]
+    names, former = comparison.mapping.key_columns, [str(name) for name, _, _ in before["key"]]
     if len(names) != len(former):
         return []
     if not in_order:
@@ -284,25 +301,25 @@ def _former_names(plan: Comparison, before: Columns, in_order: bool) -> Sequence
     return [] if moved else former
 
 
-def _same_texts(plan: Comparison, former: Sequence[str], key: str) -> str:
-    """Return the condition that a CRM row ``t`` has the texts of a key in its former key columns."""
-    pairs = zip(plan.mapping.key_columns, former, strict=True)
+def _same_texts(comparison: Comparison, former: Sequence[str], key: str) -> str:
+    """Return the condition that a CRM row ``t`` holds the texts of a key that has the former column names."""
+    pairs = zip(comparison.mapping.key_columns, former, strict=True)
     return " and ".join(f"t.{quoted(new)}::text = {key} ->> {literal(old)}" for new, old in pairs)
 
 
-def _record_of_pair(plan: Comparison, before: Columns) -> str:
-    """Return the mirror key of a pair ``a``: what it says, or what its key said by the columns before."""
+def _record_of_pair(comparison: Comparison, before: Columns) -> str:
+    """Return the mirror key of a pair ``a``: its ``enerflo_key``, or the ids that its key held before."""
     named = {mirror: str(name) for name, _, mirror in before["key"] if mirror}
-    if not set(plan.mirror_key) <= named.keys():
+    if not set(comparison.mirror_key) <= named.keys():
         return "a.enerflo_key"
-    texts = {mirror: f"a.key ->> {literal(named[mirror])}" for mirror in plan.mirror_key}
+    texts = {mirror: f"a.key ->> {literal(named[mirror])}" for mirror in comparison.mirror_key}
     whole = " and ".join(f"{text} ~ {literal(WHOLE_TEXT)}" for text in texts.values())
     made = jsonb_object((mirror, f"({text})::bigint") for mirror, text in texts.items())
     return f"coalesce(a.enerflo_key, case when {whole} then {made} end)"
 
 
 def _moved_links(before: Columns, present: Columns) -> Iterator[tuple[str, str, str]]:
-    """Yield links that were renamed or are written otherwise: old name, new name, how JSON writes it."""
+    """Yield links that were renamed or changed their JSON type: old name, new name, new JSON type."""
     known = {mirror: (str(name), kind) for name, kind, mirror in before["join"]}
     for name, kind, mirror in present["join"]:
         old = known.get(mirror)
@@ -311,7 +328,7 @@ def _moved_links(before: Columns, present: Columns) -> Iterator[tuple[str, str, 
 
 
 def _fits(key: Sequence[Column]) -> str:
-    """Return the condition that a pair ``a`` is stored by these columns."""
+    """Return the condition that the key of a pair ``a`` consists of these columns."""
     conditions = [f"jsonb_exists(a.key, {literal(str(name))})" for name, _, _ in key]
     conditions += [
         f"(jsonb_typeof(a.key -> {literal(str(name))}) = 'number') is {str(kind == 'number').lower()}"

@@ -1,4 +1,4 @@
-"""When rows were looked at last for what both sides agree on, so that only what moved is looked at again."""
+"""When a table was last compared for agreed values, so that the next run reads only changed rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from enerflo_sync.warehouse.watermarks import read_watermark
 def looked_before(
     connection: sa.Connection, comparison: Comparison, account: str, config_hash: str, now: datetime
 ) -> bool:
-    """Return whether :func:`agree_moved` has only to look at rows that moved.
+    """Return whether :func:`.agree.agree_moved` has to compare only rows that changed.
 
     :param now: the caller's transaction's time.
     """
@@ -26,7 +26,7 @@ def looked_before(
 def _last_look(
     connection: sa.Connection, comparison: Comparison, account: str, config_hash: str, now: datetime
 ) -> tuple[datetime, Look] | None:
-    """Return when rows were looked at last, and how far the CRM's were seen; None: it cannot be told."""
+    """Return when the last run was and how far it saw the CRM's rows; None: all rows must be compared."""
     name = watermark_name(comparison, config_hash)
     until = read_watermark(connection, account, name)
     look = None if until is None else find_look(connection, comparison, account, name)
@@ -43,7 +43,7 @@ def since_last_look(
     lookback_minutes: int,
     now: datetime,
 ) -> dict[str, Any] | None:
-    """Return the parameters by which rows that moved since the last look are found; None: none can be."""
+    """Return the parameters that select rows changed since the last run; None: all must be compared."""
     last = _last_look(connection, comparison, account, config_hash, now)
     if last is None:
         return None
@@ -53,5 +53,5 @@ def since_last_look(
 
 
 def watermark_name(comparison: Comparison, config_hash: str) -> str:
-    """Return the name under which it is kept; another mapping begins anew."""
+    """Return the name of the watermark: it has the mapping's hash, so another mapping compares all rows."""
     return f"agreed/{comparison.name}/{config_hash[:16]}"

@@ -1,4 +1,4 @@
-"""Changes that were handed over and wait, of columns or rows that ``sync.yaml`` maps otherwise by now."""
+"""Handed-over changes that still wait although ``sync.yaml`` now maps their column or row differently."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ select distinct table_name from sync.crm_changes
 where account = :account and ended_at is null and state = 'open' and kind <> 'link'
 """)
 
-# A new row that somebody took over is in the CRM, or will be: it is not handed over a second time. What comes
-# through all the same of a column is looked for, as after a later change. Of a row nobody knows where it is.
+# A new row that a tool acknowledged is in the CRM or will be, so it stays open and is not handed over again.
+# A superseded change of a column may still arrive, and the copy is searched for it. If the mapping of whole
+# rows changed, the row of a change cannot be found in the copy, so the change ends at once (``ended_at``).
 _END = Template("""
 /* enerflo-sync $name: changes that were handed over, and are mapped otherwise */
 with otherwise as (
@@ -55,48 +56,51 @@ where account = :account and table_name = any(:tables) and ended_at is null and 
 
 
 def end_mapped_otherwise(
-    connection: sa.Connection, plans: Iterable[Comparison], account: str, *, all_tables: bool = False
+    connection: sa.Connection, comparisons: Iterable[Comparison], account: str, *, all_tables: bool = False
 ) -> None:
-    """End what waits to be carried to the CRM and stands for something else by now, or may not be written.
+    """End waiting handed-over changes that are now mapped differently or may no longer be written.
 
-    It was decided, and approved, as it was mapped then: the next plan decides anew. Ids of records that were
-    created at Enerflo are not among it: a row that loses its own would be created a second time. In the
-    caller's transaction.
+    They were decided and approved under the former mapping, so the next plan decides again. Changes that
+    carry the id of a record created at Enerflo are kept: without that id the CRM row would be created at
+    Enerflo a second time. Runs in the caller's transaction.
 
-    :param plans: as they are before their new meanings are stored
+    :param comparisons: the mapped tables, before their new meanings are stored
         (:mod:`enerflo_sync.agreed.changed_meanings`).
-    :param all_tables: these are all mapped tables of the account.
+    :param all_tables: whether these are all mapped tables of the account; then changes of other tables end
+        too.
     """
     waiting = set(connection.execute(_WAITING, {"account": account}).scalars())
     if not waiting:
         return
     values = {"account": account, "now": transaction_time(connection)}
-    mapped = [plan for plan in plans if plan.name in waiting]
-    for plan in mapped:
-        connection.exec_driver_sql(_statement(plan), values)
-    if all_tables and (gone := sorted(waiting - {plan.name for plan in mapped})):
+    mapped = [comparison for comparison in comparisons if comparison.name in waiting]
+    for comparison in mapped:
+        connection.exec_driver_sql(_statement(comparison), values)
+    if all_tables and (gone := sorted(waiting - {comparison.name for comparison in mapped})):
         connection.execute(_END_UNMAPPED, {**values, "tables": gone, "reason": UNMAPPED})
     note_not_made(connection, account, "mapping")
     deliver(connection, mapped, account)
 
 
-def _statement(plan: Comparison) -> str:
+def _statement(comparison: Comparison) -> str:
     return _END.substitute(
-        name=plan.name,
-        table=literal(plan.name),
-        of_rows=str(OF_ROWS in plan.remeant).lower(),
-        remeant=names_array(sorted(plan.remeant)),
-        forbidden=_forbidden(plan),
+        name=comparison.name,
+        table=literal(comparison.name),
+        of_rows=str(OF_ROWS in comparison.remeant).lower(),
+        remeant=names_array(sorted(comparison.remeant)),
+        forbidden=_forbidden(comparison),
         otherwise=literal(OTHERWISE),
         not_allowed=literal(FORBIDDEN),
-        is_carried=str(plan.mapping.is_carried).lower(),
+        is_carried=str(comparison.mapping.is_carried).lower(),
     )
 
 
-def _forbidden(plan: Comparison) -> str:
-    """Return the condition that a plan would not have a change ``w`` by now, whatever the two sides say."""
-    mapping = plan.mapping
-    open_ = [one.name for one in plan.fields if one.mapping.direction in {Direction.BOTH, Direction.TO_CRM}]
+def _forbidden(comparison: Comparison) -> str:
+    """Return the condition that the present mapping forbids a change ``w``, whatever the two values are."""
+    mapping = comparison.mapping
+    open_ = [
+        one.name for one in comparison.fields if one.mapping.direction in {Direction.BOTH, Direction.TO_CRM}
+    ]
     updated, made = names_array([*open_, *mapping.join_columns]), names_array(list(mapping.crm_columns))
     return f"""(w.op = 'update' and not w."column" = any({updated})
       or w.op = 'insert' and not w."column" = any({made})

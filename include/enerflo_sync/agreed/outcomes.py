@@ -1,4 +1,4 @@
-"""What becomes of a plan's changes: their state, and one row of the ledger for each, in one transaction."""
+"""Outcomes of a plan's changes: the state of each change and its row in the ledger, in one transaction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 
 class Decision(StrEnum):
-    """How one change ended (``sync.ledger.decision``; the same words are states of a change)."""
+    """How a change ended: ``sync.ledger.decision``, and the same word as the state of the change."""
 
     APPLIED = "applied"
     HANDED_OVER = "handed_over"
@@ -25,7 +25,7 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Applying:
-    """One application of a plan: what every row of the ledger says of it.
+    """One application of a plan: the values that all its ledger rows share.
 
     :param decided_by: the person who approved the plan, or the rule that let it pass.
     """
@@ -36,9 +36,9 @@ class Applying:
     decided_by: str
 
 
-# Records how changes ended, in a statement that has the CTE ``ended (id, decision, reason, deleted_row)``:
-# ``id`` is the change's ctid, ``deleted_row`` the CRM row that was deleted. The CTE ``recorded`` then has the
-# changes that ended now. The statement's parameters are those of :func:`outcome_values`.
+# CTEs that record outcomes. The statement must have the CTE ``ended (id, decision, reason, deleted_row)``:
+# ``id`` is the change's ctid, ``deleted_row`` the CRM row that was deleted. The CTE ``recorded`` returns the
+# changes whose outcome was recorded now. The parameters are those of :func:`outcome_values`.
 RECORD_OUTCOMES = """recorded as (
   update sync.plan_changes c set state = e.decision, reason = e.reason, done_at = %(now)s,
     deleted_row = coalesce(e.deleted_row, c.deleted_row)
@@ -68,9 +68,9 @@ select count(*) from recorded
 
 
 def outcome_values(applying: Applying, now: datetime, evidence: str | None) -> dict[str, Any]:
-    """Return what a statement with :data:`RECORD_OUTCOMES` takes.
+    """Return the parameters of a statement with :data:`RECORD_OUTCOMES`.
 
-    :param evidence: by what the winning value, or the confirmation, can be looked up.
+    :param evidence: where the winning value or the confirmation can be looked up.
     """
     return {
         "account": applying.account,
@@ -96,13 +96,14 @@ def record_outcome(
     kept: Mapping[int, Any] | None = None,
     found_after: bool = False,
 ) -> int:
-    """Record how changes ended and return how many did now: one that had ended before is left as it is.
+    """Record the outcome of changes, except of those that have one, and return how many were recorded.
 
-    :param reason: why a change was not made, or how one that was made was found to be.
-    :param evidence: by what the winning value, or the confirmation, can be looked up.
-    :param kept: by position, how Enerflo keeps a value that it spells otherwise.
-    :param found_after: what a later plan took the place of, or what was parked as nobody could read what came
-        of it, ends once more: it is known by now.
+    :param reason: why a change was not made, or how it was found out that it was made.
+    :param evidence: where the winning value or the confirmation can be looked up.
+    :param kept: by position, the value as Enerflo stores it, if Enerflo spells it differently.
+    :param found_after: also record changes that are superseded or parked. The outcome of a sent change may
+        become known only after a later plan superseded it, or after it was parked because its record could
+        not be read back.
     """
     if not positions:
         return 0

@@ -1,7 +1,7 @@
-"""What our own writes left as a record's time of change: nobody else changed the record at that time.
+"""``sync.own_writes``: the modification times that our own writes gave to records.
 
-A write of one field moves the time of the whole row, and a write to Enerflo that of the whole record. To tell
-which side changed later, the last time that was somebody else's is needed
+Our write of one field sets the modification time of the whole CRM row or of the whole record at Enerflo. To
+tell which side a person changed later, the last modification time before our write is needed
 (:mod:`enerflo_sync.reconcile.changed`).
 """
 
@@ -33,7 +33,7 @@ from (
 ) p join $crm t on $on $lock
 """)
 
-# A row whose time is as before was not written, or says no more than the day.
+# A row whose modification time did not change was not written, or its column stores only the day.
 _LEFT = Template("""
 /* enerflo-sync apply $name: what our writes left as the rows' time of change */
 insert into sync.own_writes (account, side, table_name, key, others_at, left_at)
@@ -59,7 +59,8 @@ on conflict (account, side, table_name, key) do update
 set others_at = excluded.others_at, left_at = excluded.left_at
 """)
 
-# Of a request that goes out again the first time counts: what it finds now may be its own.
+# When a request is sent again, the time noted before its first attempt counts: the present time may already
+# be the result of that attempt.
 _SENDING = Template("""
 /* enerflo-sync push: when a record of $mirror was changed before our request */
 insert into sync.own_writes as w (account, side, table_name, key, sent_others_at)
@@ -82,66 +83,74 @@ set left_at = excluded.left_at, left_seen_at = excluded.left_seen_at,
 
 @contextmanager
 def noting_updates(
-    connection: sa.Connection, plan: Comparison, values: Mapping[str, Any], first: int, until: int
+    connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any], first: int, until: int
 ) -> Iterator[None]:
-    """Remember what the updates of CRM rows within leave as the rows' time of change.
+    """Store the modification times that the updates inside the ``with`` block give to CRM rows.
 
     :param values: ``account`` and ``plan_hash``.
-    :param first: position of the first change, ``until`` that of the last.
+    :param first: position of the first change.
+    :param until: position of the last change.
     """
-    if not compares_times(plan):
+    if not compares_times(comparison):
         yield
         return
-    into = f"pg_temp.written_before_{plan.name}_{first}"
-    parts = _parts(plan, into=into, lock="" if plan.live.view else "for update of t")
+    into = f"pg_temp.written_before_{comparison.name}_{first}"
+    parts = _parts(comparison, into=into, lock="" if comparison.live.view else "for update of t")
     named = {**values, "first": first, "until": until}
     connection.exec_driver_sql(f"drop table if exists {into}")
-    connection.exec_driver_sql(_OLD_TIMES.substitute(parts, on=of_key(plan, "p.key")), named)
+    connection.exec_driver_sql(_OLD_TIMES.substitute(parts, on=of_key(comparison, "p.key")), named)
     yield
-    connection.exec_driver_sql(_LEFT.substitute(parts, on=of_key(plan, "b.key")), named)
+    connection.exec_driver_sql(_LEFT.substitute(parts, on=of_key(comparison, "b.key")), named)
 
 
 def note_made(
-    connection: sa.Connection, plan: Comparison, values: Mapping[str, Any], first: int, until: int
+    connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any], first: int, until: int
 ) -> None:
-    """Remember that nobody else has written the CRM rows that a plan made; takes ``now`` among ``values``."""
-    if compares_times(plan):
-        statement = _MADE.substitute(_parts(plan), on=of_key(plan, "p.key"))
+    """Store that only we have written the CRM rows that a plan inserted; ``values`` must have ``now``."""
+    if compares_times(comparison):
+        statement = _MADE.substitute(_parts(comparison), on=of_key(comparison, "p.key"))
         connection.exec_driver_sql(statement, {**values, "first": first, "until": until})
 
 
-def _parts(plan: Comparison, **others: str) -> dict[str, str]:
-    changed = plan.changed_at("t")
-    named = {"name": plan.name, "table": literal(plan.name), "crm": plan.crm_rows, "changed": changed}
-    return {**named, "seen_at": seen_at(plan, "t"), **others}
+def _parts(comparison: Comparison, **others: str) -> dict[str, str]:
+    changed = comparison.changed_at("t")
+    named = {
+        "name": comparison.name,
+        "table": literal(comparison.name),
+        "crm": comparison.crm_rows,
+        "changed": changed,
+    }
+    return {**named, "seen_at": seen_at(comparison, "t"), **others}
 
 
 @contextmanager
 def noting_rows(
-    connection: sa.Connection, plan: Comparison, account: str, keys: Sequence[str]
+    connection: sa.Connection, comparison: Comparison, account: str, keys: Sequence[str]
 ) -> Iterator[None]:
-    """Remember what writes to CRM rows within leave as the rows' time of change.
+    """Store the modification times that writes inside the ``with`` block give to the CRM rows of these keys.
 
-    :param keys: of the rows, as JSON.
+    :param keys: keys of the rows, as JSON.
     """
-    if not keys or not compares_times(plan):
+    if not keys or not compares_times(comparison):
         yield
         return
-    into = f"pg_temp.written_before_{plan.name}"
-    parts = _parts(plan, into=into)
-    changed = plan.changed_at("t")
-    others = f"case when {changed} is not null then least({changed}, {seen_at(plan, 't')}, now()) end"
+    into = f"pg_temp.written_before_{comparison.name}"
+    parts = _parts(comparison, into=into)
+    changed = comparison.changed_at("t")
+    others = f"case when {changed} is not null then least({changed}, {seen_at(comparison, 't')}, now()) end"
     times = f"{changed} as changed_at, {others} as others_at"
-    of_keys = f"from unnest(%(keys)s::jsonb[]) p(key) join {plan.crm_rows} t on {of_key(plan, 'p.key')}"
+    of_keys = (
+        f"from unnest(%(keys)s::jsonb[]) p(key) join {comparison.crm_rows} t on {of_key(comparison, 'p.key')}"
+    )
     named = {"account": account, "keys": list(keys)}
     connection.exec_driver_sql(f"drop table if exists {into}")
     connection.exec_driver_sql(
-        f"/* enerflo-sync apply {plan.name}: when rows were changed before */"
+        f"/* enerflo-sync apply {comparison.name}: when rows were changed before */"
         f" create temporary table {into} on commit drop as select p.key, {times} {of_keys}",
         named,
     )
     yield
-    connection.exec_driver_sql(_LEFT.substitute(parts, on=of_key(plan, "b.key")), named)
+    connection.exec_driver_sql(_LEFT.substitute(parts, on=of_key(comparison, "b.key")), named)
 
 
 def note_sending(
@@ -151,10 +160,12 @@ def note_sending(
     *,
     again: bool,
 ) -> None:
-    """Remember when records of Enerflo were changed before a request of ours goes out, committed with it.
+    """Store the modification times of Enerflo's records before our request is sent.
+
+    The caller commits them together with the note that the request is sent.
 
     :param keys: tables of the mapping, each with the mirror key of one of its records.
-    :param again: the same request went out before, and its end is not known.
+    :param again: whether the same request was sent before and its outcome is not known.
     """
     _note(connection, account, keys, _SENDING, again=again)
 
@@ -162,7 +173,7 @@ def note_sending(
 def note_written(
     connection: sa.Connection, account: str, keys: Iterable[tuple[str, Mapping[str, Any]]]
 ) -> None:
-    """Remember what our write left as the time of change of records that were read back."""
+    """Store the modification times that our write gave to records of Enerflo, after they were read back."""
     _note(connection, account, keys, _WRITTEN)
 
 

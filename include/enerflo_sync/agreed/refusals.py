@@ -1,4 +1,4 @@
-"""How a CRM table's refusal of a row is said."""
+"""The text for a row that the CRM's database refuses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enerflo_sync.warehouse.refused import refused_by_policy
 
 
 def why_refused(error: psycopg.Error) -> str:
-    """Say which rule of the table refused a row, without the row."""
+    """Return which constraint or policy of the table refused a row, without any of the row's values."""
     if refused_by_policy(error):
         return "the CRM's table refuses it: a policy of row-level security"
     names = [error.diag.constraint_name, error.diag.column_name]

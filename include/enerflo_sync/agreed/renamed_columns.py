@@ -1,4 +1,4 @@
-"""A column that is called otherwise by now: what is stored of it under the name before goes along."""
+"""CRM columns that were renamed: what is stored under a column's former name moves to the new name."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from enerflo_sync.reconcile.meanings import OF_ROWS, changed_parts
 _SAME_VALUE = Template("""exists (
     select from $rows t where $on
       and nullif($shown, 'null') is not distinct from nullif(coalesce(a.crm_value, a.value), 'null'))""")
-# The values go, too: to a program of an earlier version both sides have moved then, and none was left apart.
+# The values are removed too, because an earlier version of this program ignores ``former_``. Without values
+# it sees that both sides changed, and does not take an old value for the base.
 _FORMER = Template("""
-/* enerflo-sync plan $name: pairs of a field that stands for something else */
+/* enerflo-sync plan $name: pairs of a field that is mapped to something else */
 update sync.agreed a set agreed_by = 'former_' || agreed_by, value = null, crm_value = null
 where a.account = %(account)s and a.table_name = $table and a.field = $field and not a.is_link
   and a.agreed_by not like 'former%%' $which
@@ -30,7 +31,8 @@ delete from sync.agreed n using sync.agreed a
 where n.account = %(account)s and n.table_name = $table and n.field = $after and n.key = a.key
   and a.account = n.account and a.table_name = n.table_name and a.field = $before and not a.is_link and $same
 """)
-# The column may be another one after all: what it says otherwise is no edit of the CRM.
+# The new name may still be another column. So a pair moves only if the CRM's value is unchanged: a different
+# value would look like an edit in the CRM.
 _PAIRS = Template("""
 /* enerflo-sync plan $name: pairs of a column under another name */
 update sync.agreed a set field = $after
@@ -52,18 +54,20 @@ where account = %(account)s and table_name = $table and field = $before
 
 
 def follow_columns(
-    connection: sa.Connection, plan: Comparison, account: str, stored: Mapping[str, Any]
+    connection: sa.Connection, comparison: Comparison, account: str, stored: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Bring along what is stored of columns under another name, where one alone can be meant.
+    """Move what is stored under a column's former name to its new name, if the column is unambiguous.
 
-    It is the same column where both names stand for the same field of Enerflo in the same CRM table, and one
-    of them is not mapped any more. In the caller's transaction.
+    A column counts as renamed if both names are mapped to the same field of Enerflo in the same CRM table,
+    and the former name is not mapped any more. Runs in the caller's transaction.
 
-    :param stored: by column what its pairs stand for, as stored; returned under the names of now.
+    :param stored: the stored meaning of each column's pairs; returned with the present names.
     """
     found = dict(stored)
-    gone = stored.keys() - plan.meanings.keys()
-    news = {name: meaning for name, meaning in plan.meanings.items() if name not in stored} if gone else {}
+    gone = stored.keys() - comparison.meanings.keys()
+    news = (
+        {name: meaning for name, meaning in comparison.meanings.items() if name not in stored} if gone else {}
+    )
     befores = {
         name: [one for one in gone if not changed_parts(stored[one], meaning)]
         for name, meaning in news.items()
@@ -72,39 +76,39 @@ def follow_columns(
     claimed = [one for names in befores.values() for one in names]
     for after, names in befores.items():
         if len(names) == 1 and claimed.count(names[0]) == 1:
-            _rename(connection, plan, account, names[0], after)
+            _rename(connection, comparison, account, names[0], after)
             found[after] = found.pop(names[0])
     return found
 
 
-def says_the_same(plan: Comparison, field: str) -> str:
-    """Return the condition that the CRM says of a pair ``a`` in a column what it said when both agreed."""
-    keys = plan.mapping.key_columns
+def says_the_same(comparison: Comparison, field: str) -> str:
+    """Return the condition that the CRM's value in a column is still the value of the agreed pair ``a``."""
+    keys = comparison.mapping.key_columns
     return _SAME_VALUE.substitute(
-        rows=plan.crm_rows,
-        on=" and ".join(f"t.{quoted(name)} = {stored_key(plan, 'a.key', name)}" for name in keys),
-        shown=shown(plan, field),
+        rows=comparison.crm_rows,
+        on=" and ".join(f"t.{quoted(name)} = {stored_key(comparison, 'a.key', name)}" for name in keys),
+        shown=shown(comparison, field),
     )
 
 
 def make_former(
-    connection: sa.Connection, plan: Comparison, account: str, field: str, which: str = ""
+    connection: sa.Connection, comparison: Comparison, account: str, field: str, which: str = ""
 ) -> None:
-    """Let the pairs of a column be evidence of their rows, and no base any more.
+    """Invalidate the agreed pairs of a column: they stay as evidence of their rows, without values.
 
-    :param which: ``and …``: of pairs ``a``, only those.
+    :param which: ``and …``, a further condition on the pairs ``a``.
     """
     statement = _FORMER.substitute(
-        name=plan.name, table=literal(plan.name), field=literal(field), which=which
+        name=comparison.name, table=literal(comparison.name), field=literal(field), which=which
     )
     connection.exec_driver_sql(statement, {"account": account})
 
 
-def _rename(connection: sa.Connection, plan: Comparison, account: str, before: str, after: str) -> None:
-    named = {"name": plan.name, "table": literal(plan.name)}
+def _rename(connection: sa.Connection, comparison: Comparison, account: str, before: str, after: str) -> None:
+    named = {"name": comparison.name, "table": literal(comparison.name)}
     named |= {"before": literal(before), "after": literal(after)}
-    make_former(connection, plan, account, after)
-    same = says_the_same(plan, after)
+    make_former(connection, comparison, account, after)
+    same = says_the_same(comparison, after)
     for statement in (_REPLACED, _PAIRS, *_OTHERS):
         connection.exec_driver_sql(statement.substitute(named, same=same), {"account": account})
-    make_former(connection, plan, account, before)
+    make_former(connection, comparison, account, before)

@@ -1,4 +1,4 @@
-"""A table that ``sync.yaml`` calls otherwise by now: what is stored under the name before goes along."""
+"""Tables that were renamed in ``sync.yaml``: what is stored under the former name moves to the new name."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _MOVE = Template("""
 /* enerflo-sync plan: what is stored under another name of a table */
 update sync.$target set table_name = :after where account = :account and table_name = :before and $which
 """)
-# What arrives in a CRM's copy is agreed on by the changes of its plan.
+# When a handed-over change arrives in the CRM's copy, its agreed values come from these rows of its plan.
 _LOOKED_FOR = """exists (
     select from sync.crm_changes w
     where w.account = plan_changes.account and w.plan_hash = plan_changes.plan_hash
       and w.table_name = plan_changes.table_name and w.key = plan_changes.key and w.ended_at is null)"""
-# What goes on under the name of a table. What ended stands under the name that the table had then.
+# Rows that are still in use. Rows about something that ended keep the name that the table had then.
 _UNDER_NAMES = (
     ("agreed", "true"),
     ("agreed_twins", "true"),
@@ -42,24 +42,25 @@ _UNDER_NAMES = (
 )
 
 
-def follow_names(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
-    """Bring along what is stored of a table under the name that it had before.
+def follow_names(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
+    """Move what is stored under a table's former name to its new name.
 
-    It is the same table where the pairs of a name that is not mapped any more are of the same CRM table and
-    kind; where several are, the one that shares most of its fields. In the caller's transaction.
+    A name that is not mapped any more is the former name of a new one if its pairs belong to the same CRM
+    table and kind of record. Of several candidates the one that shares most fields is taken. Runs in the
+    caller's transaction.
 
-    :raises ConfigurationError: it cannot be told which of several names one table had before. Nothing was
-        moved then, so that no refusal is lost.
+    :raises ConfigurationError: several candidates share equally many fields. Nothing is moved then, so that
+        no refusal is lost.
     """
     rows = connection.execute(_STORED, {"account": account})
     stored: dict[str, Any] = {row.table_name: row.columns for row in rows}
-    names = {plan.name for plan in plans}
+    names = {comparison.name for comparison in comparisons}
     shared = {
-        (before, plan.name): count
-        for plan in plans
-        if stored.keys().isdisjoint((plan.name, STORED_AS.format(plan.name)))
-        and not connection.scalar(_HAS_PAIRS, {"account": account, "table": plan.name})
-        for before, count in _former_names(plan, stored, names).items()
+        (before, comparison.name): count
+        for comparison in comparisons
+        if stored.keys().isdisjoint((comparison.name, STORED_AS.format(comparison.name)))
+        and not connection.scalar(_HAS_PAIRS, {"account": account, "table": comparison.name})
+        for before, count in _former_names(comparison, stored, names).items()
     }
     for before, after in _matched(shared):
         for target, which in _UNDER_NAMES:
@@ -67,16 +68,16 @@ def follow_names(connection: sa.Connection, plans: Sequence[Comparison], account
         _rename(connection, account, "agreed_keys", "true", *map(STORED_AS.format, (before, after)))
 
 
-def _former_names(plan: Comparison, stored: Mapping[str, Any], names: set[str]) -> dict[str, int]:
-    """Return the names that a table may have had before, each with the number of fields that they share."""
-    table = full_name(plan.mapping)
+def _former_names(comparison: Comparison, stored: Mapping[str, Any], names: set[str]) -> dict[str, int]:
+    """Return the possible former names of a table, each with the number of fields that both names share."""
+    table = full_name(comparison.mapping)
     found = {}
     for name in sorted(stored.keys() - names):
         fields = stored.get(STORED_AS.format(name), {})
-        if any((one["crm"][0], one["enerflo"][0]) == (table, plan.kind) for one in fields.values()):
+        if any((one["crm"][0], one["enerflo"][0]) == (table, comparison.kind) for one in fields.values()):
             found[name] = sum(
                 field in fields and not changed_parts(fields[field], meaning)
-                for field, meaning in plan.meanings.items()
+                for field, meaning in comparison.meanings.items()
             )
     return found
 
@@ -85,7 +86,7 @@ def _matched(shared: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
     """Return the pairs of a former and a present name of one table.
 
     :param shared: by former and present name, how many fields both have.
-    :raises ConfigurationError: a name stays of which it cannot be told.
+    :raises ConfigurationError: two candidates for one name share equally many fields.
     """
     left, found = dict(shared), []
     while left:

@@ -1,4 +1,4 @@
-"""Whether the ledger is as it was sealed: the whole chain, and every row below it."""
+"""The check of the ledger against its seals: the chain of seals, and the digest of every sealed row."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.seals import DIGEST_BYTES, FIRST, FORM, ROW_DIGEST, SEAL_DIGEST, SPELLING
 
-# Broken places that a report lists; it counts all.
+# How many broken places a report lists; it counts all.
 LISTED = 20
-# Sealed rows, or seals, that are looked at with one statement.
+# How many sealed rows, or seals, one statement reads at most.
 AT_ONCE = 10_000
 
 
 class Break(StrEnum):
-    """What is wrong at a place."""
+    """How a seal or a ledger row differs from what was sealed."""
 
     SEAL_MISSING = "seal_missing"
     SEAL_CHANGED = "seal_changed"
@@ -32,10 +32,10 @@ class Break(StrEnum):
 
 
 class BrokenPlace(msgspec.Struct, frozen=True):
-    """One place where the ledger is not as it was sealed.
+    """One seal or ledger row that differs from what was sealed.
 
     :param ledger_id: the row; None if the seal itself is broken.
-    :param seal: the seal's number; None for a row that no seal has.
+    :param seal: the seal's number; None for a row that no seal covers.
     """
 
     kind: Break
@@ -45,10 +45,10 @@ class BrokenPlace(msgspec.Struct, frozen=True):
 
 
 class LedgerCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """The ledger beside its seals.
+    """The result of the check of an account's ledger against its seals.
 
     :param rows: rows that are sealed, as the seals count them.
-    :param unsealed: rows that no seal covers yet: nothing is known of them.
+    :param unsealed: rows that no seal covers yet: they were not checked.
     :param rewritten: rows that a command of ours rewrote or removed after they were sealed.
     :param head: digest of the last seal in hex; None without a seal.
     :param broken: number of broken places; ``places`` lists the first ones, in the order of the rows.
@@ -88,7 +88,7 @@ select number, kind, row_digests,
 from sync.ledger_seals where account = :account and kind <> 'sealed' order by number
 """)
 
-# Every id of each seal beside its row; a row that is gone has no digest.
+# Each sealed id with the digest of its row; null if the row is gone.
 _ROWS = sa.text(f"""
 /* enerflo-sync ledger: the rows of some seals */
 with s as (select * from sync.ledger_seals where account = :account and number = any(:numbers))
@@ -104,7 +104,8 @@ _DIGESTS = sa.text("""
 select number, row_digests from sync.ledger_seals where account = :account and number = any(:numbers)
 """)
 
-# Numbers up to the settled one that no seal has were never given to a row that stayed.
+# When a seal sets ``settled``, no transaction can still commit a row with an id up to it. So an unsealed id
+# up to ``settled`` belongs to a row that was inserted by hand.
 _INSERTED = sa.text("""
 /* enerflo-sync ledger: rows where no row can have been written */
 with sealed as (
@@ -129,10 +130,10 @@ where l.account = :account and l.ledger_id > :settled
 
 
 def check_ledger(connection: sa.Connection, account: str, *, expected: str | None = None) -> LedgerCheck:
-    """Compare the ledger with its seals, in the caller's transaction, which sees one moment only.
+    """Compare the ledger with its seals, in the caller's transaction.
 
-    :param connection: with an isolation level of at least REPEATABLE READ.
-    :param expected: a head's digest that was noted before, or its beginning: a seal must have it.
+    :param connection: its isolation level is at least REPEATABLE READ, so that all statements see one moment.
+    :param expected: the digest of an earlier head, or its beginning: one of the seals must have it.
     """
     connection.execute(SPELLING)
     chain = connection.execute(_CHAIN, {"account": account}).all()
@@ -171,7 +172,7 @@ def check_ledger(connection: sa.Connection, account: str, *, expected: str | Non
 
 
 def _of_chain(chain: Sequence[sa.Row[Any]]) -> Iterator[BrokenPlace]:
-    """Yield what is wrong with the seals themselves."""
+    """Yield the seals that are missing or were changed."""
     due = 1
     for seal in chain:
         if seal.number != due:
@@ -193,7 +194,10 @@ Amended = dict[int, tuple[int, bytes | None]]
 
 
 def _amended(connection: sa.Connection, account: str) -> tuple[Amended, int]:
-    """Return, by row, the last seal that a command of ours made over it, with the row's digest then."""
+    """Return by row the last seal that a command made when it rewrote or removed the row, and its new digest.
+
+    Also return the number of these rows.
+    """
     found: Amended = {}
     for seal in connection.execute(_AMENDED, {"account": account}):
         digests = _split(seal.row_digests)
@@ -204,7 +208,7 @@ def _amended(connection: sa.Connection, account: str) -> tuple[Amended, int]:
 
 
 def _some_at_once(seals: Sequence[sa.Row[Any]]) -> Iterator[Sequence[sa.Row[Any]]]:
-    """Yield the seals in groups of about :data:`AT_ONCE` rows: a ledger of years has a seal for each run."""
+    """Yield the seals in groups of about :data:`AT_ONCE` rows, so that memory stays bounded."""
     group: list[sa.Row[Any]] = []
     rows = 0
     for seal in seals:
@@ -220,7 +224,7 @@ def _some_at_once(seals: Sequence[sa.Row[Any]]) -> Iterator[Sequence[sa.Row[Any]
 def _of_rows(
     connection: sa.Connection, account: str, seals: Sequence[sa.Row[Any]], amended: Amended
 ) -> Iterator[BrokenPlace]:
-    """Yield the rows of some seals that are not as they were sealed, or rewritten by a command later."""
+    """Yield the rows of some seals that differ from their seal and from any later rewrite by a command."""
     named: dict[str, Any] = {"account": account, "numbers": [seal.number for seal in seals]}
     digests = {
         number: _split(content or b"") for number, content in connection.execute(_DIGESTS, named).tuples()

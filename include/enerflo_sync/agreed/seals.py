@@ -1,9 +1,9 @@
-"""Seals over the ledger: digests of its rows, chained, so that a row changed by hand is found later.
+"""Seals over the ledger: a chain of digests of its rows, so that a row changed by hand is found later.
 
-A job seals what it and others wrote after its own work is committed: a batch of rows at a time, so that no
-writer of the ledger waits, or pays more than the digest of its rows. Each seal has the digest of the seal
-before it. Whoever may write both tables can make a new chain; the head's digest, noted elsewhere (each job
-logs it), shows that.
+A job seals new ledger rows, its own and those of others, after its own work is committed, so that no writer
+of the ledger waits for a seal. One seal covers a batch of rows and contains the digest of the seal before it.
+A person who may write both tables can make a whole new chain; the digest of the last seal, which each job
+writes to its log, reveals that.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ CHUNK = 50_000
 FORM = 1
 DIGEST_BYTES = 16
 
-# A row's spelling in form 1. Columns that a later version adds are no part of it, or of another form.
+# The text of a row in form 1. A column that a later version adds is not part of form 1: it needs another
+# form.
 _SPELLED = """row(l.account, l.ledger_id, l.table_name, l.key, l.op, l.field, l.old_value, l.new_value,
     l.losing_value, l.kept_value, l.direction, l.policy, l.cause, l.rule, l.facts, l.plan_hash, l.decision,
     l.reason, l.decided_by, l.evidence, l.run_id, l.changed_at, l.observed_at, l.recorded_at,
     l.recorded_as)::text"""
 ROW_DIGEST = f"substring(sha256(convert_to({_SPELLED}, 'UTF8')) for {DIGEST_BYTES})"
-# Of a seal ``s`` whose predecessor has the digest ``before``.
+# The digest of a seal ``s`` whose predecessor has the digest ``before``.
 SEAL_DIGEST = """sha256(before || convert_to(row(s.account, s.number, s.kind, s.form, s.ids, s.row_count,
     s.settled, s.sealed_at, s.sealed_by, s.reason)::text, 'UTF8') || s.row_digests)"""
 FIRST = r"'\x'::bytea"
 
-# Texts of times and of bytes depend on these.
+# PostgreSQL's texts of times and bytes depend on these settings.
 SPELLING = sa.text("""
 /* enerflo-sync ledger: how values are spelled */
 select set_config('datestyle', 'ISO, MDY', true), set_config('timezone', 'UTC', true),
@@ -48,7 +49,8 @@ select (select max(ledger_id) from sync.ledger where account = :account) as top,
                  order by number desc limit 1), 0) as settled
 """)
 
-# Asked after ``top`` was read: whoever has taken a number up to it and has not committed holds this lock.
+# This is read after ``top``: a transaction that has an id up to ``top`` and has not committed holds this
+# lock.
 _BEING_WRITTEN = sa.text("""
 /* enerflo-sync ledger: whether somebody is writing it */
 select exists (select from pg_locks
@@ -123,8 +125,8 @@ cross join (select coalesce((select digest from sync.ledger_seals where account 
 class Sealed:
     """One seal.
 
-    :param head: the seal's digest in hex; the chain's head until the next seal.
-    :param done: nothing was left to seal after it.
+    :param head: the seal's digest in hex; it is the chain's head until the next seal.
+    :param done: whether all rows are sealed now.
     """
 
     number: int
@@ -134,10 +136,12 @@ class Sealed:
 
 
 def seal_ledger(connection: sa.Connection, account: str, *, most: int = CHUNK) -> Sealed | None:
-    """Seal the account's next rows in the caller's transaction; None if all is sealed, or somebody seals now.
+    """Seal the account's next rows in the caller's transaction.
 
-    :param connection: its transaction has read nothing yet, and sees what others commit meanwhile.
-    :param most: rows of one seal.
+    Returns None if all rows are sealed, or if another transaction is sealing now.
+
+    :param connection: at READ COMMITTED, with a transaction that has read nothing yet.
+    :param most: how many rows the seal covers at most.
     """
     connection.execute(SPELLING)
     if not connection.scalar(_TRY, {"account": account}):
@@ -154,12 +158,12 @@ def seal_ledger(connection: sa.Connection, account: str, *, most: int = CHUNK) -
 def note_rewritten(
     connection: sa.Connection, account: str, reason: str, ledger_ids: Sequence[int] | None = None
 ) -> int:
-    """Note that a command rewrote or deleted rows of the ledger, in the transaction that did it.
+    """Add a seal over ledger rows that a command rewrote or deleted, in the transaction that did it.
 
-    The rows' present digests stand in the chain from then on, under the reason. Waits for a seal being made.
-    Returns the number of rows.
+    The seal has the rows' new digests and the reason, so the check accepts this rewrite and no other. If
+    another transaction is sealing, this one waits. Returns the number of rows.
 
-    :param reason: which command, and why: no personal data, since it stays.
+    :param reason: which command it was, and why. It is kept forever, so it must not hold personal data.
     :param ledger_ids: the rows; None means the sealed rows that this transaction has updated, outside of
         savepoints.
     """

@@ -1,7 +1,8 @@
-"""Rows that we delete in a CRM that marks its deleted rows (``deleted_when``), and that an undo unmarks.
+"""Deletions in a CRM that marks its deleted rows (``deleted_when``), and how an undo removes the mark.
 
-The row stays, with every column. What it said before the mark stands in the change (``before``). The whole
-row as it stands with its mark is kept, so that an undo finds out whether somebody touched it since.
+A marked row stays in the table with every column. The change keeps the row's values before the mark
+(``before``) and the whole marked row (``deleted_row``), so that an undo can detect whether somebody changed
+the row since.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from enerflo_sync.crm.marks import own_mark
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 
-# The whole row is as the plan expects it, and so is the way in which it is to be deleted.
+# The row is marked only if the whole row is as the plan saw it, and if deleted rows are still marked in this
+# way.
 _MARK = Template("""
   update $crm t set $column = $value$touch from due p
   where $on and $counts and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
@@ -46,7 +48,7 @@ _MARK = Template("""
   returning p.id, $whole as deleted_row, $living as not_kept
 """)
 
-# Of rows that are alike in every column nobody knows which one the plan marked.
+# If several rows are equal in every column, it is unknown which one the plan marked, so none is unmarked.
 _UNMARK = Template("""
   update $crm t set $column = $before$touch
   from (
@@ -70,7 +72,7 @@ select exists (
 """)
 
 _NOTE = Template("""
-/* enerflo-sync apply $name: rows that were marked as deleted, as they stand when all is written */
+/* enerflo-sync apply $name: rows that were marked as deleted, as they are after all writes */
 update sync.plan_changes p set deleted_row = $whole from $crm t
 where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
   and p.direction = 'to_crm' and p.op = 'delete' and p.after is not null and p.state = 'applied'
@@ -78,131 +80,141 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name =
 """)
 
 
-def mark_of(connection: sa.Connection, plan: Comparison) -> str | None:
-    """Return the column that we set to delete a row of the table; None: rows are deleted, or not ours.
+def mark_of(connection: sa.Connection, comparison: Comparison) -> str | None:
+    """Return the column that we set to mark a row as deleted; None if rows of the table are really deleted.
 
-    Where changes are handed over (``write_to``), the CRM itself is told to delete.
+    It is also None if ``deleted_when`` names no column that we may write, and if changes are handed over
+    (``write_to``), because then the CRM itself deletes the row.
     """
-    if not plan.mapping.deleted_when or plan.hands_over:
+    if not comparison.mapping.deleted_when or comparison.hands_over:
         return None
-    return own_mark(plan.mapping, plan.live, writable_columns(connection, plan.live))
+    return own_mark(comparison.mapping, comparison.live, writable_columns(connection, comparison.live))
 
 
-def marks(plan: Comparison, column: str | None) -> str:
-    """Return what a deletion writes, as JSON: the mark as ``deleted_when`` says it; null where it deletes."""
+def marks(comparison: Comparison, column: str | None) -> str:
+    """Return the SQL of what a deletion writes: the mark of ``deleted_when`` as JSON; null without a mark."""
     if column is None:
         return "null::jsonb"
-    said = json.dumps({column: plan.mapping.deleted_when[column]})
+    said = json.dumps({column: comparison.mapping.deleted_when[column]})
     return f"{literal(said)}::jsonb"
 
 
-def shown_row(plan: Comparison, column: str | None) -> str:
-    """Return what a deletion shows of a CRM row ``t``: its mapped columns, and the mark as it was."""
-    names = [field.name for field in plan.fields]
+def shown_row(comparison: Comparison, column: str | None) -> str:
+    """Return the SQL of what a deletion shows of a CRM row ``t``: its mapped columns and the former mark."""
+    names = [field.name for field in comparison.fields]
     if column is not None and column not in names:
         names.append(column)
-    return jsonb_object((name, shown(plan, name)) for name in names)
+    return jsonb_object((name, shown(comparison, name)) for name in names)
 
 
-def removal_statement(connection: sa.Connection, plan: Comparison, *, undone: bool) -> str:
-    """Return the statement that deletes CRM rows of ``due``, or marks them, if they are as the plan saw them.
+def removal_statement(connection: sa.Connection, comparison: Comparison, *, undone: bool) -> str:
+    """Return the statement that deletes or marks the CRM rows of ``due`` that are still as the plan saw them.
 
     :param undone: as :func:`enerflo_sync.agreed.whole_rows.delete_statement` takes it.
     """
-    column = mark_of(connection, plan)
+    column = mark_of(connection, comparison)
     if column is None:
-        return delete_statement(plan, undone=undone)
+        return delete_statement(comparison, undone=undone)
     return _MARK.substitute(
-        crm=plan.crm,
+        crm=comparison.crm,
         column=quoted(column),
-        value=marking_value(plan, column),
-        touch=_touch(plan, column),
-        on=of_key(plan, "p.key"),
-        counts=plan.counts("t"),
-        living=plan.living("t"),
-        row=shown_row(plan, column),
-        digest=row_digest(plan),
-        one_of_its_key=one_of_its_key(plan),
-        same_record=names_record(plan, "t", "p.enerflo_key"),
-        due_still="true" if undone else f"not {record_lives(plan, 'p.enerflo_key')}",
-        marks=marks(plan, column),
-        whole=whole_row(plan),
+        value=marking_value(comparison, column),
+        touch=_touch(comparison, column),
+        on=of_key(comparison, "p.key"),
+        counts=comparison.counts("t"),
+        living=comparison.living("t"),
+        row=shown_row(comparison, column),
+        digest=row_digest(comparison),
+        one_of_its_key=one_of_its_key(comparison),
+        same_record=names_record(comparison, "t", "p.enerflo_key"),
+        due_still="true" if undone else f"not {record_lives(comparison, 'p.enerflo_key')}",
+        marks=marks(comparison, column),
+        whole=whole_row(comparison),
     )
 
 
-def return_statement(connection: sa.Connection, plan: Comparison, values: Mapping[str, Any]) -> str:
-    """Return the statement that brings back the rows of ``due`` that the undone plan deleted, or marked.
+def return_statement(connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]) -> str:
+    """Return the statement that restores the rows of ``due`` that the undone plan deleted or marked.
 
-    A row that somebody touched since it was marked is left alone, and so is one in whose place another lives.
+    A row that somebody changed since it was marked stays marked, and so does a row whose key another,
+    unmarked row now has.
     """
-    column = mark_of(connection, plan)
-    named = {**values, "table": str(plan.name)}
+    column = mark_of(connection, comparison)
+    named = {**values, "table": str(comparison.name)}
     if column is None or not connection.execute(_MARKED_BY_PLAN, named).scalar_one():
-        return restore_statement(connection, plan, values)
-    live = plan.live.columns[column]
+        return restore_statement(connection, comparison, values)
+    live = comparison.live.columns[column]
     return _UNMARK.substitute(
-        crm=plan.crm,
+        crm=comparison.crm,
         column=quoted(column),
         name=literal(column),
-        before=column_value(live, f"(p.before -> {literal(column)})", zone_of(plan, column)),
-        touch=_touch(plan, column),
+        before=column_value(live, f"(p.before -> {literal(column)})", zone_of(comparison, column)),
+        touch=_touch(comparison, column),
         kept=digest_of("c.deleted_row"),
-        table=literal(plan.name),
-        on=of_key(plan, "p.key"),
-        inside=plan.inside("t"),
-        living=plan.living("t"),
-        digest=row_digest(plan),
-        alone=left_alone(plan, "p.key", "p.digest"),
-        key=plan.crm_key(f"t.{quoted(name)}" for name in plan.mapping.key_columns),
+        table=literal(comparison.name),
+        on=of_key(comparison, "p.key"),
+        inside=comparison.inside("t"),
+        living=comparison.living("t"),
+        digest=row_digest(comparison),
+        alone=left_alone(comparison, "p.key", "p.digest"),
+        key=comparison.crm_key(f"t.{quoted(name)}" for name in comparison.mapping.key_columns),
     )
 
 
-def left_alone(plan: Comparison, key: str, digest: str) -> str:
-    """Return the condition that of a key's rows one is marked and as a plan left it, and none lives."""
-    where = f"from {plan.crm} t where {of_key(plan, key)}"
-    same = f"(select count(*) {where} and not ({plan.living('t')}) and {row_digest(plan)} = {digest}) = 1"
-    return f"{same} and not exists (select {where} and {plan.living('t')})"
+def left_alone(comparison: Comparison, key: str, digest: str) -> str:
+    """Return the condition that exactly one row of a key is marked and unchanged, and that none is unmarked.
+
+    :param key: SQL of the key.
+    :param digest: SQL of the digest that the plan left.
+    """
+    where = f"from {comparison.crm} t where {of_key(comparison, key)}"
+    living, as_left = comparison.living("t"), f"{row_digest(comparison)} = {digest}"
+    return (
+        f"(select count(*) {where} and not ({living}) and {as_left}) = 1"
+        f" and not exists (select {where} and {living})"
+    )
 
 
 def note_marked_rows(
     connection: sa.Connection,
-    plans: Mapping[str, Comparison],
+    comparisons: Mapping[str, Comparison],
     marked_in: Iterable[str],
     values: Mapping[str, Any],
 ) -> None:
-    """Keep the rows that an apply marked as they stand when all is written, in its transaction.
+    """Store the rows that an apply marked as they are after all writes, in the apply's transaction.
 
-    Only a table's own triggers change them meanwhile. Of rows that share a key nobody knows which it was.
+    Only the table's own triggers or rules can change a marked row after the mark, so other tables are
+    skipped. Tables without a unique key are skipped too: there the marked row cannot be identified.
 
     :param values: ``account``, ``plan_hash`` and ``now``, the time at which the rows were marked.
     """
     for table in marked_in:
-        plan = plans[table]
-        known = plan.live.unique_by(plan.mapping.key_columns)
-        if not (plan.mapping.deleted_when and plan.live.has_own_rules and known):
+        comparison = comparisons[table]
+        known = comparison.live.unique_by(comparison.mapping.key_columns)
+        if not (comparison.mapping.deleted_when and comparison.live.has_own_rules and known):
             continue
         statement = _NOTE.substitute(
-            name=plan.name,
-            table=literal(plan.name),
-            crm=plan.crm,
-            on=of_key(plan, "p.key"),
-            living=plan.living("t"),
-            whole=whole_row(plan),
+            name=comparison.name,
+            table=literal(comparison.name),
+            crm=comparison.crm,
+            on=of_key(comparison, "p.key"),
+            living=comparison.living("t"),
+            whole=whole_row(comparison),
         )
         connection.exec_driver_sql(statement, dict(values))
 
 
-def marking_value(plan: Comparison, column: str) -> str:
+def marking_value(comparison: Comparison, column: str) -> str:
     """Return the value of ``deleted_when`` in the type of a column that marks a row as deleted."""
-    live, value = plan.live.columns[column], plan.mapping.deleted_when[column]
+    live, value = comparison.live.columns[column], comparison.mapping.deleted_when[column]
     if value == NOT_NULL:
-        return present_moment(live, zone_of(plan, column))
+        return present_moment(live, zone_of(comparison, column))
     if isinstance(value, bool):
         value = int(value) if live.kind is Kind.INTEGER else str(value).lower()
     return typed(live, literal(str(value)))
 
 
-def _touch(plan: Comparison, column: str) -> str:
-    """Return the further column that is set: the time of the row's last change, unless that is the mark."""
-    touch = touched(plan)
+def _touch(comparison: Comparison, column: str) -> str:
+    """Return the assignment of the row's modification time, if it has one and that is not the mark itself."""
+    touch = touched(comparison)
     return f", {touch[0]} = {touch[1]}" if touch and touch[0] != quoted(column) else ""

@@ -1,7 +1,9 @@
-"""CRM rows that are one of several for their record, or of their key: no source of a base, nor of a change.
+"""``sync.agreed_twins``: CRM rows that share their record, or their key, with another row ("twins").
 
-Which of them speaks for the record nobody knows, also when only one is left: what differs then may be what
-the other row said. So each of their fields is remembered, and has no base, until both sides are equal once.
+It is unknown which of these rows has the right values. So twins give no agreed values, and no change is
+decided from them. That still holds when only one row is left, because a difference may come from the row that
+is gone. So each field of a twin is stored here, and gets an agreed value only after both sides were equal
+once.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ group by $names
 except select $names from $keys
 """)
 
-# Among all rows of the CRM, of which one is looked at.
+# A key is shared even if only one of its rows is to be compared now, so all rows of the CRM are counted.
 _SHARED = Template("""
 /* enerflo-sync agree $name: keys that more than one row has */
 create temporary table $shared on commit drop as
@@ -62,7 +64,7 @@ where w.account = %(account)s and w.table_name = $table and w.key = n.key and w.
 
 
 def may_have_twins(comparison: Comparison) -> bool:
-    """Return whether no index keeps two rows from having one join key, or one key."""
+    """Return whether two rows can have the same join key or the same key: no unique index prevents it."""
     return not comparison.unique or _may_share_keys(comparison)
 
 
@@ -72,7 +74,7 @@ def temporary_tables(comparison: Comparison) -> Sequence[str]:
 
 
 def watch(connection: sa.Connection, comparison: Comparison, account: str) -> bool:
-    """Collect the join keys of the rows that were one of several; return whether there are any."""
+    """Collect the join keys of the rows in ``sync.agreed_twins``; return whether there are any."""
     named = {"account": account, "table": str(comparison.name)}
     known = "select exists (select from sync.agreed_twins where account = :account and table_name = :table)"
     if not connection.scalar(sa.text(f"/* enerflo-sync agree: is any row one of several */ {known}"), named):
@@ -101,7 +103,7 @@ def look_further(
     *,
     watching: bool,
 ) -> None:
-    """Add to ``wanted`` what is looked at though it did not move: watched rows, and rows that differed."""
+    """Add unchanged rows to ``wanted`` that must be compared too: known twins, and rows that differed."""
     further = ""
     if watching:
         further = f"union all select {comparison.join_names()} from {_watched(comparison)}"  # noqa: S608
@@ -128,10 +130,10 @@ def mark_twins(
     *,
     wanted_only: bool,
 ) -> None:
-    """Remember the rows that are one of several now; :func:`alone` may be asked from then on.
+    """Store the rows that are twins now, and fill the temporary tables that :func:`alone` reads.
 
-    :param fields: the names under which pairs of the table are remembered.
-    :param wanted_only: only the join keys in ``wanted`` are looked at.
+    :param fields: the fields of the table's agreed pairs.
+    :param wanted_only: whether only the join keys in ``wanted`` are checked.
     """
     values = {"account": account, "now": now, "fields": list(fields)}
     rows = []
@@ -154,7 +156,7 @@ def mark_twins(
 
 
 def alone(comparison: Comparison) -> str:
-    """Return the condition that the rows ``m`` and ``c`` of both sides are each the only one of their key."""
+    """Return the condition that neither ``m`` nor ``c``, the rows of both sides, has a twin."""
     conditions = []
     if not comparison.unique:
         on = comparison.on("d", "m")
@@ -168,7 +170,7 @@ def alone(comparison: Comparison) -> str:
 def clear_equal(
     connection: sa.Connection, comparison: Comparison, account: str, equal: Sequence[tuple[str, str]]
 ) -> None:
-    """Forget that watched rows were one of several, in the fields in which both sides are equal.
+    """Delete known twins from ``sync.agreed_twins``, for the fields in which both sides are equal now.
 
     :param equal: each field's name, and the condition that it is equal.
     """

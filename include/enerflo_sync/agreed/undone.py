@@ -1,4 +1,4 @@
-"""Rows that an undo took away or put back: remembered as left apart, so that no plan does it over again."""
+"""Rows that an undo deleted or restored: agreed pairs note it, so that no plan reverses the undo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from enerflo_sync.reconcile.mismatched import mirror_side
 CREATION_UNDONE = "its creation was undone, and Enerflo has not changed it since"
 DELETION_UNDONE = "its deletion was undone"
 
-# What Enerflo says of a row that the CRM lacks by an undo, or has although Enerflo deleted the record.
+# The pairs hold Enerflo's values of a record whose CRM row an undo deleted, or restored although Enerflo had
+# deleted the record.
 _APART = Template("""
 /* enerflo-sync agree $name: rows that an undo leaves on one side only */
 insert into sync.agreed
@@ -38,9 +39,9 @@ _CREATION_UNDONE = Template("""(o.was_agreed and exists (
 
 
 def apart_statement(comparison: Comparison) -> str:
-    """Return the statement that remembers rows which an undo deleted or restored.
+    """Return the statement that stores agreed pairs for rows which an undo deleted or restored.
 
-    Takes ``account``, ``plan_hash``, ``positions``, ``now`` and ``by``.
+    Its parameters are ``account``, ``plan_hash``, ``positions``, ``now`` and ``by``.
     """
     return _APART.substitute(
         name=comparison.name,
@@ -56,7 +57,7 @@ def apart_statement(comparison: Comparison) -> str:
 
 
 def creation_undone(comparison: Comparison) -> str:
-    """Return the condition that row ``o`` lacks its CRM row by an undo, and is as it was then."""
+    """Return the condition that an undo deleted the CRM row of ``o`` and Enerflo's record is unchanged."""
     return _CREATION_UNDONE.substitute(
         which=once_agreed(comparison),
         fields=_same_fields(comparison),
@@ -65,7 +66,7 @@ def creation_undone(comparison: Comparison) -> str:
 
 
 def deletion_undone(comparison: Comparison) -> str:
-    """Return the condition that row ``o`` stands in the CRM by an undo, and is deleted in Enerflo."""
+    """Return the condition that an undo restored the CRM row of ``o``, whose record Enerflo deleted."""
     return (
         "exists (select from sync.agreed a where a.account = %(account)s"
         f" and a.table_name = {literal(comparison.name)} and a.key = o.key"
@@ -74,7 +75,7 @@ def deletion_undone(comparison: Comparison) -> str:
 
 
 def _same_fields(comparison: Comparison) -> str:
-    """Return the selects of whether Enerflo says of each field what the pair ``b`` says, as declared."""
+    """Return one select for each field: whether Enerflo's value equals, as declared, that of pair ``b``."""
     links = {join.crm_name for join in comparison.links}
     same = {field.name: field.same_shown(field.enerflo.shown, "b.value") for field in comparison.fields}
     for n, join in enumerate(comparison.joins, 1):
@@ -86,7 +87,7 @@ def _same_fields(comparison: Comparison) -> str:
 
 
 def _fields(comparison: Comparison) -> str:
-    """Return the selects of what Enerflo says of each field, and of its id where the CRM names it."""
+    """Return one select for each field with Enerflo's value, and for its id if a CRM column holds it."""
     links = {join.crm_name for join in comparison.links}
     selects = [
         f"select {literal(field.name)} as field, {field.enerflo.shown} as mine, false as is_link"

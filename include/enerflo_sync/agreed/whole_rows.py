@@ -1,7 +1,7 @@
-"""Whole rows of the CRM, with the columns that are not mapped: as a plan left them, and as it deleted them.
+"""Whole rows of the CRM, including unmapped columns: digests of inserted rows, and copies of deleted rows.
 
-An undo deletes a new row only if the whole row is still as the plan left it, and restores a deleted row with
-every column. A row is kept as the text of each of its columns: every type can be written so and read back.
+An undo deletes an inserted row only if the whole row is unchanged, and restores a deleted row with every
+column. A row is stored as the text of each column, because every type can be written as text and read back.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 
 _NEW_ROWS = Template("""
-/* enerflo-sync apply $name: new rows of the CRM, as they stand when all is written */
+/* enerflo-sync apply $name: digests of new rows of the CRM after all writes */
 update sync.plan_changes c set row_digest = $digest
 from (
   select min(p.position) as position, p.key from sync.plan_changes p
@@ -64,7 +64,8 @@ _RESTORE = Template("""
 """)
 
 
-# The whole row is as the plan expects it, with what it does not show: a person's edit is never deleted.
+# A row is deleted only if the whole row is as the plan saw it, unmapped columns included: so no person's edit
+# is deleted.
 _DELETE = Template("""
   delete from $crm t using due p
   where $on and $counts and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
@@ -73,125 +74,132 @@ _DELETE = Template("""
 """)
 
 
-def whole_row(plan: Comparison) -> str:
+def whole_row(comparison: Comparison) -> str:
     """Return a CRM row ``t`` with every column that may be read, each as text, as one jsonb object."""
-    # A copy tool's own columns say of a row when it was copied, and nothing about its content.
-    others = set(copy_columns(plan.live.columns)) if plan.hands_over else set()
-    readable = (name for name, column in plan.live.columns.items() if column.readable and name not in others)
-    return jsonb_object((name, f"({plan.value(name)})::text") for name in readable)
+    # The copy tool's own columns tell when a row was copied, not what it contains.
+    others = set(copy_columns(comparison.live.columns)) if comparison.hands_over else set()
+    readable = (
+        name for name, column in comparison.live.columns.items() if column.readable and name not in others
+    )
+    return jsonb_object((name, f"({comparison.value(name)})::text") for name in readable)
 
 
-def row_digest(plan: Comparison) -> str:
+def row_digest(comparison: Comparison) -> str:
     """Return the digest of a whole CRM row ``t``.
 
-    Columns without a value do not count: a column that is added to the table later changes no digest unless
-    it has a default.
+    Null values are left out, so a column that is added to the table later changes no digest unless it has a
+    default.
     """
-    return digest_of(whole_row(plan))
+    return digest_of(whole_row(comparison))
 
 
 def digest_of(row: str) -> str:
-    """Return the digest of a CRM row of which ``row`` has each column as text, as one jsonb object."""
+    """Return the digest of a CRM row.
+
+    :param row: SQL of a jsonb object that has each column as text.
+    """
     return f"encode(sha256(convert_to(jsonb_strip_nulls({row})::text, 'UTF8')), 'hex')"
 
 
-def may_take_link(plan: Comparison, column: str, change: str) -> str:
-    """Return the condition that a CRM row ``t`` may be told which record it is, by a link in one column.
+def may_take_link(comparison: Comparison, column: str, change: str) -> str:
+    """Return the condition that a CRM row ``t`` may get the id of its record in a link column.
 
-    It has to be as the plan saw it, as by its words it was known for that record, and no other row may name
-    the record by now.
+    The plan recognised the record by the row's values, so the row must still be as the plan saw it; and no
+    other row may have the record's id.
     """
-    taken = column_value(plan.live.columns[column], f"{change}.after", zone_of(plan, column))
-    links = {name: f"t.{quoted(name)}" for name in plan.mapping.join_columns} | {column: taken}
+    taken = column_value(comparison.live.columns[column], f"{change}.after", zone_of(comparison, column))
+    links = {name: f"t.{quoted(name)}" for name in comparison.mapping.join_columns} | {column: taken}
     same = " and ".join(
         f"{join.of_crm(f's.{quoted(join.crm_name)}')} = {join.of_crm(f'({links[join.crm_name]})')}"
-        for join in plan.joins
+        for join in comparison.joins
     )
-    free = f"not exists (select from {plan.crm_rows} s where {same})"
-    return f"{row_digest(plan)} = {change}.row_digest and {free}"
+    free = f"not exists (select from {comparison.crm_rows} s where {same})"
+    return f"{row_digest(comparison)} = {change}.row_digest and {free}"
 
 
-def one_of_its_key(plan: Comparison) -> str:
+def one_of_its_key(comparison: Comparison) -> str:
     """Return the condition that no other living CRM row has the key of the row ``t``."""
-    keys = plan.mapping.key_columns
-    if plan.live.unique_by(keys):
+    keys = comparison.mapping.key_columns
+    if comparison.live.unique_by(keys):
         return "true"
     same = " and ".join(f"s.{quoted(name)} = t.{quoted(name)}" for name in keys)
-    return f"(select count(*) from {plan.crm_rows} s where {same}) = 1"  # noqa: S608 - names of the mapping
+    return f"(select count(*) from {comparison.crm_rows} s where {same}) = 1"  # noqa: S608 - names of the mapping
 
 
-def delete_statement(plan: Comparison, *, undone: bool) -> str:
-    """Return the statement that deletes CRM rows of ``due`` that are as the plan saw them, and keeps them.
+def delete_statement(comparison: Comparison, *, undone: bool) -> str:
+    """Return the statement that deletes the CRM rows of ``due`` that are as the plan saw them.
 
-    :param undone: it takes back rows that a plan made; otherwise a row goes because Enerflo deleted its
-        record, and stays if Enerflo has the record again.
+    It returns each deleted row, so that it can be stored and restored.
+
+    :param undone: whether an undo deletes rows that a plan inserted. Otherwise a row is deleted because
+        Enerflo deleted its record, and stays if Enerflo has the record again.
     """
-    row = jsonb_object((field.name, shown(plan, field.name)) for field in plan.fields)
+    row = jsonb_object((field.name, shown(comparison, field.name)) for field in comparison.fields)
     return _DELETE.substitute(
-        crm=plan.crm,
-        on=of_key(plan, "p.key"),
-        counts=plan.counts("t"),
+        crm=comparison.crm,
+        on=of_key(comparison, "p.key"),
+        counts=comparison.counts("t"),
         row=row,
-        digest=row_digest(plan),
-        one_of_its_key=one_of_its_key(plan),
-        same_record=names_record(plan, "t", "p.enerflo_key"),
-        due_still="true" if undone else f"not {record_lives(plan, 'p.enerflo_key')}",
-        whole=whole_row(plan),
+        digest=row_digest(comparison),
+        one_of_its_key=one_of_its_key(comparison),
+        same_record=names_record(comparison, "t", "p.enerflo_key"),
+        due_still="true" if undone else f"not {record_lives(comparison, 'p.enerflo_key')}",
+        whole=whole_row(comparison),
     )
 
 
 def note_new_rows(
     connection: sa.Connection,
-    plans: Mapping[str, Comparison],
+    comparisons: Mapping[str, Comparison],
     made_in: Iterable[str],
     values: Mapping[str, Any],
 ) -> None:
-    """Note the digest of every CRM row that an apply made, in its transaction, when all is written.
+    """Store the digest of every CRM row that an apply inserted, in its transaction, after all writes.
 
-    Triggers have run by then, deferred ones too: what differs later was changed by somebody else.
+    All triggers, deferred ones too, have run by then, so a later difference is somebody else's change.
 
-    :param made_in: the tables in which rows were made.
-    :param values: ``account``, ``plan_hash`` and ``now``, the time at which the rows were made.
+    :param made_in: the tables into which rows were inserted.
+    :param values: ``account``, ``plan_hash`` and ``now``, the time at which the rows were inserted.
     """
     for table in made_in:
-        plan = plans[table]
+        comparison = comparisons[table]
         statement = _NEW_ROWS.substitute(
-            name=plan.name,
-            table=literal(plan.name),
-            crm=plan.crm,
-            on=of_key(plan, "p.key"),
-            digest=row_digest(plan),
+            name=comparison.name,
+            table=literal(comparison.name),
+            crm=comparison.crm,
+            on=of_key(comparison, "p.key"),
+            digest=row_digest(comparison),
         )
         connection.exec_driver_sql(statement, dict(values))
 
 
-def restore_statement(connection: sa.Connection, plan: Comparison, values: Mapping[str, Any]) -> str:
-    """Return the statement that restores deleted rows of ``due`` from what the undone plan kept of them.
+def restore_statement(connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]) -> str:
+    """Return the statement that inserts the deleted rows of ``due`` again, as the undone plan stored them.
 
-    A column that the table does not have any more is left out, and so is a generated one. The column of the
-    row's last change says when the row was restored: a run that looks only at what moved has to find it.
+    Columns that the table no longer has and generated columns are left out. The row's modification time
+    becomes the time of the restore, so that a run that reads only changed rows finds the row.
     """
-    named = {**values, "table": str(plan.name)}
+    named = {**values, "table": str(comparison.name)}
     kept = set(connection.execute(_KEPT_COLUMNS, named).scalars())
     columns = {
-        name: typed(plan.live.columns[name], f"(p.deleted_row ->> {literal(name)})")
-        for name in plan.live.columns
-        if name in kept & insertable_columns(connection, plan.live)
+        name: typed(comparison.live.columns[name], f"(p.deleted_row ->> {literal(name)})")
+        for name in comparison.live.columns
+        if name in kept & insertable_columns(connection, comparison.live)
     }
-    # Without a kept row nothing is restored: the statement finds none.
+    # If no row was stored, the statement must still be valid; it inserts nothing then.
     values_of = {quoted(name): value for name, value in columns.items()} or {
-        quoted(name): "null" for name in plan.mapping.key_columns
+        quoted(name): "null" for name in comparison.mapping.key_columns
     }
-    touch = touched(plan)
-    if touch is not None and plan.updated_at not in plan.mapping.fields:
+    touch = touched(comparison)
+    if touch is not None and comparison.updated_at not in comparison.mapping.fields:
         values_of[touch[0]] = touch[1]
-    links = {name: columns.get(name) for name in plan.mapping.join_columns}
+    links = {name: columns.get(name) for name in comparison.mapping.join_columns}
     return _RESTORE.substitute(
-        crm=plan.crm,
-        table=literal(plan.name),
+        crm=comparison.crm,
+        table=literal(comparison.name),
         columns=", ".join(values_of),
         values=", ".join(values_of.values()),
-        on=of_key(plan, "p.key"),
-        unlinked=no_row_named(plan, links),
-        key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
+        on=of_key(comparison, "p.key"),
+        unlinked=no_row_named(comparison, links),
+        key=comparison.crm_key(f"n.{quoted(name)}" for name in comparison.mapping.key_columns),
     )

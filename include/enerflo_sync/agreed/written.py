@@ -15,7 +15,7 @@ from enerflo_sync.reconcile.values import shown_in_crm
 def column_value(live: LiveColumn, value: str, zone: str) -> str:
     """Return the jsonb expression ``value`` in the column's type; a value that does not fit is an error.
 
-    :param zone: of times without one.
+    :param zone: the time zone of times that have none.
     """
     text = f"({value} #>> '{{}}')"
     match live.kind:
@@ -37,136 +37,154 @@ def column_value(live: LiveColumn, value: str, zone: str) -> str:
 
 
 def moment_of_text(text: str, zone: str) -> str:
-    """Return a text of a plan as timestamptz: a moment, or a day, which begins at midnight in ``zone``."""
+    """Return a text of a plan as timestamptz; a text that is only a day means its midnight in ``zone``."""
     day = f"{text}::timestamp at time zone {literal(zone)}"
     return f"(case when length({text}) = 10 then {day} else {text}::timestamptz end)"
 
 
 def typed(live: LiveColumn, text: str) -> str:
-    """Return an SQL text in the column's type; one that is too long is an error once it is assigned."""
-    # Never cast to a length, which would cut it; but to bpchar, whose index serves no text.
+    """Return an SQL text in the column's type; a text that is too long fails when it is assigned."""
+    # A cast to a type with a length would silently cut the text. bpchar is kept, because an index on a bpchar
+    # column cannot be used for a text.
     kept = {"varchar": "text", "bpchar": "bpchar"}.get(live.base, live.sql_type)
     return f"{text}::{kept}"
 
 
-def typed_key(plan: Comparison, key: str, column: str) -> str:
+def typed_key(comparison: Comparison, key: str, column: str) -> str:
     """Return one column of the jsonb expression ``key`` as an SQL value of the CRM column's type."""
-    return typed(plan.live.columns[column], f"({key}->>{literal(column)})")
+    return typed(comparison.live.columns[column], f"({key}->>{literal(column)})")
 
 
-def fitting_key(plan: Comparison, key: str, column: str) -> str:
-    """Return one column of the jsonb expression ``key`` to compare with the CRM's; null if it cannot be."""
-    return fitting(plan.live.columns[column], f"{key}->>{literal(column)}")
+def fitting_key(comparison: Comparison, key: str, column: str) -> str:
+    """Return one column of the jsonb ``key`` for a comparison with the CRM's; null if it does not fit it."""
+    return fitting(comparison.live.columns[column], f"{key}->>{literal(column)}")
 
 
-def of_key(plan: Comparison, key: str) -> str:
-    """Return the condition that a CRM row ``t`` is the one of the jsonb expression ``key``."""
+def of_key(comparison: Comparison, key: str) -> str:
+    """Return the condition that a CRM row ``t`` has the key in the jsonb expression ``key``."""
     return " and ".join(
-        f"t.{quoted(column)} = {fitting_key(plan, key, column)}" for column in plan.mapping.key_columns
+        f"t.{quoted(column)} = {fitting_key(comparison, key, column)}"
+        for column in comparison.mapping.key_columns
     )
 
 
-def alone_of_key(plan: Comparison) -> str:
-    """Return ``and …``: no other CRM row has the key of ``t``; or ``""`` where an index says so.
+def alone_of_key(comparison: Comparison) -> str:
+    """Return ``and …``: no other CRM row has the key of ``t``; or ``""`` if a unique index ensures that.
 
-    Of rows that share a key nobody knows which one a change is about, also where they came after the plan.
+    If rows share a key, it is unknown which one a change means, even if the second row came after the plan.
     """
-    names = plan.mapping.key_columns
-    if plan.live.unique_by(names):
+    names = comparison.mapping.key_columns
+    if comparison.live.unique_by(names):
         return ""
     keys = ", ".join(f"t.{quoted(name)} as k{n}" for n, name in enumerate(names, 1))
     same = " and ".join(f"t.{quoted(name)} = s.k{n}" for n, name in enumerate(names, 1))
     numbers = ", ".join(str(n) for n, _ in enumerate(names, 1))
-    shared = f"select {keys} from {plan.crm_rows} t group by {numbers} having count(*) > 1"  # noqa: S608
+    shared = f"select {keys} from {comparison.crm_rows} t group by {numbers} having count(*) > 1"  # noqa: S608
     return f" and not exists (select from ({shared}) s where {same})"
 
 
-def names_record(plan: Comparison, row: str, record_key: str) -> str:
-    """Return the condition that a CRM row names the record of Enerflo of a jsonb key; takes ``account``.
+def names_record(comparison: Comparison, row: str, record_key: str) -> str:
+    """Return the condition that a CRM row names the record of Enerflo that has a jsonb key.
 
-    True where the CRM's key is that record's id: a row cannot come to name another one then.
+    The statement needs the parameter ``account``. The condition is ``true`` if the CRM's key is the record's
+    id, because such a row cannot name another record.
     """
-    if plan.key_is_record:
+    if comparison.key_is_record:
         return "true"
-    same = [f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in plan.mirror_key]
+    same = [
+        f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in comparison.mirror_key
+    ]
     same += [
         f"({join.mirror})::{join.type} = ({join.of_crm(f'{row}.{quoted(join.crm_name)}')})::{join.type}"
-        for join in plan.joins
+        for join in comparison.joins
     ]
-    return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"
+    return (
+        f"exists (select from {comparison.mirror} e where e.account = %(account)s and {' and '.join(same)})"
+    )
 
 
-def no_row_named(plan: Comparison, links: Mapping[str, str | None]) -> str:
-    """Return ``and …``: no row of the CRM names the record of a row to be written; or ``""``.
+def no_row_named(comparison: Comparison, links: Mapping[str, str | None]) -> str:
+    """Return ``and …``: no row of the CRM names the record of a row to be inserted; or ``""``.
 
-    Where the key is the record's id, and is spelled in one way, the table's key says so. A row that names the
-    record in another spelling than declared is no row of it, and yet no second row is made beside it.
+    If the key is the record's id in a single spelling, the table's own key ensures that. A row that names the
+    record in a spelling other than the declared one is not matched to the record, but it still prevents a
+    second row.
 
-    :param links: the values of the join columns, as they are written; None where one is not.
+    :param links: SQL of the values that the join columns get; None for a column that gets none.
     """
     written = {name: value for name, value in links.items() if value is not None}
-    near = f" {no_near_row(plan, written)}"
-    spelled = any(join.varies for join in plan.joins)
-    if (plan.mapping.joined_by_key and not spelled) or len(written) < len(links):
+    near = f" {no_near_row(comparison, written)}"
+    spelled = any(join.varies for join in comparison.joins)
+    if (comparison.mapping.joined_by_key and not spelled) or len(written) < len(links):
         return near
-    same = " and ".join(f"{join.crm} = {join.of_crm(f'({written[join.crm_name]})')}" for join in plan.joins)
-    return f" and not exists (select from {plan.crm} t where {same}){near}"
+    same = " and ".join(
+        f"{join.crm} = {join.of_crm(f'({written[join.crm_name]})')}" for join in comparison.joins
+    )
+    return f" and not exists (select from {comparison.crm} t where {same}){near}"
 
 
-def record_lives(plan: Comparison, record_key: str) -> str:
-    """Return the condition that Enerflo has the record of a jsonb key at present; takes ``account``."""
-    same = [f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in plan.mirror_key]
+def record_lives(comparison: Comparison, record_key: str) -> str:
+    """Return the condition that Enerflo now has the record of a jsonb key; parameter: ``account``."""
+    same = [
+        f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in comparison.mirror_key
+    ]
     return (
-        f"exists (select from {plan.mirror} e where e.account = %(account)s"
+        f"exists (select from {comparison.mirror} e where e.account = %(account)s"
         f" and e.deleted_at is null and {' and '.join(same)})"
     )
 
 
-def shown(plan: Comparison, column: str) -> str:
+def shown(comparison: Comparison, column: str) -> str:
     """Return a column of a CRM row ``t`` as plans show it."""
-    raw, live = plan.value(column), plan.live.columns[column]
-    field = plan.mapping.fields.get(column)
-    return f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, plan.mapping.time_zone)
+    raw, live = comparison.value(column), comparison.live.columns[column]
+    field = comparison.mapping.fields.get(column)
+    return (
+        f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, comparison.mapping.time_zone)
+    )
 
 
-def as_written(plan: Comparison, column: str, value: str) -> str:
-    """Return how the CRM shows a value of a plan once it is written."""
-    live, field = plan.live.columns[column], plan.mapping.fields.get(column)
-    raw = column_value(live, value, zone_of(plan, column))
-    return f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, plan.mapping.time_zone)
+def as_written(comparison: Comparison, column: str, value: str) -> str:
+    """Return how the CRM will show a plan's value after it is written."""
+    live, field = comparison.live.columns[column], comparison.mapping.fields.get(column)
+    raw = column_value(live, value, zone_of(comparison, column))
+    return (
+        f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, comparison.mapping.time_zone)
+    )
 
 
-def not_kept(plan: Comparison, column: str, change: str) -> str:
-    """Return the condition that a CRM row ``t``, once written, says what it said before the change.
+def not_kept(comparison: Comparison, column: str, change: str) -> str:
+    """Return the condition that a CRM row ``t`` has its former value although the change was written.
 
-    Only a trigger or rule of the table can do so. A column whose type makes of the new value what it held
-    before, by rounding, has kept it.
+    Only a trigger or rule of the table can restore the former value. If the column's type rounds the new
+    value to the former one, the new value counts as kept.
     """
-    if not plan.live.has_own_rules:
+    if not comparison.live.has_own_rules:
         return "false"
     before = f"nullif({change}.before, 'null')"
-    says_before = f"nullif({shown(plan, column)}, 'null') is not distinct from {before}"
-    return f"({says_before} and {as_written(plan, column, f'{change}.after')} is distinct from {before})"
+    says_before = f"nullif({shown(comparison, column)}, 'null') is not distinct from {before}"
+    return (
+        f"({says_before} and {as_written(comparison, column, f'{change}.after')} is distinct from {before})"
+    )
 
 
-def zone_of(plan: Comparison, column: str) -> str:
-    """Return the zone of a column's times that have none."""
-    field = plan.mapping.fields.get(column)
-    return (field.time_zone if field is not None else None) or plan.mapping.time_zone
+def zone_of(comparison: Comparison, column: str) -> str:
+    """Return the time zone of a column's times that have none."""
+    field = comparison.mapping.fields.get(column)
+    return (field.time_zone if field is not None else None) or comparison.mapping.time_zone
 
 
-def touched(plan: Comparison) -> tuple[str, str] | None:
-    """Return the column of a CRM row's last change, quoted, and the present moment in its type."""
-    if plan.updated_at is None:
+def touched(comparison: Comparison) -> tuple[str, str] | None:
+    """Return the quoted column of a CRM row's modification time, and the transaction's time in its type."""
+    if comparison.updated_at is None:
         return None
-    live = plan.live.columns[plan.updated_at]
-    return quoted(plan.updated_at), present_moment(live, plan.mapping.time_zone)
+    live = comparison.live.columns[comparison.updated_at]
+    return quoted(comparison.updated_at), present_moment(live, comparison.mapping.time_zone)
 
 
 def present_moment(live: LiveColumn, zone: str) -> str:
     """Return the transaction's time in the type of a column of times.
 
-    :param zone: of times without one.
+    :param zone: the time zone of times that have none.
     """
     now = "now()" if live.kind is Kind.TIMESTAMPTZ else f"(now() at time zone {literal(zone)})"
     return f"{now}::date" if live.kind is Kind.DATE else now

@@ -1,1 +1,1 @@
-"""Makes exactly the changes of a plan that was approved, in the CRM and at Enerflo, and reads them back."""
+"""Makes exactly the changes of an approved plan, in the CRM and at Enerflo, and reads them back."""

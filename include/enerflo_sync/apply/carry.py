@@ -1,4 +1,4 @@
-"""Carrying what is open still, without a plan: Salesforce was away, or its day's requests were used up."""
+"""Carries open changes to Salesforce without a plan, after it was away or its daily requests were used up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.clock import Clock
 from enerflo_sync.copies.salesforce.carry import carry_to_salesforce
 from enerflo_sync.copies.salesforce.changes import open_changes
@@ -20,7 +20,7 @@ from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 _NOW = sa.text("""
-/* enerflo-sync carry: what became of changes */
+/* enerflo-sync carry: the present state of changes */
 select case state when 'open' then case when acknowledged_at is null then 'open' else 'taken' end
   when 'arrived' then state else 'unmade' end
 from sync.crm_changes where account = :account and number = any(:numbers)
@@ -28,11 +28,12 @@ from sync.crm_changes where account = :account and number = any(:numbers)
 
 
 class CarryReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the changes that were open.
+    """The outcomes of the changes that were open, in counts.
 
-    :param taken: Salesforce took them; they are on their way until the copy shows them.
-    :param unmade: they moved, were parked, or are mapped otherwise: the plan's page and the ledger say why.
-    :param open: they wait still; ``stopped`` says why.
+    :param taken: changes that Salesforce accepted; they count as on their way until the copy shows them.
+    :param unmade: changes that moved, were parked, or are now mapped differently; the plan's page and the
+        ledger show the reasons.
+    :param open: changes that still wait; ``stopped`` is the reason.
     """
 
     account: str
@@ -50,7 +51,7 @@ def carry_open_changes(
     *,
     clock: Clock,
 ) -> CarryReport:
-    """Carry the account's open changes to Salesforce, and return what became of them.
+    """Carry the account's open changes to Salesforce, and return their outcomes.
 
     :raises RetriableError: a plan or apply is running, or Salesforce or the warehouse is away.
     :raises ConfigurationError: the login, the object, or the mapping is wrong.
@@ -59,15 +60,15 @@ def carry_open_changes(
         with connection.begin():
             fold = case_folding(connection)
             found = live_comparisons(connection, config, account, fold, all_tables=True)
-            plans = [plan for plan in found if plan.mapping.to_salesforce is not None]
+            comparisons = [comparison for comparison in found if comparison.mapping.to_salesforce is not None]
             numbers = [
                 number
-                for plan in plans
-                for record in open_changes(connection, plan, account)
+                for comparison in comparisons
+                for record in open_changes(connection, comparison, account)
                 for number in record.numbers
             ]
-            settle_handed_over(connection, plans, account)
-        stopped = carry_to_salesforce(connection, salesforce, config, plans, account, "carry", clock)
+            record_arrivals(connection, comparisons, account)
+        stopped = carry_to_salesforce(connection, salesforce, config, comparisons, account, "carry", clock)
         with connection.begin():
             rows = connection.execute(_NOW, {"account": account, "numbers": numbers}).scalars()
             counts = Counter(rows.all())

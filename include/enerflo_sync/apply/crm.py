@@ -1,8 +1,8 @@
-"""A plan's changes of the CRM's tables: one transaction, set-based, each against the value it expects.
+"""Writes a plan's changes to the CRM's tables: in one transaction, each checked against its old value.
 
-What moved since the plan is left alone. What the table itself refuses (a check, a length, a missing value) is
-parked with the rule that it broke, and the rest goes on. The statement that writes a table also says of each
-change how it ended, in the plan and in the ledger.
+A row that changed since the plan is left as it is (outcome moved). A row that the table refuses (by a check,
+a length, a missing value) is parked with the name of the constraint, and the other rows are written. The
+statement that writes a table also records the outcome of each change in the plan and in the ledger.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from enerflo_sync.warehouse.refused import crm_refuses_a_row
 
 Progress = Callable[[str, int, int], None]
 
-# Changes looked at together: a bound for memory. More than a record can have.
+# Changes of one page: it bounds the memory, and must exceed the number of changes of one record.
 PAGE = 20_000
-# The changes of a page, as they are put down between two steps of a statement: ten megabytes at most.
+# Room for the changes of a page between two steps of a statement, which take ten megabytes at most.
 _ROOM = "set local work_mem = '32MB'"
-# What is deferred to the end is checked now, and from now on at once.
+# Checks deferred constraints now, and all constraints immediately from now on.
 _CHECK = "set constraints all immediate"
 _MOVED = "the CRM says something else than when the plan was made"
 _NOT_KEPT = "the CRM's table keeps the value from before, by a trigger or rule of its own"
@@ -49,9 +49,9 @@ _OTHER_KEY = "the CRM's table gives the new row another key, by a trigger or rul
 _OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.direction = 'to_crm'
   and p.state = 'planned'"""
 
-# The changes of a record stand together in a plan, and a page holds all of them or none. Rows that are made
-# of the same columns are made together: those that a record does not fill are left out, so that the table's
-# defaults stand.
+# The changes of a record have consecutive positions, and a page holds all of them or none. New rows with the
+# same columns are inserted together; columns without a value are left out, so that the table's defaults
+# apply.
 _PAGE = f"""
 /* enerflo-sync apply: what there is to do on the CRM's side */
 with page as materialized (
@@ -96,8 +96,8 @@ _DUE_RECORDS = Template(f"""
   ) p where first between %(first)s and %(last)s and fields = %(fields)s::text[]
 """)  # noqa: S608 - a constant
 
-# Told apart by grouping, not by a join: nothing is known of a plan's changes that tells the planner how many
-# they are.
+# The outcomes are found by grouping instead of a join, because the planner has no statistics of the number of
+# due changes and would choose a bad join.
 _WRITE = Template(f"""
 /* enerflo-sync apply $name: what still is as the plan expects it, and how each change ended */
 with due as materialized ($due), made as ($made), $agreed ended as (
@@ -138,7 +138,7 @@ _RECORDS_MADE = """
 
 _TOLD_APART = {"insert": _RECORDS_MADE, "update": _CHANGES_MADE, "delete": _ROWS_DELETED}
 
-# Once triggers have run that fill what was left out.
+# Runs after the triggers that may fill columns which the insert left out.
 _MADE_OUTSIDE = Template(f"""
 /* enerflo-sync apply $name: new rows that do not meet where, or that a view does not show */
 select distinct p.key::text from sync.plan_changes p
@@ -159,11 +159,11 @@ _OTHER_KEYS = "(select count(*) from made where key not in (select key from due)
 
 
 class _OtherKeyError(Exception):
-    """A row was made under a key that no row of the plan has."""
+    """A row was inserted with a key that no row of the plan has."""
 
 
 class _OutsideError(Exception):
-    """Rows were made that do not exist for their table."""
+    """Rows were inserted that the table's ``where`` or its view does not show."""
 
     def __init__(self, keys: list[str]) -> None:
         super().__init__()
@@ -173,26 +173,26 @@ class _OutsideError(Exception):
 def apply_to_crm(
     connection: sa.Connection,
     applying: Applying,
-    plans: Mapping[str, Comparison],
+    comparisons: Mapping[str, Comparison],
     *,
     evidence: str,
     by: AgreedBy,
     progress: Progress,
     total: int,
 ) -> Counter[str]:
-    """Make the plan's changes of the CRM's tables in the caller's transaction, and count how they ended.
+    """Make the plan's changes to the CRM's tables in the caller's transaction, and count their outcomes.
 
-    Where a deferred constraint refuses a row in the end, all of it is made once more, and each row checked as
-    it is written.
+    If a deferred constraint refuses a row at the end, all changes are rolled back and made again, with each
+    row checked when it is written.
 
-    :param plans: the comparisons of the account's tables, checked against what they are like now.
-    :param evidence: what the ledger names as the source of the values.
-    :param by: how the pairs of values that are left behind came to be.
-    :param total: how many changes there are, for ``progress``.
+    :param comparisons: the comparisons of the account's tables, checked against the live tables.
+    :param evidence: the source of the values, as the ledger names it.
+    :param by: how the new agreed pairs came about.
+    :param total: the number of changes, for ``progress``.
     """
     connection.exec_driver_sql(_ROOM)
     values = outcome_values(applying, transaction_time(connection), evidence)
-    make = partial(_make, connection, plans, values, by, lambda done: progress("CRM", done, total))
+    make = partial(_make, connection, comparisons, values, by, lambda done: progress("CRM", done, total))
     driver = driver_connection(connection)
     ended = None
     try:
@@ -203,26 +203,26 @@ def apply_to_crm(
             raise
         ended = None
     if ended is None:
-        # Which row it was nobody says at the end: each is checked with the statement that writes it.
+        # A deferred check does not tell which row failed, so now each statement is checked at once.
         driver.execute(_CHECK)
         ended = make()
     counts, changed = ended
-    note_new_rows(connection, plans, changed["insert"], values)
-    note_marked_rows(connection, plans, changed["delete"], values)
+    note_new_rows(connection, comparisons, changed["insert"], values)
+    note_marked_rows(connection, comparisons, changed["delete"], values)
     return counts
 
 
 def _make(
     connection: sa.Connection,
-    plans: Mapping[str, Comparison],
+    comparisons: Mapping[str, Comparison],
     values: Mapping[str, Any],
     by: AgreedBy,
     tick: Callable[[int], None],
 ) -> tuple[Counter[str], dict[str, set[str]]]:
-    """Make the changes page by page; return how they ended, and by operation the tables that were changed.
+    """Make the changes page by page; return their outcomes, and by operation the tables that were changed.
 
-    What the rows say then is remembered once all is written and checked: until then a table's own trigger may
-    write another value, one that is deferred as late as at the check.
+    Agreed pairs are stored after all is written and checked, because until then a table's trigger, even a
+    deferred one, may write another value.
     """
     counts: Counter[str] = Counter()
     jobs: list[_Job] = []
@@ -231,7 +231,7 @@ def _make(
         while groups := _page(connection, values, after):
             after = max(group.until for group in groups)
             for (table, op), some in groupby(groups, key=lambda group: (group.table_name, group.op)):
-                job = _Job(connection, plans[table], op, values, by, list(some))
+                job = _Job(connection, comparisons[table], op, values, by, list(some))
                 noting.enter_context(job.noting())
                 counts += job.write()
                 jobs.append(job)
@@ -242,43 +242,43 @@ def _make(
     changed: dict[str, set[str]] = defaultdict(set)
     for job in jobs:
         if job.counts[Decision.APPLIED]:
-            changed[job.op].add(job.plan.name)
+            changed[job.op].add(job.comparison.name)
     return counts, changed
 
 
 def _page(connection: sa.Connection, values: Mapping[str, Any], after: int) -> Sequence[Any]:
     """Return the next changes as groups of one table, operation and set of columns, in their order.
 
-    Of updates and deletions ``first`` and ``last`` are positions of changes; of new rows those of records'
-    first changes, and ``until`` that of the last change.
+    For updates and deletions, ``first`` and ``last`` are positions of changes. For new rows they are
+    positions of the first change of a record, and ``until`` is the position of the last change.
     """
     return connection.exec_driver_sql(_PAGE, {**values, "after": after, "limit": PAGE}).all()
 
 
 class _Job:
-    """Changes of one table by one operation: of one page."""
+    """The changes of one page to one table by one operation."""
 
     def __init__(
         self,
         connection: sa.Connection,
-        plan: Comparison,
+        comparison: Comparison,
         op: str,
         values: Mapping[str, Any],
         by: AgreedBy,
         groups: Sequence[Any],
     ) -> None:
         self.counts: Counter[str] = Counter()
-        self.plan = plan
+        self.comparison = comparison
         self.op = op
         self._by = by
         self._groups = groups
         self._span = groups[0].first, max(group.until for group in groups)
-        # Groups of which a pair of values is still to be remembered for some changes.
+        # Groups with changes whose agreed pair is not stored yet.
         self._open_groups: Sequence[Any] = groups
-        # What the plan saw and the row says is the pair: nothing else has to be read for it.
+        # The pair consists of the value that the plan saw and the row's value; no other row is read.
         self._agrees_by_column = op == "update" and by is AgreedBy.PUSH
-        # The row says it at once, unless something else than the column's own update may write to it.
-        rewritten = plan.live.has_own_rules or plan.updated_at in plan.mapping.fields
+        # The update itself returns the final value unless a trigger or another column's update changes it.
+        rewritten = comparison.live.has_own_rules or comparison.updated_at in comparison.mapping.fields
         self._agrees_at_once = self._agrees_by_column and not rewritten
         self._pairs = 0
         self._connection = connection
@@ -286,32 +286,32 @@ class _Job:
         self._values = {**values, "op": op}
 
     def noting(self) -> AbstractContextManager[None]:
-        """Remember what the changes made within leave as the rows' time of change."""
+        """Store the modification times that the changes inside the ``with`` block give to rows."""
         if self.op != "update":
             return nullcontext()
-        return noting_updates(self._connection, self.plan, self._values, *self._span)
+        return noting_updates(self._connection, self.comparison, self._values, *self._span)
 
     def write(self) -> Counter[str]:
-        """Make the changes; return how they ended."""
+        """Make the changes and count their outcomes."""
         self._open_groups = [group for group in self._groups if not self._write(group)]
         return self.counts
 
     def remember(self) -> None:
-        """Remember what both sides agree on now."""
+        """Store the agreed pairs of the changes."""
         if self.op == "insert" and self.counts[Decision.APPLIED]:
-            note_made(self._connection, self.plan, self._values, *self._span)
+            note_made(self._connection, self.comparison, self._values, *self._span)
         if self._agrees_by_column:
             for group in self._open_groups:
                 span = group.first, group.last
-                agree_column(self._connection, self.plan, group.fields[0], span, self._values)
+                agree_column(self._connection, self.comparison, group.fields[0], span, self._values)
         elif self.counts[Decision.APPLIED]:
             self._agree()
 
     def _write(self, group: Any) -> bool:
-        """Make the changes of a group; return whether a pair of values is agreed on for each that is made."""
-        by_record, name = self.op == "insert", self.plan.name
+        """Make the changes of a group; return whether the agreed pair of each applied change is stored."""
+        by_record, name = self.op == "insert", self.comparison.name
         due = (_DUE_RECORDS if by_record else _DUE).substitute(table=literal(name))
-        agreed = f"{column_agreed(self.plan, group.fields[0])}," if self._agrees_at_once else ""
+        agreed = f"{column_agreed(self.comparison, group.fields[0])}," if self._agrees_at_once else ""
         write = _WRITE.substitute(
             name=name,
             due=due,
@@ -331,16 +331,16 @@ class _Job:
     def _made(self, fields: Sequence[str]) -> str:
         match self.op:
             case "update":
-                return update_statement(self.plan, fields[0])
+                return update_statement(self.comparison, fields[0])
             case "insert" if self._by is AgreedBy.UNDO:
-                return return_statement(self._connection, self.plan, self._values)
+                return return_statement(self._connection, self.comparison, self._values)
             case "insert":
-                return insert_statement(self.plan, fields)
+                return insert_statement(self.comparison, fields)
             case _:
-                return removal_statement(self._connection, self.plan, undone=self._by is AgreedBy.UNDO)
+                return removal_statement(self._connection, self.comparison, undone=self._by is AgreedBy.UNDO)
 
     def _some(self, write: str, park: str, of_group: dict[str, Any], first: int, last: int) -> None:
-        """Make the changes between two positions; where the table refuses one, look for it by halves."""
+        """Make the changes between two positions; if the table refuses a row, find it by bisection."""
         values = self._values | of_group | {"first": first, "last": last}
         try:
             with self._connection.begin_nested():
@@ -351,8 +351,8 @@ class _Job:
                     raise _OutsideError(outside)
                 self._count(ended)
         except _OutsideError as error:
-            # Each of them is parked, so that the next attempt leaves it out.
-            why = NEW_UNSEEN if self.plan.mapping.condition is None else NEW_OUTSIDE
+            # These rows are parked first, so that the next attempt leaves them out.
+            why = NEW_UNSEEN if self.comparison.mapping.condition is None else NEW_OUTSIDE
             self._count(self._driver.execute(park, {**values, "reason": why, "keys": error.keys}))
             self._some(write, park, of_group, first, last)
         except (psycopg.Error, _OtherKeyError) as error:
@@ -367,15 +367,15 @@ class _Job:
             self._some(write, park, of_group, middle + 1, last)
 
     def _outside(self, values: Mapping[str, Any]) -> list[str]:
-        """Return the keys of rows that were just made, and that do not exist for this table."""
-        if self.plan.mapping.condition is None and not self.plan.live.view:
+        """Return the keys of rows that were just inserted and that ``where`` or the view does not show."""
+        if self.comparison.mapping.condition is None and not self.comparison.live.view:
             return []
         statement = _MADE_OUTSIDE.substitute(
-            name=self.plan.name,
-            table=literal(self.plan.name),
-            crm=self.plan.crm,
-            on=of_key(self.plan, "p.key"),
-            inside=self.plan.inside("t"),
+            name=self.comparison.name,
+            table=literal(self.comparison.name),
+            crm=self.comparison.crm,
+            on=of_key(self.comparison, "p.key"),
+            inside=self.comparison.inside("t"),
         )
         return [key for (key,) in self._driver.execute(statement, values)]
 
@@ -386,13 +386,13 @@ class _Job:
                 self._pairs += pairs
 
     def _agree(self) -> None:
-        """Remember the pairs of values that the changes left behind, when all of them are made."""
+        """Store the agreed pairs of all applied changes of the page, after all are made."""
         values = self._values
         whole = dict(zip(("first", "until"), self._span, strict=True))
-        positions = self._driver.execute(_APPLIED, {**values, **whole, "table": str(self.plan.name)})
+        positions = self._driver.execute(_APPLIED, {**values, **whole, "table": str(self.comparison.name)})
         agree_written(
             self._connection,
-            self.plan,
+            self.comparison,
             values["account"],
             values["plan_hash"],
             [position for (position,) in positions],

@@ -1,4 +1,4 @@
-"""The statements that write a plan's changes into a CRM table, each against what the plan saw there."""
+"""Statements that write a plan's changes to a CRM table if the row still has the value that the plan saw."""
 
 from __future__ import annotations
 
@@ -38,52 +38,54 @@ _INSERT = Template("""
 """)
 
 
-def update_statement(plan: Comparison, column: str) -> str:
-    """Return the statement that writes one column of the CRM rows of ``due`` that say what the plan saw."""
-    live = plan.live.columns[column]
-    touch = touched(plan)
+def update_statement(comparison: Comparison, column: str) -> str:
+    """Return the statement that updates one column of those rows of ``due`` that have the old value."""
+    live = comparison.live.columns[column]
+    touch = touched(comparison)
     return _UPDATE.substitute(
-        crm=plan.crm,
+        crm=comparison.crm,
         column=quoted(column),
-        value=column_value(live, "p.after", zone_of(plan, column)),
+        value=column_value(live, "p.after", zone_of(comparison, column)),
         touch=f", {touch[0]} = {touch[1]}" if touch and touch[0] != quoted(column) else "",
-        on=of_key(plan, "p.key"),
-        counts=plan.counts("t"),
-        alone=alone_of_key(plan),
-        before=shown(plan, column),
-        theirs=shown(plan, column),
-        not_kept=not_kept(plan, column, "p"),
-        same_record=may_take_link(plan, column, "p")
-        if column in plan.mapping.join_columns
-        else names_record(plan, "t", "p.enerflo_key"),
-        record="" if plan.key_is_record else ", p.enerflo_key",
+        on=of_key(comparison, "p.key"),
+        counts=comparison.counts("t"),
+        alone=alone_of_key(comparison),
+        before=shown(comparison, column),
+        theirs=shown(comparison, column),
+        not_kept=not_kept(comparison, column, "p"),
+        same_record=may_take_link(comparison, column, "p")
+        if column in comparison.mapping.join_columns
+        else names_record(comparison, "t", "p.enerflo_key"),
+        record="" if comparison.key_is_record else ", p.enerflo_key",
     )
 
 
-def insert_statement(plan: Comparison, fields: Sequence[str]) -> str:
-    """Return the statement that makes the CRM rows of ``due``, whose records Enerflo has still."""
+def insert_statement(comparison: Comparison, fields: Sequence[str]) -> str:
+    """Return the statement that inserts the CRM rows of ``due`` whose records Enerflo still has."""
     keys = {
-        column: typed_key(plan, "p.key", column)
-        for column in plan.mapping.key_columns
+        column: typed_key(comparison, "p.key", column)
+        for column in comparison.mapping.key_columns
         if column not in fields
     }
     values = {
-        field: column_value(plan.live.columns[field], f"(p.v -> {literal(field)})", zone_of(plan, field))
+        field: column_value(
+            comparison.live.columns[field], f"(p.v -> {literal(field)})", zone_of(comparison, field)
+        )
         for field in fields
     }
     columns = {quoted(name): value for name, value in (keys | values).items()}
-    touch = touched(plan)
+    touch = touched(comparison)
     if touch is not None:
         columns.setdefault(*touch)
-    # By all of them: one column alone may be the same in very many rows.
-    links = {name: columns.get(quoted(name)) for name in plan.mapping.join_columns}
+    # All join columns are compared together, because very many rows may share the value of one column.
+    links = {name: columns.get(quoted(name)) for name in comparison.mapping.join_columns}
     return _INSERT.substitute(
-        crm=plan.crm,
+        crm=comparison.crm,
         columns=", ".join(columns),
         values=", ".join(columns.values()),
-        on=of_key(plan, "p.key"),
-        # Of a record that Enerflo deleted since the plan no row is made.
-        lives=record_lives(plan, "p.enerflo_key"),
-        unlinked=no_row_named(plan, links),
-        key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
+        on=of_key(comparison, "p.key"),
+        # No row is inserted if Enerflo deleted the record since the plan.
+        lives=record_lives(comparison, "p.enerflo_key"),
+        unlinked=no_row_named(comparison, links),
+        key=comparison.crm_key(f"n.{quoted(name)}" for name in comparison.mapping.key_columns),
     )

@@ -1,7 +1,8 @@
-"""A plan's changes of a CRM whose table is only a copy: handed over, each against the value it expects there.
+"""Hands over a plan's changes to a CRM of which we see only a copy, if the copy has the expected value.
 
-The table is not touched. A row of ``sync.crm_changes`` is added for each change, in one transaction with the
-plan and the ledger: what a killed apply did not commit is handed over by the next one, and nothing twice.
+The copy is not written. Each change becomes a row of ``sync.crm_changes``, in the same transaction as its
+outcome in the plan and in the ledger. So if an apply is killed, the next one hands over the uncommitted
+changes, and no change twice.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
-from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.handing_over import deliver, hand_over_sql, note_not_made, take_back_sql
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.whole_rows import may_take_link, one_of_its_key, row_digest, whole_row
@@ -81,44 +82,50 @@ _DELETED = Template("""select p.id, $whole as deleted_row from due p join $crm t
 def hand_over(
     connection: sa.Connection,
     applying: Applying,
-    plans: Mapping[str, Comparison],
+    comparisons: Mapping[str, Comparison],
     *,
     undone: str | None,
     evidence: str,
     file: str,
 ) -> Counter[str]:
-    """Hand over the plan's changes of copied tables in the caller's transaction, and count how they ended.
+    """Hand over the plan's changes to copied tables in the caller's transaction, and count their outcomes.
 
-    First it is looked what became of earlier ones. A change of an undo that withdraws one takes it back where
-    no tool took it over.
+    The outcomes of earlier handed-over changes are recorded first. A change of an undo that withdraws a
+    handed-over change succeeds if no tool has acknowledged that change.
 
-    :param undone: the plan that is undone by this one.
-    :param evidence: what the ledger names as the source of the values.
-    :param file: of the mapping.
-    :raises ConfigurationError: the table of the team's own (write_to) does not take a change; or a table that
-        is to be written is a copy by now, of which nothing is declared.
+    :param undone: the hash of the plan that this plan undoes.
+    :param evidence: the source of the values, as the ledger names it.
+    :param file: the file of the mapping.
+    :raises ConfigurationError: the team's own table (``write_to``) refuses a row; or a table to be written
+        now seems to be a copy, and ``write_to`` is not declared.
     """
-    copies = [plan for plan in plans.values() if plan.hands_over]
+    copies = [comparison for comparison in comparisons.values() if comparison.hands_over]
     counts: Counter[str] = Counter()
-    for plan in plans.values():
-        if not plan.hands_over and copy_columns(plan.live.columns) and _groups(connection, plan, applying):
-            require_not_copied(plan, file)
+    for comparison in comparisons.values():
+        if (
+            not comparison.hands_over
+            and copy_columns(comparison.live.columns)
+            and _groups(connection, comparison, applying)
+        ):
+            require_not_copied(comparison, file)
     if not copies:
         return counts
-    settle_handed_over(connection, copies, applying.account)
+    record_arrivals(connection, copies, applying.account)
     values = outcome_values(applying, transaction_time(connection), evidence)
     values |= {"undone": undone, "kind": "sync" if undone is None else "undo"}
-    for plan in copies:
+    for comparison in copies:
         withdrawn: list[int] = []
-        for op, field in _groups(connection, plan, applying):
-            statement = _statement(plan, op, field, undone=undone is not None)
+        for op, field in _groups(connection, comparison, applying):
+            statement = _statement(comparison, op, field, undone=undone is not None)
             of_group = {**values, "op": op, "field": field}
             for decision, number, positions in driver_connection(connection).execute(statement, of_group):
                 counts[decision] += number
                 if decision == Decision.APPLIED:
                     withdrawn += positions
         if withdrawn:
-            agree_written(connection, plan, applying.account, applying.plan_hash, withdrawn, AgreedBy.UNDO)
+            agree_written(
+                connection, comparison, applying.account, applying.plan_hash, withdrawn, AgreedBy.UNDO
+            )
     note_not_made(connection, applying.account, applying.run_id)
     _deliver(connection, copies, applying.account)
     return counts
@@ -140,65 +147,69 @@ def _deliver(connection: sa.Connection, copies: Iterable[Comparison], account: s
             ) from None
 
 
-def _groups(connection: sa.Connection, plan: Comparison, applying: Applying) -> list[tuple[str, str | None]]:
-    """Return the operations there are, those of updates by column: new rows are handed over together."""
-    named = {"account": applying.account, "plan_hash": applying.plan_hash, "table": str(plan.name)}
+def _groups(
+    connection: sa.Connection, comparison: Comparison, applying: Applying
+) -> list[tuple[str, str | None]]:
+    """Return the plan's operations on a table: updates by column, new rows all together."""
+    named = {"account": applying.account, "plan_hash": applying.plan_hash, "table": str(comparison.name)}
     rows = connection.execute(_GROUPS, named).all()
     return list(dict.fromkeys((row.op, None if row.op == "insert" else row.field) for row in rows))
 
 
-def _statement(plan: Comparison, op: str, field: str | None, *, undone: bool) -> str:
+def _statement(comparison: Comparison, op: str, field: str | None, *, undone: bool) -> str:
     return _HAND_OVER.substitute(
-        name=plan.name,
-        table=literal(plan.name),
-        take_back=take_back_sql(plan, op, WITHDRAW),
-        made=_made(plan, op, field, undone=undone),
+        name=comparison.name,
+        table=literal(comparison.name),
+        take_back=take_back_sql(comparison, op, WITHDRAW),
+        made=_made(comparison, op, field, undone=undone),
         moved=literal(_MOVED),
         taken_over=literal(_TAKEN_OVER),
-        hand_over=hand_over_sql(plan),
+        hand_over=hand_over_sql(comparison),
     )
 
 
-def _made(plan: Comparison, op: str, field: str | None, *, undone: bool) -> str:
-    """Return the select of the changes of ``due`` that still fit what the copy, or Enerflo, says."""
-    common = {"crm": plan.crm, "on": of_key(plan, "p.key"), "withdraw": literal(WITHDRAW)}
-    common["counts"] = plan.counts("t")
-    same_record = names_record(plan, "t", "p.enerflo_key")
+def _made(comparison: Comparison, op: str, field: str | None, *, undone: bool) -> str:
+    """Return the select of the changes of ``due`` whose expected values the copy and Enerflo still have."""
+    common = {"crm": comparison.crm, "on": of_key(comparison, "p.key"), "withdraw": literal(WITHDRAW)}
+    common["counts"] = comparison.counts("t")
+    same_record = names_record(comparison, "t", "p.enerflo_key")
     if op == "update" and field is not None:
-        link = field in plan.mapping.join_columns
+        link = field in comparison.mapping.join_columns
         return _UPDATED.substitute(
             common,
-            now=shown(plan, field),
-            same_record=may_take_link(plan, field, "p") if link else same_record,
-            alone=alone_of_key(plan),
+            now=shown(comparison, field),
+            same_record=may_take_link(comparison, field, "p") if link else same_record,
+            alone=alone_of_key(comparison),
         )
     if op == "insert":
-        lives = f"and {record_lives(plan, 'p.enerflo_key')}"
-        return _INSERTED.substitute(common, lives="" if undone else lives, unlinked=_unlinked(plan))
+        lives = f"and {record_lives(comparison, 'p.enerflo_key')}"
+        return _INSERTED.substitute(common, lives="" if undone else lives, unlinked=_unlinked(comparison))
     return _DELETED.substitute(
         common,
-        whole=whole_row(plan),
-        row=jsonb_object((one.name, shown(plan, one.name)) for one in plan.fields),
-        digest=row_digest(plan),
-        one_of_its_key=one_of_its_key(plan),
+        whole=whole_row(comparison),
+        row=jsonb_object((one.name, shown(comparison, one.name)) for one in comparison.fields),
+        digest=row_digest(comparison),
+        one_of_its_key=one_of_its_key(comparison),
         same_record=same_record,
-        due_still="true" if undone else f"not {record_lives(plan, 'p.enerflo_key')}",
+        due_still="true" if undone else f"not {record_lives(comparison, 'p.enerflo_key')}",
     )
 
 
-def _unlinked(plan: Comparison) -> str:
-    """Return ``and …``: no row of the CRM names the record by now, nor in another spelling."""
+def _unlinked(comparison: Comparison) -> str:
+    """Return ``and …``: no row of the CRM names the record, in any spelling."""
     of_key = {
         join.crm_name: f"p.enerflo_key ->> {literal(join.mirror_name)}"
-        for join in plan.joins
-        if join.mirror_name in plan.mirror_key
+        for join in comparison.joins
+        if join.mirror_name in comparison.mirror_key
     }
-    near = f" {no_near_row(plan, of_key)}"
-    if plan.mapping.joined_by_key and not any(join.varies for join in plan.joins):
+    near = f" {no_near_row(comparison, of_key)}"
+    if comparison.mapping.joined_by_key and not any(join.varies for join in comparison.joins):
         return near
-    same = [f"({join.crm})::{join.type} = ({join.mirror})::{join.type}" for join in plan.joins]
-    record = [f"e.{quoted(name)} = (p.enerflo_key ->> {literal(name)})::bigint" for name in plan.mirror_key]
+    same = [f"({join.crm})::{join.type} = ({join.mirror})::{join.type}" for join in comparison.joins]
+    record = [
+        f"e.{quoted(name)} = (p.enerflo_key ->> {literal(name)})::bigint" for name in comparison.mirror_key
+    ]
     unlinked = _UNLINKED.substitute(
-        mirror=plan.mirror, crm=plan.crm, same=" and ".join(same), of_record=" and ".join(record)
+        mirror=comparison.mirror, crm=comparison.crm, same=" and ".join(same), of_record=" and ".join(record)
     )
     return unlinked + near

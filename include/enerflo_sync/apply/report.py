@@ -1,4 +1,4 @@
-"""How the changes of a plan ended, as an apply reports it."""
+"""The report of an apply: the outcomes of a plan's changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.plan.report import PlanReport, PlanState
 
 _OUTCOMES = sa.text("""
-/* enerflo-sync apply: how the changes stand, and why */
+/* enerflo-sync apply: states of the changes, and their reasons */
 select state, reason, count(*) as number from sync.plan_changes
 where account = :account and plan_hash = :plan_hash
 group by state, reason order by number desc, reason
@@ -28,18 +28,19 @@ group by state
 
 NOT_SWITCHED_ON = "not switched on"
 
-# A plan's changes by state and reason, most first.
+# Counts of a plan's changes by state and reason, the largest first.
 Outcomes = Sequence[tuple[str, str | None, int]]
 
 
 class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How the changes of a plan ended, by all its applications; ``waiting`` are neither made nor given up.
+    """The outcomes of a plan's changes in all its applications, in counts.
 
-    ``left_open`` are those that nobody decided about yet: they were no part of what was approved.
-    ``handed_over`` are on their way to a CRM whose table is only a copy: applied once the copy shows them.
-    ``reasons`` counts by state and reason why changes were not made; ``stopped`` says why the rest waits.
-    ``already`` says that it had been applied before, at ``applied_at``: nothing was done now. ``message``
-    says so in words, or that the plan waits for a second person.
+    ``waiting`` changes have no outcome yet; ``stopped`` is the reason why they wait. ``left_open`` changes
+    were not part of the approval, and nobody has decided about them. ``handed_over`` changes are on their way
+    to a CRM of which we see only a copy; they are applied once the copy shows them. ``reasons`` counts, by
+    state and reason, changes that were not made. ``already`` is true if the plan had been applied before, at
+    ``applied_at``, so that nothing was done now. ``message`` says that in words, or says that the plan waits
+    for a second person.
     """
 
     plan_hash: str
@@ -62,9 +63,9 @@ class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needs_a_person(self) -> bool:
-        """Return whether anything of the plan was not made, and this application was the one to make it.
+        """Return whether a person has to look: this application left changes of the plan unmade.
 
-        What a person refused waits for nobody any more.
+        Changes that a person refused do not count.
         """
         refused = self.reasons.get(Decision.REFUSED, {})
         not_allowed = any(reason.startswith(NOT_SWITCHED_ON) for reason in refused)
@@ -73,13 +74,13 @@ class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ended_since(connection: sa.Connection, plan: PlanReport, since: datetime) -> Counter[str]:
-    """Return how the plan's changes of the CRM ended that were handed over, and carried or not, by now."""
+    """Return the counts of outcomes of the plan's changes to the CRM that were recorded since a time."""
     named = {"account": plan.account, "plan_hash": plan.plan_hash, "since": since}
     return Counter({row.state: row.number for row in connection.execute(_ENDED_SINCE, named)})
 
 
 def outcomes_of(connection: sa.Connection, plan: PlanReport) -> Outcomes:
-    """Return how all changes of a plan stand, and why."""
+    """Return the counts of a plan's changes by state and reason."""
     named = {"account": plan.account, "plan_hash": plan.plan_hash}
     return [(row.state, row.reason, row.number) for row in connection.execute(_OUTCOMES, named)]
 
@@ -93,9 +94,11 @@ def report_of(
     already: bool = False,
     message: str = "",
 ) -> ApplyReport:
-    """Return an apply's report of the changes as they stand now.
+    """Return the report of an apply.
 
-    :param message: why nothing was done now.
+    :param outcomes: the counts of the changes by state and reason.
+    :param already: whether the plan had been applied before.
+    :param message: the reason why nothing was done now.
     """
     states: Counter[str] = Counter()
     reasons: dict[str, dict[str, int]] = {}

@@ -1,4 +1,4 @@
-"""Applying a plan: what it says and nothing else, on the CRM's side in one transaction, then at Enerflo."""
+"""Applies a plan: exactly its changes, first those of the CRM in one transaction, then those of Enerflo."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
 
 Progress = Callable[[str, int, int], None]
-# Carries what was handed over to a CRM elsewhere; returns whether any of the tables is there.
+# Carries handed-over changes to a CRM outside the warehouse; returns whether any of the tables is there.
 Carry = Callable[[Collection[Comparison]], bool]
 
 _BY_TABLE = sa.text("""
@@ -110,15 +110,15 @@ def apply_plan(
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> ApplyReport:
-    """Apply a plan, or what is left of it, and return how its changes ended.
+    """Apply a plan, or the changes that are left of it, and return the outcomes of its changes.
 
-    May be killed anywhere and run again. A plan that was applied is left as it is.
+    The process may be killed at any time and run again. A plan that was applied is left as it is.
 
-    :param client: opens the account's client; asked for only where something goes to Enerflo.
-    :param approved_by: the person who approves a plan that waits for one.
-    :param crm: the CRM's own database, where its tables are not in the warehouse.
-    :param salesforce: opens the way to Salesforce, for tables whose changes go there.
-    :param part: which of its changes; the rest stays open, or is refused by the same person.
+    :param client: opens the account's client; called only if a change is sent to Enerflo.
+    :param approved_by: the person who approves a plan that waits for an approval.
+    :param crm: the CRM's own database, if its tables are not in the warehouse.
+    :param salesforce: opens a session at Salesforce, for tables whose changes are carried there.
+    :param part: the part to approve; the other changes stay open, or are refused by the same person.
     :raises ConfigurationError: nothing may be written (mode), or the plan may not be applied: it expired, was
         rejected, needs an approval, or the mapping changed since it was made.
     :raises RetriableError: another plan or apply is running, or the warehouse or Enerflo is away.
@@ -152,9 +152,9 @@ def apply_plan(
 
 
 def _needs_a_person_now(connection: sa.Connection, config: SyncConfig, plan: PlanReport) -> Sequence[str]:
-    """Return why a plan that needed nobody needs a person by now, and let it wait for one then.
+    """Return why a plan that needed no approval needs one under the present rules, and make it wait for it.
 
-    So rules that were made stricter count for plans that were made before.
+    So stricter rules also apply to plans that were made before.
     """
     by_rule = plan.state is PlanState.APPROVED and plan.decided_by == BY_RULE
     if not by_rule and (plan.state is not PlanState.OPEN or plan.needs_approval):
@@ -187,9 +187,10 @@ def _allowed(
     approved_by: str | None,
     part: Part,
 ) -> tuple[PlanReport, Sequence[str]]:
-    """Return the plan, approved, if it may be applied now: a later no is refused then.
+    """Return the approved plan if it may be applied now; from then on it can no longer be rejected.
 
-    Or the plan and why it waits for a person, under rules that are stricter by now: that is to be committed.
+    If stricter rules now require a person, return the waiting plan and the reasons instead; the caller must
+    commit this state.
     """
     plan = hold_plan(connection, plan.account, plan.plan_hash, counted=False)
     now = server_time(connection)
@@ -208,7 +209,7 @@ def _allowed(
     if plan.config_hash != config.hash(plan.account):
         raise ConfigurationError("the mapping changed since it was made.", where=where, next_step=again)
     if approved_by is not None:
-        # Rules that are stricter by now ask for a second person, too.
+        # Stricter rules may require a second person even though somebody approves the plan now.
         if config.approval.second_person and (reasons := _needs_a_person_now(connection, config, plan)):
             plan = _waiting(plan, reasons)
         return approve_plan(connection, plan, approved_by, now, config=config, part=part), ()
@@ -247,7 +248,7 @@ def _apply(
 ) -> None:
     tick = progress or (lambda _name, _done, _total: None)
     with connection.begin():
-        plans = _comparisons(connection, config, plan.account)
+        comparisons = _comparisons(connection, config, plan.account)
         orders = config.tables_of(plan.account, RecordKind.CHANGE_ORDERS)
         if plan.kind != "undo" and any(group.table_name in orders for group in plan.groups):
             move_held(connection, applying, server_time(connection))
@@ -257,19 +258,19 @@ def _apply(
         evidence = f"{plan.kind}:{plan.stands_on}"
         undone = plan.stands_on if plan.kind == "undo" else None
         handed = hand_over(
-            connection, applying, plans, undone=undone, evidence=evidence, file=str(config.file)
+            connection, applying, comparisons, undone=undone, evidence=evidence, file=str(config.file)
         )
         counts = handed + apply_to_crm(
             connection,
             applying,
-            plans,
+            comparisons,
             evidence=evidence,
             by=by,
             progress=tick,
             total=left["to_crm"] - sum(handed.values()),
         )
         since = transaction_time(connection)
-    if carry(plans.values()):
+    if carry(comparisons.values()):
         with connection.begin():
             counts = ended_since(connection, plan, since)
     applied = counts[Decision.APPLIED]
@@ -280,7 +281,7 @@ def _apply(
             connection,
             applying,
             config,
-            plans,
+            comparisons,
             clock=clock,
             component_keys=ComponentKeys(**config.change_orders.model_dump()),
             fresh=FreshRows(crm, config, plan.account) if crm is not None else None,
@@ -291,8 +292,8 @@ def _apply(
             others[name] = others.get(name, 0) + getattr(sent, name)
         if sent.stopped:
             stopped.append(sent.stopped)
-        # The ids of records that were made at Enerflo, for the CRM's rows.
-        carry(plans.values())
+        # Carries the ids of records that were created at Enerflo to their CRM rows.
+        carry(comparisons.values())
     tally.applied = applied
     tally.skipped = tally.read - applied
     for name, count in others.items():
@@ -310,15 +311,15 @@ def _carrying(
     clock: Clock,
     stopped: list[str],
 ) -> Carry:
-    """Return what carries handed over changes to a CRM elsewhere, and says whether any table is there."""
+    """Return the function that carries handed-over changes to a CRM outside the warehouse (:data:`Carry`)."""
     account, run_id = applying.account, applying.run_id
 
-    def carry(plans: Collection[Comparison]) -> bool:
+    def carry(comparisons: Collection[Comparison]) -> bool:
         if crm is not None:
-            carry_changes(connection, crm, config, plans, account, run_id)
-        there = salesforce is not None and any(plan.mapping.to_salesforce for plan in plans)
+            carry_changes(connection, crm, config, comparisons, account, run_id)
+        there = salesforce is not None and any(comparison.mapping.to_salesforce for comparison in comparisons)
         if there and salesforce is not None and not stopped:
-            why = carry_to_salesforce(connection, salesforce, config, plans, account, run_id, clock)
+            why = carry_to_salesforce(connection, salesforce, config, comparisons, account, run_id, clock)
             stopped.extend([why] if why else [])
         return crm is not None or there
 
@@ -327,13 +328,14 @@ def _carrying(
 
 def _comparisons(connection: sa.Connection, config: SyncConfig, account: str) -> dict[str, Comparison]:
     fold = case_folding(connection)
-    return {plan.name: plan for plan in live_comparisons(connection, config, account, fold, all_tables=True)}
+    found = live_comparisons(connection, config, account, fold, all_tables=True)
+    return {comparison.name: comparison for comparison in found}
 
 
 def _refuse_not_switched_on(
     connection: sa.Connection, config: SyncConfig, applying: Applying
 ) -> dict[str, int]:
-    """Refuse what the mode of its table does not allow to write; return how much is left by direction."""
+    """Refuse changes that the mode of their table does not allow; count the others by direction."""
     left = {"to_crm": 0, "to_enerflo": 0}
     named = {"account": applying.account, "plan_hash": applying.plan_hash}
     for table, direction, number in connection.execute(_BY_TABLE, named).all():
@@ -351,7 +353,7 @@ def _refuse_not_switched_on(
 
 
 def _ended(connection: sa.Connection, plan: PlanReport, outcomes: Outcomes) -> PlanReport:
-    """Return the plan, applied where nothing of it is left to do."""
+    """Mark the plan as applied if no change is left to make, or open it again for the part not approved."""
     if any(state in {"planned", "sent"} for state, _, _ in outcomes):
         return plan
     named = {"account": plan.account, "plan_hash": plan.plan_hash}

@@ -1,4 +1,4 @@
-"""Whether a plan that needed nobody when it was made still needs nobody under the present approval rules."""
+"""Whether a plan that needed no approval when it was made still needs none under the present rules."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.backfilled import note_backfilled
 from enerflo_sync.plan.report import PlanReport
 
-# What the rules look at while a plan is made, for a plan that is stored.
+# The approval rules read the table ``planned``. This makes it from the changes of a stored plan.
 _STORED = """
-/* enerflo-sync apply: what is left to do of a plan */
+/* enerflo-sync apply: changes of a plan that are left to make */
 create temporary table planned as select *, false as from_backfill from sync.plan_changes
 where account = {account} and plan_hash = {plan_hash} and state in ('planned', 'sent')
 """
@@ -20,9 +20,9 @@ _DROP = "/* enerflo-sync apply: it is needed no more */ drop table pg_temp.plann
 
 
 def why_a_person_is_needed(connection: sa.Connection, config: SyncConfig, plan: PlanReport) -> list[str]:
-    """Return why a stored plan waits for a person now, in sentences; none where it need not."""
+    """Return why a stored plan needs a person now, as sentences; an empty list if it does not."""
     view = _STORED.format(account=literal(plan.account), plan_hash=literal(plan.plan_hash))
-    # With parameters, though there are none: a literal is written for such a statement.
+    # ``literal`` doubles percent signs, so the statement must be executed with parameters, even without any.
     connection.exec_driver_sql(view, {})
     note_backfilled(connection, plan.account)
     reasons = approval_reasons(connection, config, plan.account)

@@ -1,4 +1,4 @@
-"""After an apply: whether the two sides are now as the plan said."""
+"""The check after an apply: whether both sides now have the values of the plan."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
-# A difference of a record that one side lacks has the key of the side that has it: a CRM row that is gone is
-# found by its record of Enerflo, which only the agreed pairs tell where we sent that record.
+# A difference about a record that one side lacks has the key of the side that has it. So if a CRM row is
+# gone, its difference is found by the key of Enerflo's record; for a record that we created at Enerflo, only
+# the agreed pairs have that key.
 _CHECK = sa.text("""
 /* enerflo-sync verify: applied changes that still differ */
 with applied as materialized (
@@ -35,17 +36,17 @@ with applied as materialized (
 select count(distinct c.position) as applied,
        count(distinct c.position) filter (where c.table_name <> all(:compared)) as not_compared,
        count(distinct c.position) filter (where d.cause is not null
-         -- What an undo left apart differs, and is meant to: so does a row that it took away or put back.
+         -- Differences that an undo leaves on purpose do not count, nor rows that it deleted or restored.
          and not (c.undo and (d.cause = 'policy' or c.op <> 'update' and d.field is null))) as differing
 from applied c left join differing d using (position)
 """).bindparams(sa.bindparam("compared", type_=sa.ARRAY(sa.Text)))
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a plan's applied changes, how many a later reconciliation found to differ again.
+    """How many of a plan's applied changes a later reconciliation found to differ again.
 
-    ``not_compared`` are changes of tables that no reconciliation compares (``reconcile: false``): nothing is
-    known of these.
+    ``not_compared`` counts changes of tables that no reconciliation compares (``reconcile: false``): they
+    were not checked.
     """
 
     plan_hash: str
@@ -63,9 +64,9 @@ def verify_plan(
     reconciliation_id: str,
     compared: Sequence[str],
 ) -> Verification:
-    """Return how many of a plan's applied changes stand among a reconciliation's differences.
+    """Return how many of a plan's applied changes are among a reconciliation's differences.
 
-    One that does was changed again since, or a table's trigger keeps another value than it was given.
+    Such a value was changed again since, or a trigger of the table stored another value.
 
     :param compared: the tables that the reconciliation compared.
     """

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.handing_over import end_unmade, note_taken
 from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.agreed.own_writes import noting_rows
@@ -93,7 +93,7 @@ def _carry(
             end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
             note_taken(connection, account, numbers_of(writes))
             if not writes:
-                settle_handed_over(connection, [comparison], account)
+                record_arrivals(connection, [comparison], account)
         if not writes:
             break
         with crm.connected(f"writing {comparison.mapping.crm_table}") as theirs:
@@ -109,7 +109,7 @@ def _carry(
                     end_unmade(connection, account, run_id, numbers, Decision.PARKED, reason)
                 _, moved = due_writes(connection, comparison, account)
                 end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
-                settle_handed_over(connection, [comparison], account)
+                record_arrivals(connection, [comparison], account)
     with connection.begin():
         named = {
             "account": account,

@@ -1,1 +1,1 @@
-"""Why a record's fields have their values: versions, witnesses, decisions, what waits."""
+"""Explains why a record's fields have their values, from versions, evidence, decisions and what waits."""

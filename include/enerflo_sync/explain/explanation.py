@@ -1,4 +1,4 @@
-"""Why a record's fields have their values, as one typed object: told as text, as JSON and on a page alike."""
+"""The explanation of a record's values as one typed object, from which text, JSON and pages are rendered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from enerflo_sync.reconcile.store import masked_key, personal_data_classes
 
 
 class KnownFrom(StrEnum):
-    """How a side's value is known: it stands there now, a version of its time said so, or the ledger."""
+    """The source of a side's value: its present row, a stored version of that time, or the ledger."""
 
     PRESENT = "present"
     VERSION = "version"
@@ -24,7 +24,7 @@ class KnownFrom(StrEnum):
 
 
 class WaitingKind(StrEnum):
-    """What keeps a field or a record from being settled."""
+    """Why a field or a record still differs or waits."""
 
     PLANNED = "planned"
     UNDECIDED = "undecided"
@@ -38,16 +38,16 @@ class WaitingKind(StrEnum):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """By what a value of Enerflo is known.
+    """The evidence for a value of Enerflo.
 
-    :param observed_by: poll, webhook, backfill or push; None where only the time is known.
-    :param observed_at: when the content was first seen.
-    :param reference: what to look up to see it again: ``poll:<run id>``, a file's URI.
-    :param event: the webhook event that told it, with its id and the time of its arrival.
-    :param poll_seen_at: when the poll saw the same change.
-    :param webhook_seen_at: when a webhook told the same change.
-    :param pruned: that versions which could say more were pruned, when, and by which bound.
-    :param body_pruned: the same of the event's body.
+    :param observed_by: poll, webhook, backfill or push; None if only the time is known.
+    :param observed_at: when this content was first observed.
+    :param reference: where to look it up again: ``poll:<run id>``, or the URI of a file.
+    :param event: the webhook event that reported it; ``event_id`` and ``received_at`` belong to this event.
+    :param poll_seen_at: when a poll saw the same change.
+    :param webhook_seen_at: when a webhook reported the same change.
+    :param pruned: a text about pruned versions that could have shown more: when, and by which limit.
+    :param body_pruned: the same about the body of the event.
     """
 
     observed_by: str | None
@@ -63,13 +63,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """What one side says.
+    """One side's record and its value of a field.
 
-    :param exists: whether it has the record at all.
-    :param rejected: what Enerflo says of a record that the mirror lacks stands in quarantine.
-    :param changed_at: when its row last changed, by its own word.
-    :param evidence: of Enerflo's side only.
-    :param pruned: that a version between ``value`` and the moment in question was pruned.
+    :param exists: whether the side has the record.
+    :param rejected: whether the mirror lacks the record because Enerflo's version of it is in quarantine.
+    :param changed_at: the modification time in the side's own row.
+    :param evidence: the evidence for Enerflo's value; None for the CRM.
+    :param pruned: a text about a pruned version between ``value`` and the time in question.
     """
 
     exists: bool
@@ -94,16 +94,16 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the ledger: what was decided about a field, and what came of it.
+    """One row of the ledger: a decision about a field, and its outcome.
 
-    :param said: the winning side's own value; ``new_value`` is the same in the other side's words.
-    :param old_value: what the other side said: the value that lost.
-    :param kept_value: how Enerflo keeps ``new_value``, where it spells it otherwise.
-    :param rule_words: what the rule says.
-    :param agreed_at: when both sides had last agreed; None where they never had.
-    :param evidence: by what Enerflo's value was known, where that is Enerflo's.
-    :param plan_kind: sync, or undo; ``undoes`` is then the plan that was taken back.
-    :param plan_pruned: that the plan itself was pruned, when, and by which bound.
+    :param said: the winning side's value in its own form; ``new_value`` is the same in the other side's form.
+    :param old_value: the other side's value, which lost.
+    :param kept_value: ``new_value`` as Enerflo stores it, if Enerflo spells it differently.
+    :param rule_words: the rule in words.
+    :param agreed_at: when both sides had last agreed; None if they never had.
+    :param evidence: the evidence for the winning value if it is Enerflo's.
+    :param plan_kind: sync or undo; for an undo, ``undoes`` is the plan that was undone.
+    :param plan_pruned: a text about the pruning of the plan: when, and by which limit.
     """
 
     ledger_id: int
@@ -137,10 +137,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that waits: for an approval, a person, the other side, or the next plan.
+    """One reason to wait: for an approval, a person, the other side, or the next plan.
 
-    :param reference: the plan, the quarantine item or the reconciliation that it stands in.
-    :param why: in words that hold no value.
+    :param reference: the plan, the quarantine item or the reconciliation in which it is found.
+    :param why: the reason in words that contain no value.
     """
 
     kind: WaitingKind
@@ -154,12 +154,12 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldStory(msgspec.Struct, frozen=True, kw_only=True):
-    """One field: what both sides say, since when they agree, how it came about, what waits.
+    """One field: the values of both sides, their last agreement, the steps of the ledger, and what waits.
 
     :param enerflo_column: the mirror's column; None for a column that the mapping does not compare.
-    :param policy: the field's source of truth; None as above.
-    :param same: whether the two values are equal as declared; None where a side lacks the record, and of
-        the past.
+    :param policy: the field's source of truth; None for a column that the mapping does not compare.
+    :param same: whether the two values are equal as declared; None if a side lacks the record, and for a time
+        in the past.
     """
 
     field: str
@@ -175,18 +175,20 @@ class FieldStory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of why one record is as it is.
+    """The explanation of one record.
 
-    :param table: as the command names it, in the singular.
-    :param enerflo_key: the mirror's key; None where Enerflo has no such record.
-    :param in_enerflo: whether Enerflo has it, ``deleted_at`` since when not any more.
+    :param table: the table as the command names it, in the singular.
+    :param enerflo_key: the mirror's key; None if Enerflo has no such record.
+    :param in_enerflo: whether Enerflo has the record; if it was deleted, ``deleted_at`` is when that was
+        found.
     :param crm_rows: how many rows of the CRM have the key.
-    :param crm_marked: the CRM has its row marked as deleted (deleted_when), which counts as none.
-    :param as_of: None for the present.
-    :param steps: what was decided about the row as a whole.
-    :param outside_where: the CRM has a row of it that does not meet ``where``, and none that does.
-    :param pruned: which of its raw versions were pruned, when, and by which bound.
-    :param forgotten_at: when its customer was forgotten, and the personal data erased.
+    :param crm_marked: whether the CRM's row is marked as deleted (``deleted_when``), so that it does not
+        count.
+    :param as_of: the time that is explained; None for the present.
+    :param steps: decisions about the row as a whole.
+    :param outside_where: whether the CRM has a row of the record, but none that meets ``where``.
+    :param pruned: a text about pruned raw versions of the record: when, and by which limit.
+    :param forgotten_at: when its customer was forgotten and the personal data was erased.
     """
 
     account: str
@@ -211,7 +213,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldMasks:
-    """How the values of one table's fields are masked.
+    """Masks the values of one table's fields.
 
     A column that the mapping does not compare is masked as free text, unless it is part of a key.
     """
@@ -222,13 +224,13 @@ class FieldMasks:
         self._ids = {*tables[table].key_columns, *tables[table].join_columns}
 
     def kind_of(self, field: str | None) -> PersonalData:
-        """Return what a field holds; a record as a whole holds nothing by itself."""
+        """Return the class of personal data of a field; a record as a whole has no class of its own."""
         if field is None or (field in self._ids and (self._table, field) not in self._classes):
             return PersonalData.NONE
         return self._classes.get((self._table, field), PersonalData.FREE_TEXT)
 
     def hide(self, field: str | None, value: Any) -> Any:
-        """Return a field's value masked; of a whole record each value by its own field."""
+        """Return a field's value masked; in a whole record each value is masked by its own field."""
         if field is None and isinstance(value, dict):
             return {name: mask(one, self.kind_of(name)) for name, one in value.items()}
         return mask(value, self.kind_of(field))

@@ -1,4 +1,4 @@
-"""The ledger of one record as steps: what was decided, by which rule, on which evidence, and who approved."""
+"""The ledger of one record as steps: decisions with their rule, their evidence and who approved them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.reconcile.record import FoundRecord, python_time
 from enerflo_sync.warehouse.pruned import Pruning, prunings_of
 
-# Rules that are no choice between two values.
+# The words of rules that do not choose between two values.
 _OTHER_RULES = {
     "create": "one side lacked the record and is where such records are created (create_in)",
     "delete": "Enerflo deleted the record, and the CRM's row follows (delete_in)",
@@ -26,7 +26,7 @@ _OTHER_RULES = {
 }
 
 _LEDGER = sa.text(f"""
-/* enerflo-sync explain: what was decided about a record */
+/* enerflo-sync explain: decisions about a record */
 select l.ledger_id, l.op, l.field, l.direction, l.old_value, l.new_value, l.kept_value, l.policy, l.rule,
        l.cause, l.facts,
        l.observed_at, l.recorded_at, l.decision, l.reason, l.run_id, l.plan_hash, l.decided_by, l.evidence,
@@ -53,9 +53,9 @@ def read_steps(
     witness: Witness,
     field: str | None,
 ) -> list[Step]:
-    """Return every row of the ledger about a record, oldest first.
+    """Return the rows of the ledger about a record as steps, oldest first.
 
-    :param field: only this field's, and those about the row as a whole; all where None.
+    :param field: return only steps about this field and about the row as a whole; None returns all steps.
     """
     table = record.comparison.name
     values = {"account": account, "table": str(table), "keys": record.key_texts, "field": field}
@@ -106,7 +106,7 @@ def evidence_of(
     value: Any,
     seen: datetime,
 ) -> Evidence | None:
-    """Return by what it is known that Enerflo said ``value`` at ``seen``."""
+    """Return the evidence that Enerflo had ``value`` at ``seen``."""
     version = first_holding(witness.versions, field, value, seen) if field is not None else None
     if version is not None:
         return witness.of_version(version)
@@ -114,7 +114,7 @@ def evidence_of(
 
 
 def rule_words(rule: str, policy: str, facts: Sequence[str], direction: str) -> str:
-    """Return what a rule of the ledger says, by the facts under which it decided."""
+    """Return a rule of the ledger in words; rules of one name are told apart by the facts."""
     known = {name: name in facts for name in FACTS} | {name: name == policy for name in POLICIES}
     known |= {name: name == direction for name in ("to_crm", "to_enerflo")}
     for one in (*WINNER_RULES, *BLOCKING_RULES):

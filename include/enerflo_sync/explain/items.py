@@ -1,4 +1,4 @@
-"""What of a record stands in quarantine, or stood there."""
+"""The quarantine items about one record, open and closed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from enerflo_sync.warehouse.schema import quarantine
 
 _MOST = 200
 
-# Items of the record itself, of its install, and of the install's webhooks.
+# Items about the record itself, about its install, and about the install's webhooks.
 _OF_RECORD = sa.text("""
   (quarantine.table_name = :mirror and quarantine.key = cast(:key as jsonb)
     or quarantine.table_name = 'installs' and quarantine.key = cast(:install_key as jsonb)
@@ -28,9 +28,9 @@ _OF_RECORD = sa.text("""
 
 
 def read_items(connection: sa.Connection, account: str, record: FoundRecord) -> list[QuarantineItem]:
-    """Return a record's items in quarantine, those that wait first, the last seen before others.
+    """Return a record's quarantine items: open items first, then by the time when they were last seen.
 
-    Items that were replayed or dismissed are among them; at most 200 in all.
+    Replayed and dismissed items are included. At most 200 items are returned.
     """
     query = (
         sa.select(*ITEM_COLUMNS)

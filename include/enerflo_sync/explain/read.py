@@ -1,4 +1,4 @@
-"""Why one record is as it is: who said what, when, by which evidence, and which rule decided."""
+"""Reads the explanation of one record: values, evidence, decisions and their rules, and what waits."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _DELETED_AT = "/* enerflo-sync explain: since when a record is gone */ select de
 
 @dataclass(frozen=True)
 class _Known:
-    """All that was read of one record."""
+    """The parts that were read about one record, from which its explanation is made."""
 
     record: FoundRecord
     versions: Sequence[Version]
@@ -61,11 +61,12 @@ class _Known:
 
 @dataclass(frozen=True)
 class KnownRecord:
-    """A record's explanation, beside what it was made from.
+    """A record's explanation and the data that it was made from.
 
-    :param explanation: unmasked.
-    :param found: what the newest reconciliation found to differ, by field; None for the whole record.
-    :param items: what of it stands or stood in quarantine.
+    :param explanation: the explanation, unmasked.
+    :param found: the differences that the newest reconciliation found, by field; key None for the whole
+        record.
+    :param items: the record's quarantine items, open and closed.
     """
 
     explanation: Explanation
@@ -84,10 +85,7 @@ def explain(
     field: str | None = None,
     as_of: datetime | None = None,
 ) -> Explanation:
-    """Return everything that is known of why a record's fields have their values, unmasked.
-
-    As :func:`read_known` does, without what it was made from.
-    """
+    """Return the unmasked explanation of a record; the parameters are those of :func:`read_known`."""
     return read_known(connection, config, account, table, key, field, as_of).explanation
 
 
@@ -100,14 +98,15 @@ def read_known(
     field: str | None = None,
     as_of: datetime | None = None,
 ) -> KnownRecord:
-    """Return everything that is known of why a record's fields have their values, unmasked.
+    """Return the unmasked explanation of a record with the data that it was made from.
 
-    Reads the warehouse only, in the caller's transaction. What waits is told of the present alone.
+    Reads only the warehouse, in the caller's transaction. The list of what waits is empty for a time in the
+    past.
 
-    :param table: a table's name in ``sync.yaml``, or in the singular, as ``change-order``.
-    :param key: the CRM key's values joined by ``/``, ``enerflo:<id>``, or an install's deal uuid.
-    :param field: the CRM column; all mapped ones where None.
-    :param as_of: an aware time: what was known and decided by then.
+    :param table: a table's name in ``sync.yaml``, or its singular, such as ``change-order``.
+    :param key: the values of the CRM's key joined by ``/``, ``enerflo:<id>``, or an install's deal uuid.
+    :param field: a CRM column; None for all mapped columns.
+    :param as_of: an aware time; the explanation contains what was known and decided by then.
     :raises ConfigurationError: the table is not mapped, the field or record is unknown, or the mapping does
         not fit the live tables.
     """
@@ -183,7 +182,7 @@ def _pruned(witness: Witness) -> str | None:
 
 
 def _ordered(key: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
-    """Return a key with its parts in the order in which a command takes them; PostgreSQL stores another."""
+    """Return a key with its parts in the order in which commands take them; jsonb has another order."""
     return {name: key[name] for name in (*columns, *key) if name in key}
 
 
@@ -218,7 +217,8 @@ def _fields(comparison: Comparison, known: _Known, field: str | None) -> list[st
 def _agreed(
     connection: sa.Connection, account: str, record: FoundRecord, as_of: datetime | None
 ) -> dict[str, Agreement]:
-    # A row that names another record by now has its key still, and is no pair of it any more.
+    # A row keeps its key when it is linked to another record. So unless the key is the record's id, only
+    # pairs of this record are read.
     apart = None if record.comparison.key_is_record else record.enerflo_key
     values = {
         "account": account,
@@ -305,7 +305,10 @@ def _crm_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
 
 
 def _side_before(step: Step, written: str, as_of: datetime) -> Side:
-    """Return a side at a time before a step; ``written`` is the direction that writes it."""
+    """Return a side at a time before a step.
+
+    :param written: the direction that writes this side.
+    """
     made = step.direction == written
     seen = step.observed_at or step.changed_at
     if step.op == "insert" and (made or (seen is not None and seen > as_of)):
@@ -314,10 +317,12 @@ def _side_before(step: Step, written: str, as_of: datetime) -> Side:
 
 
 def _before(step: Step, written: str, as_of: datetime) -> Any:
-    """Return what the side that ``written`` writes said at a time before a step.
+    """Return a side's value at a time before a step.
 
-    The side that lost is known by the step's before-value. The one that won said its value from its change
-    on; before that it said what the other still did, unless both had moved.
+    The value of the losing side is the old value in the step. The winning side has its value since
+    ``changed_at``. Before that it had the same value as the other side, unless both sides had changed.
+
+    :param written: the direction that writes this side.
     """
     if step.direction == written:
         return step.old_value

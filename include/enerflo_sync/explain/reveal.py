@@ -1,4 +1,4 @@
-"""``sync.reveals``: who had personal data shown unmasked, and of what."""
+"""``sync.reveals``: who had personal data shown unmasked, and of which record."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from enerflo_sync.warehouse.schema import reveals
 
 
 def note_reveal(connection: sa.Connection, account: str, what: str, who: str, now: datetime) -> None:
-    """Note that personal data was shown, in the caller's transaction.
+    """Store that personal data was shown unmasked, in the caller's transaction.
 
-    :param what: the record: ``install/4400003``.
+    :param what: the record, such as ``install/4400003``.
     :raises ConfigurationError: nobody is named.
     """
     if not who.strip():

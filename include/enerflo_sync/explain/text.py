@@ -1,4 +1,4 @@
-"""An explanation in sentences: for a terminal, for the JSON, and for a page."""
+"""An explanation in sentences, for a terminal, for JSON and for a page."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def render_explanation(explanation: Explanation) -> str:
 
 
 def title(explanation: Explanation) -> str:
-    """Return which record it is, and of which moment."""
+    """Return the heading: the record, and the time that is explained if it is not the present."""
     key = "/".join(visible(str(value)) for value in explanation.key.values())
     when = "" if explanation.as_of is None else f", as known at {_moment(explanation.as_of)}"
     return f"{explanation.table} {key}{when}"
 
 
 def record_sentences(explanation: Explanation) -> list[str]:
-    """Return what is to be said of the record as a whole."""
+    """Return the sentences about the record as a whole."""
     pruned = explanation.pruned
     gone = [] if pruned is None else [f"{pruned[0].upper()}{pruned[1:]}."]
     if explanation.forgotten_at is not None:
@@ -74,7 +74,7 @@ def record_sentences(explanation: Explanation) -> list[str]:
 
 
 def story_sentences(story: FieldStory) -> list[str]:
-    """Return what is to be said of one field, the present first, then what led to it, then what waits."""
+    """Return the sentences about one field: its present values, then the past decisions, then what waits."""
     found = [*_present(story)]
     if not story.steps:
         found.append("Nothing was ever decided about it here: the ledger has no row of it.")
@@ -90,7 +90,7 @@ def _whereabouts(explanation: Explanation) -> Iterator[str]:
         yield f"Enerflo deleted it ({number}); that was found at {_moment(explanation.deleted_at)}."
     else:
         kept_out = any(one.kind is WaitingKind.QUARANTINED for one in explanation.waiting)
-        yield "What Enerflo says of it stands in quarantine." if kept_out else "Enerflo has no record of it."
+        yield "Enerflo's record is in quarantine." if kept_out else "Enerflo has no record of it."
     match explanation.crm_rows:
         case 0 if explanation.outside_where:
             yield (
@@ -108,8 +108,8 @@ def _whereabouts(explanation: Explanation) -> Iterator[str]:
             yield f"{explanation.crm_table} has its row{changed}. The table's mode is {explanation.mode}."
         case rows:
             yield (
-                f"{explanation.crm_table} has {count_of(rows, 'row')} of this key, of which one is shown:"
-                " nothing is written until one is left."
+                f"{explanation.crm_table} has {count_of(rows, 'row')} of this key. One of them is shown."
+                " Nothing is written until only one row is left."
             )
 
 
@@ -139,7 +139,7 @@ def _says(side: Side) -> str:
 
 def _side(side: Side) -> str:
     if not side.exists and side.rejected:
-        return "has the record, but what it says of it stands in quarantine"
+        return "has the record, but it is in quarantine"
     if not side.exists:
         return "has no such record" if side.known_from is KnownFrom.PRESENT else "had no such record"
     return f"{_says(side)} {_value(side.value)}"
@@ -182,7 +182,7 @@ def _evidence(evidence: Evidence) -> str:
 
 
 def _source(reference: str) -> str:
-    """Return where to see it again: a run of ours by its id, anything else by its address."""
+    """Return a reference in words: the id of one of our runs, or the address of anything else."""
     kind, _, rest = reference.partition(":")
     return f"run {visible(rest)}" if kind in {"poll", "push", "replay"} else visible(reference)
 
@@ -236,7 +236,7 @@ def _why(step: Step) -> str:
             return f"{words[0].upper()}{words[1:]}."
     policy = _POLICIES.get(step.policy, f"The field's policy is {step.policy}")
     if step.rule == "only_side_moved":
-        # The side that did not move still says what both agreed on.
+        # The side that did not change still has the agreed value.
         when = f" ({_moment(step.agreed_at)})" if step.agreed_at is not None else ""
         return f"{policy}, and {words} on {_value(step.old_value)}{when}."
     if step.rule == "later_time" and {"enerflo_moved", "crm_moved"} <= set(step.facts):
@@ -315,7 +315,7 @@ def _waiting(one: Waiting) -> str:
             value = "" if one.field is None else f" {_value(one.after)},"
             return f"On its way to the CRM:{value} {one.why}."
         case WaitingKind.IN_FLIGHT:
-            return f"The sides differ, and {one.why}: the next plan may settle it."
+            return f"The sides differ, and {one.why}: the next plan may resolve it."
         case WaitingKind.LEFT_APART:
             return f"The sides differ on purpose: {one.why}."
         case WaitingKind.NOT_WRITTEN:
@@ -325,7 +325,7 @@ def _waiting(one: Waiting) -> str:
 
 
 def _value(value: Any) -> str:
-    """Return a value as it stands in a sentence."""
+    """Return a value as it is written in a sentence."""
     if value is None:
         return "no value"
     if isinstance(value, str):

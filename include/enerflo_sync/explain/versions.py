@@ -1,4 +1,4 @@
-"""By what a value of Enerflo is known: the version of the record that first held it, and who told it."""
+"""Evidence for Enerflo's values: the first version of the record with the value, and who observed it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from enerflo_sync.resources.registry import BY_NAME, KINDS
 from enerflo_sync.resources.resource import DirectRead, Resource
 from enerflo_sync.warehouse.pruned import PrunedVersions, Pruning, pruned_versions_of
 
-# Older ones are not looked at: a bound for memory.
+# Older versions are not read, so that memory stays bounded.
 MOST_VERSIONS = 200
 
 _VERSIONS = Template("""
@@ -40,9 +40,10 @@ select content_hash, poll_seen_at, webhook_seen_at from sync.witnesses
 where account = :account and record = :record and content_hash = any(:hashes)
 """).bindparams(sa.bindparam("hashes", type_=sa.ARRAY(sa.Text)))
 
-# The event whose read brought a content in: of its file where that is known, else the last before.
+# The event that caused a content to be read: the one from the same file if that is known, else the last one
+# before.
 _EVENTS = sa.text("""
-/* enerflo-sync explain: the webhooks that told a record */
+/* enerflo-sync explain: the webhooks that reported a record */
 select s.at, s.reference, e.* from unnest(:moments, :references) as s (at, reference)
 cross join lateral (
   select event, event_id, received_at, pruned_at,
@@ -62,7 +63,7 @@ cross join lateral (
 
 @dataclass(frozen=True)
 class Version:
-    """What Enerflo said of a record when one version of it, or of its owner, was first seen."""
+    """Enerflo's values of a record when a version of the record, or of its owner, was first observed."""
 
     content_hash: str
     first_seen_at: datetime
@@ -72,23 +73,23 @@ class Version:
 
 
 def read_versions(connection: sa.Connection, record: FoundRecord, account: str) -> list[Version]:
-    """Return the known versions of a record, oldest first; none where versions are not kept.
+    """Return the stored versions of a record, oldest first; an empty list if versions are not stored.
 
-    A version that this release cannot read, or that says nothing of the record (of a milestone an install's),
-    is left out.
+    A version is left out if this release cannot read it, or if it does not contain the record (a version of
+    an install may lack one of its milestones).
     """
-    plan, key = record.comparison, record.enerflo_key
-    resource, part = KINDS[plan.kind]
+    comparison, key = record.comparison, record.enerflo_key
+    resource, part = KINDS[comparison.kind]
     if resource.versions is None or key is None:
         return []
     at = resource.parts.index(part)
     values = {"account": account, "id": key[resource.id_column], "most": MOST_VERSIONS}
     rows = connection.execute(sa.text(_VERSIONS.substitute(resource.names)), values).all()
     resource = with_declared(connection, resource, account)
-    row_of = partial(_wide_row, plan.fields) if plan.is_wide else partial(_mirror_row, key)
+    row_of = partial(_wide_row, comparison.fields) if comparison.is_wide else partial(_mirror_row, key)
     told = [(row, row_of(resource, at, row.raw)) for row in reversed(rows)]
     known = [(row, values) for row, values in told if values is not None]
-    shown = _shown(connection, plan, [values for _, values in known])
+    shown = _shown(connection, comparison, [values for _, values in known])
     return [
         Version(row.content_hash, row.first_seen_at, row.observed_by, row.evidence, values)
         for (row, _), values in zip(known, shown, strict=True)
@@ -104,7 +105,7 @@ def _mirror_row(key: Mapping[str, Any], resource: Resource, at: int, raw: Any) -
 
 
 def _wide_row(fields: Sequence[Field], resource: Resource, at: int, raw: Any) -> dict[str, Any] | None:
-    """Return the row of a wide table by the columns of the mirror's relation."""
+    """Return a wide table's row as the mirror has it, with one column for each field."""
     try:
         milestones = resource.rows_by_column(raw)[at]
     except BadRecordError:
@@ -118,19 +119,19 @@ def _wide_row(fields: Sequence[Field], resource: Resource, at: int, raw: Any) ->
 
 
 def _shown(
-    connection: sa.Connection, plan: Comparison, rows: Sequence[Mapping[str, Any]]
+    connection: sa.Connection, comparison: Comparison, rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return mirror rows as differences and plans show them, by CRM column."""
+    """Return mirror rows by CRM column, in the form in which differences and plans show values."""
     if not rows:
         return []
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     columns = ", ".join(
-        f"e{n} {mirror_type(plan.kind, plan.mapping, field.mapping.enerflo).compile(dialect)}"
-        for n, field in enumerate(plan.fields, 1)
+        f"e{n} {mirror_type(comparison.kind, comparison.mapping, field.mapping.enerflo).compile(dialect)}"
+        for n, field in enumerate(comparison.fields, 1)
     )
-    shown = ", ".join(field.enerflo.shown for field in plan.fields)
+    shown = ", ".join(field.enerflo.shown for field in comparison.fields)
     records = [
-        {"n": at, **{f"e{n}": row[field.mirror_column] for n, field in enumerate(plan.fields, 1)}}
+        {"n": at, **{f"e{n}": row[field.mirror_column] for n, field in enumerate(comparison.fields, 1)}}
         for at, row in enumerate(rows)
     ]
     statement = (
@@ -139,16 +140,16 @@ def _shown(
         f" from jsonb_to_recordset(%(rows)s::jsonb) as v(n int, {columns}) order by v.n"
     )
     found = connection.exec_driver_sql(statement, {"rows": json.dumps(records, default=str)}).scalars()
-    names = [field.name for field in plan.fields]
+    names = [field.name for field in comparison.fields]
     return [dict(zip(names, row, strict=True)) for row in found]
 
 
 def first_holding(
     versions: Sequence[Version], field: str, value: Any, until: datetime | None = None
 ) -> Version | None:
-    """Return the version from which on Enerflo said ``value``, of the last time that it began to.
+    """Return the version with which Enerflo last began to have ``value``; None if no version has it.
 
-    :param until: versions that were seen later do not count.
+    :param until: versions that were first observed later do not count.
     """
     found: Version | None = None
     for version in reversed(versions):
@@ -162,7 +163,7 @@ def first_holding(
 
 
 class Witness:
-    """Says by what a record's content is known, in two statements however many versions there are."""
+    """Finds the evidence for a record's contents, by two statements for any number of versions."""
 
     def __init__(
         self, connection: sa.Connection, record: FoundRecord, account: str, versions: Sequence[Version]
@@ -174,7 +175,7 @@ class Witness:
 
     @cached_property
     def pruned(self) -> PrunedVersions | None:
-        """Return what was pruned of the record's raw versions."""
+        """Return the pruned raw versions of the record."""
         resource, _ = KINDS[self._record.comparison.kind]
         record_id = (self._record.enerflo_key or {}).get(resource.id_column)
         if resource.versions is None or record_id is None:
@@ -182,7 +183,7 @@ class Witness:
         return pruned_versions_of(self._connection, self._account, str(resource.table.name), int(record_id))
 
     def pruned_before(self, version: Version) -> str | None:
-        """Return that versions between one and the kept one before it were pruned; None where none were."""
+        """Return a text if versions between this version and the stored one before it were pruned."""
         before = [one.first_seen_at for one in self.versions if one.first_seen_at < version.first_seen_at]
         return self._pruned_between(
             max(before, default=None),
@@ -191,7 +192,7 @@ class Witness:
         )
 
     def pruned_until(self, moment: datetime) -> str | None:
-        """Return that versions between the last kept one before a moment and that moment were pruned."""
+        """Return a text if versions between a time and the last stored version before it were pruned."""
         before = [one.first_seen_at for one in self.versions if one.first_seen_at <= moment]
         words = "{} of that time {}: what Enerflo said then is not known any more"
         return self._pruned_between(max(before, default=None), moment, words)
@@ -204,7 +205,7 @@ class Witness:
         return words.format(versions, f"{'was' if len(found) == 1 else 'were'} {self.pruned.by}")
 
     def of_version(self, version: Version) -> Evidence:
-        """Return who saw a version first, with the webhook that told it and the other witness."""
+        """Return who observed a version first, the webhook that reported it, and who else saw the change."""
         seen = self._seen.get(version.content_hash)
         return Evidence(
             observed_by=version.observed_by,
@@ -217,7 +218,7 @@ class Witness:
         )
 
     def of_mirror(self, observed_at: datetime) -> Evidence:
-        """Return who saw the mirror's row at that time; only the time where it was seen anew since."""
+        """Return who observed the mirror's row at a time; only the time if it was observed again since."""
         by = self._record.observed_by if observed_at == self._record.observed_at else None
         found = self._told(by, observed_at, None)
         pruned = self.pruned_until(observed_at) if by is None else None
@@ -239,7 +240,7 @@ class Witness:
 
     @cached_property
     def _events(self) -> dict[tuple[datetime, str | None], dict[str, Any]]:
-        """Return the event that told each content which a webhook brought in."""
+        """Return by time and reference the event behind each content that a webhook loaded."""
         kind, key = self._record.comparison.kind, self._record.enerflo_key or {}
         resource, _ = KINDS[kind]
         of_owner = next((one for one in resource.reads if one.owner is not None), None)
@@ -259,7 +260,8 @@ class Witness:
                 "references": [reference for _, reference in contents],
                 "install": self._record.install,
                 "record": record,
-                # Any event of an install may tell of it; what is read for an owner has events of its own.
+                # Any event of an install may concern its records. Resources that are read for an owner have
+                # their own events.
                 "events": None if of_owner is None else [one.name for one in resource.events],
             },
         )
@@ -274,12 +276,12 @@ class Witness:
         }
 
     def _owner(self, read: DirectRead) -> int | None:
-        """Return the key by which Enerflo is asked for what belongs to the record's owner."""
-        plan, key = self._record.comparison, self._record.enerflo_key or {}
+        """Return the key of the record's owner by which Enerflo is read."""
+        comparison, key = self._record.comparison, self._record.enerflo_key or {}
         column = read.column or BY_NAME[read.owner or ""].id_column
-        of_record = " and ".join(f"e.{name} = :{name}" for name in plan.mirror_key)
+        of_record = " and ".join(f"e.{name} = :{name}" for name in comparison.mirror_key)
         query = sa.text(
-            f"/* enerflo-sync explain: whose record it is */ select {column} from {plan.mirror} e"  # noqa: S608
+            f"/* enerflo-sync explain: whose record it is */ select {column} from {comparison.mirror} e"  # noqa: S608
             f" where e.account = :account and {of_record}"
         )
         found: int | None = self._connection.scalar(query, {**key, "account": self._account})

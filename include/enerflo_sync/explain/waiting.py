@@ -1,4 +1,4 @@
-"""What keeps a record from being settled: plans that wait, questions, quarantine, refused writes."""
+"""Why a record still differs or waits: waiting plans, questions, quarantine items, changes not written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ order by q.created_at desc, c.position
 """)
 
 _UNDECIDED = sa.text("""
-/* enerflo-sync explain: what the newest plan of each kind leaves to a person */
+/* enerflo-sync explain: questions of the newest plan of each kind */
 select u.plan_hash, u.field, u.reason from sync.plan_undecided u
 where u.account = :account and u.table_name = :table and u.refusal_id is null
   and u.key = any(cast(cast(:keys as text[]) as jsonb[]))
@@ -40,7 +40,7 @@ where u.account = :account and u.table_name = :table and u.refusal_id is null
 order by u.plan_hash, u.position
 """)
 
-# Of a record that the CRM lacks by its id at Enerflo.
+# A refusal about a record that the CRM lacks is found by the record's id at Enerflo.
 _REFUSED = sa.text("""
 /* enerflo-sync explain: what a person refused of a record */
 select r.field, r.direction, r.before, r.after, r.op, r.plan_hash, r.ended_at is null as stands,
@@ -53,7 +53,7 @@ where r.account = :account and r.table_name = :table
 order by r.refusal_id
 """).bindparams(sa.bindparam("enerflo_key", type_=sa.Text))
 
-# Of a record that the CRM lacks by its id at Enerflo.
+# A change of a record that the CRM lacks is found by the record's id at Enerflo.
 _ON_ITS_WAY = sa.text("""
 /* enerflo-sync explain: what of a record was handed over and has not arrived */
 select w.op, w."column" as field, w.copy_value as before, w.after, w.plan_hash, w.kind, w.made_at,
@@ -64,7 +64,7 @@ where w.account = :account and w.table_name = :table and w.ended_at is null and 
 order by w.number
 """).bindparams(sa.bindparam("enerflo_key", type_=sa.Text), sa.bindparam("late", type_=sa.Interval))
 
-# Of each record that the newest reconciliation found to differ.
+# The causes of a record's differences in the newest reconciliation.
 _CAUSES = sa.text("""
 /* enerflo-sync explain: why a record differed in the last reconciliation */
 select d.field, d.cause, d.reconciliation_id, d.since from sync.differences d
@@ -78,9 +78,9 @@ where d.account = :account and d.table_name = :table
 
 @dataclass(frozen=True)
 class FoundDifference:
-    """What the newest reconciliation found of a field.
+    """The difference of a field in the newest reconciliation.
 
-    :param since: when a reconciliation found it first; None where that is not known.
+    :param since: when a reconciliation first found the difference; None if that is not known.
     """
 
     cause: Cause
@@ -91,7 +91,7 @@ class FoundDifference:
 def read_found(
     connection: sa.Connection, account: str, record: FoundRecord
 ) -> dict[str | None, FoundDifference]:
-    """Return what the newest reconciliation found to differ, by field; None for the whole record."""
+    """Return the differences of the newest reconciliation by field; the key None is the whole record."""
     named = {"account": account, "table": str(record.comparison.name), "keys": record.key_texts}
     return {
         row.field: FoundDifference(Cause(row.cause), row.reconciliation_id, row.since)
@@ -109,7 +109,7 @@ def read_waiting(
     differing: Mapping[str | None, FoundDifference],
     items: Sequence[QuarantineItem],
 ) -> list[Waiting]:
-    """Return everything about a record that waits now, in the order in which it will be met."""
+    """Return everything about a record that waits now, the reasons that block others first."""
     named = {"account": account, "table": str(record.comparison.name), "keys": record.key_texts}
     found = [*_quarantined(items)]
     for row in connection.execute(_UNDECIDED, named):
@@ -209,10 +209,10 @@ def _is_equal(record: FoundRecord, field: str | None) -> bool:
 
 
 def _not_written(record: FoundRecord, steps: Sequence[Step]) -> Iterator[Waiting]:
-    """Yield each field whose last change was not made and in which the sides differ still."""
+    """Yield each field whose last change was not made and in which the sides still differ."""
     last = {step.field: step for step in steps}
     for field, step in last.items():
-        # What is held stands in quarantine, and is told there.
+        # A held change order has a quarantine item, which is reported as such.
         told = step.decision in {"applied", "handed_over", "held", "released", "superseded"}
         if told or (record.equal or {}).get(field or "", False):
             continue
@@ -262,7 +262,7 @@ def _differing(
 
 
 def _left_apart(record: FoundRecord, field: str | None, agreed: Mapping[str, Agreement]) -> str | None:
-    """Return why a difference stands on purpose: an undo or a write left it so, and neither side moved."""
+    """Return why a difference is intended: an undo or a write left it, and neither side changed since."""
     mine, theirs = record.enerflo_values or {}, record.crm_values or {}
     if field is None:
         undone = {name: one for name, one in agreed.items() if one.agreed_by == "undo"}
@@ -284,6 +284,7 @@ def _left_apart(record: FoundRecord, field: str | None, agreed: Mapping[str, Agr
 
 def _is_young(connection: sa.Connection, record: FoundRecord, delay: timedelta) -> bool:
     now = transaction_time(connection)
-    # A CRM time ahead of the clock is not believed, or it would excuse its row for ever.
+    # A modification time in the CRM that is far in the future is ignored; otherwise its row would always
+    # count as young.
     times = [at for at in (record.observed_at, record.changed_at) if at is not None and at <= now + delay]
     return any(at > now - delay for at in times)

@@ -48,7 +48,7 @@ _COUNT_COPIES = """
 /* enerflo-sync inbox: further copies of known events */
 update sync.webhook_events e set copies = e.copies + s.copies,
     -- The event came again after its record was read (clocks have whole seconds). The record may have changed
-    -- since, with the same event body, and an unknown record may exist by now. So hydrate once more.
+    -- since, with the same event body, and an unknown record may exist now. So hydrate once more.
     state = case
         when e.state = 'applied' and s.received_at > e.read_at - interval '1 second' then 'received'
         when e.state = 'quarantined' and e.record is not null and s.received_at > e.received_at

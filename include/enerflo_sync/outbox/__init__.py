@@ -1,1 +1,1 @@
-"""A plan's changes toward Enerflo: which were sent, what their bodies hold, and how Enerflo spells it."""
+"""A plan's changes to Enerflo: which were sent, their request bodies, and Enerflo's spelling of values."""

@@ -1,4 +1,4 @@
-"""The bodies of the writes whose field names the vendor does not document (REFERENCE.md §14)."""
+"""Request bodies of writes whose field names the vendor does not document (REFERENCE.md §14)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def status_body(writes: WriteBodies, status_id: int) -> dict[str, object]:
 def milestone_body(writes: WriteBodies, dates: Mapping[str, str | None]) -> dict[str, object]:
     """Return the body that sets dates of a milestone.
 
-    :param dates: any of :data:`DATE_COLUMNS` with its moment as it is sent; None takes the date away.
+    :param dates: columns of :data:`DATE_COLUMNS` with the time as it is sent; None removes the date.
     """
     names = writes.milestone.model_dump()
     return {names[column]: moment for column, moment in dates.items()}
@@ -33,11 +33,11 @@ def note_body(writes: WriteBodies, text: str) -> dict[str, object]:
 
 
 def sent_time(value: object, zone: str = "UTC") -> str | None:
-    """Return a moment as it is sent: ISO 8601 in UTC with whole seconds, ``2026-03-02T08:00:00Z``.
+    """Return a time as it is sent: ISO 8601 in UTC with whole seconds, ``2026-03-02T08:00:00Z``.
 
     :param value: ISO 8601 text, or None.
-    :param zone: the zone of a moment without one.
-    :raises BadRecordError: it is no moment.
+    :param zone: the time zone of a value that has none.
+    :raises BadRecordError: the value is not a time.
     """
     moment = as_moment(value, zone)
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -46,7 +46,8 @@ def sent_time(value: object, zone: str = "UTC") -> str | None:
 def as_moment(value: object, zone: str = "UTC") -> datetime | None:
     """Return ISO 8601 text as an aware UTC datetime, None for None.
 
-    :raises BadRecordError: it is no moment, or none of a year that Enerflo's records are read with.
+    :raises BadRecordError: the value is not a time, or its year is outside the range in which Enerflo's
+        records can be read.
     """
     if value is None:
         return None
@@ -59,6 +60,7 @@ def as_moment(value: object, zone: str = "UTC") -> datetime | None:
     except (ValueError, OverflowError):
         raise BadRecordError("a moment is not ISO 8601.") from None
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        # Enerflo's record with it could not be read any more, and strftime writes the year 26 as two digits.
+        # After a write of such a year Enerflo's record could not be read, and strftime writes the year 26
+        # with two digits.
         raise BadRecordError(f"a moment lies outside the years {FIRST_YEAR} to {LAST_YEAR}.")
     return moment

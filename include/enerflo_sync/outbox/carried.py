@@ -1,7 +1,7 @@
-"""What goes along with a lead's change: the call takes a whole lead, and Enerflo may re-spell all of it.
+"""Fields that are sent along with a lead's change, because Enerflo's call takes a whole lead.
 
-Nobody edited those fields, so nothing of them may come back as a change, and nothing may be sent of them but
-what Enerflo has.
+Enerflo may spell these fields its own way. Nobody edited them, so their new spelling must not count as a
+change, and the values that are sent must be those that Enerflo already has.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from enerflo_sync.outbox.lead_fields import LEAD_FIELDS, comparable, is_respelle
 from enerflo_sync.reconcile.compare import Comparison
 
 _PAIRS = sa.text("""
-/* enerflo-sync push: what both sides agreed on of a customer */
+/* enerflo-sync push: the agreed pairs of a customer */
 select a.field, a.value, coalesce(a.crm_value, a.value) as theirs from sync.agreed a
 where a.account = :account and a.table_name = :table and a.key = cast(:key as jsonb)
   and (:key_is_record or a.enerflo_key = cast(:record as jsonb))
 """)
 _RESPELLED = sa.text("""
-/* enerflo-sync push: Enerflo re-spelled what went along */
+/* enerflo-sync push: Enerflo spelled a field differently that was sent along */
 update sync.agreed set value = cast(:value as jsonb), crm_value = coalesce(crm_value, value),
   agreed_at = now(), agreed_by = :by
 where account = :account and table_name = :table and key = cast(:key as jsonb) and field = :field
@@ -50,7 +50,8 @@ def whole_lead(
 ) -> dict[str, object]:
     """Return the fields of a customer as Enerflo has them, in the caller's transaction.
 
-    A text that Enerflo re-spelled is in the CRM's words: what was escaped once would be escaped again.
+    If Enerflo spelled a text differently, the CRM's spelling is returned, because Enerflo would escape an
+    escaped text again.
     """
     fields = {name: customer[name] for name in LEAD_FIELDS if customer[name] is not None}
     for pair in _pairs(connection, comparison, account, change):
@@ -70,16 +71,15 @@ def agree_on_carried(
     sent: Collection[str],
     before: Mapping[str, Any] | None = None,
 ) -> None:
-    """Agree on Enerflo's spelling of the fields that were sent along with a lead's change.
+    """Store Enerflo's spelling of fields that were sent along with a lead's change as their agreed values.
 
-    Enerflo's call takes a whole lead, so fields that nobody changed are sent, too; Enerflo may spell them its
-    own way, which is nobody's edit. In the caller's transaction.
+    Runs in the caller's transaction.
 
-    :param change: one of the changes that were sent, of any field.
+    :param change: any of the changes that were sent.
     :param customer: the record as it was read after the request.
-    :param sent: the CRM's names of the fields that were to be changed.
-    :param before: the record as it was read before the request. None where nobody knows it: a shortened text
-        then counts as somebody's edit, and only what cannot be an edit counts as Enerflo's spelling.
+    :param sent: the CRM columns that were to be changed.
+    :param before: the record as it was read before the request. If it is None, a shortened text counts as
+        somebody's edit, because it could be one.
     """
     for pair in _pairs(connection, comparison, account, change):
         present = customer[pair.column]

@@ -1,4 +1,4 @@
-"""The outbox's own rows: a plan's changes toward Enerflo, and whether their request was on its way."""
+"""The rows of the outbox: a plan's changes to Enerflo, and whether their request was sent or accepted."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from enerflo_sync.agreed.outcomes import Applying
 
 @dataclass(frozen=True)
 class Change:
-    """One field of one record that is to be written.
+    """One field of one record that is to be written to Enerflo.
 
     :param key: the CRM row's key columns.
     :param enerflo_key: the mirror's key columns; None for a record that Enerflo does not have yet.
     :param before: Enerflo's value when the plan was made, as JSON.
-    :param after: Enerflo's value as it is to be, as JSON.
-    :param sent_at: when its request went out whose end is not known; None where none is on its way.
+    :param after: the value that Enerflo is to have, as JSON.
+    :param sent_at: when a request was sent whose outcome is not known; None if there is no such request.
     :param source_value: the CRM's value when the plan was made, as JSON.
-    :param accepted_at: when Enerflo accepted its request, where nobody has seen the record since.
-    :param accepted_id: the id that the answer gave the new record.
+    :param accepted_at: when Enerflo accepted the request, if the record has not been read since.
+    :param accepted_id: the id of the new record in the response.
     """
 
     position: int
@@ -53,7 +53,7 @@ order by position
 """)
 
 _MARK = sa.text("""
-/* enerflo-sync push: a request goes out, or surely did not */
+/* enerflo-sync push: a request is about to be sent, or had no effect */
 update sync.plan_changes
 set state = :state, sent_at = case when :state = 'sent' then coalesce(sent_at, :at) end
 where account = :account and plan_hash = :plan_hash and position = any(:positions)
@@ -73,7 +73,8 @@ where account = :account and plan_hash = :plan_hash and position = any(:position
     sa.bindparam("id", type_=sa.BigInteger),
 )
 
-# A plan that takes another one's place knows of the updates and notes that the other one sent.
+# When a plan supersedes another one, the marks of updates, notes and appointments that the older plan sent
+# are copied to the new plan.
 _CARRY_UPDATES = sa.text("""
 /* enerflo-sync plan: updates whose request an older plan has sent */
 update sync.plan_changes c set sent_at = s.sent_at
@@ -88,13 +89,14 @@ where c.account = :account and c.plan_hash = :plan_hash and c.op = 'update' and 
   and c.after is not distinct from s.after and c.state = 'planned' and c.sent_at is null
   and coalesce(c.agreed_at < s.sent_at, true)
 """)
-# A note whose request went out and which no row of the CRM names: where it was found while its row was gone,
-# nothing was agreed on. Takes the tables of notes, `notes`.
+# A note that was sent and whose CRM row has no id yet. That includes a note that was found at Enerflo while
+# its CRM row was gone, because no agreed link was stored then. Parameter: `notes`, the tables of notes.
 SENT_AND_UNNAMED = """p.account = :account and p.table_name = any(:notes) and p.op = 'insert'
     and p.sent_at is not null and (p.state <> 'applied' or not exists (
       select from sync.agreed a
       where a.account = p.account and a.table_name = p.table_name and a.key = p.key and a.is_link))"""
-# One that was found is carried on only to the same note: its key may be another note's by now.
+# The mark of a note that was found is copied only if the new change has the same values, because the key may
+# belong to another note now.
 _CARRY_NOTES = sa.text(f"""
 /* enerflo-sync plan: notes whose request an older plan has sent */
 update sync.plan_changes c
@@ -111,7 +113,7 @@ from (
 where c.account = :account and c.plan_hash = :plan_hash and c.table_name = s.table_name and c.op = 'insert'
   and c.direction = 'to_enerflo' and c.key = s.key and c.state = 'planned' and c.sent_at is null
 """).bindparams(sa.bindparam("notes", type_=sa.ARRAY(sa.Text)))  # noqa: S608 - a constant
-# An appointment that Enerflo accepted is not made again, also where its time was changed since.
+# An appointment that Enerflo accepted is not created again, even if its time was changed since.
 _CARRY_APPOINTMENTS = sa.text("""
 /* enerflo-sync plan: appointments that Enerflo has accepted for an older plan */
 update sync.plan_changes c set sent_at = s.sent_at, accepted_at = s.accepted_at
@@ -134,22 +136,22 @@ def key_text(change: Change) -> str:
 
 
 def open_changes(connection: sa.Connection, applying: Applying) -> list[Change]:
-    """Return the plan's changes toward Enerflo that have not ended, in the plan's order."""
+    """Return the plan's changes to Enerflo that have no outcome yet, in the plan's order."""
     values = {"account": applying.account, "plan_hash": applying.plan_hash}
     return [Change(*row) for row in connection.execute(_OPEN, values)]
 
 
 def mark_sent(connection: sa.Connection, applying: Applying, changes: Iterable[Change], at: datetime) -> None:
-    """Note that the changes' request goes out, in the caller's transaction."""
+    """Mark changes as sent, in the caller's transaction, which commits before the request is sent."""
     _mark(connection, applying, [change.position for change in changes], "sent", at)
 
 
 def mark_accepted(
     connection: sa.Connection, applying: Applying, changes: Iterable[Change], at: datetime, new_id: int | None
 ) -> None:
-    """Note that Enerflo accepted the changes' request, in the caller's transaction.
+    """Store that Enerflo accepted the request of changes, in the caller's transaction.
 
-    :param new_id: the id that its answer gave the new record, where it gave one.
+    :param new_id: the id of the new record, if the response contained it.
     """
     positions = [change.position for change in changes]
     values = {"account": applying.account, "plan_hash": applying.plan_hash, "positions": positions}
@@ -159,12 +161,12 @@ def mark_accepted(
 def carry_sent(
     connection: sa.Connection, account: str, plan_hash: str, *, notes: Sequence[str], leads: Sequence[str]
 ) -> None:
-    """Let a new plan know which of its changes an older plan has sent, in the caller's transaction.
+    """Copy to a new plan which of its changes an older plan has sent, in the caller's transaction.
 
-    The end of such a request was not seen: what it wrote is looked for before it is sent again.
+    The outcome of such a request is not known, so the push searches for its effect before it sends again.
 
     :param notes: the account's tables of notes.
-    :param leads: those of leads.
+    :param leads: the account's tables of leads.
     """
     values = {"account": account, "plan_hash": plan_hash}
     connection.execute(_CARRY_UPDATES, values)
@@ -173,7 +175,7 @@ def carry_sent(
 
 
 def mark_unsent(connection: sa.Connection, applying: Applying, changes: Iterable[Change]) -> None:
-    """Note that the changes' request surely had no effect, in the caller's transaction."""
+    """Remove the mark ``sent`` from changes whose request certainly had no effect."""
     _mark(connection, applying, [change.position for change in changes], "planned", None)
 
 

@@ -1,10 +1,10 @@
-"""Whether a value that Enerflo shows is what it made of ours: re-spelled, cut, or kept to a coarser time.
+"""Whether a value at Enerflo is our value in another form: escaped, shortened, or with a coarser time.
 
-The rule, once Enerflo accepted a write or may have. A third value, neither ours nor the one from before, is
-ours where it can be made of ours by the changes below, or where the write's own answer shows the same. Any
-other third value was written by somebody else meanwhile. The value from before says that ours was not kept,
-unless it is also our own time cut to the minute, the hour or the day. The vendor's day counts in any zone, as
-nobody may have declared it.
+The rules apply after Enerflo accepted a write or may have accepted it. If Enerflo shows neither our value nor
+the former one, the value is ours if one of the changes below turns our value into it, or if the response to
+the write contains it; otherwise somebody else wrote it. If Enerflo shows the former value, our value was not
+stored, unless the former value is our time cut to the minute, the hour or the day. A day may begin at
+midnight of any time zone, because the vendor's zone may not be declared.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 _TAG = re.compile(r"<[^<>]*>")
-# Of an entity that a vendor cut in two.
+# An HTML entity that was cut in two.
 _HALF_ENTITY = re.compile(r"&[#\w]{0,8}$")
 _NOT_PLAIN = re.compile(r"[\W_]+")
 _BEYOND_BASIC = re.compile("[\U00010000-\U0010ffff\ufe0f\u200d]")
-# Enerflo dates a note by its own clock, to the second.
+# The clocks of both sides may differ by this much; Enerflo dates a note by its own clock, to the second.
 _SLACK_SECONDS = 900
 _WEST, _EAST = timedelta(hours=12), timedelta(hours=14)
 _UNITS = ({"second": 0}, {"minute": 0}, {"hour": 0})
 
 
 def is_coarser(sent: datetime, found: datetime, zones: Iterable[str]) -> bool:
-    """Return whether a moment is another one cut to its minute, hour or day, the day in one of the zones."""
+    """Return whether ``found`` is ``sent`` cut to the minute, hour or day, with days in one of the zones."""
     for zone in {"UTC", *zones}:
         local = sent.astimezone(ZoneInfo(zone)).replace(microsecond=0)
         for unit in _UNITS:
             local = local.replace(**unit)  # type: ignore[arg-type]
             if local.astimezone(UTC) == found.astimezone(UTC):
                 return True
-    # A vendor that rounds to the minute.
+    # The vendor may round to the nearest minute.
     return found.second == 0 and abs(found - sent) <= timedelta(seconds=30)
 
 
 def is_day_of(sent: datetime, found: datetime) -> bool:
-    """Return whether a moment is the midnight with which the day of another one begins, in any zone.
+    """Return whether ``found`` is the midnight at which the day of ``sent`` begins, in any time zone.
 
-    A vendor keeps days in its own zone, which nobody may have declared. Offsets are quarters of an hour.
+    The vendor's own zone may not be declared. Offsets of time zones are multiples of a quarter of an hour.
     """
     found = found.astimezone(UTC)
     midnight = timedelta(hours=found.hour, minutes=found.minute)
@@ -59,9 +59,9 @@ def is_day_of(sent: datetime, found: datetime) -> bool:
 
 
 def is_respelled(sent: str, found: str, *, cut: bool = True) -> bool:
-    """Return whether a text is another one as a vendor may keep it: escaped, blanks and emoji lost, cut.
+    """Return whether ``found`` is ``sent`` as a vendor may store it: escaped, without emoji, or shortened.
 
-    :param cut: also where only its beginning is left.
+    :param cut: whether a text counts that is only the beginning of ``sent``.
     """
     return any(_same(_spelled(one), found, cut) for one in (sent, _TAG.sub("", sent)))
 
@@ -75,16 +75,16 @@ def _same(wanted: str, found: str, cut: bool) -> bool:
 
 
 def _spelled(text: str) -> str:
-    """Return a text without what a vendor may change of it."""
+    """Return a text without the details that a vendor may change."""
     for _ in range(3):
         text = html.unescape(text)
     return " ".join(_BEYOND_BASIC.sub("", text).split())
 
 
 def is_alike(sent: str, found: str) -> bool:
-    """Return whether a note may be another one, however it is spelled: letters and digits alone count.
+    """Return whether two texts may be the same note: only letters and digits are compared.
 
-    A text without any, as one of emoji, is like any other without any.
+    Texts without letters and digits, for example only emoji, are all alike.
     """
     if is_respelled(sent, found):
         return True
@@ -92,7 +92,7 @@ def is_alike(sent: str, found: str) -> bool:
 
 
 def made_since(note: Mapping[str, Any], sent_at: datetime) -> bool:
-    """Return whether a note of the mirror was made after a request went out, by either side's clock."""
+    """Return whether a note of the mirror was created after a request was sent, with slack for the clocks."""
     if note["created_at"] is None:
         return False
     return (sent_at - datetime.fromisoformat(note["created_at"])).total_seconds() <= _SLACK_SECONDS
@@ -103,15 +103,15 @@ def _plain(text: str) -> str:
 
 
 def value_in_answer(answer: Any, name: str) -> Any:
-    """Return what a write's answer says under a name; None where it does not say it exactly once."""
+    """Return the value under a name in a write's response; None unless the name occurs exactly once."""
     found = [one[name] for one in _objects(_decoded(answer)) if name in one]
     return found[0] if len(found) == 1 else None
 
 
 def note_in_answer(answer: Any, before: Container[int]) -> Mapping[str, Any] | None:
-    """Return the new note that the answer to its request shows; None where it shows none, or several.
+    """Return the new note in the response to its request; None if there is none, or several.
 
-    :param before: notes that stood there before: an answer may list all of an install's notes.
+    :param before: ids of notes that existed before, because the response may list all notes of an install.
     """
     notes = [one for one in _objects(_decoded(answer)) if isinstance(one.get("note_id"), int)]
     found = [one for one in notes if one["note_id"] not in before]

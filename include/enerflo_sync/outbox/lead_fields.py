@@ -1,4 +1,4 @@
-"""What a lead's fields must look like before they are sent, and how they get there (REFERENCE.md §6.4)."""
+"""The form that a lead's fields must have to be sent, and their conversion to it (REFERENCE.md §6.4)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from enerflo_sync.errors import BadRecordError
 from enerflo_sync.outbox.kept import is_respelled
 from enerflo_sync.outbox.us_states import state_code
 
-# The mirror's columns of a customer that can be written, under the same names.
+# The columns of a customer in the mirror that can be written; Enerflo's fields have the same names.
 LEAD_FIELDS = (*REQUIRED, "email", "mobile")
-# Of a code, a phone or an address of e-mail another spelling is another value.
+# Only for these fields another spelling is the same value. A code, phone number or e-mail address must be
+# equal.
 _FREE_TEXTS = ("first_name", "last_name", "address", "city")
 
 _EXTENSION = re.compile(r"(?:,|;|#|\bext(?:ension)?\b\.?|x)\s*\.?\s*\d{1,6}\s*$", re.IGNORECASE)
@@ -26,9 +27,10 @@ _ONE_COLUMN = re.compile(r"\{([^{}]*)\}")
 
 
 def normalised(field: str, value: object) -> str | None:
-    """Return a lead's field as it is sent, None where there is nothing to send.
+    """Return a lead's field as it is sent; None if there is nothing to send.
 
-    :raises ValueError: it cannot be made to fit. The text holds nothing of the value.
+    :raises ValueError: the value cannot be brought into the required form. The text does not contain the
+        value.
     """
     text = _text(value)
     if text is None:
@@ -40,7 +42,7 @@ def normalised(field: str, value: object) -> str | None:
 
 
 def comparable(field: str, value: object) -> str | None:
-    """Return a field as :func:`normalised` does; as it stands where it does not fit."""
+    """Return a field as :func:`normalised` does, or unchanged if it cannot be normalised."""
     try:
         return normalised(field, value)
     except ValueError:
@@ -48,9 +50,9 @@ def comparable(field: str, value: object) -> str | None:
 
 
 def is_respelled_field(field: str, wanted: object, present: object, *, cut: bool = True) -> bool:
-    """Return whether Enerflo's text is what it made of the one that it was sent.
+    """Return whether Enerflo's text is the sent text in another spelling.
 
-    :param cut: also where only its beginning is left.
+    :param cut: whether a text counts that is only the beginning of the sent text.
     """
     sent = comparable(field, wanted)
     if field not in _FREE_TEXTS or sent is None or not isinstance(present, str):
@@ -59,11 +61,11 @@ def is_respelled_field(field: str, wanted: object, present: object, *, cut: bool
 
 
 def lead_body(values: Mapping[str, object], columns: Mapping[str, str]) -> dict[str, object]:
-    """Return the fields of a lead that is to be made, all of them as Enerflo takes them.
+    """Return the fields of a new lead in the form in which Enerflo accepts them.
 
-    :param values: by field of :data:`LEAD_FIELDS`.
-    :param columns: the CRM's name of each field, for the error.
-    :raises BadRecordError: some are missing or hopeless; the text names them, and no value.
+    :param values: the CRM's values by field of :data:`LEAD_FIELDS`.
+    :param columns: the CRM's name of each field, for the error text.
+    :raises BadRecordError: fields are missing or unusable; the text names them and contains no value.
     """
     body: dict[str, object] = {}
     missing, unfit = [], []
@@ -89,7 +91,7 @@ def lead_body(values: Mapping[str, object], columns: Mapping[str, str]) -> dict[
 
 
 def typed(templates: str | Sequence[str], row: Mapping[str, Any]) -> Any:
-    """Return what templates make of a row; one that is a single column keeps that column's own type."""
+    """Return the first value that templates make from a row; a template of one column keeps its type."""
     for template in [templates] if isinstance(templates, str) else templates:
         alone = _ONE_COLUMN.fullmatch(template)
         names = alone[1].split("|") if alone else []
@@ -109,7 +111,7 @@ def _text(value: object) -> str | None:
 
 
 def _zip(text: str) -> str | None:
-    """Return 5 or 5+4 digits; a number has lost the zeros that it began with."""
+    """Return a ZIP code of 5 or 5+4 digits; leading zeros that a numeric column lost are restored."""
     short = _ZIP.fullmatch(text.replace(" ", ""))
     if short is not None:
         return short[1].zfill(5) + (f"-{short[2]}" if short[2] else "")

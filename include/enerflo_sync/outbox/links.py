@@ -1,4 +1,4 @@
-"""The CRM row that a new record of Enerflo came from: whether it still waits, and Enerflo's id in it."""
+"""Links a CRM row with the record that was created from it: reads and writes Enerflo's id in the row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Key = Mapping[str, Any]
 
 
 class LinkState(StrEnum):
-    """Whether a CRM row names a record of Enerflo; ``MARKED``: it is marked as deleted and names none."""
+    """Whether a CRM row has Enerflo's id; ``MARKED`` means that it has none and is marked as deleted."""
 
     GONE = "gone"
     MARKED = "marked"
@@ -32,7 +32,7 @@ class LinkState(StrEnum):
 
 @dataclass(frozen=True)
 class Link:
-    """A CRM row and the record of Enerflo that it turned out to be.
+    """A CRM row and the record of Enerflo that belongs to it.
 
     :param record: the record's mirror row, by column.
     """
@@ -43,19 +43,19 @@ class Link:
 
 
 def link_columns(comparison: Comparison) -> dict[str, str]:
-    """Return the CRM columns that take Enerflo's id, each with its mirror column."""
+    """Return the CRM columns that store Enerflo's id, each with its mirror column."""
     keys = comparison.mapping.key_columns
     return {name: mirror for name, mirror in comparison.mapping.join_columns.items() if name not in keys}
 
 
 def _links(comparison: Comparison) -> Sequence[JoinColumn]:
-    """Return the pairs of :func:`link_columns`, in their order."""
+    """Return the join columns of :func:`link_columns`, in the same order."""
     keys = comparison.mapping.key_columns
     return [join for join in comparison.joins if join.crm_name not in keys]
 
 
 def link_state(connection: sa.Connection, comparison: Comparison, key: Key) -> LinkState:
-    """Return whether the CRM row still waits for its record, in the caller's transaction."""
+    """Return whether the CRM row has Enerflo's id or still waits for it, in the caller's transaction."""
     links = " or ".join(f"not ({join.is_open('t')})" for join in _links(comparison)) or "false"
     if comparison.hands_over:
         links = f"({links} or exists ({_handed_over(comparison)}))"
@@ -75,9 +75,9 @@ def link_state(connection: sa.Connection, comparison: Comparison, key: Key) -> L
 
 
 def linked_id(connection: sa.Connection, comparison: Comparison, key: Key, mirror_column: str) -> int | None:
-    """Return the id of Enerflo that the CRM row names, in the caller's transaction.
+    """Return Enerflo's id in the CRM row, in the caller's transaction.
 
-    Where the table is only a copy an id that was handed over for the row counts.
+    If the table is only a copy, an id that was handed over for the row counts as well.
     """
     join = next((one for one in comparison.joins if one.mirror_name == mirror_column), None)
     if join is None:
@@ -94,15 +94,14 @@ def linked_id(connection: sa.Connection, comparison: Comparison, key: Key, mirro
 
 
 def write_link(connection: sa.Connection, link: Link, applying: Applying) -> bool:
-    """Write Enerflo's id into the CRM row that has none yet; return whether the row names the record now.
+    """Write Enerflo's id into the CRM row if it has none yet; return whether the row now has the record's id.
 
-    In the caller's transaction. The row takes no record that another row names, whether or not an index says
-    so. Its time of change moves along where one is mapped. Where the table is only a copy the id is handed
-    over, and the row counts as one that names the record.
+    Runs in the caller's transaction. The id is not written if another row has it, even without a unique
+    index. The row's modification time is set if it is mapped. If the table is only a copy, the id is handed
+    over, and the row counts as linked.
 
     :param applying: the application of the plan that created the record.
-
-    :raises sqlalchemy.exc.IntegrityError: the CRM does not take it: another row names the same record.
+    :raises sqlalchemy.exc.IntegrityError: the CRM's table refuses the id, because another row has it.
     """
     comparison, live = link.comparison, link.comparison.live.columns
     columns = link_columns(comparison)
@@ -124,7 +123,8 @@ def write_link(connection: sa.Connection, link: Link, applying: Applying) -> boo
         f" and not exists (select from {comparison.crm_rows} s where {_same_link(comparison)})",
         values,
     )
-    # A trigger may have kept the id out, or take it out in the end where it is deferred.
+    # A trigger may have rejected the id, and a deferred one may still remove it, so deferred triggers run
+    # now.
     connection.exec_driver_sql("/* enerflo-sync push */ set constraints all immediate")
     return done.rowcount > 0 and link_state(connection, comparison, link.key) is not LinkState.OPEN
 
@@ -141,9 +141,9 @@ def _hand_over(connection: sa.Connection, link: Link, applying: Applying) -> boo
 
 
 def is_taken(connection: sa.Connection, link: Link) -> bool:
-    """Return whether another CRM row names a link's record already, in the caller's transaction.
+    """Return whether another CRM row already has the id of a link's record, in the caller's transaction.
 
-    Where the table is only a copy, so does a row for which the record's id is on its way.
+    If the table is only a copy, a row for which the id was handed over counts as well.
     """
     comparison, columns = link.comparison, list(link_columns(link.comparison))
     on_its_way = "false"
@@ -163,9 +163,9 @@ def is_taken(connection: sa.Connection, link: Link) -> bool:
 
 
 def _handed_over(comparison: Comparison, column: str = "") -> str:
-    """Return the select of the ids that were handed over for a CRM row and are on their way.
+    """Return the select of ids that were handed over for a CRM row and have not arrived.
 
-    :param column: the CRM column that takes it, as SQL; any of them where empty.
+    :param column: SQL of the CRM column that stores the id; empty for any such column.
     """
     names = f"array[{column}]" if column else names_array(list(link_columns(comparison)))
     return (

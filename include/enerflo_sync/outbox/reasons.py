@@ -1,4 +1,4 @@
-"""Why the ledger has an outcome of a write to Enerflo, in words that several rooms know it by."""
+"""Reasons of outcomes of writes to Enerflo, as the ledger stores them and other modules compare them."""
 
 from __future__ import annotations
 

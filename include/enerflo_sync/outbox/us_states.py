@@ -1,4 +1,4 @@
-"""The two-letter codes of the states and territories, as Enerflo takes them (REFERENCE.md §6.4)."""
+"""The two-letter codes of the US states and territories, as Enerflo accepts them (REFERENCE.md §6.4)."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ _CODES = {code.casefold(): code for code, _ in _PAIRS} | {name.casefold(): code 
 
 
 def state_code(text: str) -> str | None:
-    """Return the code of a state given by code or full name, in any case; None where it is neither."""
+    """Return the code of a state from its code or full name, in any letter case; None if it is neither."""
     return _CODES.get(" ".join(text.replace(".", "").split()).casefold())

@@ -1,4 +1,4 @@
-"""Whether two of Enerflo's values are the same, as the mapping declares it for their field."""
+"""Compares two of Enerflo's values of a field by the rules that the mapping declares."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _TYPES = {
 
 
 class EnerfloValues:
-    """Compares by the SQL that the reconciliation compares by: same domain, precision and case rules.
+    """Compares values with the SQL of the reconciliation: the same domain, precision and case rules.
 
-    A plan shows a value of a day as ``2026-03-05`` and Enerflo's own as a moment; a day is compared as the
-    midnight with which it begins in the mapping's zone.
+    A plan shows a day as ``2026-03-05`` and Enerflo's value as a time; a day is compared as the midnight at
+    which it begins in the mapping's time zone.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
@@ -40,11 +40,10 @@ class EnerfloValues:
     def same(self, comparison: Comparison, field: str, left: Any, right: Any) -> bool:
         """Return whether two JSON values of a mapped field are the same, in the caller's transaction.
 
-        Null is only ever the same as null, whatever the reconciliation ignores: a value that is not there
-        was not written.
+        Null equals only null, even if the mapping ignores nulls, because a missing value was not written.
 
-        :param field: the CRM column whose mapping counts.
-        :raises sqlalchemy.exc.DataError: one of them is no value of the mirror's column.
+        :param field: the CRM column whose mapping is used.
+        :raises sqlalchemy.exc.DataError: one of the values does not fit the type of the mirror's column.
         """
         self._comparisons[comparison.name] = comparison
         values = {"mine": json.dumps(left), "theirs": json.dumps(right)}

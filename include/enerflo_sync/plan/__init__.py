@@ -1,1 +1,1 @@
-"""What is to be done about each difference: decisions, approval, refusals, undo, another mapping."""
+"""Plans: decisions about each difference, approval, refusals, undo, and what-if under another mapping."""

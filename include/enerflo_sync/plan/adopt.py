@@ -1,6 +1,6 @@
-"""CRM rows that name no record of Enerflo yet and have one there all the same: the two become one.
+"""Adoption: a CRM row without Enerflo's id that matches a record at Enerflo gets that record's id.
 
-So a lead that was delivered, and a note that was sent, are found again even where the answer to it was lost.
+This also links a lead or a note that we created at Enerflo if the response to our request was lost.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from enerflo_sync.reconcile.conditions import difference_key
 from enerflo_sync.reconcile.join_columns import join_column
 from enerflo_sync.reconcile.values import BLANK, Field
 
-# Of several that are alike on both sides, the first takes the first, the second the second. Where a row is
-# like a record in two ways, as a note by its text and by its text with the author, the ranks alone could give
-# it two records, or one record to two rows.
+# If several rows and records match each other, they are paired in their order: the first row with the first
+# record. A note can match by its text and by its text with the author; then equal ranks alone could give one
+# row two records, or one record two rows. So row numbers keep each row and each record once.
 _PAIRS = Template("""
 /* enerflo-sync plan $name: CRM rows that are a record of Enerflo without saying so */
 create temporary table $adopted on commit drop as
@@ -59,85 +59,92 @@ join $crm t on $of_key
 """)
 
 
-def adopted_table(plan: Comparison) -> str:
-    """Return the temporary table of adopted rows, ``p1``, ``key`` and ``link``; empty where none can be."""
-    # A row of a wide table is an install's, which its own table links.
-    return "" if plan.mapping.joined_by_key or plan.is_wide else f"pg_temp.adopted_{plan.name}"
+def adopted_table(comparison: Comparison) -> str:
+    """Return the name of the temporary table of adopted rows; empty if the table cannot have any.
 
-
-def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, values: dict[str, Any]) -> bool:
-    """Find the rows to adopt, decide that each takes its record's id; return whether such rows are possible.
-
-    By the declared columns (``adopt``), or where none are, by all mapped fields; a note's text also as we
-    write it.
+    Its columns are ``p1``, ``key`` and ``link``.
     """
-    adopted = adopted_table(plan)
+    # The rows of a wide table belong to installs, and the table of installs holds their ids.
+    return (
+        "" if comparison.mapping.joined_by_key or comparison.is_wide else f"pg_temp.adopted_{comparison.name}"
+    )
+
+
+def adopt(
+    connection: sa.Connection, comparison: Comparison, config: SyncConfig, values: dict[str, Any]
+) -> bool:
+    """Find the rows to adopt and decide that each gets its record's id.
+
+    Rows and records match by the columns that ``adopt`` declares, or else by all mapped fields. A note's text
+    matches also in the form in which we send it. Returns whether the table can have adopted rows.
+    """
+    adopted = adopted_table(comparison)
     if not adopted:
         return False
-    numbers = range(1, len(plan.fields) + 1)
-    keys = plan.mapping.key_columns
-    p1, join = plan.mirror_key[0], plan.joins[0]
+    numbers = range(1, len(comparison.fields) + 1)
+    keys = comparison.mapping.key_columns
+    p1, join = comparison.mirror_key[0], comparison.joins[0]
     connection.exec_driver_sql(
         _PAIRS.substitute(
-            name=plan.name,
+            name=comparison.name,
             adopted=adopted,
             mine=", ".join(f"o.e{n}" for n in numbers),
             theirs=", ".join(f"o.c{n}" for n in numbers),
-            mismatched=plan.mismatched,
-            unmarked=f"and not {plan.marked_deleted('o')} and not {plan.stands_outside('o')}",
-            # As Enerflo writes it, and not as it is compared.
+            mismatched=comparison.mismatched,
+            unmarked=f"and not {comparison.marked_deleted('o')} and not {comparison.stands_outside('o')}",
+            # The id as Enerflo writes it, not in the form in which ids are compared.
             link="to_jsonb(m.j1)" if join.options is None else f"to_jsonb({join.plain('r')})",
             readable=f"not {join.is_unreadable('t')}",
-            mirror=plan.mirror,
+            mirror=comparison.mirror,
             p1=quoted(p1),
-            key=difference_key(plan),
+            key=difference_key(comparison),
             key_columns=", ".join(f"o.k{n}" for n, _ in enumerate(keys, 1)),
-            crm=plan.crm_rows,
+            crm=comparison.crm_rows,
             on_key=" and ".join(f"t.{quoted(column)} = c.k{n}" for n, column in enumerate(keys, 1)),
-            same=" and ".join(_same(plan, config, case_folding(connection))),
+            same=" and ".join(_same(comparison, config, case_folding(connection))),
         ),
         values,
     )
     connection.exec_driver_sql(
         _LINK.substitute(
-            name=plan.name,
-            table=literal(plan.name),
+            name=comparison.name,
+            table=literal(comparison.name),
             p1=literal(p1),
             p1_name=quoted(p1),
-            column=literal(plan.joins[0].crm_name),
+            column=literal(comparison.joins[0].crm_name),
             adopted=adopted,
-            mirror=plan.mirror,
-            crm=plan.crm_rows,
-            of_key=of_key(plan, "d.key"),
-            # An empty text is an open key, too: the write expects the value that stands there, not null.
+            mirror=comparison.mirror,
+            crm=comparison.crm_rows,
+            of_key=of_key(comparison, "d.key"),
+            # An empty text also means that the row has no id yet; the write must then expect '' and not null.
             before="null" if join.options is None else f"to_jsonb(t.{quoted(join.crm_name)})",
-            digest=row_digest(plan),
+            digest=row_digest(comparison),
         ),
         values,
     )
     return True
 
 
-def _same(plan: Comparison, config: SyncConfig, fold: str) -> list[str]:
-    declared = plan.mapping.adopt
+def _same(comparison: Comparison, config: SyncConfig, fold: str) -> list[str]:
+    declared = comparison.mapping.adopt
     if declared:
-        return [_same_key(plan, crm, pair, fold) for crm, pair in declared.items()]
-    owner = ["m.owner = c.owner"] if plan.mirror_has_install else []
-    return [*owner, *(_same_field(plan, config, field) for field in plan.fields)]
+        return [_same_key(comparison, crm, pair, fold) for crm, pair in declared.items()]
+    owner = ["m.owner = c.owner"] if comparison.mirror_has_install else []
+    return [*owner, *(_same_field(comparison, config, field) for field in comparison.fields)]
 
 
-def _same_key(plan: Comparison, crm: str, pair: str | KeyColumn, fold: str) -> str:
+def _same_key(comparison: Comparison, crm: str, pair: str | KeyColumn, fold: str) -> str:
     if isinstance(pair, str):
         return f"t.{quoted(crm)}::text = r.{quoted(pair)}::text"
-    column = mirror_type(plan.kind, plan.mapping, pair.enerflo)
-    join = join_column(crm, pair.enerflo, column, plan.live.columns[crm], pair, fold)
+    column = mirror_type(comparison.kind, comparison.mapping, pair.enerflo)
+    join = join_column(crm, pair.enerflo, column, comparison.live.columns[crm], pair, fold)
     return f"{join.crm} = {join.of_mirror('r')}"
 
 
-def _same_field(plan: Comparison, config: SyncConfig, field: Field) -> str:
-    if plan.kind != RecordKind.NOTES or field.mapping.enerflo != "body":
+def _same_field(comparison: Comparison, config: SyncConfig, field: Field) -> str:
+    if comparison.kind != RecordKind.NOTES or field.mapping.enerflo != "body":
         return field.equal
-    live = plan.live.columns
+    live = comparison.live.columns
     written = template_sql(
         config.writes.note.text,
         lambda column: f"t.{quoted(column)}::text" if column in live else "null::text",

@@ -1,4 +1,4 @@
-"""Which plans wait for a person, and why: the rules of ``approval`` in sync.yaml."""
+"""The rules of ``approval`` in sync.yaml: which plans wait for a person's approval, and why."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ select config_hash from sync.plans where account = :account and applied_at is no
 order by applied_at desc limit 1
 """)
 
-# Asked only where it matters: the ledger of an account that never wrote to Enerflo is read whole.
+# This query reads the whole ledger of an account that never wrote to Enerflo, so it runs only if the answer
+# matters.
 _WROTE_TO_ENERFLO = sa.text("""
 /* enerflo-sync plan: whether anything was written to Enerflo before */
 select exists (select from sync.ledger where account = :account and direction = 'to_enerflo'
@@ -54,9 +55,9 @@ select exists (select from sync.ledger where account = :account and direction = 
 
 
 def approval_reasons(connection: sa.Connection, config: SyncConfig, account: str) -> list[str]:
-    """Return why the plan in ``planned`` waits for a person, in sentences; none where it need not.
+    """Return why the plan in ``planned`` waits for a person, as sentences; an empty list if it need not wait.
 
-    Each sentence names the option of sync.yaml that asks for it.
+    Each sentence names the option of sync.yaml that requires it.
     """
     counts = connection.execute(_COUNTS).mappings().one()
     if not counts["changes"]:
@@ -69,7 +70,7 @@ def approval_reasons(connection: sa.Connection, config: SyncConfig, account: str
 
 
 def with_two_persons(config: SyncConfig, reasons: list[str]) -> list[str]:
-    """Return why a plan waits, and after it that two persons have to approve it where the rules say so."""
+    """Return the reasons, followed by the sentence about two persons if ``approval.second_person`` is set."""
     return [*reasons, TWO_PERSONS] if reasons and config.approval.second_person else reasons
 
 
@@ -92,9 +93,9 @@ def _of_size(connection: sa.Connection, config: SyncConfig, account: str, change
 def exceeds_percent(
     connection: sa.Connection, config: SyncConfig, account: str, *, among: str = "true"
 ) -> dict[str, str]:
-    """Return the tables of which more changes than ``approval.percent`` allows, and how much that is.
+    """Return the tables in which a larger share of rows changes than ``approval.percent``, with that share.
 
-    :param among: a condition on the changes of ``planned``.
+    :param among: a condition on the changes of ``planned``; only these count.
     """
     rules = config.approval
     if rules.percent >= 100:
@@ -104,7 +105,7 @@ def exceeds_percent(
     for name, rows in connection.exec_driver_sql(_ROWS.substitute(among=among)).all():
         table = quoted(*tables[name].relation)
         where = f" where {condition(tables[name].condition or 'true')}"
-        # Counted no further than tells whether it is too much.
+        # Counting stops at the number of rows from which the share is small enough.
         enough = math.ceil(rows * 100 / rules.percent) if rules.percent else None
         counted = f"select count(*) from (select from {table}{where} limit %(enough)s) t"  # noqa: S608
         total = connection.exec_driver_sql(counted, {"enough": enough}).scalar_one()
@@ -132,7 +133,7 @@ def _of_kind(connection: sa.Connection, config: SyncConfig, account: str) -> Ite
 
 
 def changed_mapping(connection: sa.Connection, config: SyncConfig, account: str) -> str | None:
-    """Return what nothing was applied of before: this account, or its changed mapping; None where it was."""
+    """Return ``account`` or ``changed mapping`` if no plan of it was applied yet; otherwise None."""
     before = connection.scalar(_MAPPING_BEFORE, {"account": account})
     if before == config.hash(account):
         return None
@@ -140,7 +141,7 @@ def changed_mapping(connection: sa.Connection, config: SyncConfig, account: str)
 
 
 def wrote_to_enerflo(connection: sa.Connection, account: str) -> bool:
-    """Return whether anything of the account was written to Enerflo before."""
+    """Return whether a change of the account was ever written to Enerflo."""
     return bool(connection.scalar(_WROTE_TO_ENERFLO, {"account": account}))
 
 

@@ -1,4 +1,4 @@
-"""Which of a plan's changes come from a backfill: from records that one brought in last."""
+"""Changes of a plan that come from a backfill: a backfill was the last to load their record."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ select count(*) from pg_temp.planned p where p.from_backfill and $among
 
 
 def note_backfilled(connection: sa.Connection, account: str) -> None:
-    """Mark the changes of ``planned`` that write to the CRM what a backfill observed last."""
-    # The whole key tells the kind: that of a milestone has its install's in it.
+    """Mark the changes of ``planned`` that write to the CRM from a record that a backfill loaded last."""
+    # The whole key is compared, because its columns tell the kind of record: a milestone's key contains the
+    # id of its install.
     positions = []
     for _, part in KINDS.values():
         table = part.table

@@ -1,4 +1,4 @@
-"""Exchange 4.1: the last milestone that is completed in the CRM sets the install's status at Enerflo."""
+"""Exchange 4.1: when the CRM completes the last milestone of an install, its status at Enerflo is set."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from enerflo_sync.reconcile.join_columns import JoinColumn
 
 LAST_MILESTONE = "last_milestone"
 
-# What is open is counted as it will be once the plan is applied. Of an install with several changes the one
-# of the last milestone speaks.
+# Open milestones are counted as they will be after the plan is applied. If several milestones of an install
+# are completed, the change of the last milestone is used.
 _COMPLETED = Template("""
 /* enerflo-sync plan: installs whose last milestone is completed in the CRM */
 with completing as materialized (
@@ -72,34 +72,36 @@ _NEEDS = {
 
 
 def complete_installs(
-    connection: sa.Connection, plans: Sequence[Comparison], config: SyncConfig, values: dict[str, Any]
+    connection: sa.Connection, comparisons: Sequence[Comparison], config: SyncConfig, values: dict[str, Any]
 ) -> None:
-    """Decide that an install is completed whose last milestone this plan completes at Enerflo.
+    """Decide that the status of an install becomes completed if this plan completes its last milestone.
 
-    The last is the one of the highest sequence; with ``completed_needs: all`` it is whichever is completed
-    when no other is open. Not where the plan decides about the status already, nor
-    where its direction keeps it from Enerflo, nor for a voided install. The CRM's own status follows by the
-    next plan, as any change in Enerflo does.
+    The last milestone is the one with the highest sequence; with ``completed_needs: all`` it is any milestone
+    after whose completion no other is open. Nothing is decided if the plan already decides about the status,
+    if its direction does not allow a write to Enerflo, or if the install is voided. The next plan brings the
+    new status to the CRM, as it does with every change at Enerflo.
 
-    The change is one of the table of installs that has the install's row; of the first such table where none
-    has. So an install that stands in two tables is completed by one request.
+    The change belongs to the mapped table of installs that has the install's row, or to the first such table
+    if none has. So one request completes an install that is in two tables.
     """
-    completed = _columns(plans, RecordKind.MILESTONES, "completed_at")
-    statuses = _columns(plans, RecordKind.INSTALLS, "status_name")
+    completed = _columns(comparisons, RecordKind.MILESTONES, "completed_at")
+    statuses = _columns(comparisons, RecordKind.INSTALLS, "status_name")
     installs = [
-        plan for plan in plans if (plan.name, _column(plan, "status_name")) in statuses and _may_set(plan)
+        comparison
+        for comparison in comparisons
+        if (comparison.name, _column(comparison, "status_name")) in statuses and _may_set(comparison)
     ]
     if not completed:
         return
-    for plan in installs if len(installs) > 1 else ():
-        _complete(connection, plan, config, values, completed, statuses, here=_is_here(plan))
-    for plan in installs[:1]:
-        _complete(connection, plan, config, values, completed, statuses, here="true")
+    for comparison in installs if len(installs) > 1 else ():
+        _complete(connection, comparison, config, values, completed, statuses, here=_is_here(comparison))
+    for comparison in installs[:1]:
+        _complete(connection, comparison, config, values, completed, statuses, here="true")
 
 
 def _complete(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     config: SyncConfig,
     values: dict[str, Any],
     completed: Sequence[tuple[str, str]],
@@ -107,16 +109,16 @@ def _complete(
     *,
     here: str,
 ) -> None:
-    (join,) = plan.joins
+    (join,) = comparison.joins
     wanted = config.statuses.completed
     connection.exec_driver_sql(
         _COMPLETED.substitute(
-            key=_key(plan, join),
-            installs=plan.mirror_rows,
-            table=literal(plan.name),
-            # Of an install whose row does not count nothing is sent.
-            here=f"{here} and not {_stands_outside(plan, join)}",
-            status=literal(_column(plan, "status_name") or ""),
+            key=_key(comparison, join),
+            installs=comparison.mirror_rows,
+            table=literal(comparison.name),
+            # Nothing is sent for an install whose CRM row the table's ``where`` excludes.
+            here=f"{here} and not {_stands_outside(comparison, join)}",
+            status=literal(_column(comparison, "status_name") or ""),
             statuses=_listed(statuses),
             completed=_listed(completed),
             rule=LAST_MILESTONE,
@@ -131,15 +133,15 @@ def _complete(
     )
 
 
-def _stands_outside(plan: Comparison, join: JoinColumn) -> str:
-    if plan.mapping.condition is None:
+def _stands_outside(comparison: Comparison, join: JoinColumn) -> str:
+    if comparison.mapping.condition is None:
         return "false"
     same = f"{join.crm} = ({join.mirror})::{join.type}"
-    return f"exists (select from {plan.rows_outside} t where {same})"
+    return f"exists (select from {comparison.rows_outside} t where {same})"
 
 
 def _key(installs: Comparison, join: JoinColumn) -> str:
-    """Return the key of the install ``e``: as its row spells it, where there are several ways."""
+    """Return the key of the install ``e``, in the spelling of its CRM row if there are several spellings."""
     value = f"({join.mirror})::{join.type}"
     made = jsonb_object([(join.crm_name, join.as_stored(value))])
     if not join.varies:
@@ -149,26 +151,28 @@ def _key(installs: Comparison, join: JoinColumn) -> str:
     return f"coalesce(({row}), {made})"
 
 
-def _may_set(plan: Comparison) -> bool:
-    """Return whether the status of a table's installs can be sent, by a row that the install's id names."""
-    field = plan.mapping.fields[_column(plan, "status_name") or ""]
+def _may_set(comparison: Comparison) -> bool:
+    """Return whether a table may send the status of installs: by its direction, and if ids are its key."""
+    field = comparison.mapping.fields[_column(comparison, "status_name") or ""]
     allowed = field.direction in {Direction.BOTH, Direction.TO_ENERFLO}
-    return allowed and plan.mapping.joined_by_key and len(plan.joins) == 1
+    return allowed and comparison.mapping.joined_by_key and len(comparison.joins) == 1
 
 
-def _is_here(plan: Comparison) -> str:
+def _is_here(comparison: Comparison) -> str:
     """Return the condition that the CRM's table has a row of the install ``e``."""
-    same = " and ".join(f"({join.crm})::{join.type} = ({join.mirror})::{join.type}" for join in plan.joins)
-    return f"exists (select from {plan.crm_rows} t where {same})"
+    same = " and ".join(
+        f"({join.crm})::{join.type} = ({join.mirror})::{join.type}" for join in comparison.joins
+    )
+    return f"exists (select from {comparison.crm_rows} t where {same})"
 
 
-def _columns(plans: Sequence[Comparison], kind: str, mirror: str) -> list[tuple[str, str]]:
-    """Return the tables of a kind, each with its CRM column of a column of the mirror; wide ones with all."""
+def _columns(comparisons: Sequence[Comparison], kind: str, mirror: str) -> list[tuple[str, str]]:
+    """Return each table of a kind with the CRM column mapped to a mirror column; a wide table has several."""
     found = []
-    for plan in plans:
-        columns = [name for name, field in plan.mapping.fields.items() if field.enerflo == mirror]
-        if plan.kind == kind:
-            found += [(plan.name, name) for name in (columns if plan.is_wide else columns[:1])]
+    for comparison in comparisons:
+        columns = [name for name, field in comparison.mapping.fields.items() if field.enerflo == mirror]
+        if comparison.kind == kind:
+            found += [(comparison.name, name) for name in (columns if comparison.is_wide else columns[:1])]
     return found
 
 
@@ -176,5 +180,5 @@ def _listed(columns: Sequence[tuple[str, str]]) -> str:
     return ", ".join(f"({literal(table)}, {literal(column)})" for table, column in columns)
 
 
-def _column(plan: Comparison, mirror: str) -> str | None:
-    return next((name for name, field in plan.mapping.fields.items() if field.enerflo == mirror), None)
+def _column(comparison: Comparison, mirror: str) -> str | None:
+    return next((name for name, field in comparison.mapping.fields.items() if field.enerflo == mirror), None)

@@ -1,6 +1,6 @@
-"""Two tables, or columns, that say different things of one field of Enerflo: a person decides.
+"""Two CRM tables or columns with different values for one field of Enerflo: a person decides.
 
-Whatever one of them wrote, the other would write its own value over it, in the same plan or in the next.
+Otherwise each would overwrite the other's value, in the same plan or in the next one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from enerflo_sync.reconcile.judge import crm_value_for_enerflo
 from enerflo_sync.reconcile.mismatched import crm_side
 from enerflo_sync.reconcile.values import Field
 
-# A value of the other table that Enerflo has already is sent again only where the CRM always wins there.
+# If Enerflo already has the other table's value, the two contradict each other only if the CRM always wins
+# there: only then would that value be sent again.
 _ASK = Template("""
-/* enerflo-sync plan $name: values of which $other says something else */
+/* enerflo-sync plan $name: values that differ from those of $other */
 update pg_temp.decided d set outcome = 'review', after = null, reason = $reason
 from ($crm_side) o
 where d.table_name = $table and d.field = $field and d.op = 'update' and d.outcome = 'to_enerflo'
@@ -32,14 +33,14 @@ where d.table_name = $table and d.field = $field and d.op = 'update' and d.outco
     where x.table_name = $other_table and x.field = $other_field and x.op = 'update'
       and x.enerflo_key = d.enerflo_key and x.outcome in ('to_enerflo', 'review')))
 """)
-# Each would write its own value into the column, plan after plan.
+# Otherwise each table would write its own value into the column in every plan.
 _ASK_IN_CRM = Template("""
 /* enerflo-sync plan $name: values for a column that $other fills with something else */
 update pg_temp.decided d set outcome = 'review', after = null, reason = $reason
 where d.table_name = $table and d.field = $field and d.op = 'update' and d.outcome = 'to_crm'
   and exists (select from $rows t where $on and $known)
 """)
-# Of a wide table a row is an install, and the column says which of its milestones it is about.
+# A row of a wide table is an install; the column tells which of its milestones is meant.
 _ITS_MILESTONE = Template("""exists (
       select from enerflo.milestones m where m.account = %(account)s and m.deleted_at is null
         and m.install_id = (d.enerflo_key ->> 'install_id')::bigint
@@ -49,14 +50,14 @@ _TO_CRM = {Direction.BOTH, Direction.TO_CRM}
 
 
 def ask_where_tables_contradict(
-    connection: sa.Connection, plans: Sequence[Comparison], values: Mapping[str, Any]
+    connection: sa.Connection, comparisons: Sequence[Comparison], values: Mapping[str, Any]
 ) -> None:
-    """Leave to a person in ``decided`` what would go to Enerflo from one table and back from another.
+    """Make questions in ``decided`` of changes to fields of Enerflo for which two tables have two values.
 
-    So is what two columns of one table would send to one field. Where no field of Enerflo is written by two,
-    nothing is looked at.
+    The same holds for two columns of one table that are mapped to one field. No row is read if no field of
+    Enerflo is mapped twice.
     """
-    for plan, field, other, theirs in _pairs(plans):
+    for comparison, field, other, theirs in _pairs(comparisons):
         same = [
             f"o.p{n} = (d.enerflo_key ->> {literal(name)})::bigint"
             for n, name in enumerate(other.mirror_key, 1)
@@ -64,11 +65,11 @@ def ask_where_tables_contradict(
         if isinstance(theirs.mapping, WideColumn):
             same.append(_ITS_MILESTONE.substitute(named=is_milestone(theirs.mapping.milestone, "m")))
         statement = _ASK.substitute(
-            name=plan.name,
+            name=comparison.name,
             other=other.name,
-            reason=literal(_said_by(plan, other, theirs)),
+            reason=literal(_said_by(comparison, other, theirs)),
             crm_side=crm_side(other),
-            table=literal(plan.name),
+            table=literal(comparison.name),
             field=literal(field.name),
             same_record=" and ".join(same),
             value=crm_value_for_enerflo(other, theirs),
@@ -80,67 +81,67 @@ def ask_where_tables_contradict(
 
 
 def ask_where_tables_share_a_column(
-    connection: sa.Connection, plans: Sequence[Comparison], values: Mapping[str, Any]
+    connection: sa.Connection, comparisons: Sequence[Comparison], values: Mapping[str, Any]
 ) -> None:
-    """Leave to a person in ``decided`` what goes to a column of the CRM that two tables map differently."""
-    written = _going(plans, "to_crm", _TO_CRM)
-    for plan, field in written:
+    """Make questions in ``decided`` of changes to a CRM column that two mapped tables map differently."""
+    written = _going(comparisons, "to_crm", _TO_CRM)
+    for comparison, field in written:
         for other, theirs in written:
-            same_column = (other.crm, theirs.name) == (plan.crm, field.name) and other is not plan
-            if same_column and not _says_the_same(plan, other, field.name):
+            same_column = (other.crm, theirs.name) == (comparison.crm, field.name) and other is not comparison
+            if same_column and not _says_the_same(comparison, other, field.name):
                 statement = _ASK_IN_CRM.substitute(
-                    name=plan.name,
+                    name=comparison.name,
                     other=other.name,
                     reason=literal(f"the table {other.name} maps its column to something else"),
-                    table=literal(plan.name),
+                    table=literal(comparison.name),
                     field=literal(field.name),
                     rows=other.crm_rows,
-                    on=of_key(plan, "d.key"),
+                    on=of_key(comparison, "d.key"),
                     known=other.crm_key_known,
                 )
                 connection.exec_driver_sql(statement, dict(values))
 
 
-def _says_the_same(plan: Comparison, other: Comparison, column: str) -> bool:
-    mine, theirs = plan.meanings[column], other.meanings[column]
+def _says_the_same(comparison: Comparison, other: Comparison, column: str) -> bool:
+    mine, theirs = comparison.meanings[column], other.meanings[column]
     return all(mine[part] == theirs[part] for part in ("enerflo", "reads"))
 
 
-def _said_by(plan: Comparison, other: Comparison, theirs: Field) -> str:
-    if other is plan:
+def _said_by(comparison: Comparison, other: Comparison, theirs: Field) -> str:
+    if other is comparison:
         return f"the column {theirs.name} says something else of the same field"
     return f"the table {other.name} says something else of the same record"
 
 
 def _going(
-    plans: Sequence[Comparison], to: str, directions: Collection[Direction]
+    comparisons: Sequence[Comparison], to: str, directions: Collection[Direction]
 ) -> list[tuple[Comparison, Field]]:
-    """Return the fields that a plan may write to one side, each with its table."""
+    """Return the fields that a plan may write to one side, each with its comparison."""
     return [
-        (plan, field)
-        for plan in plans
-        if plan.mode is Mode.REPORT or to in plan.mode.writes
-        for field in plan.fields
-        if field.mapping.direction in directions and not plan.mapping.create_only
+        (comparison, field)
+        for comparison in comparisons
+        if comparison.mode is Mode.REPORT or to in comparison.mode.writes
+        for field in comparison.fields
+        if field.mapping.direction in directions and not comparison.mapping.create_only
     ]
 
 
-def _pairs(plans: Sequence[Comparison]) -> Iterator[tuple[Comparison, Field, Comparison, Field]]:
-    """Yield each field that may go to Enerflo, with another one that may go to the same column there."""
-    sent = _going(plans, "to_enerflo", _TO_ENERFLO)
-    for plan, field in sent:
+def _pairs(comparisons: Sequence[Comparison]) -> Iterator[tuple[Comparison, Field, Comparison, Field]]:
+    """Yield each field that may be sent to Enerflo, with another one that may be sent to the same place."""
+    sent = _going(comparisons, "to_enerflo", _TO_ENERFLO)
+    for comparison, field in sent:
         for other, theirs in sent:
             if (
-                other.kind == plan.kind
+                other.kind == comparison.kind
                 and theirs.mapping.enerflo == field.mapping.enerflo
-                and (other is not plan or theirs is not field)
+                and (other is not comparison or theirs is not field)
                 and _may_be_one(field.mapping, theirs.mapping)
             ):
-                yield plan, field, other, theirs
+                yield comparison, field, other, theirs
 
 
 def _may_be_one(field: FieldMapping, theirs: FieldMapping) -> bool:
-    """Return whether two fields may be about one milestone: two columns of wide tables may not be."""
+    """Return whether two fields may be about one milestone; two wide columns may name different ones."""
     if isinstance(field, WideColumn) and isinstance(theirs, WideColumn):
         return same_milestone(field, theirs) is not False
     return True

@@ -1,4 +1,4 @@
-"""Rows that one side lacks: what is created or deleted, decided into ``decided``."""
+"""Decisions about rows that only one side has: which are created, which deleted, and which are questions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
 
 FORGOTTEN = "its customer was forgotten: what the CRM says of them is not sent, and not kept"
 OUTSIDE = "its row in the CRM stands outside the table''s where"
-# Why a row is left to a person whose record Enerflo deleted.
+# The question about a row whose record Enerflo deleted, if we cannot mark the row.
 NO_MARK = (
     "Enerflo deleted its record, and no column of deleted_when is ours to write: mark its row in the CRM as"
     " deleted by hand"
@@ -39,8 +39,9 @@ NO_MARK = (
 _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_value, policy, cause, rule,
   reason, changed_at, observed_at"""
 
-# A question about a row that one side lacks shows the other side's key: Enerflo's in `before`, the CRM's in
-# `source_value`. By `offset 0` a row's reason is worked out once, and not for each of its fields.
+# A question about a row that one side lacks shows the key of the side that has it: Enerflo's key in `before`,
+# the CRM's in `source_value`. `offset 0` makes PostgreSQL compute the reason once for each row instead of
+# once for each field.
 _INTO_CRM = Template("""
 /* enerflo-sync plan $name: rows that the CRM lacks */
 insert into pg_temp.decided ($columns, before)
@@ -127,109 +128,115 @@ where o.tombstone and o.in_crm and not o.quarantined
 
 def decide_rows(
     connection: sa.Connection,
-    plan: Comparison,
+    comparison: Comparison,
     config: SyncConfig,
     values: dict[str, Any],
     kinds: RowKinds,
     *,
     adopted: bool,
 ) -> None:
-    """Decide about every row that stands on one side only.
+    """Decide about every row that only one side has.
 
     :param values: ``account`` and the parameters of the conditions.
-    :param kinds: of the rows that ``mismatched`` has; what decides about others is not asked.
-    :param adopted: whether the table of adopted rows was made, which are left out.
+    :param kinds: the kinds of rows in ``mismatched``; statements about other kinds are not run.
+    :param adopted: whether the table of adopted rows exists; adopted rows are left out.
     """
     common = {
-        "name": plan.name,
-        "table": literal(plan.name),
+        "name": comparison.name,
+        "table": literal(comparison.name),
         "columns": _COLUMNS,
-        "judged": judged(plan),
-        "cause": cause_of(plan, Cause.ON_ITS_WAY),
+        "judged": judged(comparison),
+        "cause": cause_of(comparison, Cause.ON_ITS_WAY),
     }
-    known = f"and not exists (select from {adopted_table(plan)} d where {{}})" if adopted else ""
+    known = f"and not exists (select from {adopted_table(comparison)} d where {{}})" if adopted else ""
     if kinds.only_enerflo:
-        statement = _into_crm(plan, common, known, keep_near_keys(connection, plan, values["account"]))
+        statement = _into_crm(
+            comparison, common, known, keep_near_keys(connection, comparison, values["account"])
+        )
         connection.exec_driver_sql(statement, values)
     if kinds.only_crm:
-        connection.exec_driver_sql(_into_enerflo(plan, config, common, known), values)
+        connection.exec_driver_sql(_into_enerflo(comparison, config, common, known), values)
     if kinds.deleted:
-        mark = mark_of(connection, plan) if Side.CRM in plan.mapping.delete_in else None
-        connection.exec_driver_sql(_deletes(plan, common, mark), values)
+        mark = mark_of(connection, comparison) if Side.CRM in comparison.mapping.delete_in else None
+        connection.exec_driver_sql(_deletes(comparison, common, mark), values)
 
 
-def _into_crm(plan: Comparison, common: dict[str, Any], known: str, near: str) -> str:
+def _into_crm(comparison: Comparison, common: dict[str, Any], known: str, near: str) -> str:
     return _INTO_CRM.substitute(
         common,
-        new_key=new_key(plan),
-        taken=taken(plan),
+        new_key=new_key(comparison),
+        taken=taken(comparison),
         not_adopted=known.format("d.p1 = o.p1"),
-        undone=creation_undone(plan),
+        undone=creation_undone(comparison),
         creation_undone=CREATION_UNDONE,
         outside=OUTSIDE,
-        may_create=_yes(Side.CRM in plan.mapping.create_in),
+        may_create=_yes(Side.CRM in comparison.mapping.create_in),
         near=near,
         other_spelling=literal(OTHER_SPELLING),
-        mirror=plan.mirror,
-        on_record=" and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1)),
-        fields="\n  ".join(_crm_fields(plan)),
+        mirror=comparison.mirror,
+        on_record=" and ".join(
+            f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(comparison.mirror_key, 1)
+        ),
+        fields="\n  ".join(_crm_fields(comparison)),
     )
 
 
-def _into_enerflo(plan: Comparison, config: SyncConfig, common: dict[str, Any], known: str) -> str:
+def _into_enerflo(comparison: Comparison, config: SyncConfig, common: dict[str, Any], known: str) -> str:
     return _INTO_ENERFLO.substitute(
         common,
         not_adopted=known.format("d.key = o.key"),
-        may_create=_yes(Side.ENERFLO in plan.mapping.create_in and plan.kind in CREATABLE),
+        may_create=_yes(Side.ENERFLO in comparison.mapping.create_in and comparison.kind in CREATABLE),
         not_created=literal(
             "Enerflo's records are not created here (create_in)"
-            if plan.kind in CREATABLE
-            else f"no call of Enerflo's API creates {plan.kind.replace('_', ' ')}: the row waits for"
+            if comparison.kind in CREATABLE
+            else f"no call of Enerflo's API creates {comparison.kind.replace('_', ' ')}: the row waits for"
             " its record's id"
         ),
-        unreadable=" or ".join(join.is_unreadable("t") for join in plan.joins),
-        no_key=literal(f"{' or '.join(join.crm_name for join in plan.joins)} holds no key as it is declared"),
-        loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(plan.joins, 1)),
-        due=due(plan),
-        no_install=_no_install(plan),
-        of_forgotten=_of_forgotten(plan),
+        unreadable=" or ".join(join.is_unreadable("t") for join in comparison.joins),
+        no_key=literal(
+            f"{' or '.join(join.crm_name for join in comparison.joins)} holds no key as it is declared"
+        ),
+        loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(comparison.joins, 1)),
+        due=due(comparison),
+        no_install=_no_install(comparison),
+        of_forgotten=_of_forgotten(comparison),
         forgotten=literal(FORGOTTEN),
-        crm=plan.crm_rows,
-        on_row=_on_row(plan),
-        fields="\n  ".join(_enerflo_fields(plan, config)),
+        crm=comparison.crm_rows,
+        on_row=_on_row(comparison),
+        fields="\n  ".join(_enerflo_fields(comparison, config)),
     )
 
 
-def _deletes(plan: Comparison, common: dict[str, Any], mark: str | None) -> str:
-    outcome, reason = _deletion(plan, mark)
+def _deletes(comparison: Comparison, common: dict[str, Any], mark: str | None) -> str:
+    outcome, reason = _deletion(comparison, mark)
     return _DELETES.substitute(
         common,
         outcome=outcome,
-        undone=deletion_undone(plan),
+        undone=deletion_undone(comparison),
         deletion_undone=DELETION_UNDONE,
         reason=reason,
-        marks=marks(plan, mark),
-        row=shown_row(plan, mark),
-        digest=row_digest(plan),
-        crm=plan.crm_rows,
-        on_row=_on_row(plan),
+        marks=marks(comparison, mark),
+        row=shown_row(comparison, mark),
+        digest=row_digest(comparison),
+        crm=comparison.crm_rows,
+        on_row=_on_row(comparison),
     )
 
 
-def _on_row(plan: Comparison) -> str:
+def _on_row(comparison: Comparison) -> str:
     return " and ".join(
-        f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)
+        f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(comparison.mapping.key_columns, 1)
     )
 
 
-def _deletion(plan: Comparison, mark: str | None) -> tuple[str, str]:
-    """Return what becomes of a row whose record Enerflo deleted, and the reason as SQL.
+def _deletion(comparison: Comparison, mark: str | None) -> tuple[str, str]:
+    """Return the outcome for a row whose record Enerflo deleted, and its reason as SQL.
 
-    :param mark: the column that is set instead of a deletion, where the CRM marks its deleted rows.
+    :param mark: the column that is set instead of a deletion, if the CRM marks its deleted rows.
     """
-    if Side.CRM not in plan.mapping.delete_in:
+    if Side.CRM not in comparison.mapping.delete_in:
         return "keep", "'the CRM''s rows are not deleted here (delete_in)'"
-    if plan.mapping.deleted_when and mark is None and not plan.hands_over:
+    if comparison.mapping.deleted_when and mark is None and not comparison.hands_over:
         return "review", literal(NO_MARK)
     return "to_crm", "null"
 
@@ -238,22 +245,22 @@ def _yes(value: bool) -> str:
     return str(value).lower()
 
 
-def _crm_fields(plan: Comparison) -> Iterator[str]:
-    """Yield the select of each column that a new CRM row gets beside its key."""
-    taken = set(plan.mapping.key_columns)
-    for n, join in enumerate(plan.joins, 1):
+def _crm_fields(comparison: Comparison) -> Iterator[str]:
+    """Yield one select for each column that a new CRM row gets beside its key."""
+    taken = set(comparison.mapping.key_columns)
+    for n, join in enumerate(comparison.joins, 1):
         if join.crm_name not in taken:
             taken.add(join.crm_name)
-            # As Enerflo writes it, and not as it is compared.
+            # The id as Enerflo writes it, not in the form in which ids are compared.
             value = f"to_jsonb(o.j{n})" if join.options is None else f"to_jsonb({join.plain('v')})"
             yield _select(join.crm_name, value, value, "enerflo")
-    for field in plan.fields:
+    for field in comparison.fields:
         if field.name in taken or field.mapping.direction not in {Direction.BOTH, Direction.TO_CRM}:
             continue
         taken.add(field.name)
         value = enerflo_value_for_crm(field)
         yield _select(field.name, value, field.enerflo.shown, field.mapping.source_of_truth)
-    for column, text in plan.mapping.on_insert.items():
+    for column, text in comparison.mapping.on_insert.items():
         if column not in taken:
             made = f"to_jsonb({template_sql(text, mirror_text)})"
             yield _select(column, made, "null::jsonb", "on_insert")
@@ -263,20 +270,20 @@ def _select(column: str, value: str, own: str, policy: str) -> str:
     return f"union all select {literal(column)}, {value}, {own}, {literal(policy)} where o.reason is null"
 
 
-def _enerflo_fields(plan: Comparison, config: SyncConfig) -> Iterator[str]:
-    """Yield the select of each CRM column that a new record of Enerflo is made of."""
-    links = {join.crm_name for join in plan.joins}
+def _enerflo_fields(comparison: Comparison, config: SyncConfig) -> Iterator[str]:
+    """Yield one select for each CRM column whose value a new record of Enerflo gets."""
+    links = {join.crm_name for join in comparison.joins}
     taken = set(links)
-    for field in plan.fields:
+    for field in comparison.fields:
         if field.name not in taken and field.mapping.direction in {Direction.BOTH, Direction.TO_ENERFLO}:
             taken.add(field.name)
-            value, policy = crm_value_for_enerflo(plan, field), literal(field.mapping.source_of_truth)
+            value, policy = crm_value_for_enerflo(comparison, field), literal(field.mapping.source_of_truth)
             yield (
                 f"union all select {literal(field.name)}, {value}, {field.crm.shown}, {policy}"
                 " where o.reason is null"
             )
-    for column in sent_columns(plan.kind, config):
-        if column not in taken and column in plan.live.columns:
+    for column in sent_columns(comparison.kind, config):
+        if column not in taken and column in comparison.live.columns:
             taken.add(column)
             yield (
                 f"union all select {literal(column)}, to_jsonb(t.{quoted(column)}),"
@@ -285,17 +292,17 @@ def _enerflo_fields(plan: Comparison, config: SyncConfig) -> Iterator[str]:
             )
 
 
-def due(plan: Comparison) -> str:
-    """Return the condition that a CRM row ``t`` may be created at Enerflo by now (``create_when``)."""
+def due(comparison: Comparison) -> str:
+    """Return the condition that ``create_when`` allows a CRM row ``t`` to be created at Enerflo."""
     conditions = []
-    for column, words in plan.mapping.create_when.items():
+    for column, words in comparison.mapping.create_when.items():
         listed = ", ".join(literal(word.strip().lower()) for word in words)
         conditions.append(f"coalesce(lower(btrim(t.{quoted(column)}::text)) in ({listed}), false)")
     return " and ".join(conditions) or "true"
 
 
-def _no_install(plan: Comparison) -> str:
-    if not plan.mirror_has_install:
+def _no_install(comparison: Comparison) -> str:
+    if not comparison.mirror_has_install:
         return ""
     return (
         "when not exists (select from enerflo.installs i where i.account = %(account)s"
@@ -303,12 +310,13 @@ def _no_install(plan: Comparison) -> str:
     )
 
 
-def _of_forgotten(plan: Comparison) -> str:
+def _of_forgotten(comparison: Comparison) -> str:
     """Return the condition that a CRM row is about an install of a customer who was forgotten.
 
-    An install that has another owner by now counts, too: nobody can tell about which of both a note speaks.
+    An install that has another owner now counts as well, because a note does not tell which of the two owners
+    it is about.
     """
-    if not plan.mirror_has_install:
+    if not comparison.mirror_has_install:
         return "false"
     return (
         "exists (select from sync.forgotten f where f.account = %(account)s"

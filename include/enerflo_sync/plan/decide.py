@@ -1,7 +1,7 @@
-"""What is to be done about each mismatched row of a table, decided in SQL into the table ``decided``.
+"""Decisions about each mismatched row of a table, made in SQL and stored in the table ``decided``.
 
-The judgement is reconciliation's own (:mod:`enerflo_sync.reconcile.judge`); here it becomes a change, a
-question for a person, or a reason to leave both sides as they are.
+A plan uses the same judgement of differences as a reconciliation (:mod:`enerflo_sync.reconcile.judge`). Here
+each judgement becomes a change, a question for a person, or a reason to leave both sides as they are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from enerflo_sync.reconcile.values import normal_text, translated
 DECIDED = "pg_temp.decided"
 
 MAKE_DECIDED = f"""
-/* enerflo-sync plan: what is decided, of all tables */
+/* enerflo-sync plan: the decisions about all tables */
 create temporary table {DECIDED} (
   outcome text not null, table_name text not null, key jsonb, enerflo_key jsonb, op text not null, field text,
   before jsonb, after jsonb, source_value jsonb, policy text not null, cause text not null,
@@ -40,7 +40,7 @@ create temporary table {DECIDED} (
 ) on commit drop
 """
 
-# A cause of the moment says nothing about whether a change is due.
+# These causes describe only the present moment; they do not tell whether a change is due.
 _NOT_ASKED = (Cause.ON_ITS_WAY, Cause.IN_FLIGHT, Cause.PLANNED)
 
 _KEYS = Template("""
@@ -85,7 +85,8 @@ _UNKNOWN_STATUS = """f.field = $status and not exists (
       select from enerflo.install_statuses s where s.account = %(account)s and s.deleted_at is null
         and s.name = f.to_enerflo_value #>> '{}')"""
 
-# By ``values`` one word of the CRM may be two statuses, which are different things at Enerflo.
+# ``values`` may translate two statuses of Enerflo to one word of the CRM; then the word does not tell which
+# status to send.
 _SEVERAL_STATUSES = Template("""f.field = $status and 1 < (
       select count(*) from enerflo.install_statuses s where s.account = %(account)s and s.deleted_at is null
         and $word = $said)""")
@@ -99,7 +100,8 @@ select 'review', $table, $key, 'update', $mine, $theirs, 'review', 'duplicate_id
 from $repeated d $sides
 """)
 
-# A row that was found by its join key, and another one has its key as well: neither can be named.
+# Rows that were matched by their join key although another row has the same key: a write by key could not
+# tell them apart.
 _SHARED = Template("""with shared as (
   select $keys, count(*) as rows, (
       select jsonb_build_object('rows', count(*), 'keys', jsonb_agg($enerflo_key)) from $mismatched o
@@ -111,64 +113,69 @@ _SHARED = Template("""with shared as (
 )""")
 
 
-def prepare(connection: sa.Connection, plan: Comparison, reconciliation_id: str | None, account: str) -> None:
-    """Fill the table's ``mismatched`` with the rows that differed in a reconciliation, as they are now.
+def prepare(
+    connection: sa.Connection, comparison: Comparison, reconciliation_id: str | None, account: str
+) -> None:
+    """Fill the table's ``mismatched`` with the present values of the rows that differed in a reconciliation.
 
-    A table that is not reconciled is compared whole, and all are where no reconciliation is named.
+    All rows are compared if the table is not reconciled (``reconcile``) or if no reconciliation is given.
     """
     values: dict[str, Any] = {"account": account, "previous": reconciliation_id}
-    by_reconciliation = plan.mapping.reconcile and reconciliation_id is not None
+    by_reconciliation = comparison.mapping.reconcile and reconciliation_id is not None
     if by_reconciliation:
         keys = _KEYS.substitute(
-            name=plan.name,
-            wanted=plan.wanted,
-            joins=plan.join_names(),
-            mine=plan.select_join("mirror"),
-            mirror=plan.mirror,
-            differing=differing_keys(plan),
+            name=comparison.name,
+            wanted=comparison.wanted,
+            joins=comparison.join_names(),
+            mine=comparison.select_join("mirror"),
+            mirror=comparison.mirror,
+            differing=differing_keys(comparison),
         )
         connection.exec_driver_sql(keys, values)
-        connection.exec_driver_sql(f"analyze {plan.wanted}")
-        mismatched = wanted_mismatched_statement(plan, keys=plan.wanted, first=True)
+        connection.exec_driver_sql(f"analyze {comparison.wanted}")
+        mismatched = wanted_mismatched_statement(comparison, keys=comparison.wanted, first=True)
         connection.exec_driver_sql(mismatched, values)
     else:
-        connection.exec_driver_sql(mismatched_statement(plan), values)
-    # Only what rows are chosen by: the values are many and wide.
-    chosen_by = f"{plan.join_names()}, in_enerflo, in_crm, tombstone, is_mismatched"
-    connection.exec_driver_sql(f"analyze {plan.mismatched} ({chosen_by})")
-    _leave_repeated(connection, plan, by_reconciliation, values)
+        connection.exec_driver_sql(mismatched_statement(comparison), values)
+    # Only the columns that select rows are analyzed, because the value columns are many and wide.
+    chosen_by = f"{comparison.join_names()}, in_enerflo, in_crm, tombstone, is_mismatched"
+    connection.exec_driver_sql(f"analyze {comparison.mismatched} ({chosen_by})")
+    _leave_repeated(connection, comparison, by_reconciliation, values)
 
 
 def _leave_repeated(
-    connection: sa.Connection, plan: Comparison, wanted_only: bool, values: dict[str, Any]
+    connection: sa.Connection, comparison: Comparison, wanted_only: bool, values: dict[str, Any]
 ) -> None:
-    """Leave to a person the join keys, and the keys, that more than one row has."""
-    common = {"name": plan.name, "table": literal(plan.name)}
-    if not plan.unique:
-        connection.exec_driver_sql(twice_statement(plan, wanted_only=wanted_only), values)
-        key = stored_join_key(plan.joins, "d")
+    """Make a question of each join key, and of each key, that more than one row has."""
+    common = {"name": comparison.name, "table": literal(comparison.name)}
+    if not comparison.unique:
+        connection.exec_driver_sql(twice_statement(comparison, wanted_only=wanted_only), values)
+        key = stored_join_key(comparison.joins, "d")
         statement = _REPEATED.substitute(
             common,
-            found=f"with {duplicate_sides(plan)}",
+            found=f"with {duplicate_sides(comparison)}",
             key=key,
             mine="mine.rows",
             theirs=DUPLICATE_ROWS,
-            repeated=f"(select distinct {plan.join_names()} from {plan.twice})",  # noqa: S608 - a constant
-            sides=f"left join theirs on {plan.on('theirs', 'd')} left join mine on {plan.on('mine', 'd')}",
+            repeated=f"(select distinct {comparison.join_names()} from {comparison.twice})",  # noqa: S608 - a constant
+            sides=(
+                f"left join theirs on {comparison.on('theirs', 'd')}"
+                f" left join mine on {comparison.on('mine', 'd')}"
+            ),
         )
         connection.exec_driver_sql(statement, values)
-    names = plan.mapping.key_columns
-    if not plan.mapping.joined_by_key and not plan.live.unique_by(names):
+    names = comparison.mapping.key_columns
+    if not comparison.mapping.joined_by_key and not comparison.live.unique_by(names):
         found = _SHARED.substitute(
             keys=", ".join(f"t.{quoted(name)}" for name in names),
-            crm=plan.crm_rows,
+            crm=comparison.crm_rows,
             mismatched_keys=", ".join(f"o.k{n}" for n, _ in enumerate(names, 1)),
-            mismatched=plan.mismatched,
+            mismatched=comparison.mismatched,
             same=" and ".join(f"o.k{n} = d.{quoted(name)}" for n, name in enumerate(names, 1)),
             same_row=" and ".join(f"o.k{n} = t.{quoted(name)}" for n, name in enumerate(names, 1)),
-            enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
+            enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(comparison.mirror_key, 1)),
         )
-        key = plan.crm_key(f"d.{quoted(name)}" for name in names)
+        key = comparison.crm_key(f"d.{quoted(name)}" for name in names)
         statement = _REPEATED.substitute(
             common,
             found=found,
@@ -181,23 +188,23 @@ def _leave_repeated(
         connection.exec_driver_sql(statement, values)
 
 
-def decide_updates(connection: sa.Connection, plan: Comparison, values: dict[str, Any]) -> None:
-    """Decide about every field in which a row differs that both sides have.
+def decide_updates(connection: sa.Connection, comparison: Comparison, values: dict[str, Any]) -> None:
+    """Decide about every field that differs in a row which both sides have.
 
     :param values: ``account`` and the parameters of the conditions.
     """
-    barred = _no_one_status(plan)
+    barred = _no_one_status(comparison)
     connection.exec_driver_sql(
         _UPDATES.substitute(
-            name=plan.name,
-            table=literal(plan.name),
+            name=comparison.name,
+            table=literal(comparison.name),
             policy="case " + " ".join(f"when x.{name} then '{name}'" for name in POLICIES) + " end",
-            cause=cause_of(plan, *_NOT_ASKED),
+            cause=cause_of(comparison, *_NOT_ASKED),
             facts=held_facts("x"),
-            judged=judged(plan),
-            enerflo_key=_written_key(plan),
-            said_at="least(o.said_at, f.seen_at)" if plan.is_wide else "o.said_at",
-            observed_at="f.seen_at" if plan.is_wide else "o.observed_at",
+            judged=judged(comparison),
+            enerflo_key=_written_key(comparison),
+            said_at="least(o.said_at, f.seen_at)" if comparison.is_wide else "o.said_at",
+            observed_at="f.seen_at" if comparison.is_wide else "o.observed_at",
             no_one_status="\n    ".join(
                 f"when y.to_enerflo and d.blocking is null and {condition} then {literal(reason)}"
                 for reason, condition in barred
@@ -210,10 +217,10 @@ def decide_updates(connection: sa.Connection, plan: Comparison, values: dict[str
     )
 
 
-def _no_one_status(plan: Comparison) -> list[tuple[str, str]]:
-    """Return why a word of the CRM is no status that can be sent, each with its condition."""
+def _no_one_status(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the reasons why a CRM's word is not one status that can be sent, each with its condition."""
     found = []
-    for field in plan.fields if plan.is_installs else ():
+    for field in comparison.fields if comparison.is_installs else ():
         if field.mapping.enerflo != "status_name":
             continue
         name = literal(field.name)
@@ -227,22 +234,22 @@ def _no_one_status(plan: Comparison) -> list[tuple[str, str]]:
     return found
 
 
-def _written_key(plan: Comparison) -> str:
-    """Return the key of the record that a change is about: of a wide table the milestone that is written."""
-    if not plan.is_wide:
+def _written_key(comparison: Comparison) -> str:
+    """Return the key of the record that a change writes: for Enerflo, a wide table's milestone."""
+    if not comparison.is_wide:
         return "o.enerflo_key"
     named = "o.enerflo_key || jsonb_build_object('milestone_id', f.milestone)"
     return f"case when r.outcome = 'to_crm' or f.milestone is null then o.enerflo_key else {named} end"
 
 
 def held_facts(alias: str) -> str:
-    """Return the facts that hold as a jsonb array, in the order of :data:`FACTS`."""
+    """Return the names of the facts that are true as a jsonb array, in the order of :data:`FACTS`."""
     cases = ", ".join(f"case when {alias}.{fact} then '{fact}' end" for fact in FACTS)
     return f"to_jsonb(array_remove(array[{cases}], null))"
 
 
 def _texts(name: str, rules: Sequence[tuple[str, str, Outcome]]) -> dict[str, str]:
-    """Return name, words and outcome of rules as SQL arrays, by their numbers."""
+    """Return the names, words and outcomes of rules as SQL arrays, indexed by the rules' numbers."""
     parts = zip(("names", "words", "outcomes"), zip(*rules, strict=True), strict=True)
     return {
         f"{name}_{part}": f"array[{', '.join(literal(str(text)) for text in texts)}]" for part, texts in parts

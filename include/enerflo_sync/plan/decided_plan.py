@@ -1,4 +1,4 @@
-"""What a person, or nobody in time, decides about a plan or a part of it."""
+"""Approval and rejection of a plan or of a part of it, by a person, by the rules, or by a timeout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from enerflo_sync.plan.second_person import (
     one_is_half,
 )
 
-# Named in the ledger where the rules let a plan pass without a person.
+# The ledger's ``decided_by`` of a plan that the approval rules let pass without a person.
 BY_RULE = "the approval rules"
 
 _HOLD = sa.text("""
@@ -56,7 +56,7 @@ where account = :account and plan_hash = :plan_hash and position = any(:position
 """).bindparams(sa.bindparam("positions", type_=sa.ARRAY(sa.BigInteger)))
 
 _PLANNED = sa.text("""
-/* enerflo-sync apply: what nobody decided about yet */
+/* enerflo-sync apply: changes that nobody decided about yet */
 select position from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and state = 'planned' order by position
 """)
@@ -71,9 +71,9 @@ WHOLE = Part()
 
 
 def require_person(who: str, option: str) -> str:
-    """Return the name of the person who decides, without blanks around it.
+    """Return the name of the person who decides, with single blanks.
 
-    :raises ConfigurationError: nobody is named, or the rules themselves are.
+    :raises ConfigurationError: the name is empty, or it is the name that stands for the approval rules.
     """
     name = " ".join(who.split())
     if not name:
@@ -88,11 +88,11 @@ def require_person(who: str, option: str) -> str:
 
 
 def hold_plan(connection: sa.Connection, account: str, plan_hash: str, *, counted: bool = True) -> PlanReport:
-    """Return a stored plan about which nobody else decides before the caller's transaction ends.
+    """Lock a stored plan and return it: nobody else can decide about it until the caller's transaction ends.
 
-    Waits while somebody does: a person, an application, or a later plan that takes its place.
+    Waits for anybody who holds the lock: a person, an application, or a later plan that supersedes it.
 
-    :param plan_hash: as :func:`.plan_reads.read_plan` takes it, and ``counted`` too.
+    :param plan_hash: the plan's hash, or its beginning, as in :func:`.reads.read_plan`; ``counted`` likewise.
     :raises ConfigurationError: there is no such plan, or more than one.
     """
     plan = read_plan(connection, account, plan_hash, counted=False)
@@ -101,29 +101,29 @@ def hold_plan(connection: sa.Connection, account: str, plan_hash: str, *, counte
 
 
 def require_undecided(plan: PlanReport) -> None:
-    """Refuse a decision about a plan about which somebody decided before; time that ran out is no decision.
+    """Refuse a second decision about a plan; a rejection because nobody answered in time is no decision.
 
-    :raises ConflictError: somebody did: who, and when.
+    :raises ConflictError: somebody decided before. The text names the person and the time.
     """
     if plan.state is PlanState.OPEN or (plan.state is PlanState.REJECTED and plan.decided_by is None):
         return
     what = {
-        PlanState.SUPERSEDED: "a later plan took its place, and has what is due of it.",
+        PlanState.SUPERSEDED: "a later plan superseded it and contains the changes that are still due.",
         PlanState.EXPIRED: "its time ran out before anybody decided.",
     }.get(plan.state, f"it is {decided_words(plan)}.")
     raise ConflictError(what, where=f"plan {plan.plan_hash[:12]}", next_step="Nothing was changed now.")
 
 
 def decided_words(plan: PlanReport) -> str:
-    """Return a plan's state with who decided, and when."""
+    """Return a plan's state, who decided, and when, as words."""
     when = f" on {plan.decided_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if plan.decided_at else ""
     return f"{plan.state} already by {plan.decided_by or 'nobody in time'}{when}"
 
 
 def require_not_expired(plan: PlanReport, now: datetime) -> None:
-    """Refuse a plan or an approval whose time is over, or that a later plan took the place of.
+    """Refuse a plan that has expired, whose approval has expired, or that a later plan superseded.
 
-    :raises ConfigurationError: it has ended.
+    :raises ConfigurationError: the plan has ended in one of these ways.
     """
     if plan.state is PlanState.APPLIED:
         return
@@ -154,18 +154,18 @@ def approve_plan(
     config: SyncConfig,
     part: Part = WHOLE,
 ) -> PlanReport:
-    """Approve a plan, or a part of it, in the caller's transaction, which holds it.
+    """Approve a plan or a part of it, in the caller's transaction, which holds the plan's lock.
 
-    One that a person rejected may be approved after all: nothing of it is refused then. Not if a person
-    refused a change of it again since, as one of a later plan. The approval lasts
-    for ``approval.expires_hours``. Returns the plan with the decision; how its changes stand is not looked at
-    again. A plan that was applied is left as it is. Where two persons have to approve it, the first approval
-    is noted, and the plan goes on to wait (:mod:`.second_person`).
+    A plan that a person rejected may be approved later; that ends its refusals. This is not possible if a
+    person has since refused the same change in a later plan. The approval expires after
+    ``approval.expires_hours``. A plan that was applied is left as it is. If two persons have to approve it,
+    the first approval is stored, and the plan keeps waiting (:mod:`.second_person`). Returns the plan with
+    the decision; the states of its changes are not counted again.
 
     :param who: the person, or :data:`BY_RULE`.
-    :param part: what is approved; the rest stays open, or is refused by the same person.
-    :raises ConfigurationError: the plan has expired, or nobody is named, or the part cannot be chosen.
-    :raises ConflictError: a second person has to approve it, and this is the first one again.
+    :param part: the part that is approved; the rest stays open, or is refused by the same person.
+    :raises ConfigurationError: the plan has expired, nobody is named, or the part cannot be chosen.
+    :raises ConflictError: a second person has to approve it, and the first person approves again.
     """
     if who is not BY_RULE:
         who = require_person(who, "--approve")
@@ -185,13 +185,14 @@ def approve_plan(
                 choose(connection, plan.account, plan.plan_hash, part, tables)
             return note_first(connection, plan, who, now, part)
         who = both
-    # Where nobody answered in time, what is refused of the plan is a part that a person refused before.
+    # If the plan was rejected because nobody answered in time, its refused changes are a part that a person
+    # refused, so they are not reopened.
     if plan.state is PlanState.REJECTED and plan.decided_by is not None:
         if since := refused_since(connection, plan.account, plan.plan_hash):
             raise ConfigurationError(
                 f"{since} refused a change of it since, as one of a later plan.",
                 where=f"plan {plan.plan_hash[:12]}",
-                next_step="enerflo-sync reopen lists what stands refused: open it, and make a new plan.",
+                next_step="enerflo-sync reopen lists the refusals: open the change again, and plan again.",
             )
         connection.execute(_REOPEN, _named(plan))
         open_again(connection, plan.account, plan.plan_hash, who)
@@ -217,15 +218,16 @@ def reject_plan(
     config: SyncConfig,
     part: Part = WHOLE,
 ) -> PlanReport:
-    """Reject a plan that waits, or a part of it, in the caller's transaction, which holds it from then on.
+    """Reject a waiting plan or a part of it, in the caller's transaction, which then holds the plan's lock.
 
-    With a person's name each change goes into the ledger as refused, and is remembered: no later plan has it
-    while its values stay the same (:mod:`.refused`). A plan that expired meanwhile stays so.
+    If a person rejects it, each change is recorded as refused in the ledger and in ``sync.refusals``: no
+    later plan contains it while its values stay the same (:mod:`.refused`). A plan that has expired stays
+    expired.
 
-    :param who: None where nobody answered in time: the same plan may then be made again, and one that a
-        person approved meanwhile is left as it is.
-    :param part: what is rejected; the rest stays open unless it is to be refused too.
-    :raises ConfigurationError: there is no such plan, or it is approved or applied already.
+    :param who: the person; None if nobody answered in time. In that case the same plan may be made again, and
+        a plan that a person approved meanwhile stays approved.
+    :param part: the part that is rejected; the rest stays open unless it is to be refused too.
+    :raises ConfigurationError: there is no such plan, or it is already approved or applied.
     """
     plan = hold_plan(connection, account, plan_hash)
     who = None if who is None else require_person(who, "--reject")
@@ -283,13 +285,13 @@ def _refuse(
     now: datetime,
     reason: str | None,
 ) -> None:
-    """Record that a person refused changes of a plan: in the ledger, and for the plans to come."""
+    """Record changes as refused by a person, in the ledger and in ``sync.refusals`` for later plans."""
     if not positions:
         return
     applying = Applying(plan.account, plan.plan_hash, f"rejected-{plan.plan_hash[:12]}", who)
     why = reason or "a person rejected it"
     record_outcome(connection, applying, positions, Decision.REFUSED, now, reason=why)
-    # An undo is asked for by a person, and says nothing of what plans of their own may do.
+    # A person asked for the undo. Rejecting it does not forbid the same change in an ordinary plan.
     if plan.kind == "sync":
         remember_refused(connection, plan.account, plan.plan_hash, positions, who=who, reason=reason)
 

@@ -1,6 +1,7 @@
-"""Plans that end without being applied: their time is over, or a later plan takes their place.
+"""Plans that end without being applied, because they expired or a later plan superseded them.
 
-Nobody refused such changes: they end as superseded, and the later plan has what is still due of them.
+Nobody refused their changes, so these are recorded as superseded; the later plan contains the ones that are
+still due.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 SUPERSEDED = "superseded by a later plan"
 OVERDUE = "its time was over before it was applied"
-# Named in the ledger for what a person had approved and a later plan took the place of.
+# The ledger's ``decided_by`` of approved changes that a later plan superseded.
 BY_A_LATER_PLAN = "a later plan"
 
 _END = """
@@ -25,15 +26,16 @@ _OVERDUE = sa.text(
 )
 _OTHERS = sa.text(
     "/* enerflo-sync plan: plans that a later one takes the place of */"
-    # One that nobody answered may still be approved, but not past what was decided about a later one.
+    # A plan that nobody answered in time could still be approved. It ends too, so that it cannot override a
+    # decision about a later plan.
     + _END.format(
         which="(state in ('open', 'approved') or state = 'rejected' and decided_by is null)"
         " and not plan_hash = any(:kept)"
     )
 ).bindparams(sa.bindparam("kept", type_=sa.ARRAY(sa.Text)))
 
-# What was approved and not made is told in the ledger; of what nobody had decided there is nothing to tell.
-# What was left out of an approval stays so: it shows the next plan that nobody decided about it.
+# The ledger gets the changes that were approved and not made. Changes that nobody decided about get no ledger
+# row. Changes in state ``left_out`` keep it: it shows the next plan that nobody decided about them.
 _CHANGES = sa.text("""
 /* enerflo-sync plan: what was left to do of plans that ended */
 with changes as (
@@ -55,12 +57,12 @@ from changes where decided_by is not null
 
 
 def end_overdue_plans(connection: sa.Connection, account: str) -> None:
-    """End the account's plans whose time is over, approved ones too."""
+    """End the account's expired plans, including approved ones."""
     _end_changes(connection, account, connection.execute(_OVERDUE, {"account": account}).scalars().all())
 
 
 def end_other_plans(connection: sa.Connection, account: str, kept: Sequence[str]) -> None:
-    """End the account's plans that wait, but for those of the hashes ``kept``."""
+    """End the account's waiting plans, except those with the hashes in ``kept``."""
     named = {"account": account, "kept": list(kept)}
     _end_changes(connection, account, connection.execute(_OTHERS, named).scalars().all())
 

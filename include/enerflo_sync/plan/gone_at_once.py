@@ -1,4 +1,4 @@
-"""Records that a CRM table lacks since it lost many rows at once: a plan concludes nothing from them."""
+"""Records whose CRM rows disappeared together with many others: the plan draws no conclusion from that."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import difference_key
 from enerflo_sync.reconcile.report import Cause, GoneAtOnce
 
-# Taken out of the mismatched rows: no question, no new row, no adopted row can come of them.
+# These records are deleted from the mismatched rows, so that no question, new row or adopted row results from
+# them.
 _LEAVE = Template(f"""
 /* enerflo-sync plan $name: records whose rows went all at once */
 with gone as (delete from $mismatched o where o.in_enerflo and not o.in_crm returning o.*)
@@ -23,19 +24,19 @@ from gone o
 """)  # noqa: S608 - constants
 
 
-def leave_gone(connection: sa.Connection, plan: Comparison, gone: GoneAtOnce | None) -> None:
-    """Leave alone in ``decided`` every record that the table lacks, where its rows went all at once.
+def leave_gone(connection: sa.Connection, comparison: Comparison, gone: GoneAtOnce | None) -> None:
+    """Leave every record that the table lacks as it is, if many of the table's rows disappeared at once.
 
-    :param gone: what the reconciliation did not believe of the table; None where it believed all.
+    :param gone: the loss of rows that the reconciliation doubted; None if it doubted nothing.
     """
     if gone is None:
         return
     statement = _LEAVE.substitute(
-        name=plan.name,
-        mismatched=plan.mismatched,
-        table=literal(plan.name),
-        key=difference_key(plan),
-        record=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
+        name=comparison.name,
+        mismatched=comparison.mismatched,
+        table=literal(comparison.name),
+        key=difference_key(comparison),
+        record=jsonb_object((name, f"o.p{n}") for n, name in enumerate(comparison.mirror_key, 1)),
         reason=literal(f"{gone.sentence} Nothing is concluded until the table stays so for an hour."),
     )
     connection.exec_driver_sql(statement, {})

@@ -1,6 +1,7 @@
-"""Change orders that a check holds back: questions in the plan, a row of the ledger once, and never applied.
+"""Change orders that a check holds back: each becomes a question and one ledger row, and is never applied.
 
-An order whose present content was not checked yet is held as well: what nobody looked at goes no further.
+A change order whose present content was not checked yet is held back as well, so that nothing unchecked
+reaches the CRM.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 
-# The key of Enerflo's record tells a change order, whatever the CRM's table of it is called.
-# Of these orders: what holds each, in words, and the quarantine item about it.
+# For each change order in ``wanted`` that is held back: the reason in words, and its quarantine item. A
+# change order is recognised by the key of Enerflo's record, whatever the name of the CRM's table is.
 _HELD = """
 select o.change_order_id, q.state, q.item_id,
   case when q.item_id is null then 'held: it was not checked yet'
@@ -41,7 +42,7 @@ with wanted as (
 {_HELD}
 """)  # noqa: S608 - a constant
 
-# A new record is one whole, and so one question.
+# A new change order has a decision for each field. Report a held new order once, not once for each field.
 _ONE_QUESTION = """
 /* enerflo-sync plan: one question for a new change order that is held back */
 delete from pg_temp.decided d using pg_temp.held_orders h
@@ -87,7 +88,7 @@ order by d.key::text, d.field
 """).bindparams(sa.bindparam("plan_hash", type_=sa.Text))
 
 _PLANNED = sa.text(f"""
-/* enerflo-sync apply: planned change orders that are held back by now */
+/* enerflo-sync apply: planned change orders that are now held back */
 with changes as (
   select position, (enerflo_key ->> 'change_order_id')::bigint as change_order_id from sync.plan_changes
   where account = :account and plan_hash = :plan_hash and op <> 'delete' and direction = 'to_crm'
@@ -99,7 +100,7 @@ from ({_HELD}) h join changes c using (change_order_id) group by 1
 
 
 def hold_checked(connection: sa.Connection, account: str) -> None:
-    """Leave to a person in ``decided`` what a check holds back, or nobody checked yet."""
+    """Make questions in ``decided`` of changes of orders that are held back or not checked yet."""
     connection.exec_driver_sql("drop table if exists pg_temp.held_orders")
     connection.execute(_FIND, {"account": account})
     connection.exec_driver_sql(_ONE_QUESTION)
@@ -107,12 +108,12 @@ def hold_checked(connection: sa.Connection, account: str) -> None:
 
 
 def note_held(connection: sa.Connection, account: str, plan_hash: str) -> None:
-    """Write what the plan holds back into the ledger, each item once."""
+    """Write the held change orders of a plan into the ledger, once for each quarantine item."""
     connection.execute(_LEDGER, {"account": account, "plan_hash": plan_hash})
 
 
 def move_held(connection: sa.Connection, applying: Applying, now: datetime) -> None:
-    """End as moved what a plan would write of orders that were held since it was made."""
+    """Record changes as moved if their change order was held back after the plan was made."""
     named = {"account": applying.account, "plan_hash": applying.plan_hash}
     for reason, positions in connection.execute(_PLANNED, named).all():
         record_outcome(connection, applying, positions, Decision.MOVED, now, reason=reason)

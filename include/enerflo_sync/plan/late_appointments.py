@@ -1,7 +1,7 @@
-"""Appointments of leads that were delivered by an older plan, and that are not made yet.
+"""Appointments that are still missing although an older plan delivered their lead.
 
-A lead is created together with its appointment. Once the lead is linked it is no creation any more: without
-this an appointment that could not be made then would be in no later plan.
+A lead and its appointment are created by one plan. After the lead is linked, it is not a creation any more.
+So without this module an appointment that failed would not be in any later plan.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from enerflo_sync.outbox.links import link_columns
 from enerflo_sync.plan.creations import due
 from enerflo_sync.reconcile.compare import Comparison
 
-# An appointment that waited longer than this is a person's affair.
+# After this time a missing appointment is not planned any more; a person has to handle it.
 _FOR = timedelta(days=APPOINTMENT_DAYS)
 
 _LATE = Template("""
@@ -49,25 +49,29 @@ where c.state not in ('applied', 'refused') and t.$column is not null and $linke
 
 
 def plan_late_appointments(
-    connection: sa.Connection, plan: Comparison, config: SyncConfig, account: str
+    connection: sa.Connection, comparison: Comparison, config: SyncConfig, account: str
 ) -> None:
-    """Decide that appointments are made whose lead is at Enerflo already, in ``decided``."""
+    """Decide that missing appointments are created if their lead is already at Enerflo."""
     appointment = config.writes.appointment
-    if plan.kind != RecordKind.LEADS or appointment is None or appointment.start not in plan.live.columns:
+    if (
+        comparison.kind != RecordKind.LEADS
+        or appointment is None
+        or appointment.start not in comparison.live.columns
+    ):
         return
-    names = link_columns(plan)
-    links = [f"{join.crm} is not null" for join in plan.joins if join.crm_name in names]
+    names = link_columns(comparison)
+    links = [f"{join.crm} is not null" for join in comparison.joins if join.crm_name in names]
     if not links:
         return
     statement = _LATE.substitute(
-        table=literal(plan.name),
+        table=literal(comparison.name),
         start=literal(appointment.start),
         column=quoted(appointment.start),
-        crm=plan.crm_rows,
-        of_key=of_key(plan, "c.key"),
+        crm=comparison.crm_rows,
+        of_key=of_key(comparison, "c.key"),
         linked=" and ".join(links),
-        due=due(plan),
-        alone=alone_of_key(plan),
+        due=due(comparison),
+        alone=alone_of_key(comparison),
     )
     values: dict[str, Any] = {"account": account, "late": _FOR}
     connection.exec_driver_sql(statement, values)

@@ -1,6 +1,7 @@
-"""The plan: everything that would be written on either side, decided once, under a hash of its content.
+"""Makes the plan: all changes to both sides, decided once and stored under a hash of the content.
 
-What is applied later is what the plan says, or nothing: each change carries the value it expects to find.
+Each change contains the value that it expects to find, so a later apply makes exactly the planned change or
+none.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import agree_moved
-from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.changed_meanings import follow_meanings
 from enerflo_sync.agreed.key_changes import follow_keys
 from enerflo_sync.agreed.last_look import looked_before
@@ -60,7 +61,7 @@ where table_name = :table and outcome = :outcome
 """)
 
 _SAME = """
-/* enerflo-sync plan: changes that would write what is there */
+/* enerflo-sync plan: changes whose value is already there */
 update pg_temp.decided set outcome = 'keep', reason = 'the same once it is written'
 where outcome in ('to_crm', 'to_enerflo') and op = 'update' and after is not distinct from before
 """
@@ -78,7 +79,8 @@ select row_number() over (
 from pg_temp.decided where outcome in ('to_crm', 'to_enerflo')
 """  # noqa: S608 - a constant
 
-# The same content of a plan stands at the same positions, whatever other plan was made beside it.
+# Each part is numbered from 1, so that a plan with the same content has the same positions, whatever the
+# other part contains.
 _NUMBER_ANEW = """
 /* enerflo-sync plan: positions within a part */
 update pg_temp.{part} p set position = n.position
@@ -107,7 +109,7 @@ def make_plan(
     *,
     progress: Progress | None = None,
 ) -> PlanReport:
-    """Make the plans of a round and return the first of them (:func:`make_plans`)."""
+    """Make the plans of one round (:func:`make_plans`) and return the first one."""
     return make_plans(engine, config, account, reconciliation_id, progress=progress)[0]
 
 
@@ -119,12 +121,12 @@ def make_plans(
     *,
     progress: Progress | None = None,
 ) -> list[PlanReport]:
-    """Decide about every difference of a reconciliation, and store the account's present plan or plans.
+    """Decide about every difference of a reconciliation, and store the account's plan or plans.
 
-    There is one plan, also where there is nothing to do; or two: first the changes that the approval rules
-    let through, then those that wait for a person. Values are read anew, in one snapshot. The same content is
-    the same plan, under the same hash; the older plans that still wait are superseded. Writes the tables of
-    ``sync`` only.
+    The result is one plan, even if there is nothing to do, or two plans: first the changes that the approval
+    rules let pass, then those that wait for a person. All values are read again, in one snapshot. A plan with
+    the same content gets the same hash; older waiting plans are superseded. Only tables of the schema
+    ``sync`` are written.
 
     :raises ConfigurationError: the mapping does not fit the live tables.
     :raises RetriableError: another plan or apply of the account is running, or the warehouse is away.
@@ -134,24 +136,24 @@ def make_plans(
     with warehouse_errors("plan"), snapshot.connect() as connection, alone(connection, account):
         with alone(connection, account, OBSERVATION, wait=True), connection.begin():
             fold = case_folding(connection)
-            plans = live_comparisons(connection, config, account, fold, all_tables=True)
-            require_rows(connection, config, account, plans)
-            follow_names(connection, plans, account)
-            follow_keys(connection, plans, account)
-            plans = follow_meanings(connection, plans, account)
+            comparisons = live_comparisons(connection, config, account, fold, all_tables=True)
+            require_rows(connection, config, account, comparisons)
+            follow_names(connection, comparisons, account)
+            follow_keys(connection, comparisons, account)
+            comparisons = follow_meanings(connection, comparisons, account)
             now = transaction_time(connection)
-            for plan in plans:
-                observe(connection, plan, account, now)
-            agree_on_sent(connection, plans, account)
-            settle_handed_over(connection, plans, account)
+            for comparison in comparisons:
+                observe(connection, comparison, account, now)
+            agree_on_sent(connection, comparisons, account)
+            record_arrivals(connection, comparisons, account)
         with (
-            _agreeing(engine, plans, config, account, reconciliation_id) as agreed,
+            _agreeing(engine, comparisons, config, account, reconciliation_id) as agreed,
             connection.begin(),
         ):
-            decide_all(connection, plans, config, account, reconciliation_id, tick)
+            decide_all(connection, comparisons, config, account, reconciliation_id, tick)
             hold_parked(connection, config, account)
-            make_planned(connection, plans, account)
-            require_no_copy_is_written(connection, plans, str(config.file))
+            make_planned(connection, comparisons, account)
+            require_no_copy_is_written(connection, comparisons, str(config.file))
             hashes = _store(connection, config, account, reconciliation_id)
             for plan_hash in hashes:
                 carry_sent(
@@ -168,9 +170,9 @@ def make_plans(
 
 
 def _store(connection: sa.Connection, config: SyncConfig, account: str, reconciliation_id: str) -> list[str]:
-    """Store what stands in ``planned``: one plan, or the part that needs nobody and the part that waits.
+    """Store the changes in ``planned`` as one plan, or as a free part and a part that waits for a person.
 
-    In report mode nothing is applied, and nothing has to be told apart.
+    In report mode nothing is applied, so there is always one plan.
     """
     store = partial(
         store_plan,
@@ -203,27 +205,28 @@ def _store(connection: sa.Connection, config: SyncConfig, account: str, reconcil
 @contextmanager
 def _agreeing(
     engine: sa.Engine,
-    plans: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     config: SyncConfig,
     account: str,
     reconciliation_id: str,
 ) -> Iterator[Future[None]]:
-    """Remember on what both sides agree meanwhile: each of the two jobs keeps one core busy.
+    """Store agreed values in a second thread while the caller decides, because each job keeps one core busy.
 
-    They do not touch: what is remembered is equal, and what is decided about differs. Where rows are
-    looked at for the first time, the decisions come after it, for the statistics of what it found.
+    The two jobs do not conflict: agreed values come from equal fields, decisions are about different ones. In
+    the first run of a table the decisions wait for this thread, because their queries need the statistics of
+    the new agreed values.
     """
     looks = (account, config.hash(account))
 
     def agree() -> None:
         with engine.begin() as connection:
-            for plan in plans:
+            for comparison in comparisons:
                 lookback = config.reconcile.lookback_minutes
-                agree_moved(connection, plan, *looks, lookback, reconciliation_id)
+                agree_moved(connection, comparison, *looks, lookback, reconciliation_id)
 
     with engine.connect() as connection:
         now = transaction_time(connection)
-        known = all(looked_before(connection, plan, *looks, now) for plan in plans)
+        known = all(looked_before(connection, comparison, *looks, now) for comparison in comparisons)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="agree") as pool:
         agreed = pool.submit(agree)
         if not known:
@@ -233,7 +236,7 @@ def _agreeing(
 
 def decide_all(
     connection: sa.Connection,
-    plans: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     config: SyncConfig,
     account: str,
     reconciliation_id: str | None,
@@ -241,51 +244,53 @@ def decide_all(
 ) -> None:
     """Fill ``decided`` for all tables, in the caller's transaction.
 
-    :param reconciliation_id: whose differing rows are looked at; all rows where None.
+    :param reconciliation_id: decide about the rows that differed in this reconciliation; None: about all
+        rows.
     """
     now = transaction_time(connection)
     causes = cause_parameters(config.statuses, now, config.reconcile.in_flight_minutes)
     values: dict[str, Any] = {"account": account, **causes}
     in_doubt = tables_in_doubt(connection, account, reconciliation_id)
     connection.exec_driver_sql(MAKE_DECIDED)
-    for done, plan in enumerate(plans):
-        tick(str(plan.name), done, len(plans))
-        prepare(connection, plan, reconciliation_id, account)
-        leave_gone(connection, plan, in_doubt.get(plan.name))
-        kinds = row_kinds(connection, plan)
+    for done, comparison in enumerate(comparisons):
+        tick(str(comparison.name), done, len(comparisons))
+        prepare(connection, comparison, reconciliation_id, account)
+        leave_gone(connection, comparison, in_doubt.get(comparison.name))
+        kinds = row_kinds(connection, comparison)
         if kinds.on_both:
-            decide_updates(connection, plan, values)
+            decide_updates(connection, comparison, values)
         may_adopt = kinds.only_enerflo and kinds.only_crm
-        adopted = may_adopt and adopt(connection, plan, config, values)
-        decide_rows(connection, plan, config, values, kinds, adopted=adopted)
-        keep_sent_notes(connection, plan, config, account)
-        plan_late_appointments(connection, plan, config, account)
-    tick("", len(plans), len(plans))
-    ask_where_tables_contradict(connection, plans, values)
-    ask_where_tables_share_a_column(connection, plans, values)
-    complete_installs(connection, plans, config, values)
+        adopted = may_adopt and adopt(connection, comparison, config, values)
+        decide_rows(connection, comparison, config, values, kinds, adopted=adopted)
+        keep_sent_notes(connection, comparison, config, account)
+        plan_late_appointments(connection, comparison, config, account)
+    tick("", len(comparisons), len(comparisons))
+    ask_where_tables_contradict(connection, comparisons, values)
+    ask_where_tables_share_a_column(connection, comparisons, values)
+    complete_installs(connection, comparisons, config, values)
     connection.exec_driver_sql(_SAME)
-    keep_on_its_way(connection, plans, account)
+    keep_on_its_way(connection, comparisons, account)
     hold_checked(connection, account)
-    keep_out_refused(connection, plans, account, config.hash(account))
-    keep_not_switched_on(connection, plans)
+    keep_out_refused(connection, comparisons, account, config.hash(account))
+    keep_not_switched_on(connection, comparisons)
     ask_about_sent_notes(connection)
 
 
-def make_planned(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
-    """Bring the changes of ``decided`` into ``planned``, table by table in the order of ``plans``."""
-    connection.exec_driver_sql(_MAKE_PLANNED, {"tables": [plan.name for plan in plans]})
+def make_planned(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
+    """Copy the changes of ``decided`` to ``planned``, table by table in the order of ``comparisons``."""
+    connection.exec_driver_sql(_MAKE_PLANNED, {"tables": [comparison.name for comparison in comparisons]})
     note_backfilled(connection, account)
 
 
-def keep_not_switched_on(connection: sa.Connection, plans: Sequence[Comparison]) -> None:
-    """Leave alone in ``decided`` what the mode of its table does not allow to write."""
-    if not any(plan.mode.writes for plan in plans):
-        # No table is written: nothing is applied, and the plan shows all that would be.
+def keep_not_switched_on(connection: sa.Connection, comparisons: Sequence[Comparison]) -> None:
+    """Keep changes in ``decided`` out of the plan if the mode of their table does not allow the write."""
+    if not any(comparison.mode.writes for comparison in comparisons):
+        # No table may be written, so nothing is applied; the plan shows all changes that would be made.
         return
-    for plan in plans:
-        kept = sorted(Mode.BOTH.writes - plan.mode.writes)
+    for comparison in comparisons:
+        kept = sorted(Mode.BOTH.writes - comparison.mode.writes)
         for outcome in kept:
             connection.execute(
-                _NOT_SWITCHED_ON, {"table": str(plan.name), "outcome": outcome, "mode": str(plan.mode)}
+                _NOT_SWITCHED_ON,
+                {"table": str(comparison.name), "outcome": outcome, "mode": str(comparison.mode)},
             )

@@ -1,4 +1,4 @@
-"""The key of a CRM row that is to be made, as ``on_insert`` declares it."""
+"""The key of a new CRM row, as ``on_insert`` declares it."""
 
 from __future__ import annotations
 
@@ -11,59 +11,60 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 
 _UUID_TEXT = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
-# Bits of a value beside its sign.
+# The bits of a value without its sign.
 _BITS = {"int2": 15, "int4": 31, "oid": 32}
 
 
-def new_key(plan: Comparison) -> str:
-    """Return the key of the CRM row of a record ``o``; null where a part of it cannot be made.
+def new_key(comparison: Comparison) -> str:
+    """Return the key of the new CRM row of a record ``o``; null if a part of the key cannot be made.
 
-    Takes ``account``.
+    The statement needs the parameter ``account``.
     """
-    record = " and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1))
-    if plan.mapping.joined_by_key and not any(join.options for join in plan.joins):
+    record = " and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(comparison.mirror_key, 1))
+    if comparison.mapping.joined_by_key and not any(join.options for join in comparison.joins):
         return "o.key"
-    if plan.mapping.joined_by_key:
-        # As Enerflo writes it, and not as it is compared.
-        key = jsonb_object((join.crm_name, join.plain("v")) for join in plan.joins)
-        return f"(select {key} from {plan.mirror} v where v.account = %(account)s and {record})"  # noqa: S608
-    made = {column: plan.mapping.on_insert.get(column) for column in plan.mapping.key_columns}
+    if comparison.mapping.joined_by_key:
+        # The id as Enerflo writes it, not in the form in which ids are compared.
+        key = jsonb_object((join.crm_name, join.plain("v")) for join in comparison.joins)
+        return f"(select {key} from {comparison.mirror} v where v.account = %(account)s and {record})"  # noqa: S608
+    made = {column: comparison.mapping.on_insert.get(column) for column in comparison.mapping.key_columns}
     if None in made.values():
-        # The CRM itself makes the key of a row that is handed over: the record's id tells which row it is.
-        return "o.key" if plan.hands_over else "null::jsonb"
+        # The CRM itself makes the key of a handed-over row; until then the record's id identifies the row.
+        return "o.key" if comparison.hands_over else "null::jsonb"
     parts = {
-        column: _part(plan.live.columns[column], template_sql(text or "", mirror_text))
+        column: _part(comparison.live.columns[column], template_sql(text or "", mirror_text))
         for column, text in made.items()
     }
     values = ", ".join(f"{part} as {quoted(column)}" for column, part in parts.items())
     known = " and ".join(f"made.{quoted(column)} is not null" for column in parts)
     return (
         f"(select {jsonb_object((column, f'made.{quoted(column)}') for column in parts)}"  # noqa: S608 - names
-        f" from (select {values} from {plan.mirror} v where v.account = %(account)s and {record}) made"
+        f" from (select {values} from {comparison.mirror} v where v.account = %(account)s and {record}) made"
         f" where {known})"
     )
 
 
-def taken(plan: Comparison) -> str:
-    """Return the condition that another row of the CRM has ``k.new_key``, or would get it.
+def taken(comparison: Comparison) -> str:
+    """Return the condition that another CRM row has ``k.new_key`` or would get it.
 
-    Nothing but a join by the key itself proves that two records, or a record and a row, do not meet in one.
+    The condition is needed unless rows are joined by the key itself: only then two records cannot get one
+    key.
     """
-    if plan.mapping.joined_by_key:
+    if comparison.mapping.joined_by_key:
         return "false"
     return (
         "(k.new_key is not null and (count(*) over (partition by k.new_key) > 1"
-        f" or exists (select from {plan.crm} t where {of_key(plan, 'k.new_key')})))"
+        f" or exists (select from {comparison.crm} t where {of_key(comparison, 'k.new_key')})))"
     )
 
 
 def mirror_text(column: str) -> str:
-    """Return a column of the mirror ``v`` as text, for a template."""
+    """Return SQL for a column of the mirror row ``v`` as text, for a template."""
     return f"v.{quoted(column)}::text"
 
 
 def _part(live: LiveColumn, text: str) -> str:
-    """Return what a text makes of one column as JSON; null where the column cannot hold it as it is."""
+    """Return a column's value made from a text, as JSON; null if the column cannot store it unchanged."""
     match live.kind:
         case Kind.TEXT if live.base not in TEXTS:
             other = f"when {fitting(live, text)} is null then null"

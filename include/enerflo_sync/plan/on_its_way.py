@@ -1,4 +1,4 @@
-"""Changes that were handed over and that the CRM's copy does not show yet: no plan has them again."""
+"""Handed-over changes that the CRM's copy does not show yet: they are not planned a second time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINK_ON_ITS_WAY = "the id of its record was handed over, and the CRM''s copy doe
 TAKEN = "the id of its record was handed over for another row"
 _ACKNOWLEDGED = "a tool took it over, and the CRM''s copy does not show it yet: undo it when it has arrived"
 
-# Apart, since each finds what it needs by another column.
+# One statement for each condition, because each condition uses another index.
 _KEEP = Template("""
 /* enerflo-sync plan $name: what is on its way is not planned again */
 update pg_temp.decided d set outcome = 'keep', reason = '$reason' from sync.crm_changes w
@@ -45,7 +45,7 @@ _KEPT = (
         " and w.enerflo_key = d.enerflo_key",
     ),
 )
-# The copy does not show yet that another row has the record.
+# The id was handed over for another row, which the copy does not show yet.
 _TAKEN = (
     "d.outcome in ('to_crm', 'to_enerflo', 'review') and d.op = 'update' and w.op = 'update'"
     " and w.enerflo_key = d.enerflo_key and w.key <> d.key"
@@ -60,7 +60,7 @@ select distinct table_name, case when direction = 'to_crm' then 'to_crm' else 'l
 from pg_temp.planned where direction = 'to_crm' or op = 'insert'
 """
 
-# Of a plan that is undone: what was handed over and has not arrived.
+# The changes of the undone plan that were handed over and have not arrived.
 _WITHDRAW = Template(f"""
 /* enerflo-sync undo $name: changes that were handed over and have not arrived */
 insert into pg_temp.decided ({COLUMNS})
@@ -92,58 +92,66 @@ _CHANGES = Template("""sync.crm_changes w join sync.plan_changes c using (accoun
     and w.state = 'open'""")
 
 
-def keep_on_its_way(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
-    """Leave alone in ``decided`` what was handed over already and is on its way."""
-    for plan in plans:
-        if not plan.hands_over:
+def keep_on_its_way(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
+    """Keep changes in ``decided`` out of the plan if they were handed over and have not arrived yet."""
+    for comparison in comparisons:
+        if not comparison.hands_over:
             continue
         kept = list(_KEPT)
-        if links := link_names(plan):
+        if links := link_names(comparison):
             of_link = f'w."column" = any({names_array(links)})'
             kept += [(LINK_ON_ITS_WAY, f"{_KEPT_LINKS} and {of_link}"), (TAKEN, f"{_TAKEN} and {of_link}")]
         for reason, which in kept:
-            statement = _KEEP.substitute(name=plan.name, table=literal(plan.name), reason=reason, which=which)
+            statement = _KEEP.substitute(
+                name=comparison.name, table=literal(comparison.name), reason=reason, which=which
+            )
             connection.exec_driver_sql(statement, {"account": account})
 
 
-def withdraw_handed_over(connection: sa.Connection, plan: Comparison, account: str, plan_hash: str) -> None:
-    """Decide that what a plan handed over, and nobody took over yet, is taken back.
+def withdraw_handed_over(
+    connection: sa.Connection, comparison: Comparison, account: str, plan_hash: str
+) -> None:
+    """Decide that handed-over changes of a plan are withdrawn if no tool has acknowledged them.
 
-    What a tool acknowledged and the copy does not show is left to a person.
+    A change that a tool acknowledged and that the copy does not show yet becomes a question.
     """
-    table = literal(plan.name)
-    statement = _WITHDRAW.substitute(name=plan.name, table=table, changes=_CHANGES.substitute(table=table))
+    table = literal(comparison.name)
+    statement = _WITHDRAW.substitute(
+        name=comparison.name, table=table, changes=_CHANGES.substitute(table=table)
+    )
     connection.exec_driver_sql(statement, {"account": account, "plan_hash": plan_hash})
 
 
-def require_no_copy_is_written(connection: sa.Connection, plans: Sequence[Comparison], where: str) -> None:
-    """Return where no change of ``planned`` writes a copy of a CRM's table of which nothing is declared.
+def require_no_copy_is_written(
+    connection: sa.Connection, comparisons: Sequence[Comparison], where: str
+) -> None:
+    """Require that no change of ``planned`` writes a table that seems to be a copy without ``write_to``.
 
     :param where: the file of the mapping.
-    :raises ConfigurationError: one does; the text names the columns that show it.
+    :raises ConfigurationError: a change does. The text names the columns that indicate a copy.
     """
     written = {(row.table_name, row.how) for row in connection.exec_driver_sql(_WRITTEN_COPIES)}
-    for plan in plans:
-        to_crm = (str(plan.name), "to_crm") in written and "to_crm" in plan.mode.writes
-        linked = (str(plan.name), "link") in written and "to_enerflo" in plan.mode.writes
-        if to_crm or (linked and link_names(plan)):
-            require_not_copied(plan, where)
+    for comparison in comparisons:
+        to_crm = (str(comparison.name), "to_crm") in written and "to_crm" in comparison.mode.writes
+        linked = (str(comparison.name), "link") in written and "to_enerflo" in comparison.mode.writes
+        if to_crm or (linked and link_names(comparison)):
+            require_not_copied(comparison, where)
 
 
-def require_not_copied(plan: Comparison, where: str) -> None:
-    """Return where a CRM table may be written: it is no copy, or ``write_to`` says what to do with one.
+def require_not_copied(comparison: Comparison, where: str) -> None:
+    """Require that a CRM table is no copy, or that its mapping declares ``write_to``.
 
-    :raises ConfigurationError: it seems to be a copy, and ``write_to`` is not written out.
+    :raises ConfigurationError: the table seems to be a copy, and ``write_to`` is not declared.
     """
-    columns = copy_columns(plan.live.columns)
-    if not columns or "write_to" in plan.mapping.model_fields_set:
+    columns = copy_columns(comparison.live.columns)
+    if not columns or "write_to" in comparison.mapping.model_fields_set:
         return
-    shown = ", ".join(columns[:3])
+    shown = f"column{'s' * (len(columns) > 1)} {', '.join(columns[:3])}"
     raise ConfigurationError(
-        f"{full_name(plan.mapping)} seems to be a copy of the CRM's table (column{'s' * (len(columns) > 1)}"
-        f" {shown}): a value that is written there never reaches the CRM, and the next copy overwrites it."
+        f"{full_name(comparison.mapping)} seems to be a copy of the CRM's table"
+        f" ({shown}): a value that is written there never reaches the CRM, and the next copy overwrites it."
         " Nothing is planned.",
-        where=f"{where}, tables.{plan.name}",
+        where=f"{where}, tables.{comparison.name}",
         next_step="Write write_to: changes there (docs/crm.md), or write_to: table to write the table all the"
         " same.",
     )

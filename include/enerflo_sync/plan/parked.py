@@ -1,7 +1,7 @@
-"""Changes that could not be made are not tried again at once: they stand in the plan as questions for a day.
+"""Parked changes: a change that could not be made is not retried for a day; plans show it as a question.
 
-A change that differs in any value is another one, and due at once. So is one that goes to Enerflo when
-``writes`` in sync.yaml says something else of its request by now, and one that a person wants tried again.
+A change is planned at once if any of its values differs from the parked one, if it is sent to Enerflo and
+``writes`` in sync.yaml now makes another request of it, or if a person asks for a retry.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sqlalchemy.dialects.postgresql import JSONB
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import RecordKind
 
-# After this a parked change is planned again as it was: what stood in its way may be gone.
+# After this time a parked change is planned again, because its obstacle may be gone.
 TRIED_AGAIN_AFTER = timedelta(days=1)
-# How the question about a parked change begins.
+# The beginning of the question about a parked change.
 HELD_BACK = "it could not be made, and is tried again after a day: "
 
-# Sections of `writes` that the requests of a kind are made of.
+# The sections of `writes` that define the requests of each kind of record.
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     RecordKind.INSTALLS: ("status",),
     RecordKind.MILESTONES: ("milestone",),
@@ -31,7 +31,8 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     RecordKind.LEADS: ("lead", "appointment"),
 }
 
-# The last time that each change was parked, where that still holds it. Takes `account`, `since` and `writes`.
+# The latest time that each change was parked, if it is still held back. Parameters: `account`, `since` and
+# `writes`.
 HELD = """
   select p.* from (
     select distinct on (l.table_name, l.key, l.op, l.field) l.ledger_id, l.table_name, l.key, l.op, l.field,
@@ -45,8 +46,8 @@ HELD = """
          or p.writes is not distinct from cast(:writes as jsonb) ->> p.table_name)
     and not exists (select from sync.retries r where r.account = :account and r.ledger_id = p.ledger_id)"""
 
-# A question says what Enerflo has in `before`, and what the CRM has in `source_value`. A new record is one
-# whole, and so one question.
+# A question has Enerflo's value in `before` and the CRM's in `source_value`. A held new record is one
+# question, not one for each field.
 _HOLD = sa.text(f"""
 /* enerflo-sync plan: changes that could not be made a short while ago */
 with parked as ({HELD}
@@ -59,7 +60,7 @@ with parked as ({HELD}
     and p.old_value is not distinct from nullif(d.before, 'null')
   where d.outcome in ('to_crm', 'to_enerflo')
 ), held as (
-  -- With another value in any field a new record is another attempt.
+  -- If any field of a new record has another value, it is a new attempt and is not held back.
   select id, reason from due where op <> 'insert' and reason is not null
   union all
   select d.id, r.reason from due d
@@ -92,7 +93,7 @@ from (
 
 
 def writes_hashes(config: SyncConfig, account: str) -> dict[str, str]:
-    """Return by table the digest of what ``writes`` in sync.yaml says of its requests to Enerflo."""
+    """Return for each table the digest of the sections of ``writes`` that define its requests to Enerflo."""
     writes = config.writes.model_dump(mode="json")
     hashes = {}
     for name, mapping in config.tables_for(account).items():
@@ -105,10 +106,10 @@ def writes_hashes(config: SyncConfig, account: str) -> dict[str, str]:
 
 
 def held_values(config: SyncConfig, account: str) -> dict[str, Any]:
-    """Return what a statement with :data:`HELD` takes."""
+    """Return the parameters of a statement with :data:`HELD`."""
     return {"account": account, "since": TRIED_AGAIN_AFTER, "writes": writes_hashes(config, account)}
 
 
 def hold_parked(connection: sa.Connection, config: SyncConfig, account: str) -> None:
-    """Leave to a person in ``decided`` what was parked within a day and is the same still."""
+    """Make questions in ``decided`` of changes that were parked within a day and have the same values."""
     connection.execute(_HOLD, held_values(config, account))

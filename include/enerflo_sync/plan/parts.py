@@ -1,4 +1,4 @@
-"""Parts of a plan: which of its changes a person chose, by table, record and field."""
+"""Parts of a plan: the changes that a person selects by table, record and field."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Chosen = Callable[[Any], bool]
 
 
 class Rest(StrEnum):
-    """What becomes of the changes of a plan that a person did not choose."""
+    """What happens to the changes of a plan that a person did not select."""
 
     OPEN = "open"
     REFUSE = "refuse"
@@ -38,14 +38,15 @@ class Rest(StrEnum):
 
 @dataclass(frozen=True)
 class Part:
-    """Which changes of a plan a decision is about: all of them, unless something is chosen or left out.
+    """The changes of a plan that a decision is about: all of them unless selectors are given.
 
-    A selector is ``TABLE``, ``TABLE.FIELD``, ``TABLE:KEY`` or ``TABLE:KEY.FIELD``; a key of several columns
-    is joined by ``/``. A field means changes of rows that are there: a new row is chosen whole.
+    A selector is ``TABLE``, ``TABLE.FIELD``, ``TABLE:KEY`` or ``TABLE:KEY.FIELD``; the parts of a key of
+    several columns are joined by ``/``. A selector with a field selects updates only: a new row is selected
+    as a whole.
 
-    :param only: the decision is about what one of these selects.
-    :param without: the decision is not about what one of these selects.
-    :param rest: what becomes of the other changes.
+    :param only: selectors of the changes that the decision is about.
+    :param without: selectors of changes that the decision is not about.
+    :param rest: what happens to the other changes.
     """
 
     only: Sequence[str] = ()
@@ -67,10 +68,11 @@ def choose(
     *,
     refuses: bool = False,
 ) -> tuple[list[int], list[int]]:
-    """Return the positions of the chosen changes of a plan, and those of the others that are still open.
+    """Return the positions of the selected changes of a plan, and of the other changes that are still open.
 
-    :param refuses: the chosen changes are refused, so that the others are what may still be made.
-    :raises ConfigurationError: a selector selects nothing, or separates what is only made together.
+    :param refuses: whether the selected changes are refused; then only the others may still be made.
+    :raises ConfigurationError: a selector selects nothing, or separates changes that can only be made
+        together.
     """
     named = {"account": account, "plan_hash": plan_hash}
     changes = connection.execute(_LEFT, named).all()
@@ -83,7 +85,9 @@ def choose(
     }
     if not chosen:
         raise ConfigurationError(
-            "nothing of the plan is left.", where="--only, --except", next_step="Choose at least one change."
+            "the selectors leave no change of the plan.",
+            where="--only, --except",
+            next_step="Choose at least one change.",
         )
     others = [change.position for change in changes if change.position not in chosen]
     _require_together(changes, set(others) if refuses else chosen, tables, refuses=refuses)
@@ -93,7 +97,7 @@ def choose(
 def _selector(text: str, changes: Sequence[Any], tables: Mapping[str, TableMapping]) -> Chosen:
     """Return the condition of one selector.
 
-    :raises ConfigurationError: no change of the plan fits, or those of several records do.
+    :raises ConfigurationError: the selector fits no change of the plan, or changes of several records.
     """
     fits = _condition(text.strip(), changes, tables)
     _require_one_record(text.strip(), filter(fits, changes))
@@ -126,9 +130,9 @@ def _condition(text: str, changes: Sequence[Any], tables: Mapping[str, TableMapp
 
 
 def _require_one_record(text: str, chosen: Iterable[Any]) -> None:
-    """Refuse a key that reads alike for several records: ``a/b`` and ``c`` joined, and ``a`` and ``b/c``.
+    """Refuse an ambiguous key: ``a/b`` joined with ``c`` reads like ``a`` joined with ``b/c``.
 
-    :raises ConfigurationError: it does.
+    :raises ConfigurationError: the selector fits several records.
     """
     keys = {repr(sorted(change.key.items())) for change in chosen} if ":" in text else set()
     if len(keys) > 1:
@@ -157,19 +161,19 @@ def _key_columns(table: str, tables: Mapping[str, TableMapping]) -> Sequence[str
 
 
 def record_name(key: Mapping[str, Any], columns: Sequence[str]) -> str:
-    """Return a key as a selector writes it: its values in the order of the mapping, joined by ``/``."""
+    """Return a key as selectors write it: its values in the order of the mapping, joined by ``/``."""
     names = [column for column in columns if column in key] or list(key)
     return "/".join(str(key[name]) for name in names)
 
 
 def has_personal_key(table: TableMapping) -> bool:
-    """Return whether a row of the table is found by personal data: its key is then shown masked."""
+    """Return whether a key or join column of the table holds personal data: its keys are shown masked."""
     kinds, columns = table.personal_kinds, {*table.key_columns, *table.join_columns}
     return any(kinds.get(column, PersonalData.NONE) is not PersonalData.NONE for column in columns)
 
 
 def shown_selector(text: str, tables: Mapping[str, TableMapping]) -> str:
-    """Return a selector as it may be shown: without its key where keys of the table are personal data."""
+    """Return a selector as it may be shown: without its key if the table's keys hold personal data."""
     name, colon, _ = text.strip().partition(":")
     table = tables.get(name)
     return f"{name}:…" if colon and (table is None or has_personal_key(table)) else text.strip()
@@ -178,10 +182,10 @@ def shown_selector(text: str, tables: Mapping[str, TableMapping]) -> str:
 def _require_together(
     changes: Sequence[Any], made: set[int], tables: Mapping[str, TableMapping], *, refuses: bool
 ) -> None:
-    """Refuse a choice that separates changes which are only made together.
+    """Refuse a selection that separates changes which can only be made together.
 
-    :param made: positions of the changes that are or may still be made after the decision.
-    :raises ConfigurationError: the selectors do.
+    :param made: positions of the changes that may still be made after the decision.
+    :raises ConfigurationError: the selection separates such changes.
     """
     for one, other, why in (*_pairs(changes), *_after_their_install(changes, tables)):
         first, second = one.position in made, other.position in made
@@ -200,7 +204,7 @@ def _require_together(
 
 
 def _pairs(changes: Sequence[Any]) -> Iterator[tuple[Any, Any, str]]:
-    """Yield changes that are only made together, with the reason."""
+    """Yield pairs of changes that can only be made together, with the reason."""
     first: dict[tuple[str, str, str], Any] = {}
     for change in changes:
         if change.op == "insert":
@@ -216,7 +220,7 @@ def _pairs(changes: Sequence[Any]) -> Iterator[tuple[Any, Any, str]]:
 def _after_their_install(
     changes: Sequence[Any], tables: Mapping[str, TableMapping]
 ) -> Iterator[tuple[Any, Any, str]]:
-    """Yield the new row of an install, and each new row of the CRM that belongs to it."""
+    """Yield the new CRM row of an install with each new CRM row that belongs to the install."""
     new = [change for change in changes if change.op == "insert" and change.direction == "to_crm"]
     of_installs = {name for name, mapping in tables.items() if mapping.kind(name) == RecordKind.INSTALLS}
     installs: dict[Any, dict[str, Any]] = {}

@@ -1,6 +1,6 @@
-"""What a plan leaves to a person, in groups of one table, field and reason, each with since when.
+"""A plan's questions in groups of one table, field and reason, each with the time since when it is asked.
 
-The groups stand with the plan, so that a list of them costs nothing however many records they have.
+The groups are stored in the plan's row, so that listing them is cheap, however many records they have.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.plan.parked import HELD_BACK
 
-# With more reasons than these the questions of a field are one group.
+# If there are more groups than this, all questions of a field become one group.
 _MOST_GROUPS: Final = 200
 SEVERAL: Final = "several reasons"
 
-# A group is known by this in every plan; of a field whose reasons are too many, with the reason ''.
+# The name of a group, the same in every plan. A group of several reasons has the reason '' in it.
 GROUP = "left(md5(table_name || '|' || coalesce(field, '') || '|' || {reason}), 16)"
-# A parked change and what is in quarantine are asked about as such.
+# Parked changes and quarantined records are listed elsewhere and are no questions.
 IS_QUESTION = f"refusal_id is null and cause <> 'quarantined' and not starts_with(reason, '{HELD_BACK}')"
 
 NEWEST = """
@@ -29,7 +29,7 @@ NEWEST = """
   where account = :account and kind = 'sync' and part = 1 order by created_at desc limit 1"""
 
 _BEFORE = sa.text(f"""
-/* enerflo-sync plan: what the plan before left to a person */
+/* enerflo-sync plan: the questions of the plan before */
 select summary -> 'questions' from ({NEWEST}) p
 """)  # noqa: S608 - a constant
 
@@ -63,8 +63,10 @@ where account = :account and plan_hash = :plan_hash
 class QuestionGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Questions of one table and field with one reason.
 
-    :param name: what the group is known by, also in the next plan; :param field: None for whole records.
-    :param first: the position of its first question in the plan; :param since: when a plan asked first.
+    :param name: identifies the group, also in the next plan.
+    :param field: None for questions about whole records.
+    :param first: the position of its first question in the plan.
+    :param since: when a plan asked the first of these questions.
     """
 
     name: str
@@ -78,7 +80,7 @@ class QuestionGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def question_groups(summary: Mapping[str, Any]) -> Sequence[QuestionGroup]:
-    """Return the groups that stand with a plan; a plan of an earlier version has none."""
+    """Return the groups that are stored with a plan; a plan of an earlier version has none."""
     return msgspec.convert(summary.get("questions", []), list[QuestionGroup])
 
 
@@ -90,6 +92,6 @@ def asked_before(connection: sa.Connection, account: str) -> Sequence[Mapping[st
 def note_questions(
     connection: sa.Connection, account: str, plan_hash: str, before: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Note in a stored plan what it leaves to a person; a group of the plan before keeps its age."""
+    """Store a plan's groups of questions; a group that the plan before had keeps its ``since``."""
     values = {"account": account, "plan_hash": plan_hash, "before": before}
     connection.execute(_NOTE, {**values, "most": _MOST_GROUPS, "several": SEVERAL})

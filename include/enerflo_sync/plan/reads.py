@@ -1,4 +1,4 @@
-"""Stored plans, read back: one, the newest, a plan's changes and its questions."""
+"""Reads stored plans: one plan, the newest plans, a plan's changes and its questions."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ limit 2
 def read_plan(connection: sa.Connection, account: str, plan_hash: str, *, counted: bool = True) -> PlanReport:
     """Return a stored plan.
 
-    :param plan_hash: its hash, or at least eight characters of its beginning.
-    :param counted: count its changes by state as well.
+    :param plan_hash: the plan's hash, or at least its first eight characters.
+    :param counted: whether the plan's changes are counted by state.
     :raises ConfigurationError: there is no such plan, or more than one.
     """
     text = plan_hash.strip().lower()
@@ -46,7 +46,7 @@ def read_plan(connection: sa.Connection, account: str, plan_hash: str, *, counte
         )
     if len(rows) != 1:
         raise ConfigurationError(
-            "there is no such plan." if not rows else "more than one plan begins like this.",
+            "there is no such plan." if not rows else "more than one plan has a hash that begins like this.",
             where=f"plan {plan_hash}",
             next_step="Make one with enerflo-sync plan, and take the hash that it prints.",
         )
@@ -60,7 +60,7 @@ select max(recorded_at) from sync.ledger where account = :account and plan_hash 
 
 
 def _pruned(connection: sa.Connection, account: str, text: str) -> Pruning | None:
-    """Return when a plan was pruned that the ledger still knows."""
+    """Return the pruning that removed a plan which the ledger still names; None if there was no such plan."""
     if len(text) < 8 or not text.isalnum():
         return None
     at = connection.scalar(_LEDGER, {"account": account, "plan_hash": f"{text}%"})
@@ -83,7 +83,7 @@ select p.*, jsonb_build_object() as states
 from sync.plans p where p.account = :account and p.plan_hash = any(:hashes)
 """).bindparams(sa.bindparam("hashes", type_=sa.ARRAY(sa.Text)))
 
-# Where a plan stands in the order of plans: when it was made, its part of the round, its hash.
+# The sort key of a plan in lists: the time when it was made, its part of the round, its hash.
 PlanPosition = tuple[datetime, int, str]
 
 
@@ -95,9 +95,9 @@ def read_plans(
     state: PlanState | None = None,
     after: PlanPosition | None = None,
 ) -> list[PlanReport]:
-    """Return the account's newest plans, without how many of their changes stand where.
+    """Return the account's newest plans, without counts of their changes by state.
 
-    :param after: the position of the plan after which they begin.
+    :param after: the position of the plan after which the list begins.
     """
     made_at, part, plan_hash = after or (None, None, None)
     values = {"account": account, "most": most, "state": state and str(state)}
@@ -106,7 +106,7 @@ def read_plans(
 
 
 def read_named_plans(connection: sa.Connection, account: str, hashes: Sequence[str]) -> list[PlanReport]:
-    """Return the plans of whole hashes, without how many of their changes stand where."""
+    """Return the plans with these full hashes, without counts of their changes by state."""
     values = {"account": account, "hashes": list(hashes)}
     return [_plan_of(row) for row in connection.execute(_READ_NAMED, values).mappings()]
 
@@ -122,7 +122,7 @@ def _plan_of(row: sa.RowMapping) -> PlanReport:
         groups=msgspec.convert(summary["groups"], list[Group]),
         undecided=summary["undecided"],
         kept=summary["kept"],
-        # Plans of an earlier version do not say it.
+        # Plans of an earlier version lack this key.
         from_backfills=summary.get("from_backfills", 0),
         notes=summary.get("notes", {}),
         refused=summary.get("refused", {}),
@@ -147,7 +147,7 @@ def read_changes(
 ) -> Iterator[Change]:
     """Yield a plan's changes in their order, unmasked.
 
-    :param most: of each group and field at most so many; all where None.
+    :param most: how many changes of each group and field at most; None means all.
     """
     values = {"account": account, "plan_hash": plan_hash, "most": most}
     streaming = connection.execution_options(stream_results=True, max_row_buffer=1000)
@@ -166,6 +166,6 @@ order by refusal_id is not null, position limit :most
 def read_undecided(
     connection: sa.Connection, account: str, plan_hash: str, *, most: int | None = None
 ) -> list[Undecided]:
-    """Return what a plan leaves to a person, and after it what a person refused before, unmasked."""
+    """Return a plan's questions, followed by the changes that a person refused before, unmasked."""
     values = {"account": account, "plan_hash": plan_hash, "most": most}
     return [Undecided(**row) for row in connection.execute(_SELECT_UNDECIDED, values).mappings()]

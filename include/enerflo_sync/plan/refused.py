@@ -1,9 +1,10 @@
-"""What a person refused: remembered for each change, and kept out of every later plan.
+"""Refusals: changes that a person refused are stored and kept out of every later plan.
 
-A refusal stands until a value of the change is another one (compared as the mapping declares, so that another
-spelling of the same value changes nothing), until both sides agreed meanwhile, or until a person opens the
-change again. It binds the change and not the rule that asks for it: whatever would write the same value to
-the same field of the same record is refused. Plans of ``undo`` are a person's own act, and are not bound.
+A refusal ends when a value of the change differs (compared as the mapping declares, so another spelling of
+the same value does not end it), when both sides have agreed since, or when a person opens the change again. A
+refusal is about the change, not about the rule that produced it: any change that would write the same value
+to the same field of the same record is refused. Plans of ``undo`` are a person's own decision, so refusals do
+not apply to them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 
 # The outcome in ``decided`` of a change that a person refused.
 REFUSED = "refused"
-# Why a refusal ended without a person.
+# The reason of a refusal that ended without a person.
 VALUE_CHANGED = "a value changed"
 
 _REMEMBER = sa.text("""
@@ -63,13 +64,13 @@ _TABLES = sa.text("""
 select distinct table_name from sync.refusals where account = :account and ended_at is null
 """)
 
-# A record is known by its id at Enerflo where it has one: the key of its CRM row may be another one by now.
+# A record is identified by its id at Enerflo if it has one, because the key of its CRM row may have changed.
 _RECORD = "coalesce({0}.enerflo_key, {0}.key)"
 _WORDS = """'refused by ' || r.decided_by || ' on '
       || to_char(r.decided_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
       || coalesce(': ' || nullif(btrim(r.reason), ''), '')"""
 
-# What is due now beside what was refused of the same record and field.
+# The changes that are due now, each with the refusal of the same record and field.
 _MET = Template("""
 /* enerflo-sync plan $name: changes that a person refused before */
 create temporary table refused_$name on commit drop as
@@ -93,15 +94,16 @@ where r.account = %(account)s and r.table_name = $table and r.ended_at is null
 """)
 
 _END = Template(f"""
-/* enerflo-sync plan $name: refusals of changes that are others by now */
+/* enerflo-sync plan $name: refusals of changes whose values differ now */
 update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
 from pg_temp.refused_$name m where r.account = %(account)s and r.refusal_id = m.refusal_id and not m.same
 """)  # noqa: S608 - a constant
 
-# What is not due any more, because both sides agree: a value changed, and whoever changes it back makes
-# another change. That nothing is due is no proof of it: a duplicate or an unread record hides a difference.
+# If both sides agree now, a value of the refused change has changed; to change it back is a new change. That
+# no change is due does not prove that the sides agree, because a duplicate row or an unread record can hide a
+# difference; so the values are compared.
 _END_AGREED = Template(f"""
-/* enerflo-sync plan $name: refusals of changes about whose field both sides agree by now */
+/* enerflo-sync plan $name: refusals of changes of fields on which both sides agree now */
 update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
 where r.account = %(account)s and r.table_name = $table and r.ended_at is null and r.op = 'update'
   and not exists (select from pg_temp.decided d where d.table_name = $table and d.field = r.field
@@ -112,15 +114,15 @@ where r.account = %(account)s and r.table_name = $table and r.ended_at is null a
     ) o where case r.field $equal else false end$and_moved)
 """)  # noqa: S608 - a constant
 
-# About the status of an install that its last milestone would have completed both sides agreed when that was
-# refused: only another status than then is news.
+# If the refused change would have completed an install with its last milestone, both sides had the same
+# status already at that time. Such a refusal ends only when the status is a different one.
 _AND_MOVED = Template(f"""
       and not (case r.field $as_before else false end and exists (
         select from sync.plan_changes p
         where p.key = r.key and p.account = r.account and p.plan_hash = r.plan_hash
           and p.table_name = r.table_name and p.field = r.field and p.rule = '{LAST_MILESTONE}'))""")
 
-# What is shown of a refused change stands where the two sides of a question stand.
+# A refused change is stored like a question: Enerflo's value in ``before``, the CRM's in ``source_value``.
 _KEEP_OUT = Template(f"""
 /* enerflo-sync plan $name: what a person refused is no change of the plan */
 update pg_temp.decided d
@@ -134,7 +136,7 @@ where m.same and d.table_name = $table and d.outcome = m.direction and d.op = m.
   and (d.op = 'insert' or d.field is not distinct from m.field)
 """)  # noqa: S608 - a constant
 
-# A row of the CRM that belongs to an install that is not to be created there.
+# A person refused to create the install in the CRM, so new CRM rows that belong to it are refused too.
 _BELONGINGS = Template(f"""
 /* enerflo-sync plan $name: new rows of an install whose creation a person refused */
 update pg_temp.decided d
@@ -148,7 +150,7 @@ where m.account = %(account)s and $same_record
   and d.table_name = $table and d.op = 'insert' and d.outcome = 'to_crm'
 """)  # noqa: S608 - a constant
 
-# A new record is one whole, and is told once.
+# A refused new record has a row for each field; report it once, not once for each field.
 _TELL_ONCE = f"""
 /* enerflo-sync plan: one line for each new record that a person refused */
 with first as (
@@ -166,10 +168,11 @@ set field = null, after = null, before = case when d.before is not null then f.w
 from first f where d.ctid = f.id
 """  # noqa: S608 - a constant
 
-# A refusal ``r`` and what is due, ``d``: of a field both its values, of a whole row all of them.
-# A field that came into the mapping since, or left it, is no value that changed. A row that is deleted shows
-# each mapped field; a new one only what it has a value for, so that the plan's mapping has to be known. Of
-# one whose customer was forgotten since, what is personal is left neither in the refusal nor in what is due.
+# The condition that a refusal ``r`` and a due change ``d`` are the same change. An update is compared by its
+# two values, a whole row by all its fields. A field that was added to the mapping or removed from it since is
+# no changed value. A deleted row shows all mapped fields, but a new row only those with a value; so whether a
+# missing field is a change depends on whether the mapping is still that of the refused plan. If the customer
+# was forgotten since, personal values are missing in the refusal and in the due change, and are not compared.
 _SAME = Template("""case when r.op = 'update' then $of_field
          else coalesce((select $of_row from (
            select case when r.op = 'insert' then r.after else r.before end as r,
@@ -201,9 +204,9 @@ def remember_refused(
     who: str,
     reason: str | None,
 ) -> None:
-    """Remember that a person refused changes of a plan, in the caller's transaction.
+    """Store refusals of changes of a plan, in the caller's transaction.
 
-    :param positions: of the changes in the plan; of a new row all of them.
+    :param positions: the positions of the refused changes; for a new row those of all its fields.
     """
     connection.execute(
         _REMEMBER,
@@ -223,95 +226,103 @@ def open_again(connection: sa.Connection, account: str, plan_hash: str, who: str
 
 
 def refused_since(connection: sa.Connection, account: str, plan_hash: str) -> str | None:
-    """Return who refused a change of a rejected plan again, as a change of another plan; None: nobody."""
+    """Return who refused a change of a rejected plan again in another plan; None if nobody did."""
     who = connection.scalar(_REFUSED_SINCE, {"account": account, "plan_hash": plan_hash})
     return None if who is None else str(who)
 
 
 def keep_out_refused(
-    connection: sa.Connection, plans: Sequence[Comparison], account: str, config_hash: str
+    connection: sa.Connection, comparisons: Sequence[Comparison], account: str, config_hash: str
 ) -> None:
-    """Take out of what is due in ``decided`` whatever a person refused and is the same still.
+    """Mark changes in ``decided`` as refused if a person refused the same change before.
 
-    A refusal whose change has another value by now ends. Where nothing was refused nothing is looked at.
+    A refusal ends if its change has another value now. Tables without refusals are not read.
 
-    :param config_hash: of the mapping under which the changes are due.
+    :param config_hash: the hash of the mapping under which the changes are due.
     """
     tables = set(connection.execute(_TABLES, {"account": account}).scalars())
-    for plan in plans:
-        if plan.name in tables:
-            _keep_out_of_table(connection, plan, account, config_hash)
-    installs = [plan.name for plan in plans if plan.is_installs and plan.name in tables]
-    for plan in plans if installs else ():
-        if plan.mirror_has_install and not plan.is_installs:
-            connection.exec_driver_sql(_belongings(plan), {"account": account, "installs": installs})
+    for comparison in comparisons:
+        if comparison.name in tables:
+            _keep_out_of_table(connection, comparison, account, config_hash)
+    installs = [
+        comparison.name for comparison in comparisons if comparison.is_installs and comparison.name in tables
+    ]
+    for comparison in comparisons if installs else ():
+        if comparison.mirror_has_install and not comparison.is_installs:
+            connection.exec_driver_sql(_belongings(comparison), {"account": account, "installs": installs})
     if tables:
         connection.exec_driver_sql(_TELL_ONCE)
 
 
-def _keep_out_of_table(connection: sa.Connection, plan: Comparison, account: str, config_hash: str) -> None:
+def _keep_out_of_table(
+    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str
+) -> None:
     common = {
-        "name": plan.name,
-        "table": literal(plan.name),
+        "name": comparison.name,
+        "table": literal(comparison.name),
         "decided": _RECORD.format("d"),
         "refused": _RECORD.format("r"),
     }
     connection.exec_driver_sql(
-        f"drop table if exists pg_temp.refused_{plan.name}"  # a second look in one transaction
+        f"drop table if exists pg_temp.refused_{comparison.name}"  # a second look in one transaction
     )
-    same = _MET.substitute(common, words=_WORDS, same=_same(plan))
+    same = _MET.substitute(common, words=_WORDS, same=_same(comparison))
     connection.exec_driver_sql(same, {"account": account, "config_hash": config_hash})
     connection.exec_driver_sql(_END.substitute(common), {"account": account})
-    if plan.fields:
-        connection.exec_driver_sql(_END_AGREED.substitute(common, **_both_sides(plan)), {"account": account})
+    if comparison.fields:
+        connection.exec_driver_sql(
+            _END_AGREED.substitute(common, **_both_sides(comparison)), {"account": account}
+        )
     connection.exec_driver_sql(_KEEP_OUT.substitute(common))
 
 
-def _both_sides(plan: Comparison) -> dict[str, str]:
-    """Return the SQL of what both sides say of a refusal's record ``r`` at present."""
-    numbers = range(1, len(plan.fields) + 1)
+def _both_sides(comparison: Comparison) -> dict[str, str]:
+    """Return the SQL parts that read the present values of both sides for the record of a refusal ``r``."""
+    numbers = range(1, len(comparison.fields) + 1)
     return {
-        "mirror_side": mirror_side(plan),
-        "crm_side": crm_side(plan),
+        "mirror_side": mirror_side(comparison),
+        "crm_side": crm_side(comparison),
         "of_record": " and ".join(
             f"m.p{n} = (r.enerflo_key ->> {literal(column)})::bigint"
-            for n, column in enumerate(plan.mirror_key, 1)
+            for n, column in enumerate(comparison.mirror_key, 1)
         ),
         "of_row": " and ".join(
-            f"c.k{n} = {fitting_key(plan, 'r.key', column)}"
-            for n, column in enumerate(plan.mapping.key_columns, 1)
+            f"c.k{n} = {fitting_key(comparison, 'r.key', column)}"
+            for n, column in enumerate(comparison.mapping.key_columns, 1)
         ),
         "values": ", ".join(
             [
                 *(f"m.e{n}" for n in numbers),
                 *(f"c.c{n}" for n in numbers),
-                *(f"m.mc{n}" for n in numbers if plan.is_wide),
+                *(f"m.mc{n}" for n in numbers if comparison.is_wide),
             ]
         ),
-        "equal": " ".join(f"when {literal(field.name)} then {field.equal}" for field in plan.fields),
-        "and_moved": _AND_MOVED.substitute(as_before=_as_before(plan)) if plan.is_installs else "",
+        "equal": " ".join(f"when {literal(field.name)} then {field.equal}" for field in comparison.fields),
+        "and_moved": _AND_MOVED.substitute(as_before=_as_before(comparison))
+        if comparison.is_installs
+        else "",
     }
 
 
-def _as_before(plan: Comparison) -> str:
-    """Return the cases of whether Enerflo says of a refusal's field what it said then."""
+def _as_before(comparison: Comparison) -> str:
+    """Return SQL cases, one for each field: whether Enerflo still has the value that the refusal stored."""
     return " ".join(
         f"when {literal(field.name)} then {field.same_shown('r.before', field.enerflo.shown)}"
-        for field in plan.fields
+        for field in comparison.fields
     )
 
 
-def _same(plan: Comparison) -> str:
-    """Return the condition that a refusal ``r`` and what is due, ``d``, are one change; never null."""
-    names = [field.name for field in plan.fields]
+def _same(comparison: Comparison) -> str:
+    """Return the condition that a refusal ``r`` and a due change ``d`` are the same change; never null."""
+    names = [field.name for field in comparison.fields]
     of_field = " ".join(
         f"when {literal(field.name)} then {field.same_shown('r.before', 'd.before')}"
         f" and {field.same_shown('r.after', 'd.after')}"
-        for field in plan.fields
+        for field in comparison.fields
     )
     others = f"array[{', '.join(literal(name) for name in names)}]::text[]"
     of_row = [_ALIKE_OTHERS.format(names=others)]
-    for field in plan.fields:
+    for field in comparison.fields:
         name = literal(field.name)
         same = field.same_shown(*(f"nullif({side} -> {name}, 'null')" for side in ("w.r", "w.d")))
         of_row.append(_ALIKE_FIELD.format(name=name, same=same))
@@ -321,13 +332,13 @@ def _same(plan: Comparison) -> str:
     )
 
 
-def _belongings(plan: Comparison) -> str:
+def _belongings(comparison: Comparison) -> str:
     return _BELONGINGS.substitute(
-        name=plan.name,
-        table=literal(plan.name),
-        mirror=plan.mirror,
+        name=comparison.name,
+        table=literal(comparison.name),
+        mirror=comparison.mirror,
         same_record=" and ".join(
             f"m.{quoted(column)} = (d.enerflo_key ->> {literal(column)})::bigint"
-            for column in plan.mirror_key
+            for column in comparison.mirror_key
         ),
     )

@@ -1,4 +1,4 @@
-"""What a person refused, listed, and opened again: the next plan may contain it then."""
+"""Lists refusals and opens refused changes again, so that the next plan may contain them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ where account = :account and refusal_id = any(:ids) and ended_at is null
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """A change that a person refused, and who, when and why; ``field`` is None for a whole row."""
+    """A change that a person refused: who, when and why; ``field`` is None for a whole row."""
 
     refusal_id: int
     table_name: str
@@ -55,13 +55,14 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class WhichRefusals:
-    """Which refusals are meant: all of the account where nothing is given.
+    """A selection of refusals: all refusals of the account if nothing is given.
 
-    :param table: the mapping's name, such as installs.
-    :param key: the CRM's key, its parts joined by ``/``, or ``enerflo:`` and the ids at Enerflo.
+    :param table: the name of the mapped table, such as installs.
+    :param key: the CRM's key, its parts joined by ``/``; or ``enerflo:`` and the record's ids at Enerflo.
     :param field: a CRM column.
-    :param plan_hash: those of one rejected plan; at least eight characters of its hash.
-    :param ids: those of these numbers.
+    :param plan_hash: select the refusals of one rejected plan; at least the first eight characters of its
+        hash.
+    :param ids: select the refusals with these numbers.
     """
 
     table: str | None = None
@@ -74,7 +75,7 @@ class WhichRefusals:
 def standing_refusals(
     connection: sa.Connection, config: SyncConfig, account: str, which: WhichRefusals
 ) -> list[Refusal]:
-    """Return the refusals that stand, of those that are meant, unmasked.
+    """Return the selected refusals that have not ended, unmasked.
 
     :raises ConfigurationError: there is no such plan.
     """
@@ -88,19 +89,20 @@ def standing_refusals(
 def reopen(
     connection: sa.Connection, config: SyncConfig, account: str, which: WhichRefusals, *, by: str
 ) -> list[Refusal]:
-    """Let refused changes be planned again, in the caller's transaction, and return them unmasked.
+    """End the selected refusals so that the changes may be planned again, and return them unmasked.
 
-    :param by: the person who says so.
-    :raises ConfigurationError: nothing of what is meant stands refused, the key reads alike for several
-        records, or nobody is named.
+    Runs in the caller's transaction.
+
+    :param by: the person who opens them again.
+    :raises ConfigurationError: no refusal is selected, the key fits several records, or nobody is named.
     """
     who = require_person(by, "--by")
     found = standing_refusals(connection, config, account, which)
     if not found:
         raise ConfigurationError(
-            "nothing stands refused there.",
+            "there is no such refusal.",
             where="reopen",
-            next_step="enerflo-sync reopen without arguments lists what does.",
+            next_step="enerflo-sync reopen without arguments lists all refusals.",
         )
     key = (which.key or "").removeprefix("enerflo:")
     records = {(refusal.table_name, repr(sorted(refusal.key.items()))) for refusal in found}
@@ -116,7 +118,7 @@ def reopen(
 
 
 def _fits(row: Mapping[str, Any], which: WhichRefusals, columns: Sequence[str]) -> bool:
-    # A row that is created or deleted is refused whole, and so are all its fields.
+    # A refusal of a created or deleted row covers all its fields.
     if which.field is not None and row["field"] not in (which.field, None):
         return False
     if which.key is None:

@@ -1,4 +1,4 @@
-"""A plan as typed objects: its counts, its changes, and what it leaves to a person."""
+"""A plan as typed objects: its counts, its changes and its questions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 
 class PlanState(StrEnum):
-    """Where a plan stands."""
+    """The state of a plan."""
 
     OPEN = "open"
     APPROVED = "approved"
@@ -40,7 +40,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Undecided(msgspec.Struct, frozen=True, kw_only=True):
-    """What the plan leaves to a person, and why; or, with a ``refusal_id``, what a person refused before."""
+    """A question of the plan and its reason; with a ``refusal_id``, a change that was refused before."""
 
     table_name: str
     key: Mapping[str, Any]
@@ -53,7 +53,7 @@ class Undecided(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """Changes that do the same: to one side of one table, by one operation."""
+    """Changes to one side of one table by one operation, counted together."""
 
     table_name: str
     direction: str
@@ -64,14 +64,15 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan without its changes, which may be many (:func:`read_changes`).
+    """A plan without its changes, which may be many (:func:`.reads.read_changes`).
 
-    ``kept`` counts differences that stay as they are, by reason, and ``refused`` those of them that a person
-    refused; ``states`` the changes by state, where they were counted; ``from_backfills`` the changes whose
-    value a backfill has brought in. ``notes`` counts the installs that are completed while something is open,
-    by what is. ``part`` is 2 for the plan that waits beside one that waits for nobody.
-    ``decided_as`` is the database's user of the decision, whatever name was given. ``first_approved_by`` is
-    the first of two persons, where two have to approve it; ``decided_by`` then names both.
+    ``kept`` counts by reason the differences that stay as they are, and ``refused`` the changes that a person
+    refused before. ``states`` counts the changes by state, if they were counted. ``from_backfills`` counts
+    the changes whose value a backfill loaded. ``notes`` counts the installs that are completed while
+    milestones are still open, by a text such as "1 milestone is still open". ``part`` is 2 for a plan that
+    waits for a person beside one of the same round that does not wait. ``decided_as`` is the database user
+    who recorded the decision, whatever person was named. ``first_approved_by`` is the first of two persons if
+    two have to approve the plan; ``decided_by`` then names both.
     """
 
     plan_hash: str
@@ -104,12 +105,12 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def waits_for_approval(self) -> bool:
-        """Return whether a person has to decide before anything of it is applied."""
+        """Return whether the plan waits for a person's decision before any change is applied."""
         return self.needs_approval and self.state is PlanState.OPEN
 
     @property
     def asks_a_person(self) -> bool:
-        """Return whether it waits for a decision that may be made now: in report mode nobody is asked."""
+        """Return whether a person may decide about the plan now: in report mode nobody is asked."""
         return self.waits_for_approval and self.mode != "report"
 
     def count(self, direction: str) -> int:

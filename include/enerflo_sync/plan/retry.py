@@ -1,4 +1,4 @@
-"""Parked changes that a person wants tried again: what is parked, and the note that lets it be planned."""
+"""Lists parked changes, and stores a person's request that the next plan tries some of them again."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.record import find_record, table_of
 from enerflo_sync.reconcile.store import masked_key, personal_data_classes
 
-# Takes what :func:`enerflo_sync.plan.parked.held_values` returns. What shares a fingerprint is settled
-# together: changes of one field of a table for one reason, or new rows.
+# The parameters are those of :func:`enerflo_sync.plan.parked.held_values`. Changes with the same fingerprint
+# can be retried together: updates of one field, or new rows of one table, that were parked for one reason.
 PARKED = f"""
   select p.ledger_id, p.table_name, p.key, p.op, p.field, p.old_value, p.new_value, p.direction, p.reason,
          p.plan_hash, p.recorded_at,
@@ -41,7 +41,7 @@ select * from ({PARKED}) p order by p.table_name, p.key::text, p.op, p.field, p.
 )
 
 _RETRY = sa.text("""
-/* enerflo-sync retry: what the next plan does not hold back */
+/* enerflo-sync retry: parked changes that the next plan tries again */
 insert into sync.retries (account, ledger_id, requested_at, requested_by)
 select :account, unnest(cast(:ids as bigint[])), now(), :by
 on conflict (account, ledger_id) do nothing
@@ -50,14 +50,14 @@ on conflict (account, ledger_id) do nothing
 
 @dataclass(frozen=True)
 class RetrySelection:
-    """Which parked changes are meant; what is given must all fit.
+    """A selection of parked changes; a change must fit every given criterion.
 
-    :param table: in the singular, together with ``key``, both as ``explain`` takes them.
+    :param table: the table in the singular, with ``key`` names one record, as in ``explain``.
     :param field: one CRM column of that record.
-    :param plan_hash: at least eight characters of the plan in which they were parked.
-    :param reason: words that their reason holds.
-    :param everything: all of them.
-    :param fingerprint: what changes of one field, or new rows, share that are parked for one reason.
+    :param plan_hash: at least the first eight characters of the hash of the plan that parked the change.
+    :param reason: a text that the reason of the change contains.
+    :param everything: select all parked changes.
+    :param fingerprint: the fingerprint of changes that were parked for one reason (see :data:`PARKED`).
     """
 
     table: str | None = None
@@ -70,12 +70,12 @@ class RetrySelection:
 
     @property
     def chooses(self) -> bool:
-        """Return whether anything is chosen at all."""
+        """Return whether the selection has any criterion."""
         return self.everything or any((self.table, self.plan_hash, self.reason, self.fingerprint))
 
 
 class ParkedChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One change that was parked, values and key masked.
+    """One parked change, its values and its key masked.
 
     :param field: None for a row as a whole.
     """
@@ -93,9 +93,9 @@ class ParkedChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What is parked, or what of it the next plan tries again.
+    """The parked changes, or those of them that the next plan tries again.
 
-    :param retried: whether the changes are tried again; otherwise they are only listed.
+    :param retried: whether the next plan tries the changes again; otherwise they are only listed.
     """
 
     account: str
@@ -106,12 +106,13 @@ class RetryReport(msgspec.Struct, frozen=True, kw_only=True):
 def retry(
     connection: sa.Connection, config: SyncConfig, account: str, selection: RetrySelection, by: str
 ) -> RetryReport:
-    """Have the next plan try parked changes again, in the caller's transaction; list them if none is chosen.
+    """Request that the next plan tries the selected parked changes again; list all without a selection.
 
-    Of a new record all fields are tried again together. Nothing is written on either side.
+    Runs in the caller's transaction. All fields of a new record are tried again together. Nothing is written
+    to either side.
 
-    :param by: who asks.
-    :raises ConfigurationError: nothing that is parked fits, or the selection cannot be understood.
+    :param by: the person who asks for the retry.
+    :raises ConfigurationError: no parked change fits, or the selection is incomplete.
     """
     if (selection.table is None) != (selection.key is None) or (selection.field and not selection.table):
         raise ConfigurationError(
@@ -128,9 +129,9 @@ def retry(
         parked = _chosen(parked, named, keys, selection)
         if not parked and not selection.everything:
             raise ConfigurationError(
-                "nothing of it is parked.",
+                "no parked change fits.",
                 where=f"account {account}",
-                next_step="enerflo-sync retry lists what is. What was parked a day ago is tried by itself.",
+                next_step="enerflo-sync retry lists the parked changes; each is planned again after a day.",
             )
         ids = [row["ledger_id"] for row in parked]
         connection.execute(_RETRY, {"account": account, "ids": ids, "by": by.strip()})
@@ -142,7 +143,7 @@ def retry(
 def _keys(
     connection: sa.Connection, config: SyncConfig, account: str, selection: RetrySelection
 ) -> Sequence[Mapping[str, Any]] | None:
-    """Return the keys of the record that is named; None where none is."""
+    """Return the keys of the selected record; None if the selection names no record."""
     if selection.table is None or selection.key is None:
         return None
     name = table_of(selection.table, config.tables_for(account))

@@ -1,7 +1,7 @@
-"""Which kinds of mismatched rows a table has: what decides about the others need not be asked.
+"""The kinds of mismatched rows that a table has, so that statements about other kinds are not run.
 
-To plan a statement that judges rows costs the server more than to execute it over a few rows. Most tables
-have mismatched rows of one kind or none.
+For a few rows PostgreSQL spends more time on planning such a statement than on executing it, and most tables
+have mismatched rows of one kind or of none.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class RowKinds:
     deleted: bool
 
 
-def row_kinds(connection: sa.Connection, plan: Comparison) -> RowKinds:
+def row_kinds(connection: sa.Connection, comparison: Comparison) -> RowKinds:
     """Return the kinds of the rows that ``mismatched`` has now."""
-    statement = _KINDS.substitute(name=plan.name, mismatched=plan.mismatched)
+    statement = _KINDS.substitute(name=comparison.name, mismatched=comparison.mismatched)
     return RowKinds(**connection.exec_driver_sql(statement).mappings().one())

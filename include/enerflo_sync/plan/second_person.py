@@ -1,4 +1,4 @@
-"""The second person: where two must approve a plan, the approval of the first waits for that of another."""
+"""``approval.second_person``: if two persons must approve a plan, the first approval waits for the second."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from enerflo_sync.errors import ConfigurationError, ConflictError
 from enerflo_sync.plan.parts import Part, Rest, shown_selector
 from enerflo_sync.plan.report import PlanReport, PlanState
 
-# Stands with the reasons why a plan waits.
+# Listed among the reasons why a plan waits.
 TWO_PERSONS = "Two persons have to approve it (approval.second_person)."
 _SECOND = "A second person has to approve it as well (approval.second_person)."
 
@@ -26,13 +26,13 @@ _NOTE = sa.text("""
 /* enerflo-sync apply: the first of two approvals */
 update sync.plans set first_approval = jsonb_build_object('by', cast(:who as text), 'as', session_user,
   'at', cast(:now as timestamptz), 'part', cast(:part as jsonb)),
-  -- Nobody had answered in time, and somebody does now.
+  -- The plan was rejected because nobody answered in time; now somebody does.
   state = case when state = 'rejected' and decided_by is null then 'open' else state end
 where account = :account and plan_hash = :plan_hash
 """).bindparams(sa.bindparam("part", type_=JSONB))
 
 _FORGET = sa.text("""
-/* enerflo-sync apply: the first approval was of something else than what waits now */
+/* enerflo-sync apply: the first approval was about other changes than those that wait now */
 update sync.plans set first_approval = null
 where account = :account and plan_hash = :plan_hash and state = 'open' and first_approval is not null
 """)
@@ -42,9 +42,9 @@ _READ = sa.text("""
 select first_approval from sync.plans where account = :account and plan_hash = :plan_hash
 """)
 
-# What one person approved before the option was set.
+# For a plan that one person approved before the option was set.
 _ONE_IS_HALF = sa.text("""
-/* enerflo-sync apply: a plan that one person approved, and that two have to approve by now */
+/* enerflo-sync apply: a plan that one person approved, and that two persons have to approve now */
 update sync.plans set state = 'open', decided_by = null, decided_as = null, decided_at = null,
   first_approval = jsonb_build_object('by', decided_by, 'as', decided_as, 'at', decided_at,
     'part', jsonb_build_object())
@@ -62,7 +62,7 @@ class FirstApproval:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any] | None) -> FirstApproval | None:
-        """Return a first approval as a row of ``sync.plans`` has it; None where it has none."""
+        """Return the first approval that a row of ``sync.plans`` holds; None if it holds none."""
         if not stored:
             return None
         part = stored["part"]
@@ -70,7 +70,7 @@ class FirstApproval:
         return cls(str(stored["by"]), datetime.fromisoformat(stored["at"]), chosen)
 
     def part_words(self, tables: Mapping[str, TableMapping]) -> str:
-        """Return which part it is about, without personal data; nothing where it is the whole plan."""
+        """Return the approved part in words, without personal data; empty if it is the whole plan."""
         shown = [shown_selector(one, tables) for one in self.part.only]
         shown += [f"all but {shown_selector(one, tables)}" for one in self.part.without]
         rest = "the rest is refused" if self.part.rest is Rest.REFUSE else "the rest stays open"
@@ -83,12 +83,12 @@ def needs_two(config: SyncConfig, plan: PlanReport) -> bool:
 
 
 def first_approval(connection: sa.Connection, plan: PlanReport) -> FirstApproval | None:
-    """Return who approved the plan first; None where nobody did."""
+    """Return the plan's first approval; None if nobody has approved it."""
     return FirstApproval.of(connection.scalar(_READ, _named(plan)))
 
 
 def first_words(plan: PlanReport) -> str:
-    """Return who approved the plan first and that another person is missing; nothing where neither is so."""
+    """Return who approved the plan first and that a second person must; empty without a first approval."""
     if plan.first_approved_by is None or plan.state not in {PlanState.OPEN, PlanState.REJECTED}:
         return ""
     when = (
@@ -109,14 +109,14 @@ def note_first(
 
 
 def forget_first(connection: sa.Connection, account: str, plan_hash: str) -> None:
-    """Drop the first approval of a plan that waits, as something of the plan changed or was decided since."""
+    """Delete the first approval of a waiting plan whose changes differ or were partly decided since."""
     connection.execute(_FORGET, {"account": account, "plan_hash": plan_hash})
 
 
 def both_names(
     first: FirstApproval, who: str, part: Part, plan: PlanReport, tables: Mapping[str, TableMapping]
 ) -> str | None:
-    """Return the names of the two persons who approved the same part; None where it is one who chose anew.
+    """Return the names of the two persons who approved the same part; None if the first chose another part.
 
     :raises ConflictError: it is the first person again.
     :raises ConfigurationError: the second person chose another part than the first.
@@ -141,9 +141,9 @@ def both_names(
 
 
 def one_is_half(connection: sa.Connection, config: SyncConfig, plan: PlanReport) -> PlanReport:
-    """Let a plan wait again that one person approved before two had to, with that approval as the first.
+    """Make a plan that one person approved wait for a second approval, if the rules now require two.
 
-    So rules that were made stricter count for plans that were approved before.
+    So stricter rules also apply to plans that were approved before.
     """
     half = plan.state is PlanState.APPROVED and plan.first_approved_by is None
     if not half or not needs_two(config, plan):

@@ -1,8 +1,8 @@
-"""Notes of Enerflo that may be the CRM's own: their request went out, and nobody saw it arrive.
+"""Notes at Enerflo that we may have sent from the CRM: a request was sent, and its outcome is not known.
 
-Until the next push has looked for such a note, nothing that may be it becomes a new row of the CRM. Where no
-push will look for it, because a person refused the CRM's note, its row is marked as deleted, or nothing is
-written to Enerflo any more, a person is asked what the note is.
+Until the next push has searched for such a note, no note that may be the same becomes a new CRM row. If no
+push will search for it, because a person refused the CRM's note, because its row is marked as deleted, or
+because nothing is written to Enerflo any more, the note becomes a question.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MARKED = "its row in the CRM is marked as deleted (deleted_when)"
 _KEPT_BACK = f"{_MAY_BE_OURS}, whose request was sent: the next push looks for it"
 
 _SENT = sa.text(f"""
-/* enerflo-sync plan: notes whose request went out and whose end is not known */
+/* enerflo-sync plan: notes whose request was sent and whose outcome is not known */
 select key, min(sent_at) as sent_at, max(accepted_id) as accepted_id,
        jsonb_object_agg(field, after) as row
 from (
@@ -67,7 +67,8 @@ where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_crm'
     select note_id from pg_temp.kept_notes where table_name = :table)
 """)
 
-# A new record is one question. The reason is that of the CRM's row, which is not sent.
+# A new record is one question, not one for each field. Its reason is the reason why the CRM's row is not
+# sent.
 _ASK = sa.text("""
 /* enerflo-sync plan: notes that may be the CRM's own and that no push looks for are questions */
 with lost as (
@@ -95,61 +96,63 @@ from first f where d.ctid = f.id
 """)
 
 
-def keep_sent_notes(connection: sa.Connection, plan: Comparison, config: SyncConfig, account: str) -> None:
-    """Leave alone in ``decided`` what may be a note of the CRM whose request was sent."""
-    if plan.kind != RecordKind.NOTES:
+def keep_sent_notes(
+    connection: sa.Connection, comparison: Comparison, config: SyncConfig, account: str
+) -> None:
+    """Keep new notes in ``decided`` out of the plan if they may be a note that we sent from the CRM."""
+    if comparison.kind != RecordKind.NOTES:
         return
-    rows = connection.execute(_SENT, {"account": account, "notes": [plan.name]}).mappings().all()
-    states = [(row, _state(connection, plan, row["key"])) for row in rows]
+    rows = connection.execute(_SENT, {"account": account, "notes": [comparison.name]}).mappings().all()
+    states = [(row, _state(connection, comparison, row["key"])) for row in rows]
     sent = [(row, state) for row, state in states if state in (LinkState.OPEN, LinkState.MARKED)]
-    install = plan.mapping.install_column or ""
+    install = comparison.mapping.install_column or ""
     installs = {int(text) for row, _ in sent if (text := str(row["row"].get(install))).isdigit()}
     if not installs:
         return
-    named = {"account": account, "table": plan.name, "installs": sorted(installs)}
+    named = {"account": account, "table": comparison.name, "installs": sorted(installs)}
     new = connection.execute(_NEW, named).mappings().all()
     connection.exec_driver_sql(_MAKE_KEPT)
-    connection.execute(_FORGET_KEPT, {"table": plan.name})
+    connection.execute(_FORGET_KEPT, {"table": comparison.name})
     kept = [
         {
-            "table": plan.name,
+            "table": comparison.name,
             "note_id": note["note_id"],
             "key": row["key"],
             "why": _MARKED if state is LinkState.MARKED else None,
         }
         for note in new
         for row, state in sent
-        if _may_be(plan, config, row, note, install)
+        if _may_be(comparison, config, row, note, install)
     ]
     if kept:
         connection.execute(_ADD_KEPT, kept)
-        connection.execute(_KEEP, {"table": plan.name, "reason": _KEPT_BACK})
+        connection.execute(_KEEP, {"table": comparison.name, "reason": _KEPT_BACK})
 
 
-def _state(connection: sa.Connection, plan: Comparison, key: Mapping[str, Any]) -> LinkState:
-    """Return whether the CRM's row may be there without its note; of a key in an older form nobody knows."""
-    if set(plan.mapping.key_columns) - key.keys():
+def _state(connection: sa.Connection, comparison: Comparison, key: Mapping[str, Any]) -> LinkState:
+    """Return the link state of the CRM's row; OPEN if its key has an older form and finds no row."""
+    if set(comparison.mapping.key_columns) - key.keys():
         return LinkState.OPEN
-    return link_state(connection, plan, key)
+    return link_state(connection, comparison, key)
 
 
 def ask_about_sent_notes(connection: sa.Connection) -> None:
-    """Leave to a person in ``decided`` each kept note of which no push will find out whether it is ours.
+    """Make a question in ``decided`` of each kept note that no push will search for.
 
-    After everything else has decided what is sent.
+    It runs last, because it needs the final decision about each CRM row that may be sent.
     """
     if connection.scalar(sa.text("select to_regclass('pg_temp.kept_notes') is not null")):
         connection.execute(_ASK, {"ours": _MAY_BE_OURS})
 
 
 def _may_be(
-    plan: Comparison, config: SyncConfig, sent: sa.RowMapping, note: sa.RowMapping, install: str
+    comparison: Comparison, config: SyncConfig, sent: sa.RowMapping, note: sa.RowMapping, install: str
 ) -> bool:
     if sent["accepted_id"] is not None:
         return bool(sent["accepted_id"] == note["note_id"])
     row = {**sent["key"], **sent["row"]}
     if str(row.get(install)) != str(note["install_id"]) or not made_since(dict(note), sent["sent_at"]):
         return False
-    body = next((name for name, field in plan.mapping.fields.items() if field.enerflo == "body"), "")
+    body = next((name for name, field in comparison.mapping.fields.items() if field.enerflo == "body"), "")
     texts = (filled(config.writes.note.text, row), row.get(body))
     return any(is_alike(str(text), note["body"] or "") for text in texts if text is not None)

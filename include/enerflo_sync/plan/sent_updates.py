@@ -1,10 +1,10 @@
-"""Updates whose request went out and whose end nobody saw: what Enerflo made of our value is ours.
+"""Sent updates without a known outcome: if the mirror shows our value, the change is recorded as applied.
 
-A push that ends between a request and the look at its record (a kill, a key that is refused, a lost
-database) leaves its change ``sent``, and the plan that is made next takes the place of that one. Where
-Enerflo refused to show the record, the change was parked, and tried again after a day. Where the mirror shows
-our value by now, as it was sent or as Enerflo keeps it, both spellings become the agreed pair: otherwise
-Enerflo's spelling would count as somebody's change, and overwrite the CRM's value.
+A push that ends between a request and the read-back of its record (it was killed, the API key was refused,
+the database was lost) leaves its change in state ``sent``, and the next plan supersedes the plan. If Enerflo
+refused to show the record, the change was parked and is retried after a day. If the mirror now shows our
+value, as we sent it or in Enerflo's spelling, both spellings become the agreed pair. Otherwise Enerflo's
+spelling would count as somebody's change and overwrite the CRM's value.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from enerflo_sync.plan.parked import TRIED_AGAIN_AFTER
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.engine import transaction_time
 
-# Of a field that was sent more than once the last request counts; what was agreed on since is over.
+# If a field was sent more than once, only the last request counts. A field with an agreed value newer than
+# the request needs nothing.
 _SENT = sa.text("""
-/* enerflo-sync plan: updates whose request went out and whose end is not known */
+/* enerflo-sync plan: updates whose request was sent and whose outcome is not known */
 select c.* from (
   select distinct on (c.key, c.field) c.plan_hash, c.position, c.key, c.field, c.before, c.after,
     c.enerflo_key, c.sent_at, coalesce(p.decided_by, 'nobody') as decided_by
@@ -52,36 +53,38 @@ where e.account = :account and e.deleted_at is null and e.observed_at >= :since 
 """
 
 
-def agree_on_sent(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
-    """Let what was sent and is there be agreed on, and its changes be applied.
+def agree_on_sent(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
+    """Record sent updates as applied, and store their agreed values, if the mirror shows the sent value.
 
-    In the caller's transaction.
+    Runs in the caller's transaction.
 
-    :param connection: no other plan or apply of the account is running.
+    :param connection: holds the account's lock, so that no other plan or apply of the account is running.
     """
     named = {"account": account, "a_day": TRIED_AGAIN_AFTER}
-    for plan in plans:
-        sent = connection.execute(_SENT, named | {"table": str(plan.name)}).all()
+    for comparison in comparisons:
+        sent = connection.execute(_SENT, named | {"table": str(comparison.name)}).all()
         if sent:
-            _agree_on(connection, plan, account, sent)
+            _agree_on(connection, comparison, account, sent)
 
 
-def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: Sequence[sa.Row[Any]]) -> None:
+def _agree_on(
+    connection: sa.Connection, comparison: Comparison, account: str, sent: Sequence[sa.Row[Any]]
+) -> None:
     values = EnerfloValues(connection)
     found: dict[tuple[str, str], dict[int, Any]] = {}
     for one in sent:
-        mapping = plan.mapping.fields.get(one.field)
-        row = _mirrored(connection, plan, account, one) if mapping is not None else None
+        mapping = comparison.mapping.fields.get(one.field)
+        row = _mirrored(connection, comparison, account, one) if mapping is not None else None
         if mapping is None or row is None:
             continue
-        present = row[next(field.mirror_column for field in plan.fields if field.name == one.field)]
-        is_same = _is_same(values, plan, one, present)
-        if is_same or _is_kept(values, plan, one, present):
+        present = row[next(field.mirror_column for field in comparison.fields if field.name == one.field)]
+        is_same = _is_same(values, comparison, one, present)
+        if is_same or _is_kept(values, comparison, one, present):
             of_plan = found.setdefault((one.plan_hash, one.decided_by), {})
             of_plan[one.position] = None if is_same else present
-        if plan.kind == RecordKind.LEADS:
+        if comparison.kind == RecordKind.LEADS:
             fields = [other.field for other in sent if other.key == one.key]
-            agree_on_carried(connection, plan, account, one, row, sent=fields)
+            agree_on_carried(connection, comparison, account, one, row, sent=fields)
     now = transaction_time(connection)
     for (plan_hash, who), positions in found.items():
         applying = Applying(account, plan_hash, f"found-{plan_hash[:12]}", who)
@@ -96,40 +99,40 @@ def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: S
             kept=kept,
             found_after=True,
         )
-        agree_written(connection, plan, account, plan_hash, [*positions], AgreedBy.PUSH, now)
+        agree_written(connection, comparison, account, plan_hash, [*positions], AgreedBy.PUSH, now)
 
 
 def _mirrored(
-    connection: sa.Connection, plan: Comparison, account: str, sent: sa.Row[Any]
+    connection: sa.Connection, comparison: Comparison, account: str, sent: sa.Row[Any]
 ) -> Mapping[str, Any] | None:
-    """Return the mirror's record of a change, where it was read since the request went out."""
+    """Return the mirror's row of a change's record if it was read after the request was sent; else None."""
     record = sent.enerflo_key or {}
-    if set(plan.mirror_key) - record.keys():
+    if set(comparison.mirror_key) - record.keys():
         return None
-    of_record = " and ".join(f"e.{name} = :{name}" for name in plan.mirror_key)
-    query = sa.text(_FOUND.format(name=plan.name, mirror=plan.mirror, of_record=of_record))
-    named = {name: record[name] for name in plan.mirror_key}
+    of_record = " and ".join(f"e.{name} = :{name}" for name in comparison.mirror_key)
+    query = sa.text(_FOUND.format(name=comparison.name, mirror=comparison.mirror, of_record=of_record))
+    named = {name: record[name] for name in comparison.mirror_key}
     return connection.scalar(query, {"account": account, "since": sent.sent_at, **named})  # type: ignore[no-any-return]
 
 
-def _is_same(values: EnerfloValues, plan: Comparison, sent: sa.Row[Any], present: Any) -> bool:
-    """Return whether Enerflo's value is the one that was sent; a lead's is sent in Enerflo's spelling."""
-    column = plan.mapping.fields[sent.field].enerflo
-    if plan.kind == RecordKind.LEADS and comparable(column, present) == comparable(column, sent.after):
+def _is_same(values: EnerfloValues, comparison: Comparison, sent: sa.Row[Any], present: Any) -> bool:
+    """Return whether Enerflo has the value that was sent; for leads, as Enerflo spells it."""
+    column = comparison.mapping.fields[sent.field].enerflo
+    if comparison.kind == RecordKind.LEADS and comparable(column, present) == comparable(column, sent.after):
         return True
-    return values.same(plan, sent.field, present, sent.after)
+    return values.same(comparison, sent.field, present, sent.after)
 
 
-def _is_kept(values: EnerfloValues, plan: Comparison, sent: sa.Row[Any], present: Any) -> bool:
-    """Return whether Enerflo's value is what it made of ours; what stood there before shows nothing."""
-    if values.same(plan, sent.field, present, sent.before):
+def _is_kept(values: EnerfloValues, comparison: Comparison, sent: sa.Row[Any], present: Any) -> bool:
+    """Return whether Enerflo's value is our value in Enerflo's spelling; the value before shows nothing."""
+    if values.same(comparison, sent.field, present, sent.before):
         return False
-    mapping = plan.mapping.fields[sent.field]
-    if plan.kind == RecordKind.LEADS:
+    mapping = comparison.mapping.fields[sent.field]
+    if comparison.kind == RecordKind.LEADS:
         return is_respelled_field(mapping.enerflo, sent.after, present)
-    if plan.kind != RecordKind.MILESTONES:
+    if comparison.kind != RecordKind.MILESTONES:
         return False
-    zone = mapping.time_zone or plan.mapping.time_zone
+    zone = mapping.time_zone or comparison.mapping.time_zone
     try:
         ours, theirs = as_moment(sent.after, zone), as_moment(present)
     except BadRecordError:

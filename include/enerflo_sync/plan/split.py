@@ -1,9 +1,10 @@
-"""Which changes of a round wait for a person: the others are a plan of their own, and wait for nothing.
+"""Splits the changes of a round into those that wait for a person and those that need no approval.
 
-Rules about one change (protected, nulling, deletions, first_to_enerflo, new_mapping) make that change wait.
-Rules about an amount (changes, percent, backfill_changes) count what would be made without a person; where it
-is too much, all that was counted waits. A change that waits goes on waiting until a person decides, or until
-it is another change: what comes later is counted without it (decision 15).
+The latter become a plan of their own. Rules about one change (protected, nulling, deletions,
+first_to_enerflo, new_mapping) make that change wait. Rules about an amount (changes, percent,
+backfill_changes) count the changes that would be made without a person; if there are too many, all counted
+changes wait. A waiting change keeps waiting until a person decides about it or until one of its values
+differs. Later rounds do not count it (decision 15).
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ _MARK = Template("""
 update pg_temp.planned p set waits = true where not p.waits and ($condition)
 """)
 
-# Who approved a part of a plan did not decide about what was left out of it.
+# A person who approved a part of a plan did not decide about the changes in state ``left_out``.
 _UNDECIDED = """(c.state = 'left_out' or q.decided_by is null and c.state in ('planned', 'superseded')
       and q.state in ('open', 'expired', 'superseded', 'rejected'))"""
 _SAME = """c.table_name = p.table_name and c.key = p.key and c.op = p.op and c.direction = p.direction
   and c.enerflo_key is not distinct from p.enerflo_key and c.field is not distinct from p.field
   and c.before is not distinct from p.before and c.after is not distinct from p.after"""
 
-# What waited and nobody decided about, under the same rules.
+# Changes of the last waiting plan that nobody decided about, if the approval rules are the same.
 _WAITED = sa.text(f"""
 /* enerflo-sync plan: changes that waited for a person before, and nobody decided */
 with last as (
@@ -58,8 +59,9 @@ with last as (
 update pg_temp.planned p set waits = true from waiting c where {_SAME}
 """)  # noqa: S608 - constants
 
-# The last waiting plan lacks a change that was not due in its round (its record stood in quarantine, or
-# another row had its key). Each change is looked up by its key: only where few of them wait for nobody.
+# The last waiting plan lacks a waiting change that was not due in its round, for example because its record
+# was in quarantine. So each change is searched in earlier plans by its key. That is slow for many changes, so
+# it runs only if few changes would need no approval.
 _WAITED_EARLIER = sa.text(f"""
 /* enerflo-sync plan: changes that waited for a person in an earlier round, and nobody decided since */
 update pg_temp.planned p set waits = true
@@ -75,7 +77,7 @@ from (
 where n.position = p.position and n.undecided
 """)  # noqa: S608 - constants
 
-# A new row is made whole.
+# A new row is created as a whole.
 _WHOLE_ROWS = """
 /* enerflo-sync plan: all values of a new row wait with one of them */
 update pg_temp.planned p set waits = true
@@ -84,7 +86,7 @@ where p.op = 'insert' and not p.waits and p.table_name = w.table_name and p.dire
   and p.key = w.key
 """
 
-# The milestone alone would be completed without its install, and no later plan would do it.
+# If only the milestone were applied, the install would stay uncompleted, and no later plan would complete it.
 _COMPLETIONS = f"""
 /* enerflo-sync plan: the last milestone and the completed install wait together */
 with pairs as (
@@ -98,7 +100,8 @@ update pg_temp.planned p set waits = true from pairs
 where pairs.waits and not p.waits and p.position in (pairs.one, pairs.other)
 """  # noqa: S608 - a constant
 
-# A row that belongs to an install is not made before the install's own, in whichever table that stands.
+# A new CRM row that belongs to an install must not be created before the install's own row, whichever table
+# that is in.
 _BELONGINGS = Template("""
 /* enerflo-sync plan: new $name of installs whose new row waits */
 update pg_temp.planned p set waits = true
@@ -120,15 +123,15 @@ _WAITING_TOO = "It waited for a person in the plan before, and nobody decided ab
 
 
 def rules_hash(config: SyncConfig) -> str:
-    """Return what identifies the approval rules: under others a change that waited is judged anew."""
+    """Return the hash of the approval rules: under other rules a waiting change is judged again."""
     rules = config.approval.model_dump(mode="json", exclude={"expires_hours", "second_person"})
     return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
 
 
 def mark_waiting(connection: sa.Connection, config: SyncConfig, account: str) -> tuple[int, int]:
-    """Mark in ``planned`` what waits for a person; return how many changes do not, and how many do.
+    """Mark the changes in ``planned`` that wait for a person; return how many do not wait, and how many do.
 
-    Where all of them wait, none need be marked.
+    If all changes wait, they may stay unmarked.
     """
     rules = config.approval
     free, waiting = _counts(connection)
@@ -137,7 +140,7 @@ def mark_waiting(connection: sa.Connection, config: SyncConfig, account: str) ->
     _mark_each(connection, config, account)
     under_rules = {"account": account, "rules": rules_hash(config)}
     connection.execute(_WAITED, under_rules)
-    # More than that wait in any case.
+    # If more changes than ``approval.changes`` are unmarked, all of them will wait anyway.
     if _counts(connection)[0] <= rules.changes:
         connection.execute(_WAITED_EARLIER, under_rules)
     _keep_together(connection, config, account)
@@ -147,7 +150,7 @@ def mark_waiting(connection: sa.Connection, config: SyncConfig, account: str) ->
 
 
 def why_waiting(connection: sa.Connection, config: SyncConfig, account: str) -> list[str]:
-    """Return why what stands in ``planned``, and all of which waits, does so."""
+    """Return the reasons why the changes in ``planned`` wait, if all of them wait."""
     return approval_reasons(connection, config, account) or with_two_persons(config, [_WAITING_TOO])
 
 
@@ -161,7 +164,7 @@ def _mark(connection: sa.Connection, condition: str, values: dict[str, Any] | No
 
 
 def _mark_each(connection: sa.Connection, config: SyncConfig, account: str) -> None:
-    """Mark what waits for what it is itself."""
+    """Mark the changes that wait because of a rule about one change."""
     rules = config.approval
     conditions = []
     if rules.deletions:
@@ -175,14 +178,14 @@ def _mark_each(connection: sa.Connection, config: SyncConfig, account: str) -> N
         conditions.append(f"p.op = 'update' and (p.table_name, p.field) in ({listed})")
     if rules.first_to_enerflo and not wrote_to_enerflo(connection, account):
         conditions.append("p.direction = 'to_enerflo'")
-    # Of a table whose key changed a record that stands there already may look like a new one.
+    # If the key of a table changed, a record that is already in the table may look like a new one.
     conditions += [f"p.table_name = {literal(table)}" for table, _ in key_change_reasons(connection, account)]
     if conditions:
         _mark(connection, " or ".join(f"({one})" for one in conditions))
 
 
 def _mark_amounts(connection: sa.Connection, config: SyncConfig, account: str) -> None:
-    """Mark of tables and of backfills what is too much to be made without a person."""
+    """Mark the changes of a table, or of backfills, if there are too many to make without a person."""
     rules = config.approval
     if changes_from_backfills(connection, among="not p.waits") > rules.backfill_changes:
         _mark(connection, "p.from_backfill")
@@ -193,7 +196,7 @@ def _mark_amounts(connection: sa.Connection, config: SyncConfig, account: str) -
 
 
 def _keep_together(connection: sa.Connection, config: SyncConfig, account: str) -> None:
-    """Let wait what cannot be made apart from something that waits."""
+    """Mark changes that can only be made together with a waiting change."""
     connection.exec_driver_sql(_WHOLE_ROWS)
     connection.exec_driver_sql(_COMPLETIONS)
     installs = config.tables_of(account, RecordKind.INSTALLS)

@@ -1,4 +1,4 @@
-"""A plan in the warehouse: stored under the hash of its content, which no two ends of it share."""
+"""Stores a plan under the hash of its content; a plan that ended and is due again gets a new hash."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from enerflo_sync.plan.refused import REFUSED
 from enerflo_sync.plan.report import PlanReport, PlanState
 from enerflo_sync.plan.second_person import forget_first
 
-# Of every change what decides what will be done, and to which record; the time of the last agreement tells a
-# change apart from the same one made before. A row's text costs half of what an array's does, and quotes as
-# well; but a time in it would be written as the session likes.
+# The hash covers everything that determines what is written to which record. ``agreed_at`` distinguishes a
+# change from the same change in an earlier plan. The text of a row is quoted as safely as that of an array
+# and costs half as much. A time is hashed as a number, because its text would depend on settings of the
+# session.
 _HASH = """
 /* enerflo-sync plan: the hash of the content */
 select encode(sha256(convert_to(concat_ws('|', cast(:account as text), cast(:kind as text),
@@ -28,14 +29,14 @@ select encode(sha256(convert_to(concat_ws('|', cast(:account as text), cast(:kin
 from {changes}
 """
 _STORED = "sync.plan_changes where account = :account and plan_hash = :plan_hash"
-# How often the same content may have been a plan before.
+# How many earlier plans may have had the same content.
 _MOST_TIMES = 10_000
 
 _GROUPS = """
 /* enerflo-sync plan: counts by group */
 with fields as (
   select table_name, direction, op,
-         -- The column that marks a row, where that is how it is deleted.
+         -- For a deletion by mark, the column that is set.
          case when op = 'delete' then (select min(k) from jsonb_object_keys(after) k) else field end as field,
          count(*) as changes, min(position) as first
   from pg_temp.planned group by 1, 2, 3, 4
@@ -52,7 +53,7 @@ group by table_name, direction, op order by min(first)
 """
 
 _REASONS = sa.text(f"""
-/* enerflo-sync plan: what is not done, by reason */
+/* enerflo-sync plan: differences that are not changed, by reason */
 select outcome, reason, count(*) as n from pg_temp.decided
 where outcome in ('review', 'keep', '{REFUSED}') group by 1, 2 order by 3 desc, 2
 """)  # noqa: S608 - a constant
@@ -63,7 +64,7 @@ select reason, count(*) as n from pg_temp.planned where reason is not null group
 """
 
 _SPENT = sa.text("""
-/* enerflo-sync plan: did this plan end, so that what is due now is due once more? */
+/* enerflo-sync plan: whether a plan with this hash ended before, so that its changes are due again */
 select exists (
   select from sync.plans p
   where p.account = :account and p.plan_hash = :plan_hash
@@ -74,9 +75,9 @@ select exists (
           and c.state not in ('planned', 'left_out', 'superseded')))))
 """)
 
-# The same plan again: it waits anew, unless a person refused it or it is being applied. An approval does not
-# last longer because the same plan was made again. One without changes is always the same, and is made again
-# by each round in which there is nothing to do.
+# If a plan with this hash exists, it waits again, unless a person rejected it or it is being applied. An
+# approval is not extended when the same plan is made again. All plans without changes are one plan, which
+# each round without changes stores again.
 _INSERT = sa.text("""
 /* enerflo-sync plan: the plan */
 insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state, change_count, needs_approval,
@@ -91,7 +92,7 @@ set created_at = case when plans.state in ('expired', 'open', 'superseded') or p
     decided_at = case when plans.decided_by is null then null else plans.decided_at end,
     decision_reason = case when plans.decided_by is null then null else plans.decision_reason end,
     part = excluded.part,
-    -- A first approval does not last longer either.
+    -- A first approval is not extended either.
     first_approval = case when plans.state in ('approved', 'applied')
                             or (plans.state = 'rejected' and plans.decided_by is not null)
                             or (plans.state = 'open' and plans.expires_at > now()
@@ -109,8 +110,8 @@ set created_at = case when plans.state in ('expired', 'open', 'superseded') or p
     sa.bindparam("lifetime", type_=sa.Interval),
 )
 
-# What was approved is about the row as it was then: a plan that is made again does not renew that, and the
-# first of two persons approved another row.
+# An approval is about the row as it was then. So the digest of a row is updated only while the plan is open;
+# if one changes, the first of two approvals was about another row and is deleted.
 _CHANGES = sa.text("""
 /* enerflo-sync plan: its changes */
 insert into sync.plan_changes (account, plan_hash, position, table_name, key, enerflo_key, op, field, before,
@@ -127,14 +128,14 @@ where plan_changes.row_digest is distinct from excluded.row_digest and plan_chan
 """)
 
 _DUE_AGAIN = sa.text("""
-/* enerflo-sync plan: changes of the same plan that a later one had taken the place of */
+/* enerflo-sync plan: changes of the same plan that a later plan had superseded */
 update sync.plan_changes set state = 'planned', reason = null, done_at = null
 where account = :account and plan_hash = :plan_hash and state in ('superseded', 'left_out')
   and exists (select from sync.plans where account = :account and plan_hash = :plan_hash and state = 'open')
 """)
 
 _UNDECIDED = sa.text(f"""
-/* enerflo-sync plan: what it leaves to a person */
+/* enerflo-sync plan: its questions */
 insert into sync.plan_undecided
   (account, plan_hash, position, table_name, key, field, enerflo_value, crm_value, cause, reason, refusal_id)
 select :account, :plan_hash, row_number() over (order by table_name, key::text, field), table_name, key,
@@ -159,12 +160,13 @@ def store_plan(
     ends_others: bool = True,
     beside: Sequence[str] = (),
 ) -> str:
-    """Store what stands in ``planned`` and ``decided``, in place of other plans, and return its hash.
+    """Store the changes in ``planned`` and the questions in ``decided`` as a plan, and return its hash.
 
-    A plan without changes counts as applied. What is left to a person stands with the first part.
+    A plan without changes counts as applied. The questions of a round are stored with its first part.
 
-    :param rules: identifies the approval rules under which the plan was made.
-    :param ends_others: whether other plans that wait end now; ``beside`` are the hashes of those that stay.
+    :param rules: the hash of the approval rules under which the plan was made.
+    :param ends_others: whether other waiting plans end now.
+    :param beside: the hashes of waiting plans that do not end.
     """
     end_overdue_plans(connection, account)
     same = {"account": account, "kind": kind, "config_hash": config_hash}
@@ -172,7 +174,7 @@ def store_plan(
     plan_hash = _unspent(connection, account, content_hash)
     named = {"account": account, "plan_hash": plan_hash}
     groups = [dict(row) for row in connection.exec_driver_sql(_GROUPS, {}).mappings()]
-    # Where each field's changes begin, for samples of them.
+    # The position of the first change of each field, from which samples are read.
     first = [[group.pop("first_of_fields"), group.pop("first")] for group in groups]
     before = asked_before(connection, account)
     others: dict[str, dict[str, int]] = {"review": {}, "keep": {}, REFUSED: {}}
@@ -220,10 +222,10 @@ def store_plan(
 
 
 def _unspent(connection: sa.Connection, account: str, content_hash: str) -> str:
-    """Return the hash of a plan of this content.
+    """Return the hash for a plan of this content.
 
-    Where a plan that ended is due once more, in whole, the same content is another plan: the ledger has one
-    end of each change.
+    If a plan with the same content ended before, the new plan needs another hash, because the ledger has only
+    one outcome for each change of a plan.
     """
     plan_hash, times = content_hash, 0
     while connection.scalar(_SPENT, {"account": account, "plan_hash": plan_hash}):
@@ -237,7 +239,7 @@ def _once_more(content_hash: str, times: int) -> str:
 
 
 def is_as_it_was_made(connection: sa.Connection, plan: PlanReport) -> bool:
-    """Return whether a plan's stored changes are still those that its hash was made of."""
+    """Return whether a plan's stored changes still match its hash."""
     same = {
         "account": plan.account,
         "plan_hash": plan.plan_hash,

@@ -1,7 +1,7 @@
-"""The reverse of a plan: what it wrote becomes what was there before, by the same rules as any plan.
+"""The undo of a plan: a plan that restores the values before it, under the same rules as any plan.
 
-Nothing is taken back that moved since, and nothing that Enerflo's API cannot take back: that is left to a
-person, with the reason.
+A value that changed since is not restored, nor is a write that Enerflo's API cannot reverse: these become
+questions with a reason.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.changed_meanings import follow_meanings
 from enerflo_sync.agreed.renamed_tables import follow_names
 from enerflo_sync.crm.config import SyncConfig
@@ -31,7 +31,7 @@ from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
-# A prune leaves the plan alone until the undo stands on it.
+# The row lock keeps the retention job from pruning the plan before the undo refers to it.
 _KEEP = sa.text("""
 /* enerflo-sync undo: the plan that is undone */
 select from sync.plans where account = :account and plan_hash = :plan_hash for key share
@@ -39,14 +39,14 @@ select from sync.plans where account = :account and plan_hash = :plan_hash for k
 
 
 def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: str) -> PlanReport:
-    """Store the plan that takes back what a plan applied, and return it; nothing of it is applied.
+    """Store the plan that reverses the applied changes of a plan, and return it; nothing is applied yet.
 
-    It needs approval and is applied as any other; an older plan that still waits expires. A plan of which
-    nothing was applied gives an empty one. The same undo again is the same plan, under the same hash.
+    The undo is approved and applied like any other plan, and supersedes older waiting plans. If the plan has
+    no applied change, the undo is empty. To make the same undo again gives the same plan with the same hash.
 
-    :param plan_hash: of the plan that is undone, itself an undo maybe; eight characters of it will do.
-    :raises ConfigurationError: there is no such plan, the mapping does not fit the live tables, or nobody can
-        tell which name a table had before.
+    :param plan_hash: the hash of the plan to undo, or its first eight characters; it may itself be an undo.
+    :raises ConfigurationError: there is no such plan, the mapping does not fit the live tables, or the former
+        name of a renamed table is ambiguous.
     :raises RetriableError: another plan or apply of the account is running, or the warehouse is away.
     """
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
@@ -59,15 +59,15 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         undone = read_plan(connection, account, plan_hash)
         connection.execute(_KEEP, {"account": account, "plan_hash": undone.plan_hash})
         fold = case_folding(connection)
-        plans = live_comparisons(connection, config, account, fold, all_tables=True)
-        follow_names(connection, plans, account)
-        plans = follow_meanings(connection, plans, account)
-        settle_handed_over(connection, plans, account)
-        _reverse(connection, plans, account, undone.plan_hash)
-        leave_unvoided(connection, plans, account, config.statuses.voided)
-        keep_not_switched_on(connection, plans)
-        make_planned(connection, plans, account)
-        require_no_copy_is_written(connection, plans, str(config.file))
+        comparisons = live_comparisons(connection, config, account, fold, all_tables=True)
+        follow_names(connection, comparisons, account)
+        comparisons = follow_meanings(connection, comparisons, account)
+        record_arrivals(connection, comparisons, account)
+        _reverse(connection, comparisons, account, undone.plan_hash)
+        leave_unvoided(connection, comparisons, account, config.statuses.voided)
+        keep_not_switched_on(connection, comparisons)
+        make_planned(connection, comparisons, account)
+        require_no_copy_is_written(connection, comparisons, str(config.file))
         found = store_plan(
             connection,
             account,
@@ -83,14 +83,16 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         return read_plan(connection, account, found)
 
 
-def _reverse(connection: sa.Connection, plans: Sequence[Comparison], account: str, plan_hash: str) -> None:
-    """Fill ``decided`` with the reverse of what a plan applied."""
+def _reverse(
+    connection: sa.Connection, comparisons: Sequence[Comparison], account: str, plan_hash: str
+) -> None:
+    """Fill ``decided`` with the reverse of each applied change of a plan."""
     values = {"account": account, "plan_hash": plan_hash}
     connection.exec_driver_sql(MAKE_DECIDED)
     connection.exec_driver_sql(MAKE_UNDOING, values)
-    leave_unmapped(connection, plans)
+    leave_unmapped(connection, comparisons)
     leave_redirected(connection, account)
-    for plan in plans:
-        undo_in_crm(connection, plan, account)
-        withdraw_handed_over(connection, plan, account, plan_hash)
-        undo_in_enerflo(connection, plan, account)
+    for comparison in comparisons:
+        undo_in_crm(connection, comparison, account)
+        withdraw_handed_over(connection, comparison, account, plan_hash)
+        undo_in_enerflo(connection, comparison, account)

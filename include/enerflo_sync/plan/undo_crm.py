@@ -1,4 +1,4 @@
-"""Taking back what a plan wrote to the CRM: a value, a new row, a deleted row."""
+"""Decides how to undo a plan's changes to the CRM: updated values, inserted rows and deleted rows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ cross join lateral (
 where u.table_name = $table and u.direction = 'to_crm' and u.op = 'update' and u.field = $field
 """)  # noqa: S608 - constants
 
-# What a person added to a new row since would be lost with it, whichever column holds it.
+# The whole row must be unchanged, unmapped columns included: what a person added since would be lost with the
+# row.
 _INSERTS = Template(f"""
 /* enerflo-sync undo $name: rows that were made in the CRM */
 insert into pg_temp.decided ({COLUMNS}, row_digest)
@@ -99,82 +100,84 @@ where u.table_name = $table and u.direction = 'to_crm' and u.op = 'delete'
 """)  # noqa: S608 - constants
 
 
-def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> None:
-    """Decide what becomes of everything in ``undoing`` that was written to one table of the CRM."""
+def undo_in_crm(connection: sa.Connection, comparison: Comparison, account: str) -> None:
+    """Decide about every change in ``undoing`` that was made to one table of the CRM."""
     common = {
-        "name": plan.name,
-        "table": literal(plan.name),
-        "crm": plan.crm,
-        "rows": plan.crm_rows,
-        "known": quoted(plan.mapping.key_columns[0]),
-        "on": of_key(plan, "u.key"),
-        "same_record": names_record(plan, "t", "u.enerflo_key"),
+        "name": comparison.name,
+        "table": literal(comparison.name),
+        "crm": comparison.crm,
+        "rows": comparison.crm_rows,
+        "known": quoted(comparison.mapping.key_columns[0]),
+        "on": of_key(comparison, "u.key"),
+        "same_record": names_record(comparison, "t", "u.enerflo_key"),
     }
     values = {"account": account}
-    for field in _written_fields(connection, plan):
-        mapping = plan.mapping.fields.get(field)
+    for field in _written_fields(connection, comparison):
+        mapping = comparison.mapping.fields.get(field)
         written = partial(
             _UPDATES.substitute,
             common,
             field=literal(field),
             policy=literal(mapping.source_of_truth) if mapping is not None else "u.policy",
-            now=shown(plan, field),
-            said=said_in_enerflo(plan, field, "u.enerflo_key"),
+            now=shown(comparison, field),
+            said=said_in_enerflo(comparison, field, "u.enerflo_key"),
             barred="true" if mapping is not None and mapping.direction is Direction.TO_ENERFLO else "false",
         )
         try:
             with connection.begin_nested():
-                statement = written(written=as_written(plan, field, "u.new_value"))
+                statement = written(written=as_written(comparison, field, "u.new_value"))
                 connection.exec_driver_sql(statement, values)
         except sa.exc.DBAPIError as error:
             if not isinstance(error.orig, psycopg.Error) or not refuses_a_row(error.orig):
                 raise
-            # The column has another type by now: a value that is none of it is not what the row says.
+            # The column's type changed since, and the plan's value does not fit it. So the row cannot have
+            # that value, and the values are compared as the plan stored them.
             connection.exec_driver_sql(written(written="u.new_value"), values)
-    mark = mark_of(connection, plan)
+    mark = mark_of(connection, comparison)
     inserts = _INSERTS.substitute(
         common,
-        row=shown_row(plan, mark),
-        marks=marks(plan, mark),
-        digest=row_digest(plan),
-        one_of_its_key=one_of_its_key(plan),
-        said=said_in_enerflo(plan, None, "u.enerflo_key"),
+        row=shown_row(comparison, mark),
+        marks=marks(comparison, mark),
+        digest=row_digest(comparison),
+        one_of_its_key=one_of_its_key(comparison),
+        said=said_in_enerflo(comparison, None, "u.enerflo_key"),
     )
     connection.exec_driver_sql(inserts, values)
-    restored = _restored(plan, mark)
+    restored = _restored(comparison, mark)
     deletes = _DELETES.substitute(
         common,
-        said=said_in_enerflo(plan, None, "u.enerflo_key"),
+        said=said_in_enerflo(comparison, None, "u.enerflo_key"),
         fields="\n  ".join(restored.values()),
         first=literal(next(iter(restored))),
         same_mark="false" if mark is None else f"jsonb_exists(u.new_value, {literal(mark)})",
-        left_alone=left_alone(plan, "u.key", "u.kept_digest"),
-        keys=f"array[{', '.join(literal(name) for name in plan.mapping.key_columns)}]",
+        left_alone=left_alone(comparison, "u.key", "u.kept_digest"),
+        keys=f"array[{', '.join(literal(name) for name in comparison.mapping.key_columns)}]",
     )
     connection.exec_driver_sql(deletes, values)
 
 
-def _written_fields(connection: sa.Connection, plan: Comparison) -> list[str]:
+def _written_fields(connection: sa.Connection, comparison: Comparison) -> list[str]:
     query = sa.text(
         "select distinct field from pg_temp.undoing"
         " where table_name = :table and direction = 'to_crm' and op = 'update' order by 1"
     )
-    return list(connection.execute(query, {"table": str(plan.name)}).scalars())
+    return list(connection.execute(query, {"table": str(comparison.name)}).scalars())
 
 
-def _restored(plan: Comparison, mark: str | None) -> dict[str, str]:
-    """Return the selects of what a plan shows of a row that comes back: mapped columns, and Enerflo's id.
+def _restored(comparison: Comparison, mark: str | None) -> dict[str, str]:
+    """Return by column the selects of what the plan shows of a restored row: mapped columns and Enerflo's id.
 
-    The row itself is restored whole, from what the undone plan kept of it; or ``mark`` is taken away from it.
+    The apply restores the whole row, from the copy that the undone plan stored; or it removes ``mark`` from
+    the row.
     """
-    keys = set(plan.mapping.key_columns)
+    keys = set(comparison.mapping.key_columns)
     selects = {
         field.name: f"nullif(u.old_value -> {literal(field.name)}, 'null')"
-        for field in plan.fields
+        for field in comparison.fields
         if field.name not in keys
     }
-    for column, mirror in plan.mapping.join_columns.items():
-        if column not in keys and mirror in plan.mirror_key:
+    for column, mirror in comparison.mapping.join_columns.items():
+        if column not in keys and mirror in comparison.mirror_key:
             selects.setdefault(column, f"u.enerflo_key -> {literal(mirror)}")
     if mark is not None:
         selects.setdefault(mark, f"case when u.new_value is not null then u.old_value -> {literal(mark)} end")

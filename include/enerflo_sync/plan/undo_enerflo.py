@@ -1,4 +1,4 @@
-"""Taking back what a plan wrote to Enerflo: a value by its own call; what was created there stays."""
+"""Decides how to undo a plan's changes at Enerflo: a value is written back; created records stay."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STAYS: Mapping[str, str] = {
     RecordKind.LEADS: "Enerflo's API takes no lead back: close it there by hand; the CRM's row keeps its id",
 }
 
-# Which record was made is known by the CRM's row, which took its id.
+# The created record is found by its CRM row, which stores the record's id.
 _CREATED = Template(f"""
 /* enerflo-sync undo $name: records that were made in Enerflo */
 insert into pg_temp.decided ({COLUMNS})
@@ -51,7 +51,7 @@ where table_name = :table and direction = 'to_enerflo' and op = 'update' order b
 """)
 
 _DECISION = f"""
-/* enerflo-sync undo: what becomes of a value that was written to Enerflo */
+/* enerflo-sync undo: the decision about a value that was written to Enerflo */
 insert into pg_temp.decided ({COLUMNS})
 select :outcome, :table, key, enerflo_key, 'update', field, nullif(cast(:now as jsonb), 'null'), old_value,
        case when :reason is null then old_value else new_value end, :policy, '{UNDONE}', '{UNDO}', :reason,
@@ -64,31 +64,31 @@ _DECIDE = sa.text(_DECISION).bindparams(
 )
 
 
-def undo_in_enerflo(connection: sa.Connection, plan: Comparison, account: str) -> None:
-    """Decide what becomes of everything in ``undoing`` that was written to one table of Enerflo."""
-    table = str(plan.name)
-    stays = _STAYS.get(plan.kind, "Enerflo's API does not take it back")
+def undo_in_enerflo(connection: sa.Connection, comparison: Comparison, account: str) -> None:
+    """Decide about every change in ``undoing`` that was made at Enerflo for one mapped table."""
+    table = str(comparison.name)
+    stays = _STAYS.get(comparison.kind, "Enerflo's API does not take it back")
     created = _CREATED.substitute(
-        name=plan.name,
-        record=jsonb_object((name, f"e.{quoted(name)}") for name in plan.mirror_key),
-        rows=plan.crm_rows,
-        mirror=plan.mirror,
+        name=comparison.name,
+        record=jsonb_object((name, f"e.{quoted(name)}") for name in comparison.mirror_key),
+        rows=comparison.crm_rows,
+        mirror=comparison.mirror,
         linked=" and ".join(
-            f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in plan.joins
+            f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in comparison.joins
         ),
-        on=of_key(plan, "u.key"),
+        on=of_key(comparison, "u.key"),
     )
     connection.exec_driver_sql(created, {"table": table, "reason": stays, "account": account})
     same = EnerfloValues(connection).same
     for field in connection.execute(_UPDATED, {"table": table}).scalars().all():
-        mapping = plan.mapping.fields[field]
-        for row in _present(connection, plan, field, account):
+        mapping = comparison.mapping.fields[field]
+        for row in _present(connection, comparison, field, account):
             reason = None
             if not row.lives:
                 reason = _GONE
             elif row.how == ALREADY_SO:
                 reason = _NOT_OURS
-            elif not any(same(plan, field, row.now, made) for made in (row.new_value, row.kept_value)):
+            elif not any(same(comparison, field, row.now, made) for made in (row.new_value, row.kept_value)):
                 reason = _MOVED
             elif row.written_later:
                 reason = WRITTEN_LATER
@@ -106,22 +106,22 @@ def undo_in_enerflo(connection: sa.Connection, plan: Comparison, account: str) -
             connection.execute(_DECIDE, values)
 
 
-def _present(connection: sa.Connection, plan: Comparison, field: str, account: str) -> list[Any]:
-    """Return what Enerflo says now of each value that was written, as plans show it."""
-    n, one = next((n, one) for n, one in enumerate(plan.fields, 1) if one.name == field)
+def _present(connection: sa.Connection, comparison: Comparison, field: str, account: str) -> list[Any]:
+    """Return Enerflo's present value, as plans show it, for each value that was written to a field."""
+    n, one = next((n, one) for n, one in enumerate(comparison.fields, 1) if one.name == field)
     on = " and ".join(
-        f"e.{quoted(name)} = (u.enerflo_key ->> {literal(name)})::bigint" for name in plan.mirror_key
+        f"e.{quoted(name)} = (u.enerflo_key ->> {literal(name)})::bigint" for name in comparison.mirror_key
     )
     statement = (
-        f"/* enerflo-sync undo {plan.name}: what Enerflo says now */"  # noqa: S608 - names of the mapping
+        f"/* enerflo-sync undo {comparison.name}: what Enerflo says now */"  # noqa: S608 - names of the mapping
         " select u.key, u.new_value, coalesce(u.kept_value, u.new_value) as kept_value, u.how,"
         " u.written_later, v.now, v.lives"
         " from pg_temp.undoing u left join lateral ("
         f"   select {one.enerflo.shown} as now, lives from ("
         f"     select e.{quoted(one.mirror_column)} as e{n}, e.deleted_at is null as lives"
-        f"     from {plan.mirror} e where e.account = %(account)s and {on}) m) v on true"
+        f"     from {comparison.mirror} e where e.account = %(account)s and {on}) m) v on true"
         " where u.table_name = %(table)s and u.direction = 'to_enerflo' and u.op = 'update'"
         " and u.field = %(field)s"
     )
-    values = {"account": account, "table": str(plan.name), "field": field}
+    values = {"account": account, "table": str(comparison.name), "field": field}
     return list(connection.exec_driver_sql(statement, values).all())

@@ -1,4 +1,4 @@
-"""What a plan applied, in one temporary table, and what of it the mapping does not know or allow any more."""
+"""The applied changes of a plan in a temporary table, and those that the mapping keeps from an undo."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from enerflo_sync.reconcile.conditions import kind_parameters
 from enerflo_sync.reconcile.values import translated_back
 
 UNDO = "undo"
-# The rule of a change that takes back one which was handed over, before a tool took it over.
+# The rule of a change that withdraws a handed-over change which no tool has acknowledged.
 WITHDRAW = "withdraw"
-# The cause of an undo's changes: no rule of sync.yaml asks for them.
+# The cause of an undo's changes, because no rule of sync.yaml produces them.
 UNDONE = "undone"
 
 # Columns of ``decided`` that every row of an undo fills.
@@ -27,8 +27,8 @@ COLUMNS = """outcome, table_name, key, enerflo_key, op, field, before, after, so
 _VOID = "it would void the install there, which void_in does not allow"
 WRITTEN_LATER = "a later plan wrote it since: undo that plan"
 
-# The time of the ledger's row tells one undo apart from the same one made before. What a later plan wrote
-# stands by that plan, also where it is the same value.
+# ``recorded_at`` distinguishes this undo from the same undo of an earlier time. If a later plan wrote the
+# field, only an undo of that plan may restore it, even if it wrote the same value.
 MAKE_UNDOING = f"""
 /* enerflo-sync undo: what the plan applied */
 create temporary table undoing on commit drop as
@@ -55,7 +55,7 @@ where c.account = %(account)s and c.plan_hash = %(plan_hash)s and c.state = 'app
 """  # noqa: S608 - a constant
 
 _UNMAPPED = sa.text(f"""
-/* enerflo-sync undo: what the mapping does not know any more */
+/* enerflo-sync undo: changes of tables and columns that are not mapped any more */
 with gone as (
   delete from pg_temp.undoing u
   where not exists (select from jsonb_to_recordset(cast(:known as jsonb)) as k(table_name text, field text)
@@ -68,7 +68,7 @@ select 'review', table_name, key, enerflo_key, op, field, null, null, null, poli
 from gone
 """).bindparams(sa.bindparam("known", type_=sa.JSON))  # noqa: S608 - constants
 
-# What went to one field of Enerflo is not taken back in another.
+# A value that was written to one field of Enerflo must not be restored in another field.
 _REDIRECTED = sa.text(f"""
 /* enerflo-sync undo: values of columns that are mapped to another field of Enerflo */
 with gone as (
@@ -84,38 +84,41 @@ from gone
 """)  # noqa: S608 - constants
 
 
-def said_in_enerflo(plan: Comparison, field: str | None, key: str) -> str:
-    """Return the select of what Enerflo says now of a record; null where it has none.
+def said_in_enerflo(comparison: Comparison, field: str | None, key: str) -> str:
+    """Return the select of Enerflo's present value of a field; null if Enerflo has no such record.
 
-    :param field: the CRM column whose value is meant; None for the record itself, shown as its key.
+    :param field: the CRM column of the field; None selects the record's key.
     :param key: SQL of Enerflo's key of the record.
     """
-    on = " and ".join(f"e.{quoted(name)} = ({key} ->> {literal(name)})::bigint" for name in plan.mirror_key)
-    column, value = quoted(plan.mirror_key[0]), key
-    for n, one in enumerate(plan.fields, 1):
+    on = " and ".join(
+        f"e.{quoted(name)} = ({key} ->> {literal(name)})::bigint" for name in comparison.mirror_key
+    )
+    column, value = quoted(comparison.mirror_key[0]), key
+    for n, one in enumerate(comparison.fields, 1):
         if one.name == field:
             column, value = f"{quoted(one.mirror_column)} as e{n}", one.enerflo.shown
-    joined = plan.mapping.join_columns.get(field or "")
+    joined = comparison.mapping.join_columns.get(field or "")
     if joined is not None and value == key:
         column, value = f"{quoted(joined)} as said", "to_jsonb(said)"
     return (
-        f"(select {value} from (select e.{column} from {plan.mirror} e"  # noqa: S608 - names of the mapping
+        f"(select {value} from (select e.{column} from {comparison.mirror} e"  # noqa: S608 - names of the mapping
         f" where e.account = %(account)s and e.deleted_at is null and {on}) m)"
     )
 
 
-def leave_unmapped(connection: sa.Connection, plans: Sequence[Comparison]) -> None:
-    """Leave to a person what was written to a table or field that is not mapped, or not there, any more."""
+def leave_unmapped(connection: sa.Connection, comparisons: Sequence[Comparison]) -> None:
+    """Make questions of changes to a table or column that is no longer mapped or no longer exists."""
     known = [
-        {"table_name": str(plan.name), "field": name}
-        for plan in plans
-        for name in {*plan.mapping.fields, *plan.mapping.join_columns} & set(plan.live.columns)
+        {"table_name": str(comparison.name), "field": name}
+        for comparison in comparisons
+        for name in {*comparison.mapping.fields, *comparison.mapping.join_columns}
+        & set(comparison.live.columns)
     ]
     connection.execute(_UNMAPPED, {"known": known})
 
 
 def leave_redirected(connection: sa.Connection, account: str) -> None:
-    """Leave to a person what was written to a field of Enerflo with which its column is not compared now."""
+    """Make questions of changes at Enerflo whose CRM column is now mapped to another field of Enerflo."""
     connection.execute(_REDIRECTED, {"account": account})
 
 
@@ -131,24 +134,24 @@ where d.table_name = $table and d.field = $field and d.outcome = '$direction'
 
 
 def leave_unvoided(
-    connection: sa.Connection, plans: Sequence[Comparison], account: str, voided: Sequence[str | int]
+    connection: sa.Connection, comparisons: Sequence[Comparison], account: str, voided: Sequence[str | int]
 ) -> None:
-    """Leave to a person in ``decided`` what would void an install on a side that ``void_in`` does not name.
+    """Make questions in ``decided`` of changes that would void an install on a side not in ``void_in``.
 
     :param voided: the voided statuses of ``sync.yaml``, by name or id.
     """
     values = {"account": account, **kind_parameters("voided", voided)}
-    for plan in plans:
-        for field in plan.fields if plan.is_installs else ():
+    for comparison in comparisons:
+        for field in comparison.fields if comparison.is_installs else ():
             if field.mapping.enerflo != "status_name":
                 continue
             said = "(d.after #>> '{}')"
             in_crm = translated_back(said, field.mapping, field.fold)
             for side, direction, status in ((Side.CRM, "to_crm", in_crm), (Side.ENERFLO, "to_enerflo", said)):
-                if side not in plan.mapping.void_in:
+                if side not in comparison.mapping.void_in:
                     statement = _VOIDS.substitute(
                         reason=_VOID,
-                        table=literal(plan.name),
+                        table=literal(comparison.name),
                         field=literal(field.name),
                         direction=direction,
                         status=status,

@@ -1,6 +1,6 @@
-"""What another mapping would do: the plan of now, and the decisions of the past days, decided again by it.
+"""What-if: the present plan and the decisions of the past days, decided again under another mapping.
 
-Nothing is written and nobody is called: the code that decides every plan runs here in transactions that are
+Nothing is written and no API is called: the same code that decides every plan runs in transactions that are
 rolled back.
 """
 
@@ -25,12 +25,13 @@ Progress = Callable[[str, int, int], None]
 class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
     """What would differ under another mapping; values in the samples are masked.
 
-    :param now: how many changes and questions a plan would have at this moment, by outcome.
-    :param new: the same under the other mapping.
-    :param plan: where those two plans differ, the largest group first.
-    :param decided: how many decisions of the past were decided again.
-    :param not_decided: those that no mapping of a field decides, by rule: rows created, adopted, undone.
-    :param decisions: which of them would have been decided otherwise, the largest group first.
+    :param now: how many changes and questions a plan of the present mapping would have now, by outcome.
+    :param new: the same counts under the other mapping.
+    :param plan: the differences between these two plans, the largest group first.
+    :param decided: how many past decisions were decided again.
+    :param not_decided: past decisions that do not depend on a field's mapping (rows that were created,
+        adopted or undone), counted by rule.
+    :param decisions: past decisions whose outcome would have been different, the largest group first.
     """
 
     account: str
@@ -46,7 +47,7 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def differs(self) -> bool:
-        """Return whether anything would be decided otherwise."""
+        """Return whether any decision would be different."""
         return bool(self.plan or self.decisions)
 
 
@@ -62,11 +63,11 @@ def what_if(
 ) -> WhatIf:
     """Return what would differ if ``new`` were the account's configuration. Writes nothing.
 
-    Both plans see the same moment and compare every row. A decision of the past is decided again from the
-    facts that it was made from: whether the two values differed at all is not asked again.
+    Both plans see the same snapshot and compare every row. A past decision is decided again from the facts
+    that the ledger stores; whether the two values would differ under the new mapping is not checked.
 
-    :param days: how far back decisions are looked at, counted from now.
-    :param samples: how many of each group are shown.
+    :param days: how many days back decisions are read.
+    :param samples: how many samples of each group are returned.
     :raises ConfigurationError: a mapping does not fit the live tables, or ``new`` has no such account.
     :raises RetriableError: a plan or apply of the account is running, or the warehouse is away.
     """

@@ -1,4 +1,4 @@
-"""The decisions of the past days decided again by another mapping, from the facts that the ledger keeps."""
+"""What-if for past decisions: another mapping decides them again from the facts that the ledger stores."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ union select lower(btrim(name)) from enerflo.install_statuses
 where account = :account and status_id = any(cast(:voided_ids as bigint[])) and name is not null
 """)
 
-# Enerflo's value is the new one of a change of the CRM and the old one of a change of Enerflo.
+# In the ledger, Enerflo's value is the new value of a change to the CRM and the old value of a change to
+# Enerflo.
 _DECISIONS = sa.text("""
-/* enerflo-sync what-if: decisions of the past, by what they were made from */
+/* enerflo-sync what-if: past decisions, grouped by the facts that they were made from */
 select l.table_name, l.field, l.direction, l.policy, l.rule, l.facts, v.mine_voids, v.theirs_void,
        count(*) as count
 from sync.ledger l cross join lateral (
@@ -46,7 +47,7 @@ group by 1, 2, 3, 4, 5, 6, 7, 8 order by count desc
 )
 
 _OTHERS = sa.text("""
-/* enerflo-sync what-if: decisions that no mapping of a field makes */
+/* enerflo-sync what-if: decisions that do not depend on a field's mapping */
 select rule, count(*) as number from sync.ledger
 where account = :account and recorded_at > :since and not (op = 'update' and rule = any(:rules))
 group by 1 order by 2 desc, 1
@@ -73,11 +74,11 @@ class DecisionSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecisionDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """Decisions about one field that would have been made otherwise in the same way.
+    """Decisions about one field that the other mapping would all change to the same outcome.
 
-    :param was: to_crm or to_enerflo: which side was to be written.
+    :param was: to_crm or to_enerflo, the side that the decision wrote.
     :param would_be: to_crm, to_enerflo, review, keep, or not_mapped.
-    :param would_be_words: what the rule says that would decide now.
+    :param would_be_words: the words of the rule that would decide under the other mapping.
     """
 
     table_name: str
@@ -94,7 +95,7 @@ class DecisionDifference(msgspec.Struct, frozen=True, kw_only=True):
 def decide_again(
     connection: sa.Connection, config: SyncConfig, new: SyncConfig, account: str, days: int, samples: int
 ) -> dict[str, Any]:
-    """Return which decisions of the last ``days`` days the other mapping would have made otherwise.
+    """Return the decisions of the last ``days`` days that would have another outcome under the other mapping.
 
     The keys are those of :class:`enerflo_sync.plan.what_if.WhatIf`.
     """
@@ -138,7 +139,7 @@ def decide_again(
 
 
 def _decided(new: SyncConfig, account: str, row: sa.RowMapping) -> tuple[str, Rule | None]:
-    """Return what the new mapping makes of the facts of a decision, and by which rule."""
+    """Return the outcome of a past decision under the new mapping, and the rule that decides it."""
     mapping = new.tables_for(account).get(row["table_name"])
     field = mapping.fields.get(row["field"]) if mapping is not None else None
     if mapping is None or field is None:

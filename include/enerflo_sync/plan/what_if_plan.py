@@ -1,4 +1,4 @@
-"""The plans of two mappings at one moment, and where they differ."""
+"""What-if for the present plan: the plans of two mappings in one snapshot, and their differences."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLUMNS = "outcome, table_name, key, op, field, before, after, rule, reason"
 
 
 class DifferenceKind(StrEnum):
-    """Which of the two plans has a change, or whether both have it otherwise."""
+    """Whether only one of the two plans has a change, or both have it with different content."""
 
     ONLY_NOW = "only_now"
     ONLY_NEW = "only_new"
@@ -32,7 +32,7 @@ class DifferenceKind(StrEnum):
 
 
 class PlanSample(msgspec.Struct, frozen=True, kw_only=True):
-    """One change as both plans have it; what a plan lacks is None."""
+    """One change with its values in both plans; the values of a plan that lacks it are None."""
 
     key: Mapping[str, Any]
     now_before: Any
@@ -46,10 +46,10 @@ class PlanSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """Changes of one field that two plans have differently in the same way.
+    """Changes of one field whose outcome differs between the two plans in the same way.
 
-    :param now: to_crm, to_enerflo or review under the present mapping; None where nothing is planned.
-    :param new: the same under the other one.
+    :param now: to_crm, to_enerflo or review under the present mapping; None if nothing is planned.
+    :param new: the same under the other mapping.
     """
 
     kind: DifferenceKind
@@ -96,9 +96,9 @@ _COUNTS = "/* enerflo-sync what-if: counts */ select outcome, count(*) from {} g
 def compare_plans(
     engine: sa.Engine, config: SyncConfig, new: SyncConfig, account: str, samples: int, tick: Progress
 ) -> tuple[dict[str, dict[str, int]], list[PlanDifference]]:
-    """Return what each of two mappings would plan now, in counts, and where they differ, masked.
+    """Return the counts of the plans that two mappings would make now, and their differences, masked.
 
-    The result lies in temporary tables of one session; what the plans themselves write is rolled back.
+    The decisions are copied to temporary tables of one session; all writes of both plans are rolled back.
     """
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
     with snapshot.connect() as connection, connection.begin() as transaction:
@@ -125,15 +125,20 @@ def _decide(
     table: str,
     tick: Progress,
 ) -> None:
-    """Decide by one mapping at a moment, copy the outcome into ``table`` of another session, roll back."""
+    """Decide under one mapping in a given snapshot and copy the decisions to ``table`` of another session.
+
+    The deciding transaction is rolled back.
+
+    :param moment: the exported snapshot.
+    """
     with engine.connect() as connection, connection.begin() as transaction:
-        # A name that the server made: letters, digits and dashes.
+        # The server made this name of letters, digits and dashes, so quoting it is safe.
         connection.exec_driver_sql(f"set transaction snapshot '{moment}'")
-        plans = live_comparisons(connection, config, account, case_folding(connection), all_tables=True)
+        comparisons = live_comparisons(connection, config, account, case_folding(connection), all_tables=True)
         lookback = config.reconcile.lookback_minutes
-        for plan in plans:
-            agree_moved(connection, plan, account, config.hash(account), lookback)
-        decide_all(connection, plans, config, account, None, tick)
+        for comparison in comparisons:
+            agree_moved(connection, comparison, account, config.hash(account), lookback)
+        decide_all(connection, comparisons, config, account, None, tick)
         out = (
             f"copy (select {_COLUMNS} from pg_temp.decided"  # noqa: S608 - constants
             " where outcome in ('to_crm', 'to_enerflo', 'review')) to stdout"
@@ -182,14 +187,14 @@ def _sample(row: sa.RowMapping, classes: Classes) -> PlanSample:
 
 
 def stricter_classes(config: SyncConfig, new: SyncConfig, account: str) -> Classes:
-    """Return the class of every field by table and field: one that either mapping declares counts."""
+    """Return the personal-data class of each field; a class that either mapping declares applies."""
     first, second = (personal_data_classes(one.tables_for(account)) for one in (config, new))
     declared = {name: kind for name, kind in second.items() if kind is not PersonalData.NONE}
     return {**second, **first, **declared}
 
 
 def masked_value(classes: Classes, table: str, field: str | None, value: Any) -> Any:
-    """Return a value as it may be shown: of a row as a whole each column by its own class."""
+    """Return a value masked by its class; a whole row is masked column by column."""
     if field is None:
         if not isinstance(value, dict):
             return value

@@ -1,4 +1,4 @@
-"""A what-if for a terminal."""
+"""A what-if report as text for a terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OUTCOMES: Final = {
 def render_what_if(report: WhatIf, key_columns: Mapping[str, Sequence[str]] | None = None) -> str:
     """Return the report as plain text, ending in a newline.
 
-    :param key_columns: of each table, in the order in which commands take a key.
+    :param key_columns: the key columns of each table, in the order in which commands take a key.
     """
     return "".join(f"{line.rstrip()}\n" for line in _lines(report, key_columns or {}))
 

@@ -1,1 +1,1 @@
-"""The mirror derived again without the API, from the raw versions of installs and the webhook events."""
+"""Derives the mirror again from stored raw versions and webhook events, without calls to the API."""

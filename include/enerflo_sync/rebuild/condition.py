@@ -1,7 +1,8 @@
-"""``--where``: a condition on the mirror's installs, in the SQL of conditions and nothing else.
+"""``--where``: a condition on the mirror's installs, as an SQL condition without any other SQL.
 
-The words are checked one by one before PostgreSQL sees them: columns of ``enerflo.installs``, values and
-comparisons. There is no way to another table, to a function that does something, or out of the condition.
+Every word is checked before PostgreSQL sees it: only columns of ``enerflo.installs``, values and comparisons
+are allowed. So a condition cannot read another table, call a function with side effects, or end the
+condition.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ _TOKEN = re.compile(
 class Condition:
     """A condition over the row ``i`` of ``enerflo.installs``.
 
-    :param sql: for a statement with ``%(name)s`` parameters.
+    :param sql: the condition, for a statement with ``%(name)s`` parameters.
     """
 
     sql: str
 
     def of(self, resource: Resource) -> str:
-        """Return the condition on the row ``i`` of a resource's own table: those of the installs that fit.
+        """Return the condition that a row ``i`` of a resource's own table belongs to the selected installs.
 
-        False where no column of the row is one of installs: nobody knows which of them belong to those.
+        It is ``false`` if the table shares no column with installs, because the link is not known then.
         """
         if resource.table is installs:
             return self.sql
@@ -52,9 +53,9 @@ class Condition:
         )
 
     def check(self, connection: sa.Connection) -> None:
-        """Let PostgreSQL read the condition, in a transaction that may write nothing.
+        """Let PostgreSQL check the condition, in a read-only transaction.
 
-        :raises ConfigurationError: it makes no sense of it.
+        :raises ConfigurationError: PostgreSQL cannot evaluate the condition.
         """
         statement = (
             "/* enerflo-sync rebuild: check --where */"
@@ -71,10 +72,10 @@ class Condition:
 
 
 def read_condition(text: str) -> Condition:
-    """Return the condition that ``text`` is.
+    """Parse ``text`` and return it as a condition.
 
-    :raises ConfigurationError: it holds a word or mark that a condition on installs has no use for, or its
-        brackets do not match.
+    :raises ConfigurationError: the text contains a word or character that is not allowed in a condition on
+        installs, or its brackets do not match.
     """
     words: list[str] = []
     position, depth = 0, 0
@@ -97,7 +98,10 @@ def read_condition(text: str) -> Condition:
 
 
 def _allowed(word: str, rest: str) -> str:
-    """Return a word as the statement has it."""
+    """Return a word as it is written in the statement.
+
+    :raises ConfigurationError: the word is not allowed.
+    """
     lower = word.lower()
     if lower in COLUMNS:
         return f"i.{lower}"

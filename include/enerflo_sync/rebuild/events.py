@@ -1,4 +1,4 @@
-"""Stored events by the record that they are about, in chunks: the same events for the whole of a rebuild."""
+"""Reads stored events by their record, in chunks; the list of events is fixed for the whole rebuild."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from enerflo_sync.rebuild.condition import Condition
 from enerflo_sync.rebuild.source import Chunk, Portion
 from enerflo_sync.warehouse.bulk import driver_connection
 
-# Records whose events are in memory at once; a payload may have 100 KB.
+# How many records' events are in memory at once; a payload may have 100 KB.
 CHUNK = 100
 
-# Numbered once: to sort all events of an account for each chunk would take longer than the work.
+# The records are numbered once, because sorting all events of an account for each chunk would take longer
+# than the rebuild itself.
 _LIST = """
 /* enerflo-sync rebuild: events by record */
 create temporary table {name} as
@@ -43,7 +44,7 @@ OF_INSTALL = """and e.install_id in (
 
 
 def of_record(subject: str, column: str) -> str:
-    """Return which events are about records that installs name in a column."""
+    """Return the condition that an event's record is named in a column of the selected installs."""
     return (
         f"and e.record in (select '{subject}/' || i.{column} from enerflo.installs i"  # noqa: S608 - ours
         " where i.account = %(account)s and {condition})"
@@ -52,7 +53,7 @@ def of_record(subject: str, column: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """One event that was applied, with its body."""
+    """One applied event with its body."""
 
     event_id: str
     event: str
@@ -64,10 +65,11 @@ class StoredEvent:
 
 
 class StoredEvents:
-    """The applied events of some names, by record.
+    """The applied events with some names, by record.
 
-    :param name: tells the temporary table of this list from others of the session.
-    :param condition: which installs they are about; :param of: the SQL that says how.
+    :param name: distinguishes the temporary table of this list from others in the session.
+    :param condition: the installs that the events must be about.
+    :param of: the SQL that applies the condition to an event.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class StoredEvents:
         self._records = 0
 
     def begin(self) -> int:
-        """List the events, in the caller's transaction, and return how many records they are about."""
+        """List the events in the caller's transaction, and return the number of their records."""
         driver = driver_connection(self._connection)
         values = {"account": self._account, "events": self._events}
         driver.execute(f"drop table if exists {self._name}")
@@ -107,7 +109,7 @@ class StoredEvents:
     def read(self, numbers: Sequence[int], chunk: Chunk) -> dict[str, list[StoredEvent]]:
         """Return the events of some records, oldest first, in the caller's transaction.
 
-        :param chunk: told of each event whose body cannot be read; such an event is left out.
+        :param chunk: notes each event whose body cannot be read; such an event is left out.
         """
         found: dict[str, list[StoredEvent]] = {}
         values = {"account": self._account, "numbers": list(numbers)}

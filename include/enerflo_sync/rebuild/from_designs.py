@@ -1,4 +1,4 @@
-"""Signed designs from the stored events that brought them, into ``enerflo.submissions``."""
+"""Derives ``enerflo.submissions`` (signed designs) again from the stored events that contained them."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _SHAPE = Shape(
 )
 _JSON = ("adders", "sources")
 
-_STANDING = """
-/* enerflo-sync rebuild: designs that are kept of some deals */
+_PRESENT = """
+/* enerflo-sync rebuild: designs of some deals in the mirror */
 select deal_id, content_hash, event, evidence, install_id from enerflo.submissions
 where account = %(account)s and deal_id = any(%(deals)s::text[])
 """
 _GONE = """
-/* enerflo-sync rebuild: designs that their event does not hold */
+/* enerflo-sync rebuild: designs that their event does not contain */
 delete from enerflo.submissions t
 using unnest(%(deals)s::text[], %(hashes)s::text[]) as k(deal_id, content_hash)
 where t.account = %(account)s and t.deal_id = k.deal_id and t.content_hash = k.content_hash
@@ -47,7 +47,7 @@ Version = tuple[str, str]
 
 
 class SignedDesigns:
-    """The designs of one account's submission events."""
+    """The signed designs in one account's submission events."""
 
     name = _SHAPE.name
 
@@ -85,34 +85,34 @@ class SignedDesigns:
                     chunk.cannot_read(event.event_id, bad_record(error))
                 else:
                     found.setdefault((design.deal_id, design.content_hash), []).append((event, design))
-        standing = self._standing({deal for deal, _ in found})
+        present = self._present({deal for deal, _ in found})
         chunk.looked_at = len(found) + len(chunk.unreadable)
         outcome = TableOutcome(self.name, len(found))
-        rows = [self._row(told, standing.get(version)) for version, told in found.items()]
+        rows = [self._row(told, present.get(version)) for version, told in found.items()]
         if rows:
             merge_staged(self._connection, _SHAPE, rows, outcome, write=self._write)
-        gone = _gone(found, standing)
-        chunk.known = sum(version in standing for version in found) + len(gone)
+        gone = _gone(found, present)
+        chunk.known = sum(version in present for version in found) + len(gone)
         if gone:
             self._drop(gone, outcome)
         chunk.outcomes = [outcome]
         return chunk
 
-    def _standing(self, deals: set[str]) -> dict[Version, tuple[str, str, int | None]]:
+    def _present(self, deals: set[str]) -> dict[Version, tuple[str, str, int | None]]:
         values = {"account": self._account, "deals": list(deals)}
-        rows = driver_connection(self._connection).execute(_STANDING, values)
+        rows = driver_connection(self._connection).execute(_PRESENT, values)
         return {(deal, digest): (event, evidence, install) for deal, digest, event, evidence, install in rows}
 
     def _row(
-        self, told: Sequence[tuple[StoredEvent, Submission]], standing: tuple[str, str, int | None] | None
+        self, told: Sequence[tuple[StoredEvent, Submission]], present: tuple[str, str, int | None] | None
     ) -> Row:
-        """Return the row of a version; it comes from the event that it names, else from the first of it."""
-        named = standing[:2] if standing else None
+        """Return the row of a version, from the event that the present row names, or else from the first."""
+        named = present[:2] if present else None
         event, design = next(
             (one for one in told if (one[0].event, one[0].source_uri) == named),
             told[0],
         )
-        ids = (event.install_id, *(other.install_id for other, _ in told), standing[2] if standing else None)
+        ids = (event.install_id, *(other.install_id for other, _ in told), present[2] if present else None)
         values: dict[str, Any] = {
             "account": self._account,
             "deal_id": design.deal_id,
@@ -141,18 +141,18 @@ class SignedDesigns:
             driver_connection(self._connection).execute(_GONE, values)
 
     def left(self, known: int) -> Mapping[tuple[str, str], int]:
-        """Return how many designs no stored event holds, of a rebuild of everything."""
+        """Return how many designs no stored event contains; empty if only some installs are rebuilt."""
         return {(self.name, NO_EVENT): self._rows_before - known} if self._everything else {}
 
 
 def _gone(
     found: Mapping[Version, Sequence[tuple[StoredEvent, Submission]]],
-    standing: Mapping[Version, tuple[str, str, int | None]],
+    present: Mapping[Version, tuple[str, str, int | None]],
 ) -> list[Version]:
-    """Return the rows whose own event is read, and gives another version than theirs."""
+    """Return the rows whose event was read and now gives another version."""
     read = {(deal, event.event, event.source_uri) for (deal, _), told in found.items() for event, _ in told}
     return [
         version
-        for version, (event, evidence, _) in standing.items()
+        for version, (event, evidence, _) in present.items()
         if version not in found and (version[0], event, evidence) in read
     ]

@@ -1,8 +1,9 @@
-"""Records that a payload put into the mirror, because the key may not read them.
+"""Derives records again that came from webhook payloads, because the API key may not read them.
 
-A payload is no data where Enerflo answers (decision 0007), and of its answers about these records no raw copy
-is kept. A row that comes from a payload has the digest of that payload's bytes: such rows are derived again
-from it. A row that is not there is derived from the newest payload about it where no poll ever read the list.
+If Enerflo answers a direct read, its payloads are not used as data (decision 0007), and no raw copy of such
+an answer is stored. A row that came from a payload has the digest of the payload's bytes, so it is derived
+again from that payload. A missing row is derived from the newest payload about its record, unless a poll has
+read the list.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ NOT_KEPT = "read from Enerflo, of which no raw copy is kept: a poll reads it aga
 
 
 class PayloadRecords:
-    """The records of one resource that payloads put into the mirror."""
+    """The records of one resource that the mirror has from payloads."""
 
     def __init__(
         self,
@@ -86,11 +87,11 @@ class PayloadRecords:
             one = self._derive(record_id, chosen, rows.get(record_id), chunk, refuse)
             if one is not None:
                 derived.append(one)
-        chunk.outcomes = self._records.take(derived)
+        chunk.outcomes = self._records.compare(derived)
         return chunk
 
     def _told(self, portion: Portion, chunk: Chunk) -> dict[int, list[tuple[bytes, StoredEvent]]]:
-        """Return by id every payload about the record, oldest first, each with its event."""
+        """Return by record id all payloads about the record, oldest first, each with its event."""
         told: dict[int, list[tuple[bytes, StoredEvent]]] = {}
         for events in self._events.read(portion.keys, chunk).values():
             for event in events:
@@ -99,7 +100,7 @@ class PayloadRecords:
                         record_id, stable = self._resource.record_id(raw), stable_bytes(raw)
                         told.setdefault(record_id, []).append((stable, event))
                 except Exception as error:
-                    # What the event says of records before this one counts.
+                    # Records that were read from the event before the error still count.
                     chunk.cannot_read(event.event_id, bad_record(error))
         return told
 
@@ -114,7 +115,7 @@ class PayloadRecords:
         return {record_id: (digest, dead_since) for record_id, digest, dead_since in found}
 
     def _gone_installs(self, events: Sequence[StoredEvent]) -> set[int]:
-        """Return the deleted installs among those that events are about: their orders went with them."""
+        """Return the deleted installs that events are about; their change orders were deleted with them."""
         ids = {event.install_id for event in events if event.install_id is not None}
         query = sa.select(installs.c.install_id).where(
             installs.c.account == self._account,
@@ -129,7 +130,7 @@ class PayloadRecords:
         row: tuple[bytes | None, datetime | None] | None,
         gone: Collection[int],
     ) -> tuple[bytes, StoredEvent] | None:
-        """Return the payload that the record's row comes from, or would; None where none speaks for it."""
+        """Return the payload from which the record's row came or would come; None if there is none."""
         if row is not None:
             return next((one for one in reversed(payloads) if _is_from(row[0], one[0])), None)
         newest = payloads[-1]
@@ -160,10 +161,10 @@ class PayloadRecords:
         return Derived(record_id, contents, "webhook", digest, row is not None, dead_since)
 
     def left(self, known: int) -> Mapping[tuple[str, str], int]:
-        """Return how many rows no payload speaks for, of a rebuild of everything."""
+        """Return how many rows have no payload; empty if only some installs are rebuilt."""
         return {(self.name, NOT_KEPT): self._rows_before - known} if self._everything else {}
 
 
 def _is_from(digest: bytes | None, payload: bytes) -> bool:
-    """Return whether a row's digest is that of a payload's bytes, whoever read them."""
+    """Return whether a row's digest is the digest of a payload's bytes, whichever release stored it."""
     return digest is not None and digest.startswith(raw_hash(payload))

@@ -1,4 +1,4 @@
-"""Records from the raw versions that each of their contents left behind (:attr:`Resource.versions`)."""
+"""Derives records again from their stored raw versions (:attr:`Resource.versions`)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from enerflo_sync.rebuild.source import Chunk, Portion
 from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import driver_connection
 
-# Records whose rows are in memory at once, twice so many with those that are read ahead.
+# How many records' rows are in memory at once; with read-ahead, twice as many.
 CHUNK = 500
 
-# A record that stands in the mirror, or left a version behind, or both.
+# Records that have a row in the mirror, a stored version, or both.
 _PAGE = """
 /* enerflo-sync rebuild: next $name */
 select id from (
@@ -47,7 +47,7 @@ select count(*) from $table i where i.account = %(account)s and $condition
 """
 
 _VERSIONS = """
-/* enerflo-sync rebuild: versions that $name stand on */
+/* enerflo-sync rebuild: versions that the rows of $name come from */
 select u.id, i.$id is not null, i.content_hash, v.content_hash, v.raw::text, v.observed_by, v.evidence
 from unnest(%(ids)s::bigint[]) u(id)
 left join $table i on i.account = %(account)s and i.$id = u.id
@@ -55,7 +55,7 @@ left join $versions v
   on v.account = i.account and v.$id = i.$id and v.content_hash = i.content_hash
 """
 
-# Of those without a row, and of those whose row names a version that is not kept.
+# For records without a row, and for records whose row names a version that is not stored any more.
 _NEWEST = """
 /* enerflo-sync rebuild: newest versions of $name */
 select u.id, n.content_hash, n.raw::text, n.observed_by, n.evidence
@@ -67,8 +67,8 @@ cross join lateral (
 ) n
 """
 
-_STANDING = """
-/* enerflo-sync rebuild: what $name stand on now */
+_PRESENT = """
+/* enerflo-sync rebuild: present rows of $name and their versions */
 select u.id, i.$id is not null, i.content_hash, i.deleted_at, $read_later
 from unnest(%(ids)s::bigint[]) u(id)
 left join $table i on i.account = %(account)s and i.$id = u.id
@@ -81,12 +81,14 @@ READ_LATER = "{name} read from the record itself, of which no raw copy is kept"
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
-    """What one record's version says, and by what that version was chosen.
+    """One record's version as it was read, and the state of the row for which it was chosen.
 
-    :param known: whether the mirror has its row; ``points_at`` is the version that the row names.
-    :param version: None where none is kept.
-    :param contents: its rows; None where it cannot be read.
-    :param trouble: why not; ``data`` are the bytes in question.
+    :param known: whether the mirror has the record's row.
+    :param points_at: the version that the row names.
+    :param version: the version that was read; None if none is stored.
+    :param contents: the rows in the version; None if it cannot be read.
+    :param trouble: the reason why it cannot be read.
+    :param data: the bytes of a version that cannot be read.
     """
 
     record_id: int
@@ -103,13 +105,13 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 class StoredVersions:
     """The records of one resource and account, by their raw versions.
 
-    A version never changes. So the next ones are read while the last ones are compared; whether a record
-    still stands on the version that was read for it is looked up in the transaction that compares.
+    A stored version never changes, so the next portion is read while the last one is compared. The comparing
+    transaction checks that each row still names the version that was read for it.
 
-    :param resource: its versions are kept.
-    :param tables: names of the tables to derive, of those that the resource fills.
-    :param condition: which installs of the mirror, with what belongs to them; all records, and those that
-        only left versions, where None.
+    :param resource: a resource whose versions are stored.
+    :param tables: names of the tables to derive, among those that the resource fills.
+    :param condition: the installs to rebuild, with the records that belong to them; None means all records,
+        including those that have only versions.
     :param at: when the rebuild began.
     """
 
@@ -142,14 +144,14 @@ class StoredVersions:
         return Template(template).substitute(self._names)
 
     def begin(self) -> int:
-        """Return how many records fit."""
+        """Return the number of records in the mirror that meet the condition."""
         found = driver_connection(self._connection).execute(
             self._statement(_COUNT), {"account": self._account}
         )
         return int((found.fetchone() or (0,))[0])
 
     def portions(self) -> Iterator[Portion]:
-        """Yield the records, ascending by id, with what their versions say; on a connection of its own."""
+        """Yield the records in the order of their ids, with their versions read on a separate connection."""
         page = self._statement(_PAGE_WHERE if self._is_partial else _PAGE)
         after = 0
         with self._connection.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as ahead:
@@ -166,11 +168,11 @@ class StoredVersions:
         """Derive some records; see :class:`enerflo_sync.rebuild.source.Source`."""
         chunk = Chunk(len(portion.keys))
         values = {"account": self._account, "ids": id_array(portion.keys)}
-        standing = driver_connection(self._connection).execute(self._statement(_STANDING), values).fetchall()
+        present = driver_connection(self._connection).execute(self._statement(_PRESENT), values).fetchall()
         readings: dict[int, Reading] = portion.ready or {}
         stale = [
             record_id
-            for record_id, known, points_at, *_ in standing
+            for record_id, known, points_at, *_ in present
             if (found := readings.get(record_id)) is None
             or (found.known, found.points_at) != (known, points_at)
         ]
@@ -178,10 +180,10 @@ class StoredVersions:
             readings = readings | self._read(self._connection, stale, refuse=refuse)
         derived = [
             one
-            for record_id, _, _, dead_since, read_later in standing
+            for record_id, _, _, dead_since, read_later in present
             if (one := self._derive(readings[record_id], dead_since, read_later, chunk)) is not None
         ]
-        chunk.outcomes = self._records.take(derived)
+        chunk.outcomes = self._records.compare(derived)
         return chunk
 
     def _read(
@@ -190,7 +192,8 @@ class StoredVersions:
         driver = driver_connection(connection)
         values = {"account": self._account, "ids": id_array(ids)}
         readings, lost = {}, {}
-        # Row by row, so that of all the records' texts one is in memory beside the server's answer.
+        # The rows are decoded one by one, so that only one record's text is in memory beside the server's
+        # result.
         for row in driver.execute(self._statement(_VERSIONS), values):
             if row[3] is None:
                 lost[row[0]] = row
@@ -212,7 +215,7 @@ class StoredVersions:
         contents = reading.contents
         if contents is None:
             if dead_since is not None:
-                # Nothing is left that could be corrected.
+                # A deleted record cannot be read again, so a quarantine item would be useless.
                 chunk.leave(self.name, DELETED)
             else:
                 chunk.rejected.append(self._rejected(reading))
@@ -233,14 +236,14 @@ class StoredVersions:
         return Rejected("record", trouble.what, trouble.field, reading.data, reading.evidence, self.name, key)
 
     def left(self, known: int) -> Mapping[tuple[str, str], int]:
-        """Return nothing: each record of the mirror is in a portion."""
+        """Return an empty mapping, because every record of the mirror is in a portion."""
         return {}
 
 
 def _reading(resource: Resource, row: Row, *, refuse: BadRecordError | None) -> Reading:
-    """Return what a version says.
+    """Return a version as it was read.
 
-    :param refuse: why its rows cannot be written.
+    :param refuse: the reason if it is already known that its rows cannot be written.
     """
     record_id, known, points_at, version, raw, observed_by, evidence = row
     if version is None:
@@ -253,7 +256,7 @@ def _reading(resource: Resource, row: Row, *, refuse: BadRecordError | None) -> 
         if contents[0] is None or contents[0][0][0] != record_id:
             raise BadRecordError("two_ids", field=resource.id_field)
     except Exception as error:
-        # Without its traceback, which would keep the whole portion.
+        # The traceback is removed, because it would keep the whole portion in memory.
         bad = bad_record(error).with_traceback(None)
         return Reading(record_id, known, points_at, version, observed_by, evidence, None, bad, data)
     return Reading(record_id, known, points_at, version, observed_by, evidence, contents)

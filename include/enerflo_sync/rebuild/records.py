@@ -1,7 +1,7 @@
-"""Stored records beside the mirror: which rows they say, which of those differ, and their writing.
+"""Compares stored records with the mirror's rows, and writes the rows that differ.
 
-Most rows are as their record says. They are told from the others by the text of their values, which costs a
-fifth of staging them; what differs in text is staged, and PostgreSQL says what differs.
+Most rows equal their stored record. Comparing the texts of rows costs a fifth of staging them, so only rows
+with different texts are staged, and PostgreSQL then finds which values differ.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ Pair = tuple["Derived", Row]
 
 
 class Derived(msgspec.Struct, frozen=True, gc=False):
-    """What a stored record says.
+    """The rows that a stored record gives.
 
-    :param contents: its rows, one list per part of its resource, None for a part that it does not tell.
-    :param observed_by: who saw that content.
+    :param contents: its rows, one list for each part of its resource; None for a part that it does not
+        contain.
+    :param observed_by: who observed this content.
     :param mark: the version's content hash, or the digest of a payload's bytes.
-    :param known: whether the mirror has its row.
-    :param dead_since: when that row was marked deleted.
+    :param known: whether the mirror has the record's row.
+    :param dead_since: when that row was marked as deleted.
     """
 
     record_id: int
@@ -43,14 +44,15 @@ class Derived(msgspec.Struct, frozen=True, gc=False):
 
 
 class Records:
-    """Compares the records of one resource with their mirror tables, and writes what differs.
+    """Compares the records of one resource with their mirror tables, and writes the rows that differ.
 
-    In the caller's transactions, each of which has to see one state of the mirror: ``repeatable read``.
+    It runs in the caller's transactions, whose isolation level must be ``repeatable read``.
 
-    :param tables: names of the tables to look at.
-    :param at: when the rebuild began: rows that it writes were seen anew then. A row of a later sight keeps
-        its time.
-    :param fills: whether declared columns are filled for the first time, which is no sight of a record.
+    :param tables: names of the tables to compare.
+    :param at: when the rebuild began. It becomes ``observed_at`` of the rows that are written, unless a row
+        was observed later.
+    :param fills: whether declared columns are filled for the first time; that does not count as an
+        observation.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Records:
     ) -> None:
         self._connection = connection
         self._account = account
-        # Written once: the driver makes a text of a time for every row.
+        # The text of the time is made once; the driver would make it again for every row.
         self._at = str(at)
         self._write = write
         own, *parts = resource.parts
@@ -75,24 +77,24 @@ class Records:
         self._tables = tables
         self._leaves_out = [at for at, name in enumerate(own.columns) if name == "deleted_at"]
 
-    def take(self, derived: Sequence[Derived]) -> list[TableOutcome]:
-        """Return how the mirror differs from what ``derived`` say, and write it where that is wanted."""
+    def compare(self, derived: Sequence[Derived]) -> list[TableOutcome]:
+        """Return how the mirror's rows differ from the derived rows, and write the differences if wanted."""
         outcomes = []
         if self._own.name in self._tables:
-            outcomes.append(self._take_own(derived))
+            outcomes.append(self._compare_own(derived))
         else:
-            # What belongs to a record that the mirror does not know comes with the record.
+            # Rows that belong to a record which the mirror lacks are written together with that record.
             derived = [one for one in derived if one.known]
         for at, shape in enumerate(self._parts, start=1):
             if shape.name in self._tables:
-                outcomes.append(self._take_part(shape, at, derived))
+                outcomes.append(self._compare_part(shape, at, derived))
         return outcomes
 
-    def _take_own(self, derived: Sequence[Derived]) -> TableOutcome:
+    def _compare_own(self, derived: Sequence[Derived]) -> TableOutcome:
         shape = self._own
         pairs = [(one, row) for one in derived for row in one.contents[0] or ()]
         mirror = self._mirror(shape, [one.record_id for one in derived if one.known])
-        unlike, _ = _apart(pairs, mirror, self._said)
+        unlike, _ = _unequal(pairs, mirror, self._compared)
         outcome = TableOutcome(shape.name, len(pairs))
         if unlike:
             staged = [(self._account, *row, self._at, one.observed_by, one.mark) for one, row in unlike]
@@ -104,21 +106,21 @@ class Records:
                 mark_due(self._connection, self._account, untold)
         return outcome
 
-    def _said(self, one: Derived, row: Row) -> Row:
-        """Return what is compared of a record's own row."""
+    def _compared(self, one: Derived, row: Row) -> Row:
+        """Return the values of a record's own row that are compared."""
         for at in self._leaves_out:
             row = (*row[:at], *row[at + 1 :])
         return (*row, one.mark) if self._own.versioned else row
 
-    def _take_part(self, shape: Shape, at: int, derived: Sequence[Derived]) -> TableOutcome:
+    def _compare_part(self, shape: Shape, at: int, derived: Sequence[Derived]) -> TableOutcome:
         told = {one.record_id: one for one in derived if one.contents[at] is not None}
         pairs = [(one, row) for one in told.values() for row in one.contents[at] or ()]
         mirror = self._mirror(shape, told)
-        unlike, unsaid = _apart(pairs, mirror, lambda one, row: (*row, one.dead_since is not None))
+        unlike, unsaid = _unequal(pairs, mirror, lambda one, row: (*row, one.dead_since is not None))
         outcome = TableOutcome(shape.name, len(pairs))
         gone = _gone(shape, unsaid, pairs, told)
         if self._write and (unlike or gone):
-            # Nobody else sees a record that this transaction has brought back.
+            # Records that this transaction inserts need no lock: no other transaction sees them.
             owners = {one.record_id for one, _ in unlike if one.known}
             owners |= {row[shape.owner_at] for row in gone}
             if owners:
@@ -136,13 +138,13 @@ class Records:
         return outcome
 
     def _hold(self, ids: Collection[int]) -> None:
-        """Keep others from changing these records, since rows that belong to them are written."""
+        """Lock these records, so that nobody changes them while rows that belong to them are written."""
         driver_connection(self._connection).execute(
             self._own.hold_statement, {"account": self._account, "ids": id_array(ids)}
         )
 
     def _mirror(self, shape: Shape, ids: Collection[int]) -> set[bytes]:
-        """Return the mirror's rows of some records, as lines."""
+        """Return the mirror's rows of some records, each as one line of JSON."""
         if not ids:
             return set()
         values = {"account": self._account, "ids": id_array(ids)}
@@ -161,36 +163,36 @@ class Records:
 
 
 def _lines(rows: Sequence[Row]) -> list[bytes]:
-    """Return rows as the mirror gives its own: JSON arrays, one a line."""
+    """Return rows as lines of JSON, in the form of the mirror's rows from :attr:`.shape.Shape.lines`."""
     return _encoder.encode_lines(rows).split(b"\n")[:-1]
 
 
-def _apart(
-    pairs: list[Pair], mirror: set[bytes], said: Callable[[Derived, Row], Row]
+def _unequal(
+    pairs: list[Pair], mirror: set[bytes], compared: Callable[[Derived, Row], Row]
 ) -> tuple[list[Pair], set[bytes]]:
-    """Return the rows that the mirror does not have in the same words, and those of its own that nobody says.
+    """Return the derived rows without an equal mirror row, and the mirror rows without an equal derived row.
 
-    :param said: what of a row is compared.
+    :param compared: returns the values of a derived row that are compared.
     """
     if not mirror:
         return pairs, mirror
-    lines = _lines([said(one, row) for one, row in pairs])
+    lines = _lines([compared(one, row) for one, row in pairs])
     unlike = [pair for pair, line in zip(pairs, lines, strict=True) if line not in mirror]
     return unlike, mirror.difference(lines)
 
 
 def _all_new(unlike: Sequence[Pair]) -> bool:
-    """Return whether none of the rows' records is in the mirror."""
+    """Return whether the mirror has none of the rows' records."""
     return not any(one.known for one, _ in unlike)
 
 
 def _gone(
     shape: Shape, lines: Iterable[bytes], pairs: Iterable[Pair], told: Mapping[int, Derived]
 ) -> list[Row]:
-    """Return the mirror's rows that their live record does not list, of those that no record says so.
+    """Return the mirror's rows that their record, which is not deleted, does not list any more.
 
-    :param lines: the mirror's rows, each as a line.
-    :param pairs: what the records say.
+    :param lines: mirror rows without an equal derived row, each as one line of JSON.
+    :param pairs: the derived rows.
     """
     unsaid = [msgspec.json.decode(line) for line in lines if line]
     alive = [row for row in unsaid if not row[-1] and told[row[shape.owner_at]].dead_since is None]

@@ -1,4 +1,4 @@
-"""What a rebuild found and did, by table: rows that are new, changed or gone, and why others stay."""
+"""The report of a rebuild by table: rows that are new, changed or gone, and why other rows stay."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from enerflo_sync.masking import PERSONAL_COLUMNS, PersonalData, mask
 from enerflo_sync.warehouse.runs import RunState
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
-# Of each table, and of each field of it.
+# How many samples are listed for each table and for each field.
 SAMPLES = 3
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One changed value, masked where it is personal."""
+    """One changed value, masked if it is personal data."""
 
     key: Mapping[str, Any]
     before: Any
@@ -27,7 +27,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class FieldDifference(msgspec.Struct, frozen=True):
-    """In how many rows a column differs, with samples."""
+    """The number of rows in which a column differs, with samples."""
 
     field: str
     rows: int
@@ -35,11 +35,11 @@ class FieldDifference(msgspec.Struct, frozen=True):
 
 
 class TableDifference(msgspec.Struct, frozen=True):
-    """How a mirror table differs from what its stored records say.
+    """The differences between a mirror table and the rows that its stored records give.
 
-    :param rows: how many the records say.
-    :param gone: rows that their record does not list.
-    :param keys: samples of the new and of the gone rows.
+    :param rows: the number of rows that the stored records give.
+    :param gone: the number of rows that their record does not list any more.
+    :param keys: sample keys of new and of gone rows.
     """
 
     table_name: str
@@ -52,7 +52,7 @@ class TableDifference(msgspec.Struct, frozen=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """Stored records that cannot be read any more, by what is wrong with them; their rows stay."""
+    """Stored records that this release cannot read, grouped by reason; their rows stay as they are."""
 
     table_name: str
     reason: str
@@ -61,11 +61,11 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rebuild found.
+    """The report of a rebuild.
 
-    :param written: whether the differences were written; without, nothing was.
-    :param left: rows that stay as they are, by table and reason.
-    :param run_id: its record in ``sync.runs``; None where nothing was written.
+    :param written: whether the differences were written; if not, nothing was written.
+    :param left: counts of rows that stay as they are, by table and reason.
+    :param run_id: the run in ``sync.runs``; None if nothing was written.
     """
 
     account: str
@@ -85,13 +85,13 @@ class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needs_a_person(self) -> bool:
-        """Return whether something waits: differences that are not written, or what cannot be read."""
+        """Return whether a person has to look: there are unwritten differences or unreadable records."""
         return bool(self.unreadable) or (not self.written and bool(self.differing))
 
 
 @dataclass
 class TableOutcome:
-    """What one chunk found in one table; rows and samples as the database gives them."""
+    """The differences that one chunk found in one table, with unmasked samples."""
 
     table_name: str
     rows: int = 0
@@ -109,7 +109,7 @@ class TableOutcome:
 
 @dataclass
 class Differences:
-    """Adds up what the chunks of a rebuild found; as large as its samples, however many rows differ."""
+    """The sum of the chunks' differences; it stores only counts and a few samples."""
 
     tables: dict[str, TableOutcome] = field(default_factory=dict)
     unreadable: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -117,7 +117,7 @@ class Differences:
     left: dict[str, Counter[str]] = field(default_factory=dict)
 
     def add(self, found: TableOutcome) -> None:
-        """Add what a chunk found in a table."""
+        """Add the differences that a chunk found in a table."""
         total = self.tables.setdefault(found.table_name, TableOutcome(found.table_name))
         for name in ("rows", "new", "changed", "gone"):
             setattr(total, name, getattr(total, name) + getattr(found, name))
@@ -128,12 +128,12 @@ class Differences:
             total.keys[name] = (total.keys.get(name, []) + keys)[:SAMPLES]
 
     def leave(self, table_name: str, reason: str, count: int = 1) -> None:
-        """Note rows that stay as they are."""
+        """Count rows that stay as they are, by reason."""
         if count:
             self.left.setdefault(table_name, Counter())[reason] += count
 
     def cannot_read(self, table_name: str, reason: str, key: Mapping[str, Any]) -> None:
-        """Note a stored record that cannot be read."""
+        """Count a stored record that cannot be read."""
         group = table_name, reason
         self.unreadable[group] += 1
         keys = self.unreadable_keys.setdefault(group, [])
@@ -148,7 +148,7 @@ class Differences:
         ]
 
     def of_unreadable(self) -> list[Unreadable]:
-        """Return what cannot be read, the most frequent trouble first."""
+        """Return the unreadable records by reason, the most frequent reason first."""
         return [
             Unreadable(table_name, reason, count, self.unreadable_keys[table_name, reason])
             for (table_name, reason), count in self.unreadable.most_common()
@@ -158,7 +158,7 @@ class Differences:
 def _fields(table: TableOutcome) -> list[FieldDifference]:
     classes = PERSONAL_COLUMNS.get(table.table_name, {})
     built_in = metadata.tables[f"{MIRROR_SCHEMA}.{table.table_name}"].c
-    # Of a declared column only the mapping may know that it names nobody.
+    # A column that sync.yaml declares may hold personal data, so it is masked as free text.
     classes = {name: PersonalData.FREE_TEXT for name in table.fields if name not in built_in} | {**classes}
     ordered = sorted(table.fields.items(), key=lambda item: (-item[1][0], item[0]))
     return [

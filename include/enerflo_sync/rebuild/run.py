@@ -1,8 +1,9 @@
-"""The job that derives the mirror again from what is stored, and shows or writes what differs.
+"""The job that derives the mirror again from stored records, and shows or writes the differences.
 
-It goes through the stored records in chunks. Each chunk is one transaction that sees one state of the mirror;
-where somebody else changes the same rows meanwhile, it fails and is done again from the new state. So it may
-run beside polls and ingests, and be killed anywhere: what is written is right, and run again it goes on.
+It works through the stored records in chunks. Each chunk is one repeatable-read transaction. If another job
+changes the same rows meanwhile, the transaction fails and the chunk is repeated. So a rebuild may run beside
+polls and ingests. It may also be killed at any time: all committed rows are right, and another run completes
+the work.
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ log = logging.getLogger(__name__)
 JOB = "rebuild"
 Progress = Callable[[str, int, int | None], None]
 
-# Others that write the same rows at the same moment: a poll's page takes a fraction of a second.
+# How often, and after how many seconds, a chunk is repeated when another job writes the same rows; a poll
+# writes a page in a fraction of a second.
 _ATTEMPTS = 20
 _PAUSE = 0.5
-# Shorter than the server takes to notice a dead lock, so that it never ends the poll's transaction for ours.
+# Shorter than the server's deadlock_timeout, so that a deadlock ends our transaction and never the poll's.
 _LOCK_TIMEOUT = "set local lock_timeout = '500ms'"
 _IN_THE_WAY = (
     psycopg.errors.SerializationFailure,
@@ -56,7 +58,7 @@ _IN_THE_WAY = (
 )
 
 _FORGET_BYTES = Template("""
-/* enerflo-sync rebuild: let the next poll look at these $name again */
+/* enerflo-sync rebuild: make the next poll compare these $name again */
 update $table set raw_hash = null
 where account = %(account)s and $id = any(%(ids)s::bigint[]) and raw_hash is not null
 """)
@@ -76,18 +78,18 @@ def rebuild(
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> RebuildReport:
-    """Derive mirror tables again from raw versions and stored events, by the readers of poll and webhooks.
+    """Derive mirror tables again from raw versions and stored events, by the functions of poll and webhooks.
 
-    Rows that say what their record says are left alone. A row that is written was observed when the rebuild
-    began, by whoever saw the content; tombstones stay, and a row that belongs to a record gets one where the
-    record does not list it.
+    A row that equals its stored record is not written. A written row gets the start of the rebuild as
+    ``observed_at`` and the observer of the stored content as ``observed_by``. Tombstones stay. A row that
+    belongs to a record is tombstoned if the record does not list it.
 
-    :param condition: which installs, and what belongs to them; everything where None.
-    :param fills: declared columns are filled for the first time: a row that differs in nothing else keeps the
-        time at which it was seen, so that a read which is under way still counts as the newer one.
-    :param write: write what differs; otherwise nothing is written, not even a run.
-    :raises ConfigurationError: the condition makes no sense to PostgreSQL, or a right is missing.
-    :raises RetriableError: another rebuild is running, somebody else keeps writing the same rows, or the
+    :param condition: the installs to rebuild, with the records that belong to them; None means everything.
+    :param fills: whether declared columns are filled for the first time. A row that differs only in these
+        columns keeps its ``observed_at``, so that a read that is in progress still counts as newer.
+    :param write: whether differences are written; if not, nothing is written, not even a run.
+    :raises ConfigurationError: PostgreSQL cannot evaluate the condition, or a right is missing.
+    :raises RetriableError: another rebuild is running, another job keeps writing the same rows, or the
         warehouse went away.
     """
     with (
@@ -154,9 +156,9 @@ def _sources(
 
 
 class _Rebuild:
-    """One rebuild while it goes on.
+    """A running rebuild.
 
-    :param run: its record; None where nothing is written.
+    :param run: the run in ``sync.runs``; None if nothing is written.
     """
 
     def __init__(
@@ -177,7 +179,7 @@ class _Rebuild:
         self._progress = progress
 
     def go(self, source: Source) -> None:
-        """Work through a source."""
+        """Compare all portions of a source with the mirror."""
         with self._connection.begin():
             total = source.begin()
         done = known = 0
@@ -194,7 +196,7 @@ class _Rebuild:
             self.differences.leave(table_name, reason, count)
 
     def _worked(self, source: Source, portion: Portion) -> list[Chunk]:
-        """Return what a portion comes to; records whose rows cannot be written are told from the others."""
+        """Return the chunks of a portion; if a record cannot be written, find it by bisection."""
         try:
             return [self._chunk(source, portion)]
         except Exception as error:
@@ -231,7 +233,7 @@ class _Rebuild:
         )
 
     def _quarantine(self, chunk: Chunk) -> None:
-        """Put what cannot be read in quarantine, and let the next poll read such records again."""
+        """Quarantine records that cannot be read, and make the next poll read these records again."""
         add_to_quarantine(self._connection, self._account, chunk.rejected, self._at)
         for one in ALL:
             rejected = [item for item in chunk.rejected if item.table_name == one.table.name]
@@ -250,10 +252,10 @@ class _Rebuild:
         for (table_name, reason), count in chunk.left.items():
             self.differences.leave(table_name, reason, count)
         if self._run is not None:
-            self._tell(self._run, source, chunk)
+            self._count_in_run(self._run, source, chunk)
 
-    def _tell(self, run: Run, source: Source, chunk: Chunk) -> None:
-        """Count a chunk in the run's record: each record of it, and each row that belongs to one."""
+    def _count_in_run(self, run: Run, source: Source, chunk: Chunk) -> None:
+        """Add a chunk to the counts of the run: its records, and the rows that belong to them."""
         for outcome in chunk.outcomes:
             run.count(outcome.table_name, _tally(outcome))
         tally = Tally(read=len(chunk.rejected), quarantined=len(chunk.rejected))
@@ -275,9 +277,9 @@ class _Rebuild:
 
 
 def _trouble_of_a_record(error: Exception) -> BadRecordError | None:
-    """Return the trouble of one record that makes the work of its whole chunk fail; None for any other.
+    """Return the error as a bad record if one record makes its whole chunk fail; None for other errors.
 
-    A value that the driver cannot write out is its record's: such an error names no state of the server.
+    An error of the driver without an SQLSTATE means that it could not encode a value, so a record caused it.
     """
     if isinstance(error, psycopg.Error):
         if refuses_a_row(error):

@@ -1,4 +1,4 @@
-"""The SQL of one mirror table: its rows as lines, how staged rows differ from them, and their writing."""
+"""The SQL of one mirror table: it reads rows as lines, compares staged rows with them, and writes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from enerflo_sync.rebuild.report import SAMPLES
 from enerflo_sync.warehouse.bulk import stage_name
 
-# How a value of these types stands in JSON; every other type is text in quotes.
+# Types whose text is also their JSON; every other type is written as text in quotes.
 _BARE = (sa.BigInteger, sa.Integer, sa.Boolean, JSONB)
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -22,12 +22,13 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 class Shape:
     """One mirror table as stored records fill it.
 
-    :param columns: what a record gives, in order, the key without the account among them.
-    :param owner: for rows that belong to a record: the column with the record's id. Such a row lives as long
-        as its record lists it.
-    :param stamped: whether the table says of each row when it was seen; a row that is written was seen anew.
+    :param columns: the columns that a record gives, in order, including the key without the account.
+    :param owner: for rows that belong to a record, the column with the record's id. Such a row is tombstoned
+        when its record does not list it any more.
+    :param stamped: whether the table has ``observed_at`` and ``observed_by``, which every write sets.
     :param versioned: whether a row names the raw version that it comes from.
-    :param filled: columns that are filled only now: a row that differs in nothing else was not seen anew.
+    :param filled: columns that are filled for the first time; a row that differs only in these keeps
+        ``observed_at``.
     """
 
     table: sa.Table
@@ -50,35 +51,36 @@ class Shape:
 
     @cached_property
     def key_at(self) -> tuple[int, ...]:
-        """Return where a record's rows have the key."""
+        """Return the indexes of the key's columns in a record's rows."""
         return tuple(self.columns.index(name) for name in self.key)
 
     @cached_property
     def owner_at(self) -> int:
-        """Return where a record's rows have the record's id."""
+        """Return the index of the record's id in a record's rows."""
         return self.columns.index(self.owner or self.key[0])
 
     @cached_property
     def content(self) -> tuple[str, ...]:
-        """Return the columns that say what the record says.
+        """Return the columns whose values come from the record.
 
-        Not when it was deleted: a deletion is known by other evidence than the record.
+        ``deleted_at`` is not among them, because a deletion is observed by other means than the record.
         """
-        said = [name for name in self.columns if name not in (*self.key, "deleted_at")]
-        return (*said, "content_hash") if self.versioned else tuple(said)
+        names = [name for name in self.columns if name not in (*self.key, "deleted_at")]
+        return (*names, "content_hash") if self.versioned else tuple(names)
 
     @cached_property
     def compared(self) -> tuple[str, ...]:
-        """Return the columns of :attr:`lines`, in the order in which a record gives them."""
-        said = [name for name in self.columns if name != "deleted_at"]
-        return (*said, "content_hash") if self.versioned else tuple(said)
+        """Return the columns of :attr:`lines`, in the order of a record's rows."""
+        names = [name for name in self.columns if name != "deleted_at"]
+        return (*names, "content_hash") if self.versioned else tuple(names)
 
     @cached_property
     def lines(self) -> str:
-        """Return the statement that gives the rows of some records as JSON arrays, one a line.
+        """Return the statement that reads the rows of some records as JSON arrays, one in each line.
 
-        In the order of :attr:`compared`; of a row that belongs to a record also whether it is deleted. Takes
-        ``account`` and ``ids``. Two equal lines are equal rows; unequal ones may be equal, too.
+        The values have the order of :attr:`compared`; for rows that belong to a record, whether the row is
+        deleted follows. Parameters: ``account`` and ``ids``. Equal lines mean equal rows, but unequal lines
+        may also be equal rows.
         """
         parts = [_json(f"t.{name}", self.table.c[name].type) for name in self.compared]
         if self.owner is not None:
@@ -102,7 +104,7 @@ class Shape:
         if self.stamped:
             extra += ["observed_at", "observed_by"]
         if self.owner is not None:
-            # Buried with its record: both at once.
+            # A row that belongs to a deleted record is tombstoned with it, so both columns get the same time.
             extra += ["deleted_at", "absent_since"]
         elif self.stamped:
             extra += ["content_hash"] if self.versioned else ["raw_hash"]
@@ -112,9 +114,9 @@ class Shape:
         return " and ".join(f"{one}.{name} = {other}.{name}" for name in ("account", *self.key))
 
     def _differs(self, new: str, beside: Collection[str] = ()) -> str:
-        """Return the condition that row ``t`` says something else than ``new``.
+        """Return the condition that the content of row ``t`` differs from the row ``new``.
 
-        :param beside: columns that do not count.
+        :param beside: columns that are not compared.
         """
         content = [name for name in self.content if name not in beside]
         differs = f"({_listed('t', content)}) is distinct from ({_listed(new, content)})"
@@ -156,9 +158,9 @@ class Shape:
 
     @cached_property
     def write_statement(self) -> str:
-        """Return the statement that brings staged rows in: rows that are new, and those that differ.
+        """Return the statement that upserts the staged rows that are new or differ.
 
-        A tombstone stays; only what a live record lists loses its own.
+        A tombstone stays, unless a record that is not deleted lists the row.
         """
         sets = [f"{name} = excluded.{name}" for name in self.content]
         if self.stamped:
@@ -178,7 +180,8 @@ class Shape:
                 for name in ("deleted_at", "absent_since")
             ]
         if self.versioned:
-            # Another version has other bytes, which are not known: the next poll looks at the record.
+            # The bytes of another version are not known, so the hash is removed and the next poll compares
+            # the record again.
             sets.append("raw_hash = case when t.content_hash = excluded.content_hash then t.raw_hash end")
         listed = ", ".join(self.staged)
         return (
@@ -191,9 +194,9 @@ class Shape:
 
     @cached_property
     def hold_statement(self) -> str:
-        """Return the statement that lets nobody else change some records until the transaction ends.
+        """Return the statement that locks some records until the transaction ends.
 
-        Takes ``account`` and ``ids``. It fails where one was changed since the transaction began.
+        Parameters: ``account`` and ``ids``. It fails if a record was changed since the transaction began.
         """
         return (
             f"/* enerflo-sync rebuild: hold {self.name} */"
@@ -203,7 +206,7 @@ class Shape:
 
     @cached_property
     def tombstone_statement(self) -> str:
-        """Return the statement that marks listed rows deleted; takes ``account``, ``at`` and ``k0…``."""
+        """Return the statement that tombstones rows by key; parameters: ``account``, ``at``, ``k0…``."""
         arrays = ", ".join(
             f"%(k{at})s::{self.table.c[name].type.compile(_DIALECT)}[]" for at, name in enumerate(self.key)
         )
@@ -217,7 +220,7 @@ class Shape:
 
 
 def id_array(ids: Iterable[int]) -> str:
-    """Return ids as PostgreSQL writes an array: the driver makes one of a list value by value."""
+    """Return ids as the text of a PostgreSQL array, faster than the driver converts a list."""
     return "{" + ",".join(map(str, ids)) + "}"
 
 

@@ -1,4 +1,4 @@
-"""What a rebuild works through: keys in chunks, and what one chunk of them comes to."""
+"""The interface of a rebuild's sources: stored records in portions, and the result of each chunk."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ REFUSED = "refused_by_the_warehouse"
 
 @dataclass
 class Chunk:
-    """What one chunk came to.
+    """The result of one chunk.
 
-    :param looked_at: records of the chunk; ``known`` of them stand in the mirror.
-    :param outcomes: by table, the record's own first.
-    :param rejected: stored records that cannot be read any more.
-    :param left: records that stay as they are: their table, the reason, and how many.
-    :param unreadable: of those, the ones whose stored event cannot be read: reason and key.
+    :param looked_at: the number of records in the chunk.
+    :param known: how many of these have a row in the mirror.
+    :param outcomes: the differences by table, beginning with the records' own table.
+    :param rejected: stored records that cannot be read.
+    :param left: counts of records that stay as they are, by table and reason.
+    :param unreadable: stored events that cannot be read, with reason and key.
     """
 
     looked_at: int = 0
@@ -32,7 +33,7 @@ class Chunk:
     unreadable: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def leave(self, table_name: str, reason: str) -> None:
-        """Note one record that stays as it is."""
+        """Count one record that stays as it is."""
         self.left[table_name, reason] = self.left.get((table_name, reason), 0) + 1
 
     def cannot_read(self, event_id: str, trouble: BadRecordError) -> None:
@@ -42,7 +43,7 @@ class Chunk:
 
 
 class Portion(NamedTuple):
-    """Keys of the records of one chunk, and what was read of them ahead, if anything."""
+    """The keys of a chunk's records, and the data that was read ahead for them, if any."""
 
     keys: Sequence[int]
     ready: Any = None
@@ -53,29 +54,29 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """Return the table of the records themselves."""
+        """Return the name of the records' own table."""
         ...
 
     def begin(self) -> int:
-        """Return how many records there are, about; in the caller's transaction."""
+        """Prepare the source in the caller's transaction, and return the approximate number of records."""
         ...
 
     def portions(self) -> Iterator[Portion]:
-        """Yield the records in portions; from another thread, so that nothing is asked of the connection."""
+        """Yield the records in portions; it runs in another thread and must not use the connection."""
         ...
 
     def work(self, portion: Portion, *, refuse: BadRecordError | None = None) -> Chunk:
-        """Compare one chunk with the mirror, and write what differs where that is wanted.
+        """Compare one chunk with the mirror, and write the differences if wanted.
 
-        In the caller's transaction, which sees one state of the mirror.
+        Runs in the caller's repeatable-read transaction.
 
-        :param refuse: why none of these can be written: quarantine them.
+        :param refuse: the reason why these records cannot be written; then they are rejected.
         """
         ...
 
     def left(self, known: int) -> Mapping[tuple[str, str], int]:
-        """Return what the chunks did not meet: rows that no stored record tells of.
+        """Return counts, by table and reason, of mirror rows that no stored record covers.
 
-        :param known: the rows that they did meet.
+        :param known: the number of rows that the chunks covered.
         """
         ...

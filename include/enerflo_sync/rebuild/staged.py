@@ -1,4 +1,4 @@
-"""Rows that may differ from the mirror's, staged: PostgreSQL says which do, and takes them in."""
+"""Stages rows that may differ from the mirror; PostgreSQL compares them and upserts those that differ."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def merge_staged(
     write: bool,
     all_new: bool = False,
 ) -> None:
-    """Note in ``outcome`` how ``rows`` differ from their table, in the caller's transaction.
+    """Add to ``outcome`` how ``rows`` differ from their table, in the caller's transaction.
 
-    :param rows: in the order of ``shape.staged``; each key at most once.
-    :param write: bring in what is new or differs.
-    :param all_new: none of the rows is believed to be there: the short way of a mirror that is gone.
+    :param rows: rows with the columns of ``shape.staged``; each key at most once.
+    :param write: whether new and differing rows are written.
+    :param all_new: whether the table probably has none of the rows; then they are first sent without staging.
     """
     driver = driver_connection(connection)
     block = encode(connection, rows)

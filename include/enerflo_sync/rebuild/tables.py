@@ -1,4 +1,4 @@
-"""Which tables a rebuild derives."""
+"""The tables that a rebuild can derive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from enerflo_sync.resources.registry import ALL, STORED
 from enerflo_sync.warehouse.schema import submissions
 
-# Of these every version is stored, or payloads hold them.
+# Tables whose every version is stored, or whose records come from payloads.
 _TABLES = (
     *STORED,
     submissions.name,

@@ -1,9 +1,9 @@
 """The usual form of an install's record, read without making a dictionary of it.
 
 Most records have exactly the expected types. They are read here directly from their bytes, at a third of the
-cost. For any deviation (an unknown field, a number as text, a list for an object) this reader returns None, and
-:mod:`enerflo_sync.resources.installs` reads the record; that reader is authoritative. A property test checks
-that both readers give the same rows.
+cost. For any deviation (an unknown field, a number as text, a list for an object) it returns None. Then the
+authoritative reader, :mod:`enerflo_sync.resources.installs`, reads the record. A property test checks that
+both readers give the same rows.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Deletes by age what nothing needs any more, and erases the personal data of a person."""
+"""Deletes old data that nothing needs any more, and erases one customer's personal data."""

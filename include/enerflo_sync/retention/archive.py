@@ -1,4 +1,4 @@
-"""Files of the webhook archive that are too old, on whatever storage the drop is."""
+"""Deletes files of the webhook archive that are too old, on any storage that the drop uses."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from enerflo_sync.inbox.archive import needed_files
 from enerflo_sync.inbox.drop import ArchivedFile, Drop, storable
 from enerflo_sync.retention.sweep import Gone, Scope, note
 
-# Files that are deleted between two looks at what is needed.
+# How many files are deleted before the needed files are read again.
 _FILES = 500
 
 
 class ArchiveSweep:
-    """Files of the archive by the day of their ingest, but for those that an open item was read from.
+    """Files of the archive by the day of their ingest, except files with an open quarantine item.
 
-    :param drop: opens the account's drop; None without one.
+    :param drop: opens the account's drop; it returns None if the account has no drop.
     """
 
     def __init__(self, drop: Callable[[], Drop | None]) -> None:
@@ -47,7 +47,8 @@ class ArchiveSweep:
             days = [file.day for file in old]
             gone = Gone(len(old), sum(file.size for file in old), min(days), max(days))
             if scope.writes:
-                # Noted first: a file that is gone is never unexplained.
+                # The deletion is committed to ``sync.prunings`` first, so that every missing file is
+                # explained.
                 note(connection, scope, gone)
         if scope.writes:
             drop.remove([file.uri for file in old])

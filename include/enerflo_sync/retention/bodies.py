@@ -1,4 +1,4 @@
-"""Bodies of webhook events: emptied, unless something reads them still."""
+"""Deletes the bodies of old webhook events, unless something may still read them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from enerflo_sync.resources.resource import Payloads, Resource
 from enerflo_sync.retention.sweep import BEGINNING, Gone, Scope, gone_of, note
 from enerflo_sync.warehouse.bulk import driver_connection
 
-# Events in one transaction: their bodies are in memory where rows may come from them.
+# Events of one transaction; the bodies from which mirror rows may come are in memory meanwhile.
 EVENTS = 500
 
-# Designs are derived from their event again, and other records from the newest payload about them.
+# A rebuild derives designs from their event, and other records from the newest payload about them. So such
+# bodies are kept.
 _OLD = """
 /* enerflo-sync prune: events whose body is too old */
 select e.event_id, e.event, e.received_at as at, pg_column_size(e.body) as size,
@@ -49,7 +50,7 @@ where account = :account and event_id = any(:ids)
 
 
 class BodiesSweep:
-    """Bodies of events that wait for nothing; the events stay, so that a copy is known as one."""
+    """Bodies of processed events; the events stay, so that a duplicate delivery is still recognised."""
 
     def __init__(self) -> None:
         self._from_payloads = [(one, one.payloads) for one in ALL if one.payloads is not None]
@@ -72,7 +73,7 @@ class BodiesSweep:
                     return
                 last = rows[-1]
                 after = {"after_at": last["at"], "after_event": last["event"], "after_id": last["event_id"]}
-                rows = self._not_stood_on(connection, scope.account, rows)
+                rows = self._without_rows(connection, scope.account, rows)
                 gone = gone_of(rows)
                 if rows and scope.writes:
                     ids = [row["event_id"] for row in rows]
@@ -81,10 +82,10 @@ class BodiesSweep:
             if rows:
                 yield gone
 
-    def _not_stood_on(
+    def _without_rows(
         self, connection: sa.Connection, account: str, rows: Sequence[sa.RowMapping]
     ) -> list[sa.RowMapping]:
-        """Return the events from whose payload no row of the mirror comes."""
+        """Return the events whose payload is not the source of a row in the mirror."""
         kept: set[str] = set()
         for resource, payloads in self._from_payloads:
             told: dict[int, list[tuple[str, bytes]]] = {}
@@ -98,14 +99,14 @@ class BodiesSweep:
 
 
 def _records(resource: Resource, payloads: Payloads, body: str) -> list[tuple[int, bytes]]:
-    """Return what a payload says of records by id; nothing more after one that cannot be read."""
+    """Return the records in a payload with their ids, up to the first one that cannot be read."""
     found = []
     with suppress(BadRecordError):
         try:
             for raw in payloads.records(msgspec.json.decode(body)):
                 found.append((resource.record_id(raw), stable_bytes(raw)))
         except Exception as error:
-            # A rebuild cannot read it either.
+            # A rebuild cannot read this record either, so it does not keep the body.
             raise bad_record(error) from None
     return found
 

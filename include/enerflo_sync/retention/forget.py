@@ -1,4 +1,4 @@
-"""The job that erases one customer's personal data wherever this project keeps it, and leaves a receipt."""
+"""The job that erases one customer's personal data from all stored data, and keeps a receipt."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from enerflo_sync.retention.forget_rows import (
     erase_rows,
     open_writes,
     rows_of_customer,
-    told_values,
+    stored_values,
     under_names,
     unmapped_tables,
 )
@@ -59,13 +59,13 @@ from enerflo_sync.warehouse.storing import nobody_stores
 
 JOB = "forget"
 Progress = Callable[[str, int, int | None], None]
-# Files that are read from the archive together.
+# How many files are read from the archive together.
 _FILES = 200
-# The archive's files of all days.
+# Added to the present time, so that the files of all days are read.
 _ALL_DAYS = timedelta(days=3)
 
 _KNOWN = sa.text("""
-/* enerflo-sync forget: whether a customer is known, and by what */
+/* enerflo-sync forget: whether a customer is known, and by which ids */
 select exists (select from enerflo.customers where account = :account and customer_id = :customer)
     or exists (select from enerflo.installs where account = :account and customer_id = :customer)
     or exists (select from sync.forgotten where account = :account and customer_id = :customer)
@@ -95,12 +95,12 @@ set install_ids = excluded.install_ids, uuids = excluded.uuids, run_id = exclude
 
 
 class ForgetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was erased of a customer, or would be where nothing was.
+    """What was erased of a customer, or would be erased.
 
-    :param counts: by table, in how many rows; ``archive`` counts files.
-    :param shared: masked: e-mail and phone that other customers of the account have too. What is known to be
-        the customer's only by one of these is left.
-    :param run_id: its row in ``sync.runs``; None where it only looked.
+    :param counts: the number of rows by table; ``archive`` counts files.
+    :param shared: masked e-mail addresses and phone numbers that other customers of the account have too. A
+        document that only such a value links to the customer is not erased.
+    :param run_id: the run in ``sync.runs``; None if nothing was erased.
     """
 
     account: str
@@ -114,7 +114,7 @@ class ForgetReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def erased(self) -> bool:
-        """Return whether anything was erased, and not only counted."""
+        """Return whether the data was erased, not only counted."""
         return self.run_id is not None
 
 
@@ -135,16 +135,16 @@ def forget(
 ) -> ForgetReport:
     """Erase a customer's personal data from mirror, versions, events, archive, ledger, plans and quarantine.
 
-    Keys, times, statuses and counts stay, and so does a receipt. While the receipt stands, a poll, a webhook,
-    a replay or a rebuild stores the customer's records without personal data, and mapped fields with personal
-    data are neither compared nor planned. The CRM's own rows are not touched. Done again, it erases what is
-    left.
+    Keys, times, statuses and counts are kept, and a receipt is stored. As long as the receipt exists, a poll,
+    a webhook, a replay or a rebuild stores the customer's records without personal data, and mapped fields
+    with personal data are neither compared nor planned. The CRM's own rows are not changed. A repeated run
+    erases what is left.
 
-    :param by: who forgets; kept in the receipt.
-    :param limits: sizes of files and events, as the ingest has them.
-    :param write: erase; otherwise only count.
-    :raises ConfigurationError: the customer is not known, nobody is named, or a write of the customer's
-        records is open.
+    :param by: the person who orders it; stored in the receipt.
+    :param limits: the limits of files and events, as in the ingest.
+    :param write: whether data is erased; otherwise it is only counted.
+    :raises ConfigurationError: the customer is not known, nobody is named, or a change of the customer's
+        records is not finished.
     :raises RetriableError: a plan, an apply, a rebuild or an ingest of the account is running, or the
         warehouse is away.
     """
@@ -152,7 +152,7 @@ def forget(
         raise ConfigurationError("nobody is named.", where="--by", next_step="Give the name of who forgets.")
     tell = progress or (lambda *_: None)
     with warehouse_errors(JOB), engine.connect() as connection, ExitStack() as whole:
-        # Nobody plans, applies, reconciles, derives the mirror again or takes webhooks in meanwhile.
+        # These locks keep plan, apply, reconciliation, rebuild and ingest from running meanwhile.
         whole.enter_context(alone(connection, account))
         if write:
             whole.enter_context(alone(connection, account, REBUILD))
@@ -164,17 +164,17 @@ def forget(
             work.require_no_open_writes()
         if write:
             whole.enter_context(run.recording(CallCounter()))
-            # From here on nothing of the customer is stored any more, whoever reads Enerflo meanwhile: a page
-            # that was prepared before is prepared again.
-            work.stand()
-        # The rows last: they tell by which values the files are known, should this have to be done again.
+            # After the receipt is committed, no job stores the customer's personal data any more; a page that
+            # a poll prepared before is prepared again.
+            work.write_receipt()
+        # Rows are erased last, because a repeated run needs their values to find the customer's files.
         work.erase_archive(drop(), limits, clock.now() + _ALL_DAYS, tell)
         work.erase_rows()
         return work.report()
 
 
 class _Forgetting:
-    """One customer while being forgotten."""
+    """A running erasure of one customer's data."""
 
     def __init__(
         self,
@@ -202,11 +202,11 @@ class _Forgetting:
         self._counts: dict[str, int] = {}
 
     def require_no_open_writes(self) -> None:
-        """Find the customer's records, and return unless a write of them is open.
+        """Find the customer's records, and require that no change of them is planned or on its way.
 
-        In the caller's transaction.
+        Runs in the caller's transaction.
 
-        :raises ConfigurationError: the customer is not known, or a write is open.
+        :raises ConfigurationError: the customer is not known, or there is such a change.
         """
         named = {"account": self._account, "customer": self._customer}
         row = self._connection.execute(_KNOWN, named).mappings().one()
@@ -220,18 +220,20 @@ class _Forgetting:
         uuids = frozenset(row["uuids"]) | frozenset(row["uuids_before"] or ())
         self._who = Forgotten(frozenset({self._customer}), installs, uuids)
         fold = case_folding(self._connection)
-        plans = live_comparisons(self._connection, self._config, self._account, fold, all_tables=True)
-        unmapped = unmapped_tables(self._connection, self._account, plans)
+        comparisons = live_comparisons(self._connection, self._config, self._account, fold, all_tables=True)
+        unmapped = unmapped_tables(self._connection, self._account, comparisons)
         found = [
-            rows_of_customer(self._connection, self._account, plan, self._who, unmapped) for plan in plans
+            rows_of_customer(self._connection, self._account, comparison, self._who, unmapped)
+            for comparison in comparisons
         ]
         self._rows = under_names([rows for rows in found if rows is not None], unmapped)
         self._former = former_versions(self._connection, self._account, self._who)
         former = [
-            former_rows(self._connection, self._account, plan, self._former, unmapped) for plan in plans
+            former_rows(self._connection, self._account, comparison, self._former, unmapped)
+            for comparison in comparisons
         ]
         self._former_rows = under_names([rows for rows in former if rows is not None], unmapped)
-        told = [one for rows in self._rows for one in told_values(self._connection, self._account, rows)]
+        told = [one for rows in self._rows for one in stored_values(self._connection, self._account, rows)]
         self._values = values_of(self._connection, self._account, self._who, told, self._former)
         documents = documents_of(self._connection, self._account, self._who, self._values)
         self._who = replace(self._who, uuids=uuids | documents.uuids)
@@ -253,14 +255,14 @@ class _Forgetting:
             next_step=f"{next_step} Nothing was erased.",
         )
 
-    def stand(self) -> None:
-        """Write the receipt, in a transaction of its own, while nobody stores."""
+    def write_receipt(self) -> None:
+        """Write the receipt in a transaction of its own, while no other job stores records."""
         with self._connection.begin():
             nobody_stores(self._connection, self._account)
             self._receipt({})
 
     def erase_rows(self) -> None:
-        """Erase in the warehouse, in one transaction: a customer has few rows."""
+        """Erase the customer's data in the warehouse, in one transaction, because a customer has few rows."""
         connection, account = self._connection, self._account
         before = dict(self._counts)
         with connection.begin() as transaction:
@@ -296,7 +298,7 @@ class _Forgetting:
         self._connection.execute(_RECEIPT, values)
 
     def erase_archive(self, drop: Drop | None, limits: Limits, until: datetime, tell: Progress) -> None:
-        """Erase in every file of the archive: a copy of an event is in a file that no event names."""
+        """Erase the customer's data in all files: a duplicate delivery is in a file that no event names."""
         if drop is None:
             return
         some: list[str] = []
@@ -326,7 +328,7 @@ class _Forgetting:
             return is_of_another(self._connection, self._account, self._who, body)
 
     def report(self) -> ForgetReport:
-        """Return what was erased."""
+        """Return the report of what was erased."""
         if self._write:
             for name, rows in self._counts.items():
                 self._run.count(name, Tally(read=rows, applied=rows))

@@ -1,4 +1,4 @@
-"""What is stored as Enerflo sent it: raw versions, payloads and quarantine, without one customer's data."""
+"""Erases one customer's data in documents stored as Enerflo sent them: versions, payloads, quarantine."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ from enerflo_sync.retention.forget_rows import owned
 from enerflo_sync.retention.forget_words import SHORTEST, erase_words, is_certain
 
 _SUBMITTED_CUSTOMER = "payload.customer.id"
-# Columns of the mirror by which a person can be told from others, and those by which a person is named.
+# Mirror columns that identify a person, and columns that name a person but may have the same value for
+# others.
 REACHED_AT = frozenset({"email", "mobile"})
 NAMED_BY = frozenset({"customer_name", "address", "street"})
-# Columns whose values many people have: they tell something only beside one of the others.
+# Columns whose values many people have: such a value counts only beside a value of the other columns.
 BESIDE = frozenset({"first_name", "last_name", "city", "zip", "postal_code"})
 
 _VALUES = sa.text("""
-/* enerflo-sync forget: by what a customer is known */
+/* enerflo-sync forget: values that identify or name a customer */
 select distinct v.kind, v.value from (
   select u.* from enerflo.customers c cross join lateral (values ('email', c.email), ('mobile', c.mobile),
     ('address', c.address), ('customer_name', concat_ws(' ', c.first_name, c.last_name)), ('city', c.city),
@@ -50,7 +51,7 @@ select distinct v.kind, v.value from (
   where s.account = :account and (s.deal_id = any(:uuids) or s.install_id = any(:installs))
 ) v where v.value is not null
 """)
-# A couple has one address of e-mail, a salesman gives his own for many.
+# A couple may share one e-mail address, and a salesperson may enter their own for many customers.
 _SHARED = sa.text("""
 /* enerflo-sync forget: values that other customers of the account have */
 select v.value from unnest(cast(:values as text[])) v (value)
@@ -117,24 +118,24 @@ where account = :account and payload is not null and length(payload) > 0 and (
   or (kind = 'record' and encode(payload, 'escape') ~ :names
       or exists (select from unnest(cast(:values as text[])) v (value)
         where position(convert_to(v.value, 'UTF8') in payload) > 0))
-    -- What names somebody else whom the mirror knows is not theirs.
+    -- An item that names another known record is not this customer's.
     and not ({known})
     and not coalesce(key ->> 'event_id' = any(:others), false))
 """
-# By the record's own key: whether it is the customer's, and whether the mirror knows it at all.
+# Two conditions on the record's own key: whether the record is the customer's, and whether the mirror has it.
 _THEIRS = Template("key ->> '$id' in (select $id::text from $table where account = :account and $owned)")
 _KNOWN = Template("exists (select from $table t where t.account = :account and t.$id::text = key ->> '$id')")
 
 
 @dataclass(frozen=True)
 class Values:
-    """Texts by which a customer is known.
+    """Texts by which a customer's data is found.
 
-    :param reached_at: e-mail and phone that nobody else has: a document that holds one is the customer's,
-        unless it names somebody else.
-    :param named_by: name and street, which others may have too.
-    :param shared: e-mail and phone that other customers of the account have too.
-    :param beside: parts of a name, cities and codes: theirs only beside one of the others.
+    :param reached_at: e-mail addresses and phone numbers that no other customer has. A document with one of
+        them is this customer's, unless it names somebody else.
+    :param named_by: names and streets, which other people may have too.
+    :param shared: e-mail addresses and phone numbers that other customers of the account have too.
+    :param beside: parts of names, cities and postal codes, which count only beside one of the other values.
     """
 
     reached_at: frozenset[str]
@@ -144,7 +145,7 @@ class Values:
 
     @property
     def all(self) -> frozenset[str]:
-        """Return all of them."""
+        """Return all values."""
         return self.reached_at | self.named_by | self.shared | self.beside
 
 
@@ -152,8 +153,8 @@ class Values:
 class Documents:
     """The events of a customer.
 
-    :param uuids: of the customer, as events name them.
-    :param others: events of somebody else that hold a value of the customer.
+    :param uuids: the customer's uuids in these events.
+    :param others: ids of events about somebody else that contain a value of the customer.
     """
 
     values: Values
@@ -169,10 +170,10 @@ def values_of(
     told: Iterable[tuple[str, str]],
     former: Sequence[FormerVersion] = (),
 ) -> Values:
-    """Return the texts by which a customer is known.
+    """Return the texts by which a customer's data is found.
 
-    :param told: further values with their columns of the mirror, such as those that were decided about.
-    :param former: versions of records that were the customer's.
+    :param told: further values with their mirror columns, such as values from the ledger.
+    :param former: versions of records that formerly were the customer's.
     """
     found = {(row.kind, row.value) for row in connection.execute(_VALUES, _ids(account, forgotten))} | set(
         told
@@ -199,7 +200,7 @@ def _shared(
     values: Collection[str],
     former: Sequence[FormerVersion],
 ) -> Iterator[str]:
-    """Yield the values that stand in the mirror, or in a version, of somebody else."""
+    """Yield the values that are also in another customer's mirror row or version."""
     if not values:
         return
     told = [_SHARED] + [
@@ -217,11 +218,11 @@ def _shared(
 def is_of_another(
     connection: sa.Connection, account: str, forgotten: Forgotten, body: Any, install_id: int | None = None
 ) -> bool:
-    """Return whether an event names a customer, an install or a deal of somebody else whom the mirror knows.
+    """Return whether an event names another customer, install or deal that the mirror has.
 
-    In the caller's transaction.
+    Runs in the caller's transaction.
 
-    :param install_id: the install that the event turned out to be about, if it does not name it.
+    :param install_id: the install that the event was found to be about, if the event does not name it.
     """
     known = identify(body, ())
     ids: dict[str, Any] = {"customer": None, "install": known.install_id or install_id}
@@ -236,7 +237,7 @@ def is_of_another(
 
 
 def _texts(resource: Resource, raw: Any) -> set[tuple[str, str]]:
-    """Return the personal texts of one version with their columns."""
+    """Return the personal texts in one version with their mirror columns."""
     found = set()
     with suppress(BadRecordError):
         for part, rows in zip(resource.parts, resource.rows_by_column(raw), strict=True):
@@ -246,11 +247,11 @@ def _texts(resource: Resource, raw: Any) -> set[tuple[str, str]]:
 
 
 def documents_of(connection: sa.Connection, account: str, forgotten: Forgotten, values: Values) -> Documents:
-    """Return a customer's events, with the uuids that these name the customer by."""
+    """Return a customer's events, and the uuids under which these events name the customer."""
     records = [
         f"{read.subject}/{key}" for one in ALL for read in one.reads for key in _keys_of(one, read, forgotten)
     ]
-    # A payload that asks for nothing names its customer somewhere within.
+    # An event that triggers no read may name its customer anywhere in its body.
     named = _ids(account, forgotten) | {"records": records, "values": sorted(values.reached_at)}
     found = connection.execute(_EVENTS, named | {"names": _names(forgotten)}).mappings()
     rows, others = [], set()
@@ -267,13 +268,13 @@ def documents_of(connection: sa.Connection, account: str, forgotten: Forgotten, 
 
 
 def _names(forgotten: Forgotten) -> str:
-    """Return a pattern for any of their ids."""
+    """Return a regular expression that matches any of the customer's ids."""
     names = [*map(str, (*forgotten.customers, *forgotten.installs)), *forgotten.uuids]
     return rf"\y({'|'.join(map(re.escape, names))})\y"
 
 
 def _keys_of(resource: Resource, read: DirectRead, forgotten: Forgotten) -> list[str]:
-    """Return by which keys events ask for a customer's records with a read."""
+    """Return the keys under which events request a read of a customer's records."""
     owner = read.owner or resource.name
     numbers = {"customers": forgotten.customers, "installs": forgotten.installs}.get(owner, frozenset())
     return [*map(str, sorted(numbers)), *sorted(forgotten.uuids)]
@@ -300,9 +301,9 @@ def erase_documents(
     documents: Documents,
     former: Sequence[FormerVersion] = (),
 ) -> Iterator[tuple[str, int]]:
-    """Erase a customer's data in events, versions, quarantine and sentences; yield where, and in how many.
+    """Erase a customer's data in events, versions, quarantine and sentences; yield each table and its count.
 
-    :param former: versions of records that were the customer's.
+    :param former: versions of records that formerly were the customer's.
     """
     hits = 0
     for row in documents.events:
@@ -374,7 +375,7 @@ def _without_data(resource: Resource, raw: Any) -> Any:
     try:
         return erased_record(resource, raw)
     except BadRecordError:
-        # Nothing is read from a version that cannot be read.
+        # It is unknown which values of an unreadable version are personal, so all of them are erased.
         return blanked(raw)
 
 

@@ -1,7 +1,8 @@
-"""Records that were one customer's before they went to another: what of them still says who that was.
+"""Erases a customer's data in records that now belong to another customer.
 
-Their rows of the mirror are the other customer's. Versions that name the customer as the owner are erased,
-and of decided, planned and agreed values those that are the customer's own texts.
+The mirror's rows of these records are the other customer's and stay. Erased are the data in versions that
+name the former customer as the owner, and decided, planned and agreed values that equal one of the customer's
+texts.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from enerflo_sync.resources.resource import Resource
 from enerflo_sync.retention.forget_rows import HAS_RECORD, VALUES, CustomerRows, keys_of_records, owned, used
 
 _VERSIONS = Template("""
-/* enerflo-sync forget: versions of $name that name a customer, and whose owner is another by now */
+/* enerflo-sync forget: versions of $name that name a customer, of records of another owner */
 select v.$id as id, v.content_hash, v.raw from $versions v join $table t using (account, $id)
 where v.account = :account and v.raw::text ~ :names and not coalesce($owned, false)
 """)
@@ -37,7 +38,7 @@ update {table} t set {sets}
 where t.account = :account and t.table_name = :table and ({of_records}) and ({changes})
 """
 _DELETE_AGREED = """
-/* enerflo-sync forget: what was agreed on of a former owner */
+/* enerflo-sync forget: agreed values of a former owner */
 delete from {table} t
 where t.account = :account and t.table_name = :table and ({of_records})
   and (t.value #>> '{{}}' = any(:texts) or t.crm_value #>> '{{}}' = any(:texts))
@@ -50,9 +51,9 @@ _MORE = (
 
 @dataclass(frozen=True)
 class FormerVersion:
-    """A raw version of a record that says that the customer owned it.
+    """A raw version of a record that names the customer as its owner.
 
-    :param record_id: of a record that the mirror says is another customer's.
+    :param record_id: the id of the record, which in the mirror belongs to another customer.
     """
 
     resource: Resource
@@ -62,9 +63,9 @@ class FormerVersion:
 
 
 def former_versions(connection: sa.Connection, account: str, forgotten: Forgotten) -> list[FormerVersion]:
-    """Return the versions that name a customer as owner, of records that are somebody else's by now.
+    """Return versions that name a customer as owner, of records that now belong to another customer.
 
-    Looks through the versions of all records once.
+    It searches the versions of all records.
     """
     names = rf"\y({'|'.join(map(str, sorted(forgotten.customers)))})\y"
     values: dict[str, Any] = {
@@ -95,25 +96,25 @@ def _owner(resource: Resource, raw: Any) -> int | None:
 def former_rows(
     connection: sa.Connection,
     account: str,
-    plan: Comparison,
+    comparison: Comparison,
     versions: Sequence[FormerVersion],
     unmapped: Sequence[str],
 ) -> CustomerRows | None:
-    """Return what of a mapped table is about records that were the customer's; None of a table of others.
+    """Return a mapped table's rows about records that were the customer's; None if it cannot have any.
 
-    :param unmapped: names of tables that are not mapped any more; the table may have had one of them.
+    :param unmapped: names of tables that are not mapped any more; one may be a former name of the table.
     """
     ids = sorted({one.record_id for one in versions})
-    if not ids or not plan.mirror_has_install:
+    if not ids or not comparison.mirror_has_install:
         return None
     listed = f"e.install_id = any('{{{','.join(map(str, ids))}}}'::bigint[])"
-    return keys_of_records(connection, account, plan, listed, unmapped)
+    return keys_of_records(connection, account, comparison, listed, unmapped)
 
 
 def erase_former_rows(
     connection: sa.Connection, account: str, rows: CustomerRows, texts: Collection[str]
 ) -> Iterator[tuple[str, int]]:
-    """Erase the customer's texts in values about records that were theirs; yield table and number of rows."""
+    """Erase the customer's texts in values about former records; yield each table and its number of rows."""
     values = rows.values | {"account": account, "texts": sorted(texts)}
 
     def done(table: str, sql: str, **parts: str) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Rows about one customer's records: which are theirs, and what of them is erased."""
+"""Finds the rows about one customer's records in tables of ``sync``, and erases their personal values."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ select table_name from (
 ) t where account = :account and table_name <> all(:mapped) order by 1
 """)
 
-# A field that nobody maps any more may have held anything.
+# Only values of fields that are known to be harmless stay: a field that is not mapped any more may have held
+# personal data.
 _CLEAN = """case when {field} is not null then case when {field} = any(:harmless) then {value} end
     when jsonb_typeof({value}) = 'object' then (
       select coalesce(jsonb_object_agg(v.key, v.value), '{{}}') from jsonb_each({value}) v
@@ -56,7 +57,7 @@ _UPDATE = """
 update {table} t set {sets}
 where t.account = :account and t.table_name = :table and ({of_customer}) and ({changes})
 """
-# By table: the columns with values, and that with the field's name.
+# By statement: the column with the field's name, and the columns with values.
 VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
     "update sync.ledger": ("t.field", ("old_value", "new_value", "losing_value", "kept_value")),
     "update sync.plan_changes": ("t.field", ("before", "after", "source_value")),
@@ -64,7 +65,7 @@ VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
     "update sync.refusals": ("t.field", ("before", "after", "source_value")),
     "update sync.crm_changes": ('t."column"', ("before", "after", "copy_value")),
 }
-# Tables whose rows name Enerflo's record beside the CRM's.
+# Tables whose rows have Enerflo's key beside the CRM's key.
 HAS_RECORD = {"sync.plan_changes", "sync.refusals", "sync.crm_changes", "sync.agreed"}
 _DIFFERENCES = """
 /* enerflo-sync forget: differences of a customer's records */
@@ -74,7 +75,7 @@ where t.account = :account and t.table_name = :table and t.field is not null
   and ({of_customer})
 """
 _AGREED = """
-/* enerflo-sync forget: what was agreed on of a customer's records */
+/* enerflo-sync forget: agreed values of a customer's records */
 delete from sync.agreed t
 where t.account = :account and t.table_name = :table and not (t.field = any(:harmless)) and ({of_customer})
 """
@@ -114,11 +115,11 @@ group by 1, 2 order by 1
 class CustomerRows:
     """The rows of one mapped table that are about a customer's records.
 
-    :param keys: the CRM's keys, as JSON.
-    :param ids: the values of ``id_column`` of the mirror's keys, as text.
-    :param in_key: the CRM's key column that holds that id, if one does.
-    :param harmless: columns of the CRM whose values are no personal data.
-    :param hidden: those whose values are, with their columns of the mirror.
+    :param keys: the CRM's keys of the records, as JSON.
+    :param ids: the values of ``id_column`` in the mirror's keys, as text.
+    :param in_key: the CRM's key column that holds this id, if there is one.
+    :param harmless: CRM columns whose values are no personal data.
+    :param hidden: CRM columns whose values are personal data, with their mirror columns.
     """
 
     table: str
@@ -131,7 +132,7 @@ class CustomerRows:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Return the parameters of the statements."""
+        """Return the parameters that select these rows in a statement."""
         names = {"table": self.table, "id": self.id_column, "in_key": self.in_key}
         return {**names, "keys": list(self.keys), "ids": list(self.ids), "harmless": list(self.harmless)}
 
@@ -145,16 +146,17 @@ class CustomerRows:
         return " or ".join(found)
 
 
-def unmapped_tables(connection: sa.Connection, account: str, plans: Iterable[Comparison]) -> list[str]:
-    """Return the names of tables that have something stored, and that ``sync.yaml`` does not map any more."""
-    values = {"account": account, "mapped": [plan.name for plan in plans]}
+def unmapped_tables(connection: sa.Connection, account: str, comparisons: Iterable[Comparison]) -> list[str]:
+    """Return the names of tables with stored rows that ``sync.yaml`` does not map any more."""
+    values = {"account": account, "mapped": [comparison.name for comparison in comparisons]}
     return list(connection.scalars(_UNMAPPED, values))
 
 
 def under_names(rows: Sequence[CustomerRows], names: Sequence[str]) -> list[CustomerRows]:
-    """Return rows of mapped tables, and the same under the names of tables that are not mapped any more.
+    """Return the rows of mapped tables, and the same rows under the names of tables no longer mapped.
 
-    Which of them such a name stood for is not known: what is personal in one of them counts as personal.
+    It is not known which mapped table had such a name. So under these names a column counts as personal if it
+    is personal in any mapped table.
     """
     hidden = {column for one in rows for column in one.hidden}
     harmless = sorted({column for one in rows for column in one.harmless} - hidden)
@@ -163,55 +165,59 @@ def under_names(rows: Sequence[CustomerRows], names: Sequence[str]) -> list[Cust
 
 
 def rows_of_customer(
-    connection: sa.Connection, account: str, plan: Comparison, forgotten: Forgotten, unmapped: Sequence[str]
+    connection: sa.Connection,
+    account: str,
+    comparison: Comparison,
+    forgotten: Forgotten,
+    unmapped: Sequence[str],
 ) -> CustomerRows | None:
-    """Return what of a mapped table is about a customer; None of a table that has nothing of customers.
+    """Return the rows of a mapped table about a customer; None if its records do not belong to customers.
 
     :param unmapped: :func:`unmapped_tables`.
     """
-    theirs = records_of(plan, "e", forgotten)
-    return None if theirs is None else keys_of_records(connection, account, plan, theirs, unmapped)
+    theirs = records_of(comparison, "e", forgotten)
+    return None if theirs is None else keys_of_records(connection, account, comparison, theirs, unmapped)
 
 
 def keys_of_records(
-    connection: sa.Connection, account: str, plan: Comparison, theirs: str, unmapped: Sequence[str]
+    connection: sa.Connection, account: str, comparison: Comparison, theirs: str, unmapped: Sequence[str]
 ) -> CustomerRows:
-    """Return what of a mapped table is about some records.
+    """Return the rows of a mapped table about some records.
 
-    :param theirs: the condition that a row ``e`` of the mirror is one of them.
-    :param unmapped: :func:`unmapped_tables`; the table may have had one of these names.
+    :param theirs: the condition that a row ``e`` of the mirror is one of these records.
+    :param unmapped: the names from :func:`unmapped_tables`; one may be a former name of the table.
     """
-    id_column = plan.mirror_key[0]
-    names = {"name": plan.name, "mirror": plan.mirror, "id": id_column, "owned": theirs}
+    id_column = comparison.mirror_key[0]
+    names = {"name": comparison.name, "mirror": comparison.mirror, "id": id_column, "owned": theirs}
     ids = list(connection.scalars(sa.text(_IDS.substitute(names)), {"account": account}))
-    names["crm"] = plan.crm
-    names["crm_key"] = plan.crm_key([f't."{name}"' for name in plan.mapping.key_columns])
-    names["same"] = " and ".join(f"({j.mirror})::{j.type} = ({j.crm})::{j.type}" for j in plan.joins)
-    values = {"account": account, "tables": [plan.name, *unmapped], "id": id_column, "ids": ids}
+    names["crm"] = comparison.crm
+    names["crm_key"] = comparison.crm_key([f't."{name}"' for name in comparison.mapping.key_columns])
+    names["same"] = " and ".join(f"({j.mirror})::{j.type} = ({j.crm})::{j.type}" for j in comparison.joins)
+    values = {"account": account, "tables": [comparison.name, *unmapped], "id": id_column, "ids": ids}
     keys = list(connection.scalars(sa.text(_KEYS.substitute(names)), values))
     in_key = [
         crm
-        for crm, mirror in plan.mapping.join_columns.items()
-        if mirror == id_column and crm in plan.mapping.key_columns
+        for crm, mirror in comparison.mapping.join_columns.items()
+        if mirror == id_column and crm in comparison.mapping.key_columns
     ]
-    hidden = set(hidden_columns(plan))
-    personal = personal_columns(MIRROR_TABLES[plan.kind])
-    # What links a row to its record says that the row was there: without that it counts as never agreed.
-    links = {crm for crm, mirror in plan.mapping.join_columns.items() if mirror not in personal}
-    named = {one.name for one in plan.fields} | set(plan.mapping.key_columns) | links
+    hidden = set(hidden_columns(comparison))
+    personal = personal_columns(MIRROR_TABLES[comparison.kind])
+    # The link of a row to its record is kept, because it is the evidence that both sides once had the row.
+    links = {crm for crm, mirror in comparison.mapping.join_columns.items() if mirror not in personal}
+    named = {one.name for one in comparison.fields} | set(comparison.mapping.key_columns) | links
     return CustomerRows(
-        table=plan.name,
+        table=comparison.name,
         id_column=id_column,
         keys=keys,
         ids=ids,
         in_key=in_key[0] if in_key else None,
         harmless=sorted(named - hidden),
-        hidden={one.name: one.mapping.enerflo for one in plan.fields if one.name in hidden},
+        hidden={one.name: one.mapping.enerflo for one in comparison.fields if one.name in hidden},
     )
 
 
-def told_values(connection: sa.Connection, account: str, rows: CustomerRows) -> Iterator[tuple[str, str]]:
-    """Yield values of personal fields that were decided about, each with its column of the mirror."""
+def stored_values(connection: sa.Connection, account: str, rows: CustomerRows) -> Iterator[tuple[str, str]]:
+    """Yield personal values stored in ledger, plans and agreed pairs, each with its mirror column."""
     sql = _TOLD.replace("{of_key}", rows.of_customer(has_record=False))
     statement = _statement(sql.replace("{{}}", "{}"), rows, has_record=True)
     values = rows.values | {"account": account, "fields": list(rows.hidden)}
@@ -220,14 +226,14 @@ def told_values(connection: sa.Connection, account: str, rows: CustomerRows) -> 
 
 
 def open_writes(connection: sa.Connection, account: str, rows: CustomerRows) -> list[sa.RowMapping]:
-    """Return by plan the changes of a customer's records that wait or are on their way."""
+    """Return by plan the number of changes of a customer's records that wait or are on their way."""
     statement = _statement(_OPEN, rows, has_record=True)
     values = used(statement, rows.values | {"account": account})
     return list(connection.execute(statement, values).mappings())
 
 
 def erase_rows(connection: sa.Connection, account: str, rows: CustomerRows) -> Iterator[tuple[str, int]]:
-    """Erase values about a customer's records, and yield the table and in how many rows."""
+    """Erase values about a customer's records; yield each table and its number of rows."""
     values = rows.values | {"account": account}
     for update, (field, columns) in VALUES.items():
         table = update.removeprefix("update ")
@@ -255,7 +261,7 @@ def _statement(sql: str, rows: CustomerRows, *, has_record: bool) -> sa.TextClau
 
 
 def used(statement: sa.TextClause, values: dict[str, Any]) -> dict[str, Any]:
-    """Return those parameters that a statement has."""
+    """Return the parameters that a statement uses."""
     return {name: value for name, value in values.items() if name in statement._bindparams}
 
 
@@ -271,7 +277,10 @@ _OWNED = {
 
 
 def owned(table: sa.Table) -> str:
-    """Return the condition that a row is theirs, "" of a table of nobody: a known customer decides alone."""
+    """Return the condition that a row of a table is the customer's; "" if its rows belong to no customer.
+
+    If the row has a customer's id, only that id counts.
+    """
     first, *others = [one for name, one in _OWNED.items() if name in table.c] or [""]
     if others and "customer_id" in table.c:
         return f"coalesce({first}, {' or '.join(others)})"
@@ -285,7 +294,7 @@ select column_name from sync.declared_columns where account = :account and table
 
 
 def erase_mirror(connection: sa.Connection, account: str, forgotten: Forgotten) -> Iterator[tuple[str, int]]:
-    """Erase the personal columns of a customer's rows of the mirror, and yield table and count."""
+    """Erase the personal columns in a customer's mirror rows; yield each table and its number of rows."""
     values = {
         "account": account,
         "customers": sorted(forgotten.customers),

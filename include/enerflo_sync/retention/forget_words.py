@@ -1,4 +1,4 @@
-"""Sentences that people wrote, or that were sent to them, without what names one customer."""
+"""Erases one customer's names and addresses in sentences that people wrote or received."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from string import Template
 
 import sqlalchemy as sa
 
-# A shorter text stands in other words too: it is looked for as a word.
+# A shorter text may be a part of other words, so it is replaced only as a whole word.
 SHORTEST = 6
 _WORDS = {
     "sync.plans": ("decision_reason",),
@@ -20,7 +20,7 @@ _WORDS = {
     "sync.quarantine": ("decision_reason",),
     "sync.notifications": ("subject", "text"),
 }
-# Columns of JSON that repeat such sentences.
+# JSON columns that repeat such sentences.
 _IN_JSON = {"sync.plans": ("summary",)}
 _SET_WORDS = Template("""
 /* enerflo-sync forget: a customer in sentences */
@@ -32,17 +32,18 @@ where t.account = :account and t.$column::text ~ :certain
 
 
 def is_certain(value: str) -> bool:
-    """Return whether a name or an address names somebody wherever it stands: one short word does not."""
+    """Return whether a name or an address identifies somebody in any text; one short word does not."""
     return len(value) >= SHORTEST or " " in value
 
 
 def erase_words(
     connection: sa.Connection, account: str, certain: Collection[str], beside: Collection[str]
 ) -> Iterator[tuple[str, int]]:
-    """Replace a customer's values in sentences by ``(forgotten)``; yield each table, and in how many rows.
+    """Replace a customer's values in sentences by ``(forgotten)``; yield each table and its number of rows.
 
-    :param certain: values that name the customer.
-    :param beside: values that many people have: replaced in sentences that name the customer.
+    :param certain: values that identify the customer.
+    :param beside: values that many people have; they are replaced only in sentences that contain a certain
+        value.
     """
     if not certain:
         return
@@ -62,12 +63,12 @@ def erase_words(
 
 
 def _as_in_json(values: Collection[str]) -> list[str]:
-    """Return texts as they stand within a JSON text of PostgreSQL."""
+    """Return texts as PostgreSQL writes them within a JSON string."""
     return [json.dumps(value, ensure_ascii=False)[1:-1] for value in values]
 
 
 def _pattern(values: Collection[str]) -> str:
-    """Return a pattern for any of some values, the longest first: a name may stand within an address."""
+    """Return a regular expression for any of the values, the longest first: an address may contain a name."""
     ordered = sorted(values, key=len, reverse=True)
     found = [
         re.escape(value) if len(value) >= SHORTEST else rf"(?<!\w){re.escape(value)}(?!\w)"

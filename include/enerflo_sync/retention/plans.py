@@ -1,4 +1,4 @@
-"""Plans that ended long ago, with their changes, questions and ended refusals; the ledger is kept."""
+"""Deletes plans that ended long ago, with their changes, questions and ended refusals; the ledger stays."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from enerflo_sync.retention.sweep import BATCH, BEGINNING, Gone, Scope, gone_of,
 
 _ENDED = "greatest({p}.created_at, {p}.expires_at, {p}.decided_at, {p}.applied_at)"
 
-# What jobs still look up: the newest plans, those that an approval or an undo stands on, those whose changes
-# are on their way, and those that a standing refusal names.
+# Plans that jobs still read: the newest plans, the plans that approval rules or an undo refer to, plans with
+# changes on their way, and plans of refusals that have not ended.
 _KEPT = f"""
   (select distinct on (kind, part) plan_hash from sync.plans where account = :account
    order by kind, part, created_at desc)
@@ -38,8 +38,9 @@ _KEPT = f"""
   union all
   select plan_hash from sync.crm_changes where account = :account and ended_at is null"""  # noqa: S608 - constants
 
-# A request whose outcome is unknown is looked for by each plan until both sides agree on the field. The last
-# request for a new record whose row of the CRM never learnt its id keeps that from being made twice.
+# Each plan searches for the effect of a request without a known outcome, until the field has a newer agreed
+# value. The last request for a new record whose CRM row has no id is also kept, because without it the record
+# would be created twice.
 _OPEN_ENDS = """
   exists (select from sync.plan_changes c
     where c.account = p.account and c.plan_hash = p.plan_hash and c.sent_at is not null
@@ -59,8 +60,8 @@ _OPEN_ENDS = """
           and n.key = c.key and n.op = c.op and n.direction = c.direction and n.sent_at > c.sent_at
           and (n.accepted_id is not null or c.accepted_id is null)))"""
 
-# A change that waited for a person in this plan last, and that nobody decided: it goes on waiting by it. What
-# was never agreed on (a new row, a field without a base) waits too; a plan looks for them all.
+# An undecided change whose last waiting plan is this one: by this row the next plan knows that the change
+# must keep waiting. Changes without an agreed value (a new row, a field that was never equal) are included.
 _STILL_WAITS = """
   p.needs_approval and p.kind = 'sync' and p.mode <> 'report' and exists (
     select from sync.plan_changes c
@@ -109,14 +110,14 @@ where account = :account and state in ('open', 'approved') and expires_at > now(
   and created_at < :before
 order by created_at limit 1
 """)
-# Plans looked at together; a larger one than a batch is deleted by itself.
+# How many plans are read together; a plan with more changes than a batch is deleted by itself.
 _PLANS = 100
 
 
 def refuse_shorter_than_pending(connection: sa.Connection, scope: Scope) -> None:
-    """Return unless a plan that waits is older than the bound, in the caller's transaction.
+    """Require that no waiting plan is older than the limit, in the caller's transaction.
 
-    :raises ConfigurationError: one is: what it stands on would be deleted under it.
+    :raises ConfigurationError: a waiting plan is older, and rows that it needs would be deleted.
     """
     row = connection.execute(_PENDING, scope.values).first()
     if row is not None:
@@ -130,7 +131,7 @@ def refuse_shorter_than_pending(connection: sa.Connection, scope: Scope) -> None
 
 
 class PlansSweep:
-    """Plans with their changes, what they left undecided, and what was handed over and arrived."""
+    """Plans with their changes and questions, ended refusals, and ended handed-over changes."""
 
     def batches(self, connection: sa.Connection, scope: Scope) -> Iterator[Gone]:
         """Yield what each batch deleted, or would (:meth:`enerflo_sync.retention.sweep.Sweep.batches`)."""
@@ -151,7 +152,7 @@ class PlansSweep:
 
 
 def _first(rows: list[sa.RowMapping]) -> tuple[list[sa.RowMapping], list[sa.RowMapping]]:
-    """Return the first plans, with no more changes than a batch but for a single one, and the others."""
+    """Return the first plans, together no larger than a batch unless it is a single plan, and the others."""
     total = 0
     for at, row in enumerate(rows):
         total += row["rows"]

@@ -1,4 +1,4 @@
-"""What a run of prune deleted, or would delete, kind by kind."""
+"""The report of a prune: by kind of data, what was deleted or would be deleted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from enerflo_sync.crm.retention import Kept
 
 
 class PrunedKind(msgspec.Struct, frozen=True, kw_only=True):
-    """What was deleted of one kind.
+    """What was deleted of one kind of data.
 
-    :param option: the option that bounds it, and its ``days``; None keeps the kind for ever.
-    :param before: what is older is deleted.
-    :param rows: rows or files; a thinned version and an emptied body count as one.
-    :param size: about how many bytes these took.
+    :param option: the option of sync.yaml that limits it.
+    :param days: the value of the option; None keeps the kind for ever.
+    :param before: the time limit; older data is deleted.
+    :param rows: the number of rows or files; a deleted version and an emptied body count as one.
+    :param size: the approximate number of bytes that these took.
     """
 
     kind: Kept
@@ -29,9 +30,9 @@ class PrunedKind(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What prune deleted of one account, or would delete where it only looked.
+    """What prune deleted of one account, or would delete in a dry run.
 
-    :param run_id: its row in ``sync.runs``; None where it only looked.
+    :param run_id: the run in ``sync.runs``; None in a dry run.
     """
 
     account: str
@@ -42,15 +43,15 @@ class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def deleted(self) -> bool:
-        """Return whether it deleted anything, and did not only look."""
+        """Return whether this was a real run and not a dry one."""
         return self.run_id is not None
 
     @property
     def rows(self) -> int:
-        """Return how many rows and files of all kinds."""
+        """Return the number of rows and files of all kinds."""
         return sum(one.rows for one in self.kinds)
 
     @property
     def size(self) -> int:
-        """Return about how many bytes these took."""
+        """Return the approximate number of bytes that these took."""
         return sum(one.size for one in self.kinds)

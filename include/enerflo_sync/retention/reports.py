@@ -1,4 +1,4 @@
-"""Differences and reports of reconciliations that are too old."""
+"""Deletes differences and reports of reconciliations that are too old."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.retention.sweep import BATCH, BEGINNING, Gone, Scope, gone_of, note
 
-# The next incremental reconciliation stands on the newest one; a plan that waits is shown with its own.
+# The next incremental reconciliation needs the newest one, and a waiting plan is shown with its
+# reconciliation.
 _NEEDED = """
   select reconciliation_id from (
     select reconciliation_id from sync.reconciliations where account = :account and finished_at is not null
@@ -45,7 +46,7 @@ with gone as (
 select count(*) as rows, coalesce(sum(size), 0) as size from gone
 """)
 
-# A report goes with the last plan that stands on it.
+# A report is kept as long as a plan refers to it.
 _OLD_REPORTS = sa.text(f"""
 /* enerflo-sync prune: reports that are too old */
 select r.reconciliation_id as id, r.started_at as at,
@@ -69,7 +70,7 @@ delete from sync.reconciliations where account = :account and reconciliation_id 
 
 
 class DifferencesSweep:
-    """Differences of reconciliations; the reports keep their counts and samples."""
+    """Differences of reconciliations; their reports stay, with counts and samples."""
 
     def batches(self, connection: sa.Connection, scope: Scope) -> Iterator[Gone]:
         """Yield what each batch deleted, or would (:meth:`enerflo_sync.retention.sweep.Sweep.batches`)."""
@@ -91,7 +92,7 @@ class DifferencesSweep:
 
 
 class ReportsSweep:
-    """Reports of reconciliations, with what is left of their differences."""
+    """Reports of reconciliations, with any remaining differences."""
 
     def batches(self, connection: sa.Connection, scope: Scope) -> Iterator[Gone]:
         """Yield what each batch deleted, or would (:meth:`enerflo_sync.retention.sweep.Sweep.batches`)."""

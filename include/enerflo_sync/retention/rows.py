@@ -1,4 +1,4 @@
-"""Rows that tell of past work: runs, checks, backfills, request counts, sent messages, looks."""
+"""Deletes old rows about past work: runs, checks, backfills, request counts, sent messages, observations."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ order by {at}, {place} limit :most {{lock}}
 _SIZE = "pg_column_size(t.*)"
 _BY_ID = "t.ctid = any(cast(cast(:ids as text[]) as tid[]))"
 
-# The first run of a job says since when it runs; the newest ones say how it went last. Of a run that did not
-# end nobody knows whether it works on, for a week.
+# A job's first run is kept because it shows since when the job runs, and its newest ones because they show
+# how it went last. A run without an end may still be working, so it is kept for another week.
 _RUNS = """
   (t.finished_at is not null or t.started_at < :before - interval '7 days')
   and t.run_id not in (
@@ -30,7 +30,7 @@ _RUNS = """
       union all
       (select distinct on (job) run_id from sync.runs where account = :account and state <> 'failed'
        order by job, started_at desc)) kept)"""
-# Orders name the run that checked them last, and the gate reads its results.
+# Change orders name the run that last checked them, and the plan reads the results of that run.
 _CHECKS = """
   t.run_id not in (select run_id from sync.change_order_facts where account = :account)
   and t.run_id <> (select run_id from sync.quality_runs where account = :account
@@ -38,7 +38,7 @@ _CHECKS = """
 _LIFE_CYCLES = """
   t.run_id <> (select run_id from sync.life_cycle_runs where account = :account
     order by started_at desc limit 1)"""
-# One that reads, or that may be resumed, is needed.
+# A backfill that is running or may be resumed is kept.
 _BACKFILLS = """
   t.state in ('finished', 'superseded') and t.backfill_id <> (
     select backfill_id from sync.backfills where account = :account order by created_at desc limit 1)"""
@@ -123,9 +123,9 @@ class RunsSweep:
 
 
 class LooksSweep:
-    """What was seen of CRM tables that are not mapped any more.
+    """Observations of CRM tables that are not mapped any more.
 
-    :param mapped: the names of the account's tables.
+    :param mapped: the names of the account's mapped tables.
     """
 
     def __init__(self, mapped: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""The job that deletes what is older than sync.yaml keeps it, in batches, without holding anybody up."""
+"""The job that deletes data older than ``retention`` in sync.yaml, in batches that block no other job."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from enerflo_sync.warehouse.engine import warehouse_errors
 
 JOB = "prune"
 Progress = Callable[[str, int, int | None], None]
-# What a plan that waits stands on.
-_STOOD_ON = (Kept.PLANS, Kept.DIFFERENCES, Kept.REPORTS)
+# The kinds of data that a waiting plan needs.
+_NEEDED_BY_PLANS = (Kept.PLANS, Kept.DIFFERENCES, Kept.REPORTS)
 
 
 def prune(
@@ -45,17 +45,18 @@ def prune(
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> PruneReport:
-    """Delete what ``retention`` of sync.yaml keeps no longer, and that nothing needs (docs/retention.md).
+    """Delete data that is older than ``retention`` in sync.yaml and that nothing needs (docs/retention.md).
 
-    Each batch is one short transaction that notes in ``sync.prunings`` what it deleted. So the run may be
-    killed at any point and repeated; what somebody writes at the moment is left to the next run.
+    Each batch is one short transaction that also records in ``sync.prunings`` what it deleted. So the run may
+    be killed at any time and repeated. Rows that another job is writing at the moment are left to the next
+    run.
 
-    :param drop: opens the account's drop; None without one.
-    :param dry: only look at what would go; nothing is deleted, no run is recorded.
-    :param progress: called with a kind and how many of its rows are done.
-    :raises ConfigurationError: a plan that waits is older than a bound, or the drop cannot be used.
-    :raises RetriableError: another prune of the account is running, somebody holds a lock for too long, or
-        the warehouse is away: what was deleted before is right.
+    :param drop: opens the account's drop; it returns None if the account has no drop.
+    :param dry: whether to count only; then nothing is deleted and no run is recorded.
+    :param progress: called with a kind of data and the number of its rows that are done.
+    :raises ConfigurationError: a waiting plan is older than a limit, or the drop cannot be used.
+    :raises RetriableError: another prune of the account is running, another job holds a lock for too long, or
+        the warehouse is away. The batches before were deleted completely.
     """
     tell = progress or (lambda *_: None)
     with warehouse_errors(JOB), engine.connect() as connection, ExitStack() as whole:
@@ -66,7 +67,7 @@ def prune(
         started_at = run.started_at if run else clock.now()
         scopes = _scopes(config, account, started_at, run.run_id if run else None)
         with connection.begin():
-            for kind in _STOOD_ON:
+            for kind in _NEEDED_BY_PLANS:
                 if kind in scopes:
                     refuse_shorter_than_pending(connection, scopes[kind])
         if run is not None:

@@ -1,4 +1,4 @@
-"""What one kind of data has that is too old, batch by batch: the same way for a look and for a deletion."""
+"""The interface of retention sweeps: each finds old data of one kind in batches, and deletes or counts it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.retention import Kept
 
-# Before every moment that a row can have.
+# A time before that of any row.
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
-# Rows of one transaction: a fraction of a second, so that nobody waits for it.
+# Rows of one transaction, which takes a fraction of a second, so that other jobs hardly wait for it.
 BATCH = 2_000
 
 _NOTE = sa.text("""
@@ -30,11 +30,12 @@ set rows = p.rows + excluded.rows, bytes = p.bytes + excluded.bytes,
 
 @dataclass(frozen=True)
 class Scope:
-    """One kind of data of one account, and the bound by which it goes.
+    """One kind of data of one account, and its limit.
 
-    :param before: what is older is deleted; :param bound: the option that says so, with its value.
+    :param before: the time limit; older data is deleted.
+    :param bound: the option of sync.yaml that sets the limit, with its value.
     :param at: when the run began.
-    :param run_id: None only looks: nothing is deleted, and nothing is locked.
+    :param run_id: the run; None means a dry run, which deletes and locks nothing.
     """
 
     account: str
@@ -46,12 +47,12 @@ class Scope:
 
     @property
     def writes(self) -> bool:
-        """Return whether anything is deleted."""
+        """Return whether old data is deleted, not only counted."""
         return self.run_id is not None
 
     @property
     def values(self) -> dict[str, Any]:
-        """Return the parameters that every statement takes."""
+        """Return the parameters that every statement has."""
         return {"account": self.account, "before": self.before}
 
 
@@ -59,7 +60,7 @@ class Scope:
 class Gone:
     """What one batch deleted, or would delete.
 
-    :param size: about how many bytes the rows or files take.
+    :param size: the approximate number of bytes of the rows or files.
     """
 
     rows: int
@@ -69,25 +70,25 @@ class Gone:
 
 
 class Sweep(Protocol):
-    """Finds and deletes what is too old of one kind."""
+    """Finds and deletes old data of one kind."""
 
     def batches(self, connection: sa.Connection, scope: Scope) -> Iterator[Gone]:
-        """Yield what each batch deleted, or would; each is a transaction of its own.
+        """Yield what each batch deleted, or would delete; each batch is one transaction.
 
-        :param connection: has no open transaction whenever this yields.
+        :param connection: it has no open transaction when the generator yields.
         """
         ...
 
 
 def note(connection: sa.Connection, scope: Scope, gone: Gone) -> None:
-    """Note what a batch deleted, in its transaction."""
+    """Add what a batch deleted to ``sync.prunings``, in the transaction of the batch."""
     values = scope.values | {"run_id": scope.run_id, "kind": str(scope.kind), "at": scope.at}
     values |= {"bound": scope.bound, "rows": gone.rows, "bytes": gone.size}
     connection.execute(_NOTE, values | {"oldest": gone.oldest, "newest": gone.newest})
 
 
 def gone_of(rows: Sequence[sa.RowMapping]) -> Gone:
-    """Return the sum of rows that have the columns ``at`` and ``size``, and perhaps ``rows``."""
+    """Return the sums over rows with the columns ``at`` and ``size``, and optionally ``rows``."""
     moments = [row["at"] for row in rows if row["at"] is not None]
     return Gone(
         sum(row.get("rows", 1) for row in rows),
@@ -98,12 +99,13 @@ def gone_of(rows: Sequence[sa.RowMapping]) -> Gone:
 
 
 class RowSweep:
-    """Rows of one table that a statement selects.
+    """The old rows of one table that a statement selects.
 
-    :param select: gives ``id`` (the row's ctid as text), ``at`` and ``size`` of rows before ``:before``, in
-        the order of ``at`` and ``place``, a text that tells rows of one moment apart. Takes ``:after_at``,
-        ``:after_place`` and ``:most``; ``{lock}`` is filled in where rows are deleted.
-    :param delete: deletes the rows ``:ids``, and what belongs to them.
+    :param select: the statement that returns ``id`` (the row's ctid as text), ``at`` and ``size`` of rows
+        before ``:before``, ordered by ``at`` and by ``place``, a text that orders rows of the same time. Its
+        other parameters are ``:after_at``, ``:after_place`` and ``:most``; ``{lock}`` is replaced by a
+        locking clause when rows are deleted.
+    :param delete: the statement that deletes the rows ``:ids`` and rows that belong to them.
     """
 
     def __init__(self, select: str, delete: str) -> None:
@@ -112,7 +114,7 @@ class RowSweep:
         self._delete = sa.text(f"/* enerflo-sync prune: rows that are too old */ {delete}")
 
     def batches(self, connection: sa.Connection, scope: Scope, **values: Any) -> Iterator[Gone]:
-        """Yield what each batch deleted, or would (:meth:`Sweep.batches`).
+        """Yield what each batch deleted, or would delete (:meth:`Sweep.batches`).
 
         :param values: further parameters of the selection.
         """

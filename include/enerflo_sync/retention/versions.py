@@ -1,4 +1,4 @@
-"""Raw versions of records, thinned: the first, the last, and those that a decision cites stay."""
+"""Thins old raw versions: a record's first and last version stay, and versions that a decision refers to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from enerflo_sync.resources.registry import ALL, KINDS
 from enerflo_sync.resources.resource import Resource
 from enerflo_sync.retention.sweep import Gone, Scope, note
 
-# Records whose versions are thinned in one transaction.
+# How many records' versions are thinned in one transaction.
 RECORDS = 500
 
 _CANDIDATES = Template("""
@@ -26,12 +26,12 @@ group by v.$id having count(*) > 2 and count(*) filter (where v.first_seen_at < 
 _CITED = "create temporary table prune_cited (id bigint, at timestamptz) on commit preserve rows"
 _CITE = "insert into prune_cited select s.id, s.at from ({}) s join prune_records r on r.id = s.id"
 
-# The mirror's own rows: by their time it is known since when Enerflo says so.
+# The version of a mirror row's ``observed_at`` stays, because it shows since when Enerflo has these values.
 _BY_MIRROR = Template("select t.$owner as id, t.observed_at as at from $table t where t.account = :account")
-# A check of an order reads what its install was before the signature.
+# A check of a change order reads the version of its install just before the signature.
 _BY_ORDERS = """select o.install_id as id, o.signed_at - interval '1 microsecond' as at
   from enerflo.change_orders o where o.account = :account and o.signed_at is not null"""
-# Decisions about a mapped table, and the base on which both sides agree.
+# The versions at the times of decisions about a mapped table, and of its agreed values.
 _BY_TABLE = (
     Template("""select $by_key as id, coalesce(l.observed_at, l.recorded_at) as at from sync.ledger l $pair
   where l.account = :account and l.table_name = $name"""),
@@ -41,7 +41,7 @@ _BY_TABLE = (
     Template("""select $by_record as id, l.agreed_at as at from sync.agreed l
   where l.account = :account and l.table_name = $name"""),
 )
-# The CRM's key of a pair, where that is not the record's id.
+# If the CRM's key is not the record's id, the agreed pair with that key gives the record.
 _PAIR = """left join lateral (
     select a.enerflo_key from sync.agreed a where a.account = l.account and a.table_name = l.table_name
       and a.key = l.key and a.enerflo_key is not null limit 1) a on true"""
@@ -52,7 +52,7 @@ _DROP = "drop table if exists prune_records, prune_cited"
 _COUNT = "select count(*) from prune_records"
 
 _NEXT = "select id from prune_records where id > :after order by id limit :most"
-# Whoever stores the record meanwhile has its row: it is left to the next run.
+# A record whose row another job has locked is being stored; its versions are left to the next run.
 _LOCK = Template("""
 /* enerflo-sync prune: $name that nobody writes at this moment */
 select t.$id from $table t where t.account = :account and t.$id = any(:ids)
@@ -92,7 +92,7 @@ select count(*) as rows, sum(size) as size, min(at) as oldest, max(at) as newest
 
 
 class VersionsSweep:
-    """Raw versions of every kind of record that keeps them.
+    """Raw versions of all kinds of records whose versions are stored.
 
     :param tables: the account's mapped tables.
     """
@@ -152,7 +152,7 @@ class VersionsSweep:
         return Gone(row.rows, int(row.size or 0), row.oldest, row.newest)
 
     def _citing(self, resource: Resource) -> Iterator[str]:
-        """Yield statements that give records and moments whose version has to stay."""
+        """Yield statements that return the records and times whose versions must stay."""
         for part in resource.parts:
             yield _BY_MIRROR.substitute(owner=part.owner or resource.id_column, table=part.table.fullname)
         if resource.name == "installs":
@@ -182,5 +182,5 @@ def _by_table(name: str, mapping: TableMapping, id_column: str) -> Iterator[str]
 
 
 def _number(text: str) -> str:
-    """Return the SQL of a text that may be an id."""
+    """Return SQL that converts a text to an id; null if the text is no id."""
     return f"case when {text} ~ '^[0-9]{{1,18}}$' then ({text})::bigint end"

@@ -1,1 +1,1 @@
-"""Makes a plan's changes at Enerflo, one record after the other, and reads each of them back."""
+"""Makes a plan's changes at Enerflo, record by record, and reads each change back."""

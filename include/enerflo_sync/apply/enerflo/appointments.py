@@ -1,4 +1,4 @@
-"""1.1: the appointment of a new lead, made once after the lead is there."""
+"""Exchange 1.1: creates the appointment of a new lead once, after Enerflo has the lead."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ _NOT_SHOWN = (
 def push_appointment(
     run: PushRun, change: Change, customer_id: int, options: AppointmentBody, zone: str
 ) -> None:
-    """Make the appointment that a lead's row asks for, unless the customer has one of that time.
+    """Create the appointment of a lead's row, unless the customer already has one at that time.
 
-    :param change: the row's column with the beginning; it alone is parked where this fails.
-    :param zone: of a beginning without one.
+    :param change: the change of the column with the start time; only this change is parked if the appointment
+        fails.
+    :param zone: the time zone of a start time that has none.
     """
     try:
         start = as_moment(change.after, zone)
     except BadRecordError:
         start = None
     if start is None:
-        run.finish([Verdict([change], Decision.PARKED, "the appointment's beginning is no moment.")])
+        run.finish([Verdict([change], Decision.PARKED, "the appointment's start is not a time.")])
         return
     begins = start.replace(microsecond=0)
     ends = begins + timedelta(minutes=options.minutes)
@@ -56,9 +57,10 @@ def push_appointment(
     request = WriteRequest(
         [change],
         write,
-        # Somebody may move it before it is read back: it would not be found, and be made again.
+        # Somebody may move the appointment before it is read back. It would then not be found, and be created
+        # again.
         once=True,
-        # The lead's row names its customer by now.
+        # The lead's CRM row already has the id of its customer.
         record={"customer_id": customer_id},
     )
     deliver(run, [request], look)

@@ -1,4 +1,4 @@
-"""One write, and what its answer means for what is done next."""
+"""One write to Enerflo, and how its response is classified."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from enerflo_sync.errors import (
 
 
 class Outcome(StrEnum):
-    """How one write ended, as far as its answer tells."""
+    """The result of one write, as far as the response shows it."""
 
     ACCEPTED = "accepted"
-    # A refusal inside a 200: whether it was carried out shows only by reading.
+    # Enerflo answered 200 with a refusal in the body; only a read shows whether the write was made.
     DENIED = "denied"
     REFUSED = "refused"
     UNKNOWN = "unknown"
@@ -34,10 +34,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One write that was tried.
+    """The result of one attempt to write.
 
-    :param reason: why it was refused, and what to do.
-    :param value: what the write returned.
+    :param reason: why the write was refused, and what to do.
+    :param value: the value that the write returned.
     """
 
     outcome: Outcome
@@ -46,12 +46,12 @@ class Attempt:
 
     @property
     def in_doubt(self) -> bool:
-        """Return whether the answer was lost, or no request went out."""
+        """Return whether the response was lost, or no request was sent."""
         return self.outcome in (Outcome.UNKNOWN, Outcome.UNSENT)
 
     @property
     def may_be_there(self) -> bool:
-        """Return whether only reading tells what became of it."""
+        """Return whether the write may have been made, so that the record must be read."""
         return self.outcome in (Outcome.ACCEPTED, Outcome.DENIED, Outcome.UNKNOWN)
 
 
@@ -64,11 +64,11 @@ _REASONS = {
 
 
 def attempted(write: Callable[[], object], refusals: Mapping[int, str]) -> Attempt:
-    """Make a write and return how it ended.
+    """Make a write and return its result.
 
-    :param refusals: why it is refused, by status, where that is not the usual reason.
-    :raises AuthenticationError: the key is not accepted (401): nothing further can be written.
-    :raises ConfigurationError: the address is wrong.
+    :param refusals: by HTTP status, the reason of a refusal if it is not the usual one.
+    :raises AuthenticationError: the API key is not accepted (401), so nothing can be written.
+    :raises ConfigurationError: Enerflo's address is wrong.
     """
     try:
         return Attempt(Outcome.ACCEPTED, value=write())

@@ -1,4 +1,4 @@
-"""The customer that a lead is at Enerflo: found by the lead's key, read again, and as it is now."""
+"""Finds the customer at Enerflo that belongs to a lead, by the lead's key, and reads its present values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from enerflo_sync.resources.fingerprint import decode, stable_bytes
 
 Customer = Mapping[str, Any]
 
-# What quoting makes of no text.
+# Stands for null in a key; a quoted text never equals it, because PostgreSQL's texts have no NUL character.
 _NO_VALUE = "%00"
 
 _ROW = sa.text("""
@@ -43,7 +43,7 @@ order by c.customer_id limit 1
 def lead_key(mapping: TableMapping, change: Change) -> str:
     """Return a lead's ``integration_record_id``: the column that ``adopt`` names, or the CRM's whole key.
 
-    No two keys of several columns have the same: the colon between them is quoted within them.
+    Different keys of several columns give different ids, because a colon inside a part is quoted.
     """
     named = next(
         (c for c, mirror in mapping.adopt_columns.items() if mirror == "integration_record_id"), None
@@ -57,13 +57,13 @@ def lead_key(mapping: TableMapping, change: Change) -> str:
 
 
 def earlier_key(mapping: TableMapping, change: Change) -> str | None:
-    """Return the ``integration_record_id`` that an earlier version gave; None where it is the same."""
+    """Return the ``integration_record_id`` that an earlier version sent; None if it is the same."""
     key = "-".join(str(change.key[name]) for name in mapping.key_columns)
     return None if len(mapping.key_columns) == 1 or ":" not in lead_key(mapping, change) else key
 
 
 def is_sole_owner(run: PushRun, comparison: Comparison, change: Change, key: str, customer_id: int) -> bool:
-    """Return whether no other row of the CRM may have given a customer its earlier key."""
+    """Return whether no other CRM row can be the one that gave a customer its earlier key."""
     text = " || '-' || ".join(
         f"coalesce(t.{quoted(name)}::text, 'None')" for name in comparison.mapping.key_columns
     )
@@ -80,17 +80,17 @@ def is_sole_owner(run: PushRun, comparison: Comparison, change: Change, key: str
 
 
 def find_customer(run: PushRun, key: str, known: int | None, words: Mapping[str, object]) -> Customer | None:
-    """Return the customer that carries a lead's key, read again; None where there is none.
+    """Read the customer that has a lead's key from Enerflo; return None if there is none.
 
-    :param known: the customer's id, where Enerflo's answer to the lead itself has told it.
-    :param words: the lead's fields, by which the list finds it where the key does not.
+    :param known: the customer's id, if the response to the lead's request contained it.
+    :param words: the lead's fields, by which the list of customers is searched if the key finds nothing.
     """
     for raw in given(partial(search_customers, run.client, key)) or ():
         row = _row_of(bytes(raw))
         if row is not None and row["integration_record_id"] == key and row["deleted_at"] is None:
             run.bring_in(partial(_as_answer, bytes(raw)), CUSTOMERS)
             return _present(run, row["customer_id"])
-    # The mirror may be older than the customer's key.
+    # The mirror's row may be older than the moment when the customer got the key.
     its_keys = (key,) if known is None else (key, None)
     if known is None:
         with run.connection.begin():
@@ -107,20 +107,21 @@ def find_customer(run: PushRun, key: str, known: int | None, words: Mapping[str,
 def read_customer_again(
     run: PushRun, customer_id: int, words: Mapping[str, object] | None = None
 ) -> Customer | None:
-    """Return a customer as Enerflo has it now; None where it shows nothing of it.
+    """Return the present values of a customer at Enerflo; None if Enerflo shows no values.
 
     :raises NotFoundError: there is no such customer.
     """
     before = words or _present(run, customer_id) or {}
     name = f"{before.get('first_name') or ''} {before.get('last_name') or ''}".strip()
     told = {"email": before.get("email"), "mobile": before.get("mobile"), "full_name": name}
-    # The lead's key finds it in one request, and stays when the other words change.
+    # The lead's key finds the customer in one request, and does not change when other fields do.
     by_key = {"full_name": before.get("integration_record_id")}
     answer = run.bring_in(lambda _: read_customer_of(run.client, str(customer_id), [told, by_key]), CUSTOMERS)
     present = _present(run, customer_id)
     if answer.records:
         return present
-    # Its own record has another form than the list's rows, and the mirror keeps those.
+    # The customer's own record has another form than a row of the list, and the mirror stores rows of the
+    # list. So the values are taken from the response.
     said = [row for _, records in answer.said for raw in records if (row := _row_of(bytes(raw)))]
     if not said:
         return None

@@ -1,4 +1,7 @@
-"""4.1 and 3.1: an install's status and its milestones' dates, one PUT each between two reads of it."""
+"""Exchanges 4.1 and 3.1: writes an install's status and its milestones' dates by one PUT each.
+
+The install is read before and after the requests.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +55,12 @@ order by sequence desc nulls last, milestone_id desc limit 1
 
 @dataclass(frozen=True)
 class Wanted:
-    """One change of a field that can be written.
+    """One change of a field that can be written to Enerflo.
 
     :param column: the mirror's column.
-    :param value: as it is sent: a status id, a moment.
-    :param shown: as the mirror shows it once it is kept.
-    :param milestone: the milestone that it is about, None for the install itself.
+    :param value: the value that is sent: the id of a status, or a time.
+    :param shown: the value that the mirror shows after Enerflo stored it.
+    :param milestone: the id of the milestone, None for the install itself.
     """
 
     change: Change
@@ -86,14 +89,15 @@ def push_install(run: PushRun, install_id: int, changes: Sequence[Change]) -> No
     completing = [one for one in requests if any(change.rule == LAST_MILESTONE for change in one.changes)]
     for request in completing:
         request.pointless = _pointless(run, install_id, wanted)
-    # An install is completed after its milestones were read back: one that was accepted may not be kept.
+    # The install is completed only after its milestones were read back, because Enerflo may accept a
+    # milestone without storing it.
     for some in ([one for one in requests if one not in completing], completing):
         if some:
             deliver(run, some, lambda open_: _look(run, install_id, open_, wanted))
 
 
 def _wanted(run: PushRun, change: Change) -> Wanted | Verdict:
-    """Return what a change comes to as a request, or why there is none.
+    """Return what has to be sent for a change, or the outcome of a change that cannot be sent.
 
     :raises BadRecordError: its value cannot be sent.
     """
@@ -135,7 +139,7 @@ def _folded(name: object) -> str:
 
 
 def _requests(wanted: Mapping[int, Wanted]) -> list[list[Change]]:
-    """Return the changes that one request makes together: milestones before the status they may complete."""
+    """Return the changes of each request; milestones come before the status that they may complete."""
     by_target: dict[int | None, list[Change]] = {}
     for one in sorted(wanted.values(), key=lambda one: one.milestone is None):
         by_target.setdefault(one.milestone, []).append(one.change)
@@ -145,7 +149,7 @@ def _requests(wanted: Mapping[int, Wanted]) -> list[list[Change]]:
 def _pointless(
     run: PushRun, install_id: int, wanted: Mapping[int, Wanted]
 ) -> Callable[[], tuple[Decision, str] | None]:
-    """Return what says that an install is not to be completed, since its milestones are not at Enerflo."""
+    """Return a function that gives the outcome of a completion if the needed milestones are not completed."""
     needs_all = run.config.statuses.completed_needs is CompletedNeeds.ALL
 
     def reason() -> tuple[Decision, str] | None:
@@ -190,7 +194,7 @@ def _writer(
 def _look(
     run: PushRun, install_id: int, requests: Sequence[WriteRequest], wanted: Mapping[int, Wanted]
 ) -> list[Verdict]:
-    """Read the install and return what can be said of the changes."""
+    """Read the install and return the outcomes that its present values show."""
     run.bring_in(
         lambda _: Answer(
             [(INSTALLS, [same_record(INSTALLS, read_install(run.client, install_id), str(install_id))])]
@@ -231,9 +235,9 @@ def _judged(
 
 
 def _other_milestone(title: str, one: Wanted, present: Mapping[int | None, Mapping[str, Any]]) -> str | None:
-    """Return why a change is not sent: by now the title names another milestone, or several.
+    """Return why a change is not sent: the declared title now names another milestone, or several.
 
-    What was sent already is judged by its milestone alone.
+    A change that was already sent is judged by the id of its milestone only.
     """
     named = [
         number for number, row in present.items() if number and names_milestone(title, number, row["title"])
@@ -242,15 +246,15 @@ def _other_milestone(title: str, one: Wanted, present: Mapping[int | None, Mappi
         return None
     if len(named) > 1:
         return (
-            f"the install has {len(named)} milestones called {title!r} by now: nobody knows which is meant."
+            f"the install has {len(named)} milestones called {title!r} now: it is not known which is meant."
         )
     return f"the install's milestone {one.milestone} is not called {title!r} any more."
 
 
 def _is_kept(run: PushRun, one: Wanted, row: Mapping[str, Any], request: WriteRequest) -> bool:
-    """Return whether Enerflo's value is what it made of ours (:mod:`enerflo_sync.outbox.kept`)."""
+    """Return whether Enerflo's value is our value in Enerflo's form (:mod:`enerflo_sync.outbox.kept`)."""
     if one.milestone is None:
-        # The status is the one that was asked for, whatever it is called on the install.
+        # The id decides: the install may show the status under another name.
         return bool(row["status_id"] == one.value)
     change, comparison = one.change, run.comparisons[one.change.table]
     found, sent = as_moment(row[one.column]), as_moment(one.value)
@@ -265,7 +269,7 @@ def _is_kept(run: PushRun, one: Wanted, row: Mapping[str, Any], request: WriteRe
 
 
 def _answered(run: PushRun, one: Wanted, request: WriteRequest) -> datetime | None:
-    """Return the moment that the write's own answer shows."""
+    """Return the time that the response to the write contains."""
     name = run.config.writes.milestone.model_dump()[one.column]
     value = value_in_answer(request.last.value if request.last is not None else None, name)
     try:

@@ -1,4 +1,4 @@
-"""1.1: leads of the CRM become customers at Enerflo, by the CRM's own key, and stay as the CRM has them."""
+"""Exchange 1.1: creates and updates customers at Enerflo from the CRM's leads, under the CRM's own key."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _UNCONVERTED = {403: "still an unconverted lead (403): Enerflo takes no change o
 
 
 def push_lead(run: PushRun, changes: Sequence[Change]) -> None:
-    """Write one lead: a new one with its appointment, or what has changed of one that is there."""
+    """Write one lead: create it with its appointment, or update the changed fields of an existing one."""
     if changes[0].op == "update":
         _update(run, changes)
         return
@@ -51,7 +51,7 @@ def push_lead(run: PushRun, changes: Sequence[Change]) -> None:
         if appointment is not None and change.field == appointment.start and change.after is not None
     ]
     lead = [change for change in changes if change not in starts]
-    # Of a lead that is there already its row names the customer.
+    # If the lead already exists, its CRM row has the id of the customer.
     customer_id = None if lead else _linked(run, comparison, changes[0])
     run.leave_moved(changes, None if lead else {"customer_id": customer_id})
     if not run.open(changes):
@@ -80,7 +80,7 @@ def _linked(run: PushRun, comparison: Comparison, change: Change) -> int | None:
 def _deliver(
     run: PushRun, comparison: Comparison, lead: Sequence[Change], row: Sequence[Change]
 ) -> int | None:
-    """Make the lead at Enerflo and return its customer's id; None where it is not there."""
+    """Create the lead at Enerflo and return the id of its customer; None if Enerflo does not have it."""
     key = lead_key(comparison.mapping, lead[0])
     with run.connection.begin():
         state = link_state(run.connection, comparison, lead[0].key)
@@ -113,7 +113,7 @@ def _deliver(
 def _of_earlier_key(
     run: PushRun, comparison: Comparison, change: Change, words: Mapping[str, object]
 ) -> Customer | None:
-    """Return the customer that an earlier version made of the very same row; None where that is not sure."""
+    """Return the customer that an earlier version created from the same row; None if that is not certain."""
     earlier = earlier_key(comparison.mapping, change)
     customer = None if earlier is None else find_customer(run, earlier, None, words)
     if earlier is None or customer is None:
@@ -135,7 +135,7 @@ def _new_body(run: PushRun, comparison: Comparison, key: str, changes: Sequence[
 
 
 def _kept(run: PushRun, comparison: Comparison, customer: Customer, request: WriteRequest) -> list[Verdict]:
-    """Return what became of a new lead's fields; whatever it is, the CRM's row learns who it is."""
+    """Return the outcomes of a new lead's fields; in any case the CRM's row gets the customer's id."""
     kept, other, lost = [], [], []
     respelled: dict[int, Any] = {}
     with run.connection.begin():
@@ -162,7 +162,7 @@ def _kept(run: PushRun, comparison: Comparison, customer: Customer, request: Wri
     return [replace(first, link=link), *rest]
 
 
-# -- a lead that is there ---------------------------------------------------------------------------------
+# -- an existing lead -------------------------------------------------------------------------------------
 
 
 def _update(run: PushRun, changes: Sequence[Change]) -> None:
@@ -215,7 +215,7 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
         sent = {field: wanted[field] for field in fields}
         key = seen.get("integration_record_id")
         own = (lead_key(comparison.mapping, open_[0]), earlier_key(comparison.mapping, open_[0]))
-        # Without a key the call makes another customer.
+        # Without a key this call would create another customer.
         if key is None or key not in own:
             return update_customer(run.client, customer_id, sent)
         before.update(seen)
@@ -236,7 +236,8 @@ def _judged(run: PushRun, comparison: Comparison, customer: Customer, request: W
             done.append(change)
             continue
         as_before = run.same(comparison, change.field or "", present, change.before)
-        # Of a beginning that was there before it cannot be told that ours was kept.
+        # Enerflo may cut long values. If the shortened value is also the former value, it does not show that
+        # Enerflo stored ours.
         if request.may_be_there and is_respelled_field(column, change.after, present, cut=not as_before):
             done.append(change)
             kept[change.position] = present
@@ -249,7 +250,7 @@ def _judged(run: PushRun, comparison: Comparison, customer: Customer, request: W
 
 
 def _same(run: PushRun, comparison: Comparison, change: Change, present: object, wanted: object) -> bool:
-    """Return whether Enerflo has a value, however it is spelt there: it was sent in Enerflo's spelling."""
+    """Return whether two values are the same as declared, or in the spelling in which they are sent."""
     column = comparison.mapping.fields[change.field or ""].enerflo
     if comparable(column, present) == comparable(column, wanted):
         return True
@@ -257,6 +258,6 @@ def _same(run: PushRun, comparison: Comparison, change: Change, present: object,
 
 
 def _columns(comparison: Comparison) -> Mapping[str, str]:
-    """Return the CRM's column of each field that can be written."""
+    """Return by field of Enerflo the CRM column that is mapped to it, for fields that can be written."""
     fields = comparison.mapping.fields.items()
     return {mapping.enerflo: name for name, mapping in fields if mapping.enerflo in LEAD_FIELDS}

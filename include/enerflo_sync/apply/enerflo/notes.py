@@ -1,9 +1,9 @@
-"""5.1: notes of the CRM appear at Enerflo once, however often the answer to one of them is lost.
+"""Exchange 5.1: creates the CRM's notes at Enerflo, each once, even if the response to a request is lost.
 
-Enerflo has no key by which a repeated note is known (REFERENCE.md §14). The id in the answer is the note's.
-Where the answer was lost, a note of the same text on the install that no row of the CRM names is taken for
-the one that was to be written; of the notes made since the request also one whose text is alike (``kept``).
-A note that Enerflo accepted is never sent again.
+Enerflo has no key that identifies a repeated note (REFERENCE.md §14). The response contains the new note's
+id. If it was lost, a note on the install with the same text and no CRM row counts as ours; among notes
+created since the request, also one with a similar text (:mod:`enerflo_sync.outbox.kept`). A note that Enerflo
+accepted is never sent again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.resources.event import Need
 from enerflo_sync.resources.notes import NOTES, NOTES_OF
 
-# How long an accepted note may be looked for before a person is asked.
+# How long an accepted note is searched for before its changes are parked for a person.
 _SHOWN_AFTER = timedelta(hours=1)
 _NOT_SHOWN = (
     "Enerflo accepted the note and does not show it: find it there, and put its id into the CRM's row."
@@ -46,10 +46,10 @@ _AMBIGUOUS = (
 
 @dataclass(frozen=True)
 class Draft:
-    """One note of the CRM.
+    """One note of the CRM that is to be sent.
 
-    :param text: what is written.
-    :param body: what the CRM's note says, to know it by where somebody wrote it at Enerflo by hand.
+    :param text: the text that is sent.
+    :param body: the text of the CRM's note, which identifies a note that somebody wrote at Enerflo by hand.
     """
 
     key: Mapping[str, Any]
@@ -59,19 +59,19 @@ class Draft:
 
     @property
     def sent_at(self) -> datetime | None:
-        """Return when it was sent by a run that did not see it arrive."""
+        """Return when an earlier run sent the note without seeing the result; None if none did."""
         return next((change.sent_at for change in self.changes if change.sent_at), None)
 
     @property
     def accepted_at(self) -> datetime | None:
-        """Return when Enerflo accepted it in a run that did not see it."""
+        """Return when Enerflo accepted the note in an earlier run, which did not find it; else None."""
         return next((change.accepted_at for change in self.changes if change.accepted_at), None)
 
 
 def install_of_notes(
     comparisons: Mapping[str, Comparison], changes: Sequence[Change]
 ) -> dict[tuple[str, str], str]:
-    """Return the install on which each new note belongs, by its table and the text of its key."""
+    """Return the install of each new note, by the note's table and the text of its key."""
     columns = {
         name: comparison.mapping.install_column
         for name, comparison in comparisons.items()
@@ -85,7 +85,7 @@ def install_of_notes(
 
 
 def push_notes(run: PushRun, install: str, changes: Sequence[Change]) -> None:
-    """Write the new notes that one table of the CRM has of an install."""
+    """Write the new notes of one install from one CRM table."""
     run.leave_moved(changes)
     by_key: dict[str, list[Change]] = {}
     for change in run.open(changes):
@@ -97,7 +97,7 @@ def push_notes(run: PushRun, install: str, changes: Sequence[Change]) -> None:
 
 
 def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | None:
-    """Return one note to be written; None where it was ended at once."""
+    """Return one note to be sent; None if its outcome is already recorded."""
     comparison, key = run.comparisons[changes[0].table], changes[0].key
     with run.connection.begin():
         state = link_state(run.connection, comparison, key)
@@ -117,19 +117,19 @@ def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | Non
 
 
 class _Looking:
-    """Looks for an install's drafts among its notes, each time with what was seen before."""
+    """Searches for an install's drafts among its notes, and knows which notes existed before the requests."""
 
     def __init__(self, run: PushRun, install: str, by_position: Mapping[int, Draft]) -> None:
         self._run = run
         self._install = install
         self._by_position = by_position
-        # Notes that stood there before this run sent anything.
+        # The notes that existed before this run sent anything.
         self._before: set[int] = set()
         self._looked = False
         self._notes = run.comparisons[next(iter(by_position.values())).changes[0].table]
 
     def writer(self, draft: Draft) -> Callable[[Sequence[Change]], object]:
-        """Return what sends a draft."""
+        """Return the function that sends a draft."""
         run = self._run
 
         def write(changes: Sequence[Change]) -> bytes:
@@ -141,7 +141,7 @@ class _Looking:
         return write
 
     def look(self, requests: Sequence[WriteRequest]) -> list[Verdict]:
-        """Read the install's notes and return which of the drafts are among them."""
+        """Read the install's notes and return the outcomes of the drafts that are among them."""
         drafts = [(self._by_position[request.changes[0].position], request) for request in requests]
         free = self._read(drafts)
         named = {int(note["note_id"]): note for note in free}
@@ -159,7 +159,8 @@ class _Looking:
                 left.append((draft, request))
             else:
                 take(draft, request, known)
-        # Those on their way first: what stands there is theirs before it is anybody else's.
+        # A note that may come from a sent draft must not be given to a draft that was never sent. So sent
+        # drafts are matched first.
         sent = [(draft, request) for draft, request in left if request.may_be_there]
         fresh = [(draft, request) for draft, request in left if not request.may_be_there]
         for some in (sent, fresh):
@@ -182,7 +183,7 @@ class _Looking:
         take: Callable[[Draft, WriteRequest, Mapping[str, Any]], None],
         verdicts: list[Verdict],
     ) -> None:
-        """Take the notes made since whose text is alike; where it cannot be told whose, a person is asked."""
+        """Match sent drafts with later notes of a similar text; park a draft whose note is ambiguous."""
         claims = [
             (draft, request, found)
             for draft, request in sent
@@ -199,7 +200,7 @@ class _Looking:
             else:
                 verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
         claimed = {id(draft) for draft, _, _ in claims}
-        # What a plan took for Enerflo's own, while the CRM's row was gone, may be ours as well.
+        # While the CRM's row was gone, a plan may have imported our own note as a note of Enerflo.
         again = [(draft, request) for draft, request in sent if draft.sent_at and id(draft) not in claimed]
         imported = _imported(self._run, self._notes, self._install) if again else []
         for draft, request in again:
@@ -224,11 +225,12 @@ class _Looking:
         return draft.sent_at or (self._run.clock.now() if request.last is not None else None)
 
     def _read(self, drafts: Sequence[tuple[Draft, WriteRequest]]) -> list[dict[str, Any]]:
-        """Bring the install's notes into the mirror and return those that no row of the CRM names."""
+        """Load the install's notes into the mirror and return those that no row of the CRM names."""
         run = self._run
         now = run.clock.now()
         since = min((draft.sent_at or now for draft, _ in drafts), default=now)
-        # Only the moment counts: since then notes are listed where Enerflo does not answer for one install's.
+        # Only the time is used: if Enerflo cannot list the notes of one install, all notes since that time
+        # are listed.
         asking = Waiting("", "push", (), since, "", 0)
         run.bring_in(lambda reads: reads.read(Need(NOTES_OF, self._install), [asking]))
         if not self._looked:
@@ -243,7 +245,7 @@ def _accepted_note(
     named: Mapping[int, Mapping[str, Any]],
     before: Container[int],
 ) -> Mapping[str, Any] | None:
-    """Return the note whose id the answer gave; as the answer shows it, where Enerflo's list lags behind."""
+    """Return the note whose id the response contained, even if Enerflo's list does not show it yet."""
     note = (
         note_in_answer(request.last.value, before) if request.last is not None and request.accepted else None
     )
@@ -261,7 +263,7 @@ def _accepted_note(
 
 
 def _found(run: PushRun, draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> Verdict:
-    """Return that a draft is this note, which its row learns, and how Enerflo keeps its text."""
+    """Return the outcome of a found draft, with the note's id for its row and the text as Enerflo has it."""
     comparison = run.comparisons[draft.changes[0].table]
     changes = run.open(draft.changes)
     fields = comparison.mapping.fields
@@ -281,7 +283,7 @@ def _how(request: WriteRequest) -> str | None:
 
 
 def _known(run: PushRun, install: str) -> set[int]:
-    """Return the ids of all notes of an install that the mirror has."""
+    """Return the ids of all notes of an install in the mirror."""
     with run.connection.begin():
         ids = run.connection.exec_driver_sql(
             "/* enerflo-sync push: notes of an install */"
@@ -311,7 +313,7 @@ def _unclaimed(run: PushRun, comparison: Comparison, install: str) -> list[dict[
 
 
 def _imported(run: PushRun, comparison: Comparison, install: str) -> list[dict[str, Any]]:
-    """Return the install's notes of which a plan made rows of the CRM's table."""
+    """Return the install's notes from which a plan created rows of the CRM's table."""
     with run.connection.begin():
         rows = run.connection.exec_driver_sql(
             "/* enerflo-sync push: notes of which rows of the CRM were made */"
@@ -331,10 +333,10 @@ def _same_note(text: str, sent_at: datetime | None, notes: Sequence[dict[str, An
 
 
 def _counts(note: Mapping[str, Any], sent_at: datetime | None) -> bool:
-    """Return whether a note may be ours: a deleted one only where it was made after ours was sent."""
+    """Return whether a note may be ours: a deleted note only if it was created after ours was sent."""
     return note["deleted_at"] is None or (sent_at is not None and made_since(note, sent_at))
 
 
 def _plain(text: str | None) -> str:
-    """Return a text as it is compared: how lines end, and space around it, is Enerflo's affair."""
+    """Return a text for comparison, without differences in line ends and surrounding space."""
     return (text or "").replace("\r\n", "\n").strip()

@@ -1,8 +1,8 @@
-"""The outbox of a plan: every change toward Enerflo is sent once, read back, and ended with a reason.
+"""Sends a plan's changes to Enerflo: each once, read back, with an outcome and a reason.
 
-``sync.plan_changes`` is the outbox itself. A change is marked ``sent`` and committed before its request goes
-out; a later push finds it there and reads Enerflo before anything is sent again. So a kill at any point
-neither loses a write nor makes one twice.
+The outbox is ``sync.plan_changes``. A change is marked ``sent`` and committed before its request is sent.
+After a kill the next push finds this mark and reads the record before it sends anything again, so no write is
+lost and none is made twice.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ __all__ = ["PushReport", "push"]
 Progress = Callable[[str, int, int | None], None]
 Task = Callable[[], None]
 
-# So many records in a row that could not be reached mean that Enerflo does not answer: the rest waits.
+# After this many records in a row that could not be reached, Enerflo counts as away, and the other changes
+# wait.
 GIVE_UP_AFTER = 3
 
 
@@ -61,16 +62,17 @@ def push(
     fresh: FreshRows | None = None,
     progress: Progress | None = None,
 ) -> PushReport:
-    """Make the changes of a plan toward Enerflo and return how each ended.
+    """Send the plan's changes to Enerflo and return their outcomes.
 
-    Safe to kill anywhere and to run again: what was sent is looked for before it is sent again. What Enerflo
-    refuses is parked and the others go on; what cannot be reached waits for the next push.
+    The process may be killed at any time and run again: a change that was sent is searched for before it is
+    sent again. Changes that Enerflo refuses are parked, and the others are still sent. Changes of records
+    that cannot be reached wait for the next push.
 
-    :param connection: with no transaction open; none is left open while a request is under way.
-    :param comparisons: of the tables that the plan changes.
-    :param fresh: reads rows again that are in another database, before a request rests on them.
-    :param progress: told ``("push", changes ended or passed, all of them)``.
-    :raises AuthenticationError: the key is not accepted; everything that was not written waits.
+    :param connection: without an open transaction; none is open while a request runs.
+    :param comparisons: the comparisons of the tables that the plan changes.
+    :param fresh: reads rows of a CRM in another database again, before a request uses their values.
+    :param progress: called with ``("push", changes processed, all changes)``.
+    :raises AuthenticationError: the API key is not accepted; everything that was not written waits.
     :raises ConfigurationError: Enerflo's address is wrong, or a right on a table is missing.
     :raises RetriableError: the warehouse went away, or another plan or apply is running.
     """
@@ -93,7 +95,7 @@ def push(
 
 
 def _troubled(run: PushRun, task: Task, changes: Sequence[Change]) -> bool:
-    """Write one record; return whether it could not be reached."""
+    """Write the changes of one record; return whether the record could not be reached."""
     run.troubled = False
     try:
         task()
@@ -119,8 +121,9 @@ def _park(run: PushRun, changes: Sequence[Change], reason: str) -> None:
 
 
 def _tasks(run: PushRun, changes: Sequence[Change]) -> list[tuple[Task, list[Change]]]:
-    """Return what is to be done record by record, in the plan's order."""
-    # Two tables may have rows of the same key; what they change of one install goes together.
+    """Return one task for each record, with its changes, in the plan's order."""
+    # Rows of two tables may have the same key, so the table is part of the group. But the changes of one
+    # install are sent together, whichever table they come from.
     groups: dict[tuple[str, str, str], list[Change]] = {}
     installs = install_of_notes(run.comparisons, changes)
     for change in changes:
@@ -142,7 +145,7 @@ def _tasks(run: PushRun, changes: Sequence[Change]) -> list[tuple[Task, list[Cha
 
 
 def _record_of(run: PushRun, change: Change, installs: Mapping[tuple[str, str], str]) -> tuple[str, str]:
-    """Return which record a change belongs to, and by whom it is written."""
+    """Return the kind of task that writes a change, and the record to which the change belongs."""
     known = change.enerflo_key or {}
     if change.table not in run.comparisons:
         return "refused", f"the table {change.table} is not mapped."
@@ -153,7 +156,7 @@ def _record_of(run: PushRun, change: Change, installs: Mapping[tuple[str, str], 
         case RecordKind.NOTES, "insert":
             return "notes", installs.get((change.table, key_text(change)), "")
         case RecordKind.LEADS, "insert":
-            # Apart from its updates: of a lead that is there its appointment may still be due.
+            # Inserts are a task of their own: if the lead exists, its appointment may still be due.
             return "new lead", key_text(change)
         case RecordKind.LEADS, "update" if "customer_id" in known:
             return "lead", key_text(change)

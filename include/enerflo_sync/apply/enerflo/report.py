@@ -1,4 +1,4 @@
-"""What one push did, in counts."""
+"""The report of one push, in counts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 
 @dataclass
 class PushReport:
-    """How the changes of one push ended.
+    """The outcomes of the changes of one push.
 
-    :param applied: made and read back, or found to be so already.
-    :param moved: Enerflo says something else than when the plan was made: left alone.
-    :param parked: Enerflo refused or did not keep them, or they cannot be sent: a person has to look.
-    :param refused: there is no way to make them.
-    :param waiting: neither made nor given up; the next push takes them up.
-    :param stopped: why the rest was not tried, None where all were.
-    :param reasons: how often each reason was given, by decision. None of them holds a value.
+    :param applied: changes that were made and read back, or whose value Enerflo already had.
+    :param moved: changes that were not made because Enerflo's value differs from the one that the plan saw.
+    :param parked: changes that Enerflo refused or did not store, or that cannot be sent: a person has to
+        look.
+    :param refused: changes that cannot be made at Enerflo, such as a status that the company does not have.
+    :param waiting: changes without an outcome; the next push tries them again.
+    :param stopped: why the remaining changes were not tried; None if all were tried.
+    :param reasons: how often each reason was given, by decision. A reason never contains a value.
     """
 
     applied: int = 0
@@ -34,7 +35,7 @@ class PushReport:
         return self.applied + self.moved + self.parked + self.refused + self.waiting
 
     def count(self, decision: str, number: int, reason: str | None) -> None:
-        """Take down that ``number`` changes ended this way."""
+        """Count ``number`` changes with this outcome and reason."""
         setattr(self, decision, getattr(self, decision) + number)
         if reason and number:
             self.reasons.setdefault(decision, Counter())[reason] += number

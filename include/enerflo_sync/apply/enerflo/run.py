@@ -1,4 +1,4 @@
-"""What all writes of one push share: reading a record again, marking, sending, and ending changes."""
+"""The parts that all writes of one push share: read a record, mark changes, send, record outcomes."""
 
 from __future__ import annotations
 
@@ -40,24 +40,25 @@ from enerflo_sync.warehouse.refused import crm_refuses_a_row
 
 log = logging.getLogger(__name__)
 
-# A gateway gives up before the server behind it does: a write whose answer was lost may still be under way.
-_SETTLING = (5.0, 15.0, 45.0)
+# A gateway times out before the server behind it does. So a write whose response was lost may still be
+# running, and the push waits this many seconds before it reads the record.
+_PAUSES = (5.0, 15.0, 45.0)
 _NOT_LINKED = "the CRM does not take Enerflo's id"
 _TAKEN = "another of its rows names the same record."
 _KEPT_ROW = "its table keeps the row as it was."
 
 
 class _NotTakenError(Exception):
-    """The CRM's row stands there and names no record, though Enerflo's id was to be written into it."""
+    """The CRM's row still exists without Enerflo's id, although the id was written to it."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How some changes ended.
+    """The outcome of some changes.
 
-    :param reason: why they were not made, or how one that was made was found to be; never a value.
-    :param link: the CRM row that learns the id of its new record.
-    :param kept: by position, how Enerflo keeps a value that it spells otherwise.
+    :param reason: why they were not made, or how it was found out that they were made; never a value.
+    :param link: the CRM row that gets the id of its new record.
+    :param kept: by position, the value as Enerflo stores it, if Enerflo spells it differently.
     """
 
     changes: Sequence[Change]
@@ -70,7 +71,7 @@ class Verdict:
 class PushRun:
     """One push of one plan. No transaction is open while a request is under way.
 
-    :ivar troubled: the record at hand could not be reached: several in a row end the run.
+    :ivar troubled: whether the present record could not be reached; several in a row end the run.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class PushRun:
         self._sent: set[int] = set()
         self._read_at: datetime | None = None
         self._sources = Sources(connection, applying, config, comparisons, fresh)
-        # Changes of which an earlier request of this run may still arrive.
+        # Positions of changes for which an earlier request of this run may still be executed.
         self._in_doubt: set[int] = set()
         self._company = CompanyGuard(client, connection.engine, applying.account, configured=config.names)
         with connection.begin():
@@ -110,7 +111,7 @@ class PushRun:
 
     @property
     def evidence(self) -> str:
-        """Return by what the confirmations of this run can be looked up."""
+        """Return the text by which the confirmations of this run can be looked up."""
         return f"push:{self.applying.run_id}"
 
     def same(self, comparison: Comparison, field: str, left: Any, right: Any) -> bool:
@@ -118,21 +119,21 @@ class PushRun:
         return self._values.same(comparison, field, left, right)
 
     def open(self, changes: Iterable[Change]) -> list[Change]:
-        """Return those of the changes that have not ended in this run."""
+        """Return the changes that have no outcome in this run yet."""
         return [change for change in changes if change.position not in self._ended]
 
     def ended(self, change: Change) -> Decision | None:
-        """Return how a change ended in this run, None where it has not."""
+        """Return the outcome of a change in this run; None if it has none yet."""
         return self._ended.get(change.position)
 
     def bring_in(self, read: Callable[[Reads], Answer], own: Resource | None = None) -> Answer:
-        """Read a record and bring it into the mirror by the path of poll and webhooks.
+        """Read a record and load it into the mirror by the same function as polls and webhooks.
 
-        :param own: the resource of the very record: what the mirror does not take of it is an error.
+        :param own: the resource of this record: if the mirror rejects one of its records, that is an error.
         :raises BadRecordError: Enerflo's record cannot be used. Otherwise raises as ``read``.
-        :raises AnotherCompanyError: the key answers for another company, which has no such record.
+        :raises AnotherCompanyError: the API key now belongs to another company, which has no such record.
         """
-        # Not kept from read to read: it remembers which lists it has walked, and they are to be read again.
+        # ``Reads`` remembers which lists it has read, so each read needs a new one to see present values.
         reads = Reads(self.client, self.connection, self.account, self._component_keys, self._company)
         seen = Observation(self.account, self.clock.now(), "push", self.evidence)
         try:
@@ -146,7 +147,7 @@ class PushRun:
             with self.connection.begin():
                 batches = reads.bring_in(answer, seen, {})
         except psycopg.DataError:
-            # One of the records holds what the warehouse refuses: only that one is put aside.
+            # The warehouse refuses one of the records: loaded one by one, only that record is quarantined.
             self.connection.rollback()
             with self.connection.begin():
                 batches = reads.bring_in(answer, seen, {}, one_by_one=True)
@@ -156,20 +157,21 @@ class PushRun:
         return answer
 
     def judges_by(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Remember which versions of the mirror's rows the verdicts rest on.
+        """Note the observation times of the mirror's rows from which outcomes are derived.
 
-        A poll may read the record while this run does, and the mirror has its time of reading then. Where it
-        says the same as our own read, it is what came of our write all the same.
+        A poll may read the same record during this run; the mirror's row then has the poll's time. Its values
+        still count as the result of our write.
         """
         times = [datetime.fromisoformat(row["observed_at"]) for row in rows if row.get("observed_at")]
         self._read_at = max([*times, *([self._read_at] if self._read_at is not None else [])], default=None)
 
     def leave_moved(self, changes: Sequence[Change], record: Mapping[str, Any] | None = None) -> None:
-        """End what the CRM does not say any more, before Enerflo is asked.
+        """Record changes as moved whose value the CRM no longer has, before Enerflo is read.
 
-        A request that an earlier run sent is looked for all the same: Enerflo may have what it said.
+        A change that an earlier run sent is kept even if its value changed, because Enerflo may have received
+        it.
 
-        :param record: the record of Enerflo that a new row has become, where its row may name that.
+        :param record: the record of Enerflo that a new CRM row already became, if the row may have its id.
         """
         fresh = [change for change in changes if change.sent_at is None]
         sent = [change for change in changes if change.sent_at is not None and change.op == "update"]
@@ -192,15 +194,16 @@ class PushRun:
         refusals: Mapping[int, str],
         record: Mapping[str, Any] | None = None,
     ) -> Attempt | None:
-        """Mark the changes sent, commit that, write, and return how the write ended; None if none was left.
+        """Mark the changes as sent, commit that, write, and return the result; None if no change was left.
 
-        What the CRM does not say any more ends as moved, seen in the transaction that marks the others.
+        The CRM's values are checked again in the transaction that marks the changes; changes whose value the
+        CRM no longer has are recorded as moved.
 
-        :param record: the record of Enerflo that a new row has become, where its row may name that.
-        :raises AuthenticationError: the key is not accepted; the changes wait.
-        :raises ConfigurationError: it is redirected, which may be the answer to a write that was carried out:
-            the changes stay sent.
-        :raises AnotherCompanyError: the key answers for another company; nothing was sent.
+        :param record: the record of Enerflo that a new CRM row already became, if the row may have its id.
+        :raises AuthenticationError: the API key is not accepted; the changes wait.
+        :raises ConfigurationError: the request was redirected. The write may have been made, so the changes
+            stay sent.
+        :raises AnotherCompanyError: the API key now belongs to another company; nothing was sent.
         """
         self._company.ensure()
         with self.connection.begin():
@@ -229,27 +232,27 @@ class PushRun:
         return attempt
 
     def _unsend(self, changes: Sequence[Change]) -> None:
-        """Note that the request had no effect, unless an earlier one may still arrive."""
+        """Remove the mark ``sent`` after a request without effect, unless an earlier one may have effect."""
         sure = [one for one in changes if one.sent_at is None and one.position not in self._in_doubt]
         with self.connection.begin():
             mark_unsent(self.connection, self.applying, sure)
 
     def accepted(self, changes: Sequence[Change], new_id: int | None) -> None:
-        """Remember for good that Enerflo accepted the changes' request: it is not made again.
+        """Store and commit that Enerflo accepted the request of the changes, so that it is not sent again.
 
-        :param new_id: the id that its answer gave the new record, where it gave one.
+        :param new_id: the id of the new record, if the response contained it.
         """
         with self.connection.begin():
             mark_accepted(self.connection, self.applying, changes, self.clock.now(), new_id)
 
     def pause(self, tries: int) -> None:
-        """Let a write arrive whose answer was lost, before it is looked for."""
-        self.clock.sleep(_SETTLING[min(tries, len(_SETTLING)) - 1])
+        """Wait before the record is read, because a write whose response was lost may still be running."""
+        self.clock.sleep(_PAUSES[min(tries, len(_PAUSES)) - 1])
 
     def finish(self, verdicts: Iterable[Verdict]) -> None:
-        """End changes, each verdict in one transaction with what both sides now agree on.
+        """Record outcomes, each in one transaction with its agreed values.
 
-        Where the CRM does not take the id of a new record, its changes are parked.
+        If the CRM's table refuses the id of a new record, the changes of that record are parked.
         """
         verdicts = [verdict for verdict in verdicts if verdict.changes]
         self._finish_together([verdict for verdict in verdicts if verdict.link is None])
@@ -302,17 +305,18 @@ class PushRun:
         with noting_rows(self.connection, link.comparison, self.account, [json.dumps(link.key)]):
             if write_link(self.connection, link, self.applying):
                 return True
-        # A trigger may pass over the row: of a row without the id the same record would be made again.
+        # A trigger may skip the update. A row without the id would be created at Enerflo again, so this is an
+        # error.
         if link_state(self.connection, link.comparison, link.key) is LinkState.OPEN:
             raise _NotTakenError(_TAKEN if is_taken(self.connection, link) else _KEPT_ROW)
         return False
 
     def _were_sent(self, changes: Sequence[Change]) -> bool:
-        """Return whether a request with any of the changes went out, in this run or a killed one."""
+        """Return whether a request with any of the changes was sent, in this run or in an earlier one."""
         return any(change.sent_at is not None or change.position in self._sent for change in changes)
 
     def _agree(self, changes: Sequence[Change]) -> None:
-        """Remember what was written, so that it comes back as no change."""
+        """Store the agreed values of written changes, so that the next plan does not see them as changes."""
         by_table: dict[str, list[int]] = {}
         for change in changes:
             if change.rule != LAST_MILESTONE:
@@ -326,7 +330,7 @@ class PushRun:
     def _records(
         self, changes: Sequence[Change], link: Link | None = None
     ) -> list[tuple[str, Mapping[str, Any]]]:
-        """Return the kinds and mirror keys of the records that changes are about, or of the one they made."""
+        """Return kind and mirror key of each record that the changes update, or of the created record."""
         if link is not None:
             return [(link.comparison.kind, link.record)]
         return [

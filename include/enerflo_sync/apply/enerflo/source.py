@@ -1,4 +1,4 @@
-"""The CRM row that a write comes from, looked at again: what its source does not say now is not sent."""
+"""Reads the CRM row of a change again before it is sent: a value that the row no longer has is not sent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ LINKED = "the CRM's row names a record of Enerflo by now."
 NOT_DUE = "it is not due any more (create_when)."
 REPEATED = "more than one row of the CRM has its key by now."
 
-# ``x`` is apart, so that a column of the CRM cannot be taken for one of ``o``.
+# The subquery ``x`` has its own scope, so that a column of the CRM table cannot be confused with one of
+# ``o``.
 _ROW = Template("""
 /* enerflo-sync push $name: a CRM row as it is now */
 select $now as now, x.sent, x.due, x.linked, $names as names, $sendable as sendable,
@@ -47,7 +48,7 @@ limit 2
 """)
 
 _PLANNED = sa.text("""
-/* enerflo-sync push: all that a plan says of a record */
+/* enerflo-sync push: all values of a new record in a plan */
 select field, source_value from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and table_name = :table and op = 'insert'
   and key = cast(:key as jsonb)
@@ -64,11 +65,11 @@ where account = :account and plan_hash = :plan_hash and table_name = :table and 
 
 
 class Sources:
-    """Tells of a plan's changes which do not hold any more. In the caller's transaction.
+    """Finds changes of a plan whose CRM row no longer supports them. Runs in the caller's transaction.
 
-    Rows are read as the reconciliation reads them: one that counts as deleted there is gone here.
+    Rows are read as the reconciliation reads them: a row that counts as deleted there does not exist here.
 
-    :param fresh: reads rows again that are in another database, and of which we have a copy.
+    :param fresh: reads rows again from a CRM in another database, of which the warehouse has a copy.
     """
 
     def __init__(
@@ -89,12 +90,13 @@ class Sources:
     def moved(
         self, changes: Sequence[Change], *, record: Mapping[str, Any] | None = None, values: bool = True
     ) -> dict[int, str]:
-        """Return why changes are not to be made any more, by position; what still holds is left out.
+        """Return by position why changes must not be made any more; valid changes are left out.
 
-        Of a new record all changes move together. What an undo writes does not come from the CRM.
+        If one change of a new record has moved, all its changes have. Changes of an undo are always valid,
+        because their values do not come from the CRM.
 
-        :param record: the record of Enerflo that a new row has become, where its row may name that.
-        :param values: also where the CRM's value is another one by now.
+        :param record: the record of Enerflo that a new CRM row already became, if the row may have its id.
+        :param values: whether a change also counts as moved if the CRM's value differs now.
         """
         found: dict[int, str] = {}
         rows: dict[tuple[str, str, str], list[Change]] = {}
@@ -129,7 +131,7 @@ class Sources:
         return {position: why for position, why in found.items() if why is not None}
 
     def _of_milestone(self, change: Change) -> str | None:
-        """Return why an install is not to be completed: the milestone that completes it moved."""
+        """Return why an install must not be completed: the milestone that completes it has moved."""
         tables = [one for one in self._comparisons.values() if one.kind == RecordKind.MILESTONES]
         return next((why for one in tables if (why := self._of_table(one, change)) is not None), None)
 
@@ -169,12 +171,12 @@ class Sources:
         edited = any(
             name in now and now[name] != value for name, value in planned.items() if name not in links
         )
-        # Of a record that is made what was added since is a change of its own.
+        # If the record was already created, a value that was added since is a change for a later plan.
         added = set() if record is not None else {*row["sendable"]} - planned.keys()
         return OTHER_VALUE if edited or added else reason
 
     def _row(self, comparison: Comparison, change: Change) -> tuple[sa.RowMapping | None, str | None]:
-        """Return the CRM's row as it is now, and why it cannot be a source in itself."""
+        """Return the present CRM row, and the reason if it cannot be used at all."""
         values = {
             "account": self._applying.account,
             "key": key_text(change),
@@ -186,54 +188,59 @@ class Sources:
         return rows[0], REPEATED if len(rows) > 1 or rows[0]["twins"] > 1 else None
 
     def _statement_of(self, table: str) -> str:
-        plan = self._comparisons[table]
-        keys = plan.mapping.key_columns
-        sent = [name for name in sent_columns(plan.kind, self._config) if name in plan.live.columns]
-        links = [f"not ({join.is_open('t')})" for join in plan.joins if join.crm_name not in keys]
-        same_key = f"select from ({crm_side(plan)}) d where {plan.on('d', 'o')} limit 2"
+        comparison = self._comparisons[table]
+        keys = comparison.mapping.key_columns
+        sent = [
+            name for name in sent_columns(comparison.kind, self._config) if name in comparison.live.columns
+        ]
+        links = [f"not ({join.is_open('t')})" for join in comparison.joins if join.crm_name not in keys]
+        same_key = f"select from ({crm_side(comparison)}) d where {comparison.on('d', 'o')} limit 2"
         repeated = f"(select count(*) from ({same_key}) d)"  # noqa: S608 - the same
         return _ROW.substitute(
-            name=plan.name,
-            now=jsonb_object((field.name, field.crm.shown) for field in plan.fields),
-            names=jsonb_object((join.crm_name, f"to_jsonb(o.j{n})") for n, join in enumerate(plan.joins, 1)),
-            sendable=_sendable(plan, sent),
-            same_record=_same_record(plan),
-            # An index that proves it saves the look.
-            twins="1" if plan.crm_unique else repeated,
-            crm_side=crm_side(plan),
+            name=comparison.name,
+            now=jsonb_object((field.name, field.crm.shown) for field in comparison.fields),
+            names=jsonb_object(
+                (join.crm_name, f"to_jsonb(o.j{n})") for n, join in enumerate(comparison.joins, 1)
+            ),
+            sendable=_sendable(comparison, sent),
+            same_record=_same_record(comparison),
+            # With a unique index the rows need not be counted.
+            twins="1" if comparison.crm_unique else repeated,
+            crm_side=crm_side(comparison),
             sent=jsonb_object((name, f"to_jsonb(t.{quoted(name)})") for name in sent),
-            due=due(plan),
+            due=due(comparison),
             linked=" or ".join(links) or "false",
-            crm=plan.crm_rows,
+            crm=comparison.crm_rows,
             same_row=" and ".join(f"t.{quoted(name)} = o.k{n}" for n, name in enumerate(keys, 1)),
             on_key=" and ".join(
-                f"o.k{n} = {fitting_key(plan, '%(key)s::jsonb', name)}" for n, name in enumerate(keys, 1)
+                f"o.k{n} = {fitting_key(comparison, '%(key)s::jsonb', name)}"
+                for n, name in enumerate(keys, 1)
             ),
         )
 
 
-def _same_record(plan: Comparison) -> str:
+def _same_record(comparison: Comparison) -> str:
     """Return the condition that a row ``o`` of the CRM still names the planned record of Enerflo."""
-    said = {name: f"(%(record)s::jsonb ->> {literal(name)})::bigint" for name in plan.mirror_key}
-    joined = {join.mirror_name for join in plan.joins}
-    own = [f"o.p{n} = {said[name]}" for n, name in enumerate(plan.mirror_key, 1) if name in joined]
+    said = {name: f"(%(record)s::jsonb ->> {literal(name)})::bigint" for name in comparison.mirror_key}
+    joined = {join.mirror_name for join in comparison.joins}
+    own = [f"o.p{n} = {said[name]}" for n, name in enumerate(comparison.mirror_key, 1) if name in joined]
     if joined <= said.keys():
         return " and ".join(own) or "false"
-    record = " and ".join(f"m.p{n} = {said[name]}" for n, name in enumerate(plan.mirror_key, 1))
-    side = mirror_side(plan)
-    return f"exists (select from ({side}) m where {plan.on('m', 'o')} and {record})"
+    record = " and ".join(f"m.p{n} = {said[name]}" for n, name in enumerate(comparison.mirror_key, 1))
+    side = mirror_side(comparison)
+    return f"exists (select from ({side}) m where {comparison.on('m', 'o')} and {record})"
 
 
-def _sendable(plan: Comparison, sent: Sequence[str]) -> str:
-    """Return the columns of which a new record would be made by now, as a jsonb array."""
-    links = set(link_columns(plan)) | set(plan.mapping.join_columns)
+def _sendable(comparison: Comparison, sent: Sequence[str]) -> str:
+    """Return as a jsonb array the columns that have a value to send for a new record now."""
+    links = set(link_columns(comparison)) | set(comparison.mapping.join_columns)
     cases = [
-        f"case when coalesce({crm_value_for_enerflo(plan, field)}, 'null') <> 'null'"
+        f"case when coalesce({crm_value_for_enerflo(comparison, field)}, 'null') <> 'null'"
         f" then {literal(field.name)} end"
-        for field in plan.fields
+        for field in comparison.fields
         if field.name not in links and field.mapping.direction in {Direction.BOTH, Direction.TO_ENERFLO}
     ]
-    mapped = {field.name for field in plan.fields}
+    mapped = {field.name for field in comparison.fields}
     cases += [
         f"case when coalesce(x.sent -> {literal(name)}, 'null') <> 'null' then {literal(name)} end"
         for name in sent
@@ -243,7 +250,7 @@ def _sendable(plan: Comparison, sent: Sequence[str]) -> str:
 
 
 def _completes(change: Change) -> bool:
-    """Return whether a change of an install comes from its milestones, and not from its own row."""
+    """Return whether a change of an install comes from its milestones instead of its own row."""
     return change.rule == LAST_MILESTONE
 
 

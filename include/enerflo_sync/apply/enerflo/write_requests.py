@@ -12,20 +12,22 @@ from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from enerflo_sync.outbox.changes import Change
 from enerflo_sync.outbox.reasons import ALREADY_SO, FOUND_AFTER, NOT_KEPT
 
-# So often one write is sent in one run; it stays sent then, and the next run looks for it.
+# How often one write is sent in one run. After that it stays marked as sent, and the next run searches for
+# it.
 TRIES = 3
 
 
 @dataclass
 class WriteRequest:
-    """One request to Enerflo, and the changes that it makes there.
+    """One request to Enerflo and the changes that it makes.
 
-    :param write: sends the request for those of the changes that are still to be made.
-    :param refusals: by HTTP status, what a refusal means here where it does not mean the usual.
-    :param pointless: called before the request is sent. Where sending it makes no sense any more it returns
-        the changes' outcome and the reason, else None. It raises RetriableError where that is not known yet.
-    :param record: the record of Enerflo that a new row of the CRM has already become.
-    :param once: once Enerflo accepted the request it is never sent again, even if no read shows its effect.
+    :param write: sends the request for the changes that are still to be made.
+    :param refusals: by HTTP status, the reason of a refusal if it is not the usual one.
+    :param pointless: called before the request is sent. If the request must not be sent any more, it returns
+        the outcome and the reason of the changes, else None. It raises RetriableError if that is not known
+        yet.
+    :param record: the record of Enerflo that a new CRM row already became.
+    :param once: whether the request, once accepted, is never sent again, even if no read shows its effect.
     """
 
     changes: Sequence[Change]
@@ -40,7 +42,7 @@ class WriteRequest:
 
     @property
     def accepted(self) -> bool:
-        """Return whether Enerflo accepted the request, in this run or, of one that is made once, before."""
+        """Return whether Enerflo accepted the request in this run or, with ``once``, in an earlier run."""
         if self.last is not None and self.last.outcome is Outcome.ACCEPTED:
             return True
         return self.once and any(change.accepted_at for change in self.changes)
@@ -56,7 +58,7 @@ class WriteRequest:
 
     @property
     def how(self) -> str | None:
-        """Return why Enerflo shows the value, where that is not simply because we wrote it just now."""
+        """Return why Enerflo shows the value; None if this run just wrote it."""
         if self.last is None:
             return "found there" if any(change.sent_at for change in self.changes) else ALREADY_SO
         return None if self.last.outcome is Outcome.ACCEPTED else FOUND_AFTER
@@ -68,12 +70,12 @@ Look = Callable[[Sequence[WriteRequest]], Iterable[Verdict]]
 def deliver(run: PushRun, requests: Sequence[WriteRequest], look: Look) -> None:
     """Send the requests of one record, each of them once.
 
-    The record is read before anything is sent, and read again before anything is repeated whose answer was
+    The record is read before anything is sent, and again before a request is repeated whose response was
     lost.
 
     :param look: reads the record and returns the outcome of every change that needs no request: Enerflo
-        shows its value already, or somebody changed the value since the plan. A change without an outcome
-        stands at Enerflo as it did when the plan was made.
+        already shows its value, or somebody changed the value since the plan. A change without an outcome
+        still has at Enerflo the value that the plan saw.
     :raises NotFoundError, BadRecordError, RetriableError: the record cannot be read; changes that were sent
         stay marked as sent.
     """
@@ -103,7 +105,10 @@ def _still_open(run: PushRun, requests: Sequence[WriteRequest]) -> list[WriteReq
 
 
 def _not_kept(run: PushRun, request: WriteRequest) -> Verdict:
-    """Park changes that Enerflo accepted and does not show; none of a request that may be sent again."""
+    """Park the changes of a request that Enerflo answered but whose values it does not show.
+
+    An accepted request with ``once`` is not parked here, because its effect may become visible later.
+    """
     if request.once and request.accepted:
         return Verdict([], Decision.PARKED)
     if request.last is not None and request.last.outcome in (Outcome.ACCEPTED, Outcome.DENIED):

@@ -1,4 +1,4 @@
-"""Turns a plan into text and JSON, personal data masked; decides nothing. ``pages/plans.py`` has its page."""
+"""Renders a plan as text and JSON with personal data masked; ``pages/plans.py`` renders its page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan as it is shown: its groups in words, samples of each, and everything personal masked."""
+"""A plan as reports show it: its groups in words, samples of each group, and personal data masked."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _VERBS = {"insert": "Create", "update": "Change", "delete": "Delete"}
 
 @dataclass(frozen=True)
 class ShownPlan:
-    """A plan with masked samples of each group, of what it leaves to a person, and of what one refused.
+    """A plan with masked samples of each group, of its questions and of its refused changes.
 
-    :param personal_keys: the tables whose keys hold personal data: what is shown of one finds no row.
+    :param personal_keys: the tables whose keys hold personal data: a shown key is masked and finds no row.
     """
 
     plan: PlanReport
@@ -44,12 +44,12 @@ class ShownPlan:
 
     @property
     def questions(self) -> list[Undecided]:
-        """Return samples of what is left to a person."""
+        """Return samples of the plan's questions."""
         return [one for one in self.undecided if one.refusal_id is None]
 
     @property
     def refused(self) -> list[Undecided]:
-        """Return samples of what a person refused before."""
+        """Return samples of the changes that a person refused before."""
         return [one for one in self.undecided if one.refusal_id is not None]
 
 
@@ -70,7 +70,7 @@ def show_plan(connection: sa.Connection, config: SyncConfig, account: str, plan_
 
 
 def headline(plan: PlanReport) -> str:
-    """Return the plan in one sentence, and in others what comes from a backfill and its notes."""
+    """Return the plan in one sentence, followed by sentences about changes from backfills and about notes."""
     if not plan.change_count:
         return _nothing(plan)
     parts = [
@@ -84,7 +84,7 @@ def headline(plan: PlanReport) -> str:
 
 
 def _nothing(plan: PlanReport) -> str:
-    """Return the headline of a plan without changes, with what it leaves apart."""
+    """Return the headline of a plan without changes, with its questions and refused changes."""
     questions, refused = sum(plan.undecided.values()), sum(plan.refused.values())
     left = [f"{count_of(questions, 'question')} {'is' if questions == 1 else 'are'} left to a person"]
     left += (
@@ -102,7 +102,7 @@ def _completed(number: int) -> str:
 
 
 def state_words(plan: PlanReport) -> str:
-    """Return where the plan stands, and who decided."""
+    """Return the plan's state in words, with who decided."""
     who = f" by {plan.decided_by}" if plan.decided_by else ""
     first = f"; {plan.first_approved_by} approved it" if plan.first_approved_by else ""
     if plan.state is PlanState.APPLIED and not plan.change_count:
@@ -142,7 +142,7 @@ def group_title(group: Group) -> str:
 
 
 def masked_changes(changes: Iterable[Change], tables: Mapping[str, TableMapping]) -> Iterator[Change]:
-    """Yield changes with personal data masked by its class; of unmapped columns every text is."""
+    """Yield changes with personal data masked by its class; every text of an unmapped column is masked."""
     classes = personal_data_classes(tables)
     for change in changes:
         key = masked_key(change.table_name, change.key, classes)
@@ -174,7 +174,7 @@ def masked_undecided(found: Iterable[Undecided], tables: Mapping[str, TableMappi
 
 
 def masked_refusals(found: Iterable[Refusal], tables: Mapping[str, TableMapping]) -> list[Refusal]:
-    """Return refusals with personal data masked, of new and deleted rows column by column."""
+    """Return refusals with personal data masked; new and deleted rows are masked column by column."""
     shown = []
     classes = personal_data_classes(tables)
     for one in found:
@@ -192,7 +192,7 @@ def masked_refusals(found: Iterable[Refusal], tables: Mapping[str, TableMapping]
 
 
 def question_values(one: Undecided) -> tuple[Any, Any]:
-    """Return what a question shows of Enerflo and of the CRM: of a whole row, words where a side has none."""
+    """Return Enerflo's and the CRM's value of a question; if a side lacks the whole row, words say so."""
     if one.field is not None:
         return one.enerflo_value, one.crm_value
     sides = one.enerflo_value, one.crm_value
@@ -223,7 +223,7 @@ def masked_row(row: Any, table: TableMapping | None) -> Any:
 def _kind_of(table: TableMapping | None, field: str | None) -> PersonalData | None:
     if table is None or field is None:
         return None
-    # A column that is not mapped has none: every text of it is masked.
+    # An unmapped column has no declared class, so every text of it is masked.
     return table.personal_kinds.get(field)
 
 

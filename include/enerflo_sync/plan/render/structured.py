@@ -1,4 +1,4 @@
-"""A plan as JSON, for programs."""
+"""A plan as JSON for other programs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _INDENT: Final = 2
 
 
 def plan_counts(plan: PlanReport) -> dict[str, Any]:
-    """Return how many changes a plan makes: in all, by direction, by operation and by table.
+    """Return how many changes a plan makes: in total, by direction, by operation and by table.
 
-    ``undecided`` counts what the plan does not decide and lists as such, ``refused`` those of them that a
-    person refused before.
+    ``undecided`` counts all differences that the plan lists without deciding them; ``refused`` counts those
+    among them that a person refused before.
     """
     counts: dict[str, Any] = {
         "changes": plan.change_count,
@@ -46,13 +46,13 @@ def write_plan(
     out: BinaryIO,
     plans: Sequence[PlanReport] = (),
 ) -> None:
-    """Write the plan to ``out`` as one JSON object in UTF-8, its changes one by one.
+    """Write the plan to ``out`` as one JSON object in UTF-8; changes are written one by one.
 
-    It has ``plan_hash``, ``needs_approval``, ``counts`` and the plan's other fields, ``changes`` and
+    The object has ``plan_hash``, ``needs_approval``, ``counts`` and the plan's other fields, ``changes`` and
     ``undecided``, in this order.
 
-    :param changes: already masked.
-    :param plans: all plans of the round, this one first; only this one where none is given.
+    :param changes: the plan's changes, already masked.
+    :param plans: all plans of the round, beginning with this plan; empty if there is only this plan.
     """
     fields = msgspec.structs.asdict(plan)
     groups, reasons_undecided = fields.pop("groups"), fields.pop("undecided")

@@ -1,4 +1,4 @@
-"""A plan for a terminal or a log."""
+"""A plan as text for a terminal or a log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _VALUE_WIDTH = 30
 
 
 def plan_summary(plan: PlanReport) -> str:
-    """Return a plan in a few plain lines: for a note, a mail or the body of an approval."""
+    """Return a plan in a few lines of text, for a notification, a mail or the body of an approval."""
     lines = [headline(plan)]
     lines += [f"- {group_title(group)}{_fields(group)}" for group in plan.groups]
     if plan.undecided:
@@ -23,7 +23,7 @@ def plan_summary(plan: PlanReport) -> str:
 
 
 def plan_lines(shown: ShownPlan) -> Iterator[Line]:
-    """Yield the plan: what it does, why it waits, samples of each group, and what it leaves alone."""
+    """Yield the plan's lines: changes, why it waits, samples of each group, and what stays as it is."""
     plan = shown.plan
     yield from wrapped(headline(plan), style="bold")
     if plan.mode == "report" and plan.change_count:
