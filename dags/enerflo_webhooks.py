@@ -9,7 +9,7 @@ moves the mirror by the same path as the poll. A file goes to the archive beside
 events are committed. Nothing is written to Enerflo or to the CRM.
 
 Runs when files arrive, which the triggerer sees within seconds, and by the clock in any case. A start only
-means "look": files that arrive during a run are taken in by it or by the next one.
+means "look": files that arrive during a run are ingested by it or by the next one.
 
 | task | does |
 |---|---|

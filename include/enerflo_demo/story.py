@@ -179,7 +179,7 @@ class Demo:
         counts = self.api.xcom(POLL, run["dag_run_id"], "read_enerflo")
         console.print(
             f"  read {counts['read']:,}, applied {counts['applied']:,},"
-            f" put aside {counts['quarantined']:,}, in {counts['requests']:,} requests"
+            f" quarantined {counts['quarantined']:,}, in {counts['requests']:,} requests"
         )
         with _step(f"DAGs enerflo_reconcile and {CHANGE_ORDERS}, started by the change of the mirror"):
             self.api.wait_for_next_run(RECONCILE, set())

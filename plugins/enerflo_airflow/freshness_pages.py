@@ -43,9 +43,9 @@ def show_freshness(visit: Reading) -> Response:
 
 @freshness.post("/freshness/{account}/start")
 def start(visit: Acting, job: Annotated[str, Form()] = "", full: Annotated[str, Form()] = "") -> Response:
-    """Start the run that closes a hole: a poll, or a look into the drop."""
+    """Start the run that closes a hole: a poll, or an ingest of the drop."""
     if job not in _JOBS:
-        return _refused(visit, f"{job[:40]!r} is nothing that this page starts.")
+        return _refused(visit, f"{job[:40]!r} is not a job that this page starts.")
     conf: dict[str, object] = {"full": True} if job == "poll" and full else {}
     try:
         if (going := going_run(visit, job, conf)) is not None:

@@ -1,4 +1,4 @@
-"""The inbox, and what is settled from it: quarantined items, held orders, parked changes."""
+"""The inbox, and the forms that act on its entries: quarantined items, held orders, parked changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from enerflo_sync.jobs.quarantine import run_dismiss
 from enerflo_sync.jobs.retry import run_retry
 from enerflo_sync.pages.inbox import InboxFilter, read_inbox, render_inbox
 from enerflo_sync.pages.inbox_group import read_inbox_group, render_inbox_group
-from enerflo_sync.pages.settled import settled_items, settled_parked
+from enerflo_sync.pages.resolved import resolved_items, resolved_parked
 from enerflo_sync.plan.retry import RetrySelection
 from enerflo_sync.reconcile.render import render_message
 from enerflo_sync.reconcile.render.wording import count_of
@@ -33,7 +33,7 @@ Reason = Annotated[str, Form(max_length=500)]
 
 @inbox.get("/inbox/{account}")
 def show_inbox(visit: Reading) -> Response:
-    """Show everything that a person must settle."""
+    """Show every entry that waits for a person."""
     with reading(visit.account) as opened, opened.engine.connect() as connection:
         frame = visit.frame(connection, Place.INBOX)
         try:
@@ -67,7 +67,7 @@ def release(
         count = run_release(opened, item, **chosen, reason=reason, by=visit.name)
         return f"{count_of(count, 'change order')} released: the next plan takes up what is due."
 
-    return _settle(visit, act, _items_settled(visit, fingerprint, item))
+    return _act(visit, act, _items_resolved(visit, fingerprint, item))
 
 
 @inbox.post("/inbox/{account}/dismiss")
@@ -81,19 +81,19 @@ def dismiss(
         count = run_dismiss(opened, items=item, **chosen, reason=reason, by=visit.name)
         return f"{count_of(count, 'item')} dismissed."
 
-    return _settle(visit, act, _items_settled(visit, fingerprint, item))
+    return _act(visit, act, _items_resolved(visit, fingerprint, item))
 
 
 @inbox.post("/inbox/{account}/replay")
 def replay(visit: Acting, fingerprint: Fingerprint = "") -> Response:
-    """Start the run that takes a group of quarantined items in again, and lead to it."""
+    """Start the run that replays a group of quarantined items, and lead to it."""
     with reading(visit.account) as opened, opened.engine.connect() as connection:
         try:
             page = read_inbox_group(connection, visit.account, visit.to, fingerprint, None)
         except ConfigurationError as error:
             return Page(render_message("No such entry", str(error), frame=visit.frame(connection)), 404)
         if not page.items:
-            return _told(visit, connection, page.settled)
+            return _told(visit, connection, page.resolved)
     conf = {"selection": "fingerprint", "value": page.fingerprint, "action": "replay"}
     if (going := going_run(visit, "replay", conf)) is not None:
         return visit.done(going, "Somebody started this already: this is it.")
@@ -110,13 +110,13 @@ def retry(visit: Acting, fingerprint: Fingerprint = "") -> Response:
         report = run_retry(opened, RetrySelection(fingerprint=fingerprint or "none"), by=visit.name)
         return f"{count_of(len(report.changes), 'change')} in the next plan again."
 
-    return _settle(visit, act, lambda connection: settled_parked(connection, visit.account))
+    return _act(visit, act, lambda connection: resolved_parked(connection, visit.account))
 
 
-def _items_settled(visit: Visit, fingerprint: str, items: list[str]) -> Callable[[sa.Connection], str]:
+def _items_resolved(visit: Visit, fingerprint: str, items: list[str]) -> Callable[[sa.Connection], str]:
     if not fingerprint and not items:
         return lambda _: ""
-    return lambda connection: settled_items(connection, visit.account, fingerprint, items)
+    return lambda connection: resolved_items(connection, visit.account, fingerprint, items)
 
 
 def _chosen(fingerprint: str, seen: str, items: list[str]) -> dict[str, str | None]:
@@ -124,16 +124,16 @@ def _chosen(fingerprint: str, seen: str, items: list[str]) -> dict[str, str | No
     return {} if items else {"fingerprint": fingerprint or None, "seen": seen}
 
 
-def _settle(
-    visit: Visit, act: Callable[[AccountContext], str], settled: Callable[[sa.Connection], str]
+def _act(
+    visit: Visit, act: Callable[[AccountContext], str], resolved: Callable[[sa.Connection], str]
 ) -> Response:
-    """Do what a form asks for, and lead back to the inbox; what cannot be is told with who settled it."""
+    """Execute a form and lead back to the inbox; on failure say who resolved the entry before."""
     with reading(visit.account) as opened:
         try:
             notice = act(opened)
         except ConfigurationError as error:
             with opened.engine.connect() as connection:
-                return _told(visit, connection, str(error), settled(connection))
+                return _told(visit, connection, str(error), resolved(connection))
     return visit.done(visit.to.of(Place.INBOX, visit.account), notice)
 
 

@@ -24,7 +24,7 @@ from enerflo_sync.jobs.approval import read_first_approval, run_approve, run_rej
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.plan import read_stored_plan
 from enerflo_sync.jobs.undo import run_undo
-from enerflo_sync.pages.settled import settled_refusals
+from enerflo_sync.pages.resolved import resolved_refusals
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.reopen import WhichRefusals
 from enerflo_sync.plan.second_person import first_words
@@ -133,7 +133,7 @@ def reopen(
         except ConfigurationError as error:
             with opened.engine.connect() as connection:
                 plan = read_stored_plan(opened, plan_hash)
-                told = settled_refusals(connection, visit.account, plan.plan_hash, refusal)
+                told = resolved_refusals(connection, visit.account, plan.plan_hash, refusal)
             raise ConflictError(error.what, next_step=told) from None
         notice = f"{count_of(len(found), 'change')} reopened; the next plan has what is still due."
         return visit.done(visit.to.plan(visit.account, plan_hash), notice)

@@ -87,7 +87,7 @@ def replay(visit: Acting, table: Text, key: Text, item: Text) -> Response:
             address = going_run(visit, "replay", conf) or start_run(visit, "replay", conf)
         except ConfigurationError as error:
             return _refused(visit, opened, error)
-    return visit.done(address, f"The item {found.item_id[:12]} is taken in again by this run.")
+    return visit.done(address, f"The item {found.item_id[:12]} is replayed by this run.")
 
 
 def _shown(visit: Visit, frame: Frame, page: RecordPage) -> Page:

@@ -48,7 +48,7 @@ def test_everything_by_four_workers_says_what_it_did(run: Run, world: World) -> 
     assert result.code == 1
     assert "missing from the source 0" in result.out
     assert "estimated and real: requests" in result.out
-    assert "put aside" in result.out
+    assert "quarantined" in result.out
 
 
 def test_ids_from_argument_file_and_query_add_up(run: Run, world: World, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_replay_is_dry_until_it_is_told_to_go(filled: Run, drop: Path) -> None
     half.write_text(half.read_text() + "}")
     dry = filled("quarantine", "replay", "--all")
     assert dry.code == 1
-    assert "take in 1 event" in dry.out
+    assert "ingest 1 event" in dry.out
     assert "Nothing was done: add --go to do it." in dry.out
     went = filled("quarantine", "replay", "--all", "--go", "--json").json
     assert went["counts"] == {"replayed": 1, "still_failing": 1}

@@ -137,7 +137,7 @@ def test_a_dry_replay_says_what_would_be_done_and_changes_nothing(polled: Inbox,
     assert {result.kind: (result.outcome, result.detail) for result in report.results} == {
         "record": (Outcome.WOULD_REPLAY, f"read installs/{victim} again"),
         "event": (Outcome.WOULD_REPLAY, f"read installs/{next_install(polled) - 1} again"),
-        "file": (Outcome.WOULD_REPLAY, "take in 1 event"),
+        "file": (Outcome.WOULD_REPLAY, "ingest 1 event"),
     }
     assert everything(polled) == before
     assert sum(polled.api.requests.values()) == asked
@@ -215,7 +215,7 @@ def test_a_dismissed_item_is_replayed_only_when_it_is_named(polled: Inbox, again
     with polled.warehouse.begin() as connection:
         connection.execute(sa.text("update sync.quarantine set state = 'dismissed' where kind = 'file'"))
     assert "file" not in {result.kind for result in again(dry=True).results}
-    assert again.one(Selection(items=(item_id,))) == (Outcome.REPLAYED, "1 event taken in")
+    assert again.one(Selection(items=(item_id,))) == (Outcome.REPLAYED, "1 event ingested")
 
 
 def test_install_rows_of_a_replay_name_its_run_as_evidence(polled: Inbox, again: Again) -> None:

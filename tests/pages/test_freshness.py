@@ -206,8 +206,8 @@ def test_copies_of_the_crm_tell_how_old_they_are(visitor: Callable[..., Visitor]
 @pytest.mark.parametrize(
     ("path", "fields", "said"),
     [
-        ("start", {"job": "sync"}, "nothing that this page starts"),
-        ("start", {"job": "'\"%\0" + "x" * 10_000}, "nothing that this page starts"),
+        ("start", {"job": "sync"}, "not a job that this page starts"),
+        ("start", {"job": "'\"%\0" + "x" * 10_000}, "not a job that this page starts"),
     ],
 )
 def test_what_cannot_be_started_is_said_in_words(

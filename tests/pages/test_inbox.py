@@ -104,7 +104,7 @@ def test_the_number_in_the_bar_is_the_number_of_entries_of_every_kind(
     assert f"<h1>{number} things to settle</h1>" in pat.text(PAGE)
     for words in (
         "waits for approval",
-        "not taken in",
+        "not ingested",
         "held back",
         "not made in the CRM",
         "question",
@@ -113,7 +113,7 @@ def test_the_number_in_the_bar_is_the_number_of_entries_of_every_kind(
         assert any(words in one for one in found), words
     order = [
         next(n for n, one in enumerate(found) if words in one)
-        for words in ("waits for approval", "not taken in", "held back", "not made", "question", "refused")
+        for words in ("waits for approval", "not ingested", "held back", "not made", "question", "refused")
     ]
     assert order == sorted(order)
 
@@ -293,7 +293,7 @@ def test_a_group_is_replayed_by_a_run_in_the_users_name(visitor: Visits) -> None
     pat.sql("update sync.quarantine set state = 'replayed' where fingerprint = :f", f=fingerprint)
     again = pat.post(f"{PAGE}/replay", PAGE, fingerprint=fingerprint)
     assert again.status_code == 409
-    assert "A later poll or check settled it" in again.text
+    assert "A later poll or check resolved it" in again.text
     assert len(known_dags.runs_of("replay")) == 1
 
 

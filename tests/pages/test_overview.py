@@ -132,7 +132,7 @@ def test_new_and_settled_add_up_with_the_days_before(visitor: Callable[..., Visi
         " sync.differences where reconciliation_id = :id order by difference_id limit 3)",
         id=row["reconciliation_id"],
     )
-    assert "3 new and 7 settled since" in words_of(pat.text(PAGE))
+    assert "3 new and 7 resolved since" in words_of(pat.text(PAGE))
 
 
 def test_an_account_that_was_never_compared_says_how_to_start(visitor: Callable[..., Visitor]) -> None:

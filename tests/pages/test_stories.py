@@ -170,7 +170,7 @@ def test_a_held_order_is_released(pat: Person) -> None:
 def test_a_group_of_quarantined_input_is_settled(pat: Person) -> None:
     pat.enters()
     pat.goes_to("Inbox")
-    entry = pat.frame.get_by_role("group").filter(has_text="records not taken in").first
+    entry = pat.frame.get_by_role("group").filter(has_text="records not ingested").first
     pat.click(entry.locator("summary"))
     entry.get_by_label(re.compile("^Reason")).first.fill("test records of the vendor")
     pat.click(entry.get_by_role("button", name=re.compile("Dismiss")).first)

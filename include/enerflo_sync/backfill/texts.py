@@ -58,7 +58,7 @@ def report_lines(report: BackfillReport) -> Iterator[str]:
     for why in report.reasons.get("incomplete", {}):
         yield f"not read whole: {why}"
     for why, count in sorted(report.reasons.get("quarantined", {}).items()):
-        yield f"put aside: {why} ({count:,})"
+        yield f"quarantined: {why} ({count:,})"
     for why, count in sorted(report.reasons.get("notice", {}).items()):
         yield f"noticed: {why} ({count:,})"
     if report.state is not State.FINISHED:

@@ -226,7 +226,7 @@ class SyncConfig(Options):
         return self._places.file
 
     def line(self, *place: str) -> int:
-        """Return the line of an option, or of the nearest section around it, in the file where it stands."""
+        """Return the line of an option, or of the nearest section around it, in the file that has it."""
         return self.spot(*place).line
 
     def spot(self, *place: str) -> Spot:

@@ -36,7 +36,7 @@ def files_of_others(connection: sa.Connection, account: str, archive_uri: str) -
 
 
 def needed_files(connection: sa.Connection) -> set[str]:
-    """Return the addresses of archived files that a replay may read, or that are on their way there.
+    """Return the addresses of archived files that a replay may read, or that are being moved to the archive.
 
     Of every account: several may have one archive. In the caller's transaction.
     """
@@ -65,7 +65,7 @@ def erase_archived(
     hits, unread = 0, list[NotRead]()
     for found in drop.read(files, limits.file) if files else ():
         if isinstance(found, NotRead):
-            # What vanished holds nothing: a file that waits in the drop still, or one that was pruned.
+            # A missing file needs nothing: it is still in the drop, or was pruned.
             unread += [] if found.vanished else [found]
             continue
         if found.too_large:

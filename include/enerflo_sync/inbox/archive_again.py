@@ -1,7 +1,7 @@
-"""The archive as a drop: files whose events the warehouse has lost are read once more, where they lie.
+"""The archive as a drop: read files again whose events the warehouse has lost, without moving the files.
 
-After a database was set back to an earlier moment, files that were ingested since then are in the archive,
-and no table knows of them.
+If a database was restored to an earlier moment, the archive has files that were ingested after that moment,
+and no table knows them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ArchiveAgain:
     def __init__(self, drop: Drop, since: date, known: frozenset[str]) -> None:
         self.uri = self.archive_uri = drop.archive_uri
         self.store = drop.store
-        # Only what is listed and read of it matters: its own archive is never used.
+        # Only listing and reading matter; the drop's own archive is never used.
         self._files = open_drop(drop.archive_uri, drop.uri, 0.0, drop.store)
         self._drop = drop
         self._since = f"{since:%Y/%m/%d}"
@@ -54,7 +54,7 @@ class ArchiveAgain:
         return self._files.read(files, limit)
 
     def archive_name(self, content: Content, day: date) -> str:
-        """Return where the file lies already."""
+        """Return the file's present address, since it is already in the archive."""
         return f"{self.archive_uri}/{storable(content.file.name)}"
 
     def move(self, content: Content, archived_uri: str) -> str | None:
@@ -69,7 +69,7 @@ class ArchiveAgain:
         """Delete nothing."""
 
     def replace(self, uri: str, data: bytes) -> None:
-        """Give a file another content, where it lies (:meth:`Drop.replace`)."""
+        """Replace the content of a file in its place (:meth:`Drop.replace`)."""
         self._drop.replace(uri, data)
 
 

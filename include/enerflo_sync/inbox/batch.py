@@ -39,7 +39,7 @@ EVENT_ID_LENGTH = 32
 # At most this many invalid parts of one file get a quarantine item each.
 MOST_PROBLEMS = 100
 MEGABYTE = 1_000_000
-# In a list of files to move: somebody who was forgotten is to be erased in the file once it is moved.
+# In a list of files to move: once the file is in the archive, a forgotten customer must be erased in it.
 TO_ERASE = "erase"
 
 
@@ -90,7 +90,7 @@ class FileBatch:
     files: int = 0
     block: Block = field(default_factory=lambda: Block(b"", 0))
     events: dict[str, Told] = field(default_factory=dict)
-    # Archived files with events of somebody who was forgotten.
+    # Archived files with events of forgotten customers.
     to_erase: set[str] = field(default_factory=set)
     _rows: dict[str, list[Any]] = field(default_factory=dict)
     _latest: dict[str, datetime] = field(default_factory=dict)
@@ -169,7 +169,7 @@ class Reader:
         if known is not None and known[0] == digest:
             batch.moves.append(Move(light, known[1]))
             if self._forgotten and not content.too_large and self._is_about_forgotten(content.data):
-                # They were forgotten while the file could not be moved.
+                # The customer was forgotten while the file could not be moved.
                 batch.to_erase.add(known[1])
             return 0
         archive_uri = self._drop.archive_name(content, batch.began.date())
@@ -211,7 +211,7 @@ class Reader:
         if isinstance(part, Problem):
             payload, mark = part.payload, part.mark
             if part.whole and source_uri in batch.to_erase:
-                # The whole file holds the event of somebody who was forgotten.
+                # The whole file contains the event of a forgotten customer.
                 payload, mark = b"", mark or raw_hash(payload).hex()
             self.reject(batch, part.reason, payload, uri, mark)
             return
@@ -224,7 +224,7 @@ class Reader:
         batch._latest[event_id] = max(batch._latest.get(event_id, received), received)
         of_forgotten = self._forgotten and is_about(part.body, self._forgotten, self._limits.ignored)
         if of_forgotten:
-            # Also a copy of an event of this batch: its file is another one.
+            # This includes a copy of an event of this batch, because the copy is in another file.
             batch.to_erase.add(source_uri)
         row = batch._rows.get(event_id)
         if row is not None:

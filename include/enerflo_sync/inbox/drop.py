@@ -95,7 +95,7 @@ class Drop(Protocol):
 
     uri: str
     archive_uri: str
-    # What opened its storage; None where the storage's own library did.
+    # The function that opened its storage; None if the storage's own library did.
     store: Store | None
     # Folders below the drop that could not be listed during the last call of ``waiting``.
     unlisted: int
@@ -260,7 +260,7 @@ def refuse_archive_inside(drop: str, archive: str) -> None:
     """
     if f"{archive}/".startswith(f"{drop.rstrip('/')}/"):
         raise ConfigurationError(
-            "the archive lies inside the drop, where its files would be taken in again.",
+            "the archive lies inside the drop, where its files would be ingested again.",
             where="webhook_archive_uri",
             next_step="Choose a folder beside the drop, such as the default, ../archive.",
         )

@@ -1,4 +1,4 @@
-"""Webhook events of customers who were forgotten: stored and archived without personal data."""
+"""Webhook events of forgotten customers: stored and archived without personal data."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from enerflo_sync.resources.registry import ALL
 from enerflo_sync.resources.resource import Resource
 
 _SUBMISSIONS = "submissions"
-# Returns what has to stay of what is read from a payload, and what is personal.
+# Returns the values of a payload that must stay, and the personal ones.
 _Reader = Callable[[Any], tuple[Any, Any]]
 
 
 def is_of(known: Identified, forgotten: Forgotten) -> bool:
-    """Return whether an event is about somebody who was forgotten."""
+    """Return whether an event is about a forgotten customer."""
     ids: dict[str, Any] = {"install_id": known.install_id, "deal_id": known.deal_id}
     if forgotten.owns(ids):
         return True
@@ -40,10 +40,10 @@ def is_of(known: Identified, forgotten: Forgotten) -> bool:
 
 
 def is_about(body: Body, forgotten: Forgotten, ignored: Collection[str]) -> bool:
-    """Return whether a payload is about somebody who was forgotten, also one that asks for nothing."""
+    """Return whether a payload is about a forgotten customer, even if its event needs no read."""
     if is_of(identify(body, ignored), forgotten):
         return True
-    # Of an event that is ignored, or that nobody knows, the ids where payloads have them.
+    # For an ignored or unknown event, look at all places where payloads have ids.
     return _names_one(body, forgotten)
 
 
@@ -63,7 +63,7 @@ def _names_one(value: Any, forgotten: Forgotten, name: str = "") -> bool:
 
 
 def _owner(name: str) -> str:
-    """Return whose id a field holds, from its names: ``customer_id``, ``customer.id``, ``epc_install_id``.
+    """Return whose id a field holds, by its names: ``customer_id``, ``customer.id``, ``epc_install_id``.
 
     Other names hold other numbers: ``days_to_install``, ``customer_rating``.
     """
@@ -75,9 +75,9 @@ def _owner(name: str) -> str:
 
 
 def erased_body(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a payload without personal data: what else is read from it stays.
+    """Return a payload without personal data; other values that are read from it stay.
 
-    The digest of a signed design is kept under a name of its own, since it covers what was erased.
+    The digest of a signed design is stored under a name of its own, since it covers the erased data.
     """
     if ERASED in body:
         return body
@@ -93,7 +93,7 @@ def _design(body: Body) -> str | None:
     try:
         return read_submission(body).content_hash
     except Exception:
-        # Whoever needs the design quarantines the event: it has no digest of one.
+        # Without a digest, the reader of the design quarantines the event.
         return None
 
 
@@ -107,11 +107,11 @@ class _Told:
         readers += [
             partial(_records, one) for one in ALL if one.payloads is not None and event in one.payloads.events
         ]
-        # Of what cannot be read before anything is erased, the reason has to stay, and nothing else.
+        # If a reader failed before the erasure, only its reason has to stay.
         self._readers = [one if _reason(one, body) is None else partial(_troubled, one) for one in readers]
 
     def kept(self, body: Any) -> Any:
-        """Return what has to stay; of a payload that cannot be identified that is its name alone.
+        """Return the values that must stay; for a payload that cannot be identified, its name alone.
 
         :raises BadRecordError: a part cannot be read that could be read before.
         """
@@ -120,7 +120,7 @@ class _Told:
         return known.event, known.state, known.record, known.install_id, known.deal_id, found
 
     def personal(self, body: Any) -> Any:
-        """Return what is personal.
+        """Return the personal values.
 
         :raises BadRecordError: a part cannot be read that could be read before.
         """

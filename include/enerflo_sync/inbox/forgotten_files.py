@@ -1,4 +1,4 @@
-"""Archived files without personal data of who was forgotten: their parts change, every other byte stays."""
+"""Archived files without the personal data of forgotten customers; all other bytes stay unchanged."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from enerflo_sync.mirror.forgotten import Forgotten
 from enerflo_sync.resources.event import Body
 from enerflo_sync.resources.fingerprint import without_nul
 
-# Stands for a part that is no event: it is none either, and the parts after it keep their positions.
+# Replaces a part that is not an event. It is not an event either, and keeps the positions of later parts.
 _NO_EVENT = b"[]"
 _AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
 class Theirs:
-    """How a part of a file is known to be of somebody who was forgotten.
+    """The signs by which a part of a file belongs to a forgotten customer.
 
     :param ignored: event names that the account ignores.
-    :param values: what holds one of these is theirs, unless it is an event of which ``of_another`` says that
-        it names somebody else.
+    :param values: a part with one of these values is theirs, unless it is an event of which ``of_another``
+        says that it names another customer.
     """
 
     forgotten: Forgotten
@@ -37,7 +37,7 @@ class Theirs:
     of_another: Callable[[Body], bool] = lambda _: False
 
     def owns(self, body: Body) -> bool:
-        """Return whether an event is theirs, and not without personal data yet."""
+        """Return whether an event is about a forgotten customer and still has personal data."""
         if ERASED in body:
             return False
         if is_about(body, self.forgotten, self.ignored):
@@ -45,11 +45,11 @@ class Theirs:
         return self.holds(canonical_json(body)) and not self.of_another(body)
 
     def holds(self, text: bytes) -> bool:
-        """Return whether a text holds one of their values."""
+        """Return whether a text contains one of their values."""
         return any(value in text for value in self.values)
 
     def in_file(self, data: bytes) -> bool:
-        """Return whether a file holds one of their values, also a packed one; it is unpacked bit by bit."""
+        """Return whether a file, possibly compressed, contains one of their values; in small pieces."""
         if data[:2] != GZIP:
             return self.holds(data)
         longest, before = max(map(len, self.values), default=0), b""
@@ -69,15 +69,15 @@ class Theirs:
 
 
 def erased_file(data: bytes, theirs: Theirs, *, most_file: int, most_event: int) -> bytes | None:
-    """Return an archived file without personal data of who was forgotten; None if it is about none of them.
+    """Return an archived file without the data of forgotten customers; None if it is about none of them.
 
-    Every part keeps its position, and the bytes of other people's parts stay as they are. A part that is no
-    event becomes an empty array if it is theirs. Nothing is returned of a file in which nothing else is.
+    Every part keeps its position, and other customers' parts keep their bytes. A part of theirs that is not
+    an event becomes an empty array. If the file has no other part, the result is empty.
     """
     try:
         text = plain(data, most_file)
     except Exception:
-        # Nobody can tell its parts.
+        # Its parts cannot be separated.
         return b"" if theirs.in_file(data) else None
     made: list[bytes] = []
     at = done = kept = 0
@@ -91,7 +91,7 @@ def erased_file(data: bytes, theirs: Theirs, *, most_file: int, most_event: int)
                 done = at + len(part)
             at += len(part)
     except Exception:
-        # What follows the last part that can be told apart. It is theirs if the part before is.
+        # The rest after the last separable part belongs to them if the part before it does.
         if made or theirs.holds(text[at:]):
             made.append(text[done:at])
             done = len(text)
@@ -107,7 +107,7 @@ def erased_file(data: bytes, theirs: Theirs, *, most_file: int, most_event: int)
 
 
 def _erased_part(part: bytes, theirs: Theirs, most_event: int) -> bytes | None:
-    """Return what takes the place of a part of a file; None if it stays."""
+    """Return the replacement of a part of a file; None if it stays."""
     try:
         value = decode_json(without_nul(part))[0]
         envelope = isinstance(value, dict) and is_envelope(value)
@@ -134,7 +134,7 @@ def _erased_item(item: Any, theirs: Theirs) -> Any:
 
 
 def _gone(item: Any, theirs: Theirs) -> Any:
-    """Return None for what is theirs, and no event that is read."""
+    """Return None for a part that is theirs and is not an event."""
     if isinstance(item, dict):
         return None if theirs.owns(item) else item
     return None if theirs.holds(canonical_json(item)) else item

@@ -1,4 +1,4 @@
-"""Events of which only Enerflo's answer says that they are about somebody who was forgotten."""
+"""Events that turn out to be about a forgotten customer only when Enerflo's answer names the customer."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ where account = :account and table_name = 'webhook_events' and key ->> 'event_id
 
 @dataclass(frozen=True)
 class Learned:
-    """Somebody who was forgotten, under a name that was not known.
+    """A forgotten customer whose uuid was not known before.
 
-    :param files: where the events were read from.
+    :param files: the files from which the customer's events were read.
     """
 
     forgotten: Forgotten
@@ -48,10 +48,10 @@ class Learned:
 
 
 def learn(connection: sa.Connection, account: str, need: Need, answer: Answer) -> Learned | None:
-    """Erase the events of a customer's uuid if the answer is somebody who was forgotten, and keep the uuid.
+    """Erase the events of a customer's uuid if the answer is a forgotten customer, and store the uuid.
 
-    A customer whom polls alone knew has no uuid until a v2 event is hydrated. Later events are known by it.
-    In the caller's transaction; None where nothing new was learned.
+    A customer whom only polls knew has no stored uuid until a v2 event is hydrated. Later events are
+    recognised by it. Runs in the caller's transaction; returns None if nothing new was learned.
     """
     if need.subject != CUSTOMER or need.key.isdigit():
         return None
@@ -78,6 +78,6 @@ def _customers(answer: Answer) -> Iterator[int]:
 
 
 def _file(uri: str) -> str:
-    """Return the file of an event's address: the part of a file is named by its position, ``file#3``."""
+    """Return the file in an event's address, which names a part of a file by its position: ``file#3``."""
     file, _, position = uri.rpartition("#")
     return file if position.isdigit() and file else uri

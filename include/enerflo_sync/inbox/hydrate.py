@@ -75,7 +75,7 @@ class HydrateOptions:
 class Hydration:
     """Hydrates the waiting events of one account.
 
-    :param erase_files: erases archived files of somebody of whom only an answer says that they are forgotten.
+    :param erase_files: erases archived files of a customer whom only an answer shows to be forgotten.
     """
 
     def __init__(

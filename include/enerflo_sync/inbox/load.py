@@ -48,7 +48,7 @@ _COUNT_COPIES = """
 /* enerflo-sync inbox: further copies of known events */
 update sync.webhook_events e set copies = e.copies + s.copies,
     -- The event came again after its record was read (clocks have whole seconds). The record may have changed
-    -- since, with the same event body, and an unknown record may exist by now. So hydrate once more.
+    -- since, with the same event body, and an unknown record may exist now. So hydrate once more.
     state = case
         when e.state = 'applied' and s.received_at > e.read_at - interval '1 second' then 'received'
         when e.state = 'quarantined' and e.record is not null and s.received_at > e.received_at
@@ -274,7 +274,7 @@ class DropLoader:
                 stuck.setdefault(why, []).append(move.content.file.key)
         for why, uris in stuck.items():
             log.warning("inbox_move_failed account=%s files=%d why=%s", self._account, len(uris), why)
-            run.incomplete("files", f"some stay in the drop, {why}: taken in, but not archived")
+            run.incomplete("files", f"some stay in the drop, {why}: ingested, but not archived")
         return {uri for uris in stuck.values() for uri in uris}
 
 

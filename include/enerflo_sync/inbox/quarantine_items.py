@@ -64,7 +64,8 @@ class Selection:
     :param fingerprint: a fingerprint or its prefix: its open items.
     :param event: an event's name: the open items of such events.
     :param everything: all open items.
-    :param seen: :func:`seen_items` of those that a person saw under the fingerprint; others are not meant.
+    :param seen: :func:`seen_items` of the items that a person saw under the fingerprint; newer ones are
+        excluded.
     """
 
     items: Sequence[str] = ()
@@ -125,7 +126,7 @@ select pg_advisory_xact_lock(hashtextextended('enerflo-sync quarantine ' || :acc
 
 
 def decide_alone(connection: sa.Connection, account: str) -> None:
-    """Wait for whoever decides about the account's items now, so that the second sees what the first did."""
+    """Wait until another person's decision on the account's items is committed, so that this one sees it."""
     connection.execute(_ALONE, {"account": account})
 
 
@@ -176,7 +177,7 @@ def select_items(connection: sa.Connection, account: str, selection: Selection) 
 
 
 def seen_items(ids: Iterable[str]) -> str:
-    """Return what stands for a set of items, as :data:`SEEN_ITEMS` gives it for rows with ``item_id``."""
+    """Return the text that stands for a set of items, the same as :data:`SEEN_ITEMS` gives for rows."""
     return hashlib.md5(",".join(sorted(ids)).encode(), usedforsecurity=False).hexdigest()
 
 

@@ -143,7 +143,7 @@ class _Replay:
 
     def _close(self, verdicts: Verdicts) -> None:
         """Mark closed items as replayed, in the caller's transaction."""
-        ids = [item_id for item_id, verdict in verdicts.items() if verdict.settles]
+        ids = [item_id for item_id, verdict in verdicts.items() if verdict.closes]
         for at in range(0, len(ids), _CHUNK):
             some, now = ids[at : at + _CHUNK], self._clock.now()
             decide(self._connection, self._run.account, some, "replayed", by=self._by, at=now)

@@ -122,13 +122,13 @@ class EventReplay:
             case None:
                 return _GONE
             case EventState.APPLIED:
-                return Verdict(Outcome.REPLAYED, "applied", settles=True)
+                return Verdict(Outcome.REPLAYED, "applied", closes=True)
             case EventState.IGNORED:
-                return Verdict(Outcome.REPLAYED, "known and ignored now", settles=True)
+                return Verdict(Outcome.REPLAYED, "known and ignored now", closes=True)
             case EventState.RECEIVED:
                 return Verdict(Outcome.WAITING, f"{reason or 'not tried yet'}; the next ingest takes it up")
         outcome = Outcome.NOT_FOUND if reason == "not_found" else Outcome.STILL_FAILING
-        return Verdict(outcome, reason or "quarantined", settles=self._has_another_reason(item))
+        return Verdict(outcome, reason or "quarantined", closes=self._has_another_reason(item))
 
     def _has_another_reason(self, item: QuarantineItem) -> bool:
         """Return whether the event was quarantined again, for another reason than this item's."""
@@ -141,7 +141,7 @@ class EventReplay:
         return bool(seen_again) and item.item_id not in seen_again
 
     def _emptied(self, items: Sequence[QuarantineItem]) -> dict[str, Verdict]:
-        """Return by id the events that cannot be retried since their body was pruned, and when that was."""
+        """Return by id the events that cannot be retried because their body was pruned, and when it was."""
         table = webhook_events.c
         rows = self._connection.execute(
             sa.select(table.event_id, table.received_at, table.pruned_at).where(

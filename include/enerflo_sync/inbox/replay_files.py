@@ -74,7 +74,7 @@ class FileReplay:
             for one in found.readable:
                 with self._connection.begin():
                     fresh = len(self._unknown(one.parts))
-                detail = f"take in {_events(fresh)}{one.source}"
+                detail = f"ingest {_events(fresh)}{one.source}"
                 verdicts[one.item.item_id] = Verdict(Outcome.WOULD_REPLAY, detail)
         return verdicts
 
@@ -92,8 +92,8 @@ class FileReplay:
             for one in found.readable:
                 fresh = self._take(one, source, run)
                 taken += fresh
-                detail = f"{_events(len(fresh))} taken in{one.source}"
-                verdicts[one.item.item_id] = Verdict(Outcome.REPLAYED, detail, settles=True)
+                detail = f"{_events(len(fresh))} ingested{one.source}"
+                verdicts[one.item.item_id] = Verdict(Outcome.REPLAYED, detail, closes=True)
         return verdicts, taken
 
     def _take(self, one: _Readable, source: str, run: Run) -> list[str]:
@@ -190,7 +190,7 @@ class FileReplay:
         return found if isinstance(found, Content) else None
 
     def _from_kept(self, item: QuarantineItem) -> str:
-        """Return that what is read was kept with an item, and why not the archive's file."""
+        """Return the words that the kept payload of an item was read, and why the archive's file was not."""
         with self._connection.begin():
             by = pruning_of(self._connection, self._account, "archive", item.first_seen_at)
         return ", from the kept payload" + (f": the archive's file was {by}" if by is not None else "")
@@ -201,7 +201,7 @@ class FileReplay:
         if len(payload) >= _KEPT_BYTES:
             return [Problem(position, "not_kept_whole", b"")]
         parts = self._unpacked(payload)
-        # A part's payload is a text of its own, and its position in the file is the item's.
+        # The payload of a part is a text by itself; the item has the part's position in the file.
         return [msgspec.structs.replace(part, position=position) for part in parts] if position else parts
 
     def _unpacked(self, data: bytes) -> list[Part]:

@@ -121,7 +121,7 @@ class RecordReplay:
         again = self._seen_again.get(key, set())
         if said.outcome is Outcome.STILL_FAILING and again and item.item_id not in again:
             # Another item now has the record's present content.
-            return Verdict(said.outcome, said.detail, settles=True)
+            return Verdict(said.outcome, said.detail, closes=True)
         return said
 
     def _try(self, wanted: Wanted, item: QuarantineItem) -> Verdict:
@@ -189,7 +189,7 @@ class RecordReplay:
             return Verdict(Outcome.STILL_FAILING, after[min(again)][1])
         if not _holds(answer, wanted):
             return Verdict(Outcome.NOT_FOUND, "Enerflo's answer does not list it")
-        return Verdict(Outcome.REPLAYED, f"{wanted} was read again", settles=True)
+        return Verdict(Outcome.REPLAYED, f"{wanted} was read again", closes=True)
 
     def _gone(self, wanted: Wanted, observed_at: datetime) -> Verdict:
         """Treat a 404 of the record's own endpoint as deletion, and close its item."""
@@ -205,7 +205,7 @@ class RecordReplay:
             deleted = self._deletions.tombstone(wanted.resource, wanted.record_id, observed_at)
         self._run.notice(wanted.resource.name, "deleted", deleted)
         return Verdict(
-            Outcome.NOT_FOUND, f"Enerflo has no {wanted} any more; the item is closed", settles=True
+            Outcome.NOT_FOUND, f"Enerflo has no {wanted} any more; the item is closed", closes=True
         )
 
     def _read(self, wanted: Wanted, item: QuarantineItem, known: Mapping[str, Any]) -> Answer:

@@ -24,12 +24,12 @@ class Outcome(StrEnum):
 class Verdict:
     """An outcome with its reason or action, in words without personal data.
 
-    :param settles: the item is closed: it was loaded, or its record no longer exists.
+    :param closes: the item is closed: it was loaded, or its record no longer exists.
     """
 
     outcome: Outcome
     detail: str
-    settles: bool = False
+    closes: bool = False
 
 
 # By item id.

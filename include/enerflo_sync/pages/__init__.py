@@ -1,1 +1,1 @@
-"""The pages of the Airflow plugin: what each shows, read in few queries and rendered on the server."""
+"""The pages of the Airflow plugin: each reads its data in few queries and is rendered on the server."""

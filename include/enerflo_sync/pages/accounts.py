@@ -21,10 +21,10 @@ _LONGEST = 200
 class AccountLine:
     """One account: its newest verdict, or why there is none.
 
-    :param newest: None where nothing was reconciled yet, or nothing can be read.
-    :param failure: why the account's warehouse or configuration cannot be read, and what to do; empty where
-        both can.
-    :param short: the same in a few words.
+    :param newest: None if the account has no reconciliation, or cannot be read.
+    :param failure: why the account's warehouse or configuration cannot be read, and what to do; empty if both
+        can.
+    :param short: ``failure`` in a few words.
     """
 
     account: str
@@ -34,7 +34,7 @@ class AccountLine:
 
     @property
     def tone(self) -> Tone:
-        """Return how the line may be coloured."""
+        """Return the colour of the line."""
         if self.newest is None:
             return Tone.BAD if self.failure else Tone.UNSURE
         return self.newest.tone
@@ -70,9 +70,9 @@ class AccountsPage:
 
 
 def page_number(text: str) -> int:
-    """Return the number of a page from an address.
+    """Return the page number in an address.
 
-    :raises ConfigurationError: it is none.
+    :raises ConfigurationError: the text is not a page number.
     """
     if not text:
         return 1
@@ -111,8 +111,8 @@ def render_accounts(page: AccountsPage, frame: Frame) -> str:
 
 
 def render_card(page: AccountsPage, address: str, frame: Frame) -> str:
-    """Return the card for Airflow's home.
+    """Return the card for Airflow's home page.
 
-    :param address: what leads from Airflow's own frame to a page of ours: a prefix of its address.
+    :param address: the prefix of addresses that leads from Airflow's own frame to our pages.
     """
     return render_page("card.html.j2", "enerflo_sync.pages", page=page, prefix=address, to=frame.to)

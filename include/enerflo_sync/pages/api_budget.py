@@ -1,4 +1,4 @@
-"""An account's requests to Enerflo by hour and lane, and what the day will take."""
+"""An account's requests to Enerflo by hour and lane, and the forecast for the day."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ select hour, sum(calls)::bigint as calls, sum(throttled)::bigint as throttled, s
 from sync.api_calls where account = :account and hour >= :since group by hour
 """)
 
-# A chunk knows its requests and its time; an estimate's requests are sent as it is made.
+# A chunk stores its requests and its time; an estimate sends its requests when it is made.
 _BACKFILLS = sa.text("""
 /* enerflo-sync pages: requests of backfills, with their time */
 select b.created_at as start, b.created_at as until, b.requests, 0::bigint as left
@@ -46,7 +46,7 @@ from sync.backfills b where b.account = :account and b.state = 'reading'
 
 @dataclass(frozen=True)
 class HourOfCalls:
-    """The requests of one hour, by the lane that they took."""
+    """The requests of one hour, by lane."""
 
     at: datetime
     live: int
@@ -61,12 +61,12 @@ class HourOfCalls:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The requests of a UTC day: until now, and the rest of it.
+    """The requests of a UTC day: those until now, and the expected rest.
 
-    :param live: of the rest, what the same hours took yesterday; the mean hour where that is not known.
-    :param backfill: of the rest, what running backfills have left, at the pace that they get beside live
-        work.
-    :param days_limit: what the key may send in a whole day.
+    :param live: expected for the rest: the same hours of yesterday, or the mean hour if unknown.
+    :param backfill: expected for the rest: what running backfills still have to read, at their pace beside
+        live work.
+    :param days_limit: the most requests that the key may send in a whole day.
     """
 
     until_now: int
@@ -82,11 +82,11 @@ class Forecast:
 
 @dataclass(frozen=True)
 class ApiBudget:
-    """The state of an account's budget.
+    """The state of an account's request budget.
 
-    :param hours: the last 24 hours, oldest first, the present one last.
+    :param hours: the last 24 hours, oldest first; the last one is the present hour.
     :param keys: the budget of each key that was ever used.
-    :param top: the top of a chart's axis.
+    :param top: the upper end of the chart's axis.
     """
 
     keys: Sequence[Standing]
@@ -117,15 +117,15 @@ class ApiBudget:
 
 
 def read_api_budget(connection: sa.Connection, account: str, now: datetime) -> ApiBudget:
-    """Return the account's requests of the last 24 hours by lane, and what to expect of the day.
+    """Return the account's requests of the last 24 hours by lane, and the forecast for the day.
 
-    Calls are counted by hour, and requests of backfills by chunk: those are spread over the chunk's time, and
-    the rest is live work.
+    Requests are counted by hour. A backfill counts its requests by chunk; these are spread over the chunk's
+    time, and all other requests are live work.
     """
     this_hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     since = this_hour - (HOURS - 1) * _HOUR
     keys = standing(connection, account)
-    # An hour more than is shown: at 14:20, the hours of yesterday that follow begin with 14:00.
+    # One more hour than is shown: at 14:20, the remaining hours of yesterday begin at 14:00.
     values = {"account": account, "since": since - _HOUR}
     calls = {row.hour: row for row in connection.execute(_CALLS, values)}
     rows = connection.execute(_BACKFILLS, values).all()
@@ -149,7 +149,7 @@ def _hour(at: datetime, calls: dict[datetime, Any], rows: Sequence[Any]) -> Hour
 
 
 def _share(row: Any, at: datetime) -> float:
-    """Return the requests of a chunk that fall into an hour."""
+    """Return how many requests of a chunk fall into an hour."""
     if row.until - row.start < timedelta(seconds=1):
         return float(row.requests) if at <= row.start < at + _HOUR else 0.0
     inside = min(row.until, at + _HOUR) - max(row.start, at)
@@ -167,7 +167,7 @@ def _forecast(
     if begun is None:
         return None
     if begun.at <= hours[1].at:
-        # Of the hour of yesterday that is now the present one, only the part that is still to come.
+        # Of yesterday's hour at the present time, only the remaining part is expected.
         first, *others = yesterday or [hours[0]]
         part = 1 - (now - hours[-1].at) / _HOUR
         live = first.live * part + sum(hour.live for hour in others)

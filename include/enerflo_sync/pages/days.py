@@ -1,4 +1,4 @@
-"""Reconciliations by day: each day's verdict is that of its last run; and a chart of them."""
+"""Reconciliations by day, each with the verdict of the day's last run; and a chart of the days."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from enerflo_sync.reconcile.report import Cause
 
 DAYS: Final = 30
 _DAY = timedelta(days=1)
-# The least height of a part, so that one difference beside a million can be seen.
+# The least height of a part, so that one difference among a million is visible.
 _LEAST: Final = 1.5
 
-# From day to day by the index, so that a day costs the same whatever number of runs it has.
+# Jumps from day to day by the index, so that a day takes the same time however many runs it has.
 _BY_DAY = sa.text("""
 /* enerflo-sync pages: reconciliations by day */
 with recursive days (started_at, nth) as (
@@ -63,7 +63,7 @@ class Day:
 
 
 def day_of(moment: datetime) -> datetime:
-    """Return the midnight of UTC that begins a moment's day."""
+    """Return the start of a moment's day in UTC."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -77,7 +77,7 @@ def read_days(
 ) -> list[Day]:
     """Return days with reconciliations, newest first.
 
-    :param before: runs that began earlier; :param since: and not before this.
+    :param before: only runs that began before this; :param since: only runs that began at or after this.
     """
     values = {"account": account, "before": before, "from": since, "most": most}
     rows = connection.execute(_BY_DAY, values).mappings()
@@ -106,7 +106,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class DayColumn:
-    """One day's column at ``start`` over ``width``, in per cent of the time that is drawn."""
+    """One day's column from ``start`` over ``width``, in per cent of the drawn period."""
 
     day: Day
     start: float
@@ -118,8 +118,8 @@ class DayColumn:
 class DayChart:
     """Differences by day, the gravest cause at the bottom.
 
-    :param top: the highest count of the axis.
-    :param marks: days that are named below the axis: where each begins, in per cent.
+    :param top: the upper end of the axis.
+    :param marks: the days that are named below the axis, with their start in per cent.
     """
 
     columns: Sequence[DayColumn]
@@ -128,7 +128,7 @@ class DayChart:
     marks: Mapping[datetime, float]
 
     def outline(self, cause: Cause) -> str:
-        """Return the parts of a cause over all days as one path of SVG, which is shorter than rectangles."""
+        """Return the parts of a cause over all days as one SVG path, which is shorter than rectangles."""
         return "".join(
             f"M{column.start:g} {part.top:g}h{column.width:g}v{part.height:g}h-{column.width:g}z"
             for column in self.columns
@@ -140,7 +140,7 @@ class DayChart:
 def day_chart(days: Sequence[Day], until: datetime, length: int = DAYS) -> DayChart | None:
     """Return the chart of the ``length`` days up to ``until``; a day without a run stays empty.
 
-    :return: None where no day of them had one.
+    :return: None if no day has a run.
     """
     last = day_of(until)
     first = last - (length - 1) * _DAY
@@ -169,7 +169,7 @@ def day_chart(days: Sequence[Day], until: datetime, length: int = DAYS) -> DayCh
 
 
 def _parts(causes: Mapping[Cause, int], top: int) -> list[Part]:
-    """Return the parts from the bottom upwards; small ones are drawn higher than they are."""
+    """Return the parts from the bottom upwards; small parts are drawn taller than they are."""
     parts, bottom = [], 100.0
     for cause in CAUSE_ORDER:
         if count := causes.get(cause, 0):

@@ -1,4 +1,4 @@
-"""The page of an account's differences: fifty at a time, filtered, by the newest reconciliation."""
+"""The page of an account's differences in its newest reconciliation: filtered, fifty at a time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from enerflo_sync.reconcile.store import Classes, difference, masked_key, person
 from enerflo_sync.warehouse.engine import transaction_time
 
 PAGE = 50
-# Least ages in days that the page offers.
+# The minimum ages in days that the page offers as filters.
 AGES = (1, 7, 30)
 _LONGEST = 200
 
@@ -46,8 +46,8 @@ select d.*, $rank as gravity from sync.differences d where $where$after
 order by gravity, d.table_name, d.difference_id limit :most
 """)
 
-# Of a filter that the report has no figures of, what matches is counted by cause, and the gravest causes are
-# read until the page is full: half the time of the other way, where a look at a row costs little.
+# If the report has no figures for a filter, the matches are counted by cause, and the gravest causes are read
+# until the page is full. This takes half the time of reading in order, since checking a row is cheap.
 _PAGE_BY_CAUSE = Template("""
 /* enerflo-sync pages: differences of a filter, counted by cause */
 with n as materialized (
@@ -65,7 +65,7 @@ where w.before < :most
 order by w.gravity, d.table_name, d.difference_id limit :most
 """)
 
-# What is looked for in texts is looked for once in each row.
+# Texts are searched once per row.
 _COUNTED_PAGE = Template("""
 /* enerflo-sync pages: differences of a filter, counted */
 with d as materialized (
@@ -86,7 +86,7 @@ _AFTER = {
     _COUNTED_PAGE: " and (d.gravity, d.table_name, d.difference_id) > (:gravity, :after_table, :after_id)",
 }
 
-# In a value that is personal nothing is found: who guesses would learn it.
+# Personal values are not searched: otherwise a person could learn them by guessing.
 _CONTAINS = Template("""(
   strpos(lower(d.key::text$bytes), lower(:q_in_json)) > 0
     and exists (select from jsonb_each_text(d.key) k where strpos(lower(k.value), lower(:q)) > 0
@@ -94,18 +94,18 @@ _CONTAINS = Template("""(
   or (strpos(lower((d.enerflo_value #>> '{}')$bytes), lower(:q)) > 0
       or strpos(lower((d.crm_value #>> '{}')$bytes), lower(:q)) > 0)
     and (d.table_name || '.' || d.field) = any(:open))""")
-# Letters of ASCII are found among bytes, in two thirds of the time.
+# ASCII letters are compared as bytes, which takes two thirds of the time.
 _BYTES = ' collate "C"'
 
 
 @dataclass(frozen=True)
 class DifferenceFilter:
-    """Which differences are meant; None for all.
+    """Which differences to show; None in an option means all.
 
     :param field: a CRM column, or ``(record)`` for records that one side lacks.
-    :param age: since how many days at least.
+    :param age: the minimum age in days.
     :param q: text that the key, or a value without personal data, contains.
-    :param run: the reconciliation; the newest where it is None.
+    :param run: the reconciliation; the newest one if None.
     :param after: the position after which the page begins: gravity, table and number of a difference.
     """
 
@@ -120,9 +120,9 @@ class DifferenceFilter:
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> DifferenceFilter:
-        """Return the filter of an address.
+        """Return the filter in an address.
 
-        :raises ConfigurationError: a part of it cannot be read, or is not known.
+        :raises ConfigurationError: a part of it is unreadable or unknown.
         """
         values: dict[str, Any] = {}
         for name in ("table", "field", "hint", "q", "run"):
@@ -144,13 +144,13 @@ class DifferenceFilter:
 
     @property
     def query(self) -> dict[str, str]:
-        """Return the filter as the parts of an address, without the position."""
+        """Return the filter as address parameters, without the position."""
         parts = {name: getattr(self, name) for name in ("table", "field", "cause", "hint", "age", "q", "run")}
         return {name: str(value) for name, value in parts.items() if value is not None}
 
     @property
     def is_counted(self) -> bool:
-        """Return whether the stored report tells how many there are."""
+        """Return whether the stored report has the number of matches."""
         return self.hint is None and self.age is None and self.q is None
 
 
@@ -173,7 +173,7 @@ class DifferenceLine:
     """One difference of a record.
 
     :param field: the CRM column; None for the whole record.
-    :param since: when a reconciliation found it first; None where that is not known.
+    :param since: when a reconciliation first found the difference; None if unknown.
     """
 
     field: str | None
@@ -187,7 +187,7 @@ class DifferenceLine:
 class RecordLines:
     """One record with its differences.
 
-    :param key: its masked key, for people; :param bare_key: for its address, None where it is personal.
+    :param key: its masked key, for people; :param bare_key: for its address, None if it is personal data.
     """
 
     table: str
@@ -213,7 +213,7 @@ class DifferencesPage:
 
     @property
     def shown(self) -> int:
-        """Return how many differences stand on the page."""
+        """Return how many differences the page shows."""
         return sum(len(record.lines) for record in self.records)
 
 
@@ -235,7 +235,7 @@ def read_differences_page(
     query = sa.text(statement.substitute(rank=_RANK, where=where, after=after))
     rows = connection.execute(query, values | {"most": PAGE + 1}).mappings().all()
     if not rows and wanted.after is not None:
-        # Nothing stands behind that position: a page of nothing would say that nothing differs.
+        # No difference follows that position; an empty page would suggest that nothing differs.
         return read_differences_page(connection, config, account, report, replace(wanted, after=None))
     shown, more = rows[:PAGE], rows[PAGE:]
     last = shown[-1] if more else None
@@ -284,7 +284,7 @@ def conditions_of(
 
 
 def _counted(report: ReconciliationReport, wanted: DifferenceFilter) -> int:
-    """Return how many differences match, by the figures of the report."""
+    """Return how many differences match, from the report's figures."""
     return sum(
         count
         for table in report.tables
@@ -299,7 +299,7 @@ def _counted(report: ReconciliationReport, wanted: DifferenceFilter) -> int:
 def _records(
     rows: Sequence[sa.RowMapping], tables: Mapping[str, TableMapping], classes: Classes
 ) -> Iterator[RecordLines]:
-    """Yield the page's records; the differences of one stand one after the other."""
+    """Yield the page's records; all differences of one record follow each other."""
     by_record = groupby(rows, key=lambda row: (row["table_name"], json.dumps(row["key"], sort_keys=True)))
     for (table, _), found in by_record:
         several = list(found)
@@ -358,12 +358,12 @@ def _next(page: DifferencesPage) -> dict[str, str]:
 
 
 def _of_this_run(page: DifferencesPage) -> DifferenceFilter:
-    # By the same reconciliation, also when a newer one ends meanwhile.
+    # The links name the reconciliation, so that a newer one does not change the list meanwhile.
     return replace(page.wanted, run=page.report.reconciliation_id)
 
 
 def _fields(page: DifferencesPage) -> dict[str, int]:
-    """Return the fields that differ, by name, with how many differences each has in the chosen table."""
+    """Return the fields that differ in the chosen table, each with its number of differences."""
     found: dict[str, int] = {}
     for table in page.report.tables:
         if page.wanted.table in (None, table.table_name):

@@ -1,4 +1,4 @@
-"""All differences that a filter of the page of differences means, as a file."""
+"""All differences that match a filter of the page of differences, as a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from enerflo_sync.reconcile.store import personal_data_classes, stored_differenc
 
 _ROWS_AT_ONCE = 2_000
 
-# A table's rows stand together: a workbook has a sheet for each.
+# Sorted by table, because a workbook has one sheet per table.
 _ALL = Template("""
 /* enerflo-sync pages: differences for a file */
 select d.* from sync.differences d where $where
@@ -29,7 +29,7 @@ def read_exported(
     report: ReconciliationReport,
     wanted: DifferenceFilter,
 ) -> Iterator[StoredDifference]:
-    """Yield what the page counts for a filter, by table, masked as there, in bounded memory."""
+    """Yield the differences that the page counts for a filter, by table, masked, in bounded memory."""
     classes = personal_data_classes(config.tables_for(account))
     where, values = conditions_of(report, wanted, classes)
     statement = sa.text(_ALL.substitute(where=where))

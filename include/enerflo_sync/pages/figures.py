@@ -1,4 +1,4 @@
-"""The figures of an account that a monitoring system watches: what is late, and what waits."""
+"""The figures of an account for a monitoring system: what is late, and what waits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from enerflo_sync.plan.parked import held_values
 from enerflo_sync.plan.retry import PARKED
 from enerflo_sync.warehouse.request_standing import standing
 
-# A plan can be applied for 30 days at most (approval.expires_hours), so older ones hold no queue.
+# A plan can be applied for at most 30 days (approval.expires_hours), so older plans have no queue.
 _FIGURES = sa.text(f"""
 /* enerflo-sync figures: what waits */
 select
@@ -33,17 +33,17 @@ select
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures at one moment. An age is in seconds; None where there is nothing to be old.
+    """The figures at one moment. Ages are in seconds; None if there is nothing to measure.
 
-    :param lateness: since the polled list that was read whole the longest ago was read.
-    :param webhook_age: since the newest webhook arrived.
-    :param budget_used: share of the requests of the last minute that are used, by the key used last, 0 to 1.
-    :param budget_blocked: seconds for which that key must wait.
-    :param events: webhook events that are not applied yet; ``event_age`` is the oldest one's age.
+    :param lateness: age of the oldest of the newest complete reads of polled lists.
+    :param webhook_age: age of the newest webhook.
+    :param budget_used: the used share of the last minute's requests, of the key used last, from 0 to 1.
+    :param budget_blocked: how many seconds that key must wait.
+    :param events: webhook events that are not applied yet; ``event_age`` is the age of the oldest one.
     :param parked: writes that could not be made.
     :param queued: approved writes that are not made yet.
     :param handed_over: writes that the CRM's copy does not show yet.
-    :param inbox: entries that wait for a person; ``inbox_age`` is the oldest one's age.
+    :param inbox: entries that wait for a person; ``inbox_age`` is the age of the oldest one.
     """
 
     lateness: float | None

@@ -1,4 +1,4 @@
-"""The page of an account's freshness: what was read whole and when, gaps, budget, webhooks, backfills."""
+"""The page of an account's freshness: complete reads, gaps, budget, webhooks, backfills."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from enerflo_sync.resources.registry import ALL
 
 BACKFILLS: Final = 10
 CLOSED_HOLES: Final = 8
-# Holes in which records of Enerflo are not known; the others wait for a person or for a sender.
+# Holes that may hide records of Enerflo; other holes wait for a person or for a sender.
 _GRAVE: Final = frozenset({HoleKind.RECORDS, HoleKind.DROP, HoleKind.WEBHOOKS})
 
 _READ = sa.text("""
@@ -61,11 +61,11 @@ order by b.created_at desc
 
 @dataclass(frozen=True)
 class ResourceLine:
-    """How fresh one kind of records is.
+    """The freshness of one kind of records.
 
-    :param until: up to when its list was read whole; :param read_at: when that was. None: never.
+    :param until: the moment of its last complete list; :param read_at: when that list was read. None: never.
     :param polled: whether the account's polls read it.
-    :param hole: the gravest open hole in it.
+    :param hole: its gravest open hole.
     """
 
     name: str
@@ -77,7 +77,7 @@ class ResourceLine:
 
 @dataclass(frozen=True)
 class CopyLine:
-    """A copy of a CRM table that is in another database, as of when it is."""
+    """A copy of a CRM table in another database, and the time of its state."""
 
     table: str
     crm_table: str
@@ -89,7 +89,7 @@ class CopyLine:
 
 @dataclass(frozen=True)
 class BackfillLine:
-    """One backfill and how far it is; ``estimated`` is how many requests its estimate says."""
+    """One backfill and its progress; ``estimated`` is its estimated number of requests."""
 
     backfill_id: str
     kind: str
@@ -108,7 +108,7 @@ class BackfillLine:
 
     @property
     def percent(self) -> int:
-        """Return how much of it was read."""
+        """Return how much of it is read, in per cent."""
         if self.state is State.FINISHED:
             return 100
         whole, part = (self.expected, self.rows) if self.expected else (self.chunks, self.done)
@@ -117,7 +117,7 @@ class BackfillLine:
 
 @dataclass(frozen=True)
 class FreshnessPage:
-    """How fresh an account is, as of ``gaps.as_of``."""
+    """The freshness of an account as of ``gaps.as_of``."""
 
     gaps: GapReport
     witnesses: WitnessReport
@@ -131,17 +131,17 @@ class FreshnessPage:
 
     @property
     def open_holes(self) -> Sequence[Hole]:
-        """Return the periods that nobody has read since."""
+        """Return the periods that no read has covered since."""
         return [hole for hole in self.gaps.holes if hole.is_open]
 
     @property
     def closed_holes(self) -> Sequence[Hole]:
-        """Return the periods that were read since."""
+        """Return the periods that a later read has covered."""
         return [hole for hole in self.gaps.holes if not hole.is_open]
 
     @property
     def oldest(self) -> ResourceLine | None:
-        """Return the polled list that was read whole the longest ago."""
+        """Return the polled list whose last complete read is the oldest."""
         read = [line for line in self.resources if line.polled and line.until is not None]
         return min(read, key=lambda line: line.until or self.gaps.as_of, default=None)
 
@@ -155,9 +155,9 @@ def read_freshness(
     polled: Sequence[str],
     poll_due: Callable[[datetime], datetime],
 ) -> FreshnessPage:
-    """Return how fresh an account is.
+    """Return the freshness of an account.
 
-    :param gaps: as ``enerflo-sync gaps`` has them; :param witnesses: as ``enerflo-sync witnesses``.
+    :param gaps: the result of ``enerflo-sync gaps``; :param witnesses: of ``enerflo-sync witnesses``.
     :param polled: the resources that its polls read; :param poll_due: when the next poll is due.
     """
     unmarked = [one.name for one in ALL if one.listing is None]
@@ -202,12 +202,12 @@ def _backfill(row: Mapping[str, Any]) -> BackfillLine:
     return BackfillLine(**{**told, "state": State(row["state"])}, estimated=requests)
 
 
-# What closes a hole, by the command that does: the job of the DAG that a page can start.
+# By the command that closes a hole: the job of the DAG that the page can start.
 _JOBS: Final = {"poll": "poll", "ingest": "webhooks"}
 
 
 def closing_job(hole: Hole) -> str | None:
-    """Return the job whose DAG run closes a hole; None where a person must decide."""
+    """Return the job whose DAG run closes a hole; None if a person must decide."""
     return _JOBS.get(hole.closes.split()[1])
 
 

@@ -1,4 +1,4 @@
-"""The inbox: everything of an account that a person must settle, the gravest and oldest first."""
+"""The inbox: every entry of an account that waits for a person, the gravest and oldest first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
 from enerflo_sync.warehouse.engine import transaction_time
 
-# So few entries stand open; so many tell all and can be settled on the page, the others on one of their own.
+# Up to the first number, entries are unfolded; up to the second, each has its forms here, else on its own
+# page.
 _OPEN: Final = 6
 _WHOLE: Final = 12
 
@@ -36,9 +37,9 @@ KIND_TEXTS: Final[Mapping[EntryKind, str]] = {
 
 @dataclass(frozen=True)
 class InboxFilter:
-    """Which entries are meant.
+    """Which entries to show.
 
-    :param after: the position after which the page begins; :param first: that with which it does.
+    :param after: the position after which the page begins; :param first: the position at which it begins.
     """
 
     kind: EntryKind | None = None
@@ -47,9 +48,9 @@ class InboxFilter:
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> InboxFilter:
-        """Return the filter of an address.
+        """Return the filter in an address.
 
-        :raises ConfigurationError: it names a kind that is not known.
+        :raises ConfigurationError: it names an unknown kind.
         """
         kind = given.get("kind", "").strip()
         if kind and kind not in list(EntryKind):
@@ -61,9 +62,9 @@ class InboxFilter:
 
 @dataclass(frozen=True)
 class InboxPage:
-    """One page of what waits.
+    """One page of waiting entries.
 
-    :param counts: how many entries there are of each kind; :param told: what each entry of the page is about.
+    :param counts: the number of entries of each kind; :param told: the details of each entry of the page.
     :param after: the position of the next page; None on the last one.
     """
 
@@ -76,7 +77,7 @@ class InboxPage:
 
     @property
     def total(self) -> int:
-        """Return how many entries the account has: the number beside the inbox in the bar."""
+        """Return how many entries the account has, the number in the navigation bar."""
         return sum(self.counts.values())
 
 
@@ -85,7 +86,7 @@ def read_inbox(
 ) -> InboxPage:
     """Return one page of what waits for a person, masked.
 
-    :raises ConfigurationError: the filter's position is none.
+    :raises ConfigurationError: the filter's position is invalid.
     """
     counts, found = read_waiting(
         connection, account, config, kind=wanted.kind, after=wanted.after, first=wanted.first
@@ -96,7 +97,7 @@ def read_inbox(
         account=account,
         wanted=wanted,
         counts=counts,
-        # What was settled since the list was read has nothing to tell any more.
+        # An entry that was resolved after the list was read has no details any more.
         entries=[(entry, told[entry]) for entry in shown if entry in told],
         after=shown[-1].position if more else None,
         now=transaction_time(connection),

@@ -1,4 +1,4 @@
-"""What each entry of the inbox is about: in words, with samples, and where it leads."""
+"""The details of each inbox entry: in words, with samples, and with a link to all of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from enerflo_sync.resources.registry import KINDS
 
 SAMPLES: Final = 3
 
-# Each count is in the order of an index, so that no more is read than is counted.
+# Each count follows an index, so that only counted rows are read.
 _QUARANTINED = sa.text(f"""
 /* enerflo-sync pages: samples of quarantine groups */
 select g.name, c.n, c.seen, e.* from unnest(cast(:names as text[])) g(name)
@@ -44,7 +44,7 @@ cross join lateral (
   order by first_seen_at limit :samples) e
 """)  # noqa: S608 - a constant
 
-# What a check found, in its own words, of one order of each group.
+# The check's own words about one order of each group.
 _FAILING = sa.text("""
 /* enerflo-sync pages: why orders are held */
 select i.name, (
@@ -115,7 +115,7 @@ cross join lateral (
 
 @dataclass(frozen=True)
 class Sample:
-    """One record of an entry; ``address`` is None where its key holds personal data or is no record's."""
+    """One record of an entry; ``address`` is None if the key holds personal data or names no record."""
 
     name: str
     address: str | None
@@ -123,12 +123,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Told:
-    """What one entry is about.
+    """The details of one entry.
 
-    :param many: how many things it holds, "1,000+" where more were not counted.
-    :param title: the rest of the sentence; :param leads_to: the page with all of it.
-    :param seen: of a group of quarantined items: what a form sends back of those that are open; empty where
-        they are too many.
+    :param many: how many items it has; "1,000+" if more were not counted.
+    :param title: the rest of the sentence; :param leads_to: the page with all items.
+    :param seen: for a group of quarantined items: the open items as a form returns them; empty if there are
+        too many.
     """
 
     many: str
@@ -142,7 +142,7 @@ class Told:
 
 
 class _Teller:
-    """Reads what entries are about, a statement for each kind."""
+    """Reads the details of entries, with one statement per kind."""
 
     def __init__(self, connection: sa.Connection, config: SyncConfig, account: str, to: Addresses) -> None:
         self.connection = connection
@@ -185,7 +185,7 @@ class _Teller:
                 name,
                 Told(
                     many=many,
-                    title=f"{noun}{plural} {'held back' if held else 'not taken in'}: {what}",
+                    title=f"{noun}{plural} {'held back' if held else 'not ingested'}: {what}",
                     why=f"Fails {checks}." if held else "",
                     todo=next_step(one.kind, one.reason),
                     samples=[self._item(row) for row in rows],
@@ -313,7 +313,7 @@ def tell(
     to: Addresses,
     entries: Sequence[InboxEntry],
 ) -> Mapping[InboxEntry, Told]:
-    """Return what entries are about, masked; one that was settled meanwhile is left out."""
+    """Return the details of entries, masked; an entry that was resolved meanwhile is left out."""
     teller = _Teller(connection, config, account, to)
     found: dict[InboxEntry, Told] = {}
     for kind in EntryKind:
@@ -341,7 +341,7 @@ def _told(teller: _Teller, kind: EntryKind, names: Sequence[str]) -> Iterator[tu
 
 
 def item_sample(to: Addresses, account: str, row: Any) -> Sample:
-    """Return an item of quarantine as a sample: its record where one is known, otherwise its id."""
+    """Return a quarantined item as a sample: its record if one is known, otherwise its id."""
     key = row.key or {}
     if row.table_name in _RECORDS and len(key) == 1:
         kind, (number_of,) = _RECORDS[row.table_name], key.values()
@@ -349,5 +349,5 @@ def item_sample(to: Addresses, account: str, row: Any) -> Sample:
     return Sample(f"item {row.item_id[:12]}", None)
 
 
-# Of what Enerflo lists, the word for one record.
+# The word for one record of Enerflo's lists.
 _RECORDS: Final = {one.name: singular(kind) for kind, (one, part) in KINDS.items() if part.owner is None}

@@ -1,4 +1,4 @@
-"""The page of one group of quarantined items: all that share a fingerprint, a page at a time."""
+"""The page of one group of quarantined items: the items with one fingerprint, a page at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from enerflo_sync.inbox.quarantine import next_step
 from enerflo_sync.inbox.quarantine_items import SEEN_ITEMS
 from enerflo_sync.pages.inbox_details import Sample, item_sample
 from enerflo_sync.pages.plan_lines import MOST_COUNTED, many_words
-from enerflo_sync.pages.settled import settled_items
+from enerflo_sync.pages.resolved import resolved_items
 from enerflo_sync.pages.waiting import PAGE, EntryKind
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
@@ -42,7 +42,7 @@ order by q.state = 'open' desc limit 1
 
 @dataclass(frozen=True)
 class GroupItem:
-    """One open item, without what it holds."""
+    """One open item, without its payload."""
 
     item_id: str
     sample: Sample
@@ -57,7 +57,7 @@ class GroupPage:
 
     :param wanted: the position before the page; :param after: that of the next one, None on the last page.
     :param seen: what a form sends back of the items that are open; empty where they are too many.
-    :param settled: where nothing is open: who settled it, and when.
+    :param resolved: if no item is open: who resolved them, and when.
     """
 
     account: str
@@ -70,7 +70,7 @@ class GroupPage:
     items: Sequence[GroupItem]
     wanted: str | None
     after: str | None
-    settled: str
+    resolved: str
 
 
 def read_inbox_group(
@@ -108,7 +108,7 @@ def read_inbox_group(
         ],
         wanted=after,
         after=None if last is None else json.dumps([last.first_seen_at.isoformat(), last.item_id]),
-        settled="" if rows else settled_items(connection, account, named["fingerprint"]),
+        resolved="" if rows else resolved_items(connection, account, named["fingerprint"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""How long a change of Enerflo took to the CRM's row, of the changes of the last day."""
+"""How long changes of Enerflo took to reach the CRM's rows within the last day."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 import sqlalchemy as sa
 
 _DAY: Final = timedelta(days=1)
-# Enough to tell what 95 of 100 took, and few enough to be read at once.
+# Enough for the time of 95 in 100 changes, and few enough to read at once.
 _MOST: Final = 10_000
 
-# Of a plan that waited for a person the time tells about the person. A value that was older than a day when
-# it was written tells when its field was mapped, or the CRM edited.
+# If a plan waited for a person, its time is the person's. If a value was older than a day when it was
+# written, its time shows when its field was mapped or the CRM was edited.
 _TAKEN = sa.text("""
 /* enerflo-sync pages: how long changes took from Enerflo to the CRM */
 select count(*) as changes, percentile_disc(array[0.5, 0.95]) within group (order by taken) as taken
@@ -28,10 +28,10 @@ from (
 
 @dataclass(frozen=True)
 class Latency:
-    """How long changes took from Enerflo, by its own clock where it tells, to the CRM's row.
+    """How long changes took from Enerflo, by its own clock if it gives a time, to the CRM's row.
 
-    :param changes: how many there were; :param half: what the quicker half of them took at most.
-    :param most: what 95 of 100 took at most.
+    :param changes: the number of changes; :param half: the longest time of the quicker half.
+    :param most: the longest time of the quickest 95 per cent.
     """
 
     changes: int
@@ -40,9 +40,9 @@ class Latency:
 
 
 def read_latency(connection: sa.Connection, account: str, now: datetime) -> Latency | None:
-    """Return what the changes of the last day took, that Enerflo made and no person was asked about.
+    """Return the times of the last day's changes that Enerflo made and that needed no approval.
 
-    None where there are none.
+    None if there are none.
     """
     values = {"account": account, "since": now - _DAY, "most": _MOST}
     row = connection.execute(_TAKEN, values).one()

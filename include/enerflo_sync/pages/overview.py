@@ -1,4 +1,4 @@
-"""The page of one account at a glance: the verdict, its worst cause, what waits, how fresh it is."""
+"""The overview page of one account: the verdict, its worst cause, waiting entries, and freshness."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.request_standing import Standing, standing
 
 OLDEST = 3
-# The inbox's entries by kind; those of _ALWAYS are shown also where there is none.
+# The inbox's entries by kind; kinds of _ALWAYS are shown even without entries.
 _KINDS: Mapping[EntryKind, str] = {
     EntryKind.PLAN: "Plans to decide about",
     EntryKind.QUARANTINE: "Kinds of quarantined input",
@@ -65,7 +65,7 @@ where d.account = :account and d.reconciliation_id = :reconciliation_id and d.si
 class OldRecord:
     """One difference of the worst cause.
 
-    :param key: its masked key, for people; :param bare_key: for its address, None where it is personal.
+    :param key: its masked key, for people; :param bare_key: for its address, None if it is personal data.
     """
 
     table: str
@@ -78,13 +78,13 @@ class OldRecord:
 
 @dataclass(frozen=True)
 class Change:
-    """What became of the differences since the day before.
+    """How the differences changed since the day before.
 
-    :param since: when that day's last reconciliation ended.
+    :param since: the end of that day's last reconciliation.
     """
 
     new: int
-    settled: int
+    resolved: int
     since: datetime
 
 
@@ -92,7 +92,7 @@ class Change:
 class NextRun:
     """When a job runs next.
 
-    :param at: None where it is switched off in Airflow.
+    :param at: None if it is switched off in Airflow.
     """
 
     job: str
@@ -101,7 +101,7 @@ class NextRun:
 
 @dataclass(frozen=True)
 class FailedRun:
-    """A DAG's newest run that ended, and that failed."""
+    """A DAG's newest finished run, if it failed."""
 
     job: str
     dag_id: str
@@ -111,10 +111,10 @@ class FailedRun:
 
 @dataclass(frozen=True)
 class Freshness:
-    """How fresh an account is.
+    """The freshness of an account.
 
-    :param read_at: up to when every list that is compared was read whole; None where one never was.
-    :param webhook_at: when the last webhook arrived; None where none ever did.
+    :param read_at: until when every compared list was read as a whole; None if one never was.
+    :param webhook_at: when the last webhook arrived; None if none ever did.
     """
 
     read_at: datetime | None
@@ -125,7 +125,7 @@ class Freshness:
 
 @dataclass(frozen=True)
 class Overview:
-    """What the page shows."""
+    """The content of the page."""
 
     account: str
     newest: NewestVerdict | None
@@ -147,9 +147,9 @@ def read_overview(
     known: Mapping[str, NextRun] | None = None,
     failed: Sequence[FailedRun] = (),
 ) -> Overview:
-    """Return what the page shows, masked.
+    """Return the content of the page, masked.
 
-    :param known: by job, when Airflow runs it next; a job that Airflow does not know goes by its schedule.
+    :param known: by job, when Airflow runs it next; for a job unknown to Airflow its schedule is used.
     :param failed: jobs whose newest run failed, the latest first.
     """
     now = transaction_time(connection)
@@ -218,7 +218,7 @@ def _oldest(
 def _change(
     connection: sa.Connection, account: str, newest: NewestVerdict | None, days: Sequence[Day]
 ) -> Change | None:
-    """Return what is new and what is settled since the last day before the newest reconciliation's."""
+    """Return how many differences are new and resolved since the last day before the newest one."""
     if newest is None:
         return None
     today = day_of(newest.started_at)
@@ -233,7 +233,7 @@ def _change(
 
 @dataclass(frozen=True)
 class Step:
-    """What to do next, in a sentence, and where."""
+    """The next thing to do, in a sentence, with its address."""
 
     sentence: str
     words: str
@@ -241,11 +241,11 @@ class Step:
 
 
 def next_step(shown: Overview, to: Addresses) -> Step | None:
-    """Return what a person does first; None where nothing waits."""
+    """Return what a person should do first; None if nothing waits."""
     newest, account, waiting = shown.newest, shown.account, shown.waiting
     inbox = to.of(Place.INBOX, account)
     if shown.failed:
-        # Its page says why; until it runs again the other figures stand still.
+        # The run's page says why it failed; until it runs again the other figures do not change.
         last = shown.failed[0]
         return Step(_failures(shown.failed), "See why", to.run(last.dag_id, last.run_id))
     if newest is None:

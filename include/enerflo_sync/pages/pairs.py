@@ -1,4 +1,4 @@
-"""Two values side by side: what differs is marked, and of masked ones where they differ is told."""
+"""Two values side by side with their difference marked; for masked values, only its position in words."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _WIDTH: Final = 120
 
 @dataclass(frozen=True, slots=True)
 class ShownPair:
-    """What both sides say.
+    """The values of both sides.
 
-    :param mine: what Enerflo says, in pieces; every second one differs from the other side.
-    :param theirs: the same of the CRM.
-    :param where: of masked values, where they differ, without what they say; empty otherwise.
+    :param mine: Enerflo's value in pieces; every second piece differs from the other side.
+    :param theirs: the CRM's value in the same form.
+    :param where: for masked values, where they differ, without their content; empty otherwise.
     """
 
     mine: Sequence[str]
@@ -30,9 +30,9 @@ class ShownPair:
 
 
 def shown_pair(found: Difference, bare: Difference) -> ShownPair:
-    """Return a difference's two sides.
+    """Return both sides' values of a difference.
 
-    :param found: as it may be shown; :param bare: the same with its personal data.
+    :param found: the difference as it may be shown; :param bare: the difference with its personal data.
     """
     ours, theirs = shown_values(found, _WIDTH)
     hidden = found.masked
@@ -48,7 +48,7 @@ def shown_pair(found: Difference, bare: Difference) -> ShownPair:
 
 
 def _parts(a: str, b: str) -> tuple[Sequence[str], Sequence[str]]:
-    """Return both texts as what they share, what differs, and what they share at the end."""
+    """Return both texts in three pieces: the common beginning, the difference, and the common end."""
     start = _shared(a, b)
     end = _shared(a[start:][::-1], b[start:][::-1])
     mine, theirs = ((one[:start], one[start : len(one) - end], one[len(one) - end :]) for one in (a, b))
@@ -65,7 +65,7 @@ def _shared(a: str, b: str) -> int:
 
 
 def where_they_differ(mine: str, theirs: str) -> str:
-    """Return where two texts differ, and nothing of what they say."""
+    """Return where two texts differ, without any of their content."""
     if mine == theirs:
         return ""
     if mine.strip() == theirs.strip():

@@ -1,4 +1,4 @@
-"""The lines of a plan's pages: changes by field, created records, questions; read from where they begin."""
+"""The lines of a plan's pages: changes by field, inserted records and questions."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from enerflo_sync.reconcile.render.wording import (
 
 PAGE: Final = 50
 SAMPLES: Final = 3
-# Counted no further: what is settled together may be any number.
+# Counting stops here, because a group may have any number of changes.
 MOST_COUNTED: Final = 1_000
 _WIDTH: Final = 60
 _FULL: Final = 300
-# A whole record is told by its beginning; its own page has all of it.
+# Only the beginning of a whole record is shown; the record's own page has all of it.
 _RECORD_WIDTH: Final = 90
 
 _COLUMNS = (
     "position, table_name, key, op, field, before, after, direction, policy, cause, rule, state, reason"
 )
 
-# From where a field's changes begin: no more of the plan is read than holds so many of them.
+# Reads from the first change of a field, only as many rows of the plan as needed.
 _SAMPLES = sa.text(f"""
 /* enerflo-sync pages: samples of a plan's changes */
 select w.number, c.*
@@ -86,9 +86,9 @@ order by refusal_id limit :most
 
 @dataclass(frozen=True)
 class Wanted:
-    """Changes that do the same to one field, or of whole rows where ``field`` is None.
+    """Changes of one field that do the same, or of whole rows if ``field`` is None.
 
-    :param first: the position at which they begin, or one before it.
+    :param first: the position of the first one, or the position before it.
     """
 
     table_name: str
@@ -100,12 +100,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class PlanLine:
-    """One change as it is shown; of a created record all its values.
+    """One change as it is shown; for an inserted record, all its values.
 
     :param position: of its last change in the plan; :param key: masked.
-    :param bare_key: for its address; None where it is personal.
-    :param selector: what chooses it in a decision; None where that would hold personal data.
-    :param creates: whether it is a record that is created.
+    :param bare_key: for its address; None if it is personal data.
+    :param selector: the text that selects it in a decision; None if that would contain personal data.
+    :param creates: whether the change inserts a record.
     """
 
     position: int
@@ -124,7 +124,7 @@ class PlanLine:
 
 @dataclass(frozen=True)
 class QuestionLine:
-    """One question, or what a person refused (``refusal_id``), as it is shown."""
+    """One question, or one refused change (``refusal_id``), as it is shown."""
 
     position: int
     table_name: str
@@ -167,7 +167,7 @@ class PlanLines:
         return [list(self._lines(rows))[:SAMPLES] for rows in found]
 
     def page(self, wanted: Wanted, *, rows_each: int, after: int) -> list[PlanLine]:
-        """Return one page of changes, and one line more where there is another page.
+        """Return one page of changes, and one more line if another page follows.
 
         :param rows_each: how many changes one line has at most; :param after: the position before the page.
         """
@@ -183,15 +183,15 @@ class PlanLines:
         return list(self._lines(self._connection.execute(_CHANGES, values).mappings()))[: PAGE + 1]
 
     def questions(self, *, after: int, name: str | None = None, refused: bool = False) -> list[QuestionLine]:
-        """Return one page of what is left to a person, or refused before, and one line more.
+        """Return one page of changes that need a person, or that were refused before, and one more line.
 
-        :param name: of the group of questions; all where None.
+        :param name: the name of a group of questions; None for all.
         """
         values = {**self._named, "after": after, "name": name, "refused": refused, "most": PAGE + 1}
         return self._questions(self._connection.execute(_QUESTIONS, values).mappings().all())
 
     def refusals(self, *, after: int) -> list[QuestionLine]:
-        """Return one page of what stands refused of this plan, and one line more: before and after."""
+        """Return one page of refused changes of this plan with both values, and one more line."""
         values = {**self._named, "after": after, "most": PAGE + 1}
         return self._questions(self._connection.execute(_REFUSALS, values).mappings().all())
 
@@ -262,9 +262,9 @@ class PlanLines:
 
 
 def shown_value(value: object, instead: str = "") -> ShownValue:
-    """Return a value as a cell of a table has it.
+    """Return a value as the content of a table cell.
 
-    :param instead: the words where there is none.
+    :param instead: the words to show if there is no value.
     """
     if value is None:
         words = instead or "no value"
@@ -281,5 +281,5 @@ def _cut(text: str, width: int) -> str:
 
 
 def many_words(found: int) -> str:
-    """Return a number that was counted no further than :data:`MOST_COUNTED` and one."""
+    """Return in words a number that was counted up to :data:`MOST_COUNTED` plus one."""
     return number(found) if found <= MOST_COUNTED else f"{number(MOST_COUNTED)}+"

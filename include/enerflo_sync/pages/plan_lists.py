@@ -1,4 +1,4 @@
-"""A long list of one plan, a page at a time: the changes of a field, questions, or what stands refused."""
+"""A long list of one plan, a page at a time: the changes of a field, questions, or refused changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST: Final = 200
 
 
 class PlanList(StrEnum):
-    """Lists of a plan besides its changes: questions, what was refused before, what stands refused of it."""
+    """Lists of a plan besides its changes: questions, changes refused before, refused changes of the plan."""
 
     QUESTIONS = "questions"
     REFUSED_BEFORE = "refused_before"
@@ -34,7 +34,7 @@ class PlanList(StrEnum):
 
 @dataclass(frozen=True)
 class PlanListFilter:
-    """Which list of a plan is meant: changes of a table, or one of the other lists.
+    """Which list of a plan to show: the changes of a table, or one of the other lists.
 
     :param group: the name of a group of questions.
     :param page: the position in the plan after which the page begins.
@@ -50,9 +50,9 @@ class PlanListFilter:
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> PlanListFilter | None:
-        """Return the filter of an address; None where it names no list, but the plan.
+        """Return the filter in an address; None if it names only the plan.
 
-        :raises ConfigurationError: a part of it cannot be read, or is not known.
+        :raises ConfigurationError: a part of it is unreadable or unknown.
         """
         texts = {name: given.get(name, "").strip().replace("\0", "") for name in ("table", "field", "group")}
         for name, text in texts.items():
@@ -80,7 +80,7 @@ class PlanListFilter:
 
     @property
     def query(self) -> dict[str, str]:
-        """Return the filter as the parts of an address, without the position."""
+        """Return the filter as address parameters, without the position."""
         parts = {name: getattr(self, name) for name in ("table", "field", "direction", "op", "group")}
         parts["list"] = self.which and str(self.which)
         return {name: value for name, value in parts.items() if value is not None}
@@ -105,12 +105,12 @@ class PlanListPage:
 
     @property
     def may_be_decided(self) -> bool:
-        """Return whether a person may decide about the changes of the page."""
+        """Return whether a person may decide about the changes on the page."""
         return bool(self.changes) and PlanPage(self.plan, ()).may_be_decided
 
     @property
     def may_be_reopened(self) -> bool:
-        """Return whether the page lists what a person refused."""
+        """Return whether the page lists refused changes."""
         return bool(self.questions) and self.wanted.which is not PlanList.QUESTIONS
 
 
@@ -119,7 +119,7 @@ def read_plan_list(
 ) -> PlanListPage:
     """Return one page of a list of a plan, masked.
 
-    :raises ConfigurationError: there is no such plan, or it has no such changes.
+    :raises ConfigurationError: the plan does not exist, or has no such changes.
     """
     plan = read_plan(connection, account, plan_hash, counted=False)
     lines = PlanLines(connection, account, plan.plan_hash, config.tables_for(account))

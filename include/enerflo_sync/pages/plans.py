@@ -1,4 +1,4 @@
-"""The pages of plans: the list of all, one plan, and each of its long lists."""
+"""The pages of plans: the list of plans, one plan, and its long lists."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from enerflo_sync.reconcile.render.verdict import Tone
 from enerflo_sync.warehouse.engine import transaction_time
 
 _PACKAGE: Final = "enerflo_sync.pages"
-# Fields beyond these are listed with their numbers alone.
+# Further fields are listed only with their numbers.
 _MOST_SAMPLED: Final = 40
 _ASKED: Final = 5
 
@@ -54,7 +54,7 @@ from sync.plans p where p.account = :account and p.plan_hash = :plan_hash
 
 @dataclass(frozen=True)
 class PlansFilter:
-    """Which plans are listed; None for all.
+    """Which plans to list; None in an option means all.
 
     :param after: the position of the plan after which the page begins.
     """
@@ -64,9 +64,9 @@ class PlansFilter:
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> PlansFilter:
-        """Return the filter of an address.
+        """Return the filter in an address.
 
-        :raises ConfigurationError: a part of it cannot be read, or is not known.
+        :raises ConfigurationError: a part of it is unreadable or unknown.
         """
         state, after = (given.get(name, "").strip() for name in ("state", "after"))
         if state and state not in list(PlanState):
@@ -133,7 +133,7 @@ def render_plans(page: PlansPage, frame: Frame) -> str:
 class FieldLines:
     """One line of a plan's page: a field of a table, or its whole rows, with samples of its changes.
 
-    :param selector: what chooses all of it in a decision; None where nothing does.
+    :param selector: the text that selects all of it in a decision; None if there is none.
     """
 
     wanted: Wanted
@@ -143,7 +143,7 @@ class FieldLines:
 
     @property
     def query(self) -> dict[str, str]:
-        """Return the address's parts of the page with all of it."""
+        """Return the address parameters of the page with all of it."""
         one = self.wanted
         parts = {"table": one.table_name, "direction": one.direction, "op": one.op, "field": one.field}
         return {name: value for name, value in parts.items() if value is not None}
@@ -153,10 +153,10 @@ class FieldLines:
 class PlanPage:
     """One plan, with samples of its changes by field.
 
-    :param questions: what it leaves to a person, in groups; none are known of plans of an earlier version.
-    :param asked: samples of them, and ``refused_before`` of what a person refused of earlier plans.
-    :param refused: how many changes of it stand refused, counted up to 1,001.
-    :param first_part: which part of it the first of two persons approved, in words; empty where all of it.
+    :param questions: the changes that need a person, in groups; unknown for plans of an earlier version.
+    :param asked: samples of them; ``refused_before`` has samples of changes refused in earlier plans.
+    :param refused: how many of its changes are refused, counted up to 1,001.
+    :param first_part: which part the first of two persons approved, in words; empty if all of it.
     """
 
     plan: PlanReport
@@ -169,7 +169,7 @@ class PlanPage:
 
     @property
     def may_be_decided(self) -> bool:
-        """Return whether a person may decide about it; an undo is a person's own act, and is approved."""
+        """Return whether a person may decide about it; an undo counts as approved by its author."""
         plan = self.plan
         asks = plan.needs_approval or plan.kind == "undo"
         unanswered = plan.state is PlanState.OPEN or (
@@ -179,25 +179,25 @@ class PlanPage:
 
     @property
     def asked_elsewhere(self) -> int:
-        """Return how much of what is left to a person is asked as another thing: held, parked."""
+        """Return how many of the changes that need a person have other entries in the inbox: held, parked."""
         return sum(self.plan.undecided.values()) - sum(one.questions for one in self.questions)
 
     @property
     def refused_words(self) -> str:
-        """Return how many changes of it stand refused."""
+        """Return in words how many of its changes are refused."""
         return many_words(self.refused)
 
     @property
     def may_be_undone(self) -> bool:
-        """Return whether something of it was applied."""
+        """Return whether any of its changes was applied."""
         return any(self.plan.states.get(state, 0) for state in ("applied", "handed_over"))
 
 
 def read_plan_page(connection: sa.Connection, config: SyncConfig, account: str, plan_hash: str) -> PlanPage:
     """Return one plan with samples of its changes, masked.
 
-    :param plan_hash: as :func:`enerflo_sync.plan.reads.read_plan` takes it.
-    :raises ConfigurationError: there is no such plan.
+    :param plan_hash: a hash or prefix for :func:`enerflo_sync.plan.reads.read_plan`.
+    :raises ConfigurationError: the plan does not exist.
     """
     plan = read_plan(connection, account, plan_hash)
     named = {"account": account, "plan_hash": plan.plan_hash}
@@ -236,12 +236,12 @@ def _first_part(stored: Any, tables: Mapping[str, TableMapping]) -> str:
 
 
 def _firsts(plan: PlanReport, stored: Any) -> Sequence[Any]:
-    # A plan of an earlier version does not tell where its changes begin.
+    # A plan of an earlier version does not store where its changes begin.
     return stored if stored and len(stored) == len(plan.groups) else [[{}, 0]] * len(plan.groups)
 
 
 def _wanted(group: Group, first: Any) -> list[tuple[Wanted, int]]:
-    """Return the lines of a group, each with how many changes or records it has."""
+    """Return the lines of a group, each with its number of changes or records."""
     by_field, at = first
     one = Wanted(group.table_name, group.direction, group.op, first=at)
     if group.op != "update":
@@ -251,7 +251,7 @@ def _wanted(group: Group, first: Any) -> list[tuple[Wanted, int]]:
 
 
 def line_width(plan: PlanReport, wanted: Wanted) -> int:
-    """Return how many changes one line has at most: of a created record one for each field."""
+    """Return how many changes one line can have: for an inserted record, one per field."""
     if wanted.op != "insert":
         return 1
     same = (wanted.table_name, wanted.direction, wanted.op)
@@ -271,7 +271,7 @@ def _selector(one: Wanted, alone: set[str]) -> str | None:
 
 
 def render_plan(page: PlanPage, tables: Mapping[str, TableMapping], frame: Frame | None = None) -> str:
-    """Return one plan as a page, in the order in which a person decides; without a frame it only tells."""
+    """Return one plan as a page, in the order of a person's decisions; no forms without a frame."""
     plan = page.plan
     own = None if frame is None else frame.to.plan(plan.account, plan.plan_hash)
     return render_page(
@@ -295,7 +295,7 @@ def render_plan(page: PlanPage, tables: Mapping[str, TableMapping], frame: Frame
 def record_of(
     frame: Frame | None, account: str, tables: Mapping[str, TableMapping]
 ) -> Callable[[PlanLine | QuestionLine], str | None]:
-    """Return what gives the address of a line's record; none without a frame, or by personal data."""
+    """Return the function that gives the address of a line's record; none without a frame."""
 
     def address(line: PlanLine | QuestionLine) -> str | None:
         if frame is None or line.bare_key is None:

@@ -1,4 +1,4 @@
-"""The page of the checks: the verdict, how often each check passes, what fails and what to do about it."""
+"""The page of the checks: the verdict, pass rates over time, failures, and what to do about them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LONGEST: Final = 100
 
 
 class Listing(StrEnum):
-    """What the page lists."""
+    """The lists that the page can show."""
 
     CHECKS = "checks"
     ORDERS = "orders"
@@ -48,7 +48,7 @@ class Listing(StrEnum):
 
 @dataclass(frozen=True)
 class ChecksFilter:
-    """What is wanted of the page.
+    """What the page should show.
 
     :param check: the id of a check; None for all.
     :param after: the position after which the page begins: a check and an order, or a finding.
@@ -61,9 +61,9 @@ class ChecksFilter:
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> ChecksFilter:
-        """Return the filter of an address.
+        """Return the filter in an address.
 
-        :raises ConfigurationError: a part of it is not known.
+        :raises ConfigurationError: a part of it is unknown.
         """
         text = {name: given.get(name, "").strip() for name in ("list", "check", "state", "after")}
         for name, value in text.items():
@@ -84,7 +84,7 @@ class ChecksFilter:
 
     @property
     def query(self) -> dict[str, str]:
-        """Return the filter as the parts of an address."""
+        """Return the filter as address parameters."""
         listing = None if self.listing is Listing.CHECKS else self.listing
         parts = {"list": listing, "check": self.check, "state": self.state, "after": self.after}
         return {name: str(value) for name, value in parts.items() if value is not None}
@@ -113,9 +113,9 @@ def _unreadable(name: str, what: str, next_step: str) -> ConfigurationError:
 
 @dataclass(frozen=True)
 class ChecksPage:
-    """The state of an account's checks, and what the page lists.
+    """The state of an account's checks, and the page's list.
 
-    :param lines: how often each check passed over time, by check; for the list of checks alone.
+    :param lines: by check, its pass rate over time; only for the list of checks.
     """
 
     report: QualityReport
@@ -219,7 +219,7 @@ def _gravity(check: CheckCount) -> tuple[bool, bool]:
 
 @dataclass(frozen=True)
 class _Told:
-    """What a kind of findings means, told once above its list."""
+    """The meaning of a kind of findings, shown once above their list."""
 
     check: str
     reason: str

@@ -1,4 +1,4 @@
-"""Orders that fail checks and findings in life cycles, a page at a time, for the page of the checks."""
+"""Orders that fail checks, and findings in life cycles, a page at a time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from enerflo_sync.quality.report import CheckCount, Finding
 from enerflo_sync.quality.suite import Suite
 
 PAGE: Final = 50
-# Checks that change_orders.yaml has no longer come last.
+# Checks that change_orders.yaml no longer has come last.
 _LAST: Final = 10_000
 
 
 class OrderState(StrEnum):
-    """What became of an order that fails a check."""
+    """The state of an order that fails a check."""
 
     HELD = "held"
     WARNED = "warned"
@@ -42,7 +42,7 @@ STATE_LABELS: Final[Mapping[OrderState, str]] = {
 class OrderLine:
     """One check that one order fails.
 
-    :param item_id: the quarantine item that holds the order; None where nothing does.
+    :param item_id: the quarantined item with the order; None if there is none.
     """
 
     change_order_id: int
@@ -65,8 +65,8 @@ class OrderLine:
 class FailedLines:
     """The orders of a page that fail one check.
 
-    :param count: what the check is and what to do; None for a check that the suite has no longer.
-    :param reason: what is wrong with the orders.
+    :param count: the check and what to do about it; None for a check that the suite no longer has.
+    :param reason: why the orders fail.
     """
 
     check: str
@@ -80,7 +80,7 @@ class FailedLines:
 class OrdersPage:
     """One page of orders that fail checks.
 
-    :param orders: how many orders match; :param lines: how many failures they have.
+    :param orders: how many orders match; :param lines: how many failures they have together.
     :param after: the position of the next page; None on the last one.
     """
 
@@ -113,7 +113,7 @@ _OF_STATE: Final[Mapping[OrderState, str]] = {
     OrderState.DISMISSED: "q.state = 'dismissed'",
 }
 
-# Only the keys are sorted; what the page shows is looked up for its own lines.
+# Only the keys are sorted; the other columns are looked up for the page's own lines.
 _LINES = Template(f"""
 /* enerflo-sync pages: orders that fail checks, by check */
 select f.change_order_id, f.install_id, f.item_id, k.check_id, q.decided_by, q.decided_at, q.decision_reason,

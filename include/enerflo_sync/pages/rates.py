@@ -1,4 +1,4 @@
-"""How often each check passed, over time: a small line beside each, on an axis of real time."""
+"""The pass rate of each check over time, as a small line beside the check, with time to scale."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 DAYS: Final = 30
 _NEWEST: Final = 6
-# Runs of one job that lie closer together are one point.
+# Runs of one job within this time become one point.
 _AN_INSTANT: Final = timedelta(minutes=1)
-# The foot of a line; the highest of them that no point is below.
+# Possible lower ends of the axis; the highest one below all points is used.
 _FEET: Final = (0.99, 0.95, 0.9, 0.75, 0.5, 0.0)
 
 
@@ -30,7 +30,7 @@ class RateLine:
     """A check's rates as a line in a box of 100 by 20, time from left to right.
 
     :param points: as in ``points`` of an SVG polyline.
-    :param foot: the rate at the box's foot; its top is 100 %.
+    :param foot: the rate at the lower edge of the box; the upper edge is 100 %.
     """
 
     points: str
@@ -104,7 +104,7 @@ def _line(points: Sequence[RatePoint], start: datetime, span: timedelta) -> Rate
         f"{20 - 20 * (point.rate - foot) / (1 - foot):.0f}"
         for point in points
     ]
-    # Of points at one height only the first and the last are corners.
+    # Only the first and the last of several points of the same height are corners.
     corners = [
         place
         for at, place in enumerate(places)

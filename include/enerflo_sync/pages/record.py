@@ -1,4 +1,4 @@
-"""The page of one record: what both sides say and why, what happened to it, and what belongs to it."""
+"""The page of one record: both sides' values with reasons, its history, and its related records."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from enerflo_sync.reconcile.render.wording import (
 from enerflo_sync.reconcile.report import Cause, Difference
 from enerflo_sync.warehouse.engine import transaction_time
 
-# Sentences of one field, the newest of those that the ledger tells.
+# The number of sentences per field, the newest of the ledger.
 _MOST_STEPS: Final = 5
-# Of a record with more fields, those on which both sides agree are folded away.
+# If a record has more fields than this, the fields that agree are folded away.
 _OPEN_FIELDS: Final = 20
 
 RULES: Final[Mapping[str, str]] = {
@@ -54,9 +54,9 @@ RULES: Final[Mapping[str, str]] = {
 class FieldLine:
     """One field of the record.
 
-    :param pair: what both sides say; None for a column that the mapping does not compare.
-    :param since: since when the sides differ, or, where they agree, when that was last noted.
-    :param sentences: why, as the command line tells it.
+    :param pair: both sides' values; None for a column that the mapping does not compare.
+    :param since: since when the sides differ, or, if they agree, when that was last recorded.
+    :param sentences: the reasons, as on the command line.
     """
 
     field: str
@@ -71,11 +71,11 @@ class FieldLine:
 
 @dataclass(frozen=True)
 class RecordPage:
-    """One record as its page tells it.
+    """The content of a record's page.
 
-    :param word: the table in the singular, as one says it; :param key: by which the page was asked for.
-    :param revealed: personal data is shown as it is; :param masked: there is some to reveal.
-    :param one_sided: a side lacks the record, so that its fields differ as a whole.
+    :param word: the singular of the table's name; :param key: the key by which the page was requested.
+    :param revealed: personal data is shown; :param masked: some of it can be revealed.
+    :param one_sided: a side lacks the record, so that its fields do not differ singly.
     """
 
     account: str
@@ -95,7 +95,7 @@ class RecordPage:
 
     @property
     def differing(self) -> Sequence[FieldLine]:
-        """Return the fields in which the sides differ."""
+        """Return the fields that differ."""
         return [line for line in self.lines if line.differs]
 
     @property
@@ -105,7 +105,7 @@ class RecordPage:
 
     @property
     def open_items(self) -> Sequence[QuarantineItem]:
-        """Return what waits in quarantine."""
+        """Return the record's open items in quarantine."""
         return [item for item in self.items if item.state == "open"]
 
 
@@ -120,12 +120,12 @@ def read_record_page(
     before: str | None = None,
     reveal: bool = False,
 ) -> RecordPage:
-    """Return one record, masked unless revealed, with a page of what happened to it.
+    """Return one record, masked unless revealed, with a page of its history.
 
     :param table: a name of ``sync.yaml``, or a kind of records in the singular.
-    :param key: as :func:`enerflo_sync.explain.read.explain` takes it.
-    :param before: the position in what happened before which the page begins.
-    :raises ConfigurationError: there is no such table or record, or the position cannot be read.
+    :param key: a key for :func:`enerflo_sync.explain.read.explain`.
+    :param before: the position in the history before which the page begins.
+    :raises ConfigurationError: the table or record does not exist, or the position is invalid.
     """
     position: Position = position_of(before)
     known = _known(connection, config, account, table, key)
@@ -172,7 +172,7 @@ def _unreadable(table: str) -> ConfigurationError:
 
 
 def _names(known: KnownRecord, neighbours: Neighbours) -> list[str]:
-    """Return the record's names in ``sync.webhook_events.record``, of events that name no install."""
+    """Return the record's names in ``sync.webhook_events.record``, for events that name no install."""
     if neighbours.deal is not None:
         return [f"deals/{neighbours.deal}"]
     key = known.record.named_key or known.record.enerflo_key or {}
@@ -212,7 +212,7 @@ def _pair(story: FieldStory, bare: FieldStory) -> ShownPair | None:
     )
     pair = shown_pair(hidden, plain)
     if bare.enerflo.value == bare.crm.value:
-        # Two values that look alike because they are alike are shown as they are.
+        # If two values look alike because they are equal, they are shown unchanged.
         alike = shown_value(story.enerflo.value, VALUE_WIDTH)
         pair = replace(pair, mine=(alike.short,), theirs=(alike.short,), mine_value=alike, theirs_value=alike)
     if not story.enerflo.exists:
@@ -235,7 +235,7 @@ def _sentences(story: FieldStory) -> list[str]:
 def render_record(page: RecordPage, frame: Frame, *, reveal_token: str = "") -> str:
     """Return the page.
 
-    :param reveal_token: what the form that reveals must carry; empty where the reader may not.
+    :param reveal_token: the token of the form that reveals; empty if the reader may not reveal.
     """
     here = frame.to.record(page.account, page.table, page.key)
     return render_page(

@@ -1,4 +1,4 @@
-"""What happened to a record, newest first: versions, webhooks, plans, decisions, writes, quarantine."""
+"""The history of a record, newest first: versions, webhooks, plans, decisions, writes, quarantine."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from enerflo_sync.reconcile.render.wording import ShownValue, count_of, shown_va
 
 PAGE = 20
 _WIDTH = 60
-# Of one moment: fields that are told; the rest is counted.
+# How many fields of one moment are listed; the others are counted.
 _MOST_CHANGES = 8
 
 
 class Happened(StrEnum):
-    """What kind of thing happened; of one moment the later one stands further down here."""
+    """The kind of an event in the history; of one moment, a later kind in this list happened later."""
 
     WEBHOOK = "webhook"
     VERSION = "version"
@@ -39,13 +39,13 @@ class Happened(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Return the kind's place among things of one moment."""
+        """Return the kind's rank among events of one moment."""
         return list(Happened).index(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ShownChange:
-    """A field that changed; None for the whole record."""
+    """A changed field, or the whole record if the field is None."""
 
     field: str | None
     before: ShownValue
@@ -55,12 +55,12 @@ class ShownChange:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One thing that happened to a record.
+    """One event in the history of a record.
 
     :param by: who did it, or saw it.
     :param more: how many further fields changed.
     :param plan: the plan that it belongs to.
-    :param wrote: it wrote something that an undo of its plan may take back.
+    :param wrote: it wrote something that an undo of its plan may revert.
     """
 
     at: datetime
@@ -75,15 +75,15 @@ class Happening:
 
     @property
     def position(self) -> tuple[datetime, int, str]:
-        """Return where it stands among all that happened."""
+        """Return its position in the history."""
         return self.at, self.kind.rank, self.id
 
 
 @dataclass(frozen=True)
 class History:
-    """One page of what happened, newest first.
+    """One page of a history, newest first.
 
-    :param before: the position before which the next page begins; None where nothing is older.
+    :param before: the position before which the next page begins; None if nothing is older.
     """
 
     happenings: Sequence[Happening]
@@ -95,9 +95,9 @@ NOW: Position = (datetime(9999, 1, 1, tzinfo=UTC), 0, "")
 
 
 def position_of(text: str | None) -> Position:
-    """Return the position that an address names; that of the newest where it names none.
+    """Return the position in an address; without one, the newest position.
 
-    :raises ConfigurationError: the text is no position.
+    :raises ConfigurationError: the text is not a position.
     """
     if not text:
         return NOW
@@ -166,10 +166,10 @@ def read_history(
     masks: FieldMasks | None,
     before: Position,
 ) -> History:
-    """Return a page of what happened to a record, before a position.
+    """Return a page of a record's history before a position.
 
-    :param records: its names in ``sync.webhook_events.record``.
-    :param masks: None where personal data is revealed.
+    :param records: the record's names in ``sync.webhook_events.record``.
+    :param masks: None if personal data is revealed.
     """
     teller = _Teller(masks)
     at = dict(zip(("at", "rank", "id"), before, strict=True)) | {"most": PAGE + 1, "account": account}
@@ -194,7 +194,7 @@ def _position(one: Happening) -> Position:
 
 
 class _Teller:
-    """Tells changes as they may be shown."""
+    """Describes changes in the form in which they may be shown."""
 
     def __init__(self, masks: FieldMasks | None) -> None:
         self._masks = masks
@@ -278,7 +278,7 @@ def _version(version: Version, words: str, changes: Sequence[ShownChange]) -> Ha
 
 
 def _steps(known: KnownRecord, teller: _Teller) -> Iterator[Happening]:
-    """Yield the rows of the ledger; those of one plan and moment are one thing that happened."""
+    """Yield the events in the ledger; the rows of one plan and moment are one event."""
     told = known.explanation
     every = [*told.steps, *(step for story in told.fields for step in story.steps)]
     every.sort(key=lambda step: (step.recorded_at, step.plan_hash, step.decision, step.ledger_id))

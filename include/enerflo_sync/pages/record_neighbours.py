@@ -1,4 +1,4 @@
-"""What belongs to a record: of an install its milestones, notes and orders; of others their install."""
+"""The related records of a record: an install's milestones, notes and orders; other records' install."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from enerflo_sync.pages.records import enerflo_address
 from enerflo_sync.reconcile.record import FoundRecord
 from enerflo_sync.reconcile.render.wording import visible
 
-# Rows of a short table; more are counted.
+# The number of rows that a short table shows; further ones are counted.
 ROWS = 12
 
 _MILESTONES = sa.text("""
@@ -60,7 +60,7 @@ select deal_id, customer_id from enerflo.installs where account = :account and i
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A value of a short table, with the address that it leads to."""
+    """A value in a short table, with the address of its link."""
 
     value: str | int | datetime | None
     address: str | None = None
@@ -68,9 +68,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class ShortTable:
-    """Records that belong to the page's record.
+    """Records related to the page's record.
 
-    :param total: how many there are, beside those that are shown.
+    :param total: how many there are, those that are not shown included.
     """
 
     name: str
@@ -81,7 +81,7 @@ class ShortTable:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What belongs to a record.
+    """The related records of a record.
 
     :param install: the install that the record belongs to, :param install_address: its page.
     :param customer: the customer of an install.
@@ -98,7 +98,7 @@ class Neighbours:
 def read_neighbours(
     connection: sa.Connection, config: SyncConfig, account: str, record: FoundRecord, to: Addresses
 ) -> Neighbours:
-    """Return what belongs to a record, each kind with its first rows."""
+    """Return the related records of a record, the first rows of each kind."""
     reader = _Reader(connection, config, account, to)
     kind = record.comparison.mapping.key_kind(record.comparison.name)
     if kind == RecordKind.LEADS:

@@ -1,4 +1,4 @@
-"""All reports of an account: by day, each with the verdict of its last run; and a day's runs."""
+"""All reports of an account: days, each with the verdict of its last run; and the runs of a day."""
 
 from __future__ import annotations
 
@@ -108,9 +108,9 @@ def read_day(
 
 
 def day_in(text: str, name: str) -> date:
-    """Return a day of an address.
+    """Return the day in an address.
 
-    :raises ConfigurationError: it is none.
+    :raises ConfigurationError: the text is not a day.
     """
     try:
         found = date.fromisoformat(text)
@@ -121,9 +121,9 @@ def day_in(text: str, name: str) -> date:
 
 
 def position_in(text: str) -> tuple[datetime, str]:
-    """Return a position within a day's reconciliations.
+    """Return a position within a day's reconciliations from an address.
 
-    :raises ConfigurationError: it is none.
+    :raises ConfigurationError: the text is not a position.
     """
     moment, _, id_ = text.replace("\0", "").partition(" ")
     try:

@@ -1,4 +1,4 @@
-"""The page of one DAG run: how far it is, what it did with reasons, and where its result stands."""
+"""The page of one DAG run: its progress, what it did with reasons, and a link to its result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from enerflo_sync.reconcile.render.verdict import Tone
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.schema import reconciliations, runs
 
-# What the jobs are called on the page; the keys are those of the DAGs' names.
+# The names of jobs on the page; the keys come from the DAGs' names.
 JOBS: Mapping[str, str] = {
     "poll": "Poll",
     "webhooks": "Webhooks",
@@ -36,16 +36,16 @@ JOBS: Mapping[str, str] = {
     "replay": "Replay",
     "prune": "Deletion of what is too old",
 }
-# States of a DAG run that is not over.
+# States of a DAG run that is not finished.
 _GOING = ("queued", "running")
 _MOST_REASONS = 20
 
 
 @dataclass(frozen=True)
 class TaskLine:
-    """One task of the run, or all its mapped parts.
+    """One task of the run, or all its mapped parts together.
 
-    :param states: how many of its parts are in which state.
+    :param states: the number of its parts by state.
     """
 
     name: str
@@ -55,7 +55,7 @@ class TaskLine:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What Airflow knows of the run.
+    """The facts that Airflow has about the run.
 
     :param results: ids and counts that its tasks returned, as one mapping; never a record's data.
     :param note: the run's note.
@@ -75,12 +75,12 @@ class RunFacts:
 
     @property
     def is_going(self) -> bool:
-        """Return whether the run is not over."""
+        """Return whether the run is not finished."""
         return self.state in _GOING
 
     @property
     def tone(self) -> Tone:
-        """Return how the run's state may be coloured."""
+        """Return the colour of the run's state."""
         return {"success": Tone.GOOD, "failed": Tone.BAD}.get(self.state, Tone.UNSURE)
 
 
@@ -96,7 +96,7 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class RunPage:
-    """What the page shows; a part is None where the run has none."""
+    """The content of the page; a part is None if the run does not have it."""
 
     facts: RunFacts
     now: datetime
@@ -110,22 +110,22 @@ class RunPage:
 
     @property
     def is_verdict(self) -> bool:
-        """Return whether the page opens with a verdict: where the run was made for one, and has it."""
+        """Return whether the page opens with a verdict: the run's purpose is one, and it has one."""
         return self.facts.job == "reconcile" and self.verdict is not None and not self.facts.is_going
 
     @property
     def is_partial(self) -> bool:
-        """Return whether a run that Airflow calls a success left something to a person or a later run."""
+        """Return whether a run that Airflow calls a success left work for a person or a later run."""
         return self.facts.tone is Tone.GOOD and self.stored is not None and self.stored.state == "partial"
 
     @property
     def tone(self) -> Tone:
-        """Return how the page's opening may be coloured."""
+        """Return the colour of the page's opening sentence."""
         return Tone.UNSURE if self.is_partial else self.facts.tone
 
 
 def read_run(connection: sa.Connection, facts: RunFacts) -> RunPage:
-    """Return what the warehouse has of the run."""
+    """Return the data about the run in the warehouse."""
     account, results = facts.account, facts.results
     named = results.get("reconciliation_id")
     backfill = _backfill(connection, account, results.get("backfill_id"))
@@ -156,7 +156,7 @@ def _stored(connection: sa.Connection, account: str, run_id: str) -> StoredRun |
         .mappings()
         .one_or_none()
     )
-    # A run that was killed counts as failed, as does one that is under way.
+    # A run that was killed, or is still running, counts as failed.
     if row is None or row["finished_at"] is None:
         return None
     told = [(group, why, count) for group, counts in row["reasons"].items() for why, count in counts.items()]

@@ -22,19 +22,19 @@ from enerflo_sync.reconcile.render.html import render_page
 from enerflo_sync.reconcile.render.wording import visible
 from enerflo_sync.warehouse.schema.words import CUSTOMER_WORDS, EMAIL, INSTALL_WORDS, PARTING
 
-# Results of one kind; that there are more is said.
+# How many results of one kind are shown; the page says if there are more.
 MOST: Final = 20
 LONGEST: Final = 200
-# A shorter beginning of a name fits too many to be a search.
+# A shorter beginning of a name matches too many records.
 SHORTEST_WORD: Final = 2
 _LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Question:
-    """What was typed, as the searches take it.
+    """The typed text as the searches use it.
 
-    :param ids: whole numbers, as ``123`` or ``123/45``; none where the text is something else.
+    :param ids: integers, as in ``123`` or ``123/45``; empty if the text is something else.
     :param words: words of a name, none of them shorter than two characters.
     """
 
@@ -45,9 +45,9 @@ class Question:
 
     @classmethod
     def of(cls, text: str) -> Question:
-        """Return what a text asks for.
+        """Return the question in a text.
 
-        :raises ConfigurationError: the text is longer than a search takes.
+        :raises ConfigurationError: the text is longer than a search accepts.
         """
         found = text.replace("\0", "").strip()
         if len(found) > LONGEST:
@@ -69,12 +69,12 @@ class Question:
 class Hit:
     """One record that was found.
 
-    :param kind: of which kind it is: a name of :data:`MIRROR_TABLES`.
-    :param by: by what it was found.
-    :param exact: what was typed is all of it, and not its beginning.
-    :param words: what tells it from others, masked.
-    :param address: its page; None where no table of its kind is mapped.
-    :param ids: its ids at Enerflo; None where only the CRM names it.
+    :param kind: its kind: a name of :data:`MIRROR_TABLES`.
+    :param by: the property by which it was found.
+    :param exact: the text is the whole value, not only its beginning.
+    :param words: what distinguishes it from other records, masked.
+    :param address: its page; None if no table of its kind is mapped.
+    :param ids: its ids at Enerflo; None if only the CRM has it.
     """
 
     kind: str
@@ -91,8 +91,8 @@ class Hit:
 class Found:
     """The results of a search.
 
-    :param more: the kinds of which there are more than are shown.
-    :param searched: which columns of the CRM's tables were looked up, and which tables have no index for it.
+    :param more: the kinds with more results than are shown.
+    :param searched: the searched columns of the CRM's tables, and the tables without an index for the search.
     """
 
     question: Question
@@ -102,7 +102,7 @@ class Found:
 
     @property
     def only(self) -> Hit | None:
-        """Return the one record that was named exactly; None where there are several, or none."""
+        """Return the only record that was named exactly; None if there are several, or none."""
         exact = [hit for hit in self.hits if hit.exact]
         return exact[0] if len(exact) == 1 and exact[0].address is not None else None
 
@@ -113,7 +113,7 @@ _CUSTOMER = "customer_id, first_name, last_name, email, created_at, deleted_at"
 _INSTALLS_BY = {"id": "install_id = :id", "deal": "deal_id in (:text, :lower)"}
 _CUSTOMERS_BY = {
     "id": "customer_id = :id",
-    # The bounds serve the index whatever the pattern is.
+    # The bounds let PostgreSQL use the index with any pattern.
     "e-mail": f"{EMAIL} ~>=~ :first and {EMAIL} ~<~ :beyond and {EMAIL} like :beginning",
 }
 _WORDS = {"installs": INSTALL_WORDS, "customers": CUSTOMER_WORDS}
@@ -156,8 +156,8 @@ def _find(table: str, columns: str, by: str, conditions: Mapping[str, str]) -> s
 
 
 def _by_name(table: str, columns: str) -> sa.TextClause:
-    # Materialized: the planner takes a beginning for a frequent one, and would look for its first rows by
-    # reading the table. The account is part of each word.
+    # Materialized, because the planner overestimates how frequent a beginning is, and would read the table to
+    # find its first rows. Each word contains the account.
     words = _WORDS[table].replace(";:", ";\\:")
     return sa.text(
         f"/* enerflo-sync pages: search {table} by name */"  # noqa: S608
@@ -205,7 +205,7 @@ class _Finder:
     to: Addresses
 
     def of_mirror(self) -> Iterator[Hit]:
-        """Yield what the mirror has of it."""
+        """Yield the matches in the mirror."""
         asked = self.question
         if asked.ids:
             yield from self._by_ids(*asked.ids)
@@ -271,9 +271,9 @@ class _Finder:
         return Hit("leads", str(row.customer_id), by, exact, told, address, row.created_at, ids)
 
     def of_crm(self, found: Sequence[CrmHit]) -> Iterator[Hit]:
-        """Yield what the CRM's tables have of it; under Enerflo's id where a row names one."""
+        """Yield the matches in the CRM's tables, under Enerflo's id if the row names one."""
         for one in found:
-            # A row may name a record that Enerflo lacks: its page is found by the CRM's key.
+            # If Enerflo lacks the record that a row names, its page is found by the CRM's key.
             address = self.to.record(self.account, one.table, one.key)
             by = f"{one.crm_table}.{one.column}"
             yield Hit(one.kind, visible(one.key), by, True, "", address, None, one.enerflo_ids)
@@ -298,9 +298,9 @@ class _Finder:
 
 
 def words_query(account: str, words: Sequence[str]) -> str:
-    """Return the text search that finds rows of an account with words that begin so.
+    """Return the text search for rows of an account with words that begin with these.
 
-    A database without rules for letters beyond ASCII keeps these as written: both cases are asked for.
+    A database without case rules beyond ASCII stores such letters as written, so both cases are searched.
     """
     parts = []
     for word in words:
@@ -317,9 +317,9 @@ def _lexeme(text: str) -> str:
 
 
 def _beginning(text: str) -> dict[str, str]:
-    """Return the pattern of texts that begin so, and the bounds between which they stand."""
+    """Return the pattern of texts with a beginning, and the bounds that contain them."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    # The next letter after one beyond ASCII may be none that the database can write.
+    # The letter after a letter beyond ASCII may be one that the database cannot represent.
     first = re.sub(r"[^\x20-\x7d]+$", "", text) or "@"
     return {"beginning": f"{escaped}%", "first": first, "beyond": first[:-1] + chr(ord(first[-1]) + 1)}
 

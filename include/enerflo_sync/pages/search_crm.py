@@ -1,4 +1,4 @@
-"""A look into the CRM's tables for a key, only where an index of theirs answers it."""
+"""Search in the CRM's tables for a key, only through indexes of those tables."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping
 from enerflo_sync.crm.names import pasted
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
-# Fields of these columns of the mirror name a record as well as its key does.
+# Fields of these columns of the mirror identify a record as well as its key does.
 _NAMING = frozenset({"deal_id", "email", "integration_record_id"})
 _MOST = 21
-# Somebody else's lock on a table of the CRM is not waited for.
+# The search does not wait for another session's lock on a CRM table.
 _WAIT = "500ms"
 
 _INDEXES = sa.text("""
@@ -45,11 +45,11 @@ where has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'selec
 
 @dataclass(frozen=True)
 class CrmHit:
-    """One row of the CRM that was found.
+    """One CRM row that was found.
 
-    :param column: by which it was found.
-    :param key: its key as the address of a record takes it.
-    :param enerflo_ids: the ids of Enerflo's record that it names; None where it names none.
+    :param column: the column by which it was found.
+    :param key: its key in the form of a record's address.
+    :param enerflo_ids: the ids of Enerflo's record that it names; None if it names none.
     """
 
     table: str
@@ -62,10 +62,10 @@ class CrmHit:
 
 @dataclass(frozen=True)
 class Searched:
-    """What was looked up on the CRM's side.
+    """What was searched on the CRM's side.
 
-    :param columns: columns with an index, as ``crm.leads.lead_id``.
-    :param without: columns that no index of the CRM's serves, which are not looked up.
+    :param columns: searched columns, which have an index, such as ``crm.leads.lead_id``.
+    :param without: columns without an index, which were not searched.
     :param busy: the CRM's tables did not answer in time.
     """
 
@@ -76,7 +76,7 @@ class Searched:
 
 @dataclass(frozen=True)
 class _Lookup:
-    """One look by an index: these columns of a table have these values."""
+    """One lookup by an index: these columns of a table have these values."""
 
     table: str
     mapping: TableMapping
@@ -91,9 +91,9 @@ class _Lookup:
 def search_crm(
     connection: sa.Connection, tables: Mapping[str, TableMapping], text: str
 ) -> tuple[list[CrmHit], Searched]:
-    """Return the CRM rows that a text names by key, deal or e-mail, letter by letter.
+    """Return the CRM rows whose key, deal or e-mail is exactly a text.
 
-    Nothing is looked up that no index of the CRM's table answers, so no table is read whole.
+    Only columns with an index are searched, so no table is read as a whole.
     """
     possible = list(_possible(connection, tables))
     served = [one for one in possible if one.types]
@@ -124,7 +124,7 @@ def _look(connection: sa.Connection, asked: Sequence[tuple[_Lookup, Sequence[str
 
 
 def _possible(connection: sa.Connection, tables: Mapping[str, TableMapping]) -> Iterator[_Lookup]:
-    """Yield what may name a row; without types where no index answers it."""
+    """Yield the columns that may identify a row; without types if they have no index."""
     relations = {name: mapping.relation for name, mapping in tables.items()}
     values = {
         "schemas": [schema for schema, _ in relations.values()],
@@ -139,7 +139,7 @@ def _possible(connection: sa.Connection, tables: Mapping[str, TableMapping]) -> 
 
 
 def _naming(mapping: TableMapping) -> list[tuple[str, ...]]:
-    """Return the columns that name a row together, its key first."""
+    """Return the groups of columns that together identify a row, its key first."""
     fields = [(name,) for name, one in mapping.fields.items() if one.enerflo in _NAMING]
     adopted = [(name,) for name in mapping.adopt]
     found: dict[frozenset[str], tuple[str, ...]] = {}
@@ -167,7 +167,7 @@ def _uuid(text: str) -> str | None:
         return None
 
 
-# By type: what a text says there, and as what it is compared, so that the index serves.
+# By type: how a text is read, and the type of the comparison, so that the index is used.
 _READERS: Mapping[str, tuple[Callable[[str], str | None], str]] = {
     **dict.fromkeys(("smallint", "integer", "bigint"), (_whole, "bigint")),
     "numeric": (_whole, "numeric"),
@@ -177,7 +177,7 @@ _READERS: Mapping[str, tuple[Callable[[str], str | None], str]] = {
 
 
 def _named(*parts: str) -> str:
-    # A colon in a name is no parameter.
+    # A colon in a name must not become a parameter.
     return pasted(*parts).replace(":", "\\:")
 
 

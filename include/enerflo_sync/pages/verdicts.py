@@ -1,4 +1,4 @@
-"""The stored verdicts that pages show: the newest of each account, and whether it is of late."""
+"""The stored verdicts that pages show: the newest of each account, and whether it is out of date."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from enerflo_sync.reconcile.render.wording import utc
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.store import MOST_AT_ONCE
 
-# How long after its time a reconciliation may still be on its way.
+# A reconciliation may end this long after its scheduled time.
 _GRACE = timedelta(hours=1)
 
-# The verdict alone is read where it is stored: a report may be a megabyte.
+# Reads only the stored verdict if there is one, since a report can have a megabyte.
 _NEWEST = sa.text("""
 /* enerflo-sync pages: the newest reconciliation of each account */
 select a.account, r.reconciliation_id, r.started_at, r.finished_at, r.summary,
@@ -41,7 +41,7 @@ left join lateral (
 class NewestVerdict:
     """An account's newest reconciliation.
 
-    :param late: that a reconciliation was due since and did not end, in a sentence; empty where none was.
+    :param late: a sentence if a reconciliation was due since and did not end; otherwise empty.
     """
 
     reconciliation_id: str
@@ -52,14 +52,14 @@ class NewestVerdict:
 
     @property
     def tone(self) -> Tone:
-        """Return how the verdict may be coloured now: an old one is no good news."""
+        """Return the colour of the verdict now: an old verdict is not good news."""
         return Tone.UNSURE if self.late and self.verdict.tone is Tone.GOOD else self.verdict.tone
 
 
 def read_newest(
     connection: sa.Connection, schedules: Mapping[str, Schedule]
 ) -> dict[str, NewestVerdict | None]:
-    """Return the newest verdict of each account of one warehouse; None where none was reconciled yet.
+    """Return the newest verdict of each account of one warehouse; None for accounts without a reconciliation.
 
     :param schedules: by account, when its jobs are due.
     """
@@ -73,7 +73,7 @@ def _newest(row: sa.RowMapping, schedule: Schedule) -> NewestVerdict | None:
         return None
     ended = row["finished_at"] or row["started_at"]
     late = ""
-    # Most accounts were reconciled just now: theirs needs no look at the calendar.
+    # Most accounts were reconciled recently, so their schedule need not be computed.
     if row["at"] - ended > _GRACE:
         due = cron(schedule.reconcile, schedule.time_zone)(ended)
         if due + _GRACE < row["at"]:
@@ -88,16 +88,16 @@ def _newest(row: sa.RowMapping, schedule: Schedule) -> NewestVerdict | None:
 
 
 def verdict_of_row(summary: Mapping[str, Any] | None, report: Mapping[str, Any] | None) -> StoredVerdict:
-    """Return a stored verdict; rows of versions that stored none have it in their report."""
+    """Return a stored verdict; versions that stored none have it in their report."""
     if summary is not None:
         found = msgspec.convert(summary, StoredVerdict, strict=False)
-        # PostgreSQL keeps the parts of a document by the length of their names.
+        # PostgreSQL sorts the keys of a jsonb object by their length.
         return msgspec.structs.replace(found, causes=in_order(found.causes))
     return stored_verdict(msgspec.convert(report, ReconciliationReport, strict=False))
 
 
 def advice(verdict: StoredVerdict) -> str:
-    """Return the verdict's next step where it can be done from a page without the report's samples."""
+    """Return the verdict's next step if a page without the report's samples can offer it."""
     return "" if verdict.unexplained > verdict.budget else verdict.next_step
 
 

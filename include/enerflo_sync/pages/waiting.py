@@ -1,4 +1,4 @@
-"""What of an account waits for a person: the entries of its inbox, whose number stands in the bar."""
+"""The entries of an account's inbox, which wait for a person; the navigation bar shows their number."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PAGE: Final = 50
 
 
 class EntryKind(StrEnum):
-    """What waits, the gravest first: plans, whose time runs out, before all.
+    """The kind of an entry, the gravest first; plans come first, since they expire.
 
-    ``quarantine``: input that is not taken in, which the mirror lacks; ``refused``: what a person refused,
-    which stays so until somebody reopens it.
+    ``quarantine``: input that was not ingested, so the mirror lacks it; ``refused``: changes that a person
+    refused, which stay refused until somebody reopens them.
     """
 
     PLAN = "plan"
@@ -37,8 +37,8 @@ class EntryKind(StrEnum):
     REFUSED = "refused"
 
 
-# One plan is one thing, however many changes it holds; so are items with one fingerprint, and what one plan
-# refused. The next fingerprint is found by the index, so that a group costs the same whatever its size.
+# A plan is one entry, however many changes it has; so are items with one fingerprint, and refused changes of
+# one plan. The index finds the next fingerprint, so a group takes the same time whatever its size.
 _ENTRIES = f"""
 with recursive item as (
   (select fingerprint, first_seen_at, kind from sync.quarantine
@@ -92,7 +92,7 @@ _COUNT = sa.text(f"""
 select kind, count(*) as n, min(since) as oldest from ({_ENTRIES}) e group by kind
 """).bindparams(*_TYPES)  # noqa: S608 - a constant
 
-# The number of each kind comes with the page, so that the two cannot contradict each other.
+# The numbers of each kind are read with the page, so that the two cannot contradict each other.
 _PAGE = sa.text(f"""
 /* enerflo-sync pages: what waits for a person, the gravest and oldest first */
 with e as materialized (
@@ -112,9 +112,9 @@ left join page p on true order by p.gravity, p.since, p.name
 
 @dataclass(frozen=True)
 class InboxEntry:
-    """One thing that waits.
+    """One waiting entry.
 
-    :param name: what its kind is known by: a fingerprint, a plan's hash, a table.
+    :param name: the identity within its kind: a fingerprint, a plan's hash, a table.
     """
 
     kind: EntryKind
@@ -140,7 +140,7 @@ def waiting_by_kind(connection: sa.Connection, account: str, config: SyncConfig)
 def oldest_waiting(
     connection: sa.Connection, account: str, config: SyncConfig
 ) -> tuple[int, datetime | None]:
-    """Return how many entries the account's inbox has, and since when the oldest waits."""
+    """Return how many entries the account's inbox has, and since when the oldest one waits."""
     rows = connection.execute(_COUNT, entry_values(config, account)).all()
     return sum(row.n for row in rows), min((row.oldest for row in rows), default=None)
 
@@ -154,10 +154,10 @@ def read_waiting(
     after: str | None = None,
     first: str | None = None,
 ) -> tuple[Mapping[EntryKind, int], Sequence[InboxEntry]]:
-    """Return how much waits of each kind, and one page of it, with one entry more where more follow.
+    """Return the number of waiting entries of each kind, and one page of them with one more if more follow.
 
-    :param after: the :attr:`InboxEntry.position` after which the page begins; ``first``: with which it does.
-    :raises ConfigurationError: it is no position.
+    :param after: the :attr:`InboxEntry.position` after which the page begins; ``first``: at which it begins.
+    :raises ConfigurationError: the text is not a position.
     """
     given = after if first is None else first
     last = None if given is None else _position(given)
@@ -181,7 +181,7 @@ def _by_kind(found: Mapping[str, int]) -> Mapping[EntryKind, int]:
 
 
 def entry_values(config: SyncConfig, account: str) -> dict[str, Any]:
-    """Return what the statements about waiting things take of the configuration."""
+    """Return the parameters that the statements about waiting entries take from the configuration."""
     handed_to = [
         {"table_name": name, "late_hours": table.handed_to.late_hours}
         for name, table in config.tables_for(account).items()

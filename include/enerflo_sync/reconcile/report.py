@@ -43,7 +43,7 @@ class Scope(StrEnum):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One differing field, or one record that stands on one side only (``field`` is None).
+    """One differing field, or one record that only one side has (``field`` is None).
 
     ``key`` holds the CRM table's key columns. Values are JSON values: text, numbers as text where they
     are decimals, times as ISO 8601 in UTC. ``masked`` says that personal data in them was replaced; a

@@ -1,1 +1,1 @@
-"""What Enerflo has: one file for each kind of record, and what all of them are made of."""
+"""Enerflo's kinds of records, one file each, and the classes that describe them."""

@@ -1,7 +1,7 @@
-"""Appointments of customers (REFERENCE §3, §6.4, §9): read where ``poll.resources`` names them.
+"""Appointments of customers (REFERENCE §3, §6.4, §9), read if ``poll.resources`` names them.
 
-A CRM table can be ``of: appointments``: it is compared with them and written from them. Enerflo's API changes
-no appointment; making one, with a new lead, is the work of the room ``apply``.
+A CRM table can be ``of: appointments``: it is then compared with them and written from them. Enerflo's API
+cannot change an appointment; the room ``apply`` can make one with a new lead.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FIELDS = frozenset(
 
 
 def _time(record: Record, which: str) -> str | None:
-    """Return a time from wherever the three forms of a row have it (REFERENCE §4, §9)."""
+    """Return a time from the place that it has in each of the three forms of a row (REFERENCE §4, §9)."""
     found = moment(record, f"scheduled_{which}_time", f"{which}_time", which)
     return found or moment(nested(nested(record, "times"), "iso8601"), f"{which}_time")
 
@@ -70,8 +70,8 @@ def _read(record: Record) -> Sequence[Sequence[Row]]:
     )
 
 
-# The event is sent in two shapes; both name the customer (REFERENCE §9). A deleted appointment is not listed
-# any more, which the polls find: two complete walks that do not name it are the evidence.
+# The event has two shapes; both name the customer (REFERENCE §9). A deleted appointment vanishes from the
+# list: two complete walks without it are the evidence of its deletion.
 _CUSTOMER = ("enerflo_customer_id", "customer_id", "customer.id")
 _EVENTS = ("new_appointment", "update_appointment", "confirm_appointment", "delete_appointment")
 

@@ -43,7 +43,8 @@ from enerflo_sync.warehouse.schema import change_order_adders, change_orders
 T = TypeVar("T")
 
 ORDERS_OF = "change_orders_of"
-# Undocumented, and it may not exist for a company (REFERENCE §6.6): both size parameters are sent.
+# The endpoint is undocumented and may not exist for a company (REFERENCE §6.6); both size parameters are
+# sent.
 ORDER_LIST = VendorList(
     "/api/v3/change-orders",
     Envelope(
@@ -88,11 +89,11 @@ PARTS = (
 
 @dataclass(frozen=True)
 class ComponentKeys:
-    """Under which keys of ``change_values`` a component may stand; the first that is there counts.
+    """The keys of ``change_values`` under which a component may be; the first existing key counts.
 
-    The vendor documents none but ``adders`` (REFERENCE §14), so they come from the configuration.
+    The vendor documents only ``adders`` (REFERENCE §14), so the keys come from the configuration.
 
-    :param ignored: keys that are known, and of which nothing is taken.
+    :param ignored: known keys whose values are not used.
     """
 
     panel: Sequence[str] = ("panel", "panel_type", "panels", "module")
@@ -102,18 +103,18 @@ class ComponentKeys:
 
     @property
     def mark(self) -> bytes:
-        """Return what tells these keys from others: four bytes, none for the keys that nobody changed."""
+        """Return four bytes that identify these keys; no bytes for the default keys."""
         told = msgspec.json.encode(self)
         return b"" if told == msgspec.json.encode(ComponentKeys()) else raw_hash(told)[:4]
 
     def unknown(self, values: Record) -> Record:
-        """Return the components of ``change_values`` that say something and that nobody reads."""
+        """Return the components of ``change_values`` that have a value and that no column uses."""
         known = {*self.panel, *self.panel_count, *self.battery, *self.ignored, *COST_KEYS, "adders"}
         return {key: value for key, value in values.items() if value and key not in known}
 
 
 def _sides(values: Record, keys: Sequence[str], read: Callable[[Record, str], T | None]) -> list[T | None]:
-    """Return what ``read`` finds on both sides of a component; None on both where it is not there."""
+    """Return what ``read`` finds on both sides of a component; None on both if there is no component."""
     key = next((key for key in keys if values.get(key)), None)
     if key is None:
         return [None, None]
@@ -125,7 +126,7 @@ def _sides(values: Record, keys: Sequence[str], read: Callable[[Record, str], T 
 
 @contextmanager
 def _within(place: str) -> Iterator[None]:
-    """Name a field that cannot be read by its whole path."""
+    """Report an unreadable field with its whole path."""
     try:
         yield
     except BadRecordError as error:
@@ -133,7 +134,7 @@ def _within(place: str) -> Iterator[None]:
 
 
 def _described(component: Record, side: str) -> str | None:
-    """Return a component's text: itself, or manufacturer, model and count where it is an object."""
+    """Return a component's text: the text itself, or an object's manufacturer, model and count."""
     value = component.get(side)
     if not isinstance(value, dict):
         return text(component, side)
@@ -189,7 +190,7 @@ def _adder(order_id: int, side: str, adder: Record) -> Row:
 
 
 def _listed(adders: list[Row]) -> str:
-    """Return the new side's adders as a JSON list, in the order in which the order has them."""
+    """Return the new side's adders as a JSON list, in the order of the change order."""
     new = [
         {
             "name": name,
@@ -219,8 +220,8 @@ def _own_row(order_id: int, record: Record, values: Record, keys: ComponentKeys,
     )
 
 
-# Root ``id`` is the install's, ``change_orders`` the whole list (REFERENCE §9). What was signed changes the
-# install's own equipment and price, too.
+# Root ``id`` is the install's, and ``change_orders`` is the whole list (REFERENCE §9). A signed order also
+# changes the install's own equipment and price.
 _INSTALL = ("id", "install.id")
 EVENTS = (
     EventKind("signed_change_order", "6", ORDERS_OF, _INSTALL, also=("installs",), install_at=_INSTALL),
@@ -228,9 +229,9 @@ EVENTS = (
 
 
 def change_orders_of(bodies: Sequence[Body]) -> dict[str, bytes]:
-    """Return the change orders that payloads list, by id, as the newest payload says.
+    """Return the change orders in payloads by id, in their newest state.
 
-    Anything but a list, or PHP's object of numbered rows, tells nothing.
+    Any value other than a list, or PHP's object of numbered rows, is ignored.
     """
     found: dict[str, bytes] = {}
     for body in bodies:
@@ -248,7 +249,7 @@ def _told(body: Body) -> Sequence[bytes]:
 
 
 def change_orders_resource(keys: ComponentKeys = ComponentKeys()) -> Resource:
-    """Return how change orders are read, with the component keys of one configuration."""
+    """Return the resource of change orders with the component keys of one configuration."""
 
     def read(record: Record) -> Sequence[Sequence[Row]]:
         order_id = identity(record, "id")
@@ -269,7 +270,7 @@ def change_orders_resource(keys: ComponentKeys = ComponentKeys()) -> Resource:
         reader=keys.mark,
         listing=ORDER_LIST,
         reads=(DirectRead(ORDERS_OF, owner="installs"),),
-        # It may leave out voided ones (REFERENCE §6.6).
+        # The list may omit voided orders (REFERENCE §6.6).
         shrink_floor=SMALLEST_SHRINK,
         backfilled_by="install_id",
         events=EVENTS,

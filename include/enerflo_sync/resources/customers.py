@@ -1,4 +1,4 @@
-"""Customers as ``GET /api/v1/customers`` lists them (REFERENCE §6.4)."""
+"""Customers in the list ``GET /api/v1/customers`` (REFERENCE §6.4)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ FIELDS = frozenset(
 
 
 def _integration_record_id(record: Record) -> str | None:
-    """Return the external key: named outright, else the one under ``integrations[CRM][type]``."""
+    """Return the external key: the field for it, else the value under ``integrations[CRM][type]``."""
     named = text(record, "integration_record_id") or text(record, "external_id")
     if named:
         return named
     for crm, by_type in nested(record, "integrations").items():
-        # The v2 id of the same customer is kept there too; it is not the CRM's key (REFERENCE §5).
+        # ``integrations`` also contains the customer's v2 id, which is not the CRM's key (REFERENCE §5).
         if crm == "Enerflo V2" or not isinstance(by_type, dict):
             continue
         found: list[Any] = [item for item in by_type.values() if isinstance(item, dict)]
@@ -70,8 +70,8 @@ def _read(record: Record) -> Sequence[Sequence[Row]]:
     )
 
 
-# By the v1 number in root ``id``, or by the v2 uuid. The vendor's own sample of update_customer has the wrong
-# name (REFERENCE §13.2). Two or three copies of a v2 event within seconds are usual, some of them empty.
+# Named by the v1 number in root ``id``, or by the v2 uuid. The vendor's own sample of update_customer has a
+# wrong name (REFERENCE §13.2). A v2 event usually comes two or three times within seconds, sometimes empty.
 _CURRENT = ("payload.current.id", "payload.customer.id", "payload.previous.id")
 EVENTS = (
     EventKind("new_customer", "1.2", CUSTOMER, ("id",)),
@@ -82,7 +82,7 @@ EVENTS = (
 
 
 def customer_of(body: Body) -> bytes | None:
-    """Return a v1 customer payload in the form of the list's rows, None for a v2 one, which has no v1 id."""
+    """Return a v1 customer payload in the form of the list's rows; None for v2, which has no v1 id."""
     if not isinstance(body.get("webhook_event"), str):
         return None
     address = body.get("address") if isinstance(body.get("address"), dict) else {}

@@ -1,4 +1,4 @@
-"""What an event says: its name, which records it concerns, and what only its payload knows."""
+"""The content of an event: its name, the records that it concerns, and data that only its payload has."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from enerflo_sync.errors import BadRecordError
 
 Body = Mapping[str, Any]
 
-# Anything else may be text that somebody wrote, and names are shown unmasked.
+# Other names may contain text that somebody wrote, and names are shown unmasked.
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
 class Need(msgspec.Struct, frozen=True, order=True, gc=False):
-    """One read that an event asks for; events with equal needs are served by one.
+    """One read that an event needs; one read serves all events with equal needs.
 
-    :param subject: which read (:attr:`enerflo_sync.resources.resource.DirectRead.subject`).
+    :param subject: the kind of read (:attr:`enerflo_sync.resources.resource.DirectRead.subject`).
     :param key: a v1 number as text, or a v2 uuid.
     """
 
@@ -29,32 +29,32 @@ class Need(msgspec.Struct, frozen=True, order=True, gc=False):
     key: str
 
     def __str__(self) -> str:
-        """Return it as ``webhook_events.record`` has it: ``installs/123``."""
+        """Return the need in the form of ``webhook_events.record``: ``installs/123``."""
         return f"{self.subject}/{self.key}"
 
     @classmethod
     def of(cls, record: str) -> Need:
-        """Return the need that ``webhook_events.record`` names."""
+        """Return the need in a value of ``webhook_events.record``."""
         subject, _, key = record.partition("/")
         return cls(subject, key)
 
 
 @dataclass(frozen=True, slots=True)
 class EventKind:
-    """What this project knows of one event.
+    """The known properties of one event.
 
-    Paths are dotted names within the payload; the first that says something counts.
+    Paths are dotted names within the payload; the first one with a value counts.
 
-    :param name: as the vendor sends it.
+    :param name: the vendor's name.
     :param exchange: the exchange of the integration guide that it serves, or why it is ignored.
-    :param subject: the read that it asks for; None where it asks for none.
-    :param key_at: where the key of that read stands.
-    :param is_uuid: whether that key is a v2 uuid, and not a v1 number.
-    :param also: further reads of the same key.
-    :param install_at: where it names the v1 install that it concerns.
-    :param deal_at: where it names the v2 deal that it concerns.
-    :param submission: whether the payload holds a signed design, which no endpoint gives.
-    :param may_be_empty: whether the vendor sends copies whose payload lacks the record; the full copy counts.
+    :param subject: the read that it needs; None if it needs none.
+    :param key_at: the path of the key of that read.
+    :param is_uuid: whether that key is a v2 uuid, not a v1 number.
+    :param also: further reads with the same key.
+    :param install_at: the path of the v1 install that it concerns.
+    :param deal_at: the path of the v2 deal that it concerns.
+    :param submission: whether the payload contains a signed design, which no endpoint returns.
+    :param may_be_empty: whether the vendor also sends copies without the record; the full copy counts.
     """
 
     name: str
@@ -70,11 +70,11 @@ class EventKind:
 
     @property
     def ignored(self) -> bool:
-        """Return whether the event is known and asks for nothing."""
+        """Return whether the event is known and needs no read."""
         return self.subject is None
 
     def need(self, body: Body) -> Need:
-        """Return the read that a payload asks for, of an event that is not ignored.
+        """Return the read that a payload needs; not for ignored events.
 
         :raises BadRecordError: the payload names no record.
         """
@@ -82,16 +82,16 @@ class EventKind:
         return Need(self.subject or "", read(body, *self.key_at))
 
     def needs(self, record: str) -> tuple[Need, ...]:
-        """Return every read that an event about ``record`` asks for."""
+        """Return every read that an event about ``record`` needs."""
         first = Need.of(record)
         return first, *(Need(subject, first.key) for subject in self.also)
 
     def install_id(self, body: Body) -> str | None:
-        """Return the v1 install that a payload concerns, None where it does not say so rightly."""
+        """Return the v1 install that a payload concerns; None if it names none correctly."""
         return _optional(number_at, body, self.install_at)
 
     def deal_id(self, body: Body) -> str | None:
-        """Return the v2 deal that a payload concerns, None where it does not say so rightly."""
+        """Return the v2 deal that a payload concerns; None if it names none correctly."""
         return _optional(uuid_at, body, self.deal_at)
 
     def empty(self, body: Body) -> bool:
@@ -106,7 +106,7 @@ class EventKind:
 def event_name(body: Body) -> str:
     """Return the event's name: ``webhook_event`` in v1, ``event`` in v2 (REFERENCE.md §9, §10).
 
-    :raises BadRecordError: there is none.
+    :raises BadRecordError: the payload has no name.
     """
     for field in ("webhook_event", "event"):
         name = body.get(field)
@@ -118,7 +118,7 @@ def event_name(body: Body) -> str:
 
 
 def at(body: Body, path: str) -> Any:
-    """Return what stands at a dotted path, None where something on the way is no object."""
+    """Return the value at a dotted path; None if a step of the path is not an object."""
     value: Any = body
     for name in path.split("."):
         if not isinstance(value, Mapping):
@@ -128,9 +128,9 @@ def at(body: Body, path: str) -> Any:
 
 
 def number_at(body: Body, *paths: str) -> str:
-    """Return the first v1 id that is given under one of the paths.
+    """Return the v1 id at the first of the paths that has a value.
 
-    :raises BadRecordError: there is none, or it is no whole number from 1 to 2^63 - 1.
+    :raises BadRecordError: no path has a value, or it is not an integer from 1 to 2^63 - 1.
     """
     for path in paths:
         value = at(body, path)
@@ -144,9 +144,9 @@ def number_at(body: Body, *paths: str) -> str:
 
 
 def uuid_at(body: Body, *paths: str) -> str:
-    """Return the first v2 id that is given under one of the paths, in lower case.
+    """Return the v2 id at the first of the paths that has a value, in lower case.
 
-    :raises BadRecordError: there is none, or it is no uuid.
+    :raises BadRecordError: no path has a value, or it is not a uuid.
     """
     for path in paths:
         value = at(body, path)

@@ -1,8 +1,8 @@
-"""Read one field of a vendor record: the vendor's spellings of nothing, and limits that catch nonsense.
+"""Read one field of a vendor record: normalise the vendor's empty values, and refuse implausible values.
 
-Enerflo is a PHP application: numbers arrive as text, an empty object as ``[]``, a missing one as ``""``.
-Every reader returns ``None`` for nothing and raises :class:`BadRecordError` with the field's path for
-what no reading makes sense of.
+Enerflo is a PHP application: it sends numbers as text, an empty object as ``[]``, and a missing one as
+``""``. Every reader returns ``None`` for an empty value, and raises :class:`BadRecordError` with the field's
+path if the value cannot be read.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ TEXT_LIMIT = 1_000_000
 
 Record = Mapping[str, Any]
 
-# What both Python and PostgreSQL read as the same number, of a length that neither chokes on.
+# Both Python and PostgreSQL read such text as the same number; its length is harmless for both.
 _NUMBER_TEXT = re.compile(r"[+-]?[0-9]{1,30}(?:\.[0-9]{0,30})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
 def nested(record: Record, name: str) -> Record:
-    """Return the object at ``name``; an empty one where there is none, or ``[]`` or ``""`` stands there."""
+    """Return the object at ``name``; an empty one if the value is missing, ``[]`` or ``""``."""
     value = record.get(name)
     if type(value) is dict:
         return value
@@ -48,7 +48,7 @@ def rows(record: Record, name: str) -> list[Record]:
 
 
 def text(record: Record, name: str, *, limit: int = TEXT_LIMIT) -> str | None:
-    """Return text; numbers are written out. Longer than ``limit`` characters is refused."""
+    """Return text; numbers become text. A text longer than ``limit`` characters is refused."""
     value = record.get(name)
     if type(value) is str and len(value) <= limit:
         return value or None
@@ -86,7 +86,7 @@ def integer(record: Record, name: str, *, low: int = 0, high: int = BIGINT) -> i
 def identity(record: Record, name: str) -> int:
     """Return the record's own id: a whole number from 1 to 2^63 - 1.
 
-    :raises BadRecordError: it is missing or is no such number.
+    :raises BadRecordError: it is missing or not such a number.
     """
     found = integer(record, name, low=1)
     if found is None:
@@ -106,14 +106,14 @@ def number(record: Record, name: str, *, low: float, high: float) -> str | None:
     spelled = value.strip() if isinstance(value, str) else value
     if isinstance(spelled, str) and not _NUMBER_TEXT.fullmatch(spelled):
         raise BadRecordError("expected_number", field=name)
-    # Compared as it is: an integer may be larger than any float.
+    # Compared as an integer, which may be larger than any float.
     if not low <= (float(spelled) if isinstance(spelled, str) else spelled) <= high:
         raise BadRecordError("number_out_of_range", field=name)
     return str(spelled)
 
 
 def moment(record: Record, name: str, *others: str) -> str | None:
-    """Return the first time that is given under one of the names, as ISO text with its offset."""
+    """Return the time under the first of the names that has a value, as ISO text with its offset."""
     place = name
     try:
         found = time_text(record.get(name))
@@ -125,11 +125,11 @@ def moment(record: Record, name: str, *others: str) -> str | None:
 
 
 def first(*values: Any) -> Any:
-    """Return the first value that says something: not None, and not a zero that stands for unset.
+    """Return the first value that is neither None nor a zero, since a zero means unset.
 
-    Every spelling of zero is one: ``0``, ``-0.0``, ``"0.00"``, ``"0e3"``.
+    Every spelling of zero counts as zero: ``0``, ``-0.0``, ``"0.00"``, ``"0e3"``.
 
-    :param values: numbers, or number text as :func:`number` returns it.
+    :param values: numbers, or number text from :func:`number`.
     """
     for value in values:
         if value is not None and not _is_zero(value):
@@ -138,5 +138,6 @@ def first(*values: Any) -> Any:
 
 
 def _is_zero(value: Any) -> bool:
-    # The digits before the exponent decide: text is validated by then, and a float made of it may underflow.
+    # The digits before the exponent decide: the text is valid here, and as a float it could underflow to
+    # zero.
     return not value.lower().partition("e")[0].strip("+-0.") if isinstance(value, str) else value == 0

@@ -1,4 +1,4 @@
-"""Tell whether a record changed without parsing it, and keep what is safe to keep of its bytes."""
+"""Detect changed records without parsing them, and remove volatile and secret parts of their bytes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ import xxhash
 from enerflo_sync.errors import BadRecordError
 
 RAW_HASH_LENGTH = 16
-# The user who asks, not the record (REFERENCE §6.1): differs per key and sometimes per answer.
+# The user of the request, not the record's (REFERENCE §6.1): it differs by key and sometimes by answer.
 VOLATILE = "logged_in_user"
 _VOLATILE_NAME = f'"{VOLATILE}"'.encode()
 _NO_ONE = _VOLATILE_NAME + b":null"
 _VOLATILE_MEMBER = re.compile(_VOLATILE_NAME + rb"\s*:\s*\{[^{}]*+\}")
-# The query part of an address, as far as it goes within a JSON string: PHP writes `/` as `\/`, and may write
-# `&` as `\u0026`.
+# The query of an address within a JSON string: PHP writes `/` as `\/`, and may write `&` as `\u0026`.
 _QUERY = re.compile(rb'\?(?:[^"\\ \t\n\r\f\v]++|\\/|\\u0026)*+')
-# A pre-signed file URL: its query is a credential, and new in every answer (REFERENCE §10).
-# Words and no classes: of those the matcher knows by which bytes they can begin.
+# A pre-signed file URL: its query is a credential, and new in every answer (REFERENCE §10). The pattern has
+# words and no character classes, so that the matcher knows the first bytes of a match.
 _SIGNED = re.compile(rb"X-Amz-|Signature=|Expires=|\?token=|&token=|\\u0026token=|\?sig=|&sig=|\\u0026sig=")
 _ADDRESS = re.compile(rb'https?:(?:[^"\\ \t\n\r\f\v?]++|\\/)++')
 _LONGEST_ADDRESS = 2_000
@@ -30,10 +29,10 @@ _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def stable_bytes(raw: bytes | memoryview) -> bytes:
-    """Return the record's bytes without the parts that differ in every answer and mean nothing."""
+    """Return the record's bytes without parts that differ in every answer and mean nothing."""
     data = bytes(raw)
     kept: list[bytes] = []
-    # From the end: Enerflo puts it last.
+    # Searched from the end, since Enerflo puts it last.
     start = data.rfind(_VOLATILE_NAME)
     member = _VOLATILE_MEMBER.match(data, start) if start >= 0 else None
     if member is None:
@@ -46,7 +45,7 @@ def stable_bytes(raw: bytes | memoryview) -> bytes:
 
 
 def _keep_unsigned(data: bytes, begin: int, stop: int, kept: list[bytes]) -> None:
-    """Add what lies between two places of ``data``, without the queries of its signed addresses."""
+    """Append the bytes between two places of ``data``, without the queries of signed addresses."""
     at = data.find(b"?", begin, stop)
     while at >= 0:
         query = _QUERY.match(data, at, stop)
@@ -64,22 +63,22 @@ def _ends_an_address(data: bytes, end: int) -> bool:
 
 
 def raw_hash(stable: bytes) -> bytes:
-    """Return :data:`RAW_HASH_LENGTH` bytes that are equal only for equal bytes; no parsing.
+    """Return :data:`RAW_HASH_LENGTH` bytes that are equal only for equal bytes; does not parse.
 
-    Not a cryptographic hash: nobody gains by forging a record that looks unchanged.
+    The hash is not cryptographic, since nobody gains from forging a record that looks unchanged.
     """
     return xxhash.xxh3_128_digest(stable)
 
 
 def same_bytes(digest: bytes, other: bytes) -> bool:
-    """Return whether two digests are of the same bytes, whoever read them."""
+    """Return whether two digests are of the same bytes, whichever reader made them."""
     return digest[:RAW_HASH_LENGTH] == other[:RAW_HASH_LENGTH]
 
 
 def decode(stable: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return the record as plain values, and the bytes that say just that.
+    """Return the record as plain values, and the bytes with exactly these values.
 
-    The bytes are shorter than ``stable`` where NUL characters were removed, which PostgreSQL refuses.
+    The bytes are shorter than ``stable`` if NUL characters were removed, which PostgreSQL refuses.
 
     :raises BadRecordError: it is not a JSON object in UTF-8.
     """
@@ -91,16 +90,16 @@ def decode(stable: bytes) -> tuple[dict[str, Any], bytes]:
     if not isinstance(record, dict):
         raise BadRecordError("not_an_object")
     if record.get(VOLATILE) is not None:
-        # A form that the pattern does not know: the slow way, with the same result.
+        # The pattern does not match this form: the slow way gives the same result.
         record[VOLATILE] = None
         stable = msgspec.json.encode(record)
     return record, stable
 
 
 def as_text(stable: bytes) -> str:
-    """Return the record as PostgreSQL may take it for jsonb; it may still be no JSON.
+    """Return the record as text that PostgreSQL may accept as jsonb; it is not checked to be JSON.
 
-    :raises BadRecordError: it is not in UTF-8, or in an unusual form and no JSON object.
+    :raises BadRecordError: it is not UTF-8, or has an unusual form and is not a JSON object.
     """
     unusual = _VOLATILE_NAME in stable and _NO_ONE not in stable
     try:

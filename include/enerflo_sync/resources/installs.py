@@ -1,4 +1,4 @@
-"""Installs and their milestones, as the v3 install list gives them (REFERENCE §6.1, §8)."""
+"""Installs and their milestones, from the v3 install list (REFERENCE §6.1, §8)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from enerflo_sync.resources.usual_install import read_usual, usual_reader
 from enerflo_sync.warehouse.schema import change_orders, install_versions, installs, milestones, notes
 
 BY_ID, BY_DEAL = "installs", "deals"
-# Newest ids first. There is no documented filter by change time, so a poll reads every page (REFERENCE §3).
+# Newest ids first. No filter by time of change is documented, so a poll reads every page (REFERENCE §3).
 INSTALL_LIST = VendorList("/api/v3/installs", Envelope("results", total_key="total"))
 
 FIELDS = frozenset(
@@ -97,7 +97,7 @@ def _install(record: Record) -> Row:
         text(nested(record, "current_milestone"), "title"),
         text(nested(record, "office"), "name"),
         _name(nested(record, "agent_user")),
-        # 0 at the root means "not set here": the survey then has the value (REFERENCE §6.1).
+        # A 0 at the root means "not set": then the survey has the value (REFERENCE §6.1).
         first(
             number(record, "system_size", low=0, high=MOST_KILOWATTS),
             number(survey, "system_size", low=0, high=MOST_KILOWATTS),
@@ -117,12 +117,12 @@ def _install(record: Record) -> Row:
 
 
 def milestone_rows(record: Record) -> list[Row] | None:
-    """Return the milestone rows of an install, by the definition's id; a later row of one id wins.
+    """Return the milestone rows of an install by the definition's id; a later row of the same id wins.
 
-    None where the record has no list of milestones at all, which says nothing about them.
+    None if the record has no list of milestones, which says nothing about them.
 
-    The vendor documents the definition (``id, title, sequence``) and that a per-install row wraps it with
-    a start, a due and a completion date, not the row's own names (REFERENCE §8): all likely ones are read.
+    The vendor documents the definition (``id, title, sequence``), and that a row of an install adds a start,
+    a due and a completion date, but not the row's field names (REFERENCE §8); all likely names are read.
     """
     found = _milestones(record)
     if found is None:
@@ -143,7 +143,7 @@ def milestone_rows(record: Record) -> list[Row] | None:
 
 
 def _milestones(record: Record) -> dict[int, Record] | None:
-    """Return the record's milestone objects by the definition's id, None where it has no list of them."""
+    """Return the record's milestone objects by the definition's id; None if it has no list of them."""
     name = next((name for name in ("all_milestones", "milestones") if name in record), None)
     if name is None:
         return None
@@ -164,8 +164,8 @@ def _read(record: Record) -> Sequence[Sequence[Row] | None]:
     return [_install(record)], milestone_rows(record)
 
 
-# Root ``id`` is the install's in every v1 event about it (REFERENCE §9). No payload of a milestone's event is
-# known: where an install is named outright it counts. All milestones come with the install.
+# Root ``id`` is the install's in every v1 event about it (REFERENCE §9). The payload of a milestone's event
+# is not known: if it has a field for the install, that counts. All milestones come with the install.
 _ID = ("id",)
 _MILESTONE = ("epc_install_id", "install_id", "install.id", "milestone.epc_install_id", "id")
 _DEAL = ("payload.deal.id",)
@@ -174,12 +174,12 @@ EVENTS = (
     EventKind("new_install", "2", BY_ID, _ID, install_at=_ID),
     # The submit button on the next-steps page was pressed.
     EventKind("submit_install", "2", BY_ID, _ID, install_at=_ID),
-    # Anything about an install changed. Where its status stands (REFERENCE §13.1) does not matter.
+    # Any data of an install changed. The place of its status (REFERENCE §13.1) does not matter.
     EventKind("update_install", "4.2", BY_ID, _ID, install_at=_ID),
-    # A voided contract was made anew.
+    # A voided contract was made again.
     EventKind("restore_install", "2", BY_ID, _ID, install_at=_ID),
     EventKind("project_milestone_updated", "3.2", BY_ID, _MILESTONE, install_at=_MILESTONE),
-    # A signed project was handed over, and again where it was re-signed: told to both sides.
+    # A signed project was handed over, or again after it was signed again; the event is sent to both sides.
     EventKind("deal.projectSubmitted", "2", BY_DEAL, _DEAL, is_uuid=True, deal_at=_DEAL, submission=True),
     EventKind("deal.projectReceived", "2", BY_DEAL, _DEAL, is_uuid=True, deal_at=_DEAL, submission=True),
 )
@@ -217,7 +217,7 @@ INSTALLS = Resource(
     dependents=(Part(notes, owner="install_id"), Part(change_orders, owner="install_id")),
     versions=install_versions,
     listing=INSTALL_LIST,
-    # A deal's read also tells its install.
+    # A deal's read also returns its install.
     reads=(DirectRead(BY_DEAL, column="deal_id"), DirectRead(BY_ID)),
     events=EVENTS,
     witnessed=Witnessed("new_install", "update_install", content="t.content_hash"),

@@ -1,6 +1,6 @@
-"""What no install has.
+"""Limits that no real install exceeds.
 
-Wide enough for a utility-scale project, narrow enough to catch a value in the wrong unit.
+They allow a utility-scale project, and catch a value in a wrong unit.
 """
 
 from __future__ import annotations

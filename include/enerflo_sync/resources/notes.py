@@ -1,4 +1,4 @@
-"""Install notes (REFERENCE §6.3): ``note_id`` is the note, ``id`` is the install it stands on."""
+"""Install notes (REFERENCE §6.3): ``note_id`` is the note's id, ``id`` the id of its install."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from enerflo_sync.resources.resource import DirectRead, Part, Resource, Row, Wit
 from enerflo_sync.warehouse.schema import notes
 
 NOTES_OF = "notes_of"
-# By creation only: an edit or a deletion of an older note is not seen. A hundred is what a production client
-# asks for; other endpoints ignore a larger pageSize.
+# Filtered by creation only, so an edit or a deletion of an older note is not seen. A production client asks
+# for a hundred; other endpoints ignore a larger pageSize.
 NOTE_LIST = VendorList(
     "/api/v3/installs/notes",
     Envelope("notes", total_pages_key="totalPages", size_param="pageSize"),
@@ -22,7 +22,7 @@ NOTE_LIST = VendorList(
     oldest_first=True,
 )
 
-# The watermark of the last look at all notes.
+# The watermark of the last read of all notes.
 SWEPT = "notes_swept"
 
 FIELDS = frozenset(
@@ -45,9 +45,9 @@ def _read(record: Record) -> Sequence[Sequence[Row]]:
     )
 
 
-# No payload of the event is known (REFERENCE §9). In the REST form ``id`` is the install's and ``note_id`` is
-# the note's own; other v1 events carry their subject's id in root ``id`` and the install beside it. Where an
-# install is named outright it counts; else root ``id`` does.
+# The payload of the event is not known (REFERENCE §9). In the REST form ``id`` is the install's and
+# ``note_id`` the note's; other v1 events have their subject's id in root ``id`` and the install in a field of
+# its own. So a field for the install counts, else root ``id``.
 _INSTALL = ("epc_install_id", "install_id", "install.id", "note.epc_install_id", "note.install_id", "id")
 
 NOTES = Resource(
@@ -70,6 +70,6 @@ NOTES = Resource(
     swept=SWEPT,
     backfilled_by="install_id",
     events=(EventKind("new_install_note", "5.2", NOTES_OF, _INSTALL, install_at=_INSTALL),),
-    # An edited or deleted note has no event.
+    # No event reports an edited or deleted note.
     witnessed=Witnessed("new_install_note", None, ("created_at", "created_at"), told_once=True),
 )

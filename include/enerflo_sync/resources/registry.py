@@ -1,4 +1,4 @@
-"""Every kind of vendor record: whatever file of this room declares one."""
+"""Every kind of vendor record that a file of this room declares."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def _declared() -> Iterator[Resource]:
             yield from (one for one in vars(import_module(module.name)).values() if isinstance(one, Resource))
 
 
-# In the order in which a poll reads them.
+# In the order of a poll.
 ALL: tuple[Resource, ...] = tuple(
     sorted({one.name: one for one in _declared()}.values(), key=lambda one: (one.order, one.name))
 )
 BY_NAME = {one.name: one for one in ALL}
-# By the subject of a direct read: what it reads, and how.
+# By the subject of a direct read: the resource, and how it is read.
 READS = {read.subject: (one, read) for one in ALL for read in one.reads}
-# By a table of the mirror: the resource whose stored versions tell its rows, and what part of it they are.
+# By table of the mirror: the resource whose stored versions contain its rows, and the part of the resource.
 STORED = {str(part.table.name): (one, part) for one in ALL if one.versions is not None for part in one.parts}
-# By kind, in the order of reports and plans: the resource and the part of it that a CRM's table can be of.
+# By kind, in the order of reports and plans: the resource and part that a CRM table can be ``of``.
 KINDS: dict[str, tuple[Resource, Part]] = {
     kind: (one, part)
     for _, kind, one, part in sorted(
@@ -38,5 +38,5 @@ KINDS: dict[str, tuple[Resource, Part]] = {
         key=lambda found: found[:2],
     )
 }
-# What a poll reads where sync.yaml does not say.
+# The resources that a poll reads if sync.yaml does not name any.
 USUAL = tuple(one.name for one in ALL if one.by_default)

@@ -1,4 +1,4 @@
-"""What the mirror needs to know of one kind of vendor record: its id, its tables, how to read it."""
+"""The description of one kind of vendor record: its id, its tables, and how it is read."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from enerflo_sync.resources.fingerprint import decode, raw_hash
 
 Row = tuple[Any, ...]
 
-# Of a small table, whose rows say little each, so many may be missing whatever the share.
+# In a small table, whose rows matter little, this many may be missing whatever their share.
 SMALLEST_SHRINK = 10
-# Of an id in text: more than the largest one has, of a length that is read quickly.
+# More digits than the largest id in text has, and still quick to read.
 _MOST_DIGITS = 30
 
 
@@ -30,16 +30,16 @@ _MOST_DIGITS = 30
 class Part:
     """One mirror table that a record fills.
 
-    :param columns: what :attr:`Resource.read` gives, in order; key columns among them.
-    :param owner: for rows that belong to the record: the column that holds the record's id. Rows that the
-        record no longer lists get a tombstone. ``None`` for the record's own row.
-    :param declared: those of the columns that ``sync.yaml`` declares, the last ones.
-    :param items: gives the object of the record that each row comes from, in the order of the rows, so that
-        declared columns can be read from it; None where there can be none.
-    :param crm_table: the kind of these rows: what a CRM's table in ``sync.yaml`` is ``of``; None where no
-        CRM table can be compared with them.
+    :param columns: the columns that :attr:`Resource.read` returns, in order, key columns included.
+    :param owner: for rows that belong to the record: the column with the record's id. A row that the record
+        no longer lists gets a tombstone. ``None`` for the record's own row.
+    :param declared: the columns that ``sync.yaml`` declares; they are the last ones.
+    :param items: returns the object of the record from which each row comes, in the order of the rows, so
+        that declared columns can be read from it; None if there can be no declared columns.
+    :param crm_table: the kind of these rows, which a CRM table in ``sync.yaml`` is ``of``; None if no CRM
+        table can be compared with them.
     :param crm_order: the place of such tables in reports and plans; rows that others belong to come first.
-    :param fields: the record's fields that hold the objects of these rows, the usual one first; none for the
+    :param fields: the record's fields with the objects of these rows, the usual one first; none for the
         record's own row.
     """
 
@@ -55,14 +55,14 @@ class Part:
 
 @dataclass(frozen=True)
 class DirectRead:
-    """How records are read by a key, and not by walking their list.
+    """How records are read by a key, without walking their list.
 
-    :param subject: what ``webhook_events.record`` begins with where an event asks for this read.
-    :param owner: the resource whose record the key names, where the read gives what belongs to that one; its
-        404 is no evidence of anything. None where the key names one record of this resource, of whose
-        deletion a 404 is evidence.
-    :param column: the owner's column, or the record's, that holds the key; None for its id.
-    :param rows: reads all that belongs to the owner; None where the read needs more than the key.
+    :param subject: the prefix of ``webhook_events.record`` for events that need this read.
+    :param owner: the resource whose record the key names, if the read returns that record's children; its 404
+        is no evidence. None if the key names one record of this resource; its 404 is evidence of the record's
+        deletion.
+    :param column: the owner's column, or the record's, that contains the key; None for its id.
+    :param rows: reads all children of the owner; None if the read needs more than the key.
     """
 
     subject: str
@@ -73,11 +73,11 @@ class DirectRead:
 
 @dataclass(frozen=True)
 class Payloads:
-    """Webhooks whose payloads hold records that the key may not read: a rebuild derives rows from them.
+    """Webhooks whose payloads contain records that the key may not read; a rebuild derives rows from them.
 
     :param events: their names.
-    :param records: gives the records of one payload, in the form of the list's rows.
-    :param of_install: whether they belong to the install that the event names, and go with it.
+    :param records: returns the records of one payload, in the form of the list's rows.
+    :param of_install: whether they belong to the install that the event names, and are deleted with it.
     """
 
     events: tuple[str, ...]
@@ -87,14 +87,14 @@ class Payloads:
 
 @dataclass(frozen=True)
 class Witnessed:
-    """How the changes of the records are told by webhooks.
+    """How webhooks report the changes of the records.
 
-    :param created: the event of a new record; None where only a change is told.
-    :param changed: the event of a changed record; None where none is sent.
-    :param content: SQL for the digest of what the row ``t`` says.
-    :param told_once: whether one record is told of only once, whatever it says later.
+    :param created: the event of a new record; None if only changes are reported.
+    :param changed: the event of a changed record; None if none is sent.
+    :param content: SQL for the digest of the content of the row ``t``.
+    :param told_once: whether a record is reported only once, whatever changes later.
     :param changed_at: columns with the source's own time of a creation and of a change.
-    :param told: SQL: which rows ``t`` an event is sent for at all.
+    :param told: SQL: the rows ``t`` for which an event is sent at all.
     """
 
     created: str | None
@@ -107,35 +107,35 @@ class Witnessed:
 
 @dataclass(frozen=True)
 class Resource:
-    """One kind of vendor record: all that poll, inbox, backfill, rebuild and reports know of it.
+    """One kind of vendor record: what poll, inbox, backfill, rebuild and reports know of it.
 
-    :param order: its place in a poll; installs come first, whose list shows whose key it is.
+    :param order: its place in a poll; installs come first, since their list shows whose key it is.
     :param id_field: the JSON field with the record's own id.
-    :param parts: the record's own table first, then those of what it contains.
-    :param read: turns a record into rows, one list per part, None for a part that the record does not tell;
-        whatever it raises reaches callers as :class:`BadRecordError`.
-    :param known_fields: top-level fields that were seen before; others are kept and reported.
-    :param unknown_within: gives the paths of further unknown fields, below the top level.
-    :param unfilled: gives the declared columns that stay null because of what the record says, and why.
-    :param read_usual: gives what ``read`` would, from the bytes of a record in its usual form, or None.
-    :param dependents: rows of other resources that cannot outlive the record.
-    :param reader: ends each digest of a record's bytes, so that what another reader read is read again.
+    :param parts: the record's own table first, then the tables of its children.
+    :param read: turns a record into rows, one list per part, None for a part that the record does not
+        contain; its errors reach callers as :class:`BadRecordError`.
+    :param known_fields: known top-level fields; other fields are stored and reported.
+    :param unknown_within: returns the paths of further unknown fields, below the top level.
+    :param unfilled: returns the declared columns that stay null because of the record's content, and why.
+    :param read_usual: returns the result of ``read`` from the bytes of a record in its usual form, or None.
+    :param dependents: rows of other resources that cannot exist without the record.
+    :param reader: ends each digest of a record's bytes, so that a record from another reader is read again.
     :param versions: the table that keeps every distinct content of the records, as Enerflo sent it
         (:func:`enerflo_sync.warehouse.schema.columns.versions_table`); the record's own table then has a
-        column ``content_hash``. None where only the rows are kept.
-    :param listing: its list, which a poll walks; a walk of all of it moves the watermark of this name. None
-        where ``read_all`` gives all records in one answer, of which no watermark is kept.
-    :param reads: how events and people have it read directly, the read that serves others first.
-    :param events: the webhooks that tell of its records.
-    :param payloads: the webhooks from which its rows are derived where Enerflo does not give them.
-    :param swept: the watermark of the last walk of all, where a poll asks for what is new only.
-    :param shrink_floor: how many records may be missing from the list whatever their share, before it is
-        not believed: of a table whose rows say little each, or a list that may leave some out.
-    :param by_default: whether it is read where ``sync.yaml`` does not name it.
-    :param backfilled_by: the column of its rows, and of ``enerflo.installs``, by which a backfill knows the
-        records of the installs it is about; None where a backfill leaves them to the poll.
-    :param witnessed: how webhooks tell of its changes; None where none does.
-    :param with_keys: gives the resource as it is read with an account's component keys.
+        column ``content_hash``. None if only the rows are kept.
+    :param listing: its list, which a poll walks; a complete walk moves the watermark of this name. None if
+        ``read_all`` returns all records in one answer, for which no watermark is kept.
+    :param reads: how events and people read it directly; a read that serves others comes first.
+    :param events: the webhooks about its records.
+    :param payloads: the webhooks from which its rows are derived if Enerflo does not return them.
+    :param swept: the watermark of the last walk of all records, if a poll asks only for new ones.
+    :param shrink_floor: how many records may be missing from the list, whatever their share, before the list
+        is doubted: for a table whose rows matter little, or a list that may omit some.
+    :param by_default: whether it is read if ``sync.yaml`` does not name it.
+    :param backfilled_by: the column of its rows, and of ``enerflo.installs``, by which a backfill finds the
+        records of its installs; None if a backfill leaves them to the poll.
+    :param witnessed: how webhooks report its changes; None if none does.
+    :param with_keys: returns the resource with an account's component keys.
     """
 
     name: str
@@ -178,45 +178,45 @@ class Resource:
 
     @property
     def id_column(self) -> str:
-        """Return the column of that table which holds the record's id."""
+        """Return the column of that table with the record's id."""
         return next(column.name for column in self.table.primary_key.columns if column.name != "account")
 
     @property
     def names(self) -> Mapping[str, str]:
-        """Return what a template of SQL calls ``name``, ``table``, ``id`` and, where kept, ``versions``."""
+        """Return the values of an SQL template's ``name``, ``table``, ``id`` and, if kept, ``versions``."""
         names = {"name": str(self.table.name), "table": self.table.fullname, "id": self.id_column}
         return names if self.versions is None else names | {"versions": self.versions.fullname}
 
     @property
     def is_read_by_key(self) -> bool:
-        """Return whether one record is read by itself, so that a 404 is evidence of its deletion."""
+        """Return whether one record can be read by itself, so that a 404 is evidence of its deletion."""
         return any(read.owner is None for read in self.reads)
 
     def digest(self, stable: bytes) -> bytes:
-        """Return what is equal only for equal bytes that are read by the same reader; no parsing."""
+        """Return a digest that is equal only for equal bytes read by the same reader; does not parse."""
         return raw_hash(stable) + self.reader
 
     def key(self, record_id: int) -> Mapping[str, int]:
-        """Return the record's key as quarantine and reports write it."""
+        """Return the record's key in the form of quarantine and reports."""
         return {self.id_column: record_id}
 
     def usual_rows(self, stable: bytes) -> Sequence[Sequence[Row]] | None:
-        """Return the rows of a record in its usual form, None for any other; raises nothing."""
-        # One byte is found many times faster than several, and most records have no escapes at all.
+        """Return the rows of a record in its usual form, None for any other; never raises."""
+        # Searching for one byte is many times faster than for several, and most records have no escapes.
         if self.read_usual is None or (b"\\" in stable and b"\\u0000" in stable):
             return None
         return self.read_usual(stable)
 
     def rows_of(self, stable: bytes) -> Sequence[Sequence[Row] | None]:
-        """Return the rows of each part from a record's bytes, None for a part that it does not tell.
+        """Return the rows of each part from a record's bytes, None for a part that it does not contain.
 
-        :raises BadRecordError: as :attr:`read`, and where the bytes are no JSON object.
+        :raises BadRecordError: as :attr:`read`, and if the bytes are not a JSON object.
         """
         usual = self.usual_rows(stable)
         return self.read(decode(stable)[0]) if usual is None else usual
 
     def rows_by_column(self, record: Record) -> list[list[dict[str, Any]]]:
-        """Return the rows of each part by column; none of a part that the record does not tell.
+        """Return the rows of each part by column; none for a part that the record does not contain.
 
         :raises BadRecordError: as :attr:`read`.
         """
@@ -228,7 +228,7 @@ class Resource:
     def record_id(self, raw: bytes | memoryview) -> int:
         """Return the record's own id without decoding the rest.
 
-        :raises BadRecordError: there is none, or it is no whole number from 1 to 2^63 - 1.
+        :raises BadRecordError: it is missing, or not an integer from 1 to 2^63 - 1.
         """
         leading = self._leading_id.match(raw)
         if leading:
@@ -251,12 +251,12 @@ class Resource:
 
 
 def itself(record: Record) -> Sequence[Record]:
-    """Return the record: its own row comes from all of it (:attr:`Part.items`)."""
+    """Return the record itself, from which its own row comes (:attr:`Part.items`)."""
     return (record,)
 
 
 def _raising_bad_record(read: Callable[[Record], Sequence[Sequence[Row] | None]]) -> Callable[..., Any]:
-    """Return ``read``, of which every error is the record's (:func:`enerflo_sync.errors.bad_record`)."""
+    """Return ``read`` with every error turned into the record's (:func:`enerflo_sync.errors.bad_record`)."""
 
     @functools.wraps(read)
     def reading(record: Record) -> Sequence[Sequence[Row] | None]:

@@ -1,9 +1,9 @@
 """The usual form of an install's record, read without making a dictionary of it.
 
-Most records have exactly the types that they should have. Those are read here, straight from their bytes,
-at a third of the cost. Whatever is unusual in any way (a field that is not known, a number as text, a list
-for an object) is declined, and :mod:`enerflo_sync.resources.installs` reads it: that is the reader which
-decides. A property test holds the two together: what is read here is what is read there.
+Most records have exactly the expected types. They are read here directly from their bytes, at a third of the
+cost. For any deviation (an unknown field, a number as text, a list for an object) it returns None. Then the
+authoritative reader, :mod:`enerflo_sync.resources.installs`, reads the record. A property test checks that
+both readers give the same rows.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class _Milestone(Struct):
     due_at: str | None = None
     completed_at: str | None = None
     milestone_id: UnsetType = UNSET
-    # Other spellings, which only the other reader knows how to weigh.
+    # Alternative field names, whose precedence only the other reader knows.
     start_date: UnsetType = UNSET
     start_at: UnsetType = UNSET
     due_date: UnsetType = UNSET
@@ -118,7 +118,7 @@ _READ: list[tuple[str, Any] | tuple[str, Any, Any]] = [
     ("created_at", str | None, None),
     ("updated_at", str | None, None),
     ("logged_in_user", None, None),
-    # Read by the other reader in forms that are not the usual one.
+    # The other reader also reads these fields in other forms.
     ("status", UnsetType, UNSET),
     ("milestones", UnsetType, UNSET),
     ("battery_configuration", UnsetType, UNSET),
@@ -145,7 +145,7 @@ def read_usual(decoder: msgspec.json.Decoder[Any], data: bytes) -> Sequence[Sequ
         record = decoder.decode(data)
         return [_install(record)], _milestones(record)
     except Exception:
-        # Whatever is unusual, the other reader decides and says why.
+        # For any deviation the other reader decides and gives the reason.
         return None
 
 

@@ -88,7 +88,7 @@ class MySQL(Dialect):
         if column.is_text or column.type == JSON:
             return f"replace(convert({self._value(column)} using utf8mb4), char(0 using utf8mb4), '')"
         if column.declared == "float":
-            # As it stands it is rounded to six digits.
+            # MySQL rounds the unconverted value to six digits.
             return f"({self._value(column)} + 0e0)"
         return self._value(column)
 

@@ -182,7 +182,7 @@ def _trusting(match: Match, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_differing(story: Refined, section: str) -> tuple[dict[str, Any], list[Suggestion]]:
-    """Return the options without fields of which most rows still differ, and these fields as suggestions."""
+    """Return the options without fields that still differ in most rows, and these fields as suggestions."""
     fields, doubtful = {}, []
     for column, options in story.options[section].items():
         told = story.stories[column]

@@ -154,7 +154,7 @@ def _in_words(report: ReconciliationReport) -> VerdictText:
             return VerdictText(
                 verdict,
                 "Enerflo was never polled completely, so nothing can be called equal",
-                "The mirror has not taken in one complete poll. The figures below show what it holds so far.",
+                "The mirror has no complete poll yet. The figures below show what it holds so far.",
                 "Run the DAG enerflo_poll or `enerflo-sync poll` until it finishes, then reconcile again.",
             )
         case Verdict.NOTHING_TO_COMPARE:

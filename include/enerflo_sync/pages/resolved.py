@@ -1,4 +1,4 @@
-"""Who settled a thing, and when: what the second of two people is told."""
+"""Who resolved an entry of the inbox, and when: the message for the second of two people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enerflo_sync.plan.parked import TRIED_AGAIN_AFTER
 from enerflo_sync.reconcile.render.wording import utc
 
 _ITEMS = sa.text("""
-/* enerflo-sync pages: who settled quarantined items last */
+/* enerflo-sync pages: who resolved quarantined items last */
 select state, kind, decided_by, decided_at from sync.quarantine
 where account = :account and state <> 'open'
   and case when cast(:items as text[]) is null then fingerprint = :fingerprint else item_id = any(:items) end
@@ -37,32 +37,34 @@ order by ended_at desc limit 1
 _UNKNOWN: Final = "It is not there any more."
 
 
-def settled_items(
+def resolved_items(
     connection: sa.Connection, account: str, fingerprint: str, items: Sequence[str] = ()
 ) -> str:
-    """Return who settled the items of a fingerprint, or some of them, in a sentence."""
+    """Return a sentence on who resolved the items of a fingerprint, or some of them."""
     values = {"account": account, "fingerprint": fingerprint, "items": list(items) or None}
     row = connection.execute(_ITEMS, values).one_or_none()
     if row is None:
         return _UNKNOWN
     if row.decided_by is None:
-        return "A later poll or check settled it."
+        return "A later poll or check resolved it."
     what = (
         "dismissed" if row.state == "dismissed" else "released" if row.kind == "change_order" else "replayed"
     )
     return f"It was {what} by {row.decided_by} on {utc(row.decided_at)}."
 
 
-def settled_parked(connection: sa.Connection, account: str) -> str:
-    """Return who had parked changes tried again last, in a sentence."""
+def resolved_parked(connection: sa.Connection, account: str) -> str:
+    """Return a sentence on who last had parked changes tried again."""
     row = connection.execute(_RETRIED, {"account": account, "since": TRIED_AGAIN_AFTER}).one_or_none()
     if row is None:
         return "It was made meanwhile, or is tried again by itself."
     return f"{row.requested_by} had parked changes tried again on {utc(row.requested_at)}."
 
 
-def settled_refusals(connection: sa.Connection, account: str, plan_hash: str, ids: Sequence[int] = ()) -> str:
-    """Return who reopened what was refused of a plan, or refusals of some numbers, in a sentence."""
+def resolved_refusals(
+    connection: sa.Connection, account: str, plan_hash: str, ids: Sequence[int] = ()
+) -> str:
+    """Return a sentence on who reopened refused changes of a plan, or some refusals."""
     values = {"account": account, "plan_hash": plan_hash, "ids": list(ids) or None}
     row = connection.execute(_REOPENED, values).one_or_none()
     if row is None:
