@@ -113,9 +113,34 @@ def test_a_word_that_arrives_when_it_stands_for_nothing_any_more_is_not_left_apa
         copied.sql("insert into crm.installs (enerflo_install_id, updated_at) values (:id, now())", id=one)
     copy_shows(copied, one, status="Paused")
     plan = copied.plan()
-    # The CRM says a word that is no status, and Enerflo says On Hold: somebody has to look.
-    left = [row.field for row in copied.undecided(plan) if row.key == {"enerflo_install_id": one}]
-    assert "status" in left
+    # The CRM says a word that is no status any more. It is our own, so Enerflo's value is written anew.
+    (change,) = [
+        row for row in copied.changes(plan, key={"enerflo_install_id": one}) if row.field == "status"
+    ]
+    assert (change.direction, change.before, change.after) == ("to_crm", "Paused", "On Hold")
+
+
+@pytest.mark.parametrize("rule", ["newest", "review", "enerflo"])
+def test_a_word_of_ours_that_arrives_when_it_stands_for_another_status_is_never_sent_to_enerflo(
+    copied: Desk, install: int, rule: str
+) -> None:
+    remapped(copied, called("Paused"))
+    copied.sql("update crm.installs set status = 'Paused' where status = 'On Hold'")
+    copied.carried()
+    copied.world.set_status(install, ON_HOLD)
+    run_poll(copied.context)
+    approved(copied)
+    copied.sql("update sync.crm_changes set acknowledged_at = now()")
+    remapped(copied, (STATUS, STATUS.replace("newest", f"{rule}, values: {{Completed: Paused}}")))
+    # The tool writes later than Enerflo changed.
+    copy_shows(copied, install, status="Paused")
+    plan = copied.plan()
+    changes = [
+        row for row in copied.changes(plan, key={"enerflo_install_id": install}) if row.field == "status"
+    ]
+    assert [row.direction for row in changes if row.direction == "to_enerflo"] == []
+    asked = [row.field for row in copied.undecided(plan) if row.key == {"enerflo_install_id": install}]
+    assert [row.after for row in changes] == ["On Hold"] or "status" in asked
 
 
 def test_a_new_row_is_made_with_no_value_of_a_column_that_is_mapped_otherwise(copied: Desk) -> None:

@@ -24,6 +24,7 @@ from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.judge import crm_value_for_enerflo
 from enerflo_sync.reconcile.meanings import stored_meanings
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import SINCE, names_array
@@ -129,6 +130,18 @@ _MEANT_OTHERWISE = Template("""and a.key in (
         where n.account = w.account and n.table_name = w.table_name and n.key = w.key and n.number > w.number
           and n."column" = w."column" and n.state = 'open' and n.ended_at is null))""")
 
+# Our own word in the CRM is nobody's edit. Its pair gets what the word stands for now as Enerflo's value: so
+# Enerflo's present value counts as the one that moved, and is written anew in the words of now.
+_STANDS_FOR = Template("""
+/* enerflo-sync plan $name: words of ours that arrived, by what they stand for now */
+update sync.agreed a
+set value = nullif($meaning, 'null'),
+    crm_value = case when $shown is distinct from nullif($meaning, 'null') then coalesce($shown, 'null') end
+from ($crm_side) c
+where a.account = %(account)s and a.table_name = $table and a.field = $field and not a.is_link
+  and a.agreed_by not like 'former%%' and $on $which
+""")
+
 _CREATED = sa.text("""
 select position from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and table_name = :table and op = 'insert'
@@ -169,10 +182,7 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
             _agree_on_link(connection, comparison, applying, row.key)
             continue
         _apply(connection, comparison, applying, row, values)
-    for field, meaning in stored_meanings(connection, account, [comparison.name])[comparison.name].items():
-        if (since := meaning.get("said_since")) is not None and field in comparison.meanings:
-            which = _MEANT_OTHERWISE.substitute(looked=looked, since=literal(since))
-            make_former(connection, comparison, account, field, which)
+    _follow_words(connection, comparison, account, looked)
     hours = (
         comparison.mapping.handed_to.late_hours
         if comparison.mapping.handed_to is not None
@@ -180,6 +190,35 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     )
     forget = _FORGET.substitute(named, since=SINCE)
     connection.exec_driver_sql(forget, {**values, "hours": timedelta(hours=hours)})
+
+
+def _follow_words(connection: sa.Connection, comparison: Comparison, account: str, looked: str) -> None:
+    """Correct the pairs of changes that arrived and were handed over when their words stood for other values.
+
+    Without it, both sides would count as left apart, although they do not mean the same any more.
+    """
+    fields = {field.name: field for field in comparison.fields}
+    for name, meaning in stored_meanings(connection, account, [comparison.name])[comparison.name].items():
+        if (since := meaning.get("said_since")) is None or name not in comparison.meanings:
+            continue
+        which = _MEANT_OTHERWISE.substitute(looked=looked, since=literal(since))
+        if name not in fields or comparison.is_wide:
+            make_former(connection, comparison, account, name, which)
+            continue
+        statement = _STANDS_FOR.substitute(
+            name=comparison.name,
+            table=literal(comparison.name),
+            field=literal(name),
+            meaning=crm_value_for_enerflo(comparison, fields[name]),
+            shown=fields[name].crm.shown,
+            crm_side=crm_side(comparison),
+            on=" and ".join(
+                f"c.k{n} = {fitting_key(comparison, 'a.key', column)}"
+                for n, column in enumerate(comparison.mapping.key_columns, 1)
+            ),
+            which=which,
+        )
+        connection.exec_driver_sql(statement, {"account": account})
 
 
 def _apply(
