@@ -45,9 +45,9 @@ def command(
     """Show every path that Enerflo sends: its types, how many records fill it, and where it is used.
 
     Reads the stored versions of records, without a request: a path is there since the first version that has
-    a value at it. Examples show only a value's form: letters as a,
-    digits as 9. Paths that appeared or vanished within a month are listed with the line for columns in
-    sync.yaml that would declare them. Exit code 1 when the path or type of a declared column fits few records.
+    a value at it. Examples show only a value's form: letters as a, digits as 9. Paths that appeared or
+    vanished within a month are listed with the line for columns in sync.yaml that would declare them. Exit
+    code 1 when the path or type of a declared column fits few records.
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:
