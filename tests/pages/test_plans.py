@@ -217,7 +217,7 @@ def test_a_plan_that_a_later_one_took_the_place_of_is_decided_by_nobody(visitor:
     for action, fields in (("approve", {}), ("reject", {"reason": "no"})):
         answer = pat.client.post(f"/enerflo/{path}/{action}", data={"token": token, **fields})
         assert answer.status_code == 409
-        assert "a later plan took its place" in answer.text
+        assert "a later plan superseded it" in answer.text
     assert stored(pat, path) == ("superseded", None)
 
 
