@@ -62,7 +62,7 @@ FOUND_BY = {
     "older_over_newer": 25,
     "older_versions_are_twins": 1,
     "one_spelling_of_a_number": 5,
-    "other_side_agreed_unseen": 1,
+    "other_side_agreed_unseen": 6,
     "part_is_the_whole": 1,
     "short_page_is_whole": 1,
     "stamped_by_the_worker": 3,
