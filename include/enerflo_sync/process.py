@@ -7,6 +7,7 @@ process of whoever imports it.
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,9 +15,20 @@ from contextlib import contextmanager, suppress
 # Maximum wait of a thread for the interpreter after its socket answered. With Python's default of 5 ms, each
 # answer of the server waits that long for the parsing thread (measured: a fifth of a first load's time).
 SWITCH_SECONDS = 0.00002
+# Number of new objects before a collection: a few megabytes.
+COLLECT_AFTER = 50_000
 # Numbers of malloc.h.
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _LARGE = 256 * 1024
+
+
+def collect_rarely() -> None:
+    """Collect cyclic garbage less often, until the process ends.
+
+    The imports of a command make 110,000 objects that all stay. By default Python looks through them again
+    and again (measured: ``enerflo-sync reconcile`` starts in 0.77 s of CPU instead of 0.85 s).
+    """
+    gc.set_threshold(COLLECT_AFTER, 20, 100)
 
 
 @contextmanager

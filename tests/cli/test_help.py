@@ -14,6 +14,18 @@ from enerflo_sync.cli.commands import COMMANDS
 HEAVY = ("sqlalchemy", "alembic", "pydantic", "fastapi", "requests", "yaml", "rich.progress")
 
 
+def test_a_command_does_not_look_for_garbage_while_it_starts() -> None:
+    program = (
+        "import atexit, gc, sys\n"
+        "from enerflo_sync.cli import main\n"
+        "atexit.register(lambda: print(gc.get_threshold()[0], file=sys.stderr))\n"
+        "sys.argv = ['enerflo-sync', '--help']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stderr.strip() == "50000"
+
+
 def test_the_help_imports_no_command_and_none_of_what_they_need() -> None:
     code = f"""
 import sys

@@ -12,6 +12,7 @@ from dotenv import load_dotenv
 from enerflo_sync.cli.commands import Commands
 from enerflo_sync.cli.output import DEBUG_VARIABLE, Exit, ShowingFormatter, errors, print_error, unexpected
 from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.process import collect_rarely
 
 app = typer.Typer(
     name="enerflo-sync",
@@ -45,6 +46,7 @@ def main() -> None:
 
     Variables missing from the environment are read from a file ``.env`` in the working folder.
     """
+    collect_rarely()
     load_dotenv(".env")
     try:
         app()
