@@ -10,9 +10,8 @@ import ast
 import re
 from collections import defaultdict
 
-from enerflo_sync.warehouse.schema import metadata
 from tests.test_structure import ROOMS
-from tests.warehouse.test_who_writes import ENGINE, OF_ROOMS, TABLES
+from tests.warehouse.test_who_writes import ENGINE, OF_ROOMS, TABLES, imported_tables
 
 _FORGOTTEN = "who was forgotten must not come back, whoever reads of them"
 _PRUNED = "what a prune has deleted is said where it is missing"
@@ -57,15 +56,7 @@ _READS = re.compile(r"\b(?:from|join|using)\s+(?:only\s+)?((?:enerflo|sync)\.\w+
 def read_in(source: str) -> set[str]:
     """Return the tables that a module's statements name after from, join or using, or that it imports."""
     tree = ast.parse(source)
-    names = {table.name: table.fullname for table in metadata.tables.values()}
-    known = {
-        alias.asname or alias.name: names[alias.name]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        and (node.module or "").startswith("enerflo_sync.warehouse.schema")
-        for alias in node.names
-        if alias.name in names
-    }
+    known = imported_tables(tree)
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

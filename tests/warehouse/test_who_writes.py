@@ -89,10 +89,10 @@ def rooms_that_write() -> dict[str, set[str]]:
     return dict(found)
 
 
-def written_in(source: str) -> set[str]:
-    tree = ast.parse(source)
+def imported_tables(tree: ast.AST) -> dict[str, str]:
+    """Return the full names of the tables that a module imports, by the names that they have in it."""
     names = {table.name: table.fullname for table in metadata.tables.values()}
-    known = {
+    return {
         alias.asname or alias.name: names[alias.name]
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
@@ -100,6 +100,11 @@ def written_in(source: str) -> set[str]:
         for alias in node.names
         if alias.name in names
     }
+
+
+def written_in(source: str) -> set[str]:
+    tree = ast.parse(source)
+    known = imported_tables(tree)
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -35,6 +35,13 @@ def called(word: str) -> tuple[str, str]:
     return STATUS, STATUS.replace("newest", f"newest, values: {{On Hold: {word}}}")
 
 
+def on_hold_is_paused(desk: Desk) -> None:
+    """Let the CRM call On Hold Paused, and both sides agree on it."""
+    remapped(desk, called("Paused"))
+    desk.sql("update crm.installs set status = 'Paused' where status = 'On Hold'")
+    desk.carried()
+
+
 @pytest.mark.parametrize("by", ["plan", "undo"])
 @pytest.mark.parametrize(
     ("edit", "reason"),
@@ -71,9 +78,7 @@ def test_the_same_mapping_and_another_way_to_compare_leave_a_change_on_its_way(
 
 
 def test_a_word_that_changed_takes_the_place_of_the_one_that_waits(copied: Desk, install: int) -> None:
-    remapped(copied, called("Paused"))
-    copied.sql("update crm.installs set status = 'Paused' where status = 'On Hold'")
-    copied.carried()
+    on_hold_is_paused(copied)
     copied.world.set_status(install, ON_HOLD)
     run_poll(copied.context)
     approved(copied)
@@ -99,9 +104,7 @@ def test_a_word_that_changed_takes_the_place_of_the_one_that_waits(copied: Desk,
 def test_a_word_that_arrives_when_it_stands_for_nothing_any_more_is_not_left_apart(
     copied: Desk, install: int, is_new: bool
 ) -> None:
-    remapped(copied, called("Paused"))
-    copied.sql("update crm.installs set status = 'Paused' where status = 'On Hold'")
-    copied.carried()
+    on_hold_is_paused(copied)
     one = new_install(copied) if is_new else install
     copied.world.set_status(one, ON_HOLD)
     run_poll(copied.context)
@@ -124,9 +127,7 @@ def test_a_word_that_arrives_when_it_stands_for_nothing_any_more_is_not_left_apa
 def test_a_word_of_ours_that_arrives_when_it_stands_for_another_status_is_never_sent_to_enerflo(
     copied: Desk, install: int, rule: str
 ) -> None:
-    remapped(copied, called("Paused"))
-    copied.sql("update crm.installs set status = 'Paused' where status = 'On Hold'")
-    copied.carried()
+    on_hold_is_paused(copied)
     copied.world.set_status(install, ON_HOLD)
     run_poll(copied.context)
     approved(copied)
