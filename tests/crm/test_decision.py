@@ -16,6 +16,11 @@ _BASES = (
     {},
     {"was_twin": True},
     {"row_replaced": True},
+    # A word of ours, by what it stands for now; nobody wrote it, whichever side moves later.
+    *(
+        {"base_known": True, "base_kept": True, "own_word": True, "enerflo_moved": mine, "crm_moved": theirs}
+        for mine, theirs in product(_BOTH, _BOTH)
+    ),
     *(
         {"base_known": True, "base_kept": kept, "enerflo_moved": mine, "crm_moved": theirs}
         for kept, mine, theirs in product(_BOTH, _BOTH, _BOTH)
@@ -81,6 +86,8 @@ def in_the_way(winner: Outcome, facts: dict[str, bool]) -> tuple[Outcome, str] |
         return Outcome.REVIEW, "twin"
     if target == "enerflo" and facts["row_replaced"]:
         return Outcome.REVIEW, "row_replaced"
+    if target == "enerflo" and facts["own_word"] and not facts["crm_moved"]:
+        return Outcome.REVIEW, "own_word"
     if target == "enerflo" and not facts["enerflo_writable"]:
         return Outcome.REVIEW, "no_call"
     return (Outcome.KEEP, "void") if facts[f"{target}_barred"] else None

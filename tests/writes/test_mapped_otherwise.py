@@ -123,7 +123,7 @@ def test_a_word_that_arrives_when_it_stands_for_nothing_any_more_is_not_left_apa
     assert (change.direction, change.before, change.after) == ("to_crm", "Paused", "On Hold")
 
 
-@pytest.mark.parametrize("rule", ["newest", "review", "enerflo"])
+@pytest.mark.parametrize("rule", ["newest", "review", "enerflo", "crm"])
 def test_a_word_of_ours_that_arrives_when_it_stands_for_another_status_is_never_sent_to_enerflo(
     copied: Desk, install: int, rule: str
 ) -> None:

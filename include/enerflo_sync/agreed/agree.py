@@ -44,11 +44,15 @@ class AgreedBy(StrEnum):
 
     When ``sync.yaml`` maps a field to something else, ``former_`` is put before this word: such a pair shows
     that the row once existed on both sides, and no change is computed from it.
+
+    ``reworded``: the CRM shows a word of ours that stood for another value when it was handed over. The pair
+    has what the word stands for now as Enerflo's value, although Enerflo never said so.
     """
 
     COMPARISON = "comparison"
     PUSH = "push"
     UNDO = "undo"
+    REWORDED = "reworded"
 
 
 _AGREE = Template("""
@@ -68,7 +72,7 @@ set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded
     agreed_by = excluded.agreed_by, is_link = excluded.is_link, enerflo_key = excluded.enerflo_key
 where (agreed.value, agreed.crm_value, agreed.enerflo_key)
       is distinct from (excluded.value, excluded.crm_value, excluded.enerflo_key)
-   or agreed.agreed_by like 'former%%' or $always
+   or agreed.agreed_by like 'former%%' or agreed.agreed_by = 'reworded' or $always
 """)
 
 # The upsert locks each row that it meets, changed or not. So the agreed pairs of a record are read once, and
@@ -78,7 +82,7 @@ _KNOWN = Template("""left join lateral (
          jsonb_object_agg(a.field, a.value) filter (where a.value is not null) as mine,
          jsonb_object_agg(a.field, a.crm_value) filter (where a.crm_value is not null) as theirs
   from sync.agreed a where a.account = %(account)s and a.table_name = $table and a.key = o.key$of_record
-    and a.agreed_by not like 'former%%'
+    and a.agreed_by not like 'former%%' and a.agreed_by <> 'reworded'
 ) k on true""")
 
 # Comparing the two sides is expensive. It is done only for fields whose pair differs from the stored one,

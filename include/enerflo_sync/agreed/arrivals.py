@@ -131,11 +131,12 @@ _MEANT_OTHERWISE = Template("""and a.key in (
           and n."column" = w."column" and n.state = 'open' and n.ended_at is null))""")
 
 # Our own word in the CRM is nobody's edit. Its pair gets what the word stands for now as Enerflo's value: so
-# Enerflo's present value counts as the one that moved, and is written anew in the words of now.
+# Enerflo's present value counts as the one that moved, and is written anew in the words of now. Where the CRM
+# is the source of truth, a person is asked (rule ``own_word``).
 _STANDS_FOR = Template("""
 /* enerflo-sync plan $name: words of ours that arrived, by what they stand for now */
 update sync.agreed a
-set value = nullif($meaning, 'null'),
+set agreed_by = 'reworded', value = nullif($meaning, 'null'),
     crm_value = case when $shown is distinct from nullif($meaning, 'null') then coalesce($shown, 'null') end
 from ($crm_side) c
 where a.account = %(account)s and a.table_name = $table and a.field = $field and not a.is_link
@@ -202,7 +203,7 @@ def _follow_words(connection: sa.Connection, comparison: Comparison, account: st
         if (since := meaning.get("said_since")) is None or name not in comparison.meanings:
             continue
         which = _MEANT_OTHERWISE.substitute(looked=looked, since=literal(since))
-        if name not in fields or comparison.is_wide:
+        if name not in fields:
             make_former(connection, comparison, account, name, which)
             continue
         statement = _STANDS_FOR.substitute(

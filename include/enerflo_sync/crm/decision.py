@@ -50,6 +50,7 @@ FACTS = (
     "agreed_late",
     "was_twin",
     "row_replaced",
+    "own_word",
     "enerflo_moved",
     "crm_moved",
     "enerflo_null",
@@ -155,6 +156,12 @@ BLOCKING_RULES: Sequence[Rule] = (
         "to_enerflo and row_replaced",
         Outcome.REVIEW,
         "another row of the CRM stood for it before, and this one was not equal to Enerflo's record since",
+    ),
+    Rule(
+        "own_word",
+        "to_enerflo and own_word and not crm_moved",
+        Outcome.REVIEW,
+        "the CRM's value came from Enerflo and was handed over when it stood for another one",
     ),
     Rule(
         "no_call",

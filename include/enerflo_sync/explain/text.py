@@ -38,6 +38,7 @@ _AGREED_BY = {
     "comparison": "a comparison found them equal",
     "push": "the value was written and read back",
     "undo": "an undo left them so, on purpose",
+    "reworded": "the CRM's value was handed over before sync.yaml changed what it stands for",
 }
 
 

@@ -84,6 +84,7 @@ _JUDGED = Template("""(
            coalesce(a.agreed_by = 'comparison' and $in_enerflo_then < a.agreed_at, false) as agreed_late,
            n.account is not null as was_twin,
            n.account is null and a.account is null and $replaced as row_replaced,
+           coalesce(a.agreed_by = 'reworded', false) as own_word,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
            coalesce(o.changed_in_crm > $in_enerflo_then, false) as crm_later offset 0
   ) x
