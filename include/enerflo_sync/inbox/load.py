@@ -30,7 +30,7 @@ from enerflo_sync.inbox.local_drop import LocalDrop
 from enerflo_sync.mirror.forgotten import forgotten_of
 from enerflo_sync.mirror.quarantine import add_to_quarantine
 from enerflo_sync.mirror.read_ahead import read_ahead
-from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.resources.fingerprint import raw_hash
 from enerflo_sync.warehouse.bulk import Block, driver_connection, send
 from enerflo_sync.warehouse.refused import refuses_a_row

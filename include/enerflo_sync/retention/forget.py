@@ -23,9 +23,9 @@ from enerflo_sync.inbox.ingest import alone as alone_with_inbox
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.forgotten import Forgotten
-from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
-from enerflo_sync.rebuild.run import JOB as REBUILD
+from enerflo_sync.rebuild.rebuild import JOB as REBUILD
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.observation import OBSERVATION
 from enerflo_sync.reconcile.render.wording import count_of
