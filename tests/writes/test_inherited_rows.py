@@ -11,6 +11,7 @@ _STATUSES = "select status from crm.installs where enerflo_install_id = :i"
 
 
 def test_a_row_that_comes_into_a_table_below_since_the_plan_keeps_the_write_from_both(agreeing: Desk) -> None:
+    agreeing.sql("create unique index on crm.installs (enerflo_install_id)")
     agreeing.sql("create table crm.archive () inherits (crm.installs)")
     install = agreeing.a_site().install_id
     before = agreeing.one(_STATUSES, i=install)
@@ -24,6 +25,7 @@ def test_a_row_that_comes_into_a_table_below_since_the_plan_keeps_the_write_from
 
 
 def test_rows_of_one_key_are_a_question_and_not_written(agreeing: Desk) -> None:
+    agreeing.sql("create unique index on crm.installs (enerflo_install_id)")
     agreeing.sql("create table crm.archive () inherits (crm.installs)")
     install = agreeing.a_site().install_id
     agreeing.sql(_ARCHIVED, i=install)
