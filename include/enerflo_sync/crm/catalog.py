@@ -115,8 +115,9 @@ where n.nspname = :schema and c.relname = :name and a.attnum > 0 and not a.attis
 _INDEXES = sa.text("""
 /* enerflo-sync catalog: indexes of one relation */
 select i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid
-         and not exists (select from pg_catalog.pg_inherits h join pg_catalog.pg_class c on c.oid = h.inhparent
-                         where h.inhparent = i.indrelid and c.relkind <> 'p') as proves_unique,
+         and not exists (
+           select from pg_catalog.pg_inherits h join pg_catalog.pg_class c on c.oid = h.inhparent
+           where h.inhparent = i.indrelid and c.relkind <> 'p') as proves_unique,
        i.indexprs is not null as of_expressions,
        array(select a.attname::text from unnest(i.indkey::int[]) with ordinality as k(attnum, place)
              join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum

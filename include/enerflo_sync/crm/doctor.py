@@ -24,7 +24,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copied_tables import noticed_of_copies
 from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.crm.keys import case_folding
-from enerflo_sync.crm.live.arrivals import no_arrivals
+from enerflo_sync.crm.live.arrivals import no_arrivals, untold_arrivals
 from enerflo_sync.crm.live.copies import copy_hints
 from enerflo_sync.crm.live.rights import present_role
 from enerflo_sync.crm.live.writing import writing_notices
@@ -205,6 +205,7 @@ def check_table(
     chosen += [
         desk.finding(Severity.ERROR, *finding) for finding in unknown_milestones(connection, mapping, account)
     ]
+    chosen += [desk.noticed(one) for one in untold_arrivals(mapping, table)]
     columns = _columns(mapping, table, desk)
     return table, [*columns, *chosen, *deleted, *planned, *_updated_at(mapping, table, desk)]
 
