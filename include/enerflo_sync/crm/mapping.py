@@ -132,7 +132,7 @@ class TableMapping(Options):
         None,
         gt=0,
         le=24 * 90,
-        description="Of a copy: within so many hours a row arrives (arrived_at, or the copy tool's own column)."
+        description="Of a copy: within so many hours a row arrives (by arrived_at, or the tool's own column)."
         " Where none did, a reconciliation is no all-clear, and says since when.",
     )
     time_zone: str = Field("UTC", description="Zone of CRM times that have none, as in America/Denver.")
