@@ -16,6 +16,7 @@ from enerflo_sync.crm.chosen_rows import (
     hidden_rows,
     misfits,
     no_row_left,
+    shared_rows,
     shared_tables,
     unfilled,
     unindexed,
@@ -141,6 +142,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
             chosen = [
                 *duplicates(connection, mapping, table, fold),
                 *shared_tables(config, account, name),
+                *shared_rows(connection, config, account, name, table),
                 *(unfilled(mapping, table) if makes_rows else ()),
                 *unindexed(connection, mapping, table, fold),
                 *no_arrivals(connection, mapping, table),
