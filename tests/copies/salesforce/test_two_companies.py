@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
@@ -16,11 +14,11 @@ BY_COPY = TO.replace(WHERE, 'where: "\\"Company\\" = \'west\'"')
 
 
 @pytest.fixture
-def west(office: Office) -> Iterator[Office]:
+def west(office: Office) -> Office:
     office.desk.sql('alter table salesforce."Opportunity" add "Company" text not null default \'west\'')
     assert BY_COPY != TO
     office.mapped(BY_COPY)
-    yield office
+    return office
 
 
 def test_a_record_that_is_as_the_copy_has_it_is_written(west: Office) -> None:

@@ -296,7 +296,7 @@ class Judge:
 
     @property
     def _is_old(self) -> str:
-        """Return ``when …``: only the copy's row says whether the record counts, and it may be out of date."""
+        """Return ``when …``: only the copy's row says whether the record counts, and it may be old."""
         if not self._asks_copy:
             return ""
         if self._modified is None:
