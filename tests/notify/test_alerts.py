@@ -280,3 +280,17 @@ def test_a_copy_of_which_no_row_arrived_in_time_is_told_until_one_does(people: P
     compared("null")
     (message,) = told_of(people, NotifyEvent.CRM_COPY_LATE, 5)
     assert message.subject == "Enerflo default: resolved: the CRM's copy has caught up"
+
+
+def test_when_a_poll_was_due_goes_by_the_time_zone_of_the_accounts_schedule(people: People) -> None:
+    path = people.config.file
+    evening = 'schedule: {time_zone: America/Denver, poll: "0 20 * * *"'
+    text = path.read_text().replace('schedule: {poll: "*/15 * * * *"', evening, 1)
+    assert evening in text
+    path.write_text(text)
+    people.config = load_config(path, {})
+    read_whole(people)
+    # In Denver it is 20:00 at 03:00 UTC.
+    assert told_of(people, NotifyEvent.MIRROR_STALE, 11 * 60) == []
+    (message,) = told_of(people, NotifyEvent.MIRROR_STALE, 7 * 60)
+    assert "not read any more" in message.subject

@@ -27,6 +27,7 @@ from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.live.arrivals import no_arrivals, untold_arrivals
 from enerflo_sync.crm.live.copies import copy_hints
+from enerflo_sync.crm.live.doubtful_marks import doubtful_marks
 from enerflo_sync.crm.live.rights import present_role
 from enerflo_sync.crm.live.writing import writing_notices
 from enerflo_sync.crm.mapping import NOT_NULL, FieldType, RecordKind, Side, TableMapping
@@ -147,6 +148,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
                 *unindexed(connection, mapping, table, fold),
                 *no_arrivals(connection, mapping, table),
                 *hidden_rows(connection, table),
+                *doubtful_marks(connection, mapping, table),
             ]
             findings += [desk.noticed(one) for one in chosen]
             findings += [desk.noticed(one) for one in copy_hints(mapping, table)]

@@ -60,7 +60,8 @@ def stale_lists(
 
     An account that was never polled has none.
     """
-    due = cron(config.account(account).schedule.poll)
+    schedule = config.account(account).schedule
+    due = cron(schedule.poll, schedule.time_zone)
     limit = timedelta(hours=config.notify.stale_hours)
     return [
         {"name": row.name, "at": row.at.isoformat(), "was_read": row.was_read}
@@ -83,7 +84,7 @@ def late_copies(
     if any(table.arrives_within_hours is not None for table in config.tables_for(account).values()):
         old = {row.name: row.at for row in connection.execute(_SILENT, named)}
     if settings.crm is not None:
-        due = cron(settings.schedule.reconcile)
+        due = cron(settings.schedule.reconcile, settings.schedule.time_zone)
         limit = timedelta(hours=config.notify.stale_hours)
         old |= {row.name: row.at for row in connection.execute(_COPIES, named) if due(row.at) + limit < now}
     return [{"name": name, "at": at.isoformat()} for name, at in sorted(old.items())]
