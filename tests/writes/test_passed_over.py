@@ -143,3 +143,52 @@ def test_a_number_is_written_to_a_column_of_type_oid(agreeing: Desk) -> None:
     agreeing.carried()
     assert agreeing.crm("installs", enerflo_install_id=install)["panel_count"] == was
     agreeing.settled()
+
+
+_SAYS_SO = """create function crm.says_so() returns trigger language plpgsql as $$ begin
+  if tg_op = 'DELETE' then return old; end if; return new; end $$;
+create trigger says_so instead of insert or update or delete on crm.{view} for each row
+  execute function crm.says_so()"""
+
+
+def behind_a_view(desk: Desk, table: str) -> None:
+    """Let a view stand in the table's place whose trigger returns each row and writes none."""
+    desk.sql(f"alter table crm.{table} rename to kept_{table}")
+    desk.sql(f"create view crm.{table} as select * from crm.kept_{table}")
+    desk.sql(_SAYS_SO.format(view=table))
+
+
+def test_a_view_whose_trigger_says_that_it_wrote_and_did_not_is_parked(agreeing: Desk) -> None:
+    install = put_on_hold(agreeing)
+    plan = agreeing.plan()
+    behind_a_view(agreeing, "installs")
+    report = run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
+    kept = "the CRM's table keeps the value from before, by a trigger or rule of its own"
+    assert (report.applied, report.reasons["parked"]) == (0, {kept: 1})
+    assert agreeing.crm("installs", enerflo_install_id=install)["status"] != "On Hold"
+    assert agreeing.ledger(plan_hash=plan.plan_hash, decision="applied") == []
+    assert agreeing.plan().change_count == 0
+
+
+def test_nor_is_a_row_called_deleted_that_is_there_still(agreeing: Desk) -> None:
+    agreeing.world.add_note(agreeing.a_site().install_id, "Call first")
+    run_poll(agreeing.context)
+    plan = agreeing.plan()
+    run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
+    undo = run_undo(agreeing.context, plan.plan_hash)
+    behind_a_view(agreeing, "notes")
+    report = run_apply(agreeing.context, undo.plan_hash, approved_by="Pat")
+    assert (report.applied, report.reasons["parked"]) == (0, {PASSES_OVER: 1})
+
+
+@pytest.mark.parametrize("kind", ['"char"', "name"])
+def test_a_column_that_would_cut_a_text_without_an_error_is_not_written(agreeing: Desk, kind: str) -> None:
+    agreeing.sql(f"alter table crm.installs alter customer_name type {kind}")
+    install = agreeing.a_site().install_id
+    before = agreeing.crm("installs", enerflo_install_id=install)["customer_name"]
+    agreeing.sql(
+        "update enerflo.installs set customer_name = :name where install_id = :i", name="Bo" * 40, i=install
+    )
+    plan = agreeing.plan()
+    assert agreeing.changes(plan, field="customer_name") == []
+    assert agreeing.crm("installs", enerflo_install_id=install)["customer_name"] == before

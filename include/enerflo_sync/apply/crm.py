@@ -25,7 +25,7 @@ from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.agreed.soft_deletes import note_marked_rows, removal_statement, return_statement
 from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.apply.crm_statements import insert_statement, update_statement
-from enerflo_sync.apply.left_out import PASSED_OVER, rows_outside, rows_passed_over
+from enerflo_sync.apply.left_out import NOT_KEPT, PASSED_OVER, rows_outside, rows_passed_over, rows_put_back
 from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.where import NEW_OUTSIDE, NEW_UNSEEN
 from enerflo_sync.reconcile.compare import Comparison
@@ -42,7 +42,6 @@ _ROOM = "set local work_mem = '32MB'"
 # Checks deferred constraints now, and all constraints immediately from now on.
 _CHECK = "set constraints all immediate"
 _MOVED = "the CRM says something else than when the plan was made"
-_NOT_KEPT = "the CRM's table keeps the value from before, by a trigger or rule of its own"
 
 _OTHER_KEY = "the CRM's table gives the new row another key, by a trigger or rule of its own"
 
@@ -310,7 +309,7 @@ class _Job:
             agreed=agreed,
             pairs="(select count(*) from agreed)" if agreed else _OTHER_KEYS if by_record else "0",
             told_apart=_TOLD_APART[self.op],
-            why_not_kept=literal(_NOT_KEPT),
+            why_not_kept=literal(NOT_KEPT),
         )
         park = _PARK.substitute(name=name, due=due)
         of_group = {"fields": group.fields, "field": group.fields[0]}
@@ -360,8 +359,11 @@ class _Job:
         if self.op == "insert" and (keys := rows_outside(self._connection, self.comparison, values)):
             chosen = self.comparison.mapping.condition is not None
             raise _LeftOutError(keys, NEW_OUTSIDE if chosen else NEW_UNSEEN)
+        ends = {decision for decision, _, _ in ended}
+        if Decision.APPLIED in ends and (keys := rows_put_back(self._connection, self.comparison, values)):
+            raise _LeftOutError(keys, NOT_KEPT)
         undone = self._by is AgreedBy.UNDO
-        if any(decision == Decision.MOVED for decision, _, _ in ended) and (
+        if (Decision.MOVED in ends or self.op == "delete") and (
             keys := rows_passed_over(self._connection, self.comparison, values, undone=undone)
         ):
             raise _LeftOutError(keys, PASSED_OVER)

@@ -1,7 +1,8 @@
 """Rows that a statement wrote without an error and that the CRM's table does not have afterwards.
 
-A table may pass over a write: its trigger returns null, or its view does not show the new row. Each check
-runs after the statement, so that an edit that another session committed meanwhile is seen as an edit.
+A table may pass over a write (its trigger returns null, or writes nothing although it returns the row), put
+back the former value, or have a view that does not show the new row. Each check runs after the statement, so
+that an edit that another session committed meanwhile is seen as an edit.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.agreed.soft_deletes import removal_condition
-from enerflo_sync.agreed.written import of_key
+from enerflo_sync.agreed.written import not_kept, of_key
 from enerflo_sync.apply.crm_statements import insert_condition, update_condition
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
 
 PASSED_OVER = "the CRM's table passes over the write, by a trigger or rule of its own"
+NOT_KEPT = "the CRM's table keeps the value from before, by a trigger or rule of its own"
 
 # Runs after the triggers that may fill columns which the insert left out.
 _MADE_OUTSIDE = Template(f"""
@@ -31,8 +33,8 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name =
   and not exists (select from $crm t where $on and $inside)
 """)  # noqa: S608 - a constant
 
-_OF_PLAN = f"""p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
-    and p.op = %(op)s and p.direction = 'to_crm' and p.state = '{Decision.MOVED}' and p.done_at = %(now)s"""
+_OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
+    and p.op = %(op)s and p.direction = 'to_crm' and p.state = any(%(states)s) and p.done_at = %(now)s"""
 
 _CHANGES = f"""select p.key, p.enerflo_key, p.before, p.after, p.row_digest from sync.plan_changes p
   where {_OF_PLAN} and p.position between %(first)s and %(last)s
@@ -69,7 +71,7 @@ def rows_outside(
 def rows_passed_over(
     connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any], *, undone: bool
 ) -> Sequence[str]:
-    """Return the keys of rows that count as moved although they are still as the plan expects.
+    """Return the keys of rows that count as moved, or removed, and that are still as the plan expects.
 
     Only a trigger or rule of the table can pass over a write. Rows that an undo restores are not asked about.
 
@@ -92,7 +94,26 @@ def rows_passed_over(
         moved=moved.replace("$table", literal(comparison.name)),
         condition=condition,
     )
-    return _keys(connection, statement, values)
+    states = [Decision.MOVED, Decision.APPLIED] if op == "delete" else [Decision.MOVED]
+    return _keys(connection, statement, {**values, "states": states})
+
+
+def rows_put_back(
+    connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]
+) -> Sequence[str]:
+    """Return the keys of rows that were updated just now and that have the former value after all.
+
+    :param values: as :func:`rows_passed_over` takes them.
+    """
+    if values["op"] != "update" or not comparison.live.has_own_rules:
+        return []
+    kept = f"{of_key(comparison, 'p.key')} and {not_kept(comparison, values['field'], 'p')}"
+    statement = _STILL_AS_PLANNED.substitute(
+        name=comparison.name,
+        moved=_CHANGES.replace("$table", literal(comparison.name)),
+        condition=_of_a_row(comparison, kept),
+    )
+    return _keys(connection, statement, {**values, "states": [Decision.APPLIED]})
 
 
 def _of_a_row(comparison: Comparison, condition: str) -> str:

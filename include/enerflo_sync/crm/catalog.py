@@ -106,6 +106,8 @@ join pg_catalog.pg_class c on c.oid = a.attrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 cross join lateral (select pg_relation_is_updatable(c.oid, true) as events offset 0) u
 where n.nspname = :schema and c.relname = :name and a.attnum > 0 and not a.attisdropped
+  -- A text would be cut without an error to the one byte of "char", and to the 63 of name.
+  and (:identity or a.atttypid not in ('pg_catalog."char"'::regtype, 'pg_catalog.name'::regtype))
   and u.events & 4 <> 0 and a.attgenerated = '' and (a.attidentity <> 'a' or :identity)
   -- pg_column_is_updatable also requires deletions (16), which a view's trigger may not support.
   and (u.events & 16 = 0 or pg_column_is_updatable(c.oid, a.attnum, true))
