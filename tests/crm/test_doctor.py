@@ -247,3 +247,13 @@ def test_rows_that_count_as_deleted_by_a_value_that_says_none_are_told(
     assert [(one.severity, one.line, one.found) for one in findings] == (
         [] if found is None else [(Severity.WARNING, 8, found)]
     )
+
+
+def test_a_day_as_the_time_of_the_last_change_is_a_hint_where_the_later_side_wins(
+    crm: sa.Engine, tmp_path: Path
+) -> None:
+    a_day = "alter table crm.installs alter updated_at type date"
+    assert check(crm, tmp_path, CONFIG, a_day) == []
+    newest = CONFIG.replace("status_name, type: text}", "status_name, type: text, source_of_truth: newest}")
+    (found,) = check(crm, tmp_path, newest)
+    assert (found.severity, found.found) == (Severity.HINT, "column updated_at of type date")

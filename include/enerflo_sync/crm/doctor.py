@@ -318,6 +318,9 @@ def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterato
             step = "newest cannot decide without it." if needed else "The column is not used until then."
             severity = Severity.ERROR if needed else Severity.WARNING
             yield desk.finding(severity, (option,), found, "a timestamp or a date", step)
+        elif column.kind is Kind.DATE and option == "updated_at" and mapping.goes_by_time:
+            step = "Where both sides changed a field on that day, newest cannot decide and a person is asked."
+            yield desk.finding(Severity.HINT, (option,), f"column {name} of type date", "a timestamp", step)
         elif trusted and option == by_column and name not in table.first_indexed and not table.view:
             step = f"create index on {pasted(table.schema, table.name)} ({pasted(name)});"
             yield desk.finding(
