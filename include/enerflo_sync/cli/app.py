@@ -12,7 +12,6 @@ from dotenv import load_dotenv
 from enerflo_sync.cli.commands import Commands
 from enerflo_sync.cli.output import DEBUG_VARIABLE, Exit, ShowingFormatter, errors, print_error, unexpected
 from enerflo_sync.errors import EnerfloSyncError
-from enerflo_sync.process import collect_rarely
 
 app = typer.Typer(
     name="enerflo-sync",
@@ -41,12 +40,11 @@ def common(
     logging.getLogger("enerflo_sync.warehouse.revision").setLevel(min(level, logging.WARNING))
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line and exit with the code of its outcome.
 
     Variables missing from the environment are read from a file ``.env`` in the working folder.
     """
-    collect_rarely()
     load_dotenv(".env")
     try:
         app()
