@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.inbox.archive import erase_archived, needed_files
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
@@ -26,6 +26,9 @@ from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 log = logging.getLogger(__name__)
 

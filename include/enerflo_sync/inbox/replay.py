@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.inbox.drop import Drop
 from enerflo_sync.inbox.hydrate import Hydration, Progress
 from enerflo_sync.inbox.ingest import IngestOptions, alone
@@ -31,6 +31,9 @@ from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.quarantine import decide
 from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.warehouse.engine import warehouse_errors
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 JOB = "replay"
 # Ids per statement: the driver sends at most 65,535 parameters.
