@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 
 import typer
-from dotenv import load_dotenv
 
 from enerflo_sync.cli.commands import Commands
 from enerflo_sync.cli.output import DEBUG_VARIABLE, Exit, ShowingFormatter, errors, print_error, unexpected
@@ -45,7 +45,10 @@ def run() -> None:
 
     Variables missing from the environment are read from a file ``.env`` in the working folder.
     """
-    load_dotenv(".env")
+    if Path(".env").exists():
+        from dotenv import load_dotenv
+
+        load_dotenv(".env")
     try:
         app()
     except EnerfloSyncError as error:
