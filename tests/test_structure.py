@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ENGINE = ROOT / "include" / "enerflo_sync"
-ROOMS = """enerflo warehouse resources mirror inbox rebuild gaps backfill crm catalogue receiver reconcile agreed copies outbox plan apply explain quality retention notify pages""".split()
+ROOMS = """enerflo drop warehouse resources mirror inbox rebuild gaps backfill crm catalogue receiver reconcile agreed copies outbox plan apply explain quality retention notify pages""".split()
 # A distribution of its own: the same misreading of the vendor must not sit on both sides.
 SIMULATED = ("enerflo_sandbox", "enerflo_demo")
 # They bring the rooms together.

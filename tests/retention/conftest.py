@@ -13,7 +13,7 @@ import pytest
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.drop.drop import Drop
 from enerflo_sync.jobs.prune import run_prune
 from enerflo_sync.retention.prune import prune
 from enerflo_sync.retention.report import PrunedKind, PruneReport

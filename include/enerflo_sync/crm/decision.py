@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from enerflo_sync.crm.mapping import Direction, FieldMapping, RecordKind, SourceOfTruth, TableMapping
+from enerflo_sync.crm.mapping import Direction, FieldMapping, SourceOfTruth, TableMapping
+from enerflo_sync.resources.registry import KINDS
 
 
 class Resolution(StrEnum):
@@ -178,15 +179,6 @@ BLOCKING_RULES: Sequence[Rule] = (
     Rule("void", "to_enerflo and enerflo_barred", Resolution.KEEP, "Enerflo's may not be voided (void_in)"),
 )
 
-# Columns of the mirror that Enerflo's API can set (REFERENCE.md §6.1, §6.2, §6.4).
-ENERFLO_WRITES: Mapping[str, frozenset[str]] = {
-    RecordKind.INSTALLS: frozenset({"status_name"}),
-    RecordKind.MILESTONES: frozenset({"started_at", "due_at", "completed_at"}),
-    RecordKind.LEADS: frozenset(
-        {"first_name", "last_name", "email", "mobile", "address", "city", "state", "zip"}
-    ),
-}
-
 
 def decide(policy: SourceOfTruth, facts: Mapping[str, bool]) -> tuple[Resolution, Rule]:
     """Return what happens with a difference, and the rule that decides it.
@@ -220,7 +212,7 @@ def constant_facts(kind: str, mapping: TableMapping, field: FieldMapping) -> dic
         "create_only": mapping.create_only,
         "crm_allowed": field.direction in {Direction.BOTH, Direction.TO_CRM},
         "enerflo_allowed": field.direction in {Direction.BOTH, Direction.TO_ENERFLO},
-        "enerflo_writable": field.enerflo in ENERFLO_WRITES.get(kind, frozenset()),
+        "enerflo_writable": field.enerflo in KINDS[kind][1].writable,
     }
 
 

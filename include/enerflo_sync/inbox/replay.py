@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
-from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.drop.drop import Drop
 from enerflo_sync.inbox.hydrate import Hydration, Progress
-from enerflo_sync.inbox.ingest import IngestOptions, alone
+from enerflo_sync.inbox.ingest import LOCK, IngestOptions
 from enerflo_sync.inbox.quarantine_items import ItemKind, ItemState, QuarantineItem, Selection, select_items
 from enerflo_sync.inbox.replay_events import EventReplay
 from enerflo_sync.inbox.replay_files import FileReplay
@@ -30,6 +30,7 @@ from enerflo_sync.inbox.replay_report import (
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.quarantine import decide
 from enerflo_sync.mirror.reading_run import Run
+from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def replay(
                 items = select_items(connection, account, selection)
             verdicts = _look(connection, drop, account, items, clock, options)
             return _report(None, account, items, verdicts)
-        with alone(engine, account):
+        with alone(connection, account, LOCK, wait=True):
             with connection.begin():
                 items = select_items(connection, account, selection)
             run = Run(connection, account, JOB, clock, rng, run_id=run_id)

@@ -10,8 +10,8 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
+from enerflo_sync.drop.drop import Content, Drop, DropFile
 from enerflo_sync.inbox.batch import EVENT_ID_LENGTH, FileBatch, Limits, Reader
-from enerflo_sync.inbox.drop import Content, Drop, DropFile
 from enerflo_sync.inbox.load import DropLoader
 from enerflo_sync.inbox.quarantine_items import QuarantineItem, payload_of
 from enerflo_sync.inbox.replay_report import ItemOutcome, Outcomes, ReplayOutcome

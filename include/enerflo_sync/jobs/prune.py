@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.drop.drop import Drop
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.ingest import open_account_drop
 from enerflo_sync.retention.prune import Progress, prune

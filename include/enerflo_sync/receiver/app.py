@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
 
 from enerflo_sync.clock import Clock
+from enerflo_sync.drop.writer import DropWriter
 from enerflo_sync.receiver.access import Gate
-from enerflo_sync.receiver.drop import Drop
 from enerflo_sync.receiver.health import Health
 from enerflo_sync.receiver.intake import Intake, Stored
 from enerflo_sync.receiver.metrics import CONTENT_TYPE, Metrics
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_app(
-    settings: ReceiverSettings, drops: Mapping[str, Drop], clock: Clock, rng: random.Random
+    settings: ReceiverSettings, drops: Mapping[str, DropWriter], clock: Clock, rng: random.Random
 ) -> FastAPI:
     """Return the service for the accounts in ``settings``, each with a drop under its name.
 
@@ -71,7 +71,7 @@ class _Desk:
     """State shared by the routes."""
 
     def __init__(
-        self, settings: ReceiverSettings, drops: Mapping[str, Drop], clock: Clock, rng: random.Random
+        self, settings: ReceiverSettings, drops: Mapping[str, DropWriter], clock: Clock, rng: random.Random
     ) -> None:
         self.intake = Intake(settings, drops, clock, rng)
         self.health = Health(drops, clock)

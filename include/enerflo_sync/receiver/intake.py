@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from enerflo_sync.clock import Clock
+from enerflo_sync.drop.writer import RETRY_SECONDS, DropWriter
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.receiver.access import is_signed
 from enerflo_sync.receiver.body import check_headers, is_packed, read_body, unpacked
-from enerflo_sync.receiver.drop import RETRY_SECONDS, Drop
 from enerflo_sync.receiver.envelope import file_name, kept_headers, sealed, sealed_as_sent
 from enerflo_sync.receiver.outcomes import PostOutcome, RefusedError
 from enerflo_sync.receiver.settings import Hook, ReceiverSettings
@@ -50,7 +50,7 @@ class Intake:
     """
 
     def __init__(
-        self, settings: ReceiverSettings, drops: Mapping[str, Drop], clock: Clock, rng: random.Random
+        self, settings: ReceiverSettings, drops: Mapping[str, DropWriter], clock: Clock, rng: random.Random
     ) -> None:
         self._settings = settings
         self._drops = drops
