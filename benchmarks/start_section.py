@@ -21,7 +21,7 @@ def start_section(result: StartRuns, installs: int) -> Section:
         "From the start of the interpreter to the end of the process, with the shipped configuration: the"
         " poll reads all pages again, the reconciliation looks for rows that changed. A task's imports are"
         " those of a process that begins with none; Airflow's workers fork one that has Airflow's.",
-        ("process", "whole process, s", "CPU, s", "peak RSS, MB"),
+        ("process", "whole process, s", "CPU, s"),
     )
     for start in STARTS:
         if runs := result.of(start):
@@ -30,7 +30,6 @@ def start_section(result: StartRuns, installs: int) -> Section:
                     start.name,
                     three(Spread.of(run.seconds for run in runs)),
                     figure(statistics.median(run.cpu_seconds for run in runs)),
-                    f"{max(run.peak_rss_mb for run in runs):.0f}",
                 ]
             )
     section.targets = [

@@ -66,7 +66,6 @@ class Process:
 
     seconds: float
     cpu_seconds: float
-    peak_rss_mb: float
 
 
 @dataclass
@@ -135,7 +134,7 @@ def _run(start: Start, environment: Mapping[str, str], output: Path) -> Process:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):
         raise CouldNotMeasureError(f"{start.name} ended with {process.returncode}")
-    return Process(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Process(seconds, usage.ru_utime + usage.ru_stime)
 
 
 def check(start: Start, output: Path, installs: int) -> None:

@@ -58,7 +58,7 @@ def test_a_target_is_for_the_median_and_one_that_is_missed_says_so() -> None:
         (AIRFLOW, (1.4,)),
         (POLL_TASK, (1.9,)),
     ):
-        result.runs[start] = [Process(one, one, 80) for one in seconds]
+        result.runs[start] = [Process(one, one) for one in seconds]
     targets = {target.what: target.reached for target in start_section(result, INSTALLS).targets}
     assert targets[HELP.name] is True
     assert targets[POLL.name] is False
