@@ -32,6 +32,8 @@ from benchmarks.rebuild_section import rebuild_section
 from benchmarks.rebuilds import measure_rebuilds
 from benchmarks.results import Report
 from benchmarks.sections import compare_section, inbox_section, latency_section, load_section, memory_section
+from benchmarks.start_section import start_section
+from benchmarks.starts import measure_starts
 from benchmarks.warehouse import Warehouse, embedded_warehouse
 
 # The rebuilt mirror is a company so many times over.
@@ -63,6 +65,10 @@ def main(arguments: list[str] | None = None) -> int:
         settings = warehouse.settings()
         if options.section in _STAGES:
             facts += _loads(warehouse, options, report, say)
+        if options.section in {"start", "all"}:
+            started_up = measure_starts(warehouse, options.installs, options.repeat, say)
+            report.failures += started_up.failures
+            report.sections.append(start_section(started_up, options.installs))
         compared = None
         if options.section in {"reconcile", "all"}:
             compared = _compares(warehouse, options, report, say)
@@ -185,7 +191,7 @@ def _backfills(warehouse: Warehouse, options: argparse.Namespace, report: Report
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__)
     sections = ["poll", "repoll", "reconcile", "copies", "pages", "plan", "checks", "memory", "inbox"]
-    sections += ["rebuild", "backfill", "accounts", "latency", "all"]
+    sections += ["start", "rebuild", "backfill", "accounts", "latency", "all"]
     parser.add_argument("section", nargs="?", default="all", choices=sections)
     parser.add_argument("--installs", type=int, default=10_000, help="installs of the company (10,000)")
     parser.add_argument(
