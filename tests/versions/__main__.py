@@ -33,6 +33,7 @@ def main() -> None:
         "--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names)
     )
     parser.add_argument("--short", action="store_true", help="the newest Python alone, a few minutes")
+    parser.add_argument("--tests", nargs="+", metavar="FILE", help="these tests instead of the chosen ones")
     asked = parser.parse_args()
     uv = uv_program()
     if uv is None:
@@ -41,7 +42,8 @@ def main() -> None:
     wheels = build(uv)
     lines, failed = [], False
     for environment in ENVIRONMENTS:
-        tests = environment.short if asked.short else (*WALKS, *PARSED, *QUICK)
+        chosen = environment.short if asked.short else (*WALKS, *PARSED, *QUICK)
+        tests = tuple(asked.tests or chosen)
         if environment.name not in asked.only or not tests:
             continue
         python = interpreter(environment.python)
