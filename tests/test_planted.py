@@ -18,8 +18,8 @@ from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.jobs.context import AccountContext, Credentials
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.reconcile.reconciliation import reconcile
 from enerflo_sync.reconcile.report import Cause
-from enerflo_sync.reconcile.run import reconcile
 
 CONFIG = Path(__file__).parent.parent / "include" / "config" / "sync.yaml"
 HOURS = timedelta(hours=2)

@@ -17,7 +17,7 @@ from enerflo_sync.cli.output import Exit
 from enerflo_sync.crm.routes import EVENTS
 from enerflo_sync.gaps.report import HoleKind
 from enerflo_sync.inbox.quarantine_items import ItemKind
-from enerflo_sync.receiver.outcomes import Outcome
+from enerflo_sync.receiver.outcomes import PostOutcome
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "runbook.md").read_text()
@@ -88,7 +88,7 @@ def test_exit_codes_have_a_section_each_and_no_other_is_there() -> None:
     [
         ("quarantine", {str(kind) for kind in ItemKind}),
         ("changes", {str(one) for one in Decision} - {"applied"}),
-        ("receiver", {str(one) for one in Outcome} - {"stored"}),
+        ("receiver", {str(one) for one in PostOutcome} - {"stored"}),
         ("gaps", {str(kind) for kind in HoleKind}),
     ],
 )
@@ -100,7 +100,7 @@ def test_what_is_refused_has_a_row_for_each_code_and_no_other(section: str, code
 def test_the_status_of_an_outcome_is_the_receivers() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", sections()["Refusals"]["receiver"], flags=re.M)
     assert {name: int(status) for name, status in rows} == {
-        str(one): one.status for one in Outcome if one is not Outcome.STORED
+        str(one): one.status for one in PostOutcome if one is not PostOutcome.STORED
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ENGINE = ROOT / "include" / "enerflo_sync"
-ROOMS = """enerflo warehouse resources mirror inbox rebuild gaps backfill crm catalogue receiver reconcile agreed copies outbox plan apply explain quality retention notify pages""".split()
+ROOMS = """enerflo drop warehouse resources mirror inbox rebuild gaps backfill crm catalogue receiver reconcile agreed copies outbox plan apply explain quality retention notify pages""".split()
 # A distribution of its own: the same misreading of the vendor must not sit on both sides.
 SIMULATED = ("enerflo_sandbox", "enerflo_demo")
 # They bring the rooms together.
@@ -88,10 +88,10 @@ def test_the_simulated_company_knows_of_the_engine_only_its_clock_and_its_errors
         ("mirror/poll.py", "enerflo_sync.crm.config", False),
         ("mirror/poll.py", "airflow.sdk", False),
         ("mirror/poll.py", "enerflo_sync.jobs.context", False),
-        ("reconcile/run.py", "enerflo_sandbox.world", False),
+        ("reconcile/reconciliation.py", "enerflo_sandbox.world", False),
         ("cli/plan.py", "enerflo_demo.story", False),
         ("masking.py", "enerflo_sync.mirror.poll", False),
-        ("jobs/plan.py", "enerflo_sync.reconcile.run", True),
+        ("jobs/plan.py", "enerflo_sync.reconcile.reconciliation", True),
     ],
 )
 def test_the_rule_can_fail(home: str, name: str, allowed: bool) -> None:

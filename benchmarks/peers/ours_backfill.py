@@ -10,10 +10,10 @@ import requests
 import sqlalchemy as sa
 
 from benchmarks.jobs import BackfillJob
+from enerflo_sync.backfill.backfills import Backfills
 from enerflo_sync.backfill.context import WORKERS
 from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.backfill.request import Part, whole_request
-from enerflo_sync.backfill.run import Backfills
 from enerflo_sync.jobs.backfill import open_backfills
 from enerflo_sync.jobs.context import AccountContext, open_account
 from enerflo_sync.process import moving_records

@@ -26,7 +26,7 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Allowance:
     """Whether a request may pass, what is left of its window, and when the window ends (epoch seconds)."""
 
     allowed: bool
@@ -46,7 +46,7 @@ class FixedWindow:
         self.limit = limit
         self.usage: dict[str, Usage] = {}
 
-    def admit(self, key: str, now: float) -> Verdict:
+    def admit(self, key: str, now: float) -> Allowance:
         """Count one request of ``key`` at epoch second ``now`` and return the verdict."""
         usage = self.usage.setdefault(key, Usage())
         if not usage.windows or now >= usage.windows[-1][0] + WINDOW_SECONDS:
@@ -56,7 +56,7 @@ class FixedWindow:
         reset = math.ceil(now) + retry_after
         if count >= self.limit:
             usage.refused += 1
-            return Verdict(False, 0, retry_after, reset)
+            return Allowance(False, 0, retry_after, reset)
         usage.windows[-1] = (start, count + 1)
         usage.accepted += 1
-        return Verdict(True, self.limit - count - 1, retry_after, reset)
+        return Allowance(True, self.limit - count - 1, retry_after, reset)

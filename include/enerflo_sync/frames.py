@@ -36,7 +36,7 @@ from enerflo_sync.jobs import context as contexts
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.plan import read_stored_plan
-from enerflo_sync.masking import PERSONAL_COLUMNS, PersonalData, mask
+from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.plan.reads import read_changes, read_plans
 from enerflo_sync.plan.render.shown_plan import masked_changes
 from enerflo_sync.reconcile.report import Cause
@@ -51,6 +51,7 @@ from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 from enerflo_sync.warehouse.schema import installs as installs_table
 from enerflo_sync.warehouse.schema import ledger as ledger_table
+from enerflo_sync.warehouse.schema import personal_data_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -221,7 +222,7 @@ def installs(
     if not deleted:
         query = query.where(installs_table.c.deleted_at.is_(None))
     found = _streamed(account, query.order_by(installs_table.c.install_id))
-    kinds = PERSONAL_COLUMNS["installs"]
+    kinds = personal_data_of("installs")
 
     def masked(row: sa.Row[Any]) -> Row:
         return [mask(value, kinds.get(name, PersonalData.NONE)) for name, value in row._mapping.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -16,27 +15,6 @@ class PersonalData(StrEnum):
     PHONE = "phone"
     ADDRESS = "address"
     FREE_TEXT = "free_text"
-
-
-# The columns of the mirror that hold personal data, by table. Whatever is compared with one of them is masked
-# in every output, unless the mapping says otherwise (``personal_data`` of the field).
-PERSONAL_COLUMNS: Mapping[str, Mapping[str, PersonalData]] = {
-    "installs": {"customer_name": PersonalData.NAME, "agent_name": PersonalData.NAME},
-    "notes": {"body": PersonalData.FREE_TEXT},
-    "customers": {
-        **dict.fromkeys(("first_name", "last_name"), PersonalData.NAME),
-        **dict.fromkeys(("address", "city", "zip"), PersonalData.ADDRESS),
-        "email": PersonalData.EMAIL,
-        "mobile": PersonalData.PHONE,
-    },
-    "submissions": dict.fromkeys(("street", "city", "postal_code"), PersonalData.ADDRESS),
-}
-_BY_COLUMN = {name: kind for columns in PERSONAL_COLUMNS.values() for name, kind in columns.items()}
-
-
-def kind_of_column(mirror_column: str) -> PersonalData:
-    """Return what a column of the mirror holds; a name means the same in every table of the mirror."""
-    return _BY_COLUMN.get(mirror_column, PersonalData.NONE)
 
 
 def shape(value: str, limit: int = 20) -> str:

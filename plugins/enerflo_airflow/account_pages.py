@@ -32,7 +32,7 @@ from enerflo_sync.pages.overview import (
     render_backfill_form,
     render_overview,
 )
-from enerflo_sync.pages.run import JOBS
+from enerflo_sync.pages.run_page import JOBS
 from enerflo_sync.reconcile.render import render_message
 from enerflo_sync.reconcile.render.frame import Frame
 

@@ -12,7 +12,7 @@ from enerflo_airflow.accounts import config_path, file_state, look_again
 from enerflo_sync.crm.account_files import account_file
 
 if TYPE_CHECKING:
-    from enerflo_sync.inbox.drop import Drop
+    from enerflo_sync.drop.drop import Drop
 
 # After a listing, wait this many times its duration, so that a slow drop is listed less often.
 _REST = 10.0

@@ -26,11 +26,11 @@ from enerflo_sync.copies.database import crm_engine
 from enerflo_sync.copies.dialects.registry import DIALECTS
 from enerflo_sync.copies.salesforce.login import SalesforceLogin
 from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.drop.storage import Store
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient, Timeout
 from enerflo_sync.enerflo.retry import RetryPolicy
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
-from enerflo_sync.inbox.drop import Store
 from enerflo_sync.jobs.context import AccountContext, Credentials
 
 if TYPE_CHECKING:

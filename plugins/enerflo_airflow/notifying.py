@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from enerflo_sync.crm.routes import Route
     from enerflo_sync.notify.message import Message
-    from enerflo_sync.notify.run import NotifyReport
+    from enerflo_sync.notify.notify import NotifyReport
 
 _HTTP_SECONDS = 20
 _STATUS = re.compile(r"[45]\d\d\b")

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from enerflo_airflow.accounts import ACCOUNTS_DAG, account_name, sync_config
 from enerflo_airflow.page_parts import Page, here, reading, visit
 from enerflo_sync.addresses import Addresses, Place
-from enerflo_sync.pages.run import JOBS, RunFacts, TaskLine, read_run, render_run
+from enerflo_sync.pages.run_page import JOBS, RunFacts, TaskLine, read_run, render_run
 from enerflo_sync.reconcile.render import render_message
 from enerflo_sync.reconcile.render.frame import Frame
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from enerflo_sandbox.api import DEFAULT_KEY
 from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sandbox.world import World
+from enerflo_sync.backfill.backfills import Backfills
 from enerflo_sync.backfill.context import BackfillOptions, Context
 from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.backfill.request import (
@@ -22,7 +23,6 @@ from enerflo_sync.backfill.request import (
     whole_request,
     window_request,
 )
-from enerflo_sync.backfill.run import Backfills
 from enerflo_sync.enerflo.budget import RequestBudget
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.jobs.context import key_fingerprint

@@ -21,9 +21,9 @@ from enerflo_sandbox.exchange import Request
 from enerflo_sandbox.server import SandboxServer
 from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sandbox.world import World
+from enerflo_sync.backfill.backfills import Backfills
 from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.backfill.request import whole_request
-from enerflo_sync.backfill.run import Backfills
 from enerflo_sync.backfill.store import State
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import ConfigurationError, RetriableError
@@ -39,7 +39,7 @@ KILLED = """
     import sqlalchemy as sa
     from enerflo_sync.backfill.context import BackfillOptions, Context
     from enerflo_sync.backfill.request import whole_request
-    from enerflo_sync.backfill.run import Backfills
+    from enerflo_sync.backfill.backfills import Backfills
     from enerflo_sync.clock import SystemClock
     from enerflo_sync.enerflo.budget import UnlimitedBudget
     from enerflo_sync.enerflo.client import EnerfloClient

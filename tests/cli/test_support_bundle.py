@@ -84,12 +84,12 @@ def lived(run: Run, world: World, warehouse_url: str, monkeypatch: pytest.Monkey
 
 def personal_values(warehouse: sa.Engine) -> set[str]:
     """Texts of the mirror that name people or their places."""
-    from enerflo_sync.masking import PERSONAL_COLUMNS
+    from enerflo_sync.warehouse.schema import metadata, personal_data_of
 
     found: set[str] = set()
     with warehouse.connect() as connection:
-        for table, columns in PERSONAL_COLUMNS.items():
-            for column in columns:
+        for table in [one.name for one in metadata.tables.values() if one.schema == "enerflo"]:
+            for column in personal_data_of(table):
                 query = f"select distinct {column}::text from enerflo.{table} where {column} is not null"
                 found |= set(connection.exec_driver_sql(query).scalars())
     return {value for value in found if len(value) > 5}

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from enerflo_sync.crm.decision import FACTS, Outcome, decide
+from enerflo_sync.crm.decision import FACTS, Resolution, decide
 from enerflo_sync.crm.mapping import SourceOfTruth
 
 _BOTH = (False, True)
@@ -50,47 +50,47 @@ def worlds() -> Iterator[dict[str, bool]]:
         yield {**dict.fromkeys(FACTS, False), **base, **bar, **dict(zip(_FREE, free, strict=True))}
 
 
-def whose_value(policy: SourceOfTruth, facts: dict[str, bool]) -> tuple[Outcome, str]:
+def whose_value(policy: SourceOfTruth, facts: dict[str, bool]) -> tuple[Resolution, str]:
     """Return which side is to be written, were nothing in the way."""
     mine, theirs = facts["enerflo_moved"], facts["crm_moved"]
     if facts["base_kept"] and not (mine or theirs):
-        return Outcome.KEEP, "agreed_apart"
+        return Resolution.KEEP, "agreed_apart"
     if policy is SourceOfTruth.ENERFLO:
-        return Outcome.TO_CRM, "source_of_truth"
+        return Resolution.TO_CRM, "source_of_truth"
     if policy is SourceOfTruth.CRM:
-        return Outcome.TO_ENERFLO, "source_of_truth"
+        return Resolution.TO_ENERFLO, "source_of_truth"
     if not facts["base_known"] and facts["enerflo_null"] != facts["crm_null"]:
-        return Outcome.TO_CRM if facts["crm_null"] else Outcome.TO_ENERFLO, "fills_gap"
+        return Resolution.TO_CRM if facts["crm_null"] else Resolution.TO_ENERFLO, "fills_gap"
     if policy is SourceOfTruth.NEWEST and facts["agreed_late"] and mine and not theirs and facts["crm_later"]:
-        return Outcome.REVIEW, "agreed_late"
+        return Resolution.REVIEW, "agreed_late"
     if mine != theirs:
-        return Outcome.TO_CRM if mine else Outcome.TO_ENERFLO, "only_side_moved"
+        return Resolution.TO_CRM if mine else Resolution.TO_ENERFLO, "only_side_moved"
     if policy is SourceOfTruth.REVIEW:
-        return Outcome.REVIEW, "both_moved" if facts["base_known"] else "never_agreed"
-    return Outcome.TO_ENERFLO if facts["crm_later"] else Outcome.TO_CRM, "later_time"
+        return Resolution.REVIEW, "both_moved" if facts["base_known"] else "never_agreed"
+    return Resolution.TO_ENERFLO if facts["crm_later"] else Resolution.TO_CRM, "later_time"
 
 
-def in_the_way(winner: Outcome, facts: dict[str, bool]) -> tuple[Outcome, str] | None:
+def in_the_way(winner: Resolution, facts: dict[str, bool]) -> tuple[Resolution, str] | None:
     """Return what keeps the winner's value from being written."""
-    if winner not in {Outcome.TO_CRM, Outcome.TO_ENERFLO}:
+    if winner not in {Resolution.TO_CRM, Resolution.TO_ENERFLO}:
         return None
-    source, target = ("enerflo", "crm") if winner is Outcome.TO_CRM else ("crm", "enerflo")
+    source, target = ("enerflo", "crm") if winner is Resolution.TO_CRM else ("crm", "enerflo")
     takes_away = facts[f"{source}_null"] and not facts[f"{target}_null"]
     if takes_away and not facts["null_overwrites"]:
-        return Outcome.KEEP, "null_kept"
+        return Resolution.KEEP, "null_kept"
     if facts["create_only"]:
-        return Outcome.KEEP, "create_only"
+        return Resolution.KEEP, "create_only"
     if not facts[f"{target}_allowed"]:
-        return Outcome.KEEP, "direction"
+        return Resolution.KEEP, "direction"
     if target == "enerflo" and facts["was_twin"]:
-        return Outcome.REVIEW, "twin"
+        return Resolution.REVIEW, "twin"
     if target == "enerflo" and facts["row_replaced"]:
-        return Outcome.REVIEW, "row_replaced"
+        return Resolution.REVIEW, "row_replaced"
     if target == "enerflo" and facts["own_word"] and not facts["crm_moved"]:
-        return Outcome.REVIEW, "own_word"
+        return Resolution.REVIEW, "own_word"
     if target == "enerflo" and not facts["enerflo_writable"]:
-        return Outcome.REVIEW, "no_call"
-    return (Outcome.KEEP, "void") if facts[f"{target}_barred"] else None
+        return Resolution.REVIEW, "no_call"
+    return (Resolution.KEEP, "void") if facts[f"{target}_barred"] else None
 
 
 @pytest.mark.parametrize("policy", SourceOfTruth)

@@ -28,7 +28,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.inbox.ingest import JOB as INGEST
-from enerflo_sync.notify.run import NotifyReport
+from enerflo_sync.notify.notify import NotifyReport
 from enerflo_sync.plan.report import PlanState
 from enerflo_sync.warehouse.runs import RunReport, RunState
 from tests.airflow_environment import ROOT

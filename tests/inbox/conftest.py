@@ -23,8 +23,8 @@ from enerflo_sandbox.faults import Faults, parse_script
 from enerflo_sandbox.payloads import events_of
 from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sandbox.world import World
+from enerflo_sync.drop.drop import Drop, open_drop
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
-from enerflo_sync.inbox.drop import Drop, open_drop
 from enerflo_sync.inbox.hydrate import HydrateOptions
 from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.mirror.calls import CallCounter

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.drop.drop import Content, open_drop
+from enerflo_sync.drop.local import LocalDrop
 from enerflo_sync.inbox.batch import Limits
-from enerflo_sync.inbox.drop import Content, open_drop
-from enerflo_sync.inbox.local_drop import LocalDrop
 from tests.inbox.conftest import Inbox, ignored, update_install
 
 TODAY = date(2026, 3, 5)

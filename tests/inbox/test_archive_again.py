@@ -10,8 +10,8 @@ from typing import Any
 import fsspec
 import pytest
 
+from enerflo_sync.drop.drop import Drop, open_drop
 from enerflo_sync.inbox.archive_again import archive_again
-from enerflo_sync.inbox.drop import Drop, open_drop
 from tests.inbox.conftest import Inbox, ignored
 
 DAY = date(2026, 1, 1)

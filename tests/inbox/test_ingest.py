@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import requests
 
-from enerflo_sync.inbox import local_drop
+from enerflo_sync.drop import local as local_drop
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.inbox.conftest import Inbox, NewInbox, ignored, update_install
 

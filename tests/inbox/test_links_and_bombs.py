@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from enerflo_sync.drop.drop import Content, DropFile, NotRead
+from enerflo_sync.drop.local import LocalDrop
 from enerflo_sync.inbox.batch import BATCH_BYTES, Reader
-from enerflo_sync.inbox.drop import Content, DropFile, NotRead
-from enerflo_sync.inbox.local_drop import LocalDrop
 from tests.inbox.conftest import LIMITS, Inbox, ignored
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.drop.drop import Content, open_drop
+from enerflo_sync.drop.local import LocalDrop
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.batch import Limits
-from enerflo_sync.inbox.drop import Content, open_drop
-from enerflo_sync.inbox.local_drop import LocalDrop
 from tests.inbox.conftest import Inbox, digest_of, ignored, packed, update_install
 
 TODAY = date(2026, 3, 5)

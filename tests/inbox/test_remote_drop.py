@@ -11,9 +11,9 @@ import boto3
 import pytest
 import s3fs
 
+from enerflo_sync.drop.drop import Content, DropFile, NotRead, open_drop
+from enerflo_sync.drop.remote import RemoteDrop
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.inbox.drop import Content, DropFile, NotRead, open_drop
-from enerflo_sync.inbox.remote_drop import RemoteDrop
 from tests.inbox.conftest import Inbox, ignored, update_install
 
 TODAY = date(2026, 3, 5)

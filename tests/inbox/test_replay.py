@@ -13,7 +13,7 @@ from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.batch import Limits
 from enerflo_sync.inbox.quarantine_items import Selection
-from enerflo_sync.inbox.replay_report import Outcome
+from enerflo_sync.inbox.replay_report import ReplayOutcome
 from enerflo_sync.resources.installs import INSTALLS
 from tests.inbox.conftest import LIMITS, Inbox, update_install
 from tests.inbox.replaying import (
@@ -29,9 +29,9 @@ from tests.inbox.replaying import (
 def test_an_event_that_is_declared_since_is_ignored_and_its_item_closed(polled: Inbox, again: Again) -> None:
     polled.drop({"webhook_event": "brand_new", "id": 1})
     polled.ingest()
-    assert again.one() == (Outcome.STILL_FAILING, "unknown_event at brand_new")
+    assert again.one() == (ReplayOutcome.STILL_FAILING, "unknown_event at brand_new")
     declared = Limits(LIMITS.file, LIMITS.event, frozenset({"brand_new"}))
-    assert again.one(limits=declared) == (Outcome.REPLAYED, "known and ignored now")
+    assert again.one(limits=declared) == (ReplayOutcome.REPLAYED, "known and ignored now")
     assert polled.states() == {"ignored": 1}
     assert items(polled) == [("event", "unknown_event at brand_new", "replayed", "ann")]
 
@@ -41,7 +41,7 @@ def test_an_event_whose_record_is_there_now_is_applied(polled: Inbox, again: Aga
     not_found_now(polled, install_id)
     while polled.world.create_install() != install_id:
         pass
-    assert again.one() == (Outcome.REPLAYED, "applied")
+    assert again.one() == (ReplayOutcome.REPLAYED, "applied")
     assert polled.states() == {"applied": 1}
     assert polled.install(install_id, "observed_by") == ("webhook",)
     assert items(polled) == [("event", "not_found at installs", "replayed", "ann")]
@@ -49,7 +49,7 @@ def test_an_event_whose_record_is_there_now_is_applied(polled: Inbox, again: Aga
 
 def test_an_event_whose_record_is_still_not_there_says_so(polled: Inbox, again: Again) -> None:
     not_found_now(polled, next_install(polled))
-    assert again.one() == (Outcome.NOT_FOUND, "not_found")
+    assert again.one() == (ReplayOutcome.NOT_FOUND, "not_found")
     assert polled.states() == {"quarantined": 1}
     assert items(polled) == [("event", "not_found at installs", "open", None)]
 
@@ -59,7 +59,7 @@ def test_an_event_that_fails_for_another_reason_stands_under_that_alone(polled: 
     not_found_now(polled, install_id)
     polled.fault(f"success_false@/api/v3/installs/{install_id}#1")
     outcome, detail = again.one()
-    assert (outcome, "VendorRefusedError" in detail) == (Outcome.STILL_FAILING, True)
+    assert (outcome, "VendorRefusedError" in detail) == (ReplayOutcome.STILL_FAILING, True)
     assert [(reason, state) for _, reason, state, _ in items(polled)] == [
         ("not_found at installs", "replayed"),
         ("not_readable: VendorRefusedError at installs", "open"),
@@ -75,7 +75,7 @@ def test_an_event_waits_while_enerflo_does_not_answer_and_the_next_ingest_closes
         pass
     polled.fault(f"503@/api/v3/installs/{install_id}#1-99")
     outcome, detail = again.one()
-    assert (outcome, "the next ingest" in detail) == (Outcome.WAITING, True)
+    assert (outcome, "the next ingest" in detail) == (ReplayOutcome.WAITING, True)
     assert polled.states() == {"received": 1}
     assert [state for _, _, state, _ in items(polled)] == ["open"]
     polled.fault()
@@ -103,7 +103,7 @@ def test_kinds_that_come_later_cannot_be_replayed_and_say_so(polled: Inbox, agai
                 " ('default', 'abc', 'push', 'refused', 'f', now(), now(), 1, 'open')"
             )
         )
-    assert again.one() == (Outcome.NOT_REPLAYABLE, "items of kind push cannot be replayed yet")
+    assert again.one() == (ReplayOutcome.NOT_REPLAYABLE, "items of kind push cannot be replayed yet")
 
 
 def mixed(inbox: Inbox) -> dict[str, Callable[[], None]]:
@@ -135,9 +135,9 @@ def test_a_dry_replay_says_what_would_be_done_and_changes_nothing(polled: Inbox,
     assert report.run_id is None
     victim = first_install(polled)
     assert {result.kind: (result.outcome, result.detail) for result in report.results} == {
-        "record": (Outcome.WOULD_REPLAY, f"read installs/{victim} again"),
-        "event": (Outcome.WOULD_REPLAY, f"read installs/{next_install(polled) - 1} again"),
-        "file": (Outcome.WOULD_REPLAY, "ingest 1 event"),
+        "record": (ReplayOutcome.WOULD_REPLAY, f"read installs/{victim} again"),
+        "event": (ReplayOutcome.WOULD_REPLAY, f"read installs/{next_install(polled) - 1} again"),
+        "file": (ReplayOutcome.WOULD_REPLAY, "ingest 1 event"),
     }
     assert everything(polled) == before
     assert sum(polled.api.requests.values()) == asked
@@ -215,7 +215,7 @@ def test_a_dismissed_item_is_replayed_only_when_it_is_named(polled: Inbox, again
     with polled.warehouse.begin() as connection:
         connection.execute(sa.text("update sync.quarantine set state = 'dismissed' where kind = 'file'"))
     assert "file" not in {result.kind for result in again(dry=True).results}
-    assert again.one(Selection(items=(item_id,))) == (Outcome.REPLAYED, "1 event ingested")
+    assert again.one(Selection(items=(item_id,))) == (ReplayOutcome.REPLAYED, "1 event ingested")
 
 
 def test_install_rows_of_a_replay_name_its_run_as_evidence(polled: Inbox, again: Again) -> None:

@@ -14,7 +14,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.routes import Route
 from enerflo_sync.notify.message import Message
-from enerflo_sync.notify.run import NotifyReport, notify
+from enerflo_sync.notify.notify import NotifyReport, notify
 from tests.quality.conftest import Hands, Orders
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"

@@ -15,7 +15,7 @@ from enerflo_airflow.notes import (
     take_over_note,
 )
 
-from enerflo_sync.inbox.replay_report import Outcome, ReplayReport, ReplayResult
+from enerflo_sync.inbox.replay_report import ReplayOutcome, ReplayReport, ReplayResult
 from enerflo_sync.warehouse.runs import RunReport, RunState
 from tests.reconcile.render.sample_reports import overdue
 
@@ -90,7 +90,7 @@ def test_a_reconciliation_with_an_old_mirror_says_so_first() -> None:
     assert note.startswith("Enerflo was last read whole 4 d 2 h before the comparison · 0 unexplained of 0")
 
 
-def replayed(dry: bool, *outcomes: Outcome) -> ReplayReport:
+def replayed(dry: bool, *outcomes: ReplayOutcome) -> ReplayReport:
     results = [
         ReplayResult(item_id=str(number), kind="event", reason="unknown_event", outcome=outcome, detail="")
         for number, outcome in enumerate(outcomes)
@@ -99,16 +99,16 @@ def replayed(dry: bool, *outcomes: Outcome) -> ReplayReport:
 
 
 def test_a_dry_replay_says_that_nothing_was_changed() -> None:
-    note = replay_note(replayed(True, Outcome.WOULD_REPLAY, Outcome.WOULD_REPLAY), "ana")
+    note = replay_note(replayed(True, ReplayOutcome.WOULD_REPLAY, ReplayOutcome.WOULD_REPLAY), "ana")
     first = "dry run for ana, nothing was changed · 2 items · 2 would replay"
     assert note == f"{first}\nitem by item in the task's log"
 
 
 def test_a_replay_that_leaves_items_open_is_partial() -> None:
-    note = replay_note(replayed(False, Outcome.REPLAYED, Outcome.STILL_FAILING), "ana")
+    note = replay_note(replayed(False, ReplayOutcome.REPLAYED, ReplayOutcome.STILL_FAILING), "ana")
     assert note.startswith("partial · replayed by ana · 2 items · 1 replayed · 1 still failing\n")
     assert "sync.runs has it under replay-1" in note
-    assert replay_note(replayed(False, Outcome.REPLAYED), "ana").startswith("replayed by ana · 1 items")
+    assert replay_note(replayed(False, ReplayOutcome.REPLAYED), "ana").startswith("replayed by ana · 1 items")
 
 
 def test_runs_of_other_dags_are_left_alone() -> None:

@@ -16,9 +16,9 @@ import s3fs
 from enerflo_airflow.drops import DropWatch
 from enerflo_airflow.hook import open_account
 
+from enerflo_sync.drop.drop import Content
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.archive_again import archive_again
-from enerflo_sync.inbox.drop import Content
 from enerflo_sync.jobs.context import open_account as open_on_the_command_line
 from enerflo_sync.jobs.ingest import open_account_drop
 from tests.airflow_fixtures import Setting

@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.quality.check_orders import check_change_orders
 from enerflo_sync.quality.report import FailedOrder, QualityReport
-from enerflo_sync.quality.run import check_change_orders
 from enerflo_sync.quality.suite import Suite, load_suite
 
 CONFIG = Path(__file__).parents[2] / "include" / "config"

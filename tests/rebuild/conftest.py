@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.rebuild.condition import read_condition
+from enerflo_sync.rebuild.rebuild import rebuild
 from enerflo_sync.rebuild.report import RebuildReport, TableDifference
-from enerflo_sync.rebuild.run import rebuild
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 from tests.inbox.conftest import Inbox, NewInbox, inbox, kept_polled, new_company, new_inbox, polled
 from tests.inbox.kept import KeptInbox, keep_inbox

@@ -27,7 +27,7 @@ KILLED = """
 
     from enerflo_sync.clock import SystemClock
     from enerflo_sync.rebuild import from_versions
-    from enerflo_sync.rebuild.run import rebuild
+    from enerflo_sync.rebuild.rebuild import rebuild
     from enerflo_sync.warehouse.engine import warehouse_engine
 
     url, chunks, after_commit = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "commit"

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 import enerflo_sync
-from enerflo_sync.receiver.drop import LocalDrop
+from enerflo_sync.drop.writer import LocalWriter
 
 SECRET = "0123456789abcdef" * 4
 NEXT_SECRET = "fedcba9876543210" * 4
@@ -130,7 +130,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def drop(tmp_path: Path) -> LocalDrop:
+def drop(tmp_path: Path) -> LocalWriter:
     """A drop in an empty folder ``tmp_path/drop``."""
     (tmp_path / "drop").mkdir()
-    return LocalDrop(tmp_path / "drop")
+    return LocalWriter(tmp_path / "drop")

@@ -14,7 +14,7 @@ import pytest
 from enerflo_sync.inbox.unpack import Document, unpack
 from enerflo_sync.receiver import settings
 from enerflo_sync.receiver.envelope import KEPT_HEADERS
-from enerflo_sync.receiver.outcomes import Outcome
+from enerflo_sync.receiver.outcomes import PostOutcome
 
 PAGE = (Path(__file__).parents[2] / "docs" / "receiver.md").read_text()
 
@@ -59,7 +59,7 @@ def test_the_lambda_function_keeps_what_the_inbox_reads(monkeypatch: pytest.Monk
 
 def test_every_answer_default_and_header_is_on_the_page() -> None:
     told = {int(status) for status in re.findall(r"^\| (\d{3})\b", PAGE, re.MULTILINE)}
-    assert told == {outcome.status for outcome in Outcome if outcome is not Outcome.FAILED} | {405}
+    assert told == {outcome.status for outcome in PostOutcome if outcome is not PostOutcome.FAILED} | {405}
     for value in (
         f"{settings.DEFAULT_MAX_BYTES:,}",
         settings.DEFAULT_SECRET_HEADER,

@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 import requests
 
+from enerflo_sync.drop.writer import LocalWriter, RemoteWriter, open_writer
 from enerflo_sync.errors import ConfigurationError, RetriableError
-from enerflo_sync.receiver.drop import LocalDrop, RemoteDrop, open_drop
 from tests.receiver.conftest import ENGINE, started
 
 NAME = "20250106T000001000002Z-00000000000000ff.json"
 UNFINISHED = f".{NAME}.part"
 
 
-def test_a_file_is_there_whole_and_not_for_everybody(drop: LocalDrop, tmp_path: Path) -> None:
+def test_a_file_is_there_whole_and_not_for_everybody(drop: LocalWriter, tmp_path: Path) -> None:
     drop.put(NAME, b"whole")
     (file,) = (tmp_path / "drop").iterdir()
     assert (file.name, file.read_bytes()) == (NAME, b"whole")
@@ -31,7 +31,7 @@ def test_a_file_is_there_whole_and_not_for_everybody(drop: LocalDrop, tmp_path: 
 
 
 def test_the_bytes_are_synced_before_the_name_and_the_name_before_the_answer(
-    drop: LocalDrop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drop: LocalWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[tuple[str, bytes | None, bool]] = []
     sync = os.fsync
@@ -49,7 +49,7 @@ def test_the_bytes_are_synced_before_the_name_and_the_name_before_the_answer(
 
 def test_a_drop_is_opened_by_path_or_file_uri_and_left_empty(tmp_path: Path) -> None:
     for uri in (str(tmp_path), f"file://{tmp_path}", f"{tmp_path}/"):
-        assert isinstance(open_drop(uri), LocalDrop)
+        assert isinstance(open_writer(uri), LocalWriter)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -62,17 +62,17 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
         os.utime(path, (1, 1))
     with locked.open("rb") as owner:
         fcntl.flock(owner, fcntl.LOCK_EX)
-        LocalDrop(tmp_path)
+        LocalWriter(tmp_path)
         assert set(tmp_path.iterdir()) == {young, locked, foreign}
-    LocalDrop(tmp_path)
+    LocalWriter(tmp_path)
     assert set(tmp_path.iterdir()) == {young, foreign}
 
 
 def test_a_write_that_breaks_off_leaves_no_file(tmp_path: Path) -> None:
     code = f"""
 import pathlib, resource, signal
-from enerflo_sync.receiver.drop import LocalDrop, RetriableError
-drop = LocalDrop(pathlib.Path({str(tmp_path)!r}))
+from enerflo_sync.drop.writer import LocalWriter, RetriableError
+drop = LocalWriter(pathlib.Path({str(tmp_path)!r}))
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 drop.put("fits.json", b"x" * 1000)
 try:
@@ -93,14 +93,14 @@ except RetriableError as error:
     [
         ("missing", "No such file or directory"),
         ("file", "Not a directory"),
-        ("nothing://bucket/hooks", "nothing here writes to nothing://"),
+        ("nothing://bucket/hooks", "no storage is known for nothing://"),
         ("/proc", "the drop takes no file"),
     ],
 )
 def test_a_drop_that_cannot_be_used_is_refused_at_once(tmp_path: Path, uri: str, said: str) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigurationError) as refused:
-        open_drop(uri if uri.startswith("/") or ":" in uri else str(tmp_path / uri))
+        open_writer(uri if uri.startswith("/") or ":" in uri else str(tmp_path / uri))
     assert said in str(refused.value)
     assert refused.value.next_step
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
@@ -108,7 +108,7 @@ def test_a_drop_that_cannot_be_used_is_refused_at_once(tmp_path: Path, uri: str,
 
 def test_a_user_and_password_in_a_uri_are_not_told() -> None:
     with pytest.raises(ConfigurationError) as refused:
-        open_drop("nothing://me:hidden@host/hooks?token=hidden")
+        open_writer("nothing://me:hidden@host/hooks?token=hidden")
     assert "hidden" not in str(refused.value)
     assert "nothing://host/hooks" in str(refused.value)
 
@@ -137,8 +137,8 @@ class Half:
 
 def test_a_store_that_shows_half_files_gets_a_hidden_name_first(monkeypatch: pytest.MonkeyPatch) -> None:
     store = Half()
-    monkeypatch.setattr("enerflo_sync.receiver.drop.url_to_fs", lambda *_, **__: (store, "/hooks"))
-    drop = RemoteDrop("sftp://host/hooks")
+    monkeypatch.setattr("enerflo_sync.drop.storage.url_to_fs", lambda *_, **__: (store, "/hooks"))
+    drop = RemoteWriter("sftp://host/hooks")
     drop.put(NAME, b"whole")
     assert store.seen == [{f"/hooks/{UNFINISHED}"}]
     assert store.files == {f"/hooks/{NAME}": b"whole"}
@@ -200,5 +200,5 @@ def test_a_post_becomes_one_object_in_s3(s3: dict[str, str], tmp_path: Path) -> 
 
 def test_a_bucket_that_is_not_there_is_refused_at_once(s3: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        open_drop("s3://nobody/drop")
+        open_writer("s3://nobody/drop")
     assert "the store takes no object (FileNotFoundError)" in str(refused.value)

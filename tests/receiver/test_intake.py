@@ -16,12 +16,12 @@ import pytest
 
 from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sync.clock import SystemClock
+from enerflo_sync.drop.writer import DropWriter, LocalWriter
 from enerflo_sync.receiver import intake as module
 from enerflo_sync.receiver.app import make_app
-from enerflo_sync.receiver.drop import Drop, LocalDrop
 from enerflo_sync.receiver.health import TRIAL_SECONDS, Health
 from enerflo_sync.receiver.intake import Intake
-from enerflo_sync.receiver.outcomes import Outcome, RefusedError
+from enerflo_sync.receiver.outcomes import PostOutcome, RefusedError
 from enerflo_sync.receiver.settings import Hook, ReceiverSettings
 from tests.receiver.conftest import SECRET
 
@@ -37,7 +37,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 2)
 
 
-def intake(drop: Drop) -> Intake:
+def intake(drop: DropWriter) -> Intake:
     return Intake(SETTINGS, {"default": drop}, SystemClock(), random.Random(1))
 
 
@@ -51,28 +51,28 @@ async def never(begun: list[int]) -> AsyncIterator[bytes]:
     await asyncio.sleep(3600)
 
 
-async def outcome(desk: Intake, chunks: AsyncIterator[bytes]) -> Outcome:
+async def outcome(desk: Intake, chunks: AsyncIterator[bytes]) -> PostOutcome:
     try:
         await desk.take(HOOK, {}, chunks)
     except RefusedError as refused:
         return refused.outcome
-    return Outcome.STORED
+    return PostOutcome.STORED
 
 
-def test_a_slow_sender_is_given_up_and_its_turn_is_free_again(drop: LocalDrop, tmp_path: Path) -> None:
-    async def run() -> list[Outcome]:
+def test_a_slow_sender_is_given_up_and_its_turn_is_free_again(drop: LocalWriter, tmp_path: Path) -> None:
+    async def run() -> list[PostOutcome]:
         desk = intake(drop)
         return [await outcome(desk, never([])) for _ in range(3)] + [await outcome(desk, at_once())]
 
-    assert asyncio.run(run()) == [Outcome.TOO_SLOW] * 3 + [Outcome.STORED]
+    assert asyncio.run(run()) == [PostOutcome.TOO_SLOW] * 3 + [PostOutcome.STORED]
     assert len(list((tmp_path / "drop").iterdir())) == 1
 
 
-def crowd(drop: LocalDrop, count: int) -> tuple[list[Outcome], int]:
+def crowd(drop: LocalWriter, count: int) -> tuple[list[PostOutcome], int]:
     """Return how ``count`` slow posts end that come at once, and how many of them were begun to be read."""
     begun: list[int] = []
 
-    async def run() -> list[Outcome]:
+    async def run() -> list[PostOutcome]:
         desk = intake(drop)
         return await asyncio.gather(*(outcome(desk, never(begun)) for _ in range(count)))
 
@@ -80,18 +80,18 @@ def crowd(drop: LocalDrop, count: int) -> tuple[list[Outcome], int]:
 
 
 def test_a_crowd_waits_for_its_turn_and_what_is_too_many_is_sent_away(
-    drop: LocalDrop, monkeypatch: pytest.MonkeyPatch
+    drop: LocalWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WAIT_SECONDS", 30)
-    assert crowd(drop, 5) == ([Outcome.TOO_SLOW] * 4 + [Outcome.OVERLOADED], 4)
+    assert crowd(drop, 5) == ([PostOutcome.TOO_SLOW] * 4 + [PostOutcome.OVERLOADED], 4)
 
 
-def test_who_waits_in_vain_is_sent_away_unread(drop: LocalDrop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_in_vain_is_sent_away_unread(drop: LocalWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BODY_SECONDS", 1)
-    assert crowd(drop, 4) == ([Outcome.TOO_SLOW] * 2 + [Outcome.OVERLOADED] * 2, 2)
+    assert crowd(drop, 4) == ([PostOutcome.TOO_SLOW] * 2 + [PostOutcome.OVERLOADED] * 2, 2)
 
 
-class SlowDrop(LocalDrop):
+class SlowDrop(LocalWriter):
     """A drop whose disk answers when it is told to."""
 
     def __init__(self, folder: Path) -> None:
@@ -114,7 +114,7 @@ def slow(tmp_path: Path) -> Iterator[SlowDrop]:
 def test_a_slow_store_is_not_waited_for_for_ever_and_the_end_waits_for_it(
     slow: SlowDrop, tmp_path: Path
 ) -> None:
-    async def run() -> Outcome:
+    async def run() -> PostOutcome:
         desk = intake(slow)
         found = await outcome(desk, at_once())
         threading.Timer(0.3, slow.go.set).start()
@@ -123,10 +123,10 @@ def test_a_slow_store_is_not_waited_for_for_ever_and_the_end_waits_for_it(
         assert json.loads(file.read_bytes())["body"] == {}
         return found
 
-    assert asyncio.run(run()) == Outcome.NOT_STORED
+    assert asyncio.run(run()) == PostOutcome.NOT_STORED
 
 
-class BrokenDrop(LocalDrop):
+class BrokenDrop(LocalWriter):
     """A drop with a defect whose text holds what nobody should read."""
 
     def put(self, name: str, data: bytes) -> None:
@@ -157,7 +157,7 @@ def test_a_defect_is_500_and_said_by_its_kind_alone(tmp_path: Path, caplog: pyte
     assert SECRET not in caplog.text
 
 
-def test_a_header_that_comes_twice_is_kept_with_both_values(drop: LocalDrop, tmp_path: Path) -> None:
+def test_a_header_that_comes_twice_is_kept_with_both_values(drop: LocalWriter, tmp_path: Path) -> None:
     app = make_app(SETTINGS, {"default": drop}, SystemClock(), random.Random(1))
     twice = [(b"x-request-id", b"1"), (b"x-request-id", b"2")]
     status, answer = asyncio.run(ask(app, f"/hooks/default/{SECRET}", twice))
@@ -170,7 +170,7 @@ def test_a_trial_is_made_once_in_a_while_however_often_it_is_asked_for(tmp_path:
     folder = tmp_path / "drop"
     folder.mkdir()
     clock = VirtualClock(datetime(2025, 1, 6, tzinfo=UTC))
-    health = Health({"default": LocalDrop(folder)}, clock)
+    health = Health({"default": LocalWriter(folder)}, clock)
     assert health.reasons() == {}
     folder.rmdir()
     clock.sleep(TRIAL_SECONDS - 1)

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from enerflo_sync.receiver.body import unpacked
-from enerflo_sync.receiver.outcomes import Outcome, RefusedError
+from enerflo_sync.receiver.outcomes import PostOutcome, RefusedError
 from enerflo_sync.receiver.patience import HEADER_SECONDS, MOST_SILENT
 from tests.receiver.conftest import SECRET, Running, Start
 
@@ -83,7 +83,7 @@ def test_members_of_a_gzip_are_bounded_and_cost_little() -> None:
     with pytest.raises(RefusedError) as refused:
         unpacked(body, 3_900_000)
     assert time.process_time() - began < 0.5
-    assert refused.value.outcome is Outcome.TOO_LARGE
+    assert refused.value.outcome is PostOutcome.TOO_LARGE
     assert unpacked(gzip.compress(b"{") + gzip.compress(b"}") + bytes(100), 100) == b"{}"
 
 

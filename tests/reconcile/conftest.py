@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.reconcile.reconciliation import reconcile
 from enerflo_sync.reconcile.report import ReconciliationReport
-from enerflo_sync.reconcile.run import reconcile
 
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=30)

@@ -182,7 +182,7 @@ def test_a_run_that_is_tried_again_compares_with_the_one_before_it(copy: TwoSide
 
 
 def test_another_account_s_tables_have_their_own_levels(copy: TwoSides) -> None:
-    from enerflo_sync.reconcile.run import reconcile
+    from enerflo_sync.reconcile.reconciliation import reconcile
 
     copy.reconcile(NOW)
     copy.sql("update crm.installs set is_deleted = true where enerflo_install_id > 10")

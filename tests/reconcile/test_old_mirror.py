@@ -12,10 +12,10 @@ from enerflo_sandbox.crm_tables import make_crm_tables
 from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sandbox.world import World
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.reconcile.reconciliation import reconcile
 from enerflo_sync.reconcile.render import Tone, verdict_text
 from enerflo_sync.reconcile.render.verdict import Verdict, is_all_clear
 from enerflo_sync.reconcile.report import ReconciliationReport
-from enerflo_sync.reconcile.run import reconcile
 from tests.mirror.conftest import START, Company
 
 SHIPPED = (Path(__file__).parents[2] / "include" / "config" / "sync.yaml").read_text()

@@ -11,9 +11,9 @@ from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sandbox.world import World
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.mapping import RecordKind
+from enerflo_sync.reconcile.reconciliation import reconcile
 from enerflo_sync.reconcile.render.text import render_text
 from enerflo_sync.reconcile.report import ReconciliationReport, TableReport
-from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import START, Company
 

@@ -14,7 +14,7 @@ from enerflo_sandbox.exchange import json_answer, refusal
 from enerflo_sandbox.state import AppointmentState
 from enerflo_sandbox.world import World
 from enerflo_sync.backfill.request import Part
-from enerflo_sync.catalogue.run import read_catalogue
+from enerflo_sync.catalogue.read_catalogue import read_catalogue
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.inbox.kinds import not_asked_for
 from enerflo_sync.inbox.reads import Reads

@@ -13,10 +13,10 @@ import pytest
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.drop.drop import Drop
 from enerflo_sync.jobs.prune import run_prune
+from enerflo_sync.retention.prune import prune
 from enerflo_sync.retention.report import PrunedKind, PruneReport
-from enerflo_sync.retention.run import prune
 from tests.inbox.conftest import Inbox, inbox, kept_polled, new_company, new_inbox, polled
 from tests.inbox.kept import KeptInbox, keep_inbox
 from tests.writes.conftest import Desk, agreed, agreed_warehouse, agreeing, desk, polled_warehouse

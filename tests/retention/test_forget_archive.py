@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.drop.drop import DropFile, NotRead
+from enerflo_sync.drop.local import LocalDrop
 from enerflo_sync.errors import ConfigurationError, RetriableError
-from enerflo_sync.inbox.drop import DropFile, NotRead
-from enerflo_sync.inbox.local_drop import LocalDrop
 from enerflo_sync.jobs.ingest import run_ingest
 from tests.retention.test_forget import EMAIL, MOBILE, Person, files, found
 from tests.retention.test_forget_events import arrived, body_of, plain

@@ -18,7 +18,7 @@ from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.mirror.batch import Batch, Observation
 from enerflo_sync.mirror.forgotten import forgotten_of
 from enerflo_sync.mirror.intake import Intake
-from enerflo_sync.rebuild.run import JOB as REBUILD
+from enerflo_sync.rebuild.rebuild import JOB as REBUILD
 from enerflo_sync.reconcile.observation import OBSERVATION
 from enerflo_sync.resources.customers import CUSTOMERS
 from enerflo_sync.resources.installs import INSTALLS

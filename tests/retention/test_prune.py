@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.inbox.quarantine_items import Selection
-from enerflo_sync.retention.run import JOB
+from enerflo_sync.retention.prune import JOB
 from enerflo_sync.warehouse.alone import alone
 from tests.inbox.conftest import Inbox, ignored, update_install
 from tests.inbox.replaying import Again

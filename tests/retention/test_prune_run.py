@@ -16,8 +16,8 @@ from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.retention import Kept
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.retention import sweep
+from enerflo_sync.retention.prune import prune
 from enerflo_sync.retention.report import PruneReport
-from enerflo_sync.retention.run import prune
 from enerflo_sync.warehouse.pruned import PrunedVersions, Pruning, pruned_versions_of, pruning_of
 from tests.retention.conftest import kind
 from tests.retention.rows import BOUND, DAY, MOMENT, NOW, OLD, put, rows_of

@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from enerflo_sync.clock import Clock, DatabaseClock
-from enerflo_sync.rebuild import run as rebuild
+from enerflo_sync.rebuild import rebuild as rebuild
 
 # How far a worker's clock is from the database's, either way.
 _OFF = (timedelta(minutes=4), timedelta(minutes=20), timedelta(hours=3), timedelta(days=1))

@@ -13,8 +13,8 @@ import msgspec
 
 from enerflo_sandbox.delivery import DropFormat, FileDrop, Headers
 from enerflo_sync.clock import Clock
-from enerflo_sync.inbox.drop import ArchivedFile, Content, DropFile, NotRead
-from enerflo_sync.inbox.local_drop import LocalDrop
+from enerflo_sync.drop.drop import ArchivedFile, Content, DropFile, NotRead
+from enerflo_sync.drop.local import LocalDrop
 from tests.simulation.process import Boundary, Process
 
 _canonical = msgspec.json.Encoder(order="deterministic")

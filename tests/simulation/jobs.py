@@ -12,8 +12,8 @@ import psycopg
 
 from enerflo_sandbox.faults import FaultKind, Faults
 from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sync.apply.apply_plan import apply_plan
 from enerflo_sync.apply.report import ApplyReport
-from enerflo_sync.apply.run import apply_plan
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
@@ -28,7 +28,7 @@ from enerflo_sync.plan.make import make_plan
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.reopen import Refusal, WhichRefusals, reopen
 from enerflo_sync.plan.report import PlanReport
-from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.reconcile.reconciliation import reconcile
 from enerflo_sync.warehouse.runs import RunReport, RunState
 from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.calls import session_of

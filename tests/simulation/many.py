@@ -12,7 +12,7 @@ from functools import cache
 
 from tests.simulation.database import Database, simulation_server
 from tests.simulation.plan import both_ways_plan_of, plan_of
-from tests.simulation.run import Outcome, run_seed
+from tests.simulation.run import SeedOutcome, run_seed
 from tests.simulation.troubles import SWITCHED_ON, Trouble, troubles_of
 
 Troubles = frozenset[Trouble]
@@ -27,7 +27,7 @@ def _database(url: str) -> Database:
 
 def _some(
     url: str, seeds: list[int], hours: float, both_ways: bool, among: Troubles, always: Troubles
-) -> list[Outcome]:
+) -> list[SeedOutcome]:
     """Run some seeds in a worker; what the engine logs about the faults it meets is as it should be."""
     logging.disable(logging.CRITICAL)
     # Nothing of a seed lives longer than it: one collection after each is enough.
@@ -50,7 +50,7 @@ def simulate(
     both_ways: bool = False,
     among: Troubles = SWITCHED_ON,
     always: Troubles = frozenset(),
-) -> Iterator[Outcome]:
+) -> Iterator[SeedOutcome]:
     """Yield what came of each seed, as they end.
 
     :param both_ways: with a CRM that people edit, and plans that are applied on both sides.

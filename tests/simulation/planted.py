@@ -17,12 +17,12 @@ import sqlalchemy as sa
 from enerflo_sandbox.changes import ChangeKind
 from enerflo_sandbox.emitter import Mess
 from enerflo_sync.agreed.agree import AgreedBy
+from enerflo_sync.apply import apply_plan as apply
 from enerflo_sync.apply import crm as apply_crm
 from enerflo_sync.apply import crm_statements
-from enerflo_sync.apply import run as apply
 from enerflo_sync.apply.enerflo import leads, notes, source
-from enerflo_sync.apply.enerflo import run as push_run
-from enerflo_sync.apply.enerflo.attempt import Outcome, attempted
+from enerflo_sync.apply.enerflo import push_run as push_run
+from enerflo_sync.apply.enerflo.attempt import CallOutcome, attempted
 from enerflo_sync.enerflo.pages import PageWalk
 from enerflo_sync.inbox import hydrate, load
 from enerflo_sync.inbox.pending import mark_applied
@@ -125,7 +125,7 @@ def note_sent_again(patch: pytest.MonkeyPatch) -> None:
     look = notes._Looking.look
 
     def hasty(self: Any, requests: Any) -> Any:
-        sure = [one for one in requests if one.last is not None and one.last.outcome is Outcome.ACCEPTED]
+        sure = [one for one in requests if one.last is not None and one.last.outcome is CallOutcome.ACCEPTED]
         return look(self, sure)
 
     patch.setattr(notes._Looking, "look", hasty)
@@ -146,7 +146,7 @@ def marked_after_the_request(patch: pytest.MonkeyPatch) -> None:
         attempt = attempted(lambda: write(changes), refusals)
         with self.connection.begin():
             push_run.mark_sent(self.connection, self.applying, changes, self.clock.now())
-        if attempt.outcome is Outcome.UNSENT:
+        if attempt.outcome is CallOutcome.UNSENT:
             self._unsend(changes)
         return attempt
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from enerflo_sandbox.emitter import Mess
-from enerflo_sync.apply.enerflo import run as push_run
-from enerflo_sync.apply.enerflo.attempt import Attempt, Outcome, attempted
+from enerflo_sync.apply.enerflo import push_run as push_run
+from enerflo_sync.apply.enerflo.attempt import Attempt, CallOutcome, attempted
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.enerflo.pages import Page, PageWalk, StopReason
 from enerflo_sync.inbox import hydrate
@@ -59,7 +59,7 @@ def old_key_refuses_the_change(patch: pytest.MonkeyPatch) -> None:
         try:
             return attempted(write, refusals)
         except AuthenticationError:
-            return Attempt(Outcome.REFUSED, "Enerflo refused the request (401).")
+            return Attempt(CallOutcome.REFUSED, "Enerflo refused the request (401).")
 
     patch.setattr(push_run, "attempted", any_refusal)
 

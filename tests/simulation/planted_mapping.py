@@ -10,7 +10,7 @@ import pytest
 
 from enerflo_sandbox.changes import ChangeKind
 from enerflo_sync.agreed import arrivals, changed_meanings
-from enerflo_sync.apply import run as apply
+from enerflo_sync.apply import apply_plan as apply
 from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.plan import make as plan_of_sync
 from enerflo_sync.reconcile import live

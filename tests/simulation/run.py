@@ -20,7 +20,7 @@ LET_OUT = "an error that no job should let out"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SeedOutcome:
     """What came of one seed.
 
     :param problem: what does not hold, or None.
@@ -52,7 +52,7 @@ class Outcome:
         return f"make simulate FROM={self.seed} SEEDS=1 HOURS={self.hours:g}{more}"
 
 
-def run_seed(seed: int, hours: float, database: Database, plan: Plan | None = None) -> Outcome:
+def run_seed(seed: int, hours: float, database: Database, plan: Plan | None = None) -> SeedOutcome:
     """Return what came of ``hours`` simulated hours and the settling after them."""
     began = time.perf_counter()
     plan = plan or plan_of(seed)
@@ -73,7 +73,7 @@ def run_seed(seed: int, hours: float, database: Database, plan: Plan | None = No
     finally:
         day.desk.forget()
         shutil.rmtree(folder)
-    return Outcome(
+    return SeedOutcome(
         seed=seed,
         hours=hours,
         seconds=time.perf_counter() - began,

@@ -9,9 +9,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from enerflo_sync.clock import SystemClock
-from enerflo_sync.inbox.drop import Content, DropFile, NotRead
+from enerflo_sync.drop.drop import Content, DropFile, NotRead
+from enerflo_sync.drop.local import LocalDrop
 from enerflo_sync.inbox.ingest import IngestOptions, ingest
-from enerflo_sync.inbox.local_drop import LocalDrop
 from enerflo_sync.mirror.calls import CallCounter
 
 

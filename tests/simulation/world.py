@@ -16,7 +16,7 @@ from enerflo_sandbox.faults import Faults
 from enerflo_sandbox.spelling import Spelling
 from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sandbox.world import World
-from enerflo_sync.inbox.local_drop import LocalDrop
+from enerflo_sync.drop.local import LocalDrop
 from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.clocks import Clocks
 from tests.simulation.columns import Columns

@@ -21,7 +21,7 @@ from enerflo_sync.pages.plans import PlansFilter, read_plan_page, read_plans_pag
 from enerflo_sync.pages.quality import ChecksFilter, Listing, read_checks_page
 from enerflo_sync.pages.record import read_record_page
 from enerflo_sync.pages.reports import read_day, read_reports
-from enerflo_sync.pages.run import RunFacts, read_run
+from enerflo_sync.pages.run_page import RunFacts, read_run
 from enerflo_sync.pages.search import search
 from enerflo_sync.pages.verdicts import read_newest
 from enerflo_sync.reconcile.store import load_report

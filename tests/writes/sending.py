@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from enerflo_sandbox.spelling import parse_spelling
-from enerflo_sync.apply.enerflo.run import PushRun
+from enerflo_sync.apply.enerflo.push_run import PushRun
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from tests.writes.conftest import Desk
@@ -94,6 +94,6 @@ def lost_after_the_post(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         raise _LostError
 
     with monkeypatch.context() as patched:
-        patched.setattr("enerflo_sync.apply.enerflo.run.mark_accepted", lost)
+        patched.setattr("enerflo_sync.apply.enerflo.push_run.mark_accepted", lost)
         with pytest.raises(_LostError):
             run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")

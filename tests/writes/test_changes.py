@@ -350,7 +350,7 @@ def test_an_apply_that_is_killed_hands_nothing_over_twice(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("enerflo_sync.apply.run.apply_to_crm", killed)
+        patch.setattr("enerflo_sync.apply.apply_plan.apply_to_crm", killed)
         with pytest.raises(KeyboardInterrupt):
             run_apply(copied.context, plan.plan_hash, approved_by="Pat")
     assert handed(copied, every=True) == []

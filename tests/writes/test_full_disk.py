@@ -43,6 +43,7 @@ def test_a_job_says_that_the_disk_is_full_and_goes_on_once_there_is_room(
     with templates.desk(job, tmp_path / "whole") as desk:
         usual = converged(job, desk)
     with templates.desk(job, tmp_path / "full") as desk:
+        server.checkpoint()
         ballast = fill(disk, left)
         try:
             told = told_by(job, desk)

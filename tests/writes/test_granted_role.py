@@ -13,7 +13,7 @@ from enerflo_sync.crm.names import pasted
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.context import AccountContext, Credentials
 from enerflo_sync.jobs.plan import run_plan
-from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.reconcile.reconciliation import reconcile
 from enerflo_sync.warehouse.engine import warehouse_engine
 from enerflo_sync.warehouse.migrate import migrate
 from tests.writes.conftest import Desk

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from enerflo_sandbox.exchange import Request, Response
 from enerflo_sandbox.spelling import Spelling
 from enerflo_sync.apply.enerflo import installs
-from enerflo_sync.apply.enerflo.run import PushRun
+from enerflo_sync.apply.enerflo.push_run import PushRun
 from enerflo_sync.enerflo.failures import PermissionRefusedError
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.explain.text import story_sentences

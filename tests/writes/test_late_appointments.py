@@ -51,7 +51,7 @@ def test_one_that_waits_when_a_later_plan_is_made_is_made_by_it(
     scheduling: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = scheduling
-    monkeypatch.setattr("enerflo_sync.apply.enerflo.run.PushRun.pause", lambda *_: None)
+    monkeypatch.setattr("enerflo_sync.apply.enerflo.push_run.PushRun.pause", lambda *_: None)
     lead(desk, "L-1")
     faulty(desk, "503", "/api/v1/appointments", "POST")
     report = a_round(desk)
@@ -86,7 +86,7 @@ def test_one_whose_time_was_changed_or_taken_away_meanwhile_is_made_as_the_crm_s
     scheduling: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = scheduling
-    monkeypatch.setattr("enerflo_sync.apply.enerflo.run.PushRun.pause", lambda *_: None)
+    monkeypatch.setattr("enerflo_sync.apply.enerflo.push_run.PushRun.pause", lambda *_: None)
     for number in ("L-1", "L-2"):
         lead(desk, number)
     faulty(desk, "503", "/api/v1/appointments", "POST")

@@ -14,7 +14,7 @@ from enerflo_sync.crm.load import load_config
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.plan.make import make_plan
 from enerflo_sync.plan.reads import read_changes, read_undecided
-from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.reconcile.reconciliation import reconcile
 from tests.writes.milestones import milestones_mapped
 
 CONFIG = milestones_mapped(

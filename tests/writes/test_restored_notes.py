@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.apply.enerflo.run import PushRun
+from enerflo_sync.apply.enerflo.push_run import PushRun
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from tests.writes.conftest import Desk

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.crm.decision import Outcome
+from enerflo_sync.crm.decision import Resolution
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.mapping import SourceOfTruth
 from enerflo_sync.crm.truth_table import NEVER, Case, Value, cases
 from enerflo_sync.plan.make import make_plan
 from enerflo_sync.plan.reads import read_changes, read_undecided
-from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.reconcile.reconciliation import reconcile
 from tests.writes.milestones import milestones_mapped
 
 CONFIG = milestones_mapped(
@@ -113,19 +113,19 @@ def test_every_case_is_decided_as_the_table_says(
     for number, case in enumerate(wanted):
         outcome, rule = case.decided()
         change = changes.get(number)
-        if outcome in {Outcome.TO_CRM, Outcome.TO_ENERFLO}:
+        if outcome in {Resolution.TO_CRM, Resolution.TO_ENERFLO}:
             assert change is not None, case
-            to_crm = outcome is Outcome.TO_CRM
+            to_crm = outcome is Resolution.TO_CRM
             old, new = (case.crm, case.enerflo) if to_crm else (case.enerflo, case.crm)
             assert (change.direction, change.rule, change.policy) == (outcome, rule, policy), case
             assert (shown(change.before), shown(change.after)) == (old, new), case
             assert shown(sources[number]) == new, case
         else:
             assert change is None, case
-            assert (number in asked) is (outcome is Outcome.REVIEW), case
-    kept = sum(case.decided()[0] is Outcome.KEEP for case in wanted)
+            assert (number in asked) is (outcome is Resolution.REVIEW), case
+    kept = sum(case.decided()[0] is Resolution.KEEP for case in wanted)
     assert sum(plan.kept.values()) == kept
 
 
 def test_the_table_has_every_outcome() -> None:
-    assert {case.decided()[0] for case in cases()} == set(Outcome)
+    assert {case.decided()[0] for case in cases()} == set(Resolution)

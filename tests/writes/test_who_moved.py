@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.plan.make import make_plan
-from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.reconcile.reconciliation import reconcile
 
 CONFIG = """
 version: 1

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from enerflo_sync.crm.mapping import Direction, FieldMapping, RecordKind, SourceOfTruth, TableMapping
+from enerflo_sync.crm.mapping import Direction, FieldMapping, SourceOfTruth, TableMapping
+from enerflo_sync.resources.registry import KINDS
 
 
-class Outcome(StrEnum):
+class Resolution(StrEnum):
     """What happens with a difference: one side is written, a person decides, or both stay."""
 
     TO_CRM = "to_crm"
@@ -28,7 +29,7 @@ class Rule:
 
     name: str
     when: str
-    outcome: Outcome
+    outcome: Resolution
     words: str
 
     def fits(self, facts: Mapping[str, bool]) -> bool:
@@ -72,45 +73,45 @@ WINNER_RULES: Sequence[Rule] = (
     Rule(
         "agreed_apart",
         "base_kept and not enerflo_moved and not crm_moved",
-        Outcome.KEEP,
+        Resolution.KEEP,
         "both sides are as they were left when this value was last written or undone",
     ),
-    Rule("source_of_truth", "enerflo", Outcome.TO_CRM, "Enerflo is the source of truth"),
-    Rule("source_of_truth", "crm", Outcome.TO_ENERFLO, "the CRM is the source of truth"),
+    Rule("source_of_truth", "enerflo", Resolution.TO_CRM, "Enerflo is the source of truth"),
+    Rule("source_of_truth", "crm", Resolution.TO_ENERFLO, "the CRM is the source of truth"),
     Rule(
         "fills_gap",
         "not base_known and crm_null and not enerflo_null",
-        Outcome.TO_CRM,
+        Resolution.TO_CRM,
         "the CRM has no value and never had one that both agreed on",
     ),
     Rule(
         "fills_gap",
         "not base_known and enerflo_null and not crm_null",
-        Outcome.TO_ENERFLO,
+        Resolution.TO_ENERFLO,
         "Enerflo has no value and never had one that both agreed on",
     ),
     Rule(
         "agreed_late",
         "newest and agreed_late and crm_later and enerflo_moved and not crm_moved",
-        Outcome.REVIEW,
+        Resolution.REVIEW,
         "both seemed to agree when Enerflo had changed it again unseen, and the CRM's row changed after that",
     ),
     Rule(
         "only_side_moved",
         "enerflo_moved and not crm_moved",
-        Outcome.TO_CRM,
+        Resolution.TO_CRM,
         "only Enerflo changed it since both agreed",
     ),
     Rule(
         "only_side_moved",
         "crm_moved and not enerflo_moved",
-        Outcome.TO_ENERFLO,
+        Resolution.TO_ENERFLO,
         "only the CRM changed it since both agreed",
     ),
-    Rule("both_moved", "review and base_known", Outcome.REVIEW, "both sides changed it since they agreed"),
-    Rule("never_agreed", "review", Outcome.REVIEW, "the two sides never agreed on it"),
-    Rule("later_time", "crm_later", Outcome.TO_ENERFLO, "the CRM's row was changed later"),
-    Rule("later_time", "", Outcome.TO_CRM, "Enerflo's record was changed later"),
+    Rule("both_moved", "review and base_known", Resolution.REVIEW, "both sides changed it since they agreed"),
+    Rule("never_agreed", "review", Resolution.REVIEW, "the two sides never agreed on it"),
+    Rule("later_time", "crm_later", Resolution.TO_ENERFLO, "the CRM's row was changed later"),
+    Rule("later_time", "", Resolution.TO_CRM, "Enerflo's record was changed later"),
 )
 
 # Rules that block a write to the losing side, which the fact ``to_crm`` or ``to_enerflo`` names.
@@ -118,79 +119,77 @@ BLOCKING_RULES: Sequence[Rule] = (
     Rule(
         "milestone_twice",
         "milestone_twice",
-        Outcome.REVIEW,
+        Resolution.REVIEW,
         "the install has more than one milestone of this title: rename one at Enerflo, or map its id",
     ),
     Rule(
         "milestone_missing",
         "milestone_missing",
-        Outcome.KEEP,
+        Resolution.KEEP,
         "missing milestone: the install has none of this title or id at Enerflo",
     ),
     Rule(
         "null_kept",
         "to_crm and enerflo_null and not crm_null and not null_overwrites",
-        Outcome.KEEP,
+        Resolution.KEEP,
         "a null on Enerflo's side takes nothing away (null_overwrites)",
     ),
     Rule(
         "null_kept",
         "to_enerflo and crm_null and not enerflo_null and not null_overwrites",
-        Outcome.KEEP,
+        Resolution.KEEP,
         "a null on the CRM's side takes nothing away (null_overwrites)",
     ),
-    Rule("create_only", "to_crm and create_only", Outcome.KEEP, "rows are created and never changed later"),
     Rule(
-        "create_only", "to_enerflo and create_only", Outcome.KEEP, "rows are created and never changed later"
+        "create_only", "to_crm and create_only", Resolution.KEEP, "rows are created and never changed later"
     ),
-    Rule("direction", "to_crm and not crm_allowed", Outcome.KEEP, "the CRM's column may not be written"),
-    Rule("direction", "to_enerflo and not enerflo_allowed", Outcome.KEEP, "Enerflo's may not be written"),
+    Rule(
+        "create_only",
+        "to_enerflo and create_only",
+        Resolution.KEEP,
+        "rows are created and never changed later",
+    ),
+    Rule("direction", "to_crm and not crm_allowed", Resolution.KEEP, "the CRM's column may not be written"),
+    Rule("direction", "to_enerflo and not enerflo_allowed", Resolution.KEEP, "Enerflo's may not be written"),
     Rule(
         "twin",
         "to_enerflo and was_twin",
-        Outcome.REVIEW,
+        Resolution.REVIEW,
         "the CRM had more than one row of it, and this one was not equal to Enerflo's record since",
     ),
     Rule(
         "row_replaced",
         "to_enerflo and row_replaced",
-        Outcome.REVIEW,
+        Resolution.REVIEW,
         "another row of the CRM stood for it before, and this one was not equal to Enerflo's record since",
     ),
     Rule(
         "own_word",
         "to_enerflo and own_word and not crm_moved",
-        Outcome.REVIEW,
+        Resolution.REVIEW,
         "the CRM's value came from Enerflo and was handed over when it stood for another one",
     ),
     Rule(
         "no_call",
         "to_enerflo and not enerflo_writable",
-        Outcome.REVIEW,
+        Resolution.REVIEW,
         "no call of Enerflo's API sets it: change it there by hand, or declare the other side",
     ),
-    Rule("void", "to_crm and crm_barred", Outcome.KEEP, "the CRM's install may not be voided (void_in)"),
-    Rule("void", "to_enerflo and enerflo_barred", Outcome.KEEP, "Enerflo's may not be voided (void_in)"),
+    Rule("void", "to_crm and crm_barred", Resolution.KEEP, "the CRM's install may not be voided (void_in)"),
+    Rule("void", "to_enerflo and enerflo_barred", Resolution.KEEP, "Enerflo's may not be voided (void_in)"),
 )
 
-# Columns of the mirror that Enerflo's API can set (REFERENCE.md §6.1, §6.2, §6.4).
-ENERFLO_WRITES: Mapping[str, frozenset[str]] = {
-    RecordKind.INSTALLS: frozenset({"status_name"}),
-    RecordKind.MILESTONES: frozenset({"started_at", "due_at", "completed_at"}),
-    RecordKind.LEADS: frozenset(
-        {"first_name", "last_name", "email", "mobile", "address", "city", "state", "zip"}
-    ),
-}
 
-
-def decide(policy: SourceOfTruth, facts: Mapping[str, bool]) -> tuple[Outcome, Rule]:
+def decide(policy: SourceOfTruth, facts: Mapping[str, bool]) -> tuple[Resolution, Rule]:
     """Return what happens with a difference, and the rule that decides it.
 
     :param facts: a value for each of :data:`FACTS`.
     """
     known = {**dict.fromkeys(POLICIES, False), **facts, str(policy): True}
     winner = next(rule for rule in WINNER_RULES if rule.fits(known))
-    known |= {str(outcome): outcome is winner.outcome for outcome in (Outcome.TO_CRM, Outcome.TO_ENERFLO)}
+    known |= {
+        str(outcome): outcome is winner.outcome for outcome in (Resolution.TO_CRM, Resolution.TO_ENERFLO)
+    }
     blocking = next((rule for rule in BLOCKING_RULES if rule.fits(known)), None)
     rule = blocking or winner
     return rule.outcome, rule
@@ -213,7 +212,7 @@ def constant_facts(kind: str, mapping: TableMapping, field: FieldMapping) -> dic
         "create_only": mapping.create_only,
         "crm_allowed": field.direction in {Direction.BOTH, Direction.TO_CRM},
         "enerflo_allowed": field.direction in {Direction.BOTH, Direction.TO_ENERFLO},
-        "enerflo_writable": field.enerflo in ENERFLO_WRITES.get(kind, frozenset()),
+        "enerflo_writable": field.enerflo in KINDS[kind][1].writable,
     }
 
 

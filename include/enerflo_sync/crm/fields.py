@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, PrivateAttr
 
 from enerflo_sync.crm.options import Options
-from enerflo_sync.masking import PersonalData, kind_of_column
+from enerflo_sync.masking import PersonalData
+from enerflo_sync.warehouse.schema import kind_of_column
 
 _Lax = Field(strict=False)
 

@@ -23,9 +23,9 @@ from enerflo_sync.crm.names import quoted, relation
 from enerflo_sync.crm.options import Key, KeyColumn, KeyPair, Options, mirror_columns_of
 from enerflo_sync.crm.salesforce import SalesforceObject
 from enerflo_sync.crm.templates import columns_of
-from enerflo_sync.masking import PersonalData, kind_of_column
+from enerflo_sync.masking import PersonalData
 from enerflo_sync.resources.registry import KINDS
-from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, kind_of_column, metadata
 
 # Names for other modules: a table's fields and its mode.
 __all__ = [

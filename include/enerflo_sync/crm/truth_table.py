@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from enerflo_sync.crm.decision import FACTS, Outcome, decide
+from enerflo_sync.crm.decision import FACTS, Resolution, decide
 from enerflo_sync.crm.mapping import SourceOfTruth
 
 # None is null; "-" as the agreed value means that the two sides never agreed.
@@ -57,7 +57,7 @@ class Case:
             "enerflo_writable": True,
         }
 
-    def decided(self) -> tuple[Outcome, str]:
+    def decided(self) -> tuple[Resolution, str]:
         """Return what is decided, and the name of the rule."""
         outcome, rule = decide(self.policy, self.facts())
         return outcome, rule.name

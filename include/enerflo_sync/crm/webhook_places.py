@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
+from enerflo_sync.drop.storage import local_path, scheme_of
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.inbox.drop import local_path, scheme_of
 
 # Two names of one storage.
 _SAME = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs"}

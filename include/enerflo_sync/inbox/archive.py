@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
+from enerflo_sync.drop.drop import Content, Drop, DropFile, NotRead
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.inbox.batch import Limits
-from enerflo_sync.inbox.drop import Content, Drop, DropFile, NotRead
 from enerflo_sync.inbox.forgotten_files import Theirs, erased_file
 from enerflo_sync.warehouse.schema import quarantine, webhook_moves
 

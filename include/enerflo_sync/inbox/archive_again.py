@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 
-from enerflo_sync.inbox.drop import ArchivedFile, Content, Drop, DropFile, NotRead, open_drop, storable
+from enerflo_sync.drop.drop import ArchivedFile, Content, Drop, DropFile, NotRead, open_drop, storable
 
 _KNOWN = sa.text(r"""
 /* enerflo-sync inbox: archived files whose events, or whose trouble, are known */

@@ -12,8 +12,8 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
+from enerflo_sync.drop.drop import Content, Drop, DropFile, NotRead
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.inbox.drop import Content, Drop, DropFile, NotRead
 from enerflo_sync.inbox.forgotten_events import erased_body, is_about
 from enerflo_sync.inbox.identify import EventState, identify
 from enerflo_sync.inbox.json_text import canonical_json

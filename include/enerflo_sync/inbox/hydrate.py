@@ -35,8 +35,8 @@ from enerflo_sync.inbox.submissions import keep_submissions
 from enerflo_sync.mirror.batch import Batch, Observation
 from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.quarantine import Rejected
+from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.refused_key import require_some_permission
-from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.resources.event import Need

@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
+from enerflo_sync.drop.drop import Drop, expire
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.inbox.archive import erase_archived, needed_files
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
-from enerflo_sync.inbox.drop import Drop, expire
 from enerflo_sync.inbox.forgotten_files import Theirs
 from enerflo_sync.inbox.forgotten_later import Learned
 from enerflo_sync.inbox.hydrate import HydrateOptions, Hydration
 from enerflo_sync.inbox.load import DropLoader, Progress
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.reading_run import Run
+from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
 
 log = logging.getLogger(__name__)
 
 JOB = "webhooks"
-# How long a concurrent ingest of the same account waits.
-_LOCK_SECONDS = 120
-_LOCK_TIMEOUT = sa.text("select set_config('lock_timeout', :wait, false)")
+# What changes the inbox of an account holds this lock (:func:`enerflo_sync.warehouse.alone.alone`).
+LOCK = "ingest"
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def ingest(
     with (
         warehouse_errors("ingest"),
         engine.connect() as connection,
-        alone(engine, account),
+        alone(connection, account, LOCK, wait=True),
     ):
         run = Run(connection, account, JOB, clock, rng, run_id=run_id)
         with run.recording(calls):
@@ -98,21 +96,6 @@ def ingest(
             if options.keep_archive is not None:
                 _expire(connection, drop, clock.now() - options.keep_archive, run)
     return run.report
-
-
-@contextmanager
-def alone(engine: sa.Engine, account: str) -> Iterator[None]:
-    """Let one process at a time ingest for an account; the lock ends with its session, even after a kill."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
-        usual = session.scalar(sa.text("select current_setting('lock_timeout')"))
-        session.execute(_LOCK_TIMEOUT, {"wait": f"{_LOCK_SECONDS}s"})
-        key = {"key": f"enerflo-sync inbox {account}"}
-        session.execute(sa.text("select pg_advisory_lock(hashtextextended(:key, 0))"), key)
-        try:
-            yield
-        finally:
-            session.execute(sa.text("select pg_advisory_unlock(hashtextextended(:key, 0))"), key)
-            session.execute(_LOCK_TIMEOUT, {"wait": usual})
 
 
 def _expire(connection: sa.Connection, drop: Drop, before: datetime, run: Run) -> None:

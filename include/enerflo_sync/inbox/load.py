@@ -20,17 +20,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from enerflo_sync.clock import Clock
+from enerflo_sync.drop.drop import Drop
+from enerflo_sync.drop.local import LocalDrop
 from enerflo_sync.inbox.archive import erase_archived
 from enerflo_sync.inbox.archive_again import ArchiveAgain
 from enerflo_sync.inbox.batch import COLUMNS, TO_ERASE, FileBatch, Limits, Reader
-from enerflo_sync.inbox.drop import Drop
 from enerflo_sync.inbox.forgotten_files import Theirs
 from enerflo_sync.inbox.identify import EventState
-from enerflo_sync.inbox.local_drop import LocalDrop
 from enerflo_sync.mirror.forgotten import forgotten_of
 from enerflo_sync.mirror.quarantine import add_to_quarantine
 from enerflo_sync.mirror.read_ahead import read_ahead
-from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.resources.fingerprint import raw_hash
 from enerflo_sync.warehouse.bulk import Block, driver_connection, send
 from enerflo_sync.warehouse.refused import refuses_a_row

@@ -12,18 +12,25 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
+from enerflo_sync.drop.drop import Drop
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.inbox.drop import Drop
 from enerflo_sync.inbox.hydrate import Hydration, Progress
-from enerflo_sync.inbox.ingest import IngestOptions, alone
+from enerflo_sync.inbox.ingest import LOCK, IngestOptions
 from enerflo_sync.inbox.quarantine_items import ItemKind, ItemState, QuarantineItem, Selection, select_items
 from enerflo_sync.inbox.replay_events import EventReplay
 from enerflo_sync.inbox.replay_files import FileReplay
 from enerflo_sync.inbox.replay_records import RecordReplay, wanted_record
-from enerflo_sync.inbox.replay_report import Outcome, ReplayReport, ReplayResult, Verdict, Verdicts
+from enerflo_sync.inbox.replay_report import (
+    ItemOutcome,
+    Outcomes,
+    ReplayOutcome,
+    ReplayReport,
+    ReplayResult,
+)
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.quarantine import decide
-from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.reading_run import Run
+from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 JOB = "replay"
@@ -66,7 +73,7 @@ def replay(
                 items = select_items(connection, account, selection)
             verdicts = _look(connection, drop, account, items, clock, options)
             return _report(None, account, items, verdicts)
-        with alone(engine, account):
+        with alone(connection, account, LOCK, wait=True):
             with connection.begin():
                 items = select_items(connection, account, selection)
             run = Run(connection, account, JOB, clock, rng, run_id=run_id)
@@ -100,7 +107,7 @@ class _Replay:
         self._files = FileReplay(connection, drop, run.account, options.limits, clock)
         self._events = EventReplay(connection, run.account, options.limits.ignored)
 
-    def go(self, items: list[QuarantineItem]) -> Verdicts:
+    def go(self, items: list[QuarantineItem]) -> Outcomes:
         """Retry the items, and close those that succeed."""
         verdicts = _beforehand(items)
         by_kind = _by_kind(items, verdicts)
@@ -109,14 +116,14 @@ class _Replay:
         self._read(by_kind.get(ItemKind.RECORD, []), verdicts)
         return verdicts
 
-    def _take(self, items: list[QuarantineItem], verdicts: Verdicts) -> list[str]:
+    def _take(self, items: list[QuarantineItem], verdicts: Outcomes) -> list[str]:
         found, taken = self._files.load_files(items, self._run)
         with self._connection.begin():
             self._close(found)
         verdicts |= found
         return taken
 
-    def _hydrate(self, items: list[QuarantineItem], taken: list[str], verdicts: Verdicts) -> None:
+    def _hydrate(self, items: list[QuarantineItem], taken: list[str], verdicts: Outcomes) -> None:
         """Hydrate the events of the items and of the files."""
         waiting = [*self._events.identify_again(items, self._run), *taken]
         if waiting:
@@ -129,7 +136,7 @@ class _Replay:
             self._close(found)
         verdicts |= found
 
-    def _read(self, items: list[QuarantineItem], verdicts: Verdicts) -> None:
+    def _read(self, items: list[QuarantineItem], verdicts: Outcomes) -> None:
         if not items:
             return
         options = self._options.hydration
@@ -141,7 +148,7 @@ class _Replay:
             verdicts[item.item_id] = verdict
             self._progress("items", done, len(items))
 
-    def _close(self, verdicts: Verdicts) -> None:
+    def _close(self, verdicts: Outcomes) -> None:
         """Mark closed items as replayed, in the caller's transaction."""
         ids = [item_id for item_id, verdict in verdicts.items() if verdict.closes]
         for at in range(0, len(ids), _CHUNK):
@@ -156,7 +163,7 @@ def _look(
     items: list[QuarantineItem],
     clock: Clock,
     options: IngestOptions,
-) -> Verdicts:
+) -> Outcomes:
     """Return what a replay would do, without writing and without requests to Enerflo."""
     verdicts = _beforehand(items)
     by_kind = _by_kind(items, verdicts)
@@ -167,26 +174,28 @@ def _look(
     for item in by_kind.get(ItemKind.RECORD, []):
         wanted = wanted_record(item)
         verdicts[item.item_id] = (
-            wanted if isinstance(wanted, Verdict) else Verdict(Outcome.WOULD_REPLAY, f"read {wanted} again")
+            wanted
+            if isinstance(wanted, ItemOutcome)
+            else ItemOutcome(ReplayOutcome.WOULD_REPLAY, f"read {wanted} again")
         )
     return verdicts
 
 
-def _beforehand(items: list[QuarantineItem]) -> Verdicts:
+def _beforehand(items: list[QuarantineItem]) -> Outcomes:
     """Return verdicts that need no retry: closed items, and kinds that cannot be replayed."""
-    verdicts: Verdicts = {}
+    verdicts: Outcomes = {}
     for item in items:
         if item.state == ItemState.REPLAYED:
-            verdicts[item.item_id] = Verdict(Outcome.REPLAYED, "before; there is nothing to do")
+            verdicts[item.item_id] = ItemOutcome(ReplayOutcome.REPLAYED, "before; there is nothing to do")
         elif item.kind not in (ItemKind.FILE, ItemKind.EVENT, ItemKind.RECORD):
             why = f"items of kind {item.kind} cannot be replayed yet"
             if item.kind == ItemKind.CHANGE_ORDER:
                 why = "it is checked again by itself; enerflo-sync quarantine release lets it through"
-            verdicts[item.item_id] = Verdict(Outcome.NOT_REPLAYABLE, why)
+            verdicts[item.item_id] = ItemOutcome(ReplayOutcome.NOT_REPLAYABLE, why)
     return verdicts
 
 
-def _by_kind(items: list[QuarantineItem], decided: Verdicts) -> dict[str, list[QuarantineItem]]:
+def _by_kind(items: list[QuarantineItem], decided: Outcomes) -> dict[str, list[QuarantineItem]]:
     """Return the remaining items by kind."""
     found: dict[str, list[QuarantineItem]] = {}
     for item in items:
@@ -196,7 +205,7 @@ def _by_kind(items: list[QuarantineItem], decided: Verdicts) -> dict[str, list[Q
 
 
 def _report(
-    run_id: str | None, account: str, items: list[QuarantineItem], verdicts: Verdicts
+    run_id: str | None, account: str, items: list[QuarantineItem], verdicts: Outcomes
 ) -> ReplayReport:
     results = [
         ReplayResult(

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from enerflo_sync.inbox.identify import EventState, Identified, identify
 from enerflo_sync.inbox.payloads import stored_bodies
 from enerflo_sync.inbox.quarantine_items import QuarantineItem
-from enerflo_sync.inbox.replay_report import Outcome, Verdict, Verdicts
+from enerflo_sync.inbox.replay_report import ItemOutcome, Outcomes, ReplayOutcome
 from enerflo_sync.mirror.quarantine import standing
-from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.event import Body
 from enerflo_sync.warehouse.pruned import pruning_of
@@ -45,9 +45,9 @@ class EventReplay:
         # Per event, before the retry: its items and how often each was seen.
         self._before: dict[str, dict[str, tuple[int, str]]] = {}
 
-    def look(self, items: Sequence[QuarantineItem]) -> Verdicts:
+    def look(self, items: Sequence[QuarantineItem]) -> Outcomes:
         """Return what a replay of these items would do, without writing."""
-        verdicts: Verdicts = {}
+        verdicts: Outcomes = {}
         for some in _chunks(items):
             with self._connection.begin():
                 found, empty = self._found(some), self._emptied(some)
@@ -104,9 +104,9 @@ class EventReplay:
             )
         )
 
-    def conclude(self, items: Sequence[QuarantineItem]) -> Verdicts:
+    def conclude(self, items: Sequence[QuarantineItem]) -> Outcomes:
         """Return the outcomes of the items' events, in the caller's transaction."""
-        verdicts: Verdicts = {}
+        verdicts: Outcomes = {}
         for some in _chunks(items):
             found = self._states([event_id_of(item) for item in some])
             empty = self._emptied(some)
@@ -117,18 +117,20 @@ class EventReplay:
                 )
         return verdicts
 
-    def _verdict(self, item: QuarantineItem, state: str | None, reason: str | None) -> Verdict:
+    def _verdict(self, item: QuarantineItem, state: str | None, reason: str | None) -> ItemOutcome:
         match state:
             case None:
                 return _GONE
             case EventState.APPLIED:
-                return Verdict(Outcome.REPLAYED, "applied", closes=True)
+                return ItemOutcome(ReplayOutcome.REPLAYED, "applied", closes=True)
             case EventState.IGNORED:
-                return Verdict(Outcome.REPLAYED, "known and ignored now", closes=True)
+                return ItemOutcome(ReplayOutcome.REPLAYED, "known and ignored now", closes=True)
             case EventState.RECEIVED:
-                return Verdict(Outcome.WAITING, f"{reason or 'not tried yet'}; the next ingest takes it up")
-        outcome = Outcome.NOT_FOUND if reason == "not_found" else Outcome.STILL_FAILING
-        return Verdict(outcome, reason or "quarantined", closes=self._has_another_reason(item))
+                return ItemOutcome(
+                    ReplayOutcome.WAITING, f"{reason or 'not tried yet'}; the next ingest takes it up"
+                )
+        outcome = ReplayOutcome.NOT_FOUND if reason == "not_found" else ReplayOutcome.STILL_FAILING
+        return ItemOutcome(outcome, reason or "quarantined", closes=self._has_another_reason(item))
 
     def _has_another_reason(self, item: QuarantineItem) -> bool:
         """Return whether the event was quarantined again, for another reason than this item's."""
@@ -140,7 +142,7 @@ class EventReplay:
         seen_again = {one for one, (count, _) in after.items() if count > before.get(one, (0, ""))[0]}
         return bool(seen_again) and item.item_id not in seen_again
 
-    def _emptied(self, items: Sequence[QuarantineItem]) -> dict[str, Verdict]:
+    def _emptied(self, items: Sequence[QuarantineItem]) -> dict[str, ItemOutcome]:
         """Return by id the events that cannot be retried because their body was pruned, and when it was."""
         table = webhook_events.c
         rows = self._connection.execute(
@@ -155,7 +157,7 @@ class EventReplay:
         for event_id, received_at, pruned_at in rows:
             by = pruning_of(self._connection, self._account, "webhook_bodies", received_at)
             when = by or f"pruned at {pruned_at:%Y-%m-%d %H:%M:%S} UTC"
-            found[event_id] = Verdict(Outcome.NOT_REPLAYABLE, f"its event's body was {when}")
+            found[event_id] = ItemOutcome(ReplayOutcome.NOT_REPLAYABLE, f"its event's body was {when}")
         return found
 
     def _states(self, event_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
@@ -177,7 +179,7 @@ class EventReplay:
         }
 
 
-_GONE = Verdict(Outcome.NOT_REPLAYABLE, "its event is no longer stored")
+_GONE = ItemOutcome(ReplayOutcome.NOT_REPLAYABLE, "its event is no longer stored")
 
 
 def event_id_of(item: QuarantineItem) -> str:
@@ -185,19 +187,19 @@ def event_id_of(item: QuarantineItem) -> str:
     return str((item.key or {}).get("event_id", ""))
 
 
-def _expected(event: _Standing | None) -> Verdict:
+def _expected(event: _Standing | None) -> ItemOutcome:
     if event is None:
         return _GONE
     if event.state in _DONE:
-        return Verdict(Outcome.WOULD_REPLAY, f"is {event.state}: close the item")
+        return ItemOutcome(ReplayOutcome.WOULD_REPLAY, f"is {event.state}: close the item")
     if event.state == EventState.RECEIVED:
-        return Verdict(Outcome.WOULD_REPLAY, "waits for its record: read it now")
+        return ItemOutcome(ReplayOutcome.WOULD_REPLAY, "waits for its record: read it now")
     match event.now.state:
         case EventState.QUARANTINED:
-            return Verdict(Outcome.STILL_FAILING, event.now.reason or "")
+            return ItemOutcome(ReplayOutcome.STILL_FAILING, event.now.reason or "")
         case EventState.IGNORED:
-            return Verdict(Outcome.WOULD_REPLAY, "known and ignored now: close the item")
-    return Verdict(Outcome.WOULD_REPLAY, f"read {event.now.record} again")
+            return ItemOutcome(ReplayOutcome.WOULD_REPLAY, "known and ignored now: close the item")
+    return ItemOutcome(ReplayOutcome.WOULD_REPLAY, f"read {event.now.record} again")
 
 
 def _chunks(items: Sequence[QuarantineItem]) -> list[Sequence[QuarantineItem]]:

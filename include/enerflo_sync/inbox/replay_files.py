@@ -10,14 +10,14 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
+from enerflo_sync.drop.drop import Content, Drop, DropFile
 from enerflo_sync.inbox.batch import EVENT_ID_LENGTH, FileBatch, Limits, Reader
-from enerflo_sync.inbox.drop import Content, Drop, DropFile
 from enerflo_sync.inbox.load import DropLoader
 from enerflo_sync.inbox.quarantine_items import QuarantineItem, payload_of
-from enerflo_sync.inbox.replay_report import Outcome, Verdict, Verdicts
+from enerflo_sync.inbox.replay_report import ItemOutcome, Outcomes, ReplayOutcome
 from enerflo_sync.inbox.unpack import Document, Problem, unpack
 from enerflo_sync.mirror.forgotten import forgotten_of
-from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.fingerprint import content_hash
 from enerflo_sync.warehouse.pruned import pruning_of
@@ -46,7 +46,7 @@ class _Readable:
 class _Found:
     """The result of reading one archived file again: verdicts on failing parts, and readable parts."""
 
-    verdicts: Verdicts = field(default_factory=dict)
+    verdicts: Outcomes = field(default_factory=dict)
     readable: list[_Readable] = field(default_factory=list)
 
 
@@ -65,9 +65,9 @@ class FileReplay:
         self._limits = limits
         self._clock = clock
 
-    def look(self, items: Sequence[QuarantineItem]) -> Verdicts:
+    def look(self, items: Sequence[QuarantineItem]) -> Outcomes:
         """Return what a replay of these items would do, without writing."""
-        verdicts: Verdicts = {}
+        verdicts: Outcomes = {}
         for source, some in _by_file(items).items():
             found = self._find(source, some)
             verdicts |= found.verdicts
@@ -75,12 +75,12 @@ class FileReplay:
                 with self._connection.begin():
                     fresh = len(self._unknown(one.parts))
                 detail = f"ingest {_events(fresh)}{one.source}"
-                verdicts[one.item.item_id] = Verdict(Outcome.WOULD_REPLAY, detail)
+                verdicts[one.item.item_id] = ItemOutcome(ReplayOutcome.WOULD_REPLAY, detail)
         return verdicts
 
-    def load_files(self, items: Sequence[QuarantineItem], run: Run) -> tuple[Verdicts, list[str]]:
+    def load_files(self, items: Sequence[QuarantineItem], run: Run) -> tuple[Outcomes, list[str]]:
         """Load what can be read now; return the outcome of each item, and the events to hydrate."""
-        verdicts: Verdicts = {}
+        verdicts: Outcomes = {}
         taken: list[str] = []
         for source, some in _by_file(items).items():
             found = self._find(source, some)
@@ -93,7 +93,7 @@ class FileReplay:
                 fresh = self._take(one, source, run)
                 taken += fresh
                 detail = f"{_events(len(fresh))} ingested{one.source}"
-                verdicts[one.item.item_id] = Verdict(Outcome.REPLAYED, detail, closes=True)
+                verdicts[one.item.item_id] = ItemOutcome(ReplayOutcome.REPLAYED, detail, closes=True)
         return verdicts, taken
 
     def _take(self, one: _Readable, source: str, run: Run) -> list[str]:
@@ -158,7 +158,7 @@ class FileReplay:
                 kept = self._kept(item, position)
                 self._sort(found, item, kept, item.first_seen_at, self._from_kept(item))
             elif content.too_large:
-                found.verdicts[item.item_id] = Verdict(Outcome.STILL_FAILING, "file_too_large")
+                found.verdicts[item.item_id] = ItemOutcome(ReplayOutcome.STILL_FAILING, "file_too_large")
             elif position:
                 self._sort(found, item, parts.get(position, []), content.modified_at)
             else:
@@ -174,10 +174,10 @@ class FileReplay:
             (part for part in parts if isinstance(part, Problem) and part.position == position), None
         )
         if problem is not None:
-            found.verdicts[item.item_id] = Verdict(Outcome.STILL_FAILING, problem.reason + source)
+            found.verdicts[item.item_id] = ItemOutcome(ReplayOutcome.STILL_FAILING, problem.reason + source)
         elif not parts:
             reason = f"the file has no part {position} any more"
-            found.verdicts[item.item_id] = Verdict(Outcome.NOT_FOUND, reason)
+            found.verdicts[item.item_id] = ItemOutcome(ReplayOutcome.NOT_FOUND, reason)
         else:
             found.readable.append(_Readable(item, parts, arrived, source))
 

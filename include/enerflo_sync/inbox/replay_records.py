@@ -32,11 +32,11 @@ from enerflo_sync.inbox.hydrate import GIVE_UP_AFTER, HydrateOptions
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.inbox.quarantine_items import QuarantineItem, payload_of
 from enerflo_sync.inbox.reads import Answer, Reads
-from enerflo_sync.inbox.replay_report import Outcome, Verdict
+from enerflo_sync.inbox.replay_report import ItemOutcome, ReplayOutcome
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.quarantine import standing
-from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.change_orders import CHANGE_ORDERS, ORDERS_OF, change_orders_resource
 from enerflo_sync.resources.customers import CUSTOMERS
@@ -69,16 +69,18 @@ class Wanted:
         return f"{self.resource.name}/{self.record_id}"
 
 
-def wanted_record(item: QuarantineItem) -> Wanted | Verdict:
+def wanted_record(item: QuarantineItem) -> Wanted | ItemOutcome:
     """Return the record to read again for an item, or the reason why none can be read."""
     resource = _READ.get(item.table_name or "")
     if resource is None:
-        return Verdict(
-            Outcome.NOT_REPLAYABLE, "no single record of this kind can be read; the next poll does"
+        return ItemOutcome(
+            ReplayOutcome.NOT_REPLAYABLE, "no single record of this kind can be read; the next poll does"
         )
     found = (item.key or {}).get(resource.id_column)
     if not isinstance(found, int):
-        return Verdict(Outcome.NOT_REPLAYABLE, "it has no id, so there is nothing to ask Enerflo for")
+        return ItemOutcome(
+            ReplayOutcome.NOT_REPLAYABLE, "it has no id, so there is nothing to ask Enerflo for"
+        )
     return Wanted(resource, found)
 
 
@@ -102,31 +104,31 @@ class RecordReplay:
         company = CompanyGuard(client, connection.engine, run.account, configured=options.accounts)
         self._reads = Reads(client, connection, run.account, options.component_keys, company)
         self._deletions = Deletions(client, connection, run.account, clock, options.shrink_guard, company)
-        self._said: dict[tuple[str, int], Verdict] = {}
+        self._said: dict[tuple[str, int], ItemOutcome] = {}
         self._seen_again: dict[tuple[str, int], set[str]] = {}
         self._failed_in_a_row = 0
 
-    def serve(self, item: QuarantineItem) -> Verdict:
+    def serve(self, item: QuarantineItem) -> ItemOutcome:
         """Read an item's record and store it; return the outcome.
 
         :raises AuthenticationError: the key is not accepted.
         """
         wanted = wanted_record(item)
-        if isinstance(wanted, Verdict):
+        if isinstance(wanted, ItemOutcome):
             return wanted
         key = (wanted.resource.name, wanted.record_id)
         if key not in self._said:
             self._said[key] = self._try(wanted, item)
         said = self._said[key]
         again = self._seen_again.get(key, set())
-        if said.outcome is Outcome.STILL_FAILING and again and item.item_id not in again:
+        if said.outcome is ReplayOutcome.STILL_FAILING and again and item.item_id not in again:
             # Another item now has the record's present content.
-            return Verdict(said.outcome, said.detail, closes=True)
+            return ItemOutcome(said.outcome, said.detail, closes=True)
         return said
 
-    def _try(self, wanted: Wanted, item: QuarantineItem) -> Verdict:
+    def _try(self, wanted: Wanted, item: QuarantineItem) -> ItemOutcome:
         if self._failed_in_a_row >= GIVE_UP_AFTER:
-            return Verdict(Outcome.WAITING, "not tried: Enerflo does not answer")
+            return ItemOutcome(ReplayOutcome.WAITING, "not tried: Enerflo does not answer")
         observed_at = self._clock.now()
         with self._connection.begin():
             known = _object(payload_of(self._connection, self._account, item.item_id))
@@ -140,15 +142,15 @@ class RecordReplay:
         except RetriableError as error:
             self._failed_in_a_row += 1
             self._run.incomplete("records", f"could not be read: {type(error).__name__}")
-            return Verdict(Outcome.WAITING, f"could not be read now: {type(error).__name__}")
+            return ItemOutcome(ReplayOutcome.WAITING, f"could not be read now: {type(error).__name__}")
         except BadRecordError as error:
-            return Verdict(Outcome.STILL_FAILING, error.what)
+            return ItemOutcome(ReplayOutcome.STILL_FAILING, error.what)
         except (ContractDriftError, FatalError) as error:
-            return Verdict(Outcome.STILL_FAILING, f"not_readable: {type(error).__name__}")
+            return ItemOutcome(ReplayOutcome.STILL_FAILING, f"not_readable: {type(error).__name__}")
         except (EnerfloSyncError, sa.exc.SQLAlchemyError, psycopg.Error):
             raise
         except Exception as error:
-            return Verdict(Outcome.STILL_FAILING, f"not_readable: {bad_record(error).what}")
+            return ItemOutcome(ReplayOutcome.STILL_FAILING, f"not_readable: {bad_record(error).what}")
         self._failed_in_a_row = 0
         return self._store(wanted, answer, *self._observation(wanted, item, observed_at))
 
@@ -166,7 +168,7 @@ class RecordReplay:
         answer: Answer,
         observation: Observation,
         arrived: Mapping[str, datetime],
-    ) -> Verdict:
+    ) -> ItemOutcome:
         key = wanted.resource.key(wanted.record_id)
         try:
             with self._connection.begin():
@@ -180,32 +182,34 @@ class RecordReplay:
             refused = Tally(read=1, quarantined=1)
             refused.because("quarantined", "refused_by_the_warehouse")
             self._run.count(wanted.resource.name, refused)
-            return Verdict(Outcome.STILL_FAILING, "refused_by_the_warehouse")
+            return ItemOutcome(ReplayOutcome.STILL_FAILING, "refused_by_the_warehouse")
         for name, tally in tallies:
             self._run.count(name, tally)
         again = {one for one, (count, _) in after.items() if count > before.get(one, (0, ""))[0]}
         if again:
             self._seen_again[wanted.resource.name, wanted.record_id] = again
-            return Verdict(Outcome.STILL_FAILING, after[min(again)][1])
+            return ItemOutcome(ReplayOutcome.STILL_FAILING, after[min(again)][1])
         if not _holds(answer, wanted):
-            return Verdict(Outcome.NOT_FOUND, "Enerflo's answer does not list it")
-        return Verdict(Outcome.REPLAYED, f"{wanted} was read again", closes=True)
+            return ItemOutcome(ReplayOutcome.NOT_FOUND, "Enerflo's answer does not list it")
+        return ItemOutcome(ReplayOutcome.REPLAYED, f"{wanted} was read again", closes=True)
 
-    def _gone(self, wanted: Wanted, observed_at: datetime) -> Verdict:
+    def _gone(self, wanted: Wanted, observed_at: datetime) -> ItemOutcome:
         """Treat a 404 of the record's own endpoint as deletion, and close its item."""
         if not wanted.resource.is_read_by_key:
-            return Verdict(Outcome.NOT_FOUND, f"Enerflo does not show {wanted}; the next sweep decides")
+            return ItemOutcome(
+                ReplayOutcome.NOT_FOUND, f"Enerflo does not show {wanted}; the next sweep decides"
+            )
         try:
             believed = self._deletions.is_believed()
         except RetriableError as error:
-            return Verdict(Outcome.WAITING, f"could not be read now: {type(error).__name__}")
+            return ItemOutcome(ReplayOutcome.WAITING, f"could not be read now: {type(error).__name__}")
         if not believed:
-            return Verdict(Outcome.WAITING, NOT_BELIEVED)
+            return ItemOutcome(ReplayOutcome.WAITING, NOT_BELIEVED)
         with self._connection.begin():
             deleted = self._deletions.tombstone(wanted.resource, wanted.record_id, observed_at)
         self._run.notice(wanted.resource.name, "deleted", deleted)
-        return Verdict(
-            Outcome.NOT_FOUND, f"Enerflo has no {wanted} any more; the item is closed", closes=True
+        return ItemOutcome(
+            ReplayOutcome.NOT_FOUND, f"Enerflo has no {wanted} any more; the item is closed", closes=True
         )
 
     def _read(self, wanted: Wanted, item: QuarantineItem, known: Mapping[str, Any]) -> Answer:

@@ -8,7 +8,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Outcome(StrEnum):
+class ReplayOutcome(StrEnum):
     """The actual or expected outcome of an item."""
 
     WOULD_REPLAY = "would_replay"
@@ -21,19 +21,19 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ItemOutcome:
     """An outcome with its reason or action, in words without personal data.
 
     :param closes: the item is closed: it was loaded, or its record no longer exists.
     """
 
-    outcome: Outcome
+    outcome: ReplayOutcome
     detail: str
     closes: bool = False
 
 
 # By item id.
-Verdicts = dict[str, Verdict]
+Outcomes = dict[str, ItemOutcome]
 
 
 class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
     item_id: str
     kind: str
     reason: str
-    outcome: Outcome
+    outcome: ReplayOutcome
     detail: str
 
 
@@ -59,11 +59,11 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return the number of items per outcome, in the order of :class:`Outcome`, without zeros."""
+        """Return the number of items per outcome, in the order of :class:`ReplayOutcome`, without zeros."""
         found = [result.outcome for result in self.results]
-        return {str(outcome): found.count(outcome) for outcome in Outcome if outcome in found}
+        return {str(outcome): found.count(outcome) for outcome in ReplayOutcome if outcome in found}
 
     @property
     def needs_a_person(self) -> bool:
         """Return whether any item is still not replayed."""
-        return any(result.outcome is not Outcome.REPLAYED for result in self.results)
+        return any(result.outcome is not ReplayOutcome.REPLAYED for result in self.results)

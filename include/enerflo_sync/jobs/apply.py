@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from enerflo_sync.apply.apply_plan import apply_plan
 from enerflo_sync.apply.report import ApplyReport
-from enerflo_sync.apply.run import apply_plan
 from enerflo_sync.apply.verify import Verification, verify_plan
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.copy import require_trusted, run_copy
@@ -26,7 +26,7 @@ def run_apply(
     run_id: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ApplyReport:
-    """Apply a plan (:func:`enerflo_sync.apply.run.apply_plan`)."""
+    """Apply a plan (:func:`enerflo_sync.apply.apply_plan.apply_plan`)."""
     require_migrated(context.engine)
     require_trusted(context)
     # What is sent to Enerflo rests on what the CRM says now.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 
+from enerflo_sync.backfill.backfills import Backfills
 from enerflo_sync.backfill.context import BackfillOptions, Context, PlannedTable
-from enerflo_sync.backfill.run import Backfills
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import MIRROR_TABLES, Side, SourceOfTruth
 from enerflo_sync.jobs.context import AccountContext
@@ -19,7 +19,7 @@ from enerflo_sync.warehouse.revision import require_migrated
 def open_backfills(
     context: AccountContext, *, progress: Progress | None = None, workers: int = 1
 ) -> Backfills:
-    """Return the account's backfills (:mod:`enerflo_sync.backfill.run`), which yield to all other work.
+    """Return the account's backfills (:mod:`enerflo_sync.backfill.backfills`), which yield to all other work.
 
     :param workers: chunks read in parallel.
     """

@@ -19,9 +19,9 @@ from enerflo_sync.copies.salesforce.login import SalesforceLogin
 from enerflo_sync.copies.salesforce.session import SalesforceSession
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.drop.storage import Store
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.inbox.drop import Store
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.shipped import find_config
 from enerflo_sync.warehouse.engine import ask_time, warehouse_engine

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from enerflo_sync.catalogue.read_catalogue import read_catalogue
 from enerflo_sync.catalogue.report import FieldCatalogue
-from enerflo_sync.catalogue.run import read_catalogue
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.mirror.poll import Progress
 from enerflo_sync.resources.installs import INSTALLS
@@ -14,7 +14,7 @@ from enerflo_sync.warehouse.revision import require_migrated
 def run_fields(
     context: AccountContext, table: str = INSTALLS.name, *, progress: Progress | None = None
 ) -> FieldCatalogue:
-    """Return the catalogue of stored records (:func:`enerflo_sync.catalogue.run.read_catalogue`)."""
+    """Return the catalogue of stored records, see :mod:`enerflo_sync.catalogue.read_catalogue`."""
     require_migrated(context.engine, reads_only=True)
     with warehouse_errors("fields"), context.engine.connect() as connection:
         return read_catalogue(

@@ -6,9 +6,9 @@ from datetime import date, timedelta
 
 from enerflo_sync.crm.retention import Kept, option_of
 from enerflo_sync.crm.webhook_places import require_own_archive, require_own_drop
+from enerflo_sync.drop.drop import Drop, open_drop
 from enerflo_sync.inbox.archive_again import archive_again
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
-from enerflo_sync.inbox.drop import Drop, open_drop
 from enerflo_sync.inbox.hydrate import HydrateOptions
 from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.inbox.kinds import not_asked_for

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.apply.report import ApplyReport
-from enerflo_sync.catalogue.run import fed_columns
+from enerflo_sync.catalogue.read_catalogue import fed_columns
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.crm.modes import Mode
 from enerflo_sync.jobs.context import AccountContext

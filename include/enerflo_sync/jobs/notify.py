@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.notify.message import Message
-from enerflo_sync.notify.run import NotifyReport, Send, new_messages, notify
+from enerflo_sync.notify.notify import NotifyReport, Send, new_messages, notify
 from enerflo_sync.notify.store import StoredMessage, stored
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
 
 def run_notify(context: AccountContext, send: Send) -> NotifyReport:
-    """Send what was not reported yet (:func:`enerflo_sync.notify.run.notify`)."""
+    """Send what was not reported yet (:func:`enerflo_sync.notify.notify.notify`)."""
     require_migrated(context.engine)
     return notify(context.engine, context.config, context.account, send, clock=context.clock)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.drop.drop import Drop
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.ingest import open_account_drop
+from enerflo_sync.retention.prune import Progress, prune
 from enerflo_sync.retention.report import PruneReport
-from enerflo_sync.retention.run import Progress, prune
 from enerflo_sync.warehouse.revision import require_migrated
 
 
@@ -17,7 +17,7 @@ def run_prune(
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> PruneReport:
-    """Delete what is too old (:func:`enerflo_sync.retention.run.prune`).
+    """Delete what is too old (:func:`enerflo_sync.retention.prune.prune`).
 
     :param dry: only look at what would go.
     """

@@ -11,11 +11,11 @@ from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.inbox.quarantine_items import Selection, decide_alone, select_items
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.ledger import run_seal
+from enerflo_sync.quality.check_orders import check_change_orders
 from enerflo_sync.quality.gate import ORDER_ID, release
 from enerflo_sync.quality.life_cycle.graph import LIFE_CYCLE_FILE, LifeCycle, load_life_cycle
 from enerflo_sync.quality.life_cycle.store import read_life_cycle
 from enerflo_sync.quality.report import QualityReport
-from enerflo_sync.quality.run import check_change_orders
 from enerflo_sync.quality.store import SHOWN, read_report
 from enerflo_sync.quality.suite import SUITE_FILE, Suite, load_suite
 from enerflo_sync.warehouse.engine import warehouse_errors
@@ -30,7 +30,7 @@ def run_quality(
     with_life_cycle: bool = True,
     run_id: str | None = None,
 ) -> QualityReport:
-    """Check change orders and life cycles (:func:`enerflo_sync.quality.run.check_change_orders`)."""
+    """Check change orders and life cycles (:func:`enerflo_sync.quality.check_orders.check_change_orders`)."""
     require_migrated(context.engine)
     return check_change_orders(
         context.engine,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from enerflo_sync.gaps import schedule
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.copy import run_copy
+from enerflo_sync.reconcile.reconciliation import reconcile
 from enerflo_sync.reconcile.report import ReconciliationReport
-from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.reconcile.store import last_full_at
 from enerflo_sync.warehouse.engine import server_time, warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.masking import PERSONAL_COLUMNS
 from enerflo_sync.mirror.erase import erase
 from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import driver_connection
+from enerflo_sync.warehouse.schema import personal_data_of
 
 _FORGOTTEN = """
 /* enerflo-sync: customers who were forgotten */
@@ -87,7 +87,7 @@ def personal_columns(table: str, declared: Sequence[str] = ()) -> frozenset[str]
 
     :param declared: columns that ``sync.yaml`` adds: what they hold of such a customer is not known here.
     """
-    named = {column for column in PERSONAL_COLUMNS.get(table, {}) if (table, column) not in _OTHERS}
+    named = {column for column in personal_data_of(table) if (table, column) not in _OTHERS}
     return frozenset(named | set(declared))
 
 

@@ -25,8 +25,8 @@ from enerflo_sync.mirror.details import next_due, read_directly, take_detail
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.page_store import PageStore
 from enerflo_sync.mirror.read_ahead import read_ahead
+from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.refused_key import require_some_permission
-from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.sweep import ShrunkSourceError, Sweep
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import confirm, forget

@@ -16,7 +16,7 @@ from enerflo_sync.gaps.schedule import cron
 from enerflo_sync.pages.days import DAYS, Day, day_chart, day_of, read_days
 from enerflo_sync.pages.pairs import ShownPair, shown_pair
 from enerflo_sync.pages.records import record_address
-from enerflo_sync.pages.run import JOBS
+from enerflo_sync.pages.run_page import JOBS
 from enerflo_sync.pages.verdicts import NewestVerdict, advice, read_newest
 from enerflo_sync.pages.waiting import EntryKind, waiting_by_kind
 from enerflo_sync.reconcile.render.frame import Frame

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.decision import BLOCKING_RULES, FACTS, POLICIES, WINNER_RULES, Outcome
+from enerflo_sync.crm.decision import BLOCKING_RULES, FACTS, POLICIES, WINNER_RULES, Resolution
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.causes import DUPLICATE_ROWS, cause_of, duplicate_sides
 from enerflo_sync.reconcile.compare import Comparison
@@ -248,7 +248,7 @@ def held_facts(alias: str) -> str:
     return f"to_jsonb(array_remove(array[{cases}], null))"
 
 
-def _texts(name: str, rules: Sequence[tuple[str, str, Outcome]]) -> dict[str, str]:
+def _texts(name: str, rules: Sequence[tuple[str, str, Resolution]]) -> dict[str, str]:
     """Return the names, words and outcomes of rules as SQL arrays, indexed by the rules' numbers."""
     parts = zip(("names", "words", "outcomes"), zip(*rules, strict=True), strict=True)
     return {

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from enerflo_sync.masking import PERSONAL_COLUMNS, PersonalData, mask
+from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.warehouse.runs import RunState
-from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata, personal_data_of
 
 # How many samples are listed for each table and for each field.
 SAMPLES = 3
@@ -156,7 +156,7 @@ class Differences:
 
 
 def _fields(table: TableOutcome) -> list[FieldDifference]:
-    classes = PERSONAL_COLUMNS.get(table.table_name, {})
+    classes = personal_data_of(table.table_name)
     built_in = metadata.tables[f"{MIRROR_SCHEMA}.{table.table_name}"].c
     # A column that sync.yaml declares may hold personal data, so it is masked as free text.
     classes = {name: PersonalData.FREE_TEXT for name in table.fields if name not in built_in} | {**classes}

@@ -13,19 +13,19 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
 
 from enerflo_sync.clock import Clock
+from enerflo_sync.drop.writer import DropWriter
 from enerflo_sync.receiver.access import Gate
-from enerflo_sync.receiver.drop import Drop
 from enerflo_sync.receiver.health import Health
 from enerflo_sync.receiver.intake import Intake, Stored
 from enerflo_sync.receiver.metrics import CONTENT_TYPE, Metrics
-from enerflo_sync.receiver.outcomes import Outcome, RefusedError
+from enerflo_sync.receiver.outcomes import PostOutcome, RefusedError
 from enerflo_sync.receiver.settings import ReceiverSettings
 
 logger = logging.getLogger(__name__)
 
 
 def make_app(
-    settings: ReceiverSettings, drops: Mapping[str, Drop], clock: Clock, rng: random.Random
+    settings: ReceiverSettings, drops: Mapping[str, DropWriter], clock: Clock, rng: random.Random
 ) -> FastAPI:
     """Return the service for the accounts in ``settings``, each with a drop under its name.
 
@@ -71,7 +71,7 @@ class _Desk:
     """State shared by the routes."""
 
     def __init__(
-        self, settings: ReceiverSettings, drops: Mapping[str, Drop], clock: Clock, rng: random.Random
+        self, settings: ReceiverSettings, drops: Mapping[str, DropWriter], clock: Clock, rng: random.Random
     ) -> None:
         self.intake = Intake(settings, drops, clock, rng)
         self.health = Health(drops, clock)
@@ -89,17 +89,17 @@ class _Desk:
         try:
             if hook is None:
                 # The same answer as for a path without a route.
-                raise RefusedError(Outcome.UNKNOWN_HOOK, "Not Found")
+                raise RefusedError(PostOutcome.UNKNOWN_HOOK, "Not Found")
             stored = await self.intake.take(hook, _headers(request), request.stream())
-            outcome, answer = Outcome.STORED, JSONResponse({"stored": stored.name})
+            outcome, answer = PostOutcome.STORED, JSONResponse({"stored": stored.name})
         except RefusedError as refused:
             outcome, answer = refused.outcome, _refusal(refused)
         except ClientDisconnect:
-            outcome, answer = Outcome.ABORTED, Response(status_code=Outcome.ABORTED.status)
+            outcome, answer = PostOutcome.ABORTED, Response(status_code=PostOutcome.ABORTED.status)
         except Exception as error:
             # The error's text and trace may contain part of the body, so log and answer without them.
             logger.error("defect account=%s kind=%s", known, type(error).__name__)
-            outcome, answer = Outcome.FAILED, JSONResponse({"detail": "Internal Server Error"}, 500)
+            outcome, answer = PostOutcome.FAILED, JSONResponse({"detail": "Internal Server Error"}, 500)
         size = stored.size if stored else 0
         self.metrics.add(known, outcome, size, self._clock.monotonic() - started)
         logger.info(
@@ -123,6 +123,6 @@ def _headers(request: Request) -> dict[str, str]:
 
 def _refusal(refused: RefusedError) -> Response:
     headers = {} if refused.retry_after is None else {"retry-after": str(refused.retry_after)}
-    if refused.outcome is Outcome.UNSUPPORTED:
+    if refused.outcome is PostOutcome.UNSUPPORTED:
         headers["accept-encoding"] = "gzip"
     return JSONResponse({"detail": refused.detail}, refused.outcome.status, headers)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.gzip_parts import MOST_MEMBERS, gunzip
-from enerflo_sync.receiver.outcomes import Outcome, RefusedError
+from enerflo_sync.receiver.outcomes import PostOutcome, RefusedError
 
 _TAKEN = re.compile(r"application/([a-z0-9!#$&^_.+-]+\+)?json|text/plain")
 _GZIP = frozenset({"gzip", "x-gzip"})
@@ -23,9 +23,11 @@ def check_headers(headers: Mapping[str, str], limit: int) -> None:
     """
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind and not _TAKEN.fullmatch(kind):
-        raise RefusedError(Outcome.UNSUPPORTED, "Send application/json, application/*+json or text/plain.")
+        raise RefusedError(
+            PostOutcome.UNSUPPORTED, "Send application/json, application/*+json or text/plain."
+        )
     if _coding(headers) not in _GZIP | {"", "identity"}:
-        raise RefusedError(Outcome.UNSUPPORTED, "The only content-encoding taken is gzip.")
+        raise RefusedError(PostOutcome.UNSUPPORTED, "The only content-encoding taken is gzip.")
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise _too_large(limit)
@@ -47,9 +49,9 @@ async def read_body(chunks: AsyncIterator[bytes], limit: int, seconds: float) ->
                     raise _too_large(limit)
                 parts.append(chunk)
     except TimeoutError:
-        raise RefusedError(Outcome.TOO_SLOW, f"The body took longer than {seconds:g} seconds.") from None
+        raise RefusedError(PostOutcome.TOO_SLOW, f"The body took longer than {seconds:g} seconds.") from None
     if not size:
-        raise RefusedError(Outcome.EMPTY, "The body is empty.")
+        raise RefusedError(PostOutcome.EMPTY, "The body is empty.")
     return b"".join(parts)
 
 
@@ -71,11 +73,11 @@ def unpacked(packed: bytes, limit: int) -> bytes | None:
             raise _too_large(limit) from None
         if error.what == "too_many_gzip_members":
             raise RefusedError(
-                Outcome.TOO_LARGE, f"The body has more than {MOST_MEMBERS} gzip members."
+                PostOutcome.TOO_LARGE, f"The body has more than {MOST_MEMBERS} gzip members."
             ) from None
         return None
     if not plain:
-        raise RefusedError(Outcome.EMPTY, "The body is empty.")
+        raise RefusedError(PostOutcome.EMPTY, "The body is empty.")
     return plain
 
 
@@ -84,4 +86,4 @@ def _coding(headers: Mapping[str, str]) -> str:
 
 
 def _too_large(limit: int) -> RefusedError:
-    return RefusedError(Outcome.TOO_LARGE, f"The body is larger than {limit} bytes.")
+    return RefusedError(PostOutcome.TOO_LARGE, f"The body is larger than {limit} bytes.")

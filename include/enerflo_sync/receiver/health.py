@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from enerflo_sync.clock import Clock
+from enerflo_sync.drop.writer import LEAST_FREE_BYTES, DropWriter
 from enerflo_sync.errors import RetriableError
-from enerflo_sync.receiver.drop import LEAST_FREE_BYTES, Drop
 
 # Several monitors request the health route every few seconds, and each trial is a write.
 TRIAL_SECONDS = 10.0
@@ -22,7 +22,7 @@ class _Finding:
 class Health:
     """Caches the result of a trial write for a few seconds. Safe to call from many threads."""
 
-    def __init__(self, drops: Mapping[str, Drop], clock: Clock) -> None:
+    def __init__(self, drops: Mapping[str, DropWriter], clock: Clock) -> None:
         self._drops = drops
         self._clock = clock
         self._found: dict[str, _Finding] = {}
@@ -36,7 +36,7 @@ class Health:
         """Return the free space of each account's drop; None if unknown."""
         return {name: drop.free_bytes() for name, drop in self._drops.items()}
 
-    def _reason(self, name: str, drop: Drop) -> str:
+    def _reason(self, name: str, drop: DropWriter) -> str:
         now = self._clock.monotonic()
         known = self._found.get(name)
         if known is None or now - known.at >= TRIAL_SECONDS:
@@ -45,7 +45,7 @@ class Health:
         return known.reason
 
 
-def _trial(drop: Drop) -> str:
+def _trial(drop: DropWriter) -> str:
     try:
         drop.check()
     except RetriableError as error:

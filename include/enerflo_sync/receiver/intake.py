@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from enerflo_sync.clock import Clock
+from enerflo_sync.drop.writer import RETRY_SECONDS, DropWriter
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.receiver.access import is_signed
 from enerflo_sync.receiver.body import check_headers, is_packed, read_body, unpacked
-from enerflo_sync.receiver.drop import RETRY_SECONDS, Drop
 from enerflo_sync.receiver.envelope import file_name, kept_headers, sealed, sealed_as_sent
-from enerflo_sync.receiver.outcomes import Outcome, RefusedError
+from enerflo_sync.receiver.outcomes import PostOutcome, RefusedError
 from enerflo_sync.receiver.settings import Hook, ReceiverSettings
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Intake:
     """
 
     def __init__(
-        self, settings: ReceiverSettings, drops: Mapping[str, Drop], clock: Clock, rng: random.Random
+        self, settings: ReceiverSettings, drops: Mapping[str, DropWriter], clock: Clock, rng: random.Random
     ) -> None:
         self._settings = settings
         self._drops = drops
@@ -74,7 +74,7 @@ class Intake:
             body = await read_body(chunks, self._settings.max_bytes, BODY_SECONDS)
             signature = headers.get(self._settings.hmac_header, "")
             if hook.hmac_keys and not is_signed(hook.hmac_keys, signature, body):
-                raise RefusedError(Outcome.BAD_SIGNATURE, "The signature does not fit the body.")
+                raise RefusedError(PostOutcome.BAD_SIGNATURE, "The signature does not fit the body.")
             return await self._store(hook, headers, body)
         finally:
             self._turns.release()
@@ -85,13 +85,13 @@ class Intake:
 
     async def _wait_for_turn(self) -> None:
         if self._waiting >= MOST_WAITING:
-            raise RefusedError(Outcome.OVERLOADED, "Too many posts wait.", RETRY_SECONDS)
+            raise RefusedError(PostOutcome.OVERLOADED, "Too many posts wait.", RETRY_SECONDS)
         self._waiting += 1
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._turns.acquire()
         except TimeoutError:
-            raise RefusedError(Outcome.OVERLOADED, "Too many posts wait.", RETRY_SECONDS) from None
+            raise RefusedError(PostOutcome.OVERLOADED, "Too many posts wait.", RETRY_SECONDS) from None
         finally:
             self._waiting -= 1
 
@@ -107,10 +107,12 @@ class Intake:
         except TimeoutError:
             # The file may still arrive. Then the sender's retry is a copy, which the inbox detects.
             logger.error("drop too slow account=%s id=%s", hook.account, name)
-            raise RefusedError(Outcome.NOT_STORED, "It could not be stored in time.", RETRY_SECONDS) from None
+            raise RefusedError(
+                PostOutcome.NOT_STORED, "It could not be stored in time.", RETRY_SECONDS
+            ) from None
         except RetriableError as error:
             logger.error("drop failed account=%s id=%s %s", hook.account, name, error)
-            raise RefusedError(Outcome.NOT_STORED, "It could not be stored.", RETRY_SECONDS) from None
+            raise RefusedError(PostOutcome.NOT_STORED, "It could not be stored.", RETRY_SECONDS) from None
         return Stored(name, len(body))
 
     def _seal_and_put(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from enerflo_sync.receiver.outcomes import Outcome
+from enerflo_sync.receiver.outcomes import PostOutcome
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -47,11 +47,11 @@ class Metrics:
         )
         for account in accounts:
             self._bytes.labels(account)
-            for outcome in Outcome:
+            for outcome in PostOutcome:
                 self._received.labels(account, outcome)
-        self._received.labels("", Outcome.UNKNOWN_HOOK)
+        self._received.labels("", PostOutcome.UNKNOWN_HOOK)
 
-    def add(self, account: str, outcome: Outcome, size: int, seconds: float) -> None:
+    def add(self, account: str, outcome: PostOutcome, size: int, seconds: float) -> None:
         """Count one post.
 
         :param size: bytes of its body; 0 unless it was stored.

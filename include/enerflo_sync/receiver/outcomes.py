@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class PostOutcome(StrEnum):
     """The outcome of one post, for counters and logs."""
 
     STORED = "stored"
@@ -28,17 +28,17 @@ class Outcome(StrEnum):
 
 # Nobody receives the status of ABORTED, because the sender has disconnected.
 _STATUS = {
-    Outcome.STORED: 200,
-    Outcome.UNKNOWN_HOOK: 404,
-    Outcome.BAD_SIGNATURE: 401,
-    Outcome.UNSUPPORTED: 415,
-    Outcome.TOO_LARGE: 413,
-    Outcome.EMPTY: 400,
-    Outcome.TOO_SLOW: 408,
-    Outcome.ABORTED: 400,
-    Outcome.OVERLOADED: 503,
-    Outcome.NOT_STORED: 503,
-    Outcome.FAILED: 500,
+    PostOutcome.STORED: 200,
+    PostOutcome.UNKNOWN_HOOK: 404,
+    PostOutcome.BAD_SIGNATURE: 401,
+    PostOutcome.UNSUPPORTED: 415,
+    PostOutcome.TOO_LARGE: 413,
+    PostOutcome.EMPTY: 400,
+    PostOutcome.TOO_SLOW: 408,
+    PostOutcome.ABORTED: 400,
+    PostOutcome.OVERLOADED: 503,
+    PostOutcome.NOT_STORED: 503,
+    PostOutcome.FAILED: 500,
 }
 
 
@@ -50,7 +50,7 @@ class RefusedError(Exception):
     :param retry_after: seconds after which the same post may succeed.
     """
 
-    def __init__(self, outcome: Outcome, detail: str, retry_after: int | None = None) -> None:
+    def __init__(self, outcome: PostOutcome, detail: str, retry_after: int | None = None) -> None:
         self.outcome = outcome
         self.detail = detail
         self.retry_after = retry_after

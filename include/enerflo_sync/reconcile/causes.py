@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from string import Template
 
-from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Outcome
+from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Resolution
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
@@ -18,7 +18,7 @@ from enerflo_sync.reconcile.report import Cause
 
 AGREED_APART = next(n for n, rule in enumerate(WINNER_RULES) if rule.name == "agreed_apart")
 
-_KEEPING = ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.outcome is Outcome.KEEP)
+_KEEPING = ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.outcome is Resolution.KEEP)
 
 # Conditions over the columns of :func:`enerflo_sync.reconcile.judge.judged`. Rows that share a key have a
 # statement of their own (:func:`duplicates_statement`).

@@ -9,7 +9,7 @@ from enerflo_sync.crm.decision import (
     BLOCKING_RULES,
     POLICIES,
     WINNER_RULES,
-    Outcome,
+    Resolution,
     constant_facts,
     rule_sql,
 )
@@ -135,7 +135,7 @@ def judged(comparison: Comparison) -> str:
     """
     sides = {
         outcome: ", ".join(str(n) for n, rule in enumerate(WINNER_RULES) if rule.outcome is outcome)
-        for outcome in (Outcome.TO_CRM, Outcome.TO_ENERFLO)
+        for outcome in (Resolution.TO_CRM, Resolution.TO_ENERFLO)
     }
     of_install = comparison.mirror_has_install and not comparison.is_installs
     return _JUDGED.substitute(
@@ -171,8 +171,8 @@ def judged(comparison: Comparison) -> str:
         theirs_moved=_MOVED.substitute(side="theirs", now="f.theirs", then="b.theirs"),
         constants=", ".join(f"f.{name}" for name in _CONSTANTS),
         winner=rule_sql(WINNER_RULES, "x"),
-        to_crm=sides[Outcome.TO_CRM],
-        to_enerflo=sides[Outcome.TO_ENERFLO],
+        to_crm=sides[Resolution.TO_CRM],
+        to_enerflo=sides[Resolution.TO_ENERFLO],
         blocking=rule_sql(BLOCKING_RULES, "y"),
     )
 

@@ -125,6 +125,9 @@ CUSTOMERS = Resource(
             items=itself,
             crm_table="leads",
             crm_order=10,
+            writable=frozenset(
+                {"first_name", "last_name", "email", "mobile", "address", "city", "state", "zip"}
+            ),
         ),
     ),
     read=_read,

@@ -200,6 +200,7 @@ INSTALLS = Resource(
             items=itself,
             crm_table="installs",
             crm_order=20,
+            writable=frozenset({"status_name"}),
         ),
         Part(
             milestones,
@@ -208,6 +209,7 @@ INSTALLS = Resource(
             items=lambda record: list((_milestones(record) or {}).values()),
             crm_table="milestones",
             crm_order=30,
+            writable=frozenset({"started_at", "due_at", "completed_at"}),
             fields=("all_milestones", "milestones"),
         ),
     ),

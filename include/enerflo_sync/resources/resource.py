@@ -39,6 +39,7 @@ class Part:
     :param crm_table: the kind of these rows, which a CRM table in ``sync.yaml`` is ``of``; None if no CRM
         table can be compared with them.
     :param crm_order: the place of such tables in reports and plans; rows that others belong to come first.
+    :param writable: the columns that a call of Enerflo's API can set (REFERENCE §6.1, §6.2, §6.4).
     :param fields: the record's fields with the objects of these rows, the usual one first; none for the
         record's own row.
     """
@@ -50,6 +51,7 @@ class Part:
     crm_table: str | None = None
     crm_order: int = 100
     declared: tuple[str, ...] = ()
+    writable: frozenset[str] = frozenset()
     fields: tuple[str, ...] = ()
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import sqlalchemy as sa
 
+from enerflo_sync.drop.drop import ArchivedFile, Drop, storable
 from enerflo_sync.inbox.archive import needed_files
-from enerflo_sync.inbox.drop import ArchivedFile, Drop, storable
 from enerflo_sync.retention.sweep import Gone, Scope, note
 
 # How many files are deleted before the needed files are read again.

@@ -14,18 +14,18 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.seals import note_rewritten
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.drop.drop import Drop, storable
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.archive import erase_archived, files_of_others
 from enerflo_sync.inbox.batch import Limits
-from enerflo_sync.inbox.drop import Drop, storable
 from enerflo_sync.inbox.forgotten_files import Theirs
-from enerflo_sync.inbox.ingest import alone as alone_with_inbox
+from enerflo_sync.inbox.ingest import LOCK as INBOX
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.forgotten import Forgotten
-from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
-from enerflo_sync.rebuild.run import JOB as REBUILD
+from enerflo_sync.rebuild.rebuild import JOB as REBUILD
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.observation import OBSERVATION
 from enerflo_sync.reconcile.render.wording import count_of
@@ -157,7 +157,7 @@ def forget(
         if write:
             whole.enter_context(alone(connection, account, REBUILD))
             whole.enter_context(alone(connection, account, OBSERVATION, wait=True))
-            whole.enter_context(alone_with_inbox(engine, account))
+            whole.enter_context(alone(connection, account, INBOX, wait=True))
         run = Run(connection, account, JOB, clock, rng, run_id=run_id)
         work = _Forgetting(connection, config, account, customer_id, by.strip(), run, write=write)
         with connection.begin():

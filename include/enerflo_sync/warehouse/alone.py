@@ -25,6 +25,9 @@ _UNLOCK_SHARED = sa.text("select pg_advisory_unlock_shared(hashtextextended(:nam
 _OF_FORGET = ("plan or apply", "rebuild")
 _OR_FORGET = ", or a customer is being forgotten"
 
+# Earlier versions call this lock so; while a version is replaced, jobs of both exclude each other.
+_EARLIER_NAMES = {"ingest": "enerflo-sync inbox {account}"}
+
 # Key in ``Connection.info``: number of this module's locks that the session holds.
 _DEPTH = "enerflo_sync_locks"
 
@@ -48,7 +51,7 @@ def alone(
     :raises RetriableError: another session holds the lock, and ``wait`` is false.
     :raises sqlalchemy.exc.DBAPIError: the session was lost, and with it an outer lock.
     """
-    name = {"name": f"enerflo-sync/{account}/{job}"}
+    name = {"name": _EARLIER_NAMES.get(job, "enerflo-sync/{account}/{job}").format(account=account, job=job)}
     if wait:
         connection.execute(_PATIENTLY, {"seconds": f"{WAIT_SECONDS}s"})
     free = connection.scalar(_TRY_SHARED if shared else _WAIT if wait else _TRY, name)

@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.quality.check_orders import check_change_orders
 from enerflo_sync.quality.life_cycle.graph import LifeCycle, load_life_cycle
 from enerflo_sync.quality.report import Finding, LifeCycleReport, QualityReport
-from enerflo_sync.quality.run import check_change_orders
 from enerflo_sync.quality.suite import load_suite
 from tests.quality.conftest import CONFIG, NOW, SUITE, Hands
 

@@ -9,7 +9,7 @@ import pytest
 
 from enerflo_sandbox.spelling import Spelling
 from enerflo_sandbox.truth import InstallRow, MilestoneRow
-from enerflo_sync.apply.enerflo.run import PushRun, Verdict
+from enerflo_sync.apply.enerflo.push_run import PushOutcome, PushRun
 from tests.writes.push.conftest import NewOutbox, Outbox
 
 
@@ -354,7 +354,7 @@ def test_4_1_a_push_that_is_killed_after_the_milestone_was_refused_completes_no_
     outbox.answering("PUT", path, 422)
     finish = PushRun.finish
 
-    def killed(run: PushRun, verdicts: Iterable[Verdict]) -> None:
+    def killed(run: PushRun, verdicts: Iterable[PushOutcome]) -> None:
         found = list(verdicts)
         finish(run, found)
         if any(verdict.changes for verdict in found):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from enerflo_sync.agreed.outcomes import Decision
-from enerflo_sync.apply.enerflo.run import PushRun, Verdict
+from enerflo_sync.apply.enerflo.push_run import PushOutcome, PushRun
 from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
 from enerflo_sync.crm.config import AppointmentBody
 from enerflo_sync.enerflo.appointments import add_appointment, read_appointments
@@ -33,20 +33,20 @@ def push_appointment(
     except BadRecordError:
         start = None
     if start is None:
-        run.finish([Verdict([change], Decision.PARKED, "the appointment's start is not a time.")])
+        run.finish([PushOutcome([change], Decision.PARKED, "the appointment's start is not a time.")])
         return
     begins = start.replace(microsecond=0)
     ends = begins + timedelta(minutes=options.minutes)
 
-    def look(requests: Sequence[WriteRequest]) -> list[Verdict]:
+    def look(requests: Sequence[WriteRequest]) -> list[PushOutcome]:
         found = any(
             one.start == begins and one.type_id in (None, options.type)
             for one in read_appointments(run.client, customer_id)
         )
         if found and requests:
-            return [Verdict([change], Decision.APPLIED, requests[0].how)]
+            return [PushOutcome([change], Decision.APPLIED, requests[0].how)]
         if any(request.accepted for request in requests):
-            return [Verdict([change], Decision.PARKED, _NOT_SHOWN)]
+            return [PushOutcome([change], Decision.PARKED, _NOT_SHOWN)]
         return []
 
     def write(changes: Sequence[Change]) -> bytes:

@@ -21,7 +21,7 @@ from enerflo_sync.errors import (
 )
 
 
-class Outcome(StrEnum):
+class CallOutcome(StrEnum):
     """The result of one write, as far as the response shows it."""
 
     ACCEPTED = "accepted"
@@ -40,19 +40,19 @@ class Attempt:
     :param value: the value that the write returned.
     """
 
-    outcome: Outcome
+    outcome: CallOutcome
     reason: str = ""
     value: Any = None
 
     @property
     def in_doubt(self) -> bool:
         """Return whether the response was lost, or no request was sent."""
-        return self.outcome in (Outcome.UNKNOWN, Outcome.UNSENT)
+        return self.outcome in (CallOutcome.UNKNOWN, CallOutcome.UNSENT)
 
     @property
     def may_be_there(self) -> bool:
         """Return whether the write may have been made, so that the record must be read."""
-        return self.outcome in (Outcome.ACCEPTED, Outcome.DENIED, Outcome.UNKNOWN)
+        return self.outcome in (CallOutcome.ACCEPTED, CallOutcome.DENIED, CallOutcome.UNKNOWN)
 
 
 _REASONS = {
@@ -71,23 +71,23 @@ def attempted(write: Callable[[], object], refusals: Mapping[int, str]) -> Attem
     :raises ConfigurationError: Enerflo's address is wrong.
     """
     try:
-        return Attempt(Outcome.ACCEPTED, value=write())
+        return Attempt(CallOutcome.ACCEPTED, value=write())
     except AuthenticationError:
         raise
     except OutcomeUnknownError:
-        return Attempt(Outcome.UNKNOWN)
+        return Attempt(CallOutcome.UNKNOWN)
     except RetriableError as error:
-        return Attempt(Outcome.UNSENT, type(error).__name__)
+        return Attempt(CallOutcome.UNSENT, type(error).__name__)
     except ContractDriftError:
-        return Attempt(Outcome.ACCEPTED)
+        return Attempt(CallOutcome.ACCEPTED)
     except BadRecordError as error:
-        return Attempt(Outcome.REFUSED, f"it cannot be sent: {error.what}")
+        return Attempt(CallOutcome.REFUSED, f"it cannot be sent: {error.what}")
     except FatalError as error:
         status = _status(error)
         if status == 200:
-            return Attempt(Outcome.DENIED, "Enerflo answered 200 with a refusal and did not keep it.")
+            return Attempt(CallOutcome.DENIED, "Enerflo answered 200 with a refusal and did not keep it.")
         reason = refusals.get(status or 0) or _usual_reason(status)
-        return Attempt(Outcome.REFUSED, reason)
+        return Attempt(CallOutcome.REFUSED, reason)
 
 
 def _usual_reason(status: int | None) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.written import of_key
-from enerflo_sync.apply.enerflo.run import PushRun
+from enerflo_sync.apply.enerflo.push_run import PushRun
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.crm.names import quoted
 from enerflo_sync.enerflo.customers import search_customers

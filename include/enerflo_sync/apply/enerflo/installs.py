@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.outcomes import Decision
-from enerflo_sync.apply.enerflo.run import PushRun, Verdict
+from enerflo_sync.apply.enerflo.push_run import PushOutcome, PushRun
 from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
 from enerflo_sync.crm.config import CompletedNeeds
 from enerflo_sync.crm.mapping import WideColumn
@@ -77,9 +77,9 @@ def push_install(run: PushRun, install_id: int, changes: Sequence[Change]) -> No
         try:
             found = _wanted(run, change)
         except BadRecordError as error:
-            run.finish([Verdict([change], Decision.PARKED, error.what)])
+            run.finish([PushOutcome([change], Decision.PARKED, error.what)])
             continue
-        if isinstance(found, Verdict):
+        if isinstance(found, PushOutcome):
             run.finish([found])
         else:
             wanted[change.position] = found
@@ -96,7 +96,7 @@ def push_install(run: PushRun, install_id: int, changes: Sequence[Change]) -> No
             deliver(run, some, lambda open_: _look(run, install_id, open_, wanted))
 
 
-def _wanted(run: PushRun, change: Change) -> Wanted | Verdict:
+def _wanted(run: PushRun, change: Change) -> Wanted | PushOutcome:
     """Return what has to be sent for a change, or the outcome of a change that cannot be sent.
 
     :raises BadRecordError: its value cannot be sent.
@@ -108,17 +108,17 @@ def _wanted(run: PushRun, change: Change) -> Wanted | Verdict:
     settable = ("status_name",) if is_install else DATE_COLUMNS
     if change.op != "update" or mapping is None or column not in settable:
         what = change.field if change.op == "update" else f"{change.op}s one of {change.table}"
-        return Verdict([change], Decision.REFUSED, f"Enerflo has no call that sets {what}.")
+        return PushOutcome([change], Decision.REFUSED, f"Enerflo has no call that sets {what}.")
     if is_install:
         return _wanted_status(run, change)
     moment = sent_time(change.after, mapping.time_zone or comparison.mapping.time_zone)
     assert change.enerflo_key is not None  # noqa: S101 - grouped by it
     if "milestone_id" not in change.enerflo_key:
-        return Verdict([change], Decision.PARKED, "the plan does not say which milestone it is about.")
+        return PushOutcome([change], Decision.PARKED, "the plan does not say which milestone it is about.")
     return Wanted(change, column, moment, moment, int(change.enerflo_key["milestone_id"]))
 
 
-def _wanted_status(run: PushRun, change: Change) -> Wanted | Verdict:
+def _wanted_status(run: PushRun, change: Change) -> Wanted | PushOutcome:
     with run.connection.begin():
         statuses = run.connection.execute(_STATUSES, {"account": run.account}).all()
     name = _folded(change.after)
@@ -129,9 +129,11 @@ def _wanted_status(run: PushRun, change: Change) -> Wanted | Verdict:
     if found:
         ids = ", ".join(str(one.status_id) for one in found)
         reason = f"the company has several statuses of this name ({ids}): rename all but one there."
-        return Verdict([change], Decision.REFUSED, reason)
+        return PushOutcome([change], Decision.REFUSED, reason)
     names = ", ".join(sorted(str(known) for _, known in statuses)) or "none that was read yet"
-    return Verdict([change], Decision.REFUSED, f"the company has no status of this name; it has: {names}.")
+    return PushOutcome(
+        [change], Decision.REFUSED, f"the company has no status of this name; it has: {names}."
+    )
 
 
 def _folded(name: object) -> str:
@@ -193,7 +195,7 @@ def _writer(
 
 def _look(
     run: PushRun, install_id: int, requests: Sequence[WriteRequest], wanted: Mapping[int, Wanted]
-) -> list[Verdict]:
+) -> list[PushOutcome]:
     """Read the install and return the outcomes that its present values show."""
     run.bring_in(
         lambda _: Answer(
@@ -215,22 +217,22 @@ def _look(
 
 def _judged(
     run: PushRun, one: Wanted, present: Mapping[int | None, Mapping[str, Any]], request: WriteRequest
-) -> Verdict | None:
+) -> PushOutcome | None:
     change, comparison = one.change, run.comparisons[one.change.table]
     if one.milestone not in present:
-        return Verdict([change], Decision.PARKED, "not there: the install has no such milestone.")
+        return PushOutcome([change], Decision.PARKED, "not there: the install has no such milestone.")
     row, field = present[one.milestone], change.field or ""
     value = row[one.column]
     mapped = comparison.mapping.fields.get(field)
     title = mapped.milestone if isinstance(mapped, WideColumn) else None
     if isinstance(title, str) and not request.may_be_there and (why := _other_milestone(title, one, present)):
-        return Verdict([change], Decision.PARKED, why)
+        return PushOutcome([change], Decision.PARKED, why)
     if any(run.same(comparison, field, value, goal) for goal in (change.after, one.shown)):
-        return Verdict([change], Decision.APPLIED, request.how)
+        return PushOutcome([change], Decision.APPLIED, request.how)
     if _is_kept(run, one, row, request):
-        return Verdict([change], Decision.APPLIED, request.how, kept={change.position: value})
+        return PushOutcome([change], Decision.APPLIED, request.how, kept={change.position: value})
     if not run.same(comparison, field, value, change.before):
-        return Verdict([change], Decision.MOVED, ELSEWHERE)
+        return PushOutcome([change], Decision.MOVED, ELSEWHERE)
     return None
 
 

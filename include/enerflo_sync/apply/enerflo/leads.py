@@ -17,7 +17,7 @@ from enerflo_sync.apply.enerflo.customers import (
     read_customer_again,
 )
 from enerflo_sync.apply.enerflo.installs import ELSEWHERE
-from enerflo_sync.apply.enerflo.run import PushRun, Verdict
+from enerflo_sync.apply.enerflo.push_run import PushOutcome, PushRun
 from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
 from enerflo_sync.enerflo.customers import update_customer
 from enerflo_sync.enerflo.leads import add_lead
@@ -66,7 +66,7 @@ def push_lead(run: PushRun, changes: Sequence[Change]) -> None:
     elif not run.open(lead):
         moved = any(run.ended(change) is Decision.MOVED for change in lead)
         decision = Decision.MOVED if moved else Decision.PARKED
-        run.finish([Verdict(run.open(starts), decision, "the lead that it is for is not at Enerflo.")])
+        run.finish([PushOutcome(run.open(starts), decision, "the lead that it is for is not at Enerflo.")])
 
 
 def _linked(run: PushRun, comparison: Comparison, change: Change) -> int | None:
@@ -86,16 +86,16 @@ def _deliver(
         state = link_state(run.connection, comparison, lead[0].key)
     if state is not LinkState.OPEN:
         what = "names a customer of Enerflo" if state is LinkState.LINKED else "is gone"
-        run.finish([Verdict(row, Decision.MOVED, f"the CRM's row {what} by now.")])
+        run.finish([PushOutcome(row, Decision.MOVED, f"the CRM's row {what} by now.")])
         return None
     try:
         body = _new_body(run, comparison, key, row)
     except BadRecordError as error:
-        run.finish([Verdict(lead, Decision.PARKED, error.what)])
+        run.finish([PushOutcome(lead, Decision.PARKED, error.what)])
         return None
     found: list[int] = []
 
-    def look(requests: Sequence[WriteRequest]) -> list[Verdict]:
+    def look(requests: Sequence[WriteRequest]) -> list[PushOutcome]:
         last = requests[0].last if requests else None
         known = last.value if last is not None and isinstance(last.value, int) else None
         customer = find_customer(run, key, known, body)
@@ -134,7 +134,9 @@ def _new_body(run: PushRun, comparison: Comparison, key: str, changes: Sequence[
     return body
 
 
-def _kept(run: PushRun, comparison: Comparison, customer: Customer, request: WriteRequest) -> list[Verdict]:
+def _kept(
+    run: PushRun, comparison: Comparison, customer: Customer, request: WriteRequest
+) -> list[PushOutcome]:
     """Return the outcomes of a new lead's fields; in any case the CRM's row gets the customer's id."""
     kept, other, lost = [], [], []
     respelled: dict[int, Any] = {}
@@ -153,9 +155,9 @@ def _kept(run: PushRun, comparison: Comparison, customer: Customer, request: Wri
                 other.append(change)
     how = "found there" if request.last is None else request.how
     verdicts = [
-        Verdict(kept, Decision.APPLIED, how, kept=respelled),
-        Verdict(other, Decision.MOVED, "the customer is there already and Enerflo says something else."),
-        Verdict(lost, Decision.PARKED, NOT_KEPT),
+        PushOutcome(kept, Decision.APPLIED, how, kept=respelled),
+        PushOutcome(other, Decision.MOVED, "the customer is there already and Enerflo says something else."),
+        PushOutcome(lost, Decision.PARKED, NOT_KEPT),
     ]
     first, *rest = [verdict for verdict in verdicts if verdict.changes]
     link = Link(comparison, request.changes[0].key, customer)
@@ -174,13 +176,13 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
         column = mapping.enerflo if mapping is not None else ""
         if column not in LEAD_FIELDS:
             reason = f"Enerflo has no call that sets {change.field}."
-            run.finish([Verdict([change], Decision.REFUSED, reason)])
+            run.finish([PushOutcome([change], Decision.REFUSED, reason)])
             continue
         try:
             wanted[column] = normalised(column, change.after)
         except ValueError:
             reason = f"the lead cannot be sent (unusable: {change.field}): correct it in the CRM."
-            run.finish([Verdict([change], Decision.PARKED, reason)])
+            run.finish([PushOutcome([change], Decision.PARKED, reason)])
             continue
         good.append(change)
     run.leave_moved(good)
@@ -191,10 +193,10 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
     seen: dict[str, Any] = {}
     before: dict[str, Any] = {}
 
-    def look(requests: Sequence[WriteRequest]) -> list[Verdict]:
+    def look(requests: Sequence[WriteRequest]) -> list[PushOutcome]:
         customer = read_customer_again(run, customer_id)
         if customer is None:
-            return [Verdict(good, Decision.PARKED, "not there: Enerflo shows no such customer.")]
+            return [PushOutcome(good, Decision.PARKED, "not there: Enerflo shows no such customer.")]
         seen.update(customer)
         with run.connection.begin():
             if any(request.may_be_there for request in requests):
@@ -226,7 +228,9 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
     deliver(run, [WriteRequest(good, write, refusals=_UNCONVERTED)], look)
 
 
-def _judged(run: PushRun, comparison: Comparison, customer: Customer, request: WriteRequest) -> list[Verdict]:
+def _judged(
+    run: PushRun, comparison: Comparison, customer: Customer, request: WriteRequest
+) -> list[PushOutcome]:
     done, moved = [], []
     kept: dict[int, Any] = {}
     for change in run.open(request.changes):
@@ -244,8 +248,8 @@ def _judged(run: PushRun, comparison: Comparison, customer: Customer, request: W
         elif not as_before:
             moved.append(change)
     return [
-        Verdict(done, Decision.APPLIED, request.how, kept=kept),
-        Verdict(moved, Decision.MOVED, ELSEWHERE),
+        PushOutcome(done, Decision.APPLIED, request.how, kept=kept),
+        PushOutcome(moved, Decision.MOVED, ELSEWHERE),
     ]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from enerflo_sync.agreed.outcomes import Decision
-from enerflo_sync.apply.enerflo.run import PushRun, Verdict
+from enerflo_sync.apply.enerflo.push_run import PushOutcome, PushRun
 from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
 from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.templates import filled
@@ -103,7 +103,7 @@ def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | Non
         state = link_state(run.connection, comparison, key)
     if state is not LinkState.OPEN:
         what = "names a note of Enerflo" if state is LinkState.LINKED else "is gone"
-        run.finish([Verdict(changes, Decision.MOVED, f"the CRM's row {what} by now.")])
+        run.finish([PushOutcome(changes, Decision.MOVED, f"the CRM's row {what} by now.")])
         return None
     row: dict[str, Any] = {**key, **{change.field or "": change.after for change in changes}}
     text = filled(run.config.writes.note.text, row)
@@ -111,7 +111,7 @@ def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | Non
     body = next((row.get(name) for name, field in fields if field.enerflo == "body"), None)
     if not install.isdigit() or text is None or not text.strip():
         what = "names no install of Enerflo" if not install.isdigit() else "has no text"
-        run.finish([Verdict(changes, Decision.PARKED, f"the note {what}.")])
+        run.finish([PushOutcome(changes, Decision.PARKED, f"the note {what}.")])
         return None
     return Draft(key, changes, text, str(body or text))
 
@@ -140,12 +140,12 @@ class _Looking:
 
         return write
 
-    def look(self, requests: Sequence[WriteRequest]) -> list[Verdict]:
+    def look(self, requests: Sequence[WriteRequest]) -> list[PushOutcome]:
         """Read the install's notes and return the outcomes of the drafts that are among them."""
         drafts = [(self._by_position[request.changes[0].position], request) for request in requests]
         free = self._read(drafts)
         named = {int(note["note_id"]): note for note in free}
-        verdicts: list[Verdict] = []
+        verdicts: list[PushOutcome] = []
         mine: set[int] = set()
 
         def take(draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> None:
@@ -181,7 +181,7 @@ class _Looking:
         free: Sequence[Mapping[str, Any]],
         mine: set[int],
         take: Callable[[Draft, WriteRequest, Mapping[str, Any]], None],
-        verdicts: list[Verdict],
+        verdicts: list[PushOutcome],
     ) -> None:
         """Match sent drafts with later notes of a similar text; park a draft whose note is ambiguous."""
         claims = [
@@ -198,7 +198,7 @@ class _Looking:
             if open_ and len({_plain(note["body"]) for note in open_}) == 1:
                 take(draft, request, open_[0])
             else:
-                verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
+                verdicts.append(PushOutcome(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
         claimed = {id(draft) for draft, _, _ in claims}
         # While the CRM's row was gone, a plan may have imported our own note as a note of Enerflo.
         again = [(draft, request) for draft, request in sent if draft.sent_at and id(draft) not in claimed]
@@ -206,12 +206,12 @@ class _Looking:
         for draft, request in again:
             if any(self._is_since(draft, request, note) for note in imported):
                 claimed.add(id(draft))
-                verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
+                verdicts.append(PushOutcome(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
         now = self._run.clock.now()
         for draft, _ in sent:
             late = draft.accepted_at is not None and now - draft.accepted_at > _SHOWN_AFTER
             if late and id(draft) not in claimed:
-                verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _NOT_SHOWN))
+                verdicts.append(PushOutcome(self._run.open(draft.changes), Decision.PARKED, _NOT_SHOWN))
 
     def _is_since(self, draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> bool:
         if not any(is_alike(text, note["body"] or "") for text in (draft.text, draft.body)):
@@ -262,7 +262,7 @@ def _accepted_note(
     return {"note_id": note_id, "body": note.get("note")}
 
 
-def _found(run: PushRun, draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> Verdict:
+def _found(run: PushRun, draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> PushOutcome:
     """Return the outcome of a found draft, with the note's id for its row and the text as Enerflo has it."""
     comparison = run.comparisons[draft.changes[0].table]
     changes = run.open(draft.changes)
@@ -274,7 +274,7 @@ def _found(run: PushRun, draft: Draft, request: WriteRequest, note: Mapping[str,
         for change in changes
         if respelled and change.field in fields and fields[change.field].enerflo == "body"
     }
-    return Verdict(changes, Decision.APPLIED, _how(request), Link(comparison, draft.key, note), kept)
+    return PushOutcome(changes, Decision.APPLIED, _how(request), Link(comparison, draft.key, note), kept)
 
 
 def _how(request: WriteRequest) -> str | None:

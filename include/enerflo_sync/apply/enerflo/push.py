@@ -17,8 +17,8 @@ from enerflo_sync.agreed.outcomes import Applying, Decision
 from enerflo_sync.apply.enerflo.installs import push_install
 from enerflo_sync.apply.enerflo.leads import push_lead
 from enerflo_sync.apply.enerflo.notes import install_of_notes, push_notes
+from enerflo_sync.apply.enerflo.push_run import PushOutcome, PushRun
 from enerflo_sync.apply.enerflo.report import PushReport
-from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from enerflo_sync.clock import Clock
 from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
@@ -117,7 +117,7 @@ def _troubled(run: PushRun, task: Task, changes: Sequence[Change]) -> bool:
 
 def _park(run: PushRun, changes: Sequence[Change], reason: str) -> None:
     run.connection.rollback()
-    run.finish([Verdict(run.open(changes), Decision.PARKED, reason)])
+    run.finish([PushOutcome(run.open(changes), Decision.PARKED, reason)])
 
 
 def _tasks(run: PushRun, changes: Sequence[Change]) -> list[tuple[Task, list[Change]]]:
@@ -166,4 +166,4 @@ def _record_of(run: PushRun, change: Change, installs: Mapping[tuple[str, str], 
 
 
 def _refuse(run: PushRun, reason: str, changes: Sequence[Change]) -> None:
-    run.finish([Verdict(changes, Decision.REFUSED, reason)])
+    run.finish([PushOutcome(changes, Decision.REFUSED, reason)])

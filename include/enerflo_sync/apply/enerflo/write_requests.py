@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from enerflo_sync.agreed.outcomes import Decision
-from enerflo_sync.apply.enerflo.attempt import Attempt, Outcome
-from enerflo_sync.apply.enerflo.run import PushRun, Verdict
+from enerflo_sync.apply.enerflo.attempt import Attempt, CallOutcome
+from enerflo_sync.apply.enerflo.push_run import PushOutcome, PushRun
 from enerflo_sync.outbox.changes import Change
 from enerflo_sync.outbox.reasons import ALREADY_SO, FOUND_AFTER, NOT_KEPT
 
@@ -43,7 +43,7 @@ class WriteRequest:
     @property
     def accepted(self) -> bool:
         """Return whether Enerflo accepted the request in this run or, with ``once``, in an earlier run."""
-        if self.last is not None and self.last.outcome is Outcome.ACCEPTED:
+        if self.last is not None and self.last.outcome is CallOutcome.ACCEPTED:
             return True
         return self.once and any(change.accepted_at for change in self.changes)
 
@@ -54,17 +54,17 @@ class WriteRequest:
 
     @property
     def _was_in_doubt(self) -> bool:
-        return self.doubts > 0 or (self.last is not None and self.last.outcome is Outcome.DENIED)
+        return self.doubts > 0 or (self.last is not None and self.last.outcome is CallOutcome.DENIED)
 
     @property
     def how(self) -> str | None:
         """Return why Enerflo shows the value; None if this run just wrote it."""
         if self.last is None:
             return "found there" if any(change.sent_at for change in self.changes) else ALREADY_SO
-        return None if self.last.outcome is Outcome.ACCEPTED else FOUND_AFTER
+        return None if self.last.outcome is CallOutcome.ACCEPTED else FOUND_AFTER
 
 
-Look = Callable[[Sequence[WriteRequest]], Iterable[Verdict]]
+Look = Callable[[Sequence[WriteRequest]], Iterable[PushOutcome]]
 
 
 def deliver(run: PushRun, requests: Sequence[WriteRequest], look: Look) -> None:
@@ -92,7 +92,7 @@ def deliver(run: PushRun, requests: Sequence[WriteRequest], look: Look) -> None:
             return
         for request in todo:
             _send(run, request)
-            out_of_reach = request.last is not None and request.last.outcome is Outcome.UNSENT
+            out_of_reach = request.last is not None and request.last.outcome is CallOutcome.UNSENT
             if request.last is not None and request.last.in_doubt:
                 break
         if not any(request.last is not None and request.last.may_be_there for request in requests):
@@ -104,30 +104,30 @@ def _still_open(run: PushRun, requests: Sequence[WriteRequest]) -> list[WriteReq
     return [request for request in requests if run.open(request.changes)]
 
 
-def _not_kept(run: PushRun, request: WriteRequest) -> Verdict:
+def _not_kept(run: PushRun, request: WriteRequest) -> PushOutcome:
     """Park the changes of a request that Enerflo answered but whose values it does not show.
 
     An accepted request with ``once`` is not parked here, because its effect may become visible later.
     """
     if request.once and request.accepted:
-        return Verdict([], Decision.PARKED)
-    if request.last is not None and request.last.outcome in (Outcome.ACCEPTED, Outcome.DENIED):
-        return Verdict(run.open(request.changes), Decision.PARKED, request.last.reason or NOT_KEPT)
-    return Verdict([], Decision.PARKED)
+        return PushOutcome([], Decision.PARKED)
+    if request.last is not None and request.last.outcome in (CallOutcome.ACCEPTED, CallOutcome.DENIED):
+        return PushOutcome(run.open(request.changes), Decision.PARKED, request.last.reason or NOT_KEPT)
+    return PushOutcome([], Decision.PARKED)
 
 
 def _send(run: PushRun, request: WriteRequest) -> None:
     changes = run.open(request.changes)
     if (ended := request.pointless()) is not None:
-        run.finish([Verdict(changes, *ended)])
+        run.finish([PushOutcome(changes, *ended)])
         return
     attempt = run.send(changes, request.write, request.refusals, request.record)
     if attempt is None:
         return
     request.tries += 1
     request.last = attempt
-    if attempt.outcome is Outcome.REFUSED:
-        run.finish([Verdict(run.open(changes), Decision.PARKED, attempt.reason)])
-    elif attempt.outcome is Outcome.UNKNOWN:
+    if attempt.outcome is CallOutcome.REFUSED:
+        run.finish([PushOutcome(run.open(changes), Decision.PARKED, attempt.reason)])
+    elif attempt.outcome is CallOutcome.UNKNOWN:
         request.doubts += 1
         run.pause(request.tries)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from enerflo_sync.crm.catalog import Kind
-from enerflo_sync.masking import PersonalData, kind_of_column
+from enerflo_sync.masking import PersonalData
 from enerflo_sync.reconcile.draft.beside import Agreement, Column, Form, of_numbers, of_texts, of_times
 from enerflo_sync.reconcile.draft.identify import FEWEST, Match
 from enerflo_sync.reconcile.draft.mirrored import Mirror, columns_of_kind
 from enerflo_sync.reconcile.draft.words import KEYS, MEANINGS, names_title, nearness
+from enerflo_sync.warehouse.schema import kind_of_column
 
 # The share of rows that must agree; if the names agree as well, less is enough.
 _SURE, _NAMED, _DOUBTFUL = 0.8, 0.5, 0.5

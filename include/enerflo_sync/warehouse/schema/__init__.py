@@ -21,7 +21,9 @@ from enerflo_sync.warehouse.schema.columns import (
     OWN_SCHEMAS,
     SYNC_SCHEMA,
     VERSION_TABLE,
+    kind_of_column,
     metadata,
+    personal_data_of,
 )
 from enerflo_sync.warehouse.schema.comparison import (
     crm_copies,
@@ -88,6 +90,7 @@ __all__ = [
     "install_statuses",
     "install_versions",
     "installs",
+    "kind_of_column",
     "ledger",
     "ledger_seals",
     "life_cycle_findings",
@@ -98,6 +101,7 @@ __all__ = [
     "notes",
     "notifications",
     "own_writes",
+    "personal_data_of",
     "plan_changes",
     "plan_undecided",
     "plans",

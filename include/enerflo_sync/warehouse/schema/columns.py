@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -17,12 +18,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from enerflo_sync.masking import PersonalData
+
 metadata = MetaData()
 
 MIRROR_SCHEMA = "enerflo"
 SYNC_SCHEMA = "sync"
 # No CRM table is in one of them.
 OWN_SCHEMAS = (MIRROR_SCHEMA, SYNC_SCHEMA)
+# Key in ``Column.info``: the class of personal data that the column holds.
+_HOLDS = "personal_data"
 VERSION_TABLE = "enerflo_sync_schema_version"
 
 
@@ -34,6 +39,30 @@ def time(name: str, *, nullable: bool = True) -> Column[Any]:
 def text(*names: str) -> list[Column[Any]]:
     """Return nullable text columns."""
     return [Column(name, Text) for name in names]
+
+
+def personal(holds: PersonalData, *names: str) -> list[Column[Any]]:
+    """Return nullable text columns that hold personal data.
+
+    Whatever is compared with one of them is masked in every output, unless the mapping says otherwise
+    (``personal_data`` of the field); forgetting a person empties them.
+    """
+    return [Column(name, Text, info={_HOLDS: holds}) for name in names]
+
+
+def personal_data_of(table: str) -> dict[str, PersonalData]:
+    """Return which columns of a mirror table hold personal data, and of which class; none for other tables."""
+    found = metadata.tables.get(f"{MIRROR_SCHEMA}.{table}")
+    columns = () if found is None else found.columns
+    return {column.name: column.info[_HOLDS] for column in columns if _HOLDS in column.info}
+
+
+@cache
+def kind_of_column(name: str) -> PersonalData:
+    """Return what a column of the mirror holds; a name means the same in every table of the mirror."""
+    found = (table.columns.get(name) for table in metadata.tables.values() if table.schema == MIRROR_SCHEMA)
+    kinds = (column.info.get(_HOLDS) for column in found if column is not None)
+    return next((kind for kind in kinds if kind is not None), PersonalData.NONE)
 
 
 def mirror_table(name: str, key: list[Column[Any]], columns: list[Column[Any]]) -> Table:

@@ -20,10 +20,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from enerflo_sync.masking import PersonalData
 from enerflo_sync.warehouse.schema.columns import (
     MIRROR_SCHEMA,
     metadata,
     mirror_table,
+    personal,
     required,
     sync_table,
     text,
@@ -36,11 +38,13 @@ installs = mirror_table(
     "installs",
     [required("install_id", BigInteger)],
     [
-        *text("deal_id", "survey_id", "customer_name"),
+        *text("deal_id", "survey_id"),
+        *personal(PersonalData.NAME, "customer_name"),
         Column("customer_id", BigInteger),
         Column("company_id", BigInteger),
         Column("status_id", BigInteger),
-        *text("status_name", "current_milestone", "office_name", "agent_name"),
+        *text("status_name", "current_milestone", "office_name"),
+        *personal(PersonalData.NAME, "agent_name"),
         Column("system_size_kw", Numeric),
         Column("panel_type", Text),
         Column("panel_count", Integer),
@@ -86,7 +90,9 @@ submissions = Table(
     Column("panel_count", Integer),
     Column("battery_configuration", Text),
     *(Column(name, Numeric) for name in ("system_size_watts", "gross_cost", "net_cost")),
-    *text("street", "city", "state", "postal_code"),
+    *personal(PersonalData.ADDRESS, "street", "city"),
+    *text("state"),
+    *personal(PersonalData.ADDRESS, "postal_code"),
     Column("adders", JSONB),
     time("first_seen_at", nullable=False),
     required("observed_by"),
@@ -115,7 +121,7 @@ notes = mirror_table(
     [
         Column("install_id", BigInteger),
         Column("author_id", BigInteger),
-        Column("body", Text),
+        *personal(PersonalData.FREE_TEXT, "body"),
         time("created_at"),
     ],
 )
@@ -158,7 +164,12 @@ customers = mirror_table(
     "customers",
     [required("customer_id", BigInteger)],
     [
-        *text("first_name", "last_name", "email", "mobile", "address", "city", "state", "zip"),
+        *personal(PersonalData.NAME, "first_name", "last_name"),
+        *personal(PersonalData.EMAIL, "email"),
+        *personal(PersonalData.PHONE, "mobile"),
+        *personal(PersonalData.ADDRESS, "address", "city"),
+        *text("state"),
+        *personal(PersonalData.ADDRESS, "zip"),
         *text("integration_record_id", "status_name"),
         time("created_at"),
         time("updated_at"),

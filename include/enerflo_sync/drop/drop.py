@@ -1,4 +1,4 @@
-"""The drop, a folder for incoming payloads, and the archive for ingested ones, on any storage.
+"""The drop as the inbox reads it: incoming payloads, and an archive of ingested ones, on any storage.
 
 A drop is any URI that fsspec knows. A plain path or ``file://`` is accessed directly, which is five times
 faster for a hundred thousand small files. Both give the same guarantees: each file is listed once, only what
@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
+from enerflo_sync.drop.storage import WHOLE_OBJECTS, Store, local_path, scheme_of
 from enerflo_sync.errors import ConfigurationError
 
-# Storages where a writer may be unable to rename, and how long a new file is left alone elsewhere.
-WHOLE_SCHEMES = frozenset({"file", "local", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
+# How long a new file is left alone on a storage where its writer may be unable to rename it.
 SETTLE_SECONDS = 10.0
 
 # Names of unfinished files, as uploads, editors and synchronisers use them.
@@ -30,10 +30,6 @@ _TEMPORARY = re.compile(
 # Moments that are representable in any time zone.
 _CALENDAR = tuple(datetime(*day, tzinfo=UTC).timestamp() for day in ((1, 1, 2), (9999, 12, 31)))
 _PASSWORD = re.compile(r"//[^/@:]+:[^/@]*@")
-
-
-# Opens the storage of a scheme ("s3") as a file system of fsspec, with credentials of the caller's.
-Store = Callable[[str], Any]
 
 
 class DropFile(msgspec.Struct, frozen=True, gc=False):
@@ -226,7 +222,7 @@ def open_drop(
     scheme = scheme_of(uri)
     settle = settle_seconds
     if settle is None:
-        settle = 0.0 if scheme in WHOLE_SCHEMES else SETTLE_SECONDS
+        settle = 0.0 if scheme == "file" or scheme in WHOLE_OBJECTS else SETTLE_SECONDS
     if archive_uri and scheme_of(archive_uri) != scheme:
         raise ConfigurationError(
             f"the archive lies on {scheme_of(archive_uri)}, and the drop on {scheme}.",
@@ -234,23 +230,12 @@ def open_drop(
             next_step="Choose a place on the drop's own storage: files are moved there, not copied.",
         )
     if scheme == "file":
-        from enerflo_sync.inbox.local_drop import LocalDrop
+        from enerflo_sync.drop.local import LocalDrop
 
         return LocalDrop(local_path(uri), local_path(archive_uri) if archive_uri else None, settle)
-    from enerflo_sync.inbox.remote_drop import RemoteDrop
+    from enerflo_sync.drop.remote import RemoteDrop
 
     return RemoteDrop(uri.rstrip("/"), archive_uri and archive_uri.rstrip("/"), settle, store)
-
-
-def scheme_of(uri: str) -> str:
-    """Return the kind of storage in an address; a plain path is a file."""
-    scheme, found, _ = uri.partition("://")
-    return "file" if not found or scheme == "local" else scheme
-
-
-def local_path(uri: str) -> str:
-    """Return the path in a ``file://`` address, or a plain path unchanged."""
-    return uri.partition("://")[2] if "://" in uri else uri
 
 
 def refuse_archive_inside(drop: str, archive: str) -> None:

@@ -23,7 +23,7 @@ from enerflo_sync.errors import BadRecordError, EnerfloSyncError, RetriableError
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.quarantine import add_to_quarantine
 from enerflo_sync.mirror.read_ahead import read_ahead
-from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.rebuild.condition import Condition
 from enerflo_sync.rebuild.from_designs import SignedDesigns

@@ -225,7 +225,7 @@ def test_every_failing_key_is_kept_not_a_sample(orders: Orders, warehouse: sa.En
 
 def test_great_expectations_is_imported_only_where_there_is_something_to_check() -> None:
     code = (
-        "import sys, enerflo_sync.jobs.quality, enerflo_sync.quality.run;"
+        "import sys, enerflo_sync.jobs.quality, enerflo_sync.quality.check_orders;"
         "print([n for n in sys.modules if n.startswith(('great_expectations', 'pandas'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -34,7 +34,7 @@ from enerflo_sync.crm.mapping import Mode, RecordKind
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.plan.decided_plan import BY_RULE, WHOLE, approve_plan, hold_plan, require_not_expired
 from enerflo_sync.plan.held import move_held

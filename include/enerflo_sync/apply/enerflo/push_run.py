@@ -16,7 +16,7 @@ from enerflo_sync.agreed.agree import AgreedBy, agree_written
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.own_writes import note_sending, note_written, noting_rows
 from enerflo_sync.agreed.refusals import why_refused
-from enerflo_sync.apply.enerflo.attempt import Attempt, Outcome, attempted
+from enerflo_sync.apply.enerflo.attempt import Attempt, CallOutcome, attempted
 from enerflo_sync.apply.enerflo.report import PushReport
 from enerflo_sync.apply.enerflo.source import Sources
 from enerflo_sync.clock import Clock
@@ -53,7 +53,7 @@ class _NotTakenError(Exception):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PushOutcome:
     """The outcome of some changes.
 
     :param reason: why they were not made, or how it was found out that they were made; never a value.
@@ -185,7 +185,7 @@ class PushRun:
         for change in changes:
             if change.position in moved:
                 by_reason.setdefault(moved[change.position], []).append(change)
-        self.finish(Verdict(some, Decision.MOVED, reason) for reason, some in by_reason.items())
+        self.finish(PushOutcome(some, Decision.MOVED, reason) for reason, some in by_reason.items())
 
     def send(
         self,
@@ -223,9 +223,9 @@ class PushRun:
         except AuthenticationError:
             self._unsend(changes)
             raise
-        if attempt.outcome in (Outcome.UNSENT, Outcome.REFUSED):
+        if attempt.outcome in (CallOutcome.UNSENT, CallOutcome.REFUSED):
             self._unsend(changes)
-        elif attempt.outcome is Outcome.UNKNOWN:
+        elif attempt.outcome is CallOutcome.UNKNOWN:
             self._in_doubt.update(change.position for change in changes)
         table, positions = changes[0].table, [change.position for change in changes]
         log.info("push_sent table=%s positions=%s outcome=%s", table, positions, attempt.outcome)
@@ -249,7 +249,7 @@ class PushRun:
         """Wait before the record is read, because a write whose response was lost may still be running."""
         self.clock.sleep(_PAUSES[min(tries, len(_PAUSES)) - 1])
 
-    def finish(self, verdicts: Iterable[Verdict]) -> None:
+    def finish(self, verdicts: Iterable[PushOutcome]) -> None:
         """Record outcomes, each in one transaction with its agreed values.
 
         If the CRM's table refuses the id of a new record, the changes of that record are parked.
@@ -269,9 +269,9 @@ class PushRun:
                 why = _TAKEN if isinstance(error, sa.exc.IntegrityError) else f"{why_refused(error.orig)}."
             else:
                 continue
-            self._finish_together([Verdict(verdict.changes, Decision.PARKED, f"{_NOT_LINKED}: {why}")])
+            self._finish_together([PushOutcome(verdict.changes, Decision.PARKED, f"{_NOT_LINKED}: {why}")])
 
-    def _finish_together(self, verdicts: Sequence[Verdict]) -> None:
+    def _finish_together(self, verdicts: Sequence[PushOutcome]) -> None:
         if not verdicts:
             return
         now = self.clock.now()
@@ -282,7 +282,7 @@ class PushRun:
             self._ended.update((change.position, verdict.decision) for change in verdict.changes)
             self.report.count(verdict.decision, len(verdict.changes), verdict.reason)
 
-    def _end(self, verdict: Verdict, now: datetime) -> None:
+    def _end(self, verdict: PushOutcome, now: datetime) -> None:
         reason = verdict.reason
         if verdict.link is not None and not self._link(verdict.link):
             reason = "the CRM's row is gone by now, or names another record"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.reconcile.reconciliation import reconcile
 from enerflo_sync.reconcile.report import Cause
-from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.reconcile.store import load_report, read_differences
 
 if TYPE_CHECKING:

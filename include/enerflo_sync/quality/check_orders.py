@@ -12,12 +12,12 @@ import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.mirror.run import new_run_id
+from enerflo_sync.mirror.reading_run import new_run_id
 from enerflo_sync.quality.facts import make_facts
 from enerflo_sync.quality.gate import close_passed, held_count, hold
 from enerflo_sync.quality.judge import forget, judge
 from enerflo_sync.quality.life_cycle.graph import LifeCycle
-from enerflo_sync.quality.life_cycle.run import judge_life_cycle
+from enerflo_sync.quality.life_cycle.judge_installs import judge_life_cycle
 from enerflo_sync.quality.life_cycle.store import read_life_cycle
 from enerflo_sync.quality.report import QualityReport
 from enerflo_sync.quality.store import SHOWN, keep_run, keep_validation, newest_suite, read_report

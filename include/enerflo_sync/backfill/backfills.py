@@ -29,7 +29,7 @@ from enerflo_sync.backfill.store import (
 )
 from enerflo_sync.clock import skew_of
 from enerflo_sync.errors import ConfigurationError, RetriableError
-from enerflo_sync.mirror.run import new_run_id
+from enerflo_sync.mirror.reading_run import new_run_id
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import add_api_calls, finish_run, start_run

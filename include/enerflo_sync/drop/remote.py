@@ -9,15 +9,11 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from fsspec.core import url_to_fs
-
-from enerflo_sync.errors import ConfigurationError, RetriableError
-from enerflo_sync.inbox.drop import (
+from enerflo_sync.drop.drop import (
     ArchivedFile,
     Content,
     DropFile,
     NotRead,
-    Store,
     dated_name,
     day_of,
     distinct_name,
@@ -25,18 +21,11 @@ from enerflo_sync.inbox.drop import (
     moment,
     refuse_archive_inside,
 )
+from enerflo_sync.drop.storage import EXTRAS, Store, open_storage
+from enerflo_sync.errors import ConfigurationError, RetriableError
 
 # Objects read in parallel, to hide the storage's latency; four times as many are kept in memory.
 _TOGETHER = 8
-_EXTRAS = {
-    "s3": "s3",
-    "s3a": "s3",
-    "gs": "gcs",
-    "gcs": "gcs",
-    "abfs": "azure",
-    "abfss": "azure",
-    "az": "azure",
-}
 
 
 class RemoteDrop:
@@ -51,29 +40,9 @@ class RemoteDrop:
     def __init__(
         self, uri: str, archive_uri: str | None, settle: float = 0.0, store: Store | None = None
     ) -> None:
-        scheme = uri.partition("://")[0]
         self.store = store
-        try:
-            if store is None:
-                self._fs, self._root = url_to_fs(uri, use_listings_cache=False)
-            else:
-                self._fs = _without_cache(store(scheme))
-                self._root = self._fs._strip_protocol(uri)
-        except ImportError as error:
-            extra = _EXTRAS.get(scheme)
-            raise ConfigurationError(
-                f"the part that reads {scheme}:// is not installed.",
-                where="webhook_drop_uri",
-                next_step=f"Install enerflo-sync[{extra}]." if extra else "Install the fsspec part for it.",
-            ) from error
-        except ValueError as error:
-            raise ConfigurationError(
-                f"no storage is known for {scheme}://.",
-                where="webhook_drop_uri",
-                next_step="Use a path, file://, s3://, gs://, abfs:// or another protocol of fsspec.",
-            ) from error
-        self._scheme = scheme
-        self._root = self._root.rstrip("/")
+        self._scheme = uri.partition("://")[0]
+        self._fs, self._root = open_storage(uri, "webhook_drop_uri", store)
         self.unlisted = 0
         archive_uri = archive_uri or self._archive_beside()
         self._archive = self._fs._strip_protocol(archive_uri).rstrip("/")
@@ -88,7 +57,7 @@ class RemoteDrop:
         :raises ConfigurationError: the drop is a whole bucket, so nothing can be beside it.
         """
         parent, slash, _ = self._root.rpartition("/")
-        if not slash and self._scheme in _EXTRAS:
+        if not slash and self._scheme in EXTRAS:
             raise ConfigurationError(
                 "the drop is a whole bucket, and its archive cannot lie beside it.",
                 where="webhook_archive_uri",
@@ -130,7 +99,7 @@ class RemoteDrop:
 
     def _check_container(self) -> None:
         """Raise if the bucket is missing; object storage cannot tell an empty prefix from a missing one."""
-        self._fs.ls(self._root.split("/")[0] if self._scheme in _EXTRAS else self._root)
+        self._fs.ls(self._root.split("/")[0] if self._scheme in EXTRAS else self._root)
 
     def _unusable(self, why: str) -> ConfigurationError:
         return ConfigurationError(
@@ -177,7 +146,7 @@ class RemoteDrop:
                 return "it was replaced after it was read"
             if self._fs.exists(target) and _identity(self._fs.info(target)) != content.identity:
                 target = self._path(distinct_name(archived_uri, content))
-            if self._scheme not in _EXTRAS:
+            if self._scheme not in EXTRAS:
                 self._fs.makedirs(self._fs._parent(target), exist_ok=True)
             # Not `copy` or `mv`: those treat a bracket or a star in a name as a pattern.
             self._fs.cp_file(source, target)
@@ -212,7 +181,7 @@ class RemoteDrop:
                 # Not `rm` of all: it takes a bracket or a star in a name for a pattern.
                 with suppress(FileNotFoundError):
                     self._fs.rm_file(self._path(uri))
-            if self._scheme not in _EXTRAS:
+            if self._scheme not in EXTRAS:
                 self._remove_empty({self._fs._parent(self._path(uri)) for uri in uris})
 
     def _remove_empty(self, folders: set[str]) -> None:
@@ -226,15 +195,6 @@ class RemoteDrop:
         """Give an object of the archive another content (:meth:`Drop.replace`)."""
         with self._store_errors():
             self._fs.pipe_file(self._path(uri), data)
-
-
-def _without_cache(files: Any) -> Any:
-    """Return a file system that asks the storage at each listing: others put files there."""
-    listings = getattr(files, "dircache", None)
-    if listings is not None:
-        listings.use_listings_cache = False
-    files.invalidate_cache()
-    return files
 
 
 def _modified(about: dict[str, Any]) -> datetime:

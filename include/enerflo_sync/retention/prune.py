@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.retention import Kept, option_of
-from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.drop.drop import Drop
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.retention.archive import ArchiveSweep
 from enerflo_sync.retention.bodies import BodiesSweep

@@ -1,4 +1,4 @@
-"""Write the files of the drop: each is complete under its final name, or absent."""
+"""The drop as the receiver writes it: each file is complete under its final name, or absent."""
 
 from __future__ import annotations
 
@@ -10,33 +10,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from fsspec.core import url_to_fs
-
+from enerflo_sync.drop.storage import WHOLE_OBJECTS, local_path, open_storage, scheme_of, without_user
 from enerflo_sync.errors import ConfigurationError, RetriableError
 
 # Below this, the health route reports a full disk; posts are still accepted while they fit.
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 RETRY_SECONDS = 30
 
-_LOCAL_SCHEMES = frozenset({"", "file", "local"})
-# Storages where an object appears only when complete; elsewhere a rename ensures that.
-_WHOLE_SCHEMES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
-_EXTRAS = {
-    "s3": "s3",
-    "s3a": "s3",
-    "gs": "gcs",
-    "gcs": "gcs",
-    "abfs": "azure",
-    "abfss": "azure",
-    "az": "azure",
-}
 _TEMPORARY = re.compile(r"\.\d{8}T\d{12}Z-[0-9a-f]{16}\.json\.part")
 # Time between creating a temporary file and locking it. A younger file may belong to another process.
 _YOUNG_SECONDS = 2.0
 _PROBE = ".receiver-probe"
 
 
-class Drop(Protocol):
+class DropWriter(Protocol):
     """A place that accepts files. Safe to call from many threads."""
 
     def put(self, name: str, data: bytes) -> None:
@@ -58,52 +45,26 @@ class Drop(Protocol):
         ...
 
 
-class ClosedDrop:
-    """The drop of an account that is left out: it takes nothing, so that senders try again."""
-
-    def put(self, name: str, data: bytes) -> None:
-        """Refuse the file.
-
-        :raises RetriableError: always.
-        """
-        raise RetriableError(
-            "the account was left out when the receiver started.",
-            where=f"file {name}",
-            next_step="Correct what the receiver said then, and start it again.",
-            retry_after=RETRY_SECONDS,
-        )
-
-    def check(self) -> None:
-        """Accept: the service is well, and a balancer must not take it from the other accounts."""
-
-    def free_bytes(self) -> int | None:
-        """Return None: there is no storage."""
-        return None
-
-
-def open_drop(uri: str) -> Drop:
+def open_writer(uri: str) -> DropWriter:
     """Return the drop at a path, a ``file://`` or any other URI of fsspec, after storing a trial file there.
 
     :raises ConfigurationError: it does not exist, is not writable, or needs a library that is not installed.
     """
-    scheme, found, path = uri.partition("://")
     try:
-        drop: Drop = (
-            LocalDrop(Path(path if found else uri))
-            if not found or scheme in _LOCAL_SCHEMES
-            else RemoteDrop(uri)
+        writer: DropWriter = (
+            LocalWriter(Path(local_path(uri))) if scheme_of(uri) == "file" else RemoteWriter(uri)
         )
-        drop.check()
+        writer.check()
     except RetriableError as error:
         raise ConfigurationError(
             error.what,
             where=error.where,
             next_step="Make it, let this user write there, or correct WEBHOOK_DROP_URI (webhook_drop_uri).",
         ) from error
-    return drop
+    return writer
 
 
-class LocalDrop:
+class LocalWriter:
     """A local or mounted folder: write a temporary file, sync it, rename it, and sync the folder.
 
     Opening the folder removes what a killed process left unfinished. A missing folder is not created: after a
@@ -120,14 +81,14 @@ class LocalDrop:
             raise self._refused(error) from error
 
     def put(self, name: str, data: bytes) -> None:
-        """Store one file (:meth:`Drop.put`)."""
+        """Store one file (:meth:`DropWriter.put`)."""
         try:
             self._write(self._folder / f".{name}.part", self._folder / name, data)
         except OSError as error:
             raise self._refused(error) from error
 
     def check(self) -> None:
-        """Write, sync and remove a trial file (:meth:`Drop.check`)."""
+        """Write, sync and remove a trial file (:meth:`DropWriter.check`)."""
         # A unique name per process and moment, because two checks may run at once.
         trial = self._folder / f"{_PROBE}-{os.getpid()}-{time.monotonic_ns()}.part"
         try:
@@ -139,7 +100,7 @@ class LocalDrop:
             raise self._refused(error) from error
 
     def free_bytes(self) -> int | None:
-        """Return this user's free space (:meth:`Drop.free_bytes`); None if the folder is gone."""
+        """Return this user's free space (:meth:`DropWriter.free_bytes`); None if the folder is gone."""
         try:
             space = os.statvfs(self._folder)
         except OSError:
@@ -182,7 +143,7 @@ class LocalDrop:
         )
 
 
-class RemoteDrop:
+class RemoteWriter:
     """A prefix on object storage, or on any other storage of fsspec.
 
     Credentials come from the storage library: environment variables, profile or instance role. They need only
@@ -192,44 +153,34 @@ class RemoteDrop:
     """
 
     def __init__(self, uri: str) -> None:
-        self._scheme = uri.partition("://")[0]
-        self._where = _without_user(uri)
-        try:
-            self._fs, root = url_to_fs(uri, use_listings_cache=False)
-        except (ImportError, ValueError) as error:
-            extra = _EXTRAS.get(self._scheme)
-            raise ConfigurationError(
-                f"nothing here writes to {self._scheme}://.",
-                where=self._where,
-                next_step=f"Install enerflo-sync[{extra}]." if extra else "Install the fsspec part for it.",
-            ) from error
-        self._root = root.rstrip("/")
+        self._where = without_user(uri)
+        self._is_whole = scheme_of(uri) in WHOLE_OBJECTS
+        self._fs, self._root = open_storage(uri, self._where)
 
     def put(self, name: str, data: bytes) -> None:
-        """Store one object (:meth:`Drop.put`)."""
+        """Store one object (:meth:`DropWriter.put`)."""
         path = f"{self._root}/{name}"
-        whole = self._scheme in _WHOLE_SCHEMES
-        temporary = path if whole else f"{self._root}/.{name}.part"
+        temporary = path if self._is_whole else f"{self._root}/.{name}.part"
         try:
             self._fs.pipe_file(temporary, data)
-            if not whole:
+            if not self._is_whole:
                 self._fs.mv(temporary, path)
         except Exception as error:
-            if not whole:
+            if not self._is_whole:
                 # An error of the clean-up matters less than the original error.
                 with suppress(Exception):
                     self._fs.rm_file(temporary)
             raise self._refused(error) from error
 
     def check(self) -> None:
-        """Put one small object, always under the same name, which the inbox ignores (:meth:`Drop.check`)."""
+        """Put one small object under a name that the inbox ignores (:meth:`DropWriter.check`)."""
         try:
             self._fs.pipe_file(f"{self._root}/{_PROBE}", b"trial")
         except Exception as error:
             raise self._refused(error) from error
 
     def free_bytes(self) -> int | None:
-        """Return None: object storage reports no free space (:meth:`Drop.free_bytes`)."""
+        """Return None: object storage reports no free space (:meth:`DropWriter.free_bytes`)."""
         return None
 
     def _refused(self, error: Exception) -> RetriableError:
@@ -255,10 +206,3 @@ def _write_synced(path: Path, data: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _without_user(uri: str) -> str:
-    """Return the URI without its user and password."""
-    scheme, found, rest = uri.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{found}{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"

@@ -12,13 +12,11 @@ from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 
-from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.inbox.drop import (
+from enerflo_sync.drop.drop import (
     ArchivedFile,
     Content,
     DropFile,
     NotRead,
-    Store,
     dated_name,
     day_of,
     distinct_name,
@@ -27,6 +25,8 @@ from enerflo_sync.inbox.drop import (
     refuse_archive_inside,
     storable,
 )
+from enerflo_sync.drop.storage import Store
+from enerflo_sync.errors import ConfigurationError
 
 # Maximum depth of nested folders; gateways write by date, four or five deep.
 MOST_FOLDERS = 32

@@ -123,7 +123,7 @@ def test_a_run_that_is_killed_leaves_nothing_behind(
 ) -> None:
     histories.completed(survey=50, permit=60)
     with monkeypatch.context() as patch:
-        patch.setattr("enerflo_sync.quality.life_cycle.run.keep_state", _killed)
+        patch.setattr("enerflo_sync.quality.life_cycle.judge_installs.keep_state", _killed)
         with pytest.raises(KeyboardInterrupt):
             histories.checked()
     assert histories.sql("select * from sync.life_cycle_findings") == []
