@@ -69,7 +69,7 @@ ENVIRONMENTS = (
     Environment("3.11", "3.11", Packages.LOCKED),
     Environment("3.12", "3.12", Packages.LOCKED),
     Environment("3.13", "3.13", Packages.LOCKED, WALKS),
-    Environment("3.13-next", "3.13", Packages.NEXT, (*WALKS, *PARSED)),
+    Environment("3.13-next", "3.13", Packages.NEXT),
     Environment("3.11-lowest", "3.11", Packages.LOWEST),
 )
 
