@@ -114,7 +114,7 @@ EVENTS: Mapping[NotifyEvent, EventInfo] = {
     NotifyEvent.BUDGET_EXHAUSTED: EventInfo(
         Level.WARNING,
         "Enerflo accepts no request now: the budget of the API key is used up.",
-        ended="Requests with the API keys below are sent again.",
+        ended="Requests with the API keys below may be sent again.",
     ),
     NotifyEvent.APPROVAL_EXPIRING: EventInfo(
         Level.WARNING,

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.routes import NotifyEvent
-from enerflo_sync.notify.late import handed_over, late_copies, stale_lists
+from enerflo_sync.notify.late import COPY_OF, handed_over, late_copies, stale_lists
 
 CURRENT = "pg_temp.current"
 
@@ -147,13 +147,16 @@ from sync.api_calls where account = :account and hour > :now - interval '2 hours
 group by endpoint having sum(throttled) >= :throttled
 """
 
+# What was told ends by what happens, and not by another limit: the size is the hours of when it was told.
 _SILENT = """
-select '' as cause, 'webhooks' as key, 1 as size, max(received_at) as at,
+select '' as cause, 'webhooks' as key, :silent_hours as size, max(received_at) as at,
   jsonb_build_array(jsonb_build_array(
     'the last one arrived', to_char(max(received_at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null)
   ) as line
 from sync.webhook_events where account = :account
-having max(received_at) < :now - make_interval(hours => :silent_hours)
+having max(received_at) < greatest(:now - make_interval(hours => :silent_hours), (
+  select told_at - make_interval(hours => case when size = 1 then :silent_hours else size::integer end)
+  from sync.told where account = :account and event = 'webhooks_silent'))
 """
 
 _STALE = """
@@ -178,7 +181,8 @@ from (
   select b.*, greatest(b.blocked_until, case when b.remaining <= 0 then b.reset_at end) as until
   from sync.request_budgets b where b.account = :account
 ) b
-where b.until > :now + make_interval(secs => :blocked_seconds)
+where b.until > :now + make_interval(secs => :blocked_seconds) or (b.until > :now and exists (
+  select from sync.told where account = :account and event = 'budget_exhausted' and key = b.key_fingerprint))
 """
 
 _EXPIRING = """
@@ -190,7 +194,8 @@ select '' as cause, plan_hash as key, change_count as size, created_at as at,
   ) as line
 from sync.plans
 where account = :account and state = 'open' and needs_approval and mode <> 'report' and expires_at > :now
-  and expires_at <= :now + make_interval(secs => :expiring_seconds)
+  and (expires_at <= :now + make_interval(secs => :expiring_seconds) or exists (
+    select from sync.told t where t.account = :account and t.event = 'approval_expiring' and t.key = plan_hash))
 """
 
 _LATE = """
@@ -210,7 +215,7 @@ cross join lateral (
     and coalesce(acknowledged_at, made_at) <= :now - make_interval(secs => t.late_hours * 3600)) c
 where c.n > 0
 union all
-select 'copies that are old', 'copy of ' || s.name, 1, s.at,
+select 'copies that are old', :copy_of || s.name, 1, s.at,
   jsonb_build_array(
     jsonb_build_array('', s.name, null),
     jsonb_build_array('as of', to_char(s.at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null))
@@ -270,6 +275,7 @@ def make_current(
         "expiring_seconds": options.expiring_hours * 3600,
         "stale": "[]",
         "late_copies": "[]",
+        "copy_of": COPY_OF,
         "handed_to": json.dumps(handed_over(config, account)),
     }
     if NotifyEvent.MIRROR_STALE in wanted:

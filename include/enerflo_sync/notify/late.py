@@ -9,8 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.routes import NotifyEvent
 from enerflo_sync.gaps.schedule import cron
 from enerflo_sync.resources.registry import ALL
+
+# The identity of an old copy is this and its table's name.
+COPY_OF = "copy of "
 
 # A list that was never read whole counts from the account's first poll.
 _LISTS = sa.text("""
@@ -27,6 +31,11 @@ _COPIES = sa.text("""
 /* enerflo-sync notify: when each copy of a CRM table was brought up to date */
 select table_name as name, read_at as at from sync.crm_copies
 where account = :account and table_name = any(cast(:names as text[])) order by table_name
+""")
+
+_TOLD = sa.text("""
+/* enerflo-sync notify: lists that people were told of */
+select key, told_at from sync.told where account = :account and event = 'mirror_stale'
 """)
 
 _SILENT = sa.text("""
@@ -58,15 +67,17 @@ def stale_lists(
 ) -> list[dict[str, Any]]:
     """Return the lists that were not read whole although a poll was due, with the time of the last read.
 
-    An account that was never polled has none.
+    An account that was never polled has none. A list that people were told of is stale until it is read,
+    whatever the limit is by then.
     """
     schedule = config.account(account).schedule
     due = cron(schedule.poll, schedule.time_zone)
     limit = timedelta(hours=config.notify.stale_hours)
+    told = dict(connection.execute(_TOLD, {"account": account}).tuples().all())
     return [
         {"name": row.name, "at": row.at.isoformat(), "was_read": row.was_read}
         for row in read_lists(connection, config, account)
-        if due(row.at) + limit < now
+        if due(row.at) + limit < now or (row.name in told and row.at < told[row.name])
     ]
 
 
@@ -88,6 +99,25 @@ def late_copies(
         limit = timedelta(hours=config.notify.stale_hours)
         old |= {row.name: row.at for row in connection.execute(_COPIES, named) if due(row.at) + limit < now}
     return [{"name": name, "at": at.isoformat()} for name, at in sorted(old.items())]
+
+
+def is_watched(config: SyncConfig, account: str, event: NotifyEvent, key: str) -> bool:
+    """Return whether the configuration still has a fact looked at; if not, its end says nothing of it.
+
+    :param key: the identity of the fact, as people were told of it.
+    """
+    if event is NotifyEvent.MIRROR_STALE:
+        return key in polled_lists(config)
+    if event is not NotifyEvent.CRM_COPY_LATE:
+        return True
+    tables = {str(name): table for name, table in config.tables_for(account).items()}
+    if key in tables:
+        return tables[key].handed_to is not None
+    table = tables.get(key.removeprefix(COPY_OF))
+    if table is None:
+        return False
+    arrives = table.arrives_within_hours is not None and table.reconcile
+    return arrives or config.account(account).crm is not None
 
 
 def handed_over(config: SyncConfig, account: str) -> Sequence[dict[str, Any]]:

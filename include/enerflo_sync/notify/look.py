@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from string import Template
 from typing import Any
 
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.routes import EVENTS, NotifyEvent
+from enerflo_sync.notify import late
 from enerflo_sync.notify.current import make_current
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
 
@@ -27,13 +29,19 @@ left join unnest(cast(:events as text[]), cast(:again_at as numeric[])) a (event
 where t.key is null or c.size >= t.size * a.again_at
 """)
 
-_GROUPED = sa.text("""
-/* enerflo-sync notify: news by event and cause */
+_GROUPED = Template("""
+/* enerflo-sync notify: by event and cause */
 select n.event, n.cause, count(*) as facts, max(c.facts) as facts_in_all, max(n.key) as key,
   (array_agg(n.line order by n.at desc, n.key))[1:cast(:listed as integer)] as lines
-from pg_temp.news n
+from pg_temp.$facts n
 join (select event, count(*) as facts from pg_temp.current group by 1) c using (event)
 group by 1, 2 order by 1, 3 desc, 2
+""")
+
+# Nobody looks at them meanwhile: whoever is told of them again has to hear of those that stand then.
+_UNWANTED = sa.text("""
+/* enerflo-sync notify: states that no route takes any more */
+delete from sync.told where account = :account and event = any(cast(:unwanted as text[]))
 """)
 
 _TELL = sa.text("""
@@ -74,6 +82,7 @@ class News:
     :param key: identity of the only new fact; empty if there are several.
     :param ended: identities of facts that are over; then there is no new fact, and ``facts_in_all`` counts
         those that stand still.
+    :param is_watched: False where the configuration has the ended facts not looked at any more.
     """
 
     event: NotifyEvent
@@ -82,6 +91,7 @@ class News:
     key: str
     groups: Sequence[Group]
     ended: Sequence[str] = ()
+    is_watched: bool = True
 
 
 def look(
@@ -101,6 +111,8 @@ def look(
     if first_look is None:
         first_look = now
         move_watermark(connection, account, JOB, now, run_id=JOB, now=now)
+    unwanted = [str(event) for event in EVENTS if event not in wanted and not EVENTS[event].is_news]
+    connection.execute(_UNWANTED, {"account": account, "unwanted": unwanted})
     if not wanted:
         return []
     make_current(connection, config, account, wanted, first_look=first_look, now=now)
@@ -112,21 +124,34 @@ def look(
         "again_at": [EVENTS[event].again_at for event in wanted],
     }
     connection.execute(_NEWS, values)
-    found = _by_event(connection.execute(_GROUPED, values).all())
+    grouped = sa.text(_GROUPED.substitute(facts="news"))
+    found = _by_event(connection.execute(grouped, values).all())
     connection.execute(_TELL, values)
     over = connection.execute(_OVER, values).all()
-    return [*found, *_ended(connection, over)]
+    return [*found, *_ended(connection, config, account, over)]
 
 
-def _ended(connection: sa.Connection, over: Sequence[Any]) -> Iterator[News]:
+def standing(connection: sa.Connection) -> dict[NotifyEvent, News]:
+    """Return the facts that stand, told or not, of states; after :func:`look`, in the same transaction."""
+    grouped = sa.text(_GROUPED.substitute(facts="current"))
+    found = _by_event(connection.execute(grouped, {"listed": _LISTED}).all())
+    return {news.event: news for news in found if not EVENTS[news.event].is_news}
+
+
+def _ended(
+    connection: sa.Connection, config: SyncConfig, account: str, over: Sequence[Any]
+) -> Iterator[News]:
     """Yield the events whose end is told, with the facts that ended."""
     told = [row for row in over if EVENTS[NotifyEvent(row.event)].ended]
     if not told:
         return
-    standing = {row.event: row.facts for row in connection.execute(_STANDING)}
-    for event in sorted({row.event for row in told}):
+    still = {row.event: row.facts for row in connection.execute(_STANDING)}
+    for event in map(NotifyEvent, sorted({row.event for row in told})):
         keys = sorted(row.key for row in told if row.event == event)
-        yield News(NotifyEvent(event), 0, standing.get(event, 0), "", [], keys)
+        for is_watched in (True, False):
+            own = [key for key in keys if late.is_watched(config, account, event, key) is is_watched]
+            if own:
+                yield News(event, 0, still.get(event, 0), "", [], own, is_watched)
 
 
 def _by_event(rows: Sequence[Any]) -> list[News]:

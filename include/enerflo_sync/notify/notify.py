@@ -13,9 +13,9 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.routes import EVENTS, NotifyEvent, Route
 from enerflo_sync.errors import EnerfloSyncError
-from enerflo_sync.notify.look import JOB, look
+from enerflo_sync.notify.look import JOB, look, standing
 from enerflo_sync.notify.message import Message, compose
-from enerflo_sync.notify.store import MOST_ATTEMPTS, StoredMessage, keep, mark_failed, mark_sent, stored
+from enerflo_sync.notify.store import StoredMessage, given_up, keep, mark_failed, mark_sent, stored
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
@@ -61,7 +61,7 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
         with connection.begin():
             waiting = stored(connection, account, state="pending")
         errors: dict[str, None] = {}
-        sent = given_up = 0
+        sent = abandoned = 0
         for one in waiting:
             error = _sent(one, config, send)
             with connection.begin():
@@ -69,15 +69,15 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
                     mark_sent(connection, one, clock.now())
                     sent += 1
                     continue
-                mark_failed(connection, one, error)
-            given_up += one.attempts + 1 >= MOST_ATTEMPTS
+                can_be_sent = one.message.route in config.notify.routes
+                abandoned += mark_failed(connection, one, error, clock.now(), can_be_sent=can_be_sent)
             errors[error] = None
     return NotifyReport(
         account=account,
         composed=composed,
         sent=sent,
-        waiting=len(waiting) - sent - given_up,
-        given_up=given_up,
+        waiting=len(waiting) - sent - abandoned,
+        given_up=abandoned,
         errors=list(errors),
     )
 
@@ -85,7 +85,8 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
 def new_messages(connection: sa.Connection, config: SyncConfig, account: str, now: datetime) -> list[Message]:
     """Return the news as messages, one per route, and mark it as reported in the caller's transaction.
 
-    What a callback of Airflow tells is not looked for.
+    What a callback of Airflow tells is not looked for. Where a message about a state was abandoned on a route,
+    the route is told all that stands of it.
     """
     routes = config.notify.routes_for(account)
     wanted = [
@@ -93,11 +94,20 @@ def new_messages(connection: sa.Connection, config: SyncConfig, account: str, no
         for event in NotifyEvent
         if not EVENTS[event].by_airflow and any(route.takes(event, account) for route in routes.values())
     ]
+    found = look(connection, config, account, wanted, now=now)
+    again = {
+        (event, name)
+        for event, name in given_up(connection, account, now)
+        if event in wanted and name in routes and routes[name].takes(event, account)
+    }
+    stands = standing(connection) if again else {}
+    told = [(news, name) for news in found for name in routes if routes[name].takes(news.event, account)]
+    # All that stands has what is new in it.
+    kept = [(news, name) for news, name in told if news.ended or (news.event, name) not in again]
+    more = [(stands[event], name) for event, name in sorted(again) if event in stands]
     return [
-        compose(news, account, name, route, runbook=config.notify.runbook)
-        for news in look(connection, config, account, wanted, now=now)
-        for name, route in routes.items()
-        if route.takes(news.event, account)
+        compose(news, account, name, routes[name], runbook=config.notify.runbook)
+        for news, name in (*kept, *more)
     ]
 
 

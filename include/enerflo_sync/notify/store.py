@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.crm.routes import NotifyEvent
+from enerflo_sync.crm.routes import EVENTS, NotifyEvent
 from enerflo_sync.notify.message import Message, MessagePage
 from enerflo_sync.warehouse.schema import notifications
 
-# A message is abandoned after this many failed attempts.
+# A message is abandoned after this many failed attempts, and so long after it was made: the DAGs of a busy
+# account end several times a minute. What stands is told anew, news is not.
 MOST_ATTEMPTS = 5
+_STATE_WAITS, _AGAIN = timedelta(hours=1), timedelta(hours=2)
+_NEWS_WAITS = timedelta(days=1)
+
+_GIVEN_UP = sa.text("""
+/* enerflo-sync notify: what the newest message said that could not be sent */
+select event, route from (
+  select distinct on (event, route) event, route, state, count, created_at from sync.notifications
+  where account = :account and event = any(cast(:events as text[]))
+  order by event, route, notification_id desc
+) newest
+where state = 'failed' and count > 0 and created_at <= :before
+""")
 
 
 class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,11 +67,26 @@ def mark_sent(connection: sa.Connection, one: StoredMessage, now: datetime) -> N
     _update(connection, one, state="sent", sent_at=now, attempts=one.attempts + 1, error=None)
 
 
-def mark_failed(connection: sa.Connection, one: StoredMessage, error: str) -> None:
-    """Store why a message could not be sent; abandon it after some attempts."""
+def mark_failed(
+    connection: sa.Connection, one: StoredMessage, error: str, now: datetime, *, can_be_sent: bool = True
+) -> bool:
+    """Store why a message could not be sent, and return whether it is abandoned.
+
+    :param can_be_sent: False if its route is gone.
+    """
     attempts = one.attempts + 1
-    state = "failed" if attempts >= MOST_ATTEMPTS else "pending"
+    waits = _NEWS_WAITS if EVENTS[one.message.event].is_news else _STATE_WAITS
+    is_old = now - one.created_at >= waits or not can_be_sent
+    state = "failed" if attempts >= MOST_ATTEMPTS and is_old else "pending"
     _update(connection, one, state=state, attempts=attempts, error=error)
+    return state == "failed"
+
+
+def given_up(connection: sa.Connection, account: str, now: datetime) -> set[tuple[NotifyEvent, str]]:
+    """Return the states and routes whose newest message was abandoned, and is due to be made anew."""
+    events = [str(event) for event, info in EVENTS.items() if not info.is_news]
+    values = {"account": account, "events": events, "before": now - _AGAIN}
+    return {(NotifyEvent(row.event), row.route) for row in connection.execute(_GIVEN_UP, values)}
 
 
 def _update(connection: sa.Connection, one: StoredMessage, **values: object) -> None:
