@@ -8,6 +8,7 @@ not know the run before it.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from enerflo_airflow.failing import (
     failing,
     failing_of,
     forget,
+    is_another_failure,
     remember,
     remember_cause,
     routes_that_know,
@@ -66,14 +68,21 @@ def tell_failure(context: Context) -> None:
     if task.is_teardown and not task.on_failure_fail_dagrun:
         return
     account = account_of_dag(ti.dag_id)
-    known = failing(ti.dag_id, ti.task_id) or Failing(datetime.now(UTC), ti.run_id)
+    now = datetime.now(UTC)
+    known = failing(ti.dag_id, ti.task_id)
+    if known is not None and is_another_failure(known, now):
+        forget(ti.dag_id, ti.task_id, known)
+        known = None
+    known = known or Failing(now, ti.run_id)
     error = context.get("exception")
     cause = cause_of(error)
     routes = _routes(account)
     # Asked for also where every route knows of this task: the cause goes on.
     knows_cause = routes_that_know(cause, account, routes.keys())
     ignorant = {name: route for name, route in routes.items() if name not in known.told}
+    known = replace(known, seen=now)
     if not ignorant:
+        remember(ti.dag_id, ti.task_id, known)
         return
     told = [
         name
@@ -82,7 +91,7 @@ def tell_failure(context: Context) -> None:
         and message_sent(route, _failed_message(context, known, name, error), context)
     ]
     if told:
-        known = Failing(known.since, known.run_id, (*known.told, *told), cause or known.cause)
+        known = replace(known, told=(*known.told, *told), cause=cause or known.cause)
     remember(ti.dag_id, ti.task_id, known)
     if told and cause:
         remember_cause(cause, account, ti.dag_id, ti.task_id, told)
@@ -127,7 +136,7 @@ def _tell_over(context: Context, well: set[str]) -> None:
             if name in routes and not message_sent(routes[name], recovered_message(failed, name), context)
         )
         if left:
-            remember(dag_id, task_id, Failing(known.since, known.run_id, left, known.cause))
+            remember(dag_id, task_id, replace(known, told=left))
         else:
             forget(dag_id, task_id, known)
 

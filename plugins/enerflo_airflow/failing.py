@@ -33,6 +33,7 @@ _OVER = timedelta(days=8)
 class Failing:
     """One failing task.
 
+    :param seen: when it failed the last time.
     :param told: the routes that know of it.
     :param cause: the name of the cause that it was told for; empty without one.
     """
@@ -41,6 +42,7 @@ class Failing:
     run_id: str
     told: tuple[str, ...] = ()
     cause: str = ""
+    seen: datetime | None = None
 
     def and_told(self, route: str) -> Failing:
         """Return the same after one more route was told."""
@@ -52,7 +54,9 @@ def failing(dag_id: str, task_id: str) -> Failing | None:
     found = _read(f"{_TASK}:{dag_id}:{task_id}")
     try:
         since = datetime.fromisoformat(found["since"])
-        return Failing(since, str(found["run_id"]), tuple(found["told"]), str(found["cause"]))
+        # An older program notes no time of the last failure.
+        seen = datetime.fromisoformat(found.get("seen", found["since"]))
+        return Failing(since, str(found["run_id"]), tuple(found["told"]), str(found["cause"]), seen)
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -67,9 +71,19 @@ def failing_of(dag_id: str) -> Iterator[tuple[str, Failing]]:
             yield task_id, known
 
 
+def is_another_failure(known: Failing, now: datetime) -> bool:
+    """Return whether a task that fails now must have worked, been switched off or removed in between.
+
+    Nobody notes the end where no route was told of failures for a while, or where the task itself was gone.
+    """
+    return known.seen is not None and now - known.seen >= _OVER
+
+
 def remember(dag_id: str, task_id: str, known: Failing) -> None:
     """Remember a failing task."""
     value = {"since": known.since.isoformat(), "run_id": known.run_id, "told": [*known.told]}
+    if known.seen is not None:
+        value["seen"] = known.seen.isoformat()
     _write(f"{_TASK}:{dag_id}:{task_id}", {**value, "cause": known.cause})
 
 

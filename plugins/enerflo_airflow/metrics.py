@@ -79,6 +79,7 @@ METRICS: Mapping[str, Metric] = {
             differences="differences of every cause",
             unexplained="differences that no rule explains",
             unexplained_allowed="unexplained differences that sync.yaml allows",
+            all_clear="1 where the newest one is an all-clear (exit code 0), else 0",
             ended=_END,
         ),
         *_gauges(
@@ -160,7 +161,8 @@ def send(account: str, values: Mapping[str, float | None]) -> None:
         try:
             if metric.kind is MetricKind.GAUGE:
                 stats.gauge(name, value, tags=tags)
-            elif value:
+            else:
+                # Zeros, too: Prometheus sees no increase in a series that begins with its first count.
                 stats.incr(name, int(value), tags=tags)
         except Exception as error:
             log.warning("metric not sent name=%s error=%s", name, type(error).__name__)
@@ -195,12 +197,17 @@ def send_run(report: Any, opened: AccountContext) -> None:
 
 def send_reconciliation(report: Any, opened: AccountContext) -> None:
     """Send what a reconciliation found, and the figures."""
+    if not metrics_are_on():
+        return
+    from enerflo_sync.reconcile.render.verdict import is_all_clear
+
     send(
         report.account,
         {
             "reconcile.differences": report.differences,
             "reconcile.unexplained": report.unexplained,
             "reconcile.unexplained_allowed": report.budget,
+            "reconcile.all_clear": int(is_all_clear(report)),
             "reconcile.ended": time.time(),
         },
     )
@@ -214,7 +221,6 @@ def send_plans(plans: Any, opened: AccountContext) -> None:
         {
             "plan.changes": sum(plan.change_count for plan in plans),
             "plan.questions": sum(sum(plan.undecided.values()) for plan in plans),
-            "plan.waiting": sum(plan.asks_a_person for plan in plans),
             "plan.ended": time.time(),
         },
     )
@@ -277,6 +283,7 @@ def send_figures(opened: AccountContext) -> None:
             "budget.blocked": found.budget_blocked,
             "events.waiting": found.events,
             "events.oldest": found.event_age or 0,
+            "plan.waiting": found.plans,
             "writes.parked": found.parked,
             "writes.queued": found.queued,
             "writes.handed_over": found.handed_over,

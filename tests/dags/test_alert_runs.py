@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -322,6 +323,24 @@ def test_a_task_that_never_runs_again_does_not_hide_its_cause_for_ever(
             session.execute(sa.delete(Variable).where(Variable.key == own))
     fails("enerflo_reconcile")
     assert subjects(chat) == ["default: enerflo_reconcile failed"]
+
+
+def test_a_failure_long_after_the_last_one_is_told_although_nobody_noted_the_end(
+    chat: Posts, fails: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The route was taken out of sync.yaml for a while, or the account was removed and came back."""
+    fails("enerflo_poll")
+    assert subjects(chat) == ["default: enerflo_poll failed"]
+    # A failure that goes on is not told again, however long ago the first was.
+    known = failing.failing("enerflo_poll", "read_enerflo")
+    long_ago = known.since - timedelta(days=30)
+    failing.remember("enerflo_poll", "read_enerflo", replace(known, since=long_ago))
+    fails("enerflo_poll")
+    assert subjects(chat) == []
+    assert failing.failing("enerflo_poll", "read_enerflo").since == long_ago
+    failing.remember("enerflo_poll", "read_enerflo", replace(known, since=long_ago, seen=long_ago))
+    fails("enerflo_poll")
+    assert subjects(chat) == ["default: enerflo_poll failed"]
 
 
 @pytest.mark.usefixtures("inside_a_task")

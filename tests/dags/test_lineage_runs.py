@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from airflow.listeners import hookimpl
 from airflow.providers.openlineage import conf
@@ -120,6 +121,43 @@ def test_an_apply_says_which_column_fills_which_of_the_crm_and_checks_what_they_
     asserted = json.loads(Serde.to_json(orders))["inputFacets"]["dataQualityAssertions"]["assertions"]
     assert {"panel_count_range", "status_known"} <= {one["assertion"] for one in asserted}
     assert all(one["actual"].endswith("fail") for one in asserted)
+
+
+def test_an_apply_that_did_nothing_and_a_column_that_is_not_written_are_in_no_lineage(
+    connected: Setting,
+) -> None:
+    path = Path(os.environ["ENERFLO_SYNC_CONFIG"])
+    text = path.read_text().replace("mode: report", "mode: crm", 1)
+    status = "      status: {enerflo: status_name,"
+    assert status in text
+    path.write_text(text.replace(status, f"{status} direction: to_enerflo,", 1))
+    with closing(open_account("default", reads_enerflo=True)) as opened:
+        run_poll(opened)
+        (plan, *_) = run_plan(opened)
+        run_approve(opened, plan.plan_hash, by="Ada")
+        found = apply_lineage(opened, run_apply(opened, plan.plan_hash))
+        again = run_apply(opened, plan.plan_hash)
+        nothing = apply_lineage(opened, again)
+    (installs,) = [one for one in found.outputs if one.dataset.name.endswith(".crm.installs")]
+    assert "status" not in installs.columns
+    assert len(installs.columns) > 3
+    # The report of the second apply has the counts of the first.
+    assert again.already
+    assert again.applied > 0
+    assert (set(nothing.counts.values()), nothing.inputs, nothing.outputs) == ({0}, [], [])
+
+
+def test_a_check_that_applied_to_no_order_has_not_passed(connected: Setting) -> None:
+    """As of a check that was added since: every order counts as before, until one is checked."""
+    with closing(open_account("default", reads_enerflo=True)) as opened:
+        run_poll(opened)
+        report = run_quality(opened, with_expectations=False)
+        first, *others = report.checks
+        unjudged = msgspec.structs.replace(first, checked=0, failed=0)
+        told = checks_lineage(opened, msgspec.structs.replace(report, checks=[unjudged, *others]))
+    names = [one.name for one in told.checks]
+    assert first.check not in names
+    assert names
 
 
 def test_without_a_provider_that_sends_nothing_is_looked_up(

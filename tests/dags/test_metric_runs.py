@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from airflow.sdk._shared.observability.metrics.otel_logger import flush_otel_metrics
 from airflow.sdk.observability import stats
@@ -30,6 +31,7 @@ from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.inbox.ingest import JOB as INGEST
 from enerflo_sync.notify.notify import NotifyReport
 from enerflo_sync.plan.report import PlanState
+from enerflo_sync.reconcile.report import GoneAtOnce
 from enerflo_sync.warehouse.runs import RunReport, RunState
 from tests.airflow_environment import ROOT
 from tests.airflow_fixtures import Setting
@@ -210,6 +212,8 @@ def run_report(job: str) -> RunReport:
 
 def test_every_metric_is_sent_by_some_job(connected: Setting, statsd: Listener) -> None:
     """By the reports that the operators have: nothing is documented that nothing sends."""
+    from enerflo_sync.jobs.reconcile import run_reconcile
+
     plan = SimpleNamespace(change_count=3, undecided={"why": 2}, asks_a_person=True)
     numbers = dict.fromkeys(("applied", "handed_over", "moved", "parked", "refused", "waiting"), 3)
     applied = ApplyReport(
@@ -235,7 +239,7 @@ def test_every_metric_is_sent_by_some_job(connected: Setting, statsd: Listener) 
         _spend(opened)
         for report in (run_report("poll"), run_report(INGEST)):
             metrics.send_run(report, opened)
-        reconciled = SimpleNamespace(account="default", differences=3, unexplained=1, budget=0)
+        reconciled = run_reconcile(opened)
         metrics.send_reconciliation(reconciled, opened)
         metrics.send_plans([plan], opened)
         metrics.send_apply(applied, opened)
@@ -295,7 +299,19 @@ def test_the_figures_count_what_waits(connected: Setting) -> None:
                 " 'status', 'to_crm', 'parked', 'p', now(), 'enerflo', 'c', 'r', 'rule', 'r')",
             ):
                 connection.exec_driver_sql(statement)
+            for name, state, more in (
+                ("w", "open", "true, 'both', 'c'"),
+                ("d", "approved", "true, 'both', 'c'"),
+                ("s", "open", "true, 'report', 'c'"),
+            ):
+                connection.exec_driver_sql(
+                    "insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state, change_count,"
+                    f" needs_approval, mode, config_hash) values ('default', '{name}', 'sync', now(),"
+                    f" now() + interval '1 day', '{state}', 0, {more})"
+                )
         found = run_figures(opened)
+    # A plan that was approved waits no longer, also where no plan is made after it.
+    assert found.plans == 1
     assert (found.queued, found.handed_over, found.parked, found.events) == (2, 1, 1, 1)
     assert found.lateness is not None
     assert found.lateness < 60
@@ -309,3 +325,33 @@ def test_the_page_has_each_metric_as_it_is() -> None:
     )
     assert rows == [(one.name, str(one.kind), one.says) for one in METRICS.values()]
     assert Path(ROOT / "docs" / "monitoring").is_dir()
+
+
+def test_a_reconciliation_that_is_no_all_clear_is_not_green_in_metrics(
+    connected: Setting, statsd: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a table lost its rows at once: no difference is unexplained then."""
+    from enerflo_sync.jobs.poll import run_poll
+    from enerflo_sync.jobs.reconcile import run_reconcile
+
+    with closing(open_account("default", reads_enerflo=True)) as opened:
+        never_polled = run_reconcile(opened)
+        metrics.send_reconciliation(never_polled, opened)
+        sent = statsd.values()
+        assert sent["reconcile.all_clear"] == 0
+        run_poll(opened)
+        report = run_reconcile(opened)
+        gone = GoneAtOnce("notes", "crm.notes", 40, 5, report.started_at)
+        budget = report.unexplained
+        for all_clear, lost in ((1, ()), (0, (gone,))):
+            told = msgspec.structs.replace(report, budget=budget, gone_at_once=lost)
+            metrics.send_reconciliation(told, opened)
+            assert statsd.values()["reconcile.all_clear"] == all_clear
+
+
+def test_a_counter_is_there_before_it_first_counts(statsd: Listener) -> None:
+    """Prometheus sees no increase in a series that begins with one: the first message given up was told by none."""
+    metrics.send_notifications(
+        NotifyReport(account="default", composed=0, sent=0, waiting=0, given_up=0, errors=[])
+    )
+    assert {"notify.given_up": 0, "notify.sent": 0}.items() <= statsd.values().items()

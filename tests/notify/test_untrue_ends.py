@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -184,3 +185,76 @@ def test_news_is_tried_for_a_day(people: People) -> None:
     people.deaf = True
     assert sum(people.report(minutes=120).given_up for _ in range(12)) == 0
     assert sum(people.report(minutes=120).given_up for _ in range(2)) == 1
+
+
+def report_of(people: People, **more: object) -> None:
+    table = {
+        "table_name": "notes",
+        "crm_table": "crm.notes",
+        "mode": "report",
+        "enerflo_rows": 50,
+        "crm_rows": 50,
+        "matched": 50,
+        "only_enerflo": 0,
+        "only_crm": 0,
+        "differing_rows": 0,
+        "by_cause": {},
+        "by_field": [],
+        "samples": [],
+        **{name: value for name, value in more.items() if name != "gone_at_once"},
+    }
+    now = people.now.isoformat()
+    report = {
+        "reconciliation_id": now,
+        "account": "default",
+        "mode": "report",
+        "scope": "full",
+        "started_at": now,
+        "finished_at": now,
+        "config_hash": "c",
+        "mirror_as_of": now,
+        "budget": 0,
+        "tables": [table],
+        "gone_at_once": more.get("gone_at_once", []),
+    }
+    people.sql(
+        "insert into sync.reconciliations (account, reconciliation_id, started_at, finished_at, scope, config_hash,"
+        " compared_until, differences, unexplained, report) values ('default', :id, :now, :now, 'full', 'c', :now,"
+        " 0, 0, cast(:report as jsonb))",
+        id=now,
+        now=people.now,
+        report=json.dumps(report),
+    )
+
+
+def test_a_table_that_is_gone_at_once_is_told_although_no_difference_is_unexplained(people: People) -> None:
+    since = people.now.isoformat()
+    for rows in (40, 45):
+        gone = {"table_name": "notes", "crm_table": "crm.notes", "gone": rows, "rows": 5, "since": since}
+        report_of(people, gone_at_once=[gone])
+        told = people.tell()
+        if rows == 40:
+            (message,) = told
+            assert message.subject == "Enerflo default: the newest reconciliation is no all-clear"
+            assert "- 40 rows of notes are gone or marked as deleted since" in message.text
+            assert message.text.endswith("docs/runbook.md#no_all_clear")
+        else:
+            assert told == []
+    report_of(people)
+    assert people.tell() == []
+
+
+def test_keys_that_never_meet_are_told(people: People) -> None:
+    report_of(people, matched=0, only_enerflo=50, only_crm=50)
+    (message,) = people.tell()
+    assert "- No row of notes stands on both sides" in message.text
+
+
+def test_a_message_about_an_event_of_a_newer_program_is_left_to_it(people: People) -> None:
+    people.sql(
+        "insert into sync.notifications (account, event, route, subject, text, page, page_id, count, state, created_at)"
+        " values ('default', 'of_tomorrow', 'everybody', 's', 't', 'reports', '', 1, 'pending', :now)",
+        now=people.now,
+    )
+    assert people.tell() == []
+    assert people.sql("select state from sync.notifications") == [{"state": "pending"}]

@@ -39,6 +39,7 @@ class NotifyEvent(StrEnum):
     CHANGE_ORDER_HELD = "change_order_held"
     LIFE_CYCLE = "life_cycle"
     UNEXPLAINED_DIFFERENCES = "unexplained_differences"
+    NO_ALL_CLEAR = "no_all_clear"
     PLAN_WAITING = "plan_waiting"
     QUARANTINE_GROWING = "quarantine_growing"
     ACCOUNT_THROTTLED = "account_throttled"
@@ -87,6 +88,9 @@ EVENTS: Mapping[NotifyEvent, EventInfo] = {
         Level.ERROR,
         "The newest reconciliation found more unexplained differences than the budget allows.",
         again_at=2,
+    ),
+    NotifyEvent.NO_ALL_CLEAR: EventInfo(
+        Level.ERROR, "The newest reconciliation is no all-clear, however few differences it found."
     ),
     NotifyEvent.PLAN_WAITING: EventInfo(Level.WARNING, "A plan waits for an approval."),
     NotifyEvent.QUARANTINE_GROWING: EventInfo(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.catalogue.read_catalogue import fed_columns
-from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.crm.mapping import Direction, TableMapping
 from enerflo_sync.crm.modes import Mode
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.quality.report import QualityReport
@@ -97,6 +97,10 @@ def apply_lineage(context: AccountContext, report: ApplyReport) -> Lineage:
     """Return the lineage of an apply: the tables of the sides that may be written, column by column."""
     inputs: list[Dataset] = []
     outputs: list[Output] = []
+    counts = ("applied", "handed_over", "moved", "parked", "refused", "waiting")
+    if report.already:
+        # The counts are of the run that applied the plan; this one did nothing.
+        return Lineage(inputs=[], outputs=[], counts=dict.fromkeys(counts, 0))
     for name, mapping in _mapped(context):
         mode = context.config.mode_of(context.account, name)
         mirror, crm = _mirror_of(context, name, mapping), _crm(context, mapping)
@@ -107,7 +111,6 @@ def apply_lineage(context: AccountContext, report: ApplyReport) -> Lineage:
             inputs.append(crm)
             resource, _ = KINDS[mapping.key_kind(name)]
             outputs.append(Output(dataset=_list_of(context, resource.name)))
-    counts = ("applied", "handed_over", "moved", "parked", "refused", "waiting")
     return Lineage(
         inputs=list(dict.fromkeys(inputs)),
         outputs=list({one.dataset: one for one in outputs}.values()),
@@ -130,6 +133,8 @@ def checks_lineage(context: AccountContext, report: QualityReport) -> Lineage:
                 found=f"{one.failed} of {one.checked} fail",
             )
             for one in report.checks
+            # A check that applied to no order has not passed.
+            if one.checked
         ],
     )
 
@@ -139,7 +144,8 @@ def _mapped(context: AccountContext) -> Iterator[tuple[str, TableMapping]]:
 
 
 def _crm_columns(mapping: TableMapping, mirror: Dataset) -> dict[str, list[tuple[Dataset, str]]]:
-    fields = {column: field.enerflo for column, field in mapping.fields.items()}
+    written = {Direction.BOTH, Direction.TO_CRM}
+    fields = {column: field.enerflo for column, field in mapping.fields.items() if field.direction in written}
     return {column: [(mirror, name)] for column, name in {**mapping.join_columns, **fields}.items()}
 
 

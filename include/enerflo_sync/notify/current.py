@@ -18,6 +18,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.routes import NotifyEvent
 from enerflo_sync.notify.late import COPY_OF, handed_over, late_copies, stale_lists
+from enerflo_sync.notify.verdict import open_verdicts
 
 CURRENT = "pg_temp.current"
 
@@ -112,6 +113,11 @@ from (
 join sync.differences d using (account, reconciliation_id)
 where r.unexplained > :budget and d.cause = 'unexplained'
 group by d.table_name, d.field
+"""
+
+_VERDICT = """
+select '' as cause, v.name as key, 1 as size, v.at, jsonb_build_array(jsonb_build_array('', v.headline, null)) as line
+from jsonb_to_recordset(cast(:verdicts as jsonb)) v(name text, headline text, at timestamptz)
 """
 
 _PLANS = """
@@ -234,6 +240,7 @@ _QUERIES: Mapping[NotifyEvent, str] = {
     NotifyEvent.CHANGE_ORDER_HELD: _HELD,
     NotifyEvent.LIFE_CYCLE: _LIFE_CYCLE,
     NotifyEvent.UNEXPLAINED_DIFFERENCES: _UNEXPLAINED,
+    NotifyEvent.NO_ALL_CLEAR: _VERDICT,
     NotifyEvent.PLAN_WAITING: _PLANS,
     NotifyEvent.QUARANTINE_GROWING: _QUARANTINE,
     NotifyEvent.ACCOUNT_THROTTLED: _THROTTLED,
@@ -275,6 +282,7 @@ def make_current(
         "expiring_seconds": options.expiring_hours * 3600,
         "stale": "[]",
         "late_copies": "[]",
+        "verdicts": "[]",
         "copy_of": COPY_OF,
         "handed_to": json.dumps(handed_over(config, account)),
     }
@@ -282,6 +290,8 @@ def make_current(
         values["stale"] = json.dumps(stale_lists(connection, config, account, now))
     if NotifyEvent.CRM_COPY_LATE in wanted:
         values["late_copies"] = json.dumps(late_copies(connection, config, account, now))
+    if NotifyEvent.NO_ALL_CLEAR in wanted:
+        values["verdicts"] = json.dumps(open_verdicts(connection, account))
     found = " union all ".join(
         f"select {literal(str(event))} as event, q.* from ({_QUERIES[event]}) q"  # noqa: S608 - constants
         for event in wanted

@@ -86,6 +86,11 @@ _WORDS: dict[NotifyEvent, tuple[str, str, MessagePage]] = {
         "more unexplained differences than allowed, in {} fields",
         _REPORTS,
     ),
+    NotifyEvent.NO_ALL_CLEAR: (
+        "the newest reconciliation is no all-clear",
+        "the newest reconciliation is no all-clear",
+        _REPORTS,
+    ),
     NotifyEvent.PLAN_WAITING: ("a plan waits for an approval", "{} plans wait for an approval", _PLANS),
     NotifyEvent.QUARANTINE_GROWING: (
         "quarantine grows, by 1 cause",

@@ -54,7 +54,9 @@ def stored(
     connection: sa.Connection, account: str, *, state: str | None = None, most: int | None = None
 ) -> list[StoredMessage]:
     """Return messages, newest first; pending ones oldest first."""
-    query = sa.select(notifications).where(notifications.c.account == account).limit(most)
+    # A newer program may have events that this one does not know; it sends them itself.
+    known = notifications.c.event.in_([str(event) for event in NotifyEvent])
+    query = sa.select(notifications).where(notifications.c.account == account, known).limit(most)
     order = notifications.c.notification_id
     if state is not None:
         query = query.where(notifications.c.state == state)

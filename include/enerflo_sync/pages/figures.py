@@ -24,6 +24,8 @@ select
   (select min(received_at) from sync.webhook_events where account = :account and state = 'received')
     as event_at,
   (select count(*) from ({PARKED}) p) as parked,
+  (select count(*) from sync.plans where account = :account and state = 'open' and needs_approval
+     and mode <> 'report' and expires_at > :now) as plans,
   (select count(*) from sync.plans p join sync.plan_changes c using (account, plan_hash)
    where p.account = :account and p.state = 'approved' and p.created_at > :now - interval '31 days'
      and c.state in ('planned', 'sent')) as queued,
@@ -40,6 +42,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     :param budget_used: the used share of the last minute's requests, of the key used last, from 0 to 1.
     :param budget_blocked: how many seconds that key must wait.
     :param events: webhook events that are not applied yet; ``event_age`` is the age of the oldest one.
+    :param plans: plans that wait for an approval.
     :param parked: writes that could not be made.
     :param queued: approved writes that are not made yet.
     :param handed_over: writes that the CRM's copy does not show yet.
@@ -52,6 +55,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     budget_blocked: float | None
     events: int
     event_age: float | None
+    plans: int
     parked: int
     queued: int
     handed_over: int
@@ -77,6 +81,7 @@ def read_figures(connection: sa.Connection, config: SyncConfig, account: str, no
         budget_blocked=None if key is None else key.blocked_seconds,
         events=row.events,
         event_age=age(row.event_at),
+        plans=row.plans,
         parked=row.parked,
         queued=row.queued,
         handed_over=row.handed_over,
