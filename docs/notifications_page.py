@@ -18,9 +18,9 @@ def notifications_page() -> str:
         " is new and sends it by the smtp or the http provider. It runs whatever became of the tasks before"
         " it; where it fails it is tried again and the run stays green, and the next run of any DAG sends"
         " what still waits. A message that failed five times is given up, news not before a day has passed,"
-        " a state not before an hour; what stands of a state is told anew every two hours until the route works."
-        " `enerflo-sync notify` shows what would be told now, what was told, and what could not be sent. It all stands in the table"
-        " `sync.notifications`.",
+        " a state not before an hour; what stands of a state is told anew every two hours until the route"
+        " works. `enerflo-sync notify` shows what would be told now, what was told, and what could not be"
+        " sent. It all stands in the table `sync.notifications`.",
         "",
         "A task that fails for good is told by a callback of Airflow (`run_failed`), which needs no"
         " warehouse: each failing task once, and once more when it fails no more. Airflow keeps in a"
@@ -67,8 +67,8 @@ def notifications_page() -> str:
         " once. A state that lasts is told when it begins, for each record or cause; where a column says so"
         " also when it became so much worse; and anew after it was over. The end of an alert is told as"
         " *resolved*, and `{state}` in a body is `firing` or `resolved`. Another limit does not end an alert;"
-        " where `sync.yaml` has something not watched any more, the message says so in place of its end. A state"
-        " that no route takes is told anew once one does. What happened before the first"
+        " where `sync.yaml` has something not watched any more, the message says so in place of its end. A"
+        " state that no route takes is told anew once one does. What happened before the first"
         " look, longer ago than `news_days`, or was found by a backfill is no news. The message of a state"
         " names its section of the [runbook](runbook.md).",
         "",

@@ -54,3 +54,12 @@ def test_an_intact_and_a_broken_ledger(
     other = run("ledger", "verify", "--expect", "0" * 64)
     assert other.code == 1
     assert "no seal has the digest 0000" in other.out
+
+    # Whoever takes all seals away leaves nothing to tell by.
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql("delete from sync.ledger_seals")
+    bare = run("ledger", "verify")
+    assert bare.code == 1
+    assert "the ledger has rows and no seal: nothing could be checked." in bare.out
+    assert "without a seal: not covered." in bare.out
+    assert run("ledger", "verify", "--json").json["intact"] is False

@@ -187,6 +187,58 @@ def test_values_of_records_are_not_in_it(
     assert b"Canary" not in everything(out)
 
 
+SECRETS = {
+    # Named by sync.yaml alone, by a proxy, in a query, percent-encoded, and under names that say nothing of a secret.
+    "WEST_LOGIN": "Canary-login-of-west-1",
+    "HTTPS_PROXY": "http://canary:Canary-proxy-2@proxy.invalid:3128",
+    "PLACE": "https://canary.invalid/?token=Canary-query-3",
+    "WAREHOUSE_DSN": "postgresql://w:Canary%2Fencoded-4@canary.invalid/db",
+    "SLACK_WEBHOOK": "Canary-hook-5",
+    "DB_PASS": "Canary-pass-6",
+    "BASIC_AUTH": "Canary-auth-7",
+}
+IN_TEXTS = (
+    "Canary-login-of-west-1",
+    "Canary-proxy-2",
+    "Canary-query-3",
+    "Canary/encoded-4",
+    "Canary%2Fencoded-4",
+    "Canary-hook-5",
+    "Canary-pass-6",
+    "Canary-auth-7",
+)
+
+
+def test_a_secret_of_any_variable_is_removed_from_texts(
+    run: Run, warehouse: sa.Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No text should have one; should one have, by an error of another program, it does not leave."""
+    (config := tmp_path / "sync.yaml").write_text(
+        SHIPPED.read_text().replace("api_key: ${ENERFLO_API_KEY}", "api_key: ${WEST_LOGIN}", 1)
+    )
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(config))
+    for name, value in SECRETS.items():
+        if name != "HTTPS_PROXY":
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("https_proxy", SECRETS["HTTPS_PROXY"])
+    with warehouse.begin() as connection:
+        for text in IN_TEXTS:
+            connection.execute(
+                sa.text(
+                    "insert into sync.quarantine (account, item_id, kind, reason, fingerprint, first_seen_at,"
+                    " last_seen_at, count, state) values ('default', :text, 'event', 'refused ' || :text, 'f', now(),"
+                    " now(), 1, 'open')"
+                ),
+                {"text": text},
+            )
+    out = tmp_path / "bundle.zip"
+    made = run("support-bundle", "--out", str(out))
+    assert made.code == 0, made.err
+    reasons = [one["reason"] for one in read(out)["quarantine"]]
+    assert len(reasons) >= 1
+    assert [text for text in IN_TEXTS if text in everything(out).decode()] == []
+
+
 def test_plain_names_of_people_and_keys_are_not_in_it(tmp_path: Path) -> None:
     (path := tmp_path / "sync.yaml").write_text(
         "version: 1\naccounts:\n  schedule: {api_key: CanaryKey, schedule: {poll: hourly}}\n"

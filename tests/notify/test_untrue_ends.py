@@ -13,7 +13,7 @@ from enerflo_sync.notify.late import polled_lists
 from enerflo_sync.notify.message import Message
 from enerflo_sync.notify.store import MOST_ATTEMPTS
 from tests.notify.conftest import People
-from tests.notify.test_alerts import ELSEWHERE, INSTALLS, handed_over, key, read_whole, told_of
+from tests.notify.test_alerts import ELSEWHERE, INSTALLS, handed_over, key, polled, read_whole, told_of
 from tests.notify.test_notify import event, plan, reconciliation
 
 ALL = "all: {http: {connection: chat}}"
@@ -47,6 +47,23 @@ def test_a_list_that_polls_read_no_more_is_not_told_as_read(people: People) -> N
     people.config = people.config.model_copy(update={"poll": poll})
     (message,) = told_of(people, NotifyEvent.MIRROR_STALE)
     no_longer_watched(message, "notes")
+
+
+def test_a_list_that_polls_read_since_a_moment_ago_is_not_late_since_the_first_poll(people: People) -> None:
+    names = polled_lists(people.config)
+    polled(people)
+    people.clock.moment += timedelta(days=60)
+    read_whole(people, *[name for name in names if name != "notes"])
+    assert told_of(people, NotifyEvent.MIRROR_STALE) == []
+    # The polls that are due since do not read it.
+    read_whole(people, *[name for name in names if name != "notes"])
+    people.sql(
+        "insert into sync.runs (account, run_id, job, started_at, state, resources)"
+        " values ('default', 'later', 'poll', :now, 'partial', '{\"notes\": {}}')",
+        now=people.now,
+    )
+    (message,) = told_of(people, NotifyEvent.MIRROR_STALE, 170)
+    assert "- notes, never read whole, polled since 2026-05-01" in message.text
 
 
 def test_a_longer_limit_does_not_say_that_a_list_was_read(people: People) -> None:

@@ -33,6 +33,11 @@ def test_an_accounts_own_variable_comes_before_the_general_one() -> None:
     assert (hook.secrets, hook.hmac_keys) == ((NEXT_SECRET,), (HMAC_KEY,))
 
 
+def test_a_blank_variable_of_an_account_takes_no_signature_away() -> None:
+    (hook,) = read({**GOOD, "RECEIVER_HMAC_KEY": HMAC_KEY, "RECEIVER_HMAC_KEY_DEFAULT": " "}).hooks
+    assert hook.hmac_keys == (HMAC_KEY,)
+
+
 def test_no_secret_shows_in_a_settings_text() -> None:
     settings = read({**GOOD, "RECEIVER_HMAC_KEY": HMAC_KEY})
     assert SECRET not in repr(settings)
@@ -48,6 +53,7 @@ def test_no_secret_shows_in_a_settings_text() -> None:
         ({"RECEIVER_SECRET": f"{SECRET},{SECRET[:31]}"}, "RECEIVER_SECRET", "openssl rand -hex 32"),
         ({"RECEIVER_SECRET": SECRET + "/?"}, "RECEIVER_SECRET", "letters, digits"),
         ({"RECEIVER_HMAC_KEY": HMAC_KEY[:31]}, "RECEIVER_HMAC_KEY", "openssl rand -hex 32"),
+        ({"RECEIVER_HMAC_KEY": " , "}, "RECEIVER_HMAC_KEY", "remove the variable"),
         ({"WEBHOOK_DROP_URI": ""}, "accounts.default.webhook_drop_uri", "webhook_drop_uri"),
         ({"RECEIVER_MAX_BYTES": "4MB"}, "RECEIVER_MAX_BYTES", "from 1 to"),
         ({"RECEIVER_MAX_BYTES": "0"}, "RECEIVER_MAX_BYTES", "from 1 to"),

@@ -8,7 +8,9 @@ import pytest
 
 from enerflo_sync.cli import doctor
 from enerflo_sync.clock import SystemClock
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.prune import run_prune
 from enerflo_sync.jobs.reconcile import run_reconcile
 from tests.writes.conftest import Desk
 
@@ -64,6 +66,25 @@ def test_the_skew_is_in_the_run_s_record_the_report_and_the_doctor(
         other = type(place)(place.account, place.config, place.config_path, place.credentials)
         assert "86,400 s ahead of the database's" in doctor._server(other)
         other.close()
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=-366), timedelta(days=400)])
+def test_nothing_is_pruned_where_one_clock_is_wrong_by_days(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    """A server whose clock jumped a year ahead would find everything old, and a prune cannot be taken back."""
+    with monkeypatch.context() as patch:
+        worker_whose_clock_is(patch, ahead)
+        place = desk.context
+        other = type(place)(place.account, place.config, place.config_path, place.credentials)
+        for dry in (True, False):
+            with pytest.raises(
+                ConfigurationError, match=r"days apart; one of them is wrong, and nothing was deleted"
+            ):
+                run_prune(other, dry=dry)
+        other.close()
+    assert desk.one("select count(*) from sync.runs where job = 'prune'") == 0
+    assert run_prune(desk.context).run_id is not None
 
 
 def test_every_row_is_compared_once_a_week_and_the_report_says_when(desk: Desk) -> None:

@@ -80,6 +80,15 @@ def test_the_first_person_is_not_the_second_however_the_name_is_written(
     assert desk.one("select state from sync.plans") == "open"
 
 
+@pytest.mark.parametrize("again", ["Mar\u200bia", "Ma\u00adria\u2060", "Maria\u200e"])
+def test_characters_that_nobody_sees_make_no_second_person(
+    desk: Desk, waiting: PlanReport, again: str
+) -> None:
+    run_approve(desk.context, waiting.plan_hash, by="Maria")
+    with pytest.raises(ConflictError, match="Maria approved it already"):
+        run_approve(desk.context, waiting.plan_hash, by=again)
+
+
 def test_one_no_is_enough_and_ends_the_first_approval(desk: Desk, waiting: PlanReport) -> None:
     run_approve(desk.context, waiting.plan_hash, by="Maria")
     run_reject(desk.context, waiting.plan_hash, by="Sam", reason="no")

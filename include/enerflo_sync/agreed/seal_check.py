@@ -69,6 +69,11 @@ class LedgerCheck(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether every sealed row, and the chain, is as it was sealed."""
         return self.broken == 0
 
+    @property
+    def unknown(self) -> bool:
+        """Return whether there are rows and no seal at all to tell by: the seals may have been taken away."""
+        return not self.seals and self.unsealed > 0
+
 
 _CHAIN = sa.text(f"""
 /* enerflo-sync ledger: the chain of its seals */

@@ -39,20 +39,23 @@ def verify(
     """Read the whole ledger, and say whether a row was changed, removed, inserted or reordered by hand.
 
     Jobs seal the ledger after their work: digests of its rows, each seal chained to the one before. Exit code
-    1 if a place is broken; the first ones are named by their ledger_id. Someone who may write the ledger and
+    1 if a place is broken, or if there are rows and no seal; the first places are named by their ledger_id. Someone who may write the ledger and
     its seals can seal again what they changed: --expect finds that, with a digest that was noted elsewhere.
     """
     found = run_ledger_check(open_account(account, os.environ), expected=expect)
+    is_proven = found.intact and not found.unknown
     if as_json:
-        print_json({**msgspec.to_builtins(found), "intact": found.intact})
+        print_json({**msgspec.to_builtins(found), "intact": is_proven})
     else:
         for line in _lines(found):
             console.print(line, markup=False)
-    finish(Exit.DONE if found.intact else Exit.NEEDS_A_PERSON)
+    finish(Exit.DONE if is_proven else Exit.NEEDS_A_PERSON)
 
 
 def _lines(found: LedgerCheck) -> Iterator[str]:
-    if not found.seals and not found.broken:
+    if found.unknown and not found.broken:
+        yield f"Account {found.account}: the ledger has rows and no seal: nothing could be checked."
+    elif not found.seals and not found.broken:
         yield f"Account {found.account}: no row of the ledger is sealed yet."
     elif found.intact:
         yield (
@@ -69,6 +72,7 @@ def _lines(found: LedgerCheck) -> Iterator[str]:
         rewritten = count_of(found.rewritten, "row")
         yield f"{rewritten} rewritten or removed by a command of enerflo-sync later (sync.ledger_seals)."
     if found.unsealed:
-        yield f"{count_of(found.unsealed, 'row')} written since the last seal: not covered."
+        since = "written since the last seal" if found.seals else "without a seal"
+        yield f"{count_of(found.unsealed, 'row')} {since}: not covered."
     if found.head and found.sealed_at:
         yield f"Head: {found.head} of {found.sealed_at:%Y-%m-%d %H:%M} UTC."

@@ -7,15 +7,18 @@ import platform
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import sqlalchemy as sa
 
 from enerflo_sync.clock import skew_of
+from enerflo_sync.crm.account_files import config_files
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.shown_config import shown_account_files, shown_config
@@ -93,7 +96,12 @@ _REMOVED = (
     (re.compile(r"(?<![\w.:-])\+?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}\b"), "(number)"),
     (re.compile(r"(?<!\w)/(?:[\w.@+-]+/)+"), ""),
 )
-_SECRET_NAME = re.compile(r"KEY|SECRET|PASSWORD|TOKEN|URL|URI|CONN|DSN", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"KEY|SECRET|PASS|PWD|TOKEN|URL|URI|CONN|DSN|PROXY|AUTH|CREDENTIAL|COOKIE|HOOK|SIGNATURE", re.IGNORECASE
+)
+_VARIABLE = re.compile(r"\$\{(\w+)")
+# In an address: the password, and the values of its query.
+_IN_ADDRESS = (re.compile(r"//[^/@:]*:([^/@]{4,})@"), re.compile(r"[?&][^=&]+=([^&#]{4,})"))
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,7 @@ def write_support_bundle(
     :param checks: the doctor's checks, as its JSON has them.
     :raises FileExistsError: there is a file at ``path`` already.
     """
-    secrets = _secrets(environ)
+    secrets = _secrets(environ, context.config_path)
     told: dict[str, str] = {}
     with zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED) as bundle:
         for name, make in _parts(context, checks):
@@ -198,13 +206,22 @@ def _rows(context: AccountContext, query: sa.TextClause, **values: Any) -> list[
         return [dict(row) for row in connection.execute(query, named).mappings()]
 
 
-def _secrets(environ: Mapping[str, str]) -> list[str]:
-    """Return the values of the environment that must not leave, the longest first."""
+def _secrets(environ: Mapping[str, str], config: Path) -> list[str]:
+    """Return the values of the environment that must not leave, the longest first.
+
+    They are those of variables whose names say so, that hold an address, or that the configuration takes.
+    """
+    taken: set[str] = set()
+    for path in config_files(config):
+        with suppress(OSError, UnicodeDecodeError):
+            taken.update(_VARIABLE.findall(path.read_text(encoding="utf-8")))
     found = set()
     for name, value in environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= 6:
+        if (_SECRET_NAME.search(name) or name in taken or "://" in value) and len(value) >= 6:
             found.add(value)
-            found.update(re.findall(r"//[^/@:]*:([^/@]{4,})@", value))
+            for pattern in _IN_ADDRESS:
+                for part in pattern.findall(value):
+                    found |= {part, unquote(part)}
     return sorted(found, key=len, reverse=True)
 
 

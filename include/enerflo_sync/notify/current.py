@@ -116,7 +116,8 @@ group by d.table_name, d.field
 """
 
 _VERDICT = """
-select '' as cause, v.name as key, 1 as size, v.at, jsonb_build_array(jsonb_build_array('', v.headline, null)) as line
+select '' as cause, v.name as key, 1 as size, v.at,
+  jsonb_build_array(jsonb_build_array('', v.headline, null)) as line
 from jsonb_to_recordset(cast(:verdicts as jsonb)) v(name text, headline text, at timestamptz)
 """
 
@@ -201,7 +202,8 @@ select '' as cause, plan_hash as key, change_count as size, created_at as at,
 from sync.plans
 where account = :account and state = 'open' and needs_approval and mode <> 'report' and expires_at > :now
   and (expires_at <= :now + make_interval(secs => :expiring_seconds) or exists (
-    select from sync.told t where t.account = :account and t.event = 'approval_expiring' and t.key = plan_hash))
+    select from sync.told t
+    where t.account = :account and t.event = 'approval_expiring' and t.key = plan_hash))
 """
 
 _LATE = """

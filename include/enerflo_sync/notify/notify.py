@@ -85,8 +85,8 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
 def new_messages(connection: sa.Connection, config: SyncConfig, account: str, now: datetime) -> list[Message]:
     """Return the news as messages, one per route, and mark it as reported in the caller's transaction.
 
-    What a callback of Airflow tells is not looked for. Where a message about a state was abandoned on a route,
-    the route is told all that stands of it.
+    What a callback of Airflow tells is not looked for. A route on which a message about a state was abandoned
+    is told all that stands of it.
     """
     routes = config.notify.routes_for(account)
     wanted = [

@@ -30,14 +30,14 @@ _TOLD_ELSEWHERE = frozenset({Verdict.OVER_BUDGET, Verdict.OVERDUE, Verdict.COPY_
 
 
 def open_verdicts(connection: sa.Connection, account: str) -> list[dict[str, Any]]:
-    """Return the newest reconciliation's verdict if it is no all-clear by a cause that is told nowhere else."""
+    """Return the newest reconciliation's verdict if no other event tells that it is no all-clear."""
     content = connection.scalar(_NEWEST, {"account": account})
     if not content:
         return []
     try:
         report = msgspec.convert(content, ReconciliationReport, strict=False)
     except msgspec.ValidationError:
-        # Of another version. The next reconciliation stores one that can be read; the others are told meanwhile.
+        # Of another version: the next reconciliation stores one that can be read.
         _log.warning("report not read account=%s", account)
         return []
     words = verdict_text(report)

@@ -166,7 +166,13 @@ def _chosen(part: Part) -> tuple[frozenset[str], frozenset[str], Rest | None]:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
+    # Characters that nobody sees make no other person.
+    seen = "".join(
+        c
+        for c in unicodedata.normalize("NFKC", name)
+        if unicodedata.category(c) not in {"Cf", "Cc"} or c.isspace()
+    )
+    return " ".join(seen.split()).casefold()
 
 
 def _named(plan: PlanReport) -> dict[str, str]:

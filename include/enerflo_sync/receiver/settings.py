@@ -144,9 +144,17 @@ def _closed_hooks(environ: Mapping[str, str], accounts: Iterable[str]) -> Iterat
 def _secrets(environ: Mapping[str, str], stem: str, account: str) -> tuple[str, tuple[str, ...]]:
     """Return the variable that applies to the account, and the secrets in it."""
     variable = f"{stem}_{account.upper()}"
-    if account == DEFAULT_ACCOUNT and not environ.get(variable):
+    if account == DEFAULT_ACCOUNT and not environ.get(variable, "").strip():
         variable = stem
-    secrets = tuple(filter(None, (part.strip() for part in environ.get(variable, "").split(","))))
+    text = environ.get(variable, "")
+    secrets = tuple(filter(None, (part.strip() for part in text.split(","))))
+    if text.strip() and not secrets:
+        # Commas alone would take posts without the signature that somebody wanted.
+        raise ConfigurationError(
+            f"account {account} has no secret in it.",
+            where=variable,
+            next_step=f"{MAKE_A_SECRET}, or remove the variable.",
+        )
     if any(len(secret) < SHORTEST_SECRET for secret in secrets):
         raise ConfigurationError(
             f"a secret of account {account} is shorter than {SHORTEST_SECRET} characters.",

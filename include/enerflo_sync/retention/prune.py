@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from enerflo_sync.clock import Clock
+from enerflo_sync.clock import Clock, skew_of
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.retention import Kept, option_of
 from enerflo_sync.drop.drop import Drop
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
@@ -29,6 +30,8 @@ from enerflo_sync.warehouse.engine import warehouse_errors
 
 JOB = "prune"
 Progress = Callable[[str, int, int | None], None]
+# A wrong clock of the server would delete what is not old.
+_MOST_SKEW = timedelta(days=1)
 # The kinds of data that a waiting plan needs.
 _NEEDED_BY_PLANS = (Kept.PLANS, Kept.DIFFERENCES, Kept.REPORTS)
 
@@ -54,11 +57,13 @@ def prune(
     :param drop: opens the account's drop; it returns None if the account has no drop.
     :param dry: whether to count only; then nothing is deleted and no run is recorded.
     :param progress: called with a kind of data and the number of its rows that are done.
-    :raises ConfigurationError: a waiting plan is older than a limit, or the drop cannot be used.
+    :raises ConfigurationError: a waiting plan is older than a limit, the drop cannot be used, or the clocks
+        of database and machine are more than a day apart.
     :raises RetriableError: another prune of the account is running, another job holds a lock for too long, or
         the warehouse is away. The batches before were deleted completely.
     """
     tell = progress or (lambda *_: None)
+    _require_equal_clocks(clock, account)
     with warehouse_errors(JOB), engine.connect() as connection, ExitStack() as whole:
         run = None
         if not dry:
@@ -81,6 +86,22 @@ def prune(
         finished_at=clock.now(),
         kinds=kinds,
     )
+
+
+def _require_equal_clocks(clock: Clock, account: str) -> None:
+    """Require that nobody's clock is wrong by days: what goes, goes by age, and does not come back.
+
+    :raises ConfigurationError: the two clocks are more than a day apart.
+    """
+    with warehouse_errors(JOB):
+        skew = skew_of(clock)
+    if skew is not None and abs(skew) > _MOST_SKEW:
+        raise ConfigurationError(
+            f"the database's clock and this machine's are {abs(skew) / timedelta(days=1):,.0f} days apart;"
+            " one of them is wrong, and nothing was deleted.",
+            where=f"account {account}",
+            next_step="Set the clock that is wrong (chrony, NTP), then prune again.",
+        )
 
 
 def _scopes(config: SyncConfig, account: str, at: datetime, run_id: str | None) -> dict[Kept, Scope]:
