@@ -53,6 +53,11 @@ def test_a_list_that_polls_read_since_a_moment_ago_is_not_late_since_the_first_p
     names = polled_lists(people.config)
     polled(people)
     people.clock.moment += timedelta(days=60)
+    people.sql(
+        "insert into sync.runs (account, run_id, job, started_at, state, resources)"
+        " values ('default', 'before', 'poll', :now, 'ok', '{\"installs\": {}}')",
+        now=people.now,
+    )
     read_whole(people, *[name for name in names if name != "notes"])
     assert told_of(people, NotifyEvent.MIRROR_STALE) == []
     # The polls that are due since do not read it.

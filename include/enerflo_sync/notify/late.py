@@ -16,15 +16,16 @@ from enerflo_sync.resources.registry import ALL
 # The identity of an old copy is this and its table's name.
 COPY_OF = "copy of "
 
-# A list that was never read whole counts from the first poll that read of it. One that no poll has read of yet counts
-# from the last whole read of another list, where there is one: sync.yaml names it only since then.
+# A list that was never read whole counts from the first poll that asked for it. One that no poll asked for yet
+# counts from the last poll that ended without it, where one did: sync.yaml names it only since then.
 _LISTS = sa.text("""
 /* enerflo-sync notify: when each list was read whole */
 select n.name, w.recorded_at is not null as was_read, coalesce(w.recorded_at, (
   select started_at from sync.runs where account = :account and job = 'poll' and resources ? n.name
   order by started_at limit 1
 ), (
-  select max(recorded_at) from sync.watermarks where account = :account and name = any(cast(:names as text[]))
+  select started_at from sync.runs where account = :account and job = 'poll' and state in ('ok', 'partial')
+  order by started_at desc limit 1
 ), (
   select started_at from sync.runs where account = :account and job = 'poll' order by started_at limit 1
 )) as at
