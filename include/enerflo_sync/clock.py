@@ -115,3 +115,13 @@ class DatabaseClock:
 def skew_of(clock: Clock) -> timedelta | None:
     """Return by how much the worker's own clock is ahead of the database's; None where it is not known."""
     return clock.skew if isinstance(clock, DatabaseClock) else None
+
+
+# Data that is deleted by age does not come back: a clock that is wrong by more keeps it.
+MOST_SKEW = timedelta(days=1)
+
+
+def days_apart(clock: Clock) -> float | None:
+    """Return how many days the two clocks are apart; None where they agree enough to delete by age."""
+    skew = skew_of(clock)
+    return abs(skew) / timedelta(days=1) if skew is not None and abs(skew) > MOST_SKEW else None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.clock import DatabaseClock
 from enerflo_sync.drop.drop import Content, open_drop
 from enerflo_sync.drop.local import LocalDrop
 from enerflo_sync.inbox.batch import Limits
@@ -110,6 +111,20 @@ def test_archived_files_are_kept_for_the_retention_and_then_deleted(inbox: Inbox
     assert inbox.archived() == ["new.json"]
     assert report.reasons["notice"] == {"archived, deleted by age": 1}
     assert inbox.states() == {"ignored": 2}
+
+
+def test_no_file_is_deleted_by_a_clock_that_jumped(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox.drop(ignored(1), "old.json")
+    inbox.load()
+    right = inbox.clock
+    ahead = DatabaseClock(right, lambda: right.now() + timedelta(days=366))
+    with monkeypatch.context() as patch:
+        patch.setattr(ahead, "advance", right.advance, raising=False)
+        patch.setattr(Inbox, "clock", ahead)
+        report = inbox.load(keep_archive=timedelta(days=30))
+    assert inbox.archived() == ["old.json"]
+    assert report.state == "partial"
+    assert "old archived ones are kept: the clocks are days apart" in str(report.reasons)
 
 
 def test_a_file_of_an_old_date_is_kept_for_the_retention_too(inbox: Inbox) -> None:

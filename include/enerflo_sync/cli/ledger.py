@@ -39,8 +39,9 @@ def verify(
     """Read the whole ledger, and say whether a row was changed, removed, inserted or reordered by hand.
 
     Jobs seal the ledger after their work: digests of its rows, each seal chained to the one before. Exit code
-    1 if a place is broken, or if there are rows and no seal; the first places are named by their ledger_id. Someone who may write the ledger and
-    its seals can seal again what they changed: --expect finds that, with a digest that was noted elsewhere.
+    1 if a place is broken, or if there are rows and no seal; the first places are named by their ledger_id.
+    Someone who may write the ledger and its seals can seal again what they changed: --expect finds that, with
+    a digest that was noted elsewhere.
     """
     found = run_ledger_check(open_account(account, os.environ), expected=expect)
     is_proven = found.intact and not found.unknown

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from enerflo_sync.clock import Clock
+from enerflo_sync.clock import Clock, days_apart
 from enerflo_sync.drop.drop import Drop, expire
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.inbox.archive import erase_archived, needed_files
@@ -96,7 +96,9 @@ def ingest(
                     erase_archived(drop, found.files, theirs, options.limits)
 
                 Hydration(client, connection, run, clock, options.hydration, erase_files).run(tell)
-            if options.keep_archive is not None:
+            if options.keep_archive is not None and days_apart(clock) is not None:
+                run.incomplete("files", "old archived ones are kept: the clocks are days apart")
+            elif options.keep_archive is not None:
                 _expire(connection, drop, clock.now() - options.keep_archive, run)
     return run.report
 

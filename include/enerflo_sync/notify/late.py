@@ -16,8 +16,8 @@ from enerflo_sync.resources.registry import ALL
 # The identity of an old copy is this and its table's name.
 COPY_OF = "copy of "
 
-# A list that was never read whole counts from the first poll that asked for it. One that no poll asked for yet
-# counts from the last poll that ended without it, where one did: sync.yaml names it only since then.
+# A list that was never read whole counts from the first poll that asked for it. One that no poll asked for
+# yet counts from the last poll that ended without it, if any: sync.yaml names it only since then.
 _LISTS = sa.text("""
 /* enerflo-sync notify: when each list was read whole */
 select n.name, w.recorded_at is not null as was_read, coalesce(w.recorded_at, (
@@ -80,7 +80,7 @@ def stale_lists(
     schedule = config.account(account).schedule
     due = cron(schedule.poll, schedule.time_zone)
     limit = timedelta(hours=config.notify.stale_hours)
-    told = dict(connection.execute(_TOLD, {"account": account}).tuples().all())
+    told: dict[str, datetime] = dict(connection.execute(_TOLD, {"account": account}).tuples().all())
     return [
         {"name": row.name, "at": row.at.isoformat(), "was_read": row.was_read}
         for row in read_lists(connection, config, account)

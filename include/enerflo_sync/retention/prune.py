@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from enerflo_sync.clock import Clock, skew_of
+from enerflo_sync.clock import Clock, days_apart
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.retention import Kept, option_of
 from enerflo_sync.drop.drop import Drop
@@ -30,8 +30,6 @@ from enerflo_sync.warehouse.engine import warehouse_errors
 
 JOB = "prune"
 Progress = Callable[[str, int, int | None], None]
-# A wrong clock of the server would delete what is not old.
-_MOST_SKEW = timedelta(days=1)
 # The kinds of data that a waiting plan needs.
 _NEEDED_BY_PLANS = (Kept.PLANS, Kept.DIFFERENCES, Kept.REPORTS)
 
@@ -94,11 +92,11 @@ def _require_equal_clocks(clock: Clock, account: str) -> None:
     :raises ConfigurationError: the two clocks are more than a day apart.
     """
     with warehouse_errors(JOB):
-        skew = skew_of(clock)
-    if skew is not None and abs(skew) > _MOST_SKEW:
+        days = days_apart(clock)
+    if days is not None:
         raise ConfigurationError(
-            f"the database's clock and this machine's are {abs(skew) / timedelta(days=1):,.0f} days apart;"
-            " one of them is wrong, and nothing was deleted.",
+            f"the database's clock and this machine's are {days:,.0f} days apart; one of them is wrong, and"
+            " nothing was deleted.",
             where=f"account {account}",
             next_step="Set the clock that is wrong (chrony, NTP), then prune again.",
         )
