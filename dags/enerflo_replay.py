@@ -1,4 +1,4 @@
-"""Takes quarantined input in again, by the path on which it failed; started by hand only.
+"""Ingests quarantined input again, by the path on which it failed; started by hand only.
 
 ```
 quarantine ──▶ [enerflo_replay] ──▶ mirror ──▶ enerflo_reconcile
@@ -6,17 +6,17 @@ quarantine ──▶ [enerflo_replay] ──▶ mirror ──▶ enerflo_reconci
 
 Something is put into quarantine when it cannot be used: a payload that is not JSON, an event that nobody
 knows, a record with a wrong type. Once its cause is gone (a new release knows the event, the record was
-mended in Enerflo), replay takes it in as if it had just arrived.
+mended in Enerflo), replay ingests it as if it had just arrived.
 
 **Choose** by fingerprint, which is what items of one cause have in common, by the event's name, by ids, or
 everything that is open. `enerflo-sync quarantine list` and the table `sync.quarantine` show all of these.
 
 **Nothing happens by default:** a dry run says what would become of each item. Then start another run with
-*Replay*. *Dismiss* settles items for good without taking them in, and keeps your reason with each.
+*Replay*. *Dismiss* closes items for good without ingesting them, and keeps your reason with each.
 
 | task | does |
 |---|---|
-| Settle the quarantined items | `enerflo-sync quarantine replay` or `dismiss`; its log has every outcome |
+| Resolve the quarantined items | `enerflo-sync quarantine replay` or `dismiss`; its log has every outcome |
 | Say that the mirror changed | starts the reconciliation through an asset; skipped where nothing changed |
 
 **Failed:** the note says what to change in the form. What was replayed before stays so, and may be replayed
@@ -63,7 +63,7 @@ PARAMS = {
         enum=[str(action) for action in Action],
         values_display={
             "dry_run": "Dry run: only say what would happen",
-            "replay": "Replay: take the items in again",
+            "replay": "Replay: ingest the items again",
             "dismiss": "Dismiss: settle them without taking them in",
         },
         title="What to do",
@@ -94,7 +94,7 @@ def replay_dag(settings: AccountConfig) -> Any:
     def enerflo_replay() -> None:
         settle = ReplayOperator(
             task_id="settle",
-            task_display_name="Settle the quarantined items",
+            task_display_name="Resolve the quarantined items",
             doc_md="Runs `enerflo-sync quarantine replay` or `dismiss` for the account.",
             account=account,
             selection="{{ params.selection }}",

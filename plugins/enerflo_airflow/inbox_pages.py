@@ -74,7 +74,7 @@ def release(
 def dismiss(
     visit: Acting, item: Items, fingerprint: Fingerprint = "", seen: Fingerprint = "", reason: Reason = ""
 ) -> Response:
-    """Close quarantined items for good without taking them in."""
+    """Close quarantined items for good without ingesting them."""
 
     def act(opened: AccountContext) -> str:
         chosen = _chosen(fingerprint, seen, item)

@@ -101,7 +101,7 @@ def test_the_number_in_the_bar_is_the_number_of_entries_of_every_kind(
     found = listed(pat)
     number = in_the_bar(pat.text("plans/default"))
     assert number == len(found) == len(set(found)) > 20
-    assert f"<h1>{number} things to settle</h1>" in pat.text(PAGE)
+    assert f"<h1>{number} things to resolve</h1>" in pat.text(PAGE)
     for words in (
         "waits for approval",
         "not ingested",
@@ -210,7 +210,7 @@ def test_a_group_that_is_too_large_to_be_seen_has_no_button_for_all_of_it(
         monkeypatch.setattr(module, "MOST_COUNTED", 1)
     path = f"{PAGE}/{row['fingerprint']}"
     assert 'name="seen"' not in pat.text(path)
-    assert "Too many to settle unseen with one button" in pat.text(path)
+    assert "Too many to resolve unseen with one button" in pat.text(path)
     assert 'name="item"' in pat.text(path)
 
 

@@ -150,7 +150,7 @@ def test_enter_in_a_field_decides_nothing(pat: Person) -> None:
     field.fill("not yet")
     field.press("Enter")
     pat.page.wait_for_timeout(500)
-    pat.frame.get_by_role("heading", level=1).filter(has_text="to settle").wait_for()
+    pat.frame.get_by_role("heading", level=1).filter(has_text="to resolve").wait_for()
     assert pat.sql("select * from sync.plans where decided_by is not null") == []
     assert pat.sql("select * from sync.quarantine where decided_by is not null") == []
 

@@ -13,7 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.errors import RetriableError
-from enerflo_sync.rebuild import from_versions, run
+from enerflo_sync.rebuild import from_versions
+from enerflo_sync.rebuild import rebuild as rebuild_job
 from enerflo_sync.rebuild.from_versions import StoredVersions
 from enerflo_sync.rebuild.source import Chunk, Portion
 from enerflo_sync.warehouse.alone import alone
@@ -187,7 +188,7 @@ def test_a_poll_that_asked_before_the_rebuild_and_stores_after_it_loses_nothing_
 def test_rows_that_somebody_keeps_locked_are_waited_for_and_then_given_up(
     lived: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "_ATTEMPTS", 2)
+    monkeypatch.setattr(rebuild_job, "_ATTEMPTS", 2)
     one = lived.one("select min(install_id) from enerflo.installs where deleted_at is null")
     damage(lived, "update enerflo.installs set agent_name = 'Nonsense' where install_id = :i", i=one)
     with lived.warehouse.begin() as other:

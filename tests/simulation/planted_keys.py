@@ -11,7 +11,7 @@ from enerflo_sandbox.changes import ChangeKind
 from enerflo_sync.agreed import written
 from enerflo_sync.apply.enerflo import installs
 from enerflo_sync.plan import creations
-from enerflo_sync.reconcile import compare, run, wide
+from enerflo_sync.reconcile import compare, reconciliation, wide
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.join_columns import JoinColumn
 from tests.simulation.people import Edit
@@ -64,7 +64,7 @@ def near_keys_looked_for_once(patch: pytest.MonkeyPatch) -> None:
 
 def near_keys_all_clear(patch: pytest.MonkeyPatch) -> None:
     """A verdict does not count the records that rows name in another spelling."""
-    patch.setattr(run, "count_near_keys", lambda *_: 0)
+    patch.setattr(reconciliation, "count_near_keys", lambda *_: 0)
 
 
 def one_spelling_of_a_number(patch: pytest.MonkeyPatch) -> None:

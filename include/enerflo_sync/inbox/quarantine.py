@@ -193,7 +193,7 @@ def next_step(kind: str, reason: str) -> str:
             )
         case "record", _:
             return (
-                "Correct it in Enerflo: the next poll takes it in and closes the item, a replay does so now."
+                "Correct it in Enerflo: the next poll ingests it and closes the item, a replay does so now."
             )
         case "change_order", _:
             return (

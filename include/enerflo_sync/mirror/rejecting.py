@@ -1,4 +1,4 @@
-"""A record that cannot be taken in: what of it is kept in quarantine."""
+"""A record that cannot be ingested: what of it is kept in quarantine."""
 
 from __future__ import annotations
 

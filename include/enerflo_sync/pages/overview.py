@@ -265,7 +265,7 @@ def next_step(shown: Overview, to: Addresses) -> Step | None:
         )
     if waiting:
         total = count_of(sum(waiting.values()), "thing")
-        return Step(f"{total} to settle, the gravest first.", "Open the inbox", inbox)
+        return Step(f"{total} to resolve, the gravest first.", "Open the inbox", inbox)
     if verdict.unexplained:
         address = to.differences(account, cause=str(Cause.UNEXPLAINED))
         return Step(

@@ -51,7 +51,7 @@ def personal(holds: PersonalData, *names: str) -> list[Column[Any]]:
 
 
 def personal_data_of(table: str) -> dict[str, PersonalData]:
-    """Return which columns of a mirror table hold personal data, and of which class; none for other tables."""
+    """Return which columns of a mirror table hold personal data, with its class; none for other tables."""
     found = metadata.tables.get(f"{MIRROR_SCHEMA}.{table}")
     columns = () if found is None else found.columns
     return {column.name: column.info[_HOLDS] for column in columns if _HOLDS in column.info}
