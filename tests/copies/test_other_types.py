@@ -114,6 +114,33 @@ def test_a_number_is_read_and_written_as_one_whatever_it_is_kept_in(rows: Rows, 
 
 
 @in_mariadb
+@pytest.mark.parametrize("after", [5, 70, 99, 100, 12024, -5, 2200])
+def test_a_number_that_is_no_year_becomes_none_in_a_column_of_years(rows: Rows, after: int) -> None:
+    """MariaDB takes 5 for 2005, and says nothing."""
+    rows.elsewhere.sql("alter table crm.rows modify sequence year")
+    rows.both("k", sequence=2024)
+    rows.mirror("j", title="New")
+    rows.refresh()
+    number = rows.change("k", field="sequence", copy_value=2024, before=2024, after=after)
+    carried(rows)
+    assert ended(rows)[number][0] == "parked"
+    assert there(rows, "k")[1] == 2024
+
+
+@in_mariadb
+@pytest.mark.parametrize("after", [0, 1901, 1999, 2025, 2155, None])
+def test_a_year_is_written_as_one(rows: Rows, after: int | None) -> None:
+    rows.elsewhere.sql("alter table crm.rows modify sequence year")
+    rows.both("k", sequence=2024)
+    rows.mirror("j", title="New")
+    rows.refresh()
+    number = rows.change("k", field="sequence", copy_value=2024, before=2024, after=after)
+    carried(rows)
+    assert ended(rows)[number][:2] == ("applied", "arrived")
+    assert there(rows, "k")[1] == after
+
+
+@in_mariadb
 @pytest.mark.parametrize("why", ["the check of a view", "a generated column", "a partition"])
 def test_a_row_that_its_place_refuses_is_parked_and_stops_no_other(rows: Rows, why: str) -> None:
     refused = {"field": "title", "after": "New"}

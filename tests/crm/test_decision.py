@@ -40,6 +40,7 @@ _FREE = (
     "enerflo_allowed",
     "enerflo_writable",
     "crm_later",
+    "time_unsure",
 )
 # What bars a write is asked one by one: no difference has two of these.
 _BARS = ({}, {"crm_barred": True}, {"enerflo_barred": True})
@@ -67,6 +68,8 @@ def whose_value(policy: SourceOfTruth, facts: dict[str, bool]) -> tuple[Resoluti
         return Resolution.TO_CRM if mine else Resolution.TO_ENERFLO, "only_side_moved"
     if policy is SourceOfTruth.REVIEW:
         return Resolution.REVIEW, "both_moved" if facts["base_known"] else "never_agreed"
+    if facts["time_unsure"]:
+        return Resolution.REVIEW, "time_unsure"
     return Resolution.TO_ENERFLO if facts["crm_later"] else Resolution.TO_CRM, "later_time"
 
 

@@ -212,3 +212,48 @@ def test_columns_that_mark_a_row_as_deleted_are_there_and_can_hold_the_mark(
     assert [(one.severity, one.line, one.found) for one in findings] == (
         [] if found is None else [(Severity.ERROR, 8, found)]
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "found"),
+    [
+        (
+            "timestamptz",
+            "'1970-01-01 00:00+00'",
+            "1 rows that count as deleted by a time before 1971 or of the future",
+        ),
+        ("timestamp", "'9999-12-31'", "1 rows that count as deleted by a time before 1971 or of the future"),
+        ("date", "'infinity'", "1 rows that count as deleted by a time before 1971 or of the future"),
+        ("date", "'2024-02-29'", None),
+        ("bigint", "0", "1 rows that count as deleted by the number 0"),
+        ("bigint", "1700000000", None),
+        ("text", "' '", "1 rows that count as deleted by an empty text"),
+        ("text", "'2024-02-29'", None),
+        ("boolean", "false", None),
+        ("timestamptz", "null", None),
+    ],
+)
+def test_rows_that_count_as_deleted_by_a_value_that_says_none_are_told(
+    crm: sa.Engine, tmp_path: Path, kind: str, values: str, found: str | None
+) -> None:
+    text = CONFIG.replace("    fields:\n", "    deleted_when: {gone: not_null}\n    fields:\n")
+    findings = check(
+        crm,
+        tmp_path,
+        text,
+        f"alter table crm.installs add gone {kind}",
+        f"insert into crm.installs (enerflo_install_id, gone) values (1, {values}), (2, null)",
+    )
+    assert [(one.severity, one.line, one.found) for one in findings] == (
+        [] if found is None else [(Severity.WARNING, 8, found)]
+    )
+
+
+def test_a_day_as_the_time_of_the_last_change_is_a_hint_where_the_later_side_wins(
+    crm: sa.Engine, tmp_path: Path
+) -> None:
+    a_day = "alter table crm.installs alter updated_at type date"
+    assert check(crm, tmp_path, CONFIG, a_day) == []
+    newest = CONFIG.replace("status_name, type: text}", "status_name, type: text, source_of_truth: newest}")
+    (found,) = check(crm, tmp_path, newest)
+    assert (found.severity, found.found) == (Severity.HINT, "column updated_at of type date")

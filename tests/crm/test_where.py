@@ -131,6 +131,27 @@ def test_two_accounts_that_read_the_same_rows_are_told(
     assert check(crm, tmp_path, parted) == []
 
 
+@pytest.mark.parametrize(
+    ("theirs", "rows"),
+    [
+        ('\\"RecordTypeName\\" is not null', "1 rows of"),
+        ("\\\"RecordTypeName\\\" <> 'Roofing'", "1 rows of"),
+        ("\\\"RecordTypeName\\\" <> 'Solar'", ""),
+        ("missing = 1", ""),
+    ],
+)
+def test_two_accounts_whose_conditions_some_rows_both_meet_are_told(
+    crm: sa.Engine, tmp_path: Path, theirs: str, rows: str
+) -> None:
+    other = f'other: {{tables: {{installs: {{crm_table: \'salesforce."Opportunity"\', where: "{theirs}"}}}}}}'
+    text = config(SOLAR).replace("accounts: {default: {}}", f"accounts: {{default: {{}}, {other}}}")
+    found = check(crm, tmp_path, text)
+    assert [(one.severity, one.line) for one in found] == ([("warning", 8)] if rows else [])
+    for one in found:
+        assert one.found.startswith(rows)
+        assert one.found.endswith("that also meet the where of installs of account other")
+
+
 def test_where_decides_the_mapping_and_its_absence_changes_no_digest(tmp_path: Path) -> None:
     plain = load(tmp_path, config(SOLAR).replace(f'    where: "{SOLAR}"\n', ""))
     before = plain.hash("default")

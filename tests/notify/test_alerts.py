@@ -253,3 +253,44 @@ def test_a_route_that_names_nothing_gets_every_alert(people: People) -> None:
     (route,) = people.config.notify.routes.values()
     assert all(route.takes(event, "default") for event in ALERTS)
     assert len(ALERTS) == 7
+
+
+def test_a_copy_of_which_no_row_arrived_in_time_is_told_until_one_does(people: People) -> None:
+    def compared(late: str) -> None:
+        people.sql(
+            "insert into sync.reconciliations (account, reconciliation_id, started_at, finished_at, scope,"
+            " config_hash, compared_until, differences, unexplained, report) values ('default', :id, :now, :now,"
+            " 'full', 'c', :now, 0, 0, cast(:report as jsonb))",
+            id=str(people.now),
+            now=people.now,
+            report='{"tables": [{"table_name": "notes", "late_copy": null},'
+            f' {{"table_name": "installs", "late_copy": {late}}}]}}',
+        )
+
+    late = '{"since": "2026-03-01T02:00:00Z", "hours": 6}'
+    compared(late)
+    # Nobody said how often rows have to arrive.
+    assert told_of(people, NotifyEvent.CRM_COPY_LATE, 0) == []
+    path = people.config.file
+    path.write_text(path.read_text().replace(INSTALLS, f"{INSTALLS}    arrives_within_hours: 6\n", 1))
+    people.config = load_config(path, {})
+    (message,) = told_of(people, NotifyEvent.CRM_COPY_LATE, 0)
+    assert "copies that are old: 1\n- installs, as of 2026-03-01 02:00 UTC" in message.text
+    assert told_of(people, NotifyEvent.CRM_COPY_LATE, 60) == []
+    compared("null")
+    (message,) = told_of(people, NotifyEvent.CRM_COPY_LATE, 5)
+    assert message.subject == "Enerflo default: resolved: the CRM's copy has caught up"
+
+
+def test_when_a_poll_was_due_goes_by_the_time_zone_of_the_accounts_schedule(people: People) -> None:
+    path = people.config.file
+    evening = 'schedule: {time_zone: America/Denver, poll: "0 20 * * *"'
+    text = path.read_text().replace('schedule: {poll: "*/15 * * * *"', evening, 1)
+    assert evening in text
+    path.write_text(text)
+    people.config = load_config(path, {})
+    read_whole(people)
+    # In Denver it is 20:00 at 03:00 UTC.
+    assert told_of(people, NotifyEvent.MIRROR_STALE, 11 * 60) == []
+    (message,) = told_of(people, NotifyEvent.MIRROR_STALE, 7 * 60)
+    assert "not read any more" in message.subject

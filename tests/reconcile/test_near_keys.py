@@ -38,6 +38,9 @@ def test_records_that_are_missing_by_spelling_alone_are_no_all_clear(
     [
         *("\u00a012345", "12345\u200b", "\ufeff12345", "12345\f", "\u300012345"),
         *("'12345", '"12345"', "#12345", "+ 12345", "12,345", "12 345", "{00012345}", "12345;"),
+        # Full-width digits, and what a spreadsheet makes of a long number.
+        *("\uff11\uff12\uff13\uff14\uff15", "\uff03\uff11\uff12\uff13\uff14\uff15\uff0e\uff10"),
+        *("1.2345E+4", "'1.2345e4", " 1.23450E+04 ", "12345E0", "00012345e0"),
     ],
 )
 def test_nor_are_they_by_signs_and_by_blanks_that_nobody_sees(
@@ -65,7 +68,27 @@ def test_nor_are_they_where_two_rows_have_that_spelling(sides: TwoSides, tmp_pat
         assert (report.tables[0].near_keys, verdict_of(report)) == (1, Verdict.KEYS_APART)
 
 
-@pytest.mark.parametrize("key", ["3", "4.5", "n/a", "", None, "10", "-", "EF-1", "1a", "\u0661", "1.1"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "3",
+        "4.5",
+        "n/a",
+        "",
+        None,
+        "10",
+        "-",
+        "EF-1",
+        "1a",
+        "\u0661",
+        "1.1",
+        "1e1",
+        "1e-1",
+        "0.1e",
+        "1e99",
+        "\uff12",
+    ],
+)
 def test_a_record_that_no_row_names_in_any_spelling_is_just_missing(
     sides: TwoSides, tmp_path: Path, key: str | None
 ) -> None:

@@ -304,7 +304,7 @@ PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (note_sent_again, LOST_ANSWERS, 5),
     (echo_taken_for_a_change, replace(BOTH_WAYS, edit_kinds=(Edit.NEW_LEAD, Edit.LEAD)), 5),
     (marked_after_the_request, BOTH_WAYS, 5),
-    (other_side_agreed_unseen, BOTH_EDITED_MEANWHILE, 10),
+    (other_side_agreed_unseen, BOTH_EDITED_MEANWHILE, 40),
     (refusals_forgotten, SAYING_NO, 20),
     (part_is_the_whole, SAYING_NO, 20),
     (superseded_is_applied, SAYING_NO, 20),

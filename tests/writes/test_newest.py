@@ -251,3 +251,38 @@ def test_our_write_over_a_time_of_the_future_does_not_make_that_a_later_one(agre
     time.sleep(1.1)
     mirror_status(agreed, install, "Completed", "date_trunc('second', now())")
     assert direction(agreed) == ["to_crm"]
+
+
+# What the CRM's column says, and Enerflo's time: a day of Denver, and the hour that comes twice there.
+_UNSURE = [
+    ("date", "2025-06-03", "2025-06-03 15:00+00", None),
+    ("date", "2025-06-03", "2025-06-03 06:00+00", None),
+    ("date", "2025-06-03", "2025-06-04 05:59:59+00", None),
+    ("date", "2025-06-03", "2025-06-03 05:59:59+00", "to_enerflo"),
+    ("date", "2025-06-03", "2025-06-04 06:00+00", "to_crm"),
+    ("timestamp", "2025-11-02 01:50", "2025-11-02 08:20+00", None),
+    ("timestamp", "2025-11-02 01:50", "2025-11-02 07:50+00", None),
+    ("timestamp", "2025-11-02 01:50", "2025-11-02 07:49+00", "to_enerflo"),
+    ("timestamp", "2025-11-02 01:50", "2025-11-02 08:50+00", "to_crm"),
+    ("timestamp", "2025-11-02 02:10", "2025-11-02 09:00+00", "to_enerflo"),
+    ("timestamptz", "2025-11-02 08:50+00", "2025-11-02 08:20+00", "to_enerflo"),
+]
+
+
+@pytest.mark.parametrize(("kind", "crm", "enerflo", "winner"), _UNSURE)
+def test_where_the_crms_time_does_not_tell_who_was_later_a_person_is_asked(
+    agreed: Desk, kind: str, crm: str, enerflo: str, winner: str | None
+) -> None:
+    agreed.sql(f"alter table crm.installs alter updated_at type {kind}")
+    table = "    crm_table: crm.installs\n"
+    agreed.switched_on("both", (table, f"{table}    time_zone: America/Denver\n"))
+    install = agreed.a_site().install_id
+    crm_status(agreed, install, "On Hold", f"'{crm}'")
+    mirror_status(agreed, install, "Completed", f"timestamptz '{enerflo}'")
+    plan = agreed.plan()
+    written = [change.direction for change in agreed.changes(plan, field="status")]
+    asked = [one.reason for one in agreed.undecided(plan) if one.field == "status"]
+    assert written == ([] if winner is None else [winner])
+    assert len(asked) == (1 if winner is None else 0)
+    if winner is None:
+        assert "does not tell which one did so later" in str(asked[0])

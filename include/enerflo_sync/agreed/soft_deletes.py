@@ -15,19 +15,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.whole_rows import (
+    delete_condition,
     delete_statement,
     digest_of,
-    one_of_its_key,
     restore_statement,
     row_digest,
+    unchanged_row,
     whole_row,
 )
 from enerflo_sync.agreed.written import (
     column_value,
-    names_record,
     of_key,
     present_moment,
-    record_lives,
     shown,
     touched,
     typed,
@@ -43,8 +42,7 @@ from enerflo_sync.reconcile.compare import Comparison
 # way.
 _MARK = Template("""
   update $crm t set $column = $value$touch from due p
-  where $on and $counts and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
-    and $due_still and p.after = $marks
+  where $due_still
   returning p.id, $whole as deleted_row, $living as not_kept
 """)
 
@@ -120,17 +118,24 @@ def removal_statement(connection: sa.Connection, comparison: Comparison, *, undo
         column=quoted(column),
         value=marking_value(comparison, column),
         touch=_touch(comparison, column),
-        on=of_key(comparison, "p.key"),
-        counts=comparison.counts("t"),
         living=comparison.living("t"),
-        row=shown_row(comparison, column),
-        digest=row_digest(comparison),
-        one_of_its_key=one_of_its_key(comparison),
-        same_record=names_record(comparison, "t", "p.enerflo_key"),
-        due_still="true" if undone else f"not {record_lives(comparison, 'p.enerflo_key')}",
-        marks=marks(comparison, column),
+        due_still=_mark_condition(comparison, column, undone=undone),
         whole=whole_row(comparison),
     )
+
+
+def removal_condition(connection: sa.Connection, comparison: Comparison, *, undone: bool) -> str:
+    """Return the condition that the change ``p`` still removes the CRM row ``t``."""
+    column = mark_of(connection, comparison)
+    if column is None:
+        return delete_condition(comparison, undone=undone)
+    return _mark_condition(comparison, column, undone=undone)
+
+
+def _mark_condition(comparison: Comparison, column: str, *, undone: bool) -> str:
+    unchanged = unchanged_row(comparison, shown_row(comparison, column), undone=undone)
+    # Deleted rows must still be marked in the way that the plan says.
+    return f"{unchanged} and p.after = {marks(comparison, column)}"
 
 
 def return_statement(connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]) -> str:

@@ -68,8 +68,7 @@ _RESTORE = Template("""
 # is deleted.
 _DELETE = Template("""
   delete from $crm t using due p
-  where $on and $counts and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
-    and $due_still and p.after is null
+  where $due_still
   returning p.id, $whole as deleted_row, false as not_kept
 """)
 
@@ -134,18 +133,35 @@ def delete_statement(comparison: Comparison, *, undone: bool) -> str:
     :param undone: whether an undo deletes rows that a plan inserted. Otherwise a row is deleted because
         Enerflo deleted its record, and stays if Enerflo has the record again.
     """
-    row = jsonb_object((field.name, shown(comparison, field.name)) for field in comparison.fields)
     return _DELETE.substitute(
         crm=comparison.crm,
-        on=of_key(comparison, "p.key"),
-        counts=comparison.counts("t"),
-        row=row,
-        digest=row_digest(comparison),
-        one_of_its_key=one_of_its_key(comparison),
-        same_record=names_record(comparison, "t", "p.enerflo_key"),
-        due_still="true" if undone else f"not {record_lives(comparison, 'p.enerflo_key')}",
+        due_still=delete_condition(comparison, undone=undone),
         whole=whole_row(comparison),
     )
+
+
+def delete_condition(comparison: Comparison, *, undone: bool) -> str:
+    """Return the condition that the change ``p`` still deletes the CRM row ``t``."""
+    row = jsonb_object((field.name, shown(comparison, field.name)) for field in comparison.fields)
+    return f"{unchanged_row(comparison, row, undone=undone)} and p.after is null"
+
+
+def unchanged_row(comparison: Comparison, row: str, *, undone: bool) -> str:
+    """Return the condition that a CRM row ``t`` is as the plan saw it, and still to be removed.
+
+    :param row: SQL of what the plan shows of a row.
+    :param undone: as :func:`delete_statement` takes it.
+    """
+    conditions = [
+        of_key(comparison, "p.key"),
+        comparison.counts("t"),
+        f"{row} = p.before",
+        f"{row_digest(comparison)} = p.row_digest",
+        one_of_its_key(comparison),
+        names_record(comparison, "t", "p.enerflo_key"),
+        "true" if undone else f"not {record_lives(comparison, 'p.enerflo_key')}",
+    ]
+    return " and ".join(conditions)
 
 
 def note_new_rows(

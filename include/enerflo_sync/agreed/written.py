@@ -31,7 +31,9 @@ def column_value(live: LiveColumn, value: str, zone: str) -> str:
             day = f"case when length({text}) = 10 then {text}::date"
             return f"({day} else ({text}::timestamptz at time zone {literal(zone)})::date end)"
         case Kind.INTEGER:
-            return f"{text}::numeric::{live.type}"
+            # No number but a whole one becomes an oid.
+            whole = "::int8" if live.base == "oid" else ""
+            return f"{text}::numeric{whole}::{live.type}"
         case _:
             return typed(live, text)
 

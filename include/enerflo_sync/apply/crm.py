@@ -24,14 +24,14 @@ from enerflo_sync.agreed.own_writes import note_made, noting_updates
 from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.agreed.soft_deletes import note_marked_rows, removal_statement, return_statement
 from enerflo_sync.agreed.whole_rows import note_new_rows
-from enerflo_sync.agreed.written import of_key
 from enerflo_sync.apply.crm_statements import insert_statement, update_statement
+from enerflo_sync.apply.left_out import NOT_KEPT, PASSED_OVER, rows_outside, rows_passed_over, rows_put_back
 from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.where import NEW_OUTSIDE, NEW_UNSEEN
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
-from enerflo_sync.warehouse.refused import crm_refuses_a_row
+from enerflo_sync.warehouse.refused import crm_refuses_a_row, refused_by_rule
 
 Progress = Callable[[str, int, int], None]
 
@@ -42,7 +42,6 @@ _ROOM = "set local work_mem = '32MB'"
 # Checks deferred constraints now, and all constraints immediately from now on.
 _CHECK = "set constraints all immediate"
 _MOVED = "the CRM says something else than when the plan was made"
-_NOT_KEPT = "the CRM's table keeps the value from before, by a trigger or rule of its own"
 
 _OTHER_KEY = "the CRM's table gives the new row another key, by a trigger or rule of its own"
 
@@ -138,15 +137,6 @@ _RECORDS_MADE = """
 
 _TOLD_APART = {"insert": _RECORDS_MADE, "update": _CHANGES_MADE, "delete": _ROWS_DELETED}
 
-# Runs after the triggers that may fill columns which the insert left out.
-_MADE_OUTSIDE = Template(f"""
-/* enerflo-sync apply $name: new rows that do not meet where, or that a view does not show */
-select distinct p.key::text from sync.plan_changes p
-where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = %(op)s
-  and p.position between %(since)s and %(until)s and p.state = '{Decision.APPLIED}' and p.done_at = %(now)s
-  and not exists (select from $crm t where $on and $inside)
-""")  # noqa: S608 - a constant
-
 _APPLIED = f"""
 /* enerflo-sync apply: changes that were made now */
 select p.position from sync.plan_changes p
@@ -162,12 +152,12 @@ class _OtherKeyError(Exception):
     """A row was inserted with a key that no row of the plan has."""
 
 
-class _OutsideError(Exception):
-    """Rows were inserted that the table's ``where`` or its view does not show."""
+class _LeftOutError(Exception):
+    """The table does not have rows as they were written, although it refused none."""
 
-    def __init__(self, keys: list[str]) -> None:
+    def __init__(self, keys: Sequence[str], why: str) -> None:
         super().__init__()
-        self.keys = keys
+        self.keys, self.why = list(keys), why
 
 
 def apply_to_crm(
@@ -319,7 +309,7 @@ class _Job:
             agreed=agreed,
             pairs="(select count(*) from agreed)" if agreed else _OTHER_KEYS if by_record else "0",
             told_apart=_TOLD_APART[self.op],
-            why_not_kept=literal(_NOT_KEPT),
+            why_not_kept=literal(NOT_KEPT),
         )
         park = _PARK.substitute(name=name, due=due)
         of_group = {"fields": group.fields, "field": group.fields[0]}
@@ -347,18 +337,16 @@ class _Job:
                 ended = self._driver.execute(write, values).fetchall()
                 if self.op == "insert" and any(other_keys for _, _, other_keys in ended):
                     raise _OtherKeyError
-                if self.op == "insert" and (outside := self._outside(values)):
-                    raise _OutsideError(outside)
+                self._require_rows(values, ended)
                 self._count(ended)
-        except _OutsideError as error:
+        except _LeftOutError as error:
             # These rows are parked first, so that the next attempt leaves them out.
-            why = NEW_UNSEEN if self.comparison.mapping.condition is None else NEW_OUTSIDE
-            self._count(self._driver.execute(park, {**values, "reason": why, "keys": error.keys}))
+            self._count(self._driver.execute(park, {**values, "reason": error.why, "keys": error.keys}))
             self._some(write, park, of_group, first, last)
         except (psycopg.Error, _OtherKeyError) as error:
             if isinstance(error, psycopg.Error) and not crm_refuses_a_row(error):
                 raise
-            if first == last:
+            if first == last or refused_by_rule(error):
                 reason = why_refused(error) if isinstance(error, psycopg.Error) else _OTHER_KEY
                 self._count(self._driver.execute(park, {**values, "reason": reason, "keys": None}))
                 return
@@ -366,18 +354,19 @@ class _Job:
             self._some(write, park, of_group, first, middle)
             self._some(write, park, of_group, middle + 1, last)
 
-    def _outside(self, values: Mapping[str, Any]) -> list[str]:
-        """Return the keys of rows that were just inserted and that ``where`` or the view does not show."""
-        if self.comparison.mapping.condition is None and not self.comparison.live.view:
-            return []
-        statement = _MADE_OUTSIDE.substitute(
-            name=self.comparison.name,
-            table=literal(self.comparison.name),
-            crm=self.comparison.crm,
-            on=of_key(self.comparison, "p.key"),
-            inside=self.comparison.inside("t"),
-        )
-        return [key for (key,) in self._driver.execute(statement, values)]
+    def _require_rows(self, values: Mapping[str, Any], ended: Sequence[Sequence[Any]]) -> None:
+        """Raise an error if the table does not show a new row, or passed over a write."""
+        if self.op == "insert" and (keys := rows_outside(self._connection, self.comparison, values)):
+            chosen = self.comparison.mapping.condition is not None
+            raise _LeftOutError(keys, NEW_OUTSIDE if chosen else NEW_UNSEEN)
+        ends = {decision for decision, _, _ in ended}
+        if Decision.APPLIED in ends and (keys := rows_put_back(self._connection, self.comparison, values)):
+            raise _LeftOutError(keys, NOT_KEPT)
+        undone = self._by is AgreedBy.UNDO
+        if (Decision.MOVED in ends or self.op == "delete") and (
+            keys := rows_passed_over(self._connection, self.comparison, values, undone=undone)
+        ):
+            raise _LeftOutError(keys, PASSED_OVER)
 
     def _count(self, ended: Iterable[Sequence[Any]]) -> None:
         for decision, number, pairs in ended:

@@ -24,8 +24,7 @@ from enerflo_sync.reconcile.compare import Comparison
 
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
-  where $on and $counts and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
-    and $same_record$alone
+  where $due_still
   returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs, $not_kept as not_kept $record
 """)
 
@@ -33,7 +32,7 @@ _INSERT = Template("""
   insert into $crm as n ($columns)
   select $values from (
     select key, enerflo_key, jsonb_object_agg(field, after) as v from due group by key, enerflo_key) p
-  where not exists (select from $crm t where $on) and $lives $unlinked
+  where $due_still
   returning $key as key
 """)
 
@@ -47,21 +46,49 @@ def update_statement(comparison: Comparison, column: str) -> str:
         column=quoted(column),
         value=column_value(live, "p.after", zone_of(comparison, column)),
         touch=f", {touch[0]} = {touch[1]}" if touch and touch[0] != quoted(column) else "",
-        on=of_key(comparison, "p.key"),
-        counts=comparison.counts("t"),
-        alone=alone_of_key(comparison),
-        before=shown(comparison, column),
+        due_still=update_condition(comparison, column),
         theirs=shown(comparison, column),
         not_kept=not_kept(comparison, column, "p"),
-        same_record=may_take_link(comparison, column, "p")
-        if column in comparison.mapping.join_columns
-        else names_record(comparison, "t", "p.enerflo_key"),
         record="" if comparison.key_is_record else ", p.enerflo_key",
     )
 
 
+def update_condition(comparison: Comparison, column: str) -> str:
+    """Return the condition that a CRM row ``t`` is still as the change ``p`` of one column expects."""
+    if column in comparison.mapping.join_columns:
+        same_record = may_take_link(comparison, column, "p")
+    else:
+        same_record = names_record(comparison, "t", "p.enerflo_key")
+    says_before = f"nullif({shown(comparison, column)}, 'null') is not distinct from nullif(p.before, 'null')"
+    conditions = [of_key(comparison, "p.key"), comparison.counts("t"), says_before, same_record]
+    return f"{' and '.join(conditions)}{alone_of_key(comparison)}"
+
+
 def insert_statement(comparison: Comparison, fields: Sequence[str]) -> str:
     """Return the statement that inserts the CRM rows of ``due`` whose records Enerflo still has."""
+    columns = _new_row(comparison, fields)
+    return _INSERT.substitute(
+        crm=comparison.crm,
+        columns=", ".join(columns),
+        values=", ".join(columns.values()),
+        due_still=insert_condition(comparison, fields),
+        key=comparison.crm_key(f"n.{quoted(name)}" for name in comparison.mapping.key_columns),
+    )
+
+
+def insert_condition(comparison: Comparison, fields: Sequence[str]) -> str:
+    """Return the condition that the record ``p`` still needs its row: Enerflo has it, and no row names it."""
+    columns = _new_row(comparison, fields)
+    # All join columns are compared together, because very many rows may share the value of one column.
+    links = {name: columns.get(quoted(name)) for name in comparison.mapping.join_columns}
+    # No row is inserted if Enerflo deleted the record since the plan.
+    lives, unlinked = record_lives(comparison, "p.enerflo_key"), no_row_named(comparison, links)
+    on = of_key(comparison, "p.key")
+    return f"not exists (select from {comparison.crm} t where {on}) and {lives} {unlinked}"
+
+
+def _new_row(comparison: Comparison, fields: Sequence[str]) -> dict[str, str]:
+    """Return the quoted columns of a new row, each with its SQL."""
     keys = {
         column: typed_key(comparison, "p.key", column)
         for column in comparison.mapping.key_columns
@@ -77,15 +104,4 @@ def insert_statement(comparison: Comparison, fields: Sequence[str]) -> str:
     touch = touched(comparison)
     if touch is not None:
         columns.setdefault(*touch)
-    # All join columns are compared together, because very many rows may share the value of one column.
-    links = {name: columns.get(quoted(name)) for name in comparison.mapping.join_columns}
-    return _INSERT.substitute(
-        crm=comparison.crm,
-        columns=", ".join(columns),
-        values=", ".join(columns.values()),
-        on=of_key(comparison, "p.key"),
-        # No row is inserted if Enerflo deleted the record since the plan.
-        lives=record_lives(comparison, "p.enerflo_key"),
-        unlinked=no_row_named(comparison, links),
-        key=comparison.crm_key(f"n.{quoted(name)}" for name in comparison.mapping.key_columns),
-    )
+    return columns

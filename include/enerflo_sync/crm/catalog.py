@@ -106,14 +106,20 @@ join pg_catalog.pg_class c on c.oid = a.attrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 cross join lateral (select pg_relation_is_updatable(c.oid, true) as events offset 0) u
 where n.nspname = :schema and c.relname = :name and a.attnum > 0 and not a.attisdropped
+  -- A text would be cut without an error to the one byte of "char", and to the 63 of name.
+  and (:identity or a.atttypid not in ('pg_catalog."char"'::regtype, 'pg_catalog.name'::regtype))
   and u.events & 4 <> 0 and a.attgenerated = '' and (a.attidentity <> 'a' or :identity)
   -- pg_column_is_updatable also requires deletions (16), which a view's trigger may not support.
   and (u.events & 16 = 0 or pg_column_is_updatable(c.oid, a.attnum, true))
 """)
 
+# The index of a table holds no rows of tables that inherit from it; a partitioned table's index does.
 _INDEXES = sa.text("""
 /* enerflo-sync catalog: indexes of one relation */
-select i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid as proves_unique,
+select i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid
+         and not exists (
+           select from pg_catalog.pg_inherits h join pg_catalog.pg_class c on c.oid = h.inhparent
+           where h.inhparent = i.indrelid and c.relkind <> 'p') as proves_unique,
        i.indexprs is not null as of_expressions,
        array(select a.attname::text from unnest(i.indkey::int[]) with ordinality as k(attnum, place)
              join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum

@@ -14,7 +14,7 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.notice import Notice
 from enerflo_sync.crm.options import KeyColumn, KeyType
 from enerflo_sync.crm.problems import listed, nearest
-from enerflo_sync.crm.where import condition_problem, excludes_everything, named_columns, rows_where
+from enerflo_sync.crm.where import condition_problem, excludes_everything, met_by, named_columns, rows_where
 
 _HIDES = sa.text("""
 /* enerflo-sync doctor: whether policies choose the rows that the present role sees */
@@ -22,6 +22,9 @@ select row_security_active(c.oid)
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = :schema and c.relname = :name
 """)
+_PART = "Give both a where that no row meets twice."
+# Rows that belong to two mappings are counted up to this number.
+_ENOUGH = 1_000
 _SPELLINGS = {True: ("true", "t", "yes", "y", "on", "1"), False: ("false", "f", "no", "n", "off", "0")}
 
 
@@ -159,6 +162,45 @@ def _typed(mapping: TableMapping) -> Iterator[tuple[str, str, KeyColumn]]:
 def shared_tables(config: SyncConfig, account: str, name: str) -> Iterator[Notice]:
     """Yield the other tables, of this or another account, that read the same rows of one CRM table."""
     mapping = config.tables_for(account)[name]
+    for whose, theirs in _of_one_table(config, account, name):
+        if mapping.where is not None and theirs.where is not None and mapping.where != theirs.where:
+            continue
+        how = "has the same where" if theirs.where and mapping.where else "is not parted from it by where"
+        yield Notice(
+            "warning",
+            ("where",) if mapping.where else ("crm_table",),
+            f"{mapping.crm_table}, which {whose} reads as well and {how}",
+            "rows of one mapping each",
+            _PART,
+        )
+
+
+def shared_rows(
+    connection: sa.Connection, config: SyncConfig, account: str, name: str, live: LiveTable
+) -> Iterator[Notice]:
+    """Yield the other tables that read the same CRM table by another ``where``, if rows meet both."""
+    mapping = config.tables_for(account)[name]
+    mine = mapping.condition
+    for whose, theirs in _of_one_table(config, account, name):
+        other = theirs.condition
+        if mine is None or other is None or mine == other or condition_problem(connection, other, live):
+            continue
+        both = f"{met_by(mine, live, 't')} and {met_by(other, live, 't')}"
+        table = quoted(live.schema, live.name)
+        query = f"""
+        /* enerflo-sync doctor: rows that belong to two mappings */
+        select count(*) from (select from {table} t where {both} limit {_ENOUGH}) s
+        """  # noqa: S608 - checked conditions
+        rows = connection.exec_driver_sql(query, {}).scalar_one()
+        if rows:
+            several = f"{_ENOUGH:,} and more" if rows == _ENOUGH else f"{rows:,}"
+            found = f"{several} rows of {mapping.crm_table} that also meet the where of {whose}"
+            yield Notice("warning", ("where",), found, "rows of one mapping each", _PART)
+
+
+def _of_one_table(config: SyncConfig, account: str, name: str) -> Iterator[tuple[str, TableMapping]]:
+    """Yield the other mappings of a CRM table for the same kind of records, each with its name in words."""
+    mapping = config.tables_for(account)[name]
     for other in config.accounts:
         if other != account and not _may_be_one_database(config, account, other):
             continue
@@ -167,17 +209,7 @@ def shared_tables(config: SyncConfig, account: str, name: str) -> Iterator[Notic
             # One table may hold several kinds of records, but each kind's rows belong to one mapping.
             if itself or theirs.crm_table != mapping.crm_table or theirs.kind(table) != mapping.kind(name):
                 continue
-            if mapping.where is not None and theirs.where is not None and mapping.where != theirs.where:
-                continue
-            whose = f"{table} of account {other}" if other != account else table
-            how = "has the same where" if theirs.where and mapping.where else "is not parted from it by where"
-            yield Notice(
-                "warning",
-                ("where",) if mapping.where else ("crm_table",),
-                f"{mapping.crm_table}, which {whose} reads as well and {how}",
-                "rows of one mapping each",
-                "Give both a where that no row meets twice.",
-            )
+            yield f"{table} of account {other}" if other != account else table, theirs
 
 
 def _may_be_one_database(config: SyncConfig, account: str, other: str) -> bool:

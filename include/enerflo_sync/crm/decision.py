@@ -57,6 +57,7 @@ FACTS = (
     "enerflo_null",
     "crm_null",
     "crm_later",
+    "time_unsure",
     "null_overwrites",
     "create_only",
     "crm_allowed",
@@ -110,6 +111,13 @@ WINNER_RULES: Sequence[Rule] = (
     ),
     Rule("both_moved", "review and base_known", Resolution.REVIEW, "both sides changed it since they agreed"),
     Rule("never_agreed", "review", Resolution.REVIEW, "the two sides never agreed on it"),
+    Rule(
+        "time_unsure",
+        "time_unsure",
+        Resolution.REVIEW,
+        "both sides changed it, and the CRM's time of the change (a day, or an hour that comes twice) does"
+        " not tell which one did so later",
+    ),
     Rule("later_time", "crm_later", Resolution.TO_ENERFLO, "the CRM's row was changed later"),
     Rule("later_time", "", Resolution.TO_CRM, "Enerflo's record was changed later"),
 )

@@ -16,6 +16,7 @@ from enerflo_sync.crm.chosen_rows import (
     hidden_rows,
     misfits,
     no_row_left,
+    shared_rows,
     shared_tables,
     unfilled,
     unindexed,
@@ -24,8 +25,9 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copied_tables import noticed_of_copies
 from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.crm.keys import case_folding
-from enerflo_sync.crm.live.arrivals import no_arrivals
+from enerflo_sync.crm.live.arrivals import no_arrivals, untold_arrivals
 from enerflo_sync.crm.live.copies import copy_hints
+from enerflo_sync.crm.live.doubtful_marks import doubtful_marks
 from enerflo_sync.crm.live.rights import present_role
 from enerflo_sync.crm.live.writing import writing_notices
 from enerflo_sync.crm.mapping import NOT_NULL, FieldType, RecordKind, Side, TableMapping
@@ -141,10 +143,12 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
             chosen = [
                 *duplicates(connection, mapping, table, fold),
                 *shared_tables(config, account, name),
+                *shared_rows(connection, config, account, name, table),
                 *(unfilled(mapping, table) if makes_rows else ()),
                 *unindexed(connection, mapping, table, fold),
                 *no_arrivals(connection, mapping, table),
                 *hidden_rows(connection, table),
+                *doubtful_marks(connection, mapping, table),
             ]
             findings += [desk.noticed(one) for one in chosen]
             findings += [desk.noticed(one) for one in copy_hints(mapping, table)]
@@ -205,6 +209,7 @@ def check_table(
     chosen += [
         desk.finding(Severity.ERROR, *finding) for finding in unknown_milestones(connection, mapping, account)
     ]
+    chosen += [desk.noticed(one) for one in untold_arrivals(mapping, table)]
     columns = _columns(mapping, table, desk)
     return table, [*columns, *chosen, *deleted, *planned, *_updated_at(mapping, table, desk)]
 
@@ -313,6 +318,9 @@ def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterato
             step = "newest cannot decide without it." if needed else "The column is not used until then."
             severity = Severity.ERROR if needed else Severity.WARNING
             yield desk.finding(severity, (option,), found, "a timestamp or a date", step)
+        elif column.kind is Kind.DATE and option == "updated_at" and mapping.goes_by_time:
+            step = "Where both sides changed a field on that day, newest cannot decide and a person is asked."
+            yield desk.finding(Severity.HINT, (option,), f"column {name} of type date", "a timestamp", step)
         elif trusted and option == by_column and name not in table.first_indexed and not table.view:
             step = f"create index on {pasted(table.schema, table.name)} ({pasted(name)});"
             yield desk.finding(

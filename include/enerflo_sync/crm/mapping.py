@@ -128,6 +128,13 @@ class TableMapping(Options):
         description="The CRM column with the time at which this copy got the row, as _fivetran_synced. "
         "Changed rows are then found by its index, without a look at all rows.",
     )
+    arrives_within_hours: float | None = Field(
+        None,
+        gt=0,
+        le=24 * 90,
+        description="Of a copy: within so many hours a row arrives (by arrived_at, or the tool's own column)."
+        " Where none did, a reconciliation is no all-clear, and says since when.",
+    )
     time_zone: str = Field("UTC", description="Zone of CRM times that have none, as in America/Denver.")
     write_to: WriteTo = Field(
         "table",
@@ -353,6 +360,8 @@ class TableMapping(Options):
         usual = {"where": self.where is None, "unlinked": self.unlinked is Unlinked.REPORT}
         usual |= {"of": self.kind(name) == name, "write_to": True, "salesforce": self.to_salesforce is None}
         usual |= dict.fromkeys(("layout", "columns"), not self.is_wide)
+        # When rows have to arrive says nothing of what is compared.
+        usual["arrives_within_hours"] = True
         said = self.model_dump(mode="json", exclude={option for option, unsaid in usual.items() if unsaid})
         if self.is_kept:
             said["is_kept"] = True

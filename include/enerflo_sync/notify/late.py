@@ -29,6 +29,17 @@ select table_name as name, read_at as at from sync.crm_copies
 where account = :account and table_name = any(cast(:names as text[])) order by table_name
 """)
 
+_SILENT = sa.text("""
+/* enerflo-sync notify: copies of which no row arrived in time when they were last compared */
+select t ->> 'table_name' as name, coalesce((t #>> '{late_copy,since}')::timestamptz, r.started_at) as at
+from (
+  select started_at, report from sync.reconciliations where account = :account and finished_at is not null
+  order by started_at desc limit 1
+) r cross join lateral jsonb_array_elements(r.report -> 'tables') t
+where jsonb_typeof(t -> 'late_copy') = 'object' and t ->> 'table_name' = any(cast(:names as text[]))
+order by 1
+""")
+
 
 def polled_lists(config: SyncConfig) -> list[str]:
     """Return the lists that polls read and of which it is known when they were read whole."""
@@ -49,7 +60,8 @@ def stale_lists(
 
     An account that was never polled has none.
     """
-    due = cron(config.account(account).schedule.poll)
+    schedule = config.account(account).schedule
+    due = cron(schedule.poll, schedule.time_zone)
     limit = timedelta(hours=config.notify.stale_hours)
     return [
         {"name": row.name, "at": row.at.isoformat(), "was_read": row.was_read}
@@ -61,14 +73,21 @@ def stale_lists(
 def late_copies(
     connection: sa.Connection, config: SyncConfig, account: str, now: datetime
 ) -> list[dict[str, Any]]:
-    """Return the copies of CRM tables that no reconciliation brought up to date although one was due."""
+    """Return the copies of CRM tables that are old, with the time as of which each is.
+
+    A copy is old if no reconciliation brought it up to date although one was due, or if the newest
+    reconciliation found that no row arrived in it for ``arrives_within_hours``.
+    """
     settings = config.account(account)
-    if settings.crm is None:
-        return []
-    due = cron(settings.schedule.reconcile)
-    limit = timedelta(hours=config.notify.stale_hours)
-    rows = connection.execute(_COPIES, {"account": account, "names": list(config.tables_for(account))})
-    return [{"name": row.name, "at": row.at.isoformat()} for row in rows if due(row.at) + limit < now]
+    named = {"account": account, "names": list(config.tables_for(account))}
+    old: dict[str, datetime] = {}
+    if any(table.arrives_within_hours is not None for table in config.tables_for(account).values()):
+        old = {row.name: row.at for row in connection.execute(_SILENT, named)}
+    if settings.crm is not None:
+        due = cron(settings.schedule.reconcile, settings.schedule.time_zone)
+        limit = timedelta(hours=config.notify.stale_hours)
+        old |= {row.name: row.at for row in connection.execute(_COPIES, named) if due(row.at) + limit < now}
+    return [{"name": name, "at": at.isoformat()} for name, at in sorted(old.items())]
 
 
 def handed_over(config: SyncConfig, account: str) -> Sequence[dict[str, Any]]:

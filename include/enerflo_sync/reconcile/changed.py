@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from string import Template
 
+from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.mapping import RecordKind, SourceOfTruth
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
@@ -73,6 +74,33 @@ def changed_in_crm(comparison: Comparison) -> str:
     if not compares_times(comparison):
         return believed_change("o")
     return _IN_CRM.substitute(believed=f"({believed_change('o')})", seen_at=seen_at(comparison, "o"))
+
+
+def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
+    """Return the condition that the CRM's time does not tell whether its row changed after Enerflo's record.
+
+    A day says nothing of the hour. A time without a zone comes twice when clocks go back, and is taken for
+    the second one.
+
+    :param in_enerflo: SQL of the time at which Enerflo's record changed.
+    """
+    if not compares_times(comparison) or comparison.updated_at is None:
+        return "false"
+    zone = literal(comparison.mapping.time_zone)
+    match comparison.live.columns[comparison.updated_at].kind:
+        case Kind.DATE:
+            until = f"(((o.changed_at at time zone {zone}) + interval '1 day') at time zone {zone})"
+            unsure = f"{in_enerflo} >= o.changed_at and {in_enerflo} < {until}"
+        case Kind.TIMESTAMP:
+            before = " or ".join(
+                f"(o.changed_at - {back}) at time zone {zone} = o.changed_at at time zone {zone}"
+                f" and {in_enerflo} >= o.changed_at - {back}"
+                for back in ("interval '1 hour'", "interval '30 minutes'")
+            )
+            unsure = f"{in_enerflo} < o.changed_at and ({before})"
+        case _:
+            return "false"
+    return f"coalesce({unsure}, false)"
 
 
 def changed_in_enerflo(comparison: Comparison) -> str:

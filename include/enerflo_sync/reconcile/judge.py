@@ -16,7 +16,7 @@ from enerflo_sync.crm.decision import (
 from enerflo_sync.crm.keys import fitting
 from enerflo_sync.crm.mapping import FieldType, NullRule, Side, mirror_type
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
-from enerflo_sync.reconcile.changed import changed_in_crm, changed_in_enerflo, own_writes
+from enerflo_sync.reconcile.changed import changed_in_crm, changed_in_enerflo, is_time_unsure, own_writes
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import (
     OWNERS,
@@ -86,7 +86,8 @@ _JUDGED = Template("""(
            n.account is null and a.account is null and $replaced as row_replaced,
            coalesce(a.agreed_by = 'reworded', false) as own_word,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
-           coalesce(o.changed_in_crm > $in_enerflo_then, false) as crm_later offset 0
+           coalesce(o.changed_in_crm > $in_enerflo_then, false) as crm_later,
+           $unsure as time_unsure offset 0
   ) x
   cross join lateral (select $winner as winner offset 0) w
   cross join lateral (
@@ -138,6 +139,8 @@ def judged(comparison: Comparison) -> str:
         for outcome in (Resolution.TO_CRM, Resolution.TO_ENERFLO)
     }
     of_install = comparison.mirror_has_install and not comparison.is_installs
+    # In a wide table each field has its own milestone, and so its own time of observation.
+    in_enerflo_then = f"least({CHANGED}, f.seen_at)" if comparison.is_wide else CHANGED
     return _JUDGED.substitute(
         key=difference_key(comparison),
         enerflo_key=_enerflo_key(comparison),
@@ -152,8 +155,8 @@ def judged(comparison: Comparison) -> str:
         outside=_stands_outside(comparison),
         in_crm=changed_in_crm(comparison),
         in_enerflo=changed_in_enerflo(comparison),
-        # In a wide table each field has its own milestone, and so its own time of observation.
-        in_enerflo_then=f"least({CHANGED}, f.seen_at)" if comparison.is_wide else CHANGED,
+        in_enerflo_then=in_enerflo_then,
+        unsure=is_time_unsure(comparison, in_enerflo_then),
         own_writes=own_writes(comparison),
         was_agreed=_was_agreed(comparison),
         mismatched=comparison.mismatched,

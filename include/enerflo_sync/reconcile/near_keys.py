@@ -21,9 +21,15 @@ from enerflo_sync.reconcile.join_columns import JoinColumn
 # Case, leading zeros and a trailing `.0` do not count, nor does anything but letters, digits and points: all
 # white space, invisible characters, signs, quotes, separators.
 _NO_LETTER = r"[\u0001-\u002d\u002f:-@[-`\u007b-\u00bf\u2000-\u206f\u3000\ufeff]"
+# Full-width and other compatibility forms of letters and digits are those letters and digits. PostgreSQL
+# knows them in UTF-8 alone; other encodings of a server have none.
+_COMPATIBLE = "case when getdatabaseencoding() = 'UTF8' then normalize({0}, NFKC) else {0} end"
 _NORMAL = (
-    f"regexp_replace(regexp_replace(lower({{}}), '{_NO_LETTER}', '', 'g'), '^0*(?=[^.])|[.]0*$', '', 'g')"
+    f"regexp_replace(regexp_replace(lower({_COMPATIBLE}), '{_NO_LETTER}', '', 'g'),"
+    " '^0*(?=[^.])|[.]0*$', '', 'g')"
 )
+# A spreadsheet writes a long number with an exponent: 4.400007E+06.
+_EXPONENT = r"^[\s+'']*[0-9]{1,19}(?:[.][0-9]{1,19})?[eE][+]?[0-9]{1,2}\s*$"
 
 # A row whose key matches a record exactly names only that record.
 _NEAR = Template("""
@@ -97,7 +103,7 @@ def no_near_row(comparison: Comparison, links: Mapping[str, str]) -> str:
     if not may_be_near(comparison) or links.keys() != {join.crm_name for join in comparison.joins}:
         return ""
     near = (
-        f"{_normal(f'({links[join.crm_name]})::text')} = {_normal(_text(join))}" for join in comparison.joins
+        f"{_normal(f'({links[join.crm_name]})::text')} = {_normal_text(join)}" for join in comparison.joins
     )
     return _NONE_NEAR.substitute(_common(comparison), near=" and ".join(near))
 
@@ -106,7 +112,8 @@ def is_near_any(connection: sa.Connection, key: str, others: Sequence[str]) -> b
     """Return whether one of the other texts is the same key in another spelling."""
     query = (
         f"/* enerflo-sync carry: keys in another spelling */ select exists (select"  # noqa: S608 - constants
-        f" from unnest(%(others)s::text[]) o(key) where {_normal('o.key')} = {_normal('%(key)s::text')})"
+        f" from unnest(%(others)s::text[]) o(key), (select %(key)s::text as key offset 0) m"
+        f" where {_normal('o.key')} = {_normal('m.key')})"
     )
     named = {"others": list(others), "key": key}
     return bool(connection.exec_driver_sql(query, named).scalar_one())
@@ -118,7 +125,7 @@ def _near(comparison: Comparison, missing: str) -> str:
         _common(comparison),
         missing=missing,
         missing_names=", ".join(f"c.m{n}" for n, _ in numbered),
-        near=" and ".join(f"{_normal(f'x.m{n}')} = {_normal(_text(join))}" for n, join in numbered),
+        near=" and ".join(f"{_normal(f'x.m{n}')} = {_normal_text(join)}" for n, join in numbered),
     )
 
 
@@ -138,6 +145,14 @@ def _common(comparison: Comparison) -> dict[str, str]:
 
 def _normal(text: str) -> str:
     return _NORMAL.format(text)
+
+
+def _normal_text(join: JoinColumn) -> str:
+    raw = _text(join)
+    if join.mirror_kind is Kind.INTEGER and join.live.kind is Kind.TEXT:
+        plain = rf"trim_scale(translate({raw}, E'\'\t\r\n ', '')::numeric)::text"
+        raw = f"(case when {raw} ~ '{_EXPONENT}' then {plain} else {raw} end)"
+    return _normal(raw)
 
 
 def _text(join: JoinColumn) -> str:

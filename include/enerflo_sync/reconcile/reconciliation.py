@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.live.arrivals import last_arrival
 from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.retention import differences_days
 from enerflo_sync.gaps import schedule
@@ -25,13 +26,7 @@ from enerflo_sync.reconcile.causes import (
 )
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.conditions import cause_parameters
-from enerflo_sync.reconcile.counts import (
-    Counting,
-    Summary,
-    counted_aside,
-    mismatched_counts,
-    summarize,
-)
+from enerflo_sync.reconcile.counts import Counting, Summary, counted_aside, mismatched_counts, summarize
 from enerflo_sync.reconcile.incremental import (
     Basis,
     Previous,
@@ -63,6 +58,7 @@ from enerflo_sync.reconcile.remarks import (
     age_remarks,
     chosen_remarks,
     duplicate_remarks,
+    late_copy,
     milestone_remarks,
     size_remarks,
     stranger_remarks,
@@ -240,10 +236,10 @@ class _Reconciliation:
         if gone is not None:
             hold_back(self.connection, comparison, parameters)
             summary = self._summarize(comparison, parameters)
-        met_nothing = found["only_enerflo"] and (found["only_crm"] or found["twice_rows"] or sizes.unreadable)
-        near = 0
-        if met_nothing and may_be_near(comparison):
-            near = count_near_keys(self.connection, comparison, parameters)
+        unmet = found["only_enerflo"] and (found["only_crm"] or found["twice_rows"] or sizes.unreadable)
+        is_near = unmet and may_be_near(comparison)
+        near = count_near_keys(self.connection, comparison, parameters) if is_near else 0
+        last = last_arrival(self.connection, comparison.mapping, comparison.live, self.now)
         report = TableReport(
             table_name=str(comparison.name),
             crm_table=full_name(comparison.mapping),
@@ -265,7 +261,7 @@ class _Reconciliation:
                 *([] if reason is None or previous else [reason or _NOT_SEEN]),
                 *duplicate_remarks(found),
                 *milestone_remarks(self.connection, comparison, parameters),
-                *chosen_remarks(self.connection, comparison, sizes, parameters),
+                *chosen_remarks(self.connection, comparison, sizes, last, parameters),
                 *late_remarks(self.connection, comparison, parameters),
                 *stranger_remarks(self.connection, comparison, parameters, fold),
             ],
@@ -273,6 +269,7 @@ class _Reconciliation:
             overdue=self._is_overdue(comparison.kind, polled),
             unlinked=sizes.unlinked,
             near_keys=near,
+            late_copy=late_copy(comparison, last),
         )
         return report, Scope.FULL if previous is None else Scope.INCREMENTAL
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.live.arrivals import last_arrival
+from enerflo_sync.crm.live.arrivals import LastArrival, longest_silence
 from enerflo_sync.crm.mapping import RecordKind, WideColumn
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.masking import PersonalData, mask, shape
 from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.counts import Sizes
-from enerflo_sync.reconcile.report import Cause
+from enerflo_sync.reconcile.report import Cause, LateCopy
 from enerflo_sync.reconcile.values import Field, normal_text, translated
 
 STRANGERS_SHOWN = 10
@@ -92,10 +92,28 @@ where account = :account and reconciliation_id = :reconciliation_id and table_na
 """)
 
 
+def late_copy(comparison: Comparison, last: LastArrival | None) -> LateCopy | None:
+    """Return since when no row of a copy arrived, if that is longer than the mapping says.
+
+    :param last: the newest row's arrival; None if no row says when it arrived.
+    """
+    hours = comparison.mapping.arrives_within_hours
+    if hours is None or (last is not None and last.ago < timedelta(hours=hours)):
+        return None
+    return LateCopy(None if last is None else last.at, hours)
+
+
 def chosen_remarks(
-    connection: sa.Connection, comparison: Comparison, sizes: Sizes, parameters: dict[str, Any]
+    connection: sa.Connection,
+    comparison: Comparison,
+    sizes: Sizes,
+    last: LastArrival | None,
+    parameters: dict[str, Any],
 ) -> list[str]:
-    """Return which CRM rows the mapping's options for rows and keys left out."""
+    """Return which CRM rows the mapping's options for rows and keys left out, and the age of a copy.
+
+    :param last: when the newest row of a copied table arrived.
+    """
     table, found = full_name(comparison.mapping), []
     if comparison.mapping.is_kept:
         copy = connection.execute(_COPY, {**parameters, "table": comparison.name}).one()
@@ -104,8 +122,7 @@ def chosen_remarks(
             f" {copy.read_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({copy.rows:,} rows, of which"
             f" {copy.rows_read:,} were read again)."
         )
-    last = last_arrival(connection, comparison.mapping, comparison.live, parameters["now"])
-    if last is not None and last.ago >= QUIET:
+    if last is not None and last.ago >= longest_silence(comparison.mapping, QUIET):
         found.append(
             f"No row of {table} arrived since {last.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({last.column}):"
             " the table may be a copy that stopped, and what the CRM says by now was not compared then."

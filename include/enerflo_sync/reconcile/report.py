@@ -76,6 +76,16 @@ class FieldCount(msgspec.Struct, frozen=True):
     hints: Mapping[str, int] = {}
 
 
+class LateCopy(msgspec.Struct, frozen=True):
+    """A copy of which no row arrived for longer than the mapping says (``arrives_within_hours``).
+
+    :param since: when the newest row arrived; None if no row says when it did.
+    """
+
+    since: datetime | None
+    hours: float
+
+
 class TableReport(msgspec.Struct, frozen=True):
     """One mapped table: sizes first, then one-sided rows, then fields by count, then samples."""
 
@@ -102,6 +112,8 @@ class TableReport(msgspec.Struct, frozen=True):
     unlinked: int = 0
     # Of ``only_enerflo``: records that a CRM row names with another spelling of the key.
     near_keys: int = 0
+    # None if rows of the copy arrive in time, or the mapping does not say how often they have to.
+    late_copy: LateCopy | None = None
 
 
 class GoneAtOnce(msgspec.Struct, frozen=True):
@@ -171,6 +183,11 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
     def overdue_tables(self) -> Sequence[TableReport]:
         """Return the tables whose list at Enerflo was not read when due, so that it may have changed."""
         return [table for table in self.tables if table.overdue]
+
+    @property
+    def late_copies(self) -> Sequence[TableReport]:
+        """Return the tables that are copies and got no row in time, so that the CRM may say more by now."""
+        return [table for table in self.tables if table.late_copy is not None]
 
     @property
     def unexplained(self) -> int:

@@ -303,7 +303,9 @@ def _equal(
     if mapping.tolerance is not None or mapping.tolerance_percent is not None:
         limits = [f"{mapping.tolerance or 0!r}::numeric"]
         if mapping.tolerance_percent:
-            limits.append(f"abs({left}) * {mapping.tolerance_percent / 100!r}::numeric")
+            # A share of NaN or Infinity would accept any number.
+            share = f"abs({left}) * {mapping.tolerance_percent / 100!r}::numeric"
+            limits.append(f"case when abs({left}) < 'Infinity' then {share} else 0 end")
         same = f"({same} or abs({left} - {right}) <= greatest({', '.join(limits)}))"
     if (mine.rest, theirs.rest) != (_NOTHING, _NOTHING):
         same = f"({mine.rest} is not distinct from {theirs.rest} and {same})"

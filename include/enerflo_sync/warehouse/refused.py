@@ -11,6 +11,8 @@ _NOT_OF_A_ROW = ("08", "0A", "25", "3D", "3F", "40", "42", "53", "55", "57", "58
 _RAISED = "exec_stmt_raise"
 # And the one that checks a written row against policies, whose code is that of a missing right.
 _CHECKED = "ExecWithCheckOptions"
+# The server function that puts a table's rules into effect. Some rules allow no statement that returns rows.
+_RULED = "RewriteQuery"
 # Words of libpq about a server's certificate. A connection that is lost under TLS has others.
 _NOT_THE_ONE = (
     "certificate verify failed",
@@ -35,12 +37,19 @@ def refuses_a_row(error: psycopg.Error) -> bool:
 
 def crm_refuses_a_row(error: psycopg.Error) -> bool:
     """Return whether a CRM's table refused a row, by a rule of its own or by a policy."""
-    return refuses_a_row(error) or refused_by_policy(error)
+    return refuses_a_row(error) or refused_by_policy(error) or refused_by_rule(error)
 
 
 def refused_by_policy(error: psycopg.Error) -> bool:
     """Return whether a policy of row-level security refused a row, and not a right that is missing."""
     return error.diag.source_function == _CHECKED and error.sqlstate == "42501"
+
+
+def refused_by_rule(error: Exception) -> bool:
+    """Return whether a rule of the table (CREATE RULE) allows no such statement, whatever the row."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    return error.diag.source_function == _RULED and error.sqlstate == "0A000"
 
 
 def finds_another_server(error: BaseException | None) -> bool:

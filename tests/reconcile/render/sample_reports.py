@@ -14,6 +14,7 @@ from enerflo_sync.reconcile.report import (
     Cause,
     Difference,
     FieldCount,
+    LateCopy,
     ReconciliationReport,
     Scope,
     TableReport,
@@ -254,6 +255,13 @@ def overdue() -> ReconciliationReport:
     return msgspec.structs.replace(agreed(), mirror_as_of=as_of, tables=[table])
 
 
+def stopped_copy() -> ReconciliationReport:
+    """Rows that agree with what a copy of the CRM said two days ago."""
+    late = LateCopy(FINISHED - timedelta(days=2), 6)
+    table = msgspec.structs.replace(_agreeing("installs", 1_200), late_copy=late)
+    return msgspec.structs.replace(agreed(), tables=[table])
+
+
 def explained() -> ReconciliationReport:
     """Differences, each with a cause."""
     return msgspec.structs.replace(typical(), tables=[notes()])
@@ -318,6 +326,7 @@ REPORTS = {
     "empty_crm_side": empty_crm_side,
     "agreed": agreed,
     "overdue": overdue,
+    "stopped_copy": stopped_copy,
     "explained": explained,
     "tolerated": tolerated,
     "every_cause": every_cause,

@@ -25,6 +25,11 @@ EXPECTED = {
         Tone.UNSURE,
         "Enerflo was last read whole 4 d 2 h before the comparison",
     ),
+    "stopped_copy": (
+        Verdict.COPY_OVERDUE,
+        Tone.UNSURE,
+        "No row of crm.installs arrived in time before the comparison",
+    ),
     "explained": (Verdict.EXPLAINED, Tone.GOOD, "All 4 differences are explained"),
     "tolerated": (Verdict.TOLERATED, Tone.GOOD, "12 of 77 differences are unexplained, 20 allowed"),
     "every_cause": (

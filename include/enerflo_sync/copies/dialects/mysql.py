@@ -19,6 +19,10 @@ _PLACES = {1267, 1369, 1526, 1906, 3105}
 _IN_DIGITS = ("bigint", "numeric", "boolean", "double precision", "date", "timestamp")
 _BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
 
+# A column of type year takes numbers up to 99 for years of this and the last century.
+_TWO_DIGITS = 99
+_NO_YEAR = 9999
+
 
 class MySQL(Dialect):
     """MySQL and MariaDB: times of type timestamp are moments, those of type datetime have no zone."""
@@ -91,6 +95,12 @@ class MySQL(Dialect):
             # MySQL rounds the unconverted value to six digits.
             return f"({self._value(column)} + 0e0)"
         return self._value(column)
+
+    def parameter(self, column: RemoteColumn, value: Any) -> Any:
+        """Return the value; for 1 to 99 a number that a year refuses, since MySQL takes 5 for 2005."""
+        if column.declared == "year" and isinstance(value, int) and 0 < value <= _TWO_DIGITS:
+            return _NO_YEAR
+        return super().parameter(column, value)
 
     def as_text(self, column: RemoteColumn) -> str:
         """Return the value as utf8mb4, which can represent every text of the table; bytes as digits."""

@@ -35,6 +35,8 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import Field, value_of_text
 
 BEFORE, AFTER, ELSE, UNLINKED, UNREADABLE = "before", "after", "else", "unlinked", "unreadable"
+# Only the copy says whether the record meets `where`, and the record was modified since, or may have been.
+OLD, UNTOLD = "old", "untold"
 
 # The copy's row provides the values that Salesforce does not have as a field.
 _TAKE = Template("""
@@ -99,10 +101,10 @@ class Judge:
         self._now = f"pg_temp.at_salesforce_{comparison.name}"
         self._columns = [name for name, column in comparison.live.columns.items() if column.readable]
         condition = comparison.mapping.condition
-        asked = {
-            *comparison.mapping.crm_columns,
-            *(named_columns(condition, comparison.live) if condition else ()),
-        }
+        choosing = named_columns(condition, comparison.live) if condition else ()
+        asked = {*comparison.mapping.crm_columns, *choosing}
+        # Whether Salesforce does not say all that `where` asks.
+        self._asks_copy = any(name != to.id and to.field_of(name) not in info.fields for name in choosing)
         self._fields = {
             name: to.field_of(name)
             for name in self._columns
@@ -269,6 +271,7 @@ class Judge:
         comparison = self._comparison
         named = names_record(comparison, "t", "w.enerflo_key")
         linked = f"(w.kind = 'link' or {named}) and {comparison.counts('t')}"
+        old = self._is_old
         if op == "delete":
             pairs = ((one.name, f"w.before -> {literal(one.name)}") for one in comparison.fields)
             same = " and ".join(self._unmoved(field, f"nullif({before}, 'null')") for field, before in pairs)
@@ -276,7 +279,7 @@ class Judge:
                 # A new record gets fields that are not mapped as well.
                 same += f" and t._modified is not distinct from t.{quoted(self._modified)}"
             same = f"when {same} then 'before'"
-            return f"case when not ({linked}) then 'unlinked' {same} else 'else' end"
+            return f"case when not ({linked}) then 'unlinked' {old} {same} else 'else' end"
         assert name is not None  # noqa: S101 - a defect of ours
         made = self._shows(name)
         if op == "insert":
@@ -287,9 +290,18 @@ class Judge:
         ours = self._unmoved(name, f"nullif({as_written(comparison, name, 'o.after')}, 'null')")
         earlier = _OUR_EARLIER.substitute(same=ours)
         return (
-            f"case when not ({linked}) then 'unlinked' when {made} then 'after'"
+            f"case when not ({linked}) then 'unlinked' when {made} then 'after' {old}"
             f" when {before} or {earlier} then 'before' else 'else' end"
         )
+
+    @property
+    def _is_old(self) -> str:
+        """Return ``when …``: only the copy's row says whether the record counts, and it may be old."""
+        if not self._asks_copy:
+            return ""
+        if self._modified is None:
+            return f"when true then '{UNTOLD}'"
+        return f"when t._modified is distinct from t.{quoted(self._modified)} then '{OLD}'"
 
     def _shows(self, name: str) -> str:
         """Return whether the record has the value to write, as declared: Salesforce may round it."""

@@ -30,6 +30,10 @@ NO_TIME: Final = (
     "the copy has no column of LastModifiedDate, so nobody can tell whether fields that are not mapped"
     " changed since: delete it there"
 )
+UNTOLD: Final = (
+    "where names a column that is no field of the object, and the copy has no column of LastModifiedDate, so"
+    " nobody can tell whether the record still counts: change it there"
+)
 NO_EXTERNAL_ID: Final = (
     "a record is only made by an external id that is unique, so that a lost answer makes no second one:"
 )

@@ -19,7 +19,7 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.copies.salesforce import reasons
 from enerflo_sync.copies.salesforce.api import TOGETHER, Record, SalesforceObjectApi
 from enerflo_sync.copies.salesforce.changes import RecordChanges
-from enerflo_sync.copies.salesforce.judge import AFTER, BEFORE, UNREADABLE, Judge, Judged
+from enerflo_sync.copies.salesforce.judge import AFTER, BEFORE, OLD, UNREADABLE, UNTOLD, Judge, Judged
 from enerflo_sync.copies.salesforce.session import (
     Answer,
     FailedError,
@@ -213,9 +213,11 @@ class TableCarrier:
         due: list[Judged] = []
         for number in list(record.numbers):
             one = judged.get(number)
-            if one is None:
-                # The copy does not have the row any more; the next copy decides.
+            if one is None or one.says == OLD:
+                # The copy does not have the row any more, or is older than the record; the next copy decides.
                 record.drop({number})
+            elif one.says == UNTOLD:
+                self._end(record, [number], Decision.PARKED, reasons.UNTOLD)
             elif one.says == AFTER:
                 self._take(record, [number])
             elif one.says == UNREADABLE:

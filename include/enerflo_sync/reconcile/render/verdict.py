@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -34,6 +35,8 @@ class Verdict(StrEnum):
     KEYS_APART = "keys_apart"
     # Enerflo was not read when it was due, so the mirror may be out of date.
     OVERDUE = "overdue"
+    # No row of a copy arrived for longer than the mapping says, so the CRM may say something else by now.
+    COPY_OVERDUE = "copy_overdue"
     TOLERATED = "tolerated"
     EXPLAINED = "explained"
     AGREED = "agreed"
@@ -52,6 +55,7 @@ _TONES = {
     Verdict.FEW_MATCHED: Tone.UNSURE,
     Verdict.KEYS_APART: Tone.UNSURE,
     Verdict.OVERDUE: Tone.UNSURE,
+    Verdict.COPY_OVERDUE: Tone.UNSURE,
     Verdict.TOLERATED: Tone.GOOD,
     Verdict.EXPLAINED: Tone.GOOD,
     Verdict.AGREED: Tone.GOOD,
@@ -91,6 +95,8 @@ def verdict_of(report: ReconciliationReport) -> Verdict:
         return Verdict.KEYS_APART
     if report.overdue_tables:
         return Verdict.OVERDUE
+    if report.late_copies:
+        return Verdict.COPY_OVERDUE
     if report.unexplained:
         return Verdict.TOLERATED
     return Verdict.EXPLAINED if report.differences else Verdict.AGREED
@@ -131,19 +137,22 @@ def were_compared(report: ReconciliationReport) -> bool:
 def is_all_clear(report: ReconciliationReport) -> bool:
     """Return whether no item waits for a person.
 
-    That is so if Enerflo was read in time, rows matched, no table lost many rows at once, and the budget
-    holds.
+    That is so if Enerflo was read in time, copies got rows in time, rows matched, no table lost many rows at
+    once, and the budget holds.
     """
-    surprised = report.overdue_tables or report.gone_at_once
+    surprised = report.overdue_tables or report.late_copies or report.gone_at_once
     return report.within_budget and were_compared(report) and not surprised
 
 
 def verdict_text(report: ReconciliationReport) -> VerdictText:
     """Return the report's verdict in words."""
     words = _in_words(report)
-    if not report.overdue_tables or words.verdict in (Verdict.OVERDUE, Verdict.NEVER_POLLED):
-        return words
-    return replace(words, detail=f"{words.detail} {_overdue(report)}")
+    further = []
+    if report.overdue_tables and words.verdict not in (Verdict.OVERDUE, Verdict.NEVER_POLLED):
+        further.append(_overdue(report))
+    if report.late_copies and words.verdict is not Verdict.COPY_OVERDUE:
+        further.append(_late_copies(report))
+    return replace(words, detail=" ".join([words.detail, *further]))
 
 
 def _in_words(report: ReconciliationReport) -> VerdictText:
@@ -174,6 +183,13 @@ def _in_words(report: ReconciliationReport) -> VerdictText:
                 f"{compared}; {_share_unexplained(report)}. {_overdue(report)}",
                 _READ_AGAIN,
             )
+        case Verdict.COPY_OVERDUE:
+            return VerdictText(
+                verdict,
+                f"No row of {_names(report.late_copies)} arrived in time before the comparison",
+                f"{compared}; {_share_unexplained(report)}. {_late_copies(report)}",
+                _COPY_AGAIN,
+            )
         case Verdict.OVER_BUDGET | Verdict.TOLERATED:
             return _unexplained(report, verdict)
         case Verdict.EXPLAINED:
@@ -197,6 +213,11 @@ _READ_AGAIN = (
     "reconcile again. Where you poll less often, say so in sync.yaml: accounts.schedule.poll."
 )
 
+_COPY_AGAIN = (
+    "See whether the tool that copies the table still runs, then reconcile again. Where the CRM changes less "
+    "often, say so in sync.yaml: arrives_within_hours of that table."
+)
+
 
 def _compared(report: ReconciliationReport) -> str:
     tables = count_of(len(report.tables), "table")
@@ -215,6 +236,21 @@ def _overdue(report: ReconciliationReport) -> str:
         if table.mirror_as_of is not None
     )
     return f"Polls were due since and did not read all of Enerflo: the mirror has {lists}."
+
+
+def _late_copies(report: ReconciliationReport) -> str:
+    tables = "; ".join(
+        f"{table.crm_table} got its newest row"
+        f" {'at a time that no row says' if table.late_copy.since is None else utc(table.late_copy.since)}"
+        f" ({table.late_copy.hours:g} h allowed)"
+        for table in report.late_copies
+        if table.late_copy is not None
+    )
+    return f"What the CRM says by now was not compared: {tables}."
+
+
+def _names(tables: Sequence[TableReport]) -> str:
+    return ", ".join(dict.fromkeys(table.crm_table for table in tables))
 
 
 def _nothing(report: ReconciliationReport) -> str:

@@ -1,0 +1,124 @@
+"""Rows that a statement wrote without an error and that the CRM's table does not have afterwards.
+
+A table may pass over a write (its trigger returns null, or writes nothing although it returns the row), put
+back the former value, or have a view that does not show the new row. Each check runs after the statement, so
+that an edit that another session committed meanwhile is seen as an edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.outcomes import Decision
+from enerflo_sync.agreed.soft_deletes import removal_condition
+from enerflo_sync.agreed.written import not_kept, of_key
+from enerflo_sync.apply.crm_statements import insert_condition, update_condition
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.warehouse.bulk import driver_connection
+
+PASSED_OVER = "the CRM's table passes over the write, by a trigger or rule of its own"
+NOT_KEPT = "the CRM's table keeps the value from before, by a trigger or rule of its own"
+
+# Runs after the triggers that may fill columns which the insert left out.
+_MADE_OUTSIDE = Template(f"""
+/* enerflo-sync apply $name: new rows that do not meet where, or that a view does not show */
+select distinct p.key::text from sync.plan_changes p
+where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = %(op)s
+  and p.position between %(since)s and %(until)s and p.state = '{Decision.APPLIED}' and p.done_at = %(now)s
+  and not exists (select from $crm t where $on and $inside)
+""")  # noqa: S608 - a constant
+
+_OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
+    and p.op = %(op)s and p.direction = 'to_crm' and p.state = any(%(states)s) and p.done_at = %(now)s"""
+
+_CHANGES = f"""select p.key, p.enerflo_key, p.before, p.after, p.row_digest from sync.plan_changes p
+  where {_OF_PLAN} and p.position between %(first)s and %(last)s
+    and p.field is not distinct from %(field)s::text"""  # noqa: S608 - a constant
+
+_RECORDS = f"""select p.key, p.enerflo_key, jsonb_object_agg(p.field, p.after) as v from sync.plan_changes p
+  where {_OF_PLAN} and p.position between %(since)s and %(until)s
+  group by p.key, p.enerflo_key
+  having min(p.position) between %(first)s and %(last)s
+    and array_agg(p.field order by p.field) = %(fields)s::text[]"""  # noqa: S608 - a constant
+
+_STILL_AS_PLANNED = Template("""
+/* enerflo-sync apply $name: rows that are as the plan expects and that the write did not reach */
+select distinct p.key::text from ($moved) p where $condition
+""")
+
+
+def rows_outside(
+    connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]
+) -> Sequence[str]:
+    """Return the keys of rows that were just inserted and that ``where`` or the view does not show."""
+    if comparison.mapping.condition is None and not comparison.live.view:
+        return []
+    statement = _MADE_OUTSIDE.substitute(
+        name=comparison.name,
+        table=literal(comparison.name),
+        crm=comparison.crm,
+        on=of_key(comparison, "p.key"),
+        inside=comparison.inside("t"),
+    )
+    return _keys(connection, statement, values)
+
+
+def rows_passed_over(
+    connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any], *, undone: bool
+) -> Sequence[str]:
+    """Return the keys of rows that count as moved, or removed, and that are still as the plan expects.
+
+    Only a trigger or rule of the table can pass over a write. Rows that an undo restores are not asked about.
+
+    :param values: as the statement got them that recorded the outcomes.
+    :param undone: whether the plan is an undo.
+    """
+    op = values["op"]
+    if not comparison.live.has_own_rules or (op == "insert" and undone):
+        return []
+    match op:
+        case "insert":
+            moved, condition = _RECORDS, insert_condition(comparison, values["fields"])
+        case "update":
+            moved, condition = _CHANGES, _of_a_row(comparison, update_condition(comparison, values["field"]))
+        case _:
+            due = removal_condition(connection, comparison, undone=undone)
+            moved, condition = _CHANGES, _of_a_row(comparison, due)
+    statement = _STILL_AS_PLANNED.substitute(
+        name=comparison.name,
+        moved=moved.replace("$table", literal(comparison.name)),
+        condition=condition,
+    )
+    states = [Decision.MOVED, Decision.APPLIED] if op == "delete" else [Decision.MOVED]
+    return _keys(connection, statement, {**values, "states": states})
+
+
+def rows_put_back(
+    connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]
+) -> Sequence[str]:
+    """Return the keys of rows that were updated just now and that have the former value after all.
+
+    :param values: as :func:`rows_passed_over` takes them.
+    """
+    if values["op"] != "update" or not comparison.live.has_own_rules:
+        return []
+    kept = f"{of_key(comparison, 'p.key')} and {not_kept(comparison, values['field'], 'p')}"
+    statement = _STILL_AS_PLANNED.substitute(
+        name=comparison.name,
+        moved=_CHANGES.replace("$table", literal(comparison.name)),
+        condition=_of_a_row(comparison, kept),
+    )
+    return _keys(connection, statement, {**values, "states": [Decision.APPLIED]})
+
+
+def _of_a_row(comparison: Comparison, condition: str) -> str:
+    return f"exists (select from {comparison.crm} t where {condition})"
+
+
+def _keys(connection: sa.Connection, statement: str, values: Mapping[str, Any]) -> Sequence[str]:
+    return [key for (key,) in driver_connection(connection).execute(statement, dict(values))]
