@@ -20,7 +20,7 @@ RESTORE = tests/writes/test_restored_warehouse.py tests/inbox/test_archive_again
 CANARY = tests/warehouse/test_quiet_errors.py tests/enerflo/test_client_secrets.py tests/cli/test_support_bundle.py \
 	tests/retention/test_forget.py tests/dags/test_logs_hold_no_row.py
 
-.PHONY: help demo test celery simulate soak upgrade restore canary mutate audit sbom check bench pictures docs clean sync
+.PHONY: help demo test versions celery simulate soak upgrade restore canary mutate audit sbom check bench pictures docs clean sync
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -32,6 +32,9 @@ demo: sync ## run the main job for real: sandbox, PostgreSQL, Airflow, and the r
 test: sync ## run every test, WORKERS=4 at a time (browser tests need Chromium)
 	$(UV) sync --quiet --frozen --script tests/copies/fake_snowflake.py
 	$(RUN)/pytest -n $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+versions: sync ## try the wheel with each Python that is here, the next Airflow and the lowest versions, VERSIONS="--short"
+	$(RUN)/python -m tests.versions $(VERSIONS)
 
 celery: sync ## a backfill of INSTALLS=n across two Celery workers that are killed, with the shipped DAGs (needs redis-server)
 	$(RUN)/python -m tests.workers --installs $(or $(INSTALLS),20000)
@@ -80,7 +83,7 @@ docs: sync ## write the generated pages again
 	$(RUN)/python docs/generate.py
 
 clean: ## remove what the other targets made (the demo's data too)
-	rm -rf .venv .uv .demo .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .versions .uv .demo .mypy_cache .ruff_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 sync: $(if $(filter .uv/%,$(UV)),.uv/bin/uv)

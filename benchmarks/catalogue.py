@@ -30,6 +30,8 @@ from benchmarks.rebuild_section import rebuild_section
 from benchmarks.rebuilds import measure_rebuilds
 from benchmarks.results import Report
 from benchmarks.sections import compare_section, inbox_section, latency_section, load_section, memory_section
+from benchmarks.start_section import start_section
+from benchmarks.starts import measure_starts
 from benchmarks.warehouse import Warehouse
 
 # The rebuilt mirror is a company so many times over.
@@ -77,6 +79,11 @@ def _rounds(measure: Callable[[], None], options: argparse.Namespace, say: Say) 
     for number in range(options.repeat):
         say(f"round {number + 1} of {options.repeat}")
         measure()
+
+
+def _start(warehouse: Warehouse, options: argparse.Namespace, say: Say) -> Report:
+    result = measure_starts(warehouse, options.installs, options.repeat, say)
+    return Report([start_section(result, options.installs)], result.failures)
 
 
 def _reconcile(warehouse: Warehouse, options: argparse.Namespace, say: Say) -> Report:
@@ -159,6 +166,7 @@ PARTS = (
         6,
         _loads(Stage.UNCHANGED, Stage.CHANGED),
     ),
+    Part("start", "whole processes of the command line that find nothing new", 4, _start),
     Part("reconcile", "1,000,000 rows, full and incremental: ours, datacompy, reladiff", 4, _reconcile),
     Part("copies", "a CRM of 1,000,000 rows in DuckDB and MariaDB: copy, re-check, reladiff", 10, _copies),
     Part("pages", "the pages in Airflow over 1,000,000 installs and two years of runs", 5, _pages),

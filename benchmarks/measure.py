@@ -110,7 +110,7 @@ def run_fresh(
             process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.worker", module, str(result)],
                 cwd=ROOT,
-                env=_environment(folder) | dict(environment or {}),
+                env=process_environment(folder) | dict(environment or {}),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -132,7 +132,11 @@ def run_fresh(
     )
 
 
-def _environment(folder: str) -> dict[str, str]:
+def process_environment(folder: str) -> dict[str, str]:
+    """Return the variables of a measured process.
+
+    :param folder: for what it writes.
+    """
     path = os.pathsep.join(filter(None, (str(ROOT), str(ROOT / "include"), os.environ.get("PYTHONPATH"))))
     # Byte code is written and kept, as where the tool is installed for good: imports are not compiled anew.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -216,6 +216,8 @@ READING = """
 - The inbox's files are hard links to files written once, in cache, so that each way begins with the same;
   afterwards events, copies, ids and bodies in the table, the drop and the archive are counted. A wake-up is
   an `ingest` of an empty drop that also looks for days to delete from the archive.
+- Start-up is measured by the command line itself, whose output is checked: interpreter, imports, reading
+  the configuration, the work, and the end of the process.
 - The way from a file to the mirror is measured by the clock on the wall, from the rename that puts the
   file into the drop: it is mostly Airflow's own time.
 - The peers get what is best for them: the faster of 100 and 500 a page, byte code kept, dlt without its

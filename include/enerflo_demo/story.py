@@ -361,7 +361,7 @@ def _wait_for_the_end() -> None:
 def _step(what: str) -> Iterator[None]:
     """Show that a step is under way, and how long it took."""
     began = time.monotonic()
-    with Status(f"{what} …", console=errors):
+    with Status(f"{what} …", console=errors.rich):
         yield
     console.print(f"[green]✓[/] {what} [dim]({time.monotonic() - began:.0f} s)[/]")
 

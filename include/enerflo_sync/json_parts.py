@@ -89,3 +89,15 @@ def end_of_value(data: bytes, at: int) -> int:
                 if depth == 0:
                     return mark.end()
     raise BadRecordError("nested_too_deep" if deepest > MOST_LEVELS else "truncated_json")
+
+
+def nests_too_deep(data: bytes) -> bool:
+    """Return whether more than ``MOST_LEVELS`` arrays and objects lie in each other; the JSON may be cut off.
+
+    The decoder's own limit is Python's: 1,000 levels in 3.11, 10,000 in 3.13.
+    """
+    if data.count(b"{") + data.count(b"[") <= MOST_LEVELS:
+        return False
+    opened = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
+    steps = (opened.get(mark[0], 0) for mark in _MARKS.finditer(data))
+    return any(depth > MOST_LEVELS for depth in itertools.accumulate(steps))

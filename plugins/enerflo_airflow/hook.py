@@ -226,7 +226,7 @@ def account_of(account: str, config: SyncConfig, path: Path, *, reads_enerflo: b
     """
     connections = config.account(account).airflow
     hook = EnerfloHook(connections.enerflo_connection)
-    return AccountContext(
+    opened = AccountContext(
         account,
         config,
         path,
@@ -238,8 +238,10 @@ def account_of(account: str, config: SyncConfig, path: Path, *, reads_enerflo: b
             salesforce=lambda: salesforce_login_of(config, account),
             storage=storage_of(connections.storage_connection),
         ),
-        session=hook.plain_session() if reads_enerflo else requests.Session(),
     )
+    if reads_enerflo:
+        opened.session = hook.plain_session()
+    return opened
 
 
 def crm_engine_of(config: SyncConfig, account: str) -> sa.Engine:

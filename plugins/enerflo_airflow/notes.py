@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ParamSpec
 
 from airflow.listeners import hookimpl
-from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk import BaseXCom
 
 from enerflo_sync.steering import shown
 

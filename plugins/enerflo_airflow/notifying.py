@@ -7,10 +7,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from airflow.configuration import conf
 from airflow.providers.http.notifications import HttpNotifier
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
-from airflow.sdk import BaseHook, BaseNotifier, BaseOperator, BaseOperatorLink, Context
+from airflow.sdk import BaseHook, BaseNotifier, BaseOperator, BaseOperatorLink, Context, conf
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from enerflo_airflow.accounts import sync_config
@@ -23,7 +22,7 @@ from enerflo_sync.errors import ConfigurationError, RetriableError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.sdk.definitions._internal.mixins import DependencyMixin
+    from airflow.sdk import XComArg
 
     from enerflo_sync.crm.routes import Route
     from enerflo_sync.notify.message import Message
@@ -149,7 +148,7 @@ class NotifyOperator(BaseOperator):
         return {name: getattr(report, name) for name in counts}
 
 
-def tell_people(account: str, after: DependencyMixin) -> None:
+def tell_people(account: str, after: BaseOperator | XComArg) -> None:
     """Add the notifying task to a DAG, if any route of sync.yaml covers the account.
 
     As a teardown it runs whatever the outcome of the task before it, and its own outcome does not count.

@@ -15,8 +15,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from airflow.plugins_manager import AirflowPlugin
-from airflow.sdk import BaseOperatorLink
-from airflow.sdk.configuration import conf
+from airflow.sdk import BaseOperatorLink, conf
 
 from enerflo_airflow.links import (
     APP_PREFIX,

@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from enerflo_airflow.links import OverviewLink
 
 if TYPE_CHECKING:
-    from airflow.sdk.definitions._internal.mixins import DependencyMixin
+    from airflow.sdk import XComArg
 
 # As Airflow calls a run that assets started.
 _BY_CHANGES = "asset_triggered"
@@ -56,7 +56,7 @@ class GatherChangesOperator(BaseOperator):
         """End, where the triggerer left that to a worker."""
 
 
-def gather_changes(account: str, seconds: int, after: DependencyMixin) -> None:
+def gather_changes(account: str, seconds: int, after: BaseOperator | XComArg) -> None:
     """Add the task that gathers changes to the end of a DAG; none where the least time is 0.
 
     :param after: the task whose result other DAGs wait for.

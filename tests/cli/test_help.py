@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from enerflo_sync.cli.app import app
 from enerflo_sync.cli.commands import COMMANDS
+from enerflo_sync.process import COLLECT_AFTER
 
 HEAVY = ("sqlalchemy", "alembic", "pydantic", "fastapi", "requests", "yaml", "rich.progress")
 
@@ -23,7 +24,7 @@ def test_a_command_does_not_look_for_garbage_while_it_starts() -> None:
         "main()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.stderr.strip() == "50000"
+    assert done.stderr.strip() == str(COLLECT_AFTER)
 
 
 def test_the_help_imports_no_command_and_none_of_what_they_need() -> None:

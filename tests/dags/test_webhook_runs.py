@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import structlog
+from airflow.dag_processing.bundles import manager as bundle_manager
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
@@ -217,8 +218,19 @@ waits_for_webhooks()
 """
 
 
+@pytest.fixture
+def bundles_are_read_again() -> Iterator[None]:
+    """From 3.4 on Airflow reads the configured bundles once for each process."""
+    caches = [one for one in vars(bundle_manager).values() if hasattr(one, "cache_clear")]
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
 def test_a_deferred_sensor_goes_on_when_a_file_arrives(
-    drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drop: Path, tmp_path: Path, bundles_are_read_again: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "dags"
     folder.mkdir()

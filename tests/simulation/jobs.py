@@ -358,8 +358,9 @@ class Jobs:
         return [install_id for (install_id,) in self._crm.execute(query)]
 
     def _knows_its_company(self) -> bool:
-        """Return whether the mirror has an install: the first key of an account is believed."""
-        row = self._crm.execute("select exists (select from enerflo.installs)").fetchone()
+        """Return whether the account has an install: the first key under a name is believed."""
+        query = "select exists (select from enerflo.installs where account = %s)"
+        row = self._crm.execute(query, (self.account,)).fetchone()
         return row is not None and bool(row[0])
 
     def _run(self, name: str, job: Job, end_at: int | None, end: End) -> Any:

@@ -121,15 +121,16 @@ class SoakCompany:
         session.trust_env = False
         session.adapters.clear()
         session.mount("https://", SandboxAdapter(self.api))
-        return AccountContext(
+        context = AccountContext(
             "default",
             config,
             path,
             Credentials(lambda: "https://enerflo.io", lambda: DEFAULT_KEY, lambda: url),
-            session=session,
             clock=self.clock,
             rng=random.Random(f"{self.pace.seed}/jobs"),
         )
+        context.session = session
+        return context
 
     def close(self) -> None:
         self.context.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import sqlalchemy as sa
@@ -31,7 +32,6 @@ from enerflo_sync.copies.salesforce.carry import carry_to_salesforce
 from enerflo_sync.copies.salesforce.session import SalesforceSession
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Mode, RecordKind
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.reading_run import Run
@@ -48,6 +48,9 @@ from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 Progress = Callable[[str, int, int], None]
 # Carries handed-over changes to a CRM outside the warehouse; returns whether any of the tables is there.

@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.request_lanes import backfill_rate
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 Progress = Callable[[str, int, int | None], None]
 

@@ -10,14 +10,17 @@ import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.envelopes import Listing
 from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import BadRecordError, ContractDriftError, RetriableError
 from enerflo_sync.resources.installs import INSTALL_LIST, INSTALLS
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 # How many rows further a probe looks if a row has no readable id or time.
 _STEPS = 5

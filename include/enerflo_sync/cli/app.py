@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 
 import typer
-from dotenv import load_dotenv
 
 from enerflo_sync.cli.commands import Commands
 from enerflo_sync.cli.output import DEBUG_VARIABLE, Exit, ShowingFormatter, errors, print_error, unexpected
 from enerflo_sync.errors import EnerfloSyncError
-from enerflo_sync.process import collect_rarely
 
 app = typer.Typer(
     name="enerflo-sync",
@@ -41,13 +40,15 @@ def common(
     logging.getLogger("enerflo_sync.warehouse.revision").setLevel(min(level, logging.WARNING))
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line and exit with the code of its outcome.
 
     Variables missing from the environment are read from a file ``.env`` in the working folder.
     """
-    collect_rarely()
-    load_dotenv(".env")
+    if Path(".env").exists():
+        from dotenv import load_dotenv
+
+        load_dotenv(".env")
     try:
         app()
     except EnerfloSyncError as error:

@@ -6,28 +6,45 @@ import json
 import logging
 import sys
 from enum import IntEnum
-from typing import Annotated, Any, BinaryIO, NoReturn, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn, cast
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.text import Text
 
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.steering import ShowingStream, shown
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 DEBUG_VARIABLE = "ENERFLO_SYNC_DEBUG"
 
 
-class ShowingConsole(Console):
-    """A console that prints control characters visibly instead of sending them to the terminal."""
+class ShowingConsole:
+    """A console that prints control characters visibly instead of sending them to the terminal.
+
+    :param options: of rich's console. It is imported with the first print: what a schedule starts prints
+        plain lines (:func:`say`), and no command should wait for it.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
+    @cached_property
+    def rich(self) -> Console:
+        """Return rich's own console."""
+        from rich.console import Console
+
+        return Console(**self._options)
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print like rich, with visible control characters."""
-        super().print(*map(_shown_object, objects), **options)
+        self.rich.print(*map(_shown_object, objects), **options)
 
 
 def _shown_object(one: Any) -> Any:
+    from rich.text import Text
+
     if isinstance(one, Text):
         plain = shown(one.plain)
         # Replacing characters shifts the positions of styles, so such a text keeps only its base style.
@@ -68,6 +85,14 @@ def finish(code: Exit) -> NoReturn:
     raise typer.Exit(int(code))
 
 
+def say(text: str, *, title: str = "") -> None:
+    """Print a line without markup on standard output, with visible control characters.
+
+    :param title: printed before it, bold on a terminal.
+    """
+    typer.echo(f"{typer.style(shown(title), bold=True)} {shown(text)}" if title else shown(text))
+
+
 def print_json(value: Any) -> None:
     """Print JSON values, indented, in the order given."""
     # The escapes are JSON's own, so parsing the text as JSON yields the original value.
@@ -94,4 +119,6 @@ def unexpected(error: Exception) -> str:
 
 def print_error(error: EnerfloSyncError) -> None:
     """Print one error as one sentence on standard error: what, where, what next."""
+    from rich.markup import escape
+
     errors.print(f"[red]enerflo-sync:[/] {escape(str(error))}".replace("\n", "\n  "))

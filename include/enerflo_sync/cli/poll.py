@@ -6,11 +6,10 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.markup import escape
 
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.groups import Group, finish_each
-from enerflo_sync.cli.output import Account, Exit, Json, console, print_json
+from enerflo_sync.cli.output import Account, Exit, Json, print_json, say
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -76,23 +75,23 @@ def print_run(report: RunReport, nothing: str = NOTHING_LISTED) -> None:
 
     :param nothing: text for a run without any input.
     """
-    console.print(f"[bold]{report.run_id}[/] {report.state}")
+    say(str(report.state), title=report.run_id)
     width = max([len(name) for name in report.resources] + [5])
     rows = [*report.resources.items(), ("all", msgspec.to_builtins(report))]
     for name, counts in rows:
-        console.print(
+        say(
             f"  {name:<{width}}  read {counts['read']:>9,}  applied {counts['applied']:>8,}"
             f"  unchanged {counts['unchanged']:>9,}  quarantined {counts['quarantined']:>5,}"
             f"  skipped {counts['skipped']:>5,}"
         )
-    console.print(f"  {report.requests:,} requests")
+    say(f"  {report.requests:,} requests")
     for group, title in (("incomplete", "Not read whole"), ("quarantined", "Quarantined")):
         for reason, count in sorted(report.reasons.get(group, {}).items()):
-            console.print(f"  {title}: {escape(reason)}" + ("" if group == "incomplete" else f" ({count:,})"))
+            say(f"  {title}: {reason}" + ("" if group == "incomplete" else f" ({count:,})"))
     if report.reasons.get("quarantined"):
-        console.print("  What to do about each: enerflo-sync quarantine list")
+        say("  What to do about each: enerflo-sync quarantine list")
     for name, counts in report.resources.items():
         for reason, count in sorted(counts["reasons"].get("notice", {}).items()):
-            console.print(f"  Noticed, {name}: {escape(reason)} ({count:,})")
+            say(f"  Noticed, {name}: {reason} ({count:,})")
     if not report.read and "incomplete" not in report.reasons:
-        console.print(f"  {nothing}")
+        say(f"  {nothing}")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from enerflo_sync.cli.check import Check, made
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import WriteBodies
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError, OutcomeUnknownError
 from enerflo_sync.enerflo.installs import read_install, update_install
 from enerflo_sync.enerflo.milestones import update_milestone
@@ -22,6 +21,9 @@ from enerflo_sync.resources.fingerprint import decode, stable_bytes
 from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.notes import NOTE_LIST, NOTES
 from enerflo_sync.resources.resource import Resource
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 _DATES = ("completed_at", "started_at")
 _LOOKBACK = timedelta(minutes=15)

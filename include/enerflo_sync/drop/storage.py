@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fsspec.core import url_to_fs
-
 from enerflo_sync.errors import ConfigurationError
 
 # Storages of objects, and the extra of this package that reads and writes each of them.
@@ -53,6 +51,9 @@ def open_storage(uri: str, where: str, store: Store | None = None) -> tuple[Any,
         profile or instance role).
     :raises ConfigurationError: no such storage is known, or its library is not installed.
     """
+    # Imported with the first storage: the configuration names storages that most jobs never open.
+    from fsspec.core import url_to_fs
+
     scheme = uri.partition("://")[0]
     try:
         if store is None:

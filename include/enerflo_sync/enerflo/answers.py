@@ -17,7 +17,7 @@ import msgspec
 from enerflo_sync.enerflo.failures import PermissionRefusedError, VendorRefusedError
 from enerflo_sync.enerflo.retry import Fault
 from enerflo_sync.errors import BadRecordError, ContractDriftError
-from enerflo_sync.json_parts import end_of_value
+from enerflo_sync.json_parts import end_of_value, nests_too_deep
 
 T = TypeVar("T")
 
@@ -122,12 +122,18 @@ def written_body(body: bytes) -> bytes:
     first = body.removeprefix(_BOM)[:64].lstrip()[:1]
     if first in (b"{", b"[", b"<"):
         try:
-            return decode_answer(body, checked_body)
+            return decode_answer(body, _checked_write)
         except BadRecordError:
             raise UnreadableBodyError(Fault.NOT_JSON, "a body that is nested too deep") from None
     if any(word in body[:200].lower() for word in _REFUSAL_WORDS):
         _reject(body, first)
     return body
+
+
+def _checked_write(body: bytes) -> bytes:
+    if nests_too_deep(body):
+        raise BadRecordError("nested_too_deep")
+    return checked_body(body)
 
 
 def _is_whole(body: bytes) -> bool:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.ids import integer_id
 from enerflo_sync.enerflo.objects import row_list
 from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import BadRecordError
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 _PATH = "/api/v1/appointments"
 _STARTS = ("scheduled_start_time", "start_time", "start")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.ids import integer_id
 from enerflo_sync.enerflo.objects import object_body, row_list
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 # The envelope is not documented, so try the keys of the other list endpoints.
 ROWS = ("results", "data", "change_orders", "changeOrders")

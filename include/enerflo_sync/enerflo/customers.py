@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.ids import integer_or_uuid
 from enerflo_sync.enerflo.objects import object_body, row_list
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 
 def search_customers(client: EnerfloClient, words: str, *, most: int = 25) -> list[msgspec.Raw]:

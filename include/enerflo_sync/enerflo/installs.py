@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.ids import integer_id, uuid_id
 from enerflo_sync.enerflo.objects import object_body
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 
 def read_install(client: EnerfloClient, install_id: int | str) -> bytes:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import VendorRefusedError
 from enerflo_sync.errors import BadRecordError, ContractDriftError
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 _PATH = "/api/v1/partner/action/lead/add"
 REQUIRED = ("first_name", "last_name", "address", "city", "state", "zip")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.envelopes import Envelope, Listing
 from enerflo_sync.enerflo.pages import PageWalk
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 
 @dataclass(frozen=True)

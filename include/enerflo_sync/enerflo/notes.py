@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.ids import integer_id
 from enerflo_sync.enerflo.objects import row_list
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 
 def read_install_notes(client: EnerfloClient, install_id: int | str) -> list[msgspec.Raw]:

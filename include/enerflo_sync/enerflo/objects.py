@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from enerflo_sync.enerflo.answers import without_controls
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.envelopes import Envelope, Listing, rows_apart
 from enerflo_sync.enerflo.pages import ASKED_AGAIN
 from enerflo_sync.errors import BadRecordError, ContractDriftError
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 _rows = msgspec.json.Decoder(list[msgspec.Raw])
 

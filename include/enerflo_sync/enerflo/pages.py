@@ -26,13 +26,16 @@ import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.envelopes import Envelope, Listing
 from enerflo_sync.enerflo.failures import AnswerTooHeavyError
 from enerflo_sync.errors import ContractDriftError
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 __all__ = ["Envelope", "Page", "PageWalk", "StopReason"]
 

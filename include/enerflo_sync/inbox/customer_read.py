@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.customers import read_customer, search_customers
 from enerflo_sync.enerflo.failures import PermissionRefusedError
 from enerflo_sync.errors import NotFoundError
@@ -14,6 +14,9 @@ from enerflo_sync.inbox.answers import Answer, given, record_id_of, same_record
 from enerflo_sync.inbox.payloads import search_words, words_of
 from enerflo_sync.resources.customers import CUSTOMERS, customer_of
 from enerflo_sync.resources.event import Body
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 log = logging.getLogger(__name__)
 

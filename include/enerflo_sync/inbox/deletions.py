@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.enerflo.statuses import read_status_rows
 from enerflo_sync.errors import ConfigurationError, ContractDriftError, FatalError, NotFoundError
@@ -16,6 +16,9 @@ from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.sweep import GUARDED, most_missing, tombstone
 from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.schema import installs
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 log = logging.getLogger(__name__)
 

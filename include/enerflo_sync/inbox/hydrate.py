@@ -10,12 +10,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefusedError
 from enerflo_sync.errors import (
     BadRecordError,
@@ -43,6 +43,9 @@ from enerflo_sync.resources.event import Need
 from enerflo_sync.resources.registry import READS
 from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.refused import refuses_a_row
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 log = logging.getLogger(__name__)
 

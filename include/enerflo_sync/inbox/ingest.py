@@ -6,12 +6,12 @@ import logging
 import random
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
 from enerflo_sync.drop.drop import Drop, expire
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.inbox.archive import erase_archived, needed_files
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
@@ -25,6 +25,9 @@ from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 log = logging.getLogger(__name__)
 

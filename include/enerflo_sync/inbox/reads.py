@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from enerflo_sync.enerflo.change_orders import read_change_order, read_install_change_orders
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.installs import find_install, read_install
 from enerflo_sync.enerflo.notes import read_install_notes
 from enerflo_sync.enerflo.times import parse_time
@@ -34,6 +33,9 @@ from enerflo_sync.resources.notes import NOTE_LIST, NOTES
 from enerflo_sync.resources.registry import READS
 from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.watermarks import read_watermark
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 __all__ = ["Answer", "Reads"]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
 from enerflo_sync.drop.drop import Drop
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.inbox.hydrate import Hydration, Progress
 from enerflo_sync.inbox.ingest import LOCK, IngestOptions
 from enerflo_sync.inbox.quarantine_items import ItemKind, ItemState, QuarantineItem, Selection, select_items
@@ -32,6 +32,9 @@ from enerflo_sync.mirror.quarantine import decide
 from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 JOB = "replay"
 # Ids per statement: the driver sends at most 65,535 parameters.

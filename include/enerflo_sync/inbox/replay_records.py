@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psycopg
@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
 from enerflo_sync.enerflo.change_orders import read_change_order
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefusedError
 from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import (
@@ -45,6 +44,9 @@ from enerflo_sync.resources.notes import NOTES, NOTES_OF
 from enerflo_sync.resources.registry import ALL, BY_NAME
 from enerflo_sync.resources.resource import DirectRead, Resource
 from enerflo_sync.warehouse.refused import refuses_a_row
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 log = logging.getLogger(__name__)
 

@@ -9,24 +9,28 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import requests
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock, DatabaseClock, SystemClock
 from enerflo_sync.copies.database import CrmConnections, crm_engine
 from enerflo_sync.copies.salesforce.login import SalesforceLogin
-from enerflo_sync.copies.salesforce.session import SalesforceSession
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.drop.storage import Store
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.shipped import find_config
 from enerflo_sync.warehouse.engine import ask_time, warehouse_engine
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 from enerflo_sync.warehouse.request_lanes import Lane
+
+if TYPE_CHECKING:
+    import requests
+
+    from enerflo_sync.copies.salesforce.session import SalesforceSession
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 # Entry point group; each entry point is called with account, configuration and the file's path.
 OPENERS = "enerflo_sync.accounts"
@@ -61,7 +65,8 @@ class Credentials:
 class AccountContext:
     """An opened account: its configuration, its warehouse, and a client on demand.
 
-    :param session: has the proxies and TLS settings; inside Airflow it is the connection's.
+    The HTTP client is imported with the first session: most jobs use the warehouse alone.
+
     :param clock: for every wait and time stamp. The machine's clock is replaced by the warehouse's
         (:class:`enerflo_sync.clock.DatabaseClock`); any other clock is used unchanged.
     :param rng: for every random choice (jitter, run ids).
@@ -71,7 +76,6 @@ class AccountContext:
     config: SyncConfig
     config_path: Path
     credentials: Credentials
-    session: requests.Session = field(default_factory=requests.Session)
     clock: Clock = field(default_factory=SystemClock)
     rng: random.Random = field(default_factory=random.Random)
 
@@ -102,11 +106,22 @@ class AccountContext:
         return CrmConnections(named or (lambda: crm_engine(self.settings.need_crm_url(), where)), where)
 
     @cached_property
+    def session(self) -> requests.Session:
+        """Return the session with the proxies and TLS settings; inside Airflow the connection's is set."""
+        import requests
+
+        return requests.Session()
+
+    @cached_property
     def salesforce(self) -> SalesforceSession:
         """Return the way to Salesforce, without logging in.
 
         :raises ConfigurationError: its address or login is missing or cannot be used.
         """
+        import requests
+
+        from enerflo_sync.copies.salesforce.session import SalesforceSession
+
         named = self.credentials.salesforce
         login = named() if named is not None else salesforce_login(self.config, self.settings)
         return SalesforceSession(login, requests.Session(), self.clock)
@@ -126,6 +141,8 @@ class AccountContext:
 
     def client_in(self, lane: Lane) -> EnerfloClient:
         """Return a client whose requests use another lane of the same budget."""
+        from enerflo_sync.enerflo.client import EnerfloClient
+
         return EnerfloClient(
             self.session,
             self.credentials.base_url(),
@@ -143,7 +160,8 @@ class AccountContext:
 
     def close(self) -> None:
         """Release the connections. The context may be used again."""
-        self.session.close()
+        if "session" in self.__dict__:
+            self.session.close()
         if "engine" in self.__dict__:
             self.engine.dispose()
         if self.__dict__.get("crm") is not None:

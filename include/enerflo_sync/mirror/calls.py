@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from enerflo_sync.enerflo.client import Call
+from enerflo_sync.enerflo.calls import Call
 
 Counts = dict[str, dict[str, float]]
 

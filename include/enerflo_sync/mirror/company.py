@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.enerflo.installs import read_install
 from enerflo_sync.errors import (
@@ -29,6 +28,9 @@ from enerflo_sync.errors import (
 from enerflo_sync.mirror.former_name import forget_the_same, former_names, some_are_not_configured
 from enerflo_sync.resources.installs import INSTALL_LIST, INSTALLS
 from enerflo_sync.warehouse.schema import companies_seen, installs
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import psycopg
 import sqlalchemy as sa
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.enerflo.installs import read_install
 from enerflo_sync.errors import (
@@ -37,6 +37,9 @@ from enerflo_sync.resources.fingerprint import decode, stable_bytes
 from enerflo_sync.warehouse.bulk import encode
 from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.schema import installs
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from msgspec import Raw
 
 from enerflo_sync.clock import Clock
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefusedError
 from enerflo_sync.enerflo.lists import VendorList
 from enerflo_sync.enerflo.pages import Page, PageWalk
@@ -38,6 +38,9 @@ from enerflo_sync.warehouse.declared import filled_by_sweep
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 log = logging.getLogger(__name__)
 

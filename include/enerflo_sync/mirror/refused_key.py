@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefusedError
 from enerflo_sync.enerflo.statuses import read_status_rows
 from enerflo_sync.errors import BadRecordError, ContractDriftError, FatalError
 from enerflo_sync.resources.installs import INSTALL_LIST
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 
 def require_some_permission(client: EnerfloClient) -> None:

@@ -6,17 +6,19 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.lists import VendorList
 from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.resources.event import Body, EventKind
 from enerflo_sync.resources.fields import BIGINT, Record
 from enerflo_sync.resources.fingerprint import decode, raw_hash
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 Row = tuple[Any, ...]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -23,7 +24,6 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import RecordKind
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import (
     BadRecordError,
@@ -37,6 +37,9 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 log = logging.getLogger(__name__)
 

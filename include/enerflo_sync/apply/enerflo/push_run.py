@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy as sa
@@ -22,7 +22,6 @@ from enerflo_sync.apply.enerflo.source import Sources
 from enerflo_sync.clock import Clock
 from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import BadRecordError, NotFoundError
 from enerflo_sync.inbox.answers import Answer
@@ -37,6 +36,9 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.refused import crm_refuses_a_row
+
+if TYPE_CHECKING:
+    from enerflo_sync.enerflo.client import EnerfloClient
 
 log = logging.getLogger(__name__)
 

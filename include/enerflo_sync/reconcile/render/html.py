@@ -6,9 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
-
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any, Final
 
 from enerflo_sync.reconcile.render import chart, summary, witness_texts, wording
 from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
@@ -17,6 +15,9 @@ from enerflo_sync.reconcile.render.spelling import hint_label, spelling_sentence
 from enerflo_sync.reconcile.render.verdict import Tone, verdict_text
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport
 from enerflo_sync.steering import shown_in_page
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 VALUE_WIDTH: Final = 120
 
@@ -46,6 +47,9 @@ def page_environment(*packages: str) -> Environment:
     :param packages: import paths of packages with a ``templates`` folder of their own, looked up first;
         they can extend ``base.html.j2`` and import ``macros.html.j2`` and ``charts.html.j2`` from here.
     """
+    # Imported with the first page: most jobs make none.
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
     own = "enerflo_sync.reconcile.render"
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package) for package in (*packages, own)]),

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
-
-from rich.console import Console
-from rich.text import Text
+from typing import Any, Final, Protocol
 
 from enerflo_sync.mirror.witness_report import WitnessReport
 from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
@@ -40,13 +37,23 @@ _TREND_RUNS: Final = 10
 _TONE_STYLES: Final = {Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.UNSURE: "bold yellow"}
 
 
+class Printer(Protocol):
+    """A console of rich, or one that prints like it."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print texts of rich."""
+        ...
+
+
 def render_text(report: ReconciliationReport) -> str:
     """Return the report as plain text without colour codes, about 100 columns wide, ending in a newline."""
     return "".join(f"{line.text.rstrip()}\n" for line in _lines(report))
 
 
-def print_text(report: ReconciliationReport, console: Console) -> None:
+def print_text(report: ReconciliationReport, console: Printer) -> None:
     """Print the same lines to ``console``, with colours where it has them."""
+    from rich.text import Text
+
     for line in _lines(report):
         console.print(Text(line.text.rstrip(), style=line.style), soft_wrap=True)
 
