@@ -72,7 +72,7 @@ check: sync ## lint, types, import rules, generated files, compose file
 	$(RUN)/pytest tests/test_structure.py
 	$(RUN)/python docs/generate.py --check
 
-bench: ## measure speed and memory beside the peers, in one run
+bench: ## measure speed and memory beside the peers (BENCH=--list: what, and how long; BENCH="poll --write")
 	$(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --no-extra kubernetes --all-groups
 	$(RUN)/python -m benchmarks $(BENCH)
 

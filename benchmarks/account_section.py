@@ -55,6 +55,11 @@ def account_section(result: AccountRuns) -> Section:
         if round_ in result.seconds
     ]
     section.notes += [_room(result, round_) for round_ in Round if round_ in result.bytes_of]
+    section.notes.append(
+        f"Each line is of {result.accounts:,} processes, one of each account. The rounds come one after the"
+        " other in one warehouse, and are not repeated: a machine time is the sum over"
+        f" {result.accounts * len(Step):,} processes."
+    )
     if result.accounts != MANY_ACCOUNTS and result.installs == INSTALLS:
         section.notes.append(
             f"{result.accounts} accounts were measured; the minutes of {MANY_ACCOUNTS} are computed from"

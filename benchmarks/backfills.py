@@ -32,6 +32,7 @@ from enerflo_sync.jobs.context import open_account
 Say = Callable[[str], None]
 DATABASE = "bench_backfill"
 CONFIG = ROOT / "include" / "config" / "sync.yaml"
+KEYS = (API_KEY, OTHER_KEY)
 # What Enerflo takes for a page of the largest size, and how long a poll waits for the next.
 ANSWER_SECONDS = 0.2
 PAUSE_SECONDS = 1.0
@@ -70,8 +71,8 @@ class Request:
 
 
 @dataclass
-class BackfillRuns:
-    """What one round came to; None where it was not measured.
+class ReadRound:
+    """What the reads of one round came to; None where it was not measured.
 
     :param alone: the backfill that had the key for itself, into an empty database.
     :param reads: its requests after the estimate.
@@ -79,10 +80,8 @@ class BackfillRuns:
     :param beside: most requests of a backfill in any minute in which live polls ran.
     :param repeated: pages that were read twice because of a kill, while so many chunks were ``under_way``;
         ``in_vain`` counts the requests that were on their way then, and live ones that ended beside them.
-    :param searches: requests until a month was found, by month.
     """
 
-    plan: Plan
     alone: Measurement | None = None
     reads: Sequence[Request] = ()
     lives: dict[str, Measurement] = field(default_factory=dict)
@@ -91,6 +90,17 @@ class BackfillRuns:
     in_vain: int = 0
     under_way: int | None = None
     refused: int | None = None
+
+
+@dataclass
+class BackfillRuns:
+    """All rounds.
+
+    :param searches: requests until a month was found, by month, of one round after the other.
+    """
+
+    plan: Plan
+    rounds: list[ReadRound] = field(default_factory=list)
     searches: list[int] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -123,19 +133,20 @@ def _requests(text: str) -> list[Request]:
 
 
 class BackfillBench:
-    """Backfills one company, alone, beside live polls, and after a kill."""
+    """Backfills one company in rounds: alone, beside live polls, and after a kill."""
 
     def __init__(self, warehouse: Warehouse, plan: Plan, say: Say) -> None:
         self.result = BackfillRuns(plan)
         self._warehouse = warehouse
         self._plan = plan
         self._say = say
+        self._round = ReadRound()
 
-    def run(self) -> BackfillRuns:
+    def run(self, repeat: int) -> BackfillRuns:
         """Measure everything; what fails is told in ``failures``, and the rest still measured."""
-        for what in (self._search, self._reads):
+        for what in (self._searches, self._reads):
             try:
-                what()
+                what(repeat)
             except (CouldNotMeasureError, WrongResultError) as error:
                 self.result.failures.append(f"backfill: {error}")
                 self._say(f"NOT MEASURED: {self.result.failures[-1]}")
@@ -145,56 +156,64 @@ class BackfillBench:
 
     # -- a month among many ------------------------------------------------------------------------------
 
-    def _search(self) -> None:
+    def _searches(self, repeat: int) -> None:
         self._say(f"backfill: a company of {self._plan.many:,} installs, three months to be found")
-        url = self._warehouse.migrated(DATABASE)
         with running_company(self._plan.many, kept=1_000) as company:
-            environ = {
-                "ENERFLO_BASE_URL": company.url,
-                "ENERFLO_API_KEY": OTHER_KEY,
-                "WAREHOUSE_URL": url,
-            }
-            context = open_account("default", environ, CONFIG)
-            try:
-                now = datetime.now(UTC)
-                for start, end in MONTHS:
-                    days = [(DEFAULT_START - timedelta(days=one)).date().isoformat() for one in (start, end)]
-                    request = window_request(*days, now=now, parts=frozenset({Part.INSTALLS}))
-                    report = open_backfills(context).estimate(request)
-                    found = report.estimate.records if report.estimate else 0
-                    there = self._plan.many * (start - end + 1) // HISTORY_DAYS
-                    expect(f"month {days[0]}", "installs as many as there", round(found / there, 1), 1.0)
-                    self.result.searches.append(report.requests)
-            finally:
-                context.close()
+            for _ in range(repeat):
+                self._search(company)
         self._say(f"backfill: requests until a month was found: {self.result.searches}")
+
+    def _search(self, company: Company) -> None:
+        url = self._warehouse.migrated(DATABASE)
+        environ = {
+            "ENERFLO_BASE_URL": company.url,
+            "ENERFLO_API_KEY": OTHER_KEY,
+            "WAREHOUSE_URL": url,
+        }
+        context = open_account("default", environ, CONFIG)
+        try:
+            now = datetime.now(UTC)
+            for start, end in MONTHS:
+                days = [(DEFAULT_START - timedelta(days=one)).date().isoformat() for one in (start, end)]
+                request = window_request(*days, now=now, parts=frozenset({Part.INSTALLS}))
+                report = open_backfills(context).estimate(request)
+                found = report.estimate.records if report.estimate else 0
+                there = self._plan.many * (start - end + 1) // HISTORY_DAYS
+                expect(f"month {days[0]}", "installs as many as there", round(found / there, 1), 1.0)
+                self.result.searches.append(report.requests)
+        finally:
+            context.close()
 
     # -- reads -------------------------------------------------------------------------------------------
 
-    def _reads(self) -> None:
+    def _reads(self, repeat: int) -> None:
         plan = self._plan
         self._say(f"backfill: making a company of {plan.installs:,} installs")
+        with running_company(plan.installs, LIMIT_A_MINUTE, ANSWER_SECONDS) as company:
+            for number in range(repeat):
+                self._say(f"backfill: round {number + 1} of {repeat}")
+                # A new database does not know what the former round sent in this minute: keys take turns.
+                self._read(company, KEYS[number % len(KEYS)])
+
+    def _read(self, company: Company, key: str) -> None:
+        self._round = ReadRound()
+        self.result.rounds.append(self._round)
         url = self._warehouse.migrated(DATABASE)
-        with (
-            running_company(plan.installs, LIMIT_A_MINUTE, ANSWER_SECONDS) as company,
-            tempfile.TemporaryDirectory() as folder,
-        ):
-            config = Path(folder) / "sync.yaml"
-            config.write_text(CONFIG.read_text().replace("per_page: 500", f"per_page: {plan.per_page}", 1))
-            if plan.per_page < 25:
-                config.write_text(config.read_text().replace("min_per_page: 25", "min_per_page: 1"))
-            job = BackfillJob(company.url, API_KEY, url, str(config), str(Path(folder) / "alone"))
+        refused = company.accepted_and_refused()[1]
+        with tempfile.TemporaryDirectory() as folder:
+            config = _config(Path(folder), self._plan.per_page)
+            job = BackfillJob(company.url, key, url, str(config), str(Path(folder) / "alone"))
             try:
                 self._alone(job)
                 self._beside(job, company, Path(folder))
             finally:
-                self.result.refused = company.accepted_and_refused()[1]
+                self._round.refused = company.accepted_and_refused()[1] - refused
             self._check(company)
 
     def _alone(self, job: BackfillJob) -> None:
         run = self._backfill(job)
         expect("backfill", "installs stored", self._warehouse.row(DATABASE, _STORED), (self._plan.installs,))
-        self.result.alone, self.result.reads = run, journal_of(Path(job.journal))[1]
+        self._round.alone, self._round.reads = run, journal_of(Path(job.journal))[1]
         self._say(f"backfill: alone: {run.seconds:.1f} s, {run.peak_rss_mb:.0f} MB")
 
     def _backfill(self, job: BackfillJob) -> Measurement:
@@ -205,13 +224,18 @@ class BackfillBench:
 
     def _live(self, job: BackfillJob) -> Measurement:
         live = LiveJob(
-            job.base_url, API_KEY, job.database_url, job.config_path, self._plan.live_seconds, PAUSE_SECONDS
+            job.base_url,
+            job.api_key,
+            job.database_url,
+            job.config_path,
+            self._plan.live_seconds,
+            PAUSE_SECONDS,
         )
         return run_fresh("benchmarks.peers.ours_live", live, server_cpu=self._warehouse.cpu_seconds)
 
     def _beside(self, alone: BackfillJob, company: Company, folder: Path) -> None:
         """Poll alone and beside a second backfill, which is killed when the polls end, and gone on with."""
-        self.result.lives["alone"] = self._live(alone)
+        self._round.lives["alone"] = self._live(alone)
         job = msgspec.structs.replace(alone, journal=str(folder / "killed"))
         before = sum(company.accepted_and_refused())
         with ThreadPoolExecutor(1) as pool:
@@ -219,20 +243,20 @@ class BackfillBench:
             # Once a live request has been sent, whatever the backfill sends is sent beside live work.
             time.sleep(min(5.0, self._plan.live_seconds / 3))
             self._killed(job, live)
-        run = self.result.lives["beside"] = live.result()
+        run = self._round.lives["beside"] = live.result()
         search, reads = journal_of(folder / "killed")
         answered = len(search) + len(reads) + len(run.counts["waits"])
-        self.result.in_vain = sum(company.accepted_and_refused()) - before - answered
+        self._round.in_vain = sum(company.accepted_and_refused()) - before - answered
         until = run.counts["ended"]
         sent = sorted(one.sent for one in (*search, *reads) if run.counts["began"] < one.sent < until)
-        self.result.beside = most_in_a_minute(sent)
+        self._round.beside = most_in_a_minute(sent)
         resumed = msgspec.structs.replace(job, journal=str(folder / "resumed"), resume=True)
         self._backfill(resumed)
         again = {one.url for one in reads} & {one.url for one in journal_of(folder / "resumed")[1]}
-        self.result.repeated = len(again)
+        self._round.repeated = len(again)
         self._say(
-            f"backfill: {self.result.under_way} parts under way at the kill, {len(again)} pages read twice,"
-            f" {self.result.in_vain} on their way"
+            f"backfill: {self._round.under_way} parts under way at the kill, {len(again)} pages read twice,"
+            f" {self._round.in_vain} on their way"
         )
 
     def _killed(self, job: BackfillJob, live: Future[Measurement]) -> None:
@@ -257,7 +281,16 @@ class BackfillBench:
                 process.wait()
         # The server notices a moment later that nobody is at the other end of its locks.
         time.sleep(2)
-        (self.result.under_way,) = self._warehouse.row(DATABASE, _UNDER_WAY)
+        (self._round.under_way,) = self._warehouse.row(DATABASE, _UNDER_WAY)
 
     def _check(self, company: Company) -> None:
         expect("backfill", "installs stored", self._warehouse.row(DATABASE, _STORED), (company.installs,))
+
+
+def _config(folder: Path, per_page: int) -> Path:
+    text = CONFIG.read_text().replace("per_page: 500", f"per_page: {per_page}", 1)
+    if per_page < 25:
+        text = text.replace("min_per_page: 25", "min_per_page: 1")
+    path = folder / "sync.yaml"
+    path.write_text(text)
+    return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from benchmarks.measure import Measurement, Spread, spread
 from benchmarks.results import Target, at_most
@@ -37,6 +37,22 @@ def cpu_ratio(peer: Sequence[Measurement], ours: Sequence[Measurement]) -> float
 def three(values: Spread) -> str:
     """Return least, median and most, the median in bold."""
     return f"{figure(values.low)} / **{figure(values.median)}** / {figure(values.high)}"
+
+
+def whole(values: Spread) -> str:
+    """Return the same of numbers of which only the whole part matters."""
+    return f"{values.low:,.0f} / **{values.median:,.0f}** / {values.high:,.0f}"
+
+
+def middle(values: Iterable[float | None]) -> float | None:
+    """Return the median of those that were measured; None where none was."""
+    found = [value for value in values if value is not None]
+    return statistics.median(found) if found else None
+
+
+def highest(values: Iterable[float | None]) -> float | None:
+    """Return the highest of those that were measured; None where none was."""
+    return max((value for value in values if value is not None), default=None)
 
 
 def figure(value: float) -> str:

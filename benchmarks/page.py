@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.results import Report, Section, Target
+from benchmarks.runs import Run, Told
 
 VERSIONS = (
     "dlt",
@@ -24,16 +25,18 @@ VERSIONS = (
     "msgspec",
 )
 _GIBIBYTE = 2**30
+FAILED_TITLE = "### Not measured, or not to be believed"
+
+
+class PageError(Exception):
+    """The page is not as this program writes it."""
 
 
 def render(report: Report) -> str:
     """Return every section, its targets, and what failed."""
     parts = [_section(section) for section in report.sections]
     if report.failures:
-        parts.append(
-            "## Not measured, or not to be believed\n\n"
-            + "\n".join(f"- {_line(one)}" for one in report.failures)
-        )
+        parts.append(f"{FAILED_TITLE}\n\n" + "\n".join(f"- {_line(one)}" for one in report.failures))
     return "\n\n".join(parts) + "\n"
 
 
@@ -94,43 +97,90 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def document(
-    report: Report,
-    *,
-    command: str,
-    server: Mapping[str, str],
-    load: tuple[float, float],
-    facts: Sequence[str],
-) -> str:
+def part(report: Report, run: Run) -> str:
+    """Return what a section writes into the page: its tables, what failed, and the run that they are of."""
+    return f"{render(report)}\n{run.line()}\n"
+
+
+def parts_of(page: str) -> dict[str, str]:
+    """Return the parts of a page by section, each from its first heading to its line ``Run:``.
+
+    :raises PageError: a part has no such line.
+    """
+    found: dict[str, str] = {}
+    pending = ""
+    for chunk in re.split(r"(?m)^(?=## )", page)[1:]:
+        if chunk.startswith(READING_TITLE):
+            continue
+        pending += chunk
+        told = Told.of(chunk)
+        if told is not None:
+            found[told.section] = pending.strip() + "\n"
+            pending = ""
+    if pending:
+        title = pending.partition("\n")[0]
+        raise PageError(
+            f"the page's part {title!r} does not end with the line 'Run:' of a run: take the page from git"
+            " again, or remove that part and measure it anew"
+        )
+    return found
+
+
+def document(parts: Mapping[str, str], sections: Sequence[str]) -> str:
     """Return docs/benchmarks.md.
 
-    :param command: what was typed.
-    :param server: PostgreSQL's settings.
-    :param load: the machine's load average when the run began and when it ended.
-    :param facts: further sentences about this run.
+    :param parts: by section, as they were measured or as the page had them.
+    :param sections: all that can be measured, in the order of the page.
     """
-    settings = ", ".join(f"{name} {value}" for name, value in server.items())
-    lines = [
-        "# Benchmarks",
-        "One run of `make bench BENCH=--write`, which writes this page; it is never edited by hand."
-        " Compare ratios, not seconds: machines differ, ratios hardly do.",
-        f"- Run: `{command}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        f"- Machine: {machine()}; load average {load[0]:.1f} at the beginning and {load[1]:.1f} at the end"
-        " (the run itself makes about 2)",
-        f"- Versions: {versions()}",
-        f"- PostgreSQL: the embedded server over its unix socket; {settings}",
-        *(f"- {fact}" for fact in facts),
-    ]
-    head = lines[0] + "\n\n" + lines[1] + "\n\n" + "\n".join(lines[2:])
-    return head + "\n\n" + READING.strip() + "\n\n" + render(report)
+    # A part of a section that is gone stays until somebody removes it.
+    order = [*sections, *(name for name in parts if name not in sections)]
+    rows = [_overview(name, parts.get(name)) for name in order]
+    blocks = [INTRODUCTION.strip(), _table(_OVERVIEW, rows), READING.strip()]
+    blocks += [parts[name].strip() for name in order if name in parts]
+    return "\n\n".join(blocks) + "\n"
 
 
+_OVERVIEW = ("part", "ended, UTC", "samples of a line", "processor", "run", "targets reached")
+
+
+def _overview(name: str, text: str | None) -> list[str]:
+    told = Told.of(text or "")
+    if text is None or told is None:
+        return [f"`{name}`", "not measured", "", "", "", ""]
+    reached, of_all = targets(text)
+    failed = ", with failures" if FAILED_TITLE in text else ""
+    shown = f"{reached} of {of_all}{failed}"
+    return [f"`{name}`", told.ended, told.samples, told.processor, told.size, shown]
+
+
+def targets(text: str) -> tuple[int, int]:
+    """Return how many targets a part reached, and how many it has."""
+    judged = [line.rpartition(" | ")[2] for line in text.splitlines() if _JUDGED.search(line)]
+    return judged.count("yes |"), len(judged)
+
+
+_JUDGED = re.compile(r"^\| .* \| (yes|\*\*no\*\*|not measured) \|$")
+
+INTRODUCTION = """
+# Benchmarks
+
+Written by `make bench BENCH="SECTION --write"`, which replaces that section's part, or by
+`make bench BENCH=--write`, which replaces all; it is never edited by hand. `make bench BENCH=--list` says
+what each section measures and how long it takes.
+
+Each part ends with the line *Run:*, which names the run that it is of: the command, the machine and its
+load, versions and settings. **The parts may be of different runs**, so compare figures within one part only.
+Compare ratios, not seconds: machines differ, ratios hardly do.
+"""
+
+READING_TITLE = "## How to read it"
 READING = """
 ## How to read it
 
 - Every measurement is a fresh process, and all ways do one stage before any does the next, so that
-  whatever else the machine does falls on all of them. Figures are min / **median** / max; ratios are of
-  medians.
+  whatever else the machine does falls on all of them. Figures are min / **median** / max of the rounds;
+  ratios are of medians. A target judges the median. Those of memory, and of what must never happen (a refused
+  request, a page read twice, more requests in a minute than live polls leave), judge the worst round.
 - **seconds** is the work alone: the clock starts after the imports. **whole process** begins with the
   interpreter.
 - **CPU client + server** is the way's own process tree while it worked, and PostgreSQL meanwhile, in

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.figures import cpu, figure, memory_target, ratio, three, times
-from benchmarks.measure import Measurement, spread
+from benchmarks.figures import cpu, highest, memory_target, middle, ratio, three, times, whole
+from benchmarks.measure import Measurement, Spread, spread
 from benchmarks.plans import APPLY, CHANGED_PER, NAIVE, NOTING, PLAN, RECONCILE, PlanRuns, Step
 from benchmarks.pushes import LIMIT_A_MINUTE, PushRuns
 from benchmarks.results import Section, at_least, at_least_percent, at_most
@@ -62,37 +62,41 @@ def push_section(result: PushRuns) -> Section:
         " of a key share.",
         ("changes", "seconds", "requests", "requests a change", "in each whole minute", "answered 429"),
     )
-    run, use = result.run, result.use
-    if run is None or use is None:
-        section.targets = [at_least_percent("share of the limit that is used", WANTED_PERCENT, None)]
-        return section
-    section.rows.append(
-        [
-            f"{result.changes:,}",
-            figure(run.seconds),
-            f"{run.requests:,}",
-            f"{run.requests / result.changes:.2f}",
-            ", ".join(map(str, use.minutes)) or "-",
-            str(result.refused),
-        ]
-    )
+    rounds = result.rounds
+    runs = [one.run for one in rounds]
+    if rounds:
+        minutes = "; ".join(", ".join(map(str, one.use.minutes)) or "-" for one in rounds)
+        section.rows.append(
+            [
+                f"{result.changes:,}",
+                three(spread(runs, "seconds")),
+                whole(spread(runs, "requests")),
+                three(Spread.of(run.requests / result.changes for run in runs)),
+                minutes,
+                whole(Spread.of(one.refused for one in rounds)),
+            ]
+        )
+        section.notes = [_sequence(result)]
     section.targets = [
-        at_least_percent("share of the limit that is used", WANTED_PERCENT, use.share),
-        at_most("requests answered 429", 0, result.refused, "requests"),
+        at_least_percent(
+            "share of the limit that is used", WANTED_PERCENT, middle(one.use.share for one in rounds)
+        ),
+        at_most("requests answered 429", 0, highest(one.refused for one in rounds), "requests"),
         # One for all changes asks whose company the key is.
-        at_most("requests a change", 3, (run.requests - 1) / result.changes, "requests"),
+        at_most(
+            "requests a change", 3, middle((run.requests - 1) / result.changes for run in runs), "requests"
+        ),
     ]
-    section.notes = [_sequence(result)]
     return section
 
 
 def _sequence(result: PushRuns) -> str:
     """Say up to which time of an answer one request after the other fills the limit."""
-    own = result.beside_answers or 0.0
+    own = middle(one.beside_answers for one in result.rounds) or 0.0
     slowest = 60 / (LIMIT_A_MINUTE * WANTED_PERCENT / 100) - own
     slow = 60 / (SLOW_ANSWER + own) / LIMIT_A_MINUTE
     return (
-        f"One request follows the other, and each takes {own * 1000:.0f} ms beside its answer."
+        f"One request follows the other, and each takes {own * 1000:.0f} ms (median) beside its answer."
         f" So {WANTED_PERCENT:g} % are reached as long as Enerflo answers within"
         f" {slowest * 1000:.0f} ms; with answers of {SLOW_ANSWER * 1000:.0f} ms it would be"
         f" {slow:.0%}, and several records would have to be under way at once for more."

@@ -78,20 +78,26 @@ class Use:
         return min(sum(self.minutes) / (LIMIT_A_MINUTE * len(self.minutes)), self.filled)
 
 
-@dataclass
-class PushRuns:
-    """One run, since minutes hardly vary, and what the company counted of it.
+@dataclass(frozen=True)
+class Push:
+    """One push, and what the company counted of it.
 
-    :param changes: how many there were to push.
     :param beside_answers: seconds that a request took beside its answer.
     :param refused: requests answered 429.
     """
 
+    run: Measurement
+    use: Use
+    beside_answers: float
+    refused: int
+
+
+@dataclass
+class PushRuns:
+    """All pushes, of so many changes each."""
+
     changes: int
-    run: Measurement | None = None
-    use: Use | None = None
-    beside_answers: float | None = None
-    refused: int | None = None
+    rounds: list[Push] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
@@ -120,39 +126,45 @@ def use_of(sent: Sequence[float]) -> Use:
     return Use(minutes, filled)
 
 
-def measure_push(warehouse: Warehouse, changes: int, say: Say) -> PushRuns:
-    """Push status changes to a company with the vendor's limit, and return what it took."""
+def measure_push(warehouse: Warehouse, changes: int, repeat: int, say: Say) -> PushRuns:
+    """Push status changes to a company with the vendor's limit, and return what each round took."""
     result = PushRuns(changes)
-    say(f"push: making a company for {changes:,} changes")
+    say(f"push: {changes:,} changes, about {changes * 3 / LIMIT_A_MINUTE:.1f} minutes a round")
     try:
-        with running_company(changes * 2, LIMIT_A_MINUTE) as company, tempfile.TemporaryDirectory() as folder:
-            config = Path(folder) / "sync.yaml"
-            config.write_text(CONFIG)
-            url = warehouse.migrated(DATABASE)
-            plan_hash = _planned(warehouse, company, url, config, changes)
-            before, refused_before = company.accepted_and_refused()
-            say(f"push: {changes:,} changes, about {changes * 3 / LIMIT_A_MINUTE:.1f} minutes")
-            result.run = run_fresh(
-                "benchmarks.peers.ours_push",
-                ApplyJob(url, str(config), plan_hash, company.url, API_KEY),
-                server_cpu=warehouse.cpu_seconds,
-                requests=lambda: sum(company.accepted_and_refused()),
-            )
-            accepted, refused = company.accepted_and_refused()
-            result.refused = refused - refused_before
-            sent = sorted(result.run.counts["sent"])
-            expect("push", "changes made", result.run.counts["applied"], changes)
-            expect("push", "rows that differ", warehouse.row(DATABASE, _WRITTEN), (0,))
-            expect("push", "requests that the company counted", accepted - before, len(sent) - result.refused)
-            result.use = use_of(sent)
-            result.beside_answers = beside_answers(sent, result.run.counts["answering"])
-            say(f"push: {result.run.seconds:.1f} s, {len(sent):,} requests, {result.use}")
+        for number in range(repeat):
+            say(f"push: round {number + 1} of {repeat}")
+            push = _push(warehouse, changes)
+            result.rounds.append(push)
+            say(f"push: {push.run.seconds:.1f} s, {push.run.requests:,} requests, {push.use}")
     except (CouldNotMeasureError, WrongResultError) as error:
         result.failures.append(str(error))
         say(f"NOT MEASURED: {error}")
     finally:
         warehouse.drop(DATABASE)
     return result
+
+
+def _push(warehouse: Warehouse, changes: int) -> Push:
+    # A company of its own for each round: a small one, whose key has sent nothing in the minute before.
+    with running_company(changes * 2, LIMIT_A_MINUTE) as company, tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "sync.yaml"
+        config.write_text(CONFIG)
+        url = warehouse.migrated(DATABASE)
+        plan_hash = _planned(warehouse, company, url, config, changes)
+        before, refused_before = company.accepted_and_refused()
+        run = run_fresh(
+            "benchmarks.peers.ours_push",
+            ApplyJob(url, str(config), plan_hash, company.url, API_KEY),
+            server_cpu=warehouse.cpu_seconds,
+            requests=lambda: sum(company.accepted_and_refused()),
+        )
+        accepted, refused = company.accepted_and_refused()
+        refused -= refused_before
+        sent = sorted(run.counts["sent"])
+        expect("push", "changes made", run.counts["applied"], changes)
+        expect("push", "rows that differ", warehouse.row(DATABASE, _WRITTEN), (0,))
+        expect("push", "requests that the company counted", accepted - before, len(sent) - refused)
+    return Push(run, use_of(sent), beside_answers(sent, run.counts["answering"]), refused)
 
 
 def _planned(warehouse: Warehouse, company: Company, url: str, config: Path, changes: int) -> str:

@@ -38,10 +38,15 @@ class Section:
 
 @dataclass
 class Report:
-    """The whole run. ``failures`` says which figures are missing or not to be believed."""
+    """What one part of the page comes to.
+
+    :param failures: which figures are missing or not to be believed.
+    :param samples: of how many samples each line is, where that is not a number of rounds; without a comma.
+    """
 
     sections: list[Section] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    samples: str | None = None
 
 
 def at_least(what: str, wanted: float, ratio: float | None) -> Target:

@@ -14,7 +14,7 @@ from benchmarks.compares import (
     RELADIFF,
     CompareRuns,
 )
-from benchmarks.figures import cpu, cpu_ratio, figure, memory_target, ratio, three, times
+from benchmarks.figures import cpu, cpu_ratio, figure, memory_target, ratio, three, times, whole
 from benchmarks.inbox import NAIVE, TAKERS, WAKE_UPS, InboxRuns, Taker
 from benchmarks.inbox import OURS as OUR_INBOX
 from benchmarks.latency import LatencyRuns, percentile
@@ -80,7 +80,9 @@ def load_section(stage: Stage, result: LoadRuns, installs: int) -> Section:
     ]
     section.targets.append(memory_target(ours))
     if stage is Stage.FIRST and result.tried:
-        section.notes.append("Page sizes tried, the faster one taken: " + "; ".join(result.tried) + ".")
+        section.notes.append(
+            "Page sizes, tried once each to take the faster one: " + "; ".join(result.tried) + "."
+        )
     if stage is Stage.CHANGED and result.changed:
         section.notes.append(f"Distinct installs changed per round: {', '.join(map(str, result.changed))}.")
     return section
@@ -103,7 +105,7 @@ def _load_row(
     is_peer = loader not in (OURS, FLOOR)
     return [
         f"**{loader.name}**" if loader is OURS else loader.name + (f", {size} a page" if size else ""),
-        f"{rate.low:,.0f} / **{rate.median:,.0f}** / {rate.high:,.0f}",
+        whole(rate),
         three(seconds),
         times(ratio(runs, ours)) if is_peer else "",
         three(spread(runs, "wall_seconds")),
@@ -187,7 +189,7 @@ def _inbox_row(taker: Taker, runs: list[Measurement], ours: list[Measurement], f
     is_peer = taker is not OUR_INBOX
     return [
         taker.name if is_peer else f"**{taker.name}**",
-        f"{rate.low:,.0f} / **{rate.median:,.0f}** / {rate.high:,.0f}",
+        whole(rate),
         three(spread(runs, "seconds")),
         times(ratio(runs, ours)) if is_peer else "",
         cpu(runs),
@@ -240,32 +242,30 @@ def latency_section(result: LatencyRuns) -> Section:
     return section
 
 
-def memory_section(result: MemoryRuns, compared: CompareRuns | None, rows: int) -> Section:
+def memory_section(result: MemoryRuns) -> Section:
     """Return the section of our own peak memory."""
     section = Section(
         "Memory of ours",
-        "Peak resident memory of the whole process tree, interpreter and imports included.",
+        "Peak resident memory of the whole process tree, interpreter and imports included. What other work"
+        " takes stands in its own part.",
         ("work", "records", "peak RSS, MB", "seconds", "requests"),
     )
-    for (installs, stage), run in result.polls.items():
+    for (installs, stage), runs in result.polls.items():
         section.rows.append(
             [
                 f"poll, {stage}",
                 f"{installs:,}",
-                f"{run.peak_rss_mb:.0f}",
-                f"{run.seconds:.1f}",
-                str(run.requests),
+                whole(spread(runs, "peak_rss_mb")),
+                three(spread(runs, "seconds")),
+                whole(spread(runs, "requests")),
             ]
         )
-    for way in (OURS_FULL, *INCREMENTAL):
-        for run in compared.of(way)[:1] if compared else ():
-            name = way.name.replace("ours", "reconcile")
-            section.rows.append([name, f"{rows:,}", f"{run.peak_rss_mb:.0f}", f"{run.seconds:.1f}", "0"])
-    section.targets.append(memory_target(list(result.polls.values())))
+    section.targets.append(memory_target([run for runs in result.polls.values() for run in runs]))
     sizes = sorted({installs for installs, _ in result.polls})
     if len(sizes) > 1:
-        few, many = (result.polls.get((size, "first load")) for size in (sizes[0], sizes[-1]))
-        factor = many.peak_rss_mb / few.peak_rss_mb if few and many else None
+        few, many = (result.polls.get((size, "first load"), []) for size in (sizes[0], sizes[-1]))
+        # The worst: the most of many by the least of few.
+        factor = spread(many, "peak_rss_mb").high / spread(few, "peak_rss_mb").low if few and many else None
         what = f"first load of {sizes[-1]:,}: times the memory of {sizes[0]:,}"
         section.targets.append(at_most(what, SAME_WITHIN, factor, "x"))
     return section

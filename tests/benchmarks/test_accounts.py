@@ -33,6 +33,7 @@ def test_the_time_of_many_accounts_is_computed_from_the_cpu_of_a_few() -> None:
     assert [target.reached for target in section.targets] == [True, False, None]
     assert section.targets[0].measured == "13.3 minutes"
     assert "10 accounts were measured" in section.notes[-1]
+    assert "Each line is of 10 processes" in section.notes[-2]
 
 
 def test_an_account_that_plans_something_else_is_a_failure(

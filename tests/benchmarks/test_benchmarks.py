@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -18,14 +19,15 @@ from benchmarks.jobs import CopyJob
 from benchmarks.latency import LatencyRuns, percentile
 from benchmarks.loads import LoadBench, Loader, Stage
 from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
-from benchmarks.memory import measure_polls
-from benchmarks.page import document, render
+from benchmarks.memory import MemoryRuns, measure_polls
+from benchmarks.page import document, machine, part, render, versions
 from benchmarks.plan_sections import plan_section, push_section
 from benchmarks.plans import PlanBench
-from benchmarks.pushes import PushRuns, Use, beside_answers, measure_push, use_of
+from benchmarks.pushes import Push, PushRuns, Use, beside_answers, measure_push, use_of
 from benchmarks.rebuild_section import rebuild_section
 from benchmarks.rebuilds import measure_rebuilds
 from benchmarks.results import Report, WrongResultError, at_least, at_most
+from benchmarks.runs import Run
 from benchmarks.sections import compare_section, inbox_section, latency_section, load_section, memory_section
 from benchmarks.shops import StartShop
 from benchmarks.warehouse import Warehouse
@@ -132,12 +134,27 @@ def test_a_comparison_that_finds_something_else_is_not_shown(
     assert bench.result.failures[0].startswith("ours, incremental")
 
 
-def test_the_memory_of_a_poll_is_measured_twice_for_each_size(bench_warehouse: Warehouse) -> None:
-    result = measure_polls(bench_warehouse, (INSTALLS,), quiet)
+def test_the_memory_of_a_poll_is_measured_twice_a_round_for_each_size(bench_warehouse: Warehouse) -> None:
+    result = measure_polls(bench_warehouse, (INSTALLS,), 2, quiet)
     assert result.failures == []
     first, again = (result.polls[INSTALLS, stage] for stage in ("first load", "re-poll"))
-    assert (first.counts["applied"], again.counts["applied"]) == (INSTALLS, 0)
-    assert memory_section(result, None, ROWS).targets[0].reached is True
+    assert [run.counts["applied"] for run in first] == [INSTALLS] * 2
+    assert [run.counts["applied"] for run in again] == [0] * 2
+    assert memory_section(result).targets[0].reached is True
+
+
+def test_memory_is_judged_by_the_worst_round_and_shown_with_all() -> None:
+    few, many = ([replace(measurement(1.0), peak_rss_mb=mb) for mb in values] for values in PEAKS)
+    section = memory_section(MemoryRuns({(10, "first load"): few, (20, "first load"): many}))
+    assert section.rows[1][2:] == ["100 / **110** / 121", "1.00 / **1.00** / 1.00", "20 / **20** / 20"]
+    assert [(target.measured, target.reached) for target in section.targets] == [
+        ("121 MB", True),
+        ("1.21 x", False),
+    ]
+
+
+# In megabytes, of few installs and of many.
+PEAKS = ((100.0, 100.0, 120.0), (100.0, 110.0, 121.0))
 
 
 def load_files(warehouse: Warehouse, taker: Taker) -> InboxBench:
@@ -212,11 +229,10 @@ def test_a_loop_that_leaves_rows_out_is_a_failure(
 
 
 def test_a_push_makes_every_change_with_three_requests(bench_warehouse: Warehouse) -> None:
-    result = measure_push(bench_warehouse, 5, quiet)
+    result = measure_push(bench_warehouse, 5, 2, quiet)
     assert result.failures == []
-    assert result.run is not None
     # Three a change, and one for all of them that asks whose company the key is.
-    assert (result.run.requests, result.refused) == (16, 0)
+    assert [(one.run.requests, one.refused) for one in result.rounds] == [(16, 0)] * 2
     share, refused, requests = push_section(result).targets
     # Too short for a minute of its own.
     assert (share.reached, refused.reached, requests.reached) == (None, True, True)
@@ -236,10 +252,18 @@ def test_the_share_of_the_limit_is_the_lesser_of_whole_minutes_and_of_a_long_run
 
 def test_a_vendor_that_answers_too_slowly_is_told_beside_the_share() -> None:
     assert beside_answers([0.0, 0.5, 1.0], 0.9) == pytest.approx(0.2)
-    run = measurement(130.0)
-    result = PushRuns(250, run, Use((300, 300), 0.96), beside_answers=0.02, refused=1)
+    result = PushRuns(
+        250,
+        [
+            Push(measurement(seconds), Use((300, 300), filled), beside_answers=0.02, refused=refused)
+            for seconds, filled, refused in ((130.0, 0.96, 0), (131.0, 0.5, 0), (129.0, 0.97, 1))
+        ],
+    )
     section = push_section(result)
+    # The share by its median, what is refused by the worst round.
     assert [target.reached for target in section.targets][:2] == [True, False]
+    assert section.rows[0][1] == "129.0 / **130.0** / 131.0"
+    assert section.rows[0][4] == "300, 300; 300, 300; 300, 300"
     assert "within 191 ms" in section.notes[0]
     assert push_section(PushRuns(250)).targets[0].reached is None
 
@@ -302,10 +326,22 @@ def test_ratios_are_of_medians_and_stand_beside_the_targets() -> None:
 
 def test_the_page_names_failures_and_no_host() -> None:
     section = compare_section(compares.CompareRuns(), 1_000_000)
-    report = Report([section], ["reladiff, join mode: boom"])
-    text = document(report, command="python -m benchmarks", server={"fsync": "on"}, load=(0.1, 2.0), facts=())
+    run = Run(
+        section="reconcile",
+        command="python -m benchmarks",
+        size="full",
+        samples="3 rounds",
+        ended=datetime(2026, 11, 29, tzinfo=UTC),
+        minutes=4.0,
+        machine=machine(),
+        load=(0.1, 2.0),
+        versions=versions(),
+        server={"fsync": "on"},
+    )
+    written = part(Report([section], ["reladiff, join mode: boom"]), run)
+    text = document({"reconcile": written}, ["reconcile"])
     assert "reladiff, join mode: boom" in text
-    assert "not measured" in text
+    assert "not measured" in written
     assert os.uname().nodename not in text
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from string import Template
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ import sqlalchemy as sa
 from enerflo_sandbox.changes import ChangeKind
 from enerflo_sandbox.emitter import Mess
 from enerflo_sync.agreed.agree import AgreedBy
+from enerflo_sync.agreed.written import shown
 from enerflo_sync.apply import apply_plan as apply
 from enerflo_sync.apply import crm as apply_crm
 from enerflo_sync.apply import crm_statements
@@ -113,11 +113,16 @@ def older_over_newer(patch: pytest.MonkeyPatch) -> None:
 
 def no_compare_and_set(patch: pytest.MonkeyPatch) -> None:
     """The CRM is written whatever it says by now."""
-    template = crm_statements._UPDATE.template
-    compared = "and nullif($before, 'null') is not distinct from nullif(p.before, 'null')"
-    blind = template.replace(compared, "")
-    assert blind != template
-    patch.setattr(crm_statements, "_UPDATE", Template(blind))
+    condition = crm_statements.update_condition
+
+    def blind(comparison: Any, column: str) -> str:
+        says = shown(comparison, column)
+        compared = f" and nullif({says}, 'null') is not distinct from nullif(p.before, 'null')"
+        whole = condition(comparison, column)
+        assert compared in whole
+        return whole.replace(compared, "")
+
+    patch.setattr(crm_statements, "update_condition", blind)
 
 
 def note_sent_again(patch: pytest.MonkeyPatch) -> None:

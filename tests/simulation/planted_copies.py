@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from string import Template
+from typing import Any
 
 import pytest
 
@@ -39,10 +40,14 @@ def gone_at_once_by_one_look(patch: pytest.MonkeyPatch) -> None:
 
 def old_versions_written(patch: pytest.MonkeyPatch) -> None:
     """A value goes into every row of a key that says what the plan saw, also into older versions."""
-    template = crm_statements._UPDATE.template
-    everywhere = template.replace("and $counts and", "and")
-    assert everywhere != template
-    patch.setattr(crm_statements, "_UPDATE", Template(everywhere))
+    condition = crm_statements.update_condition
+
+    def everywhere(comparison: Any, column: str) -> str:
+        counts, whole = f" and {comparison.counts('t')} and", condition(comparison, column)
+        assert counts in whole
+        return whole.replace(counts, " and")
+
+    patch.setattr(crm_statements, "update_condition", everywhere)
 
 
 def older_versions_are_twins(patch: pytest.MonkeyPatch) -> None:

@@ -285,4 +285,4 @@ def test_where_the_crms_time_does_not_tell_who_was_later_a_person_is_asked(
     assert written == ([] if winner is None else [winner])
     assert len(asked) == (1 if winner is None else 0)
     if winner is None:
-        assert "does not tell which one did so later" in str(asked[0])
+        assert "does not tell whether the CRM or Enerflo changed it later" in str(asked[0])
