@@ -9,7 +9,7 @@ import pytest
 
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.routes import NotifyEvent
-from enerflo_sync.notify.late import polled_lists
+from enerflo_sync.notify.late import polled_lists, stale_lists
 from enerflo_sync.notify.message import Message
 from enerflo_sync.notify.store import MOST_ATTEMPTS
 from tests.notify.conftest import People
@@ -60,6 +60,9 @@ def test_a_list_that_polls_read_since_a_moment_ago_is_not_late_since_the_first_p
     )
     read_whole(people, *[name for name in names if name != "notes"])
     assert told_of(people, NotifyEvent.MIRROR_STALE) == []
+    with people.engine.begin() as connection:
+        found = stale_lists(connection, people.config, "default", people.now + timedelta(hours=3))
+    assert [(one["name"], one["was_read"]) for one in found if one["is_new"]] == [("notes", False)]
     # The polls that are due since do not read it.
     read_whole(people, *[name for name in names if name != "notes"])
     people.sql(

@@ -171,10 +171,11 @@ select '' as cause, s.name as key, 1 as size, s.at,
   jsonb_build_array(
     jsonb_build_array('', s.name, null),
     jsonb_build_array(
-      case when s.was_read then 'read whole last at' else 'never read whole, polled since' end,
+      case when s.was_read then 'read whole last at' when s.is_new then 'in no poll yet, as of that of'
+        else 'never read whole, polled since' end,
       to_char(s.at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null)
   ) as line
-from jsonb_to_recordset(cast(:stale as jsonb)) s(name text, at timestamptz, was_read boolean)
+from jsonb_to_recordset(cast(:stale as jsonb)) s(name text, at timestamptz, was_read boolean, is_new boolean)
 """
 
 # A key that waits for seconds is no news: it does so in every busy minute.

@@ -20,17 +20,19 @@ COPY_OF = "copy of "
 # yet counts from the last poll that ended without it, if any: sync.yaml names it only since then.
 _LISTS = sa.text("""
 /* enerflo-sync notify: when each list was read whole */
-select n.name, w.recorded_at is not null as was_read, coalesce(w.recorded_at, (
-  select started_at from sync.runs where account = :account and job = 'poll' and resources ? n.name
-  order by started_at limit 1
-), (
-  select started_at from sync.runs where account = :account and job = 'poll' and state in ('ok', 'partial')
-  order by started_at desc limit 1
-), (
-  select started_at from sync.runs where account = :account and job = 'poll' order by started_at limit 1
-)) as at
+select n.name, w.recorded_at is not null as was_read,
+  coalesce(w.recorded_at, asked.at, without.at, first.at) as at,
+  w.recorded_at is null and asked.at is null and without.at is not null as is_new
 from unnest(cast(:names as text[])) n(name)
 left join sync.watermarks w on w.account = :account and w.name = n.name
+left join lateral (select started_at as at from sync.runs
+  where w.name is null and account = :account and job = 'poll' and resources ? n.name
+  order by started_at limit 1) asked on true
+left join lateral (select started_at as at from sync.runs
+  where w.name is null and account = :account and job = 'poll' and state in ('ok', 'partial')
+  order by started_at desc limit 1) without on true
+left join lateral (select started_at as at from sync.runs
+  where w.name is null and account = :account and job = 'poll' order by started_at limit 1) first on true
 order by n.name
 """)
 
@@ -82,7 +84,7 @@ def stale_lists(
     limit = timedelta(hours=config.notify.stale_hours)
     told: dict[str, datetime] = dict(connection.execute(_TOLD, {"account": account}).tuples().all())
     return [
-        {"name": row.name, "at": row.at.isoformat(), "was_read": row.was_read}
+        {"name": row.name, "at": row.at.isoformat(), "was_read": row.was_read, "is_new": row.is_new}
         for row in read_lists(connection, config, account)
         if due(row.at) + limit < now or (row.name in told and row.at < told[row.name])
     ]
