@@ -65,7 +65,7 @@ _RETENTION: dict[str, str] = {
     **{"plans": "plan_rows", "reports": "report_rows", "rows": "past_work_rows", "sweep": "past_work_rows"},
     **{"versions": "version_rows", "bodies": "body_rows", "archive": "body_rows"},
     **{"forget": "forget_documents", "forget_documents": "forget_documents", "forget_rows": "forget_rows"},
-    "run": "prune_run",
+    "prune": "prune_run",
 }
 _DRAFT_MODULES = (
     *("belong", "beside", "draft", "drafted", "identify", "look", "mirrored", "refine", "tables", "words"),

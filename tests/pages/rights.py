@@ -58,7 +58,7 @@ def _reveals(_: TestClient, user: Any) -> bool:
 RIGHTS: Mapping[str, Callable[[TestClient, Any], bool]] = {
     "read the pages": _reads,
     "see the entry *Enerflo*, the card on the home and the tab of a run": _sees_menu,
-    "settle: release, replay, approve, reject, undo": _settles,
+    "resolve: release, replay, approve, reject, undo": _settles,
     "start a reconciliation or a backfill": _starts_runs,
     "reveal personal data": _reveals,
 }

@@ -137,7 +137,7 @@ class Half:
 
 def test_a_store_that_shows_half_files_gets_a_hidden_name_first(monkeypatch: pytest.MonkeyPatch) -> None:
     store = Half()
-    monkeypatch.setattr("enerflo_sync.drop.storage.url_to_fs", lambda *_, **__: (store, "/hooks"))
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda *_, **__: (store, "/hooks"))
     drop = RemoteWriter("sftp://host/hooks")
     drop.put(NAME, b"whole")
     assert store.seen == [{f"/hooks/{UNFINISHED}"}]
