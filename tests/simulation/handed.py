@@ -48,12 +48,12 @@ where state = 'open' and ended_at is null and kind <> 'link' and (op <> 'insert'
 _STATUSES = """
 select number from told.crm_changes where table_name = 'installs' and "column" = 'status' and key @> %s::jsonb
 """
-_LAST_WRITER = """
-select writer, n from simulation.office_written
+_WRITERS = """
+select writer, n, after -> %(column)s from simulation.office_written
 where table_name = %(table)s and after is not null and after @> %(key)s::jsonb
   and ((before -> %(column)s) is distinct from (after -> %(column)s)
     or writer = 'people' and (before -> %(link)s) is distinct from (after -> %(link)s))
-order by n desc limit 1
+order by n desc
 """
 
 
@@ -204,7 +204,10 @@ class HandedOver:
             return
         # A row that a person gave another record says all of it.
         named["link"] = [*self._shape.tables[write.table].joins][-1]
-        last = self._connection.execute(_LAST_WRITER, named).fetchone()
+        # The copy may still show what the office said before somebody else's value.
+        plain, writers = self._shape.plain, self._connection.execute(_WRITERS, named).fetchall()
+        shown = plain(write.table, column, row[column])
+        last = next((one for one in writers if plain(write.table, column, one[2]) == shown), None)
         if (
             last is not None
             and last[0] == "courier"
