@@ -9,6 +9,7 @@ import pytest
 
 from enerflo_sync.crm.decision import FACTS, Resolution, decide
 from enerflo_sync.crm.mapping import SourceOfTruth
+from enerflo_sync.resources.registry import KINDS
 
 _BOTH = (False, True)
 # Base, whether it was written and not compared, whether the row was one of several, and which sides moved.
@@ -103,3 +104,10 @@ def test_every_world_is_decided_as_the_prose_says(policy: SourceOfTruth) -> None
         outcome, rule = decide(policy, facts)
         held = sorted(name for name, holds in facts.items() if holds)
         assert (outcome, rule.name) == (in_the_way(winner[0], facts) or winner), held
+
+
+def test_what_enerflos_api_can_set_is_this() -> None:
+    dates = {"started_at", "due_at", "completed_at"}
+    person = {"first_name", "last_name", "email", "mobile", "address", "city", "state", "zip"}
+    found = {kind: set(part.writable) for kind, (_, part) in KINDS.items() if part.writable}
+    assert found == {"installs": {"status_name"}, "milestones": dates, "leads": person}
