@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
@@ -142,6 +145,28 @@ def test_a_word_of_ours_that_arrives_when_it_stands_for_another_status_is_never_
     assert [row.direction for row in changes if row.direction == "to_enerflo"] == []
     asked = [row.field for row in copied.undecided(plan) if row.key == {"enerflo_install_id": install}]
     assert [row.after for row in changes] == ["On Hold"] or "status" in asked
+
+
+def test_nor_is_it_sent_when_the_word_stands_for_yet_another_status(copied: Desk, install: int) -> None:
+    on_hold_is_paused(copied)
+    copied.world.set_status(install, ON_HOLD)
+    run_poll(copied.context)
+    approved(copied)
+    copied.sql("update sync.crm_changes set acknowledged_at = now()")
+    for status in ("Completed", "In progress"):
+        remapped(copied, (STATUS, STATUS.replace("newest", f"crm, values: {{{status}: Paused}}")))
+        copy_shows(copied, install, status="Paused")
+        plan = copied.plan()
+        assert ("status", install) in of_status(copied.undecided(plan))
+        assert ("status", install) not in of_status(copied.changes(plan))
+    # What a person says in the CRM is sent.
+    copy_shows(copied, install, status="Completed")
+    changes = copied.changes(copied.plan(), key={"enerflo_install_id": install})
+    assert ("to_enerflo", "Completed") in {(row.direction, row.after) for row in changes}
+
+
+def of_status(rows: Iterable[Any]) -> set[tuple[str | None, int]]:
+    return {(row.field, row.key["enerflo_install_id"]) for row in rows if "enerflo_install_id" in row.key}
 
 
 def test_a_new_row_is_made_with_no_value_of_a_column_that_is_mapped_otherwise(copied: Desk) -> None:

@@ -18,13 +18,13 @@ from enerflo_sync.agreed.agree import AgreedBy, agree_written
 from enerflo_sync.agreed.handing_over import deliver, load_acknowledgements, note_not_made
 from enerflo_sync.agreed.mapped_otherwise import OTHERWISE, end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
+from enerflo_sync.agreed.own_words import stand_for
 from enerflo_sync.agreed.renamed_columns import make_former
 from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
-from enerflo_sync.reconcile.judge import crm_value_for_enerflo
 from enerflo_sync.reconcile.meanings import stored_meanings
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import SINCE, names_array
@@ -130,19 +130,6 @@ _MEANT_OTHERWISE = Template("""and a.key in (
         where n.account = w.account and n.table_name = w.table_name and n.key = w.key and n.number > w.number
           and n."column" = w."column" and n.state = 'open' and n.ended_at is null))""")
 
-# Our own word in the CRM is nobody's edit. Its pair gets what the word stands for now as Enerflo's value: so
-# Enerflo's present value counts as the one that moved, and is written anew in the words of now. Where the CRM
-# is the source of truth, a person is asked (rule ``own_word``).
-_STANDS_FOR = Template("""
-/* enerflo-sync plan $name: words of ours that arrived, by what they stand for now */
-update sync.agreed a
-set agreed_by = 'reworded', value = nullif($meaning, 'null'),
-    crm_value = case when $shown is distinct from nullif($meaning, 'null') then coalesce($shown, 'null') end
-from ($crm_side) c
-where a.account = %(account)s and a.table_name = $table and a.field = $field and not a.is_link
-  and a.agreed_by not like 'former%%' and $on $which
-""")
-
 _CREATED = sa.text("""
 select position from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and table_name = :table and op = 'insert'
@@ -198,28 +185,15 @@ def _follow_words(connection: sa.Connection, comparison: Comparison, account: st
 
     Without it, both sides would count as left apart, although they do not mean the same any more.
     """
-    fields = {field.name: field for field in comparison.fields}
+    mapped = {field.name for field in comparison.fields}
     for name, meaning in stored_meanings(connection, account, [comparison.name])[comparison.name].items():
         if (since := meaning.get("said_since")) is None or name not in comparison.meanings:
             continue
         which = _MEANT_OTHERWISE.substitute(looked=looked, since=literal(since))
-        if name not in fields:
+        if name in mapped:
+            stand_for(connection, comparison, account, name, which)
+        else:
             make_former(connection, comparison, account, name, which)
-            continue
-        statement = _STANDS_FOR.substitute(
-            name=comparison.name,
-            table=literal(comparison.name),
-            field=literal(name),
-            meaning=crm_value_for_enerflo(comparison, fields[name]),
-            shown=fields[name].crm.shown,
-            crm_side=crm_side(comparison),
-            on=" and ".join(
-                f"c.k{n} = {fitting_key(comparison, 'a.key', column)}"
-                for n, column in enumerate(comparison.mapping.key_columns, 1)
-            ),
-            which=which,
-        )
-        connection.exec_driver_sql(statement, {"account": account})
 
 
 def _apply(

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.agreed.mapped_otherwise import end_mapped_otherwise
+from enerflo_sync.agreed.own_words import stand_for
 from enerflo_sync.agreed.renamed_columns import follow_columns, make_former, says_the_same
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.meanings import OF_ROWS, STORED_AS, changed_parts, stored_meanings
@@ -47,8 +48,13 @@ def follow_meanings(
             if changed and field != OF_ROWS:
                 # If the mapping names another CRM table and a row there has the agreed value, the table was
                 # most likely renamed or moved: that pair stays valid.
-                which = f"and not {says_the_same(comparison, field)}" if changed == {"crm"} else ""
-                make_former(connection, comparison, account, field, which)
+                same = says_the_same(comparison, field)
+                if changed != {"crm"}:
+                    same = f"(a.agreed_by = 'reworded' and {same})"
+                make_former(connection, comparison, account, field, f"and not {same}")
+                if changed != {"crm"}:
+                    # A word of ours stands for yet another value, and is nobody's edit still.
+                    stand_for(connection, comparison, account, field, "and a.agreed_by = 'reworded'")
             now = transaction_time(connection).isoformat()
             since = now if "enerflo" in changed else _since(before)
             meanings[field] = {**meaning, "enerflo_since": since}
