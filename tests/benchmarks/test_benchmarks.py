@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
@@ -18,22 +17,20 @@ from benchmarks.inbox import InboxBench, Taker
 from benchmarks.jobs import CopyJob
 from benchmarks.latency import LatencyRuns, percentile
 from benchmarks.loads import LoadBench, Loader, Stage
-from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
+from benchmarks.measure import CouldNotMeasureError, run_fresh
 from benchmarks.memory import MemoryRuns, measure_polls
-from benchmarks.page import document, machine, part, render, versions
 from benchmarks.plan_sections import plan_section, push_section
 from benchmarks.plans import PlanBench
 from benchmarks.pushes import Push, PushRuns, Use, beside_answers, measure_push, use_of
 from benchmarks.rebuild_section import rebuild_section
 from benchmarks.rebuilds import measure_rebuilds
-from benchmarks.results import Report, WrongResultError, at_least, at_most
-from benchmarks.runs import Run
-from benchmarks.sections import compare_section, inbox_section, latency_section, load_section, memory_section
+from benchmarks.sections import inbox_section, latency_section, memory_section
 from benchmarks.shops import StartShop
 from benchmarks.warehouse import Warehouse
 from benchmarks.ways import Way
 from enerflo_demo.mariadb import require_mariadb
 from enerflo_sync.errors import ConfigurationError
+from tests.benchmarks.test_targets import measurement
 
 INSTALLS = 200
 ROWS = 2_000
@@ -292,62 +289,6 @@ def test_a_process_that_fails_says_how_it_failed() -> None:
     job = loads.LoadJob("http://127.0.0.1:9", "key", "postgresql://nowhere", None, "")
     with pytest.raises(CouldNotMeasureError, match="ConnectionError"):
         run_fresh("benchmarks.peers.pages_only", job, server_cpu=lambda: 0.0)
-
-
-@pytest.mark.parametrize(
-    ("ratio", "reached"), [(8.0, True), (7.9, False), (None, None)], ids=["reached", "missed", "unknown"]
-)
-def test_a_target_says_whether_it_was_reached(ratio: float | None, reached: bool | None) -> None:
-    assert at_least("dlt", 8, ratio).reached is reached
-
-
-def test_a_memory_target_is_an_upper_bound() -> None:
-    assert at_most("memory", 150, 149.9, "MB").reached is True
-    assert at_most("memory", 150, 150.1, "MB").reached is False
-
-
-def measurement(seconds: float) -> Measurement:
-    return Measurement(seconds, seconds + 1, seconds, 0.0, 80.0, 20, {})
-
-
-def test_ratios_are_of_medians_and_stand_beside_the_targets() -> None:
-    result = loads.LoadRuns()
-    result.runs[Stage.FIRST, loads.OURS.key] = [measurement(one) for one in (1.0, 2.0, 9.0)]
-    result.runs[Stage.FIRST, loads.DLT.key] = [measurement(one) for one in (16.0, 17.0, 99.0)]
-    section = load_section(Stage.FIRST, result, 10_000)
-    dlt, hook, memory = section.targets
-    assert (dlt.measured, dlt.reached) == ("8.5 x", True)
-    assert hook.reached is None
-    assert memory.reached is True
-    text = render(Report([section], []))
-    assert "1.00 / **2.00** / 9.00" in text
-    assert "| 8.5 x | yes |" in text
-
-
-def test_the_page_names_failures_and_no_host() -> None:
-    section = compare_section(compares.CompareRuns(), 1_000_000)
-    run = Run(
-        section="reconcile",
-        command="python -m benchmarks",
-        size="full",
-        samples="3 rounds",
-        ended=datetime(2026, 11, 29, tzinfo=UTC),
-        minutes=4.0,
-        machine=machine(),
-        load=(0.1, 2.0),
-        versions=versions(),
-        server={"fsync": "on"},
-    )
-    written = part(Report([section], ["reladiff, join mode: boom"]), run)
-    text = document({"reconcile": written}, ["reconcile"])
-    assert "reladiff, join mode: boom" in text
-    assert "not measured" in written
-    assert os.uname().nodename not in text
-
-
-def test_an_unexpected_value_is_told_with_both_sides() -> None:
-    with pytest.raises(WrongResultError, match="found 1, expected 2"):
-        loads.expect("ours", "rows", 1, 2)
 
 
 def test_a_rebuild_is_measured_of_a_sound_a_damaged_and_a_lost_mirror(bench_warehouse: Warehouse) -> None:
