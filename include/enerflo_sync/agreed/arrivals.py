@@ -121,8 +121,8 @@ where w.account = %(account)s and w.table_name = $table and w.ended_at is null a
   and greatest(w.state_at, $since) <= %(now)s::timestamptz - %(hours)s
 """)
 
-# Changes of one column that arrived, and were handed over before its values stood for what they stand for
-# now; unless a newer one is on its way, whose before-value the arrived one is.
+# Pairs of a column whose change arrived and had been handed over before the column's values changed their
+# meaning. A pair is left out while a newer change of it is on its way: that one replaces the arrived value.
 _MEANT_OTHERWISE = Template("""and a.key in (
     select l.key from $looked l join sync.crm_changes w on w.account = a.account and w.number = l.number
     where l.seen = 'arrived' and l."column" = a.field and w.made_at < $since::timestamptz

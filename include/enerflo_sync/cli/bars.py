@@ -10,10 +10,10 @@ Tick = Callable[[str, int, int | None], None]
 
 
 def progress_bars(*, rates: bool = False) -> AbstractContextManager[Tick]:
-    """Return what yields a function that shows the progress of each part; without a terminal nothing.
+    """Return a context manager that yields a function which shows the progress of each part on a terminal.
 
-    The function takes the part's name, the number done, and the total (None: unknown). The bars are imported
-    on a terminal only: a schedule has none.
+    The function takes the part's name, the number done, and the total (None: unknown). Without a
+    terminal it shows nothing, and rich is not imported: a schedule has none.
 
     :param rates: also show the rate and the remaining time.
     """

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JOB = "webhooks"
-# What changes the inbox of an account holds this lock (:func:`enerflo_sync.warehouse.alone.alone`).
+# Jobs that change an account's inbox hold this lock (:func:`enerflo_sync.warehouse.alone.alone`).
 LOCK = "ingest"
 
 

@@ -107,7 +107,7 @@ class AccountContext:
 
     @cached_property
     def session(self) -> requests.Session:
-        """Return the session with the proxies and TLS settings; inside Airflow the connection's is set."""
+        """Return the HTTP session, with proxies and TLS settings; Airflow's hook sets its own in its place."""
         import requests
 
         return requests.Session()

@@ -154,7 +154,8 @@ from sync.api_calls where account = :account and hour > :now - interval '2 hours
 group by endpoint having sum(throttled) >= :throttled
 """
 
-# What was told ends by what happens, and not by another limit: the size is the hours of when it was told.
+# An alert that was told ends when webhooks arrive, and not because `silent_hours` was raised. So its size is
+# the hours that applied when it was told; earlier versions stored 1.
 _SILENT = """
 select '' as cause, 'webhooks' as key, :silent_hours as size, max(received_at) as at,
   jsonb_build_array(jsonb_build_array(

@@ -38,7 +38,8 @@ join (select event, count(*) as facts from pg_temp.current group by 1) c using (
 group by 1, 2 order by 1, 3 desc, 2
 """)
 
-# Nobody looks at them meanwhile: whoever is told of them again has to hear of those that stand then.
+# States that no route takes are not looked at. What was told of them is forgotten, so that a route that takes
+# them later is told of all that stand then.
 _UNWANTED = sa.text("""
 /* enerflo-sync notify: states that no route takes any more */
 delete from sync.told where account = :account and event = any(cast(:unwanted as text[]))

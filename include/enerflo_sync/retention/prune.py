@@ -87,7 +87,7 @@ def prune(
 
 
 def _require_equal_clocks(clock: Clock, account: str) -> None:
-    """Require that nobody's clock is wrong by days: what goes, goes by age, and does not come back.
+    """Refuse to prune by a wrong clock: rows are deleted by their age, and cannot be brought back.
 
     :raises ConfigurationError: the two clocks are more than a day apart.
     """
