@@ -107,7 +107,7 @@ class AccountContext:
 
     @cached_property
     def session(self) -> requests.Session:
-        """Return the HTTP session, with proxies and TLS settings; Airflow's hook sets its own in its place."""
+        """Return the HTTP session, with proxies and TLS settings; Airflow's hook sets its own instead."""
         import requests
 
         return requests.Session()
