@@ -12,7 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from enerflo_demo.processes import Background, run
+from enerflo_demo.processes import Background, in_background, run
 from enerflo_sync.copies.database import crm_engine
 from enerflo_sync.errors import ConfigurationError
 
@@ -45,14 +45,10 @@ def private_mariadb(home: Path, *settings: str) -> Iterator[Path]:
         run(_INSTALLER, [_program(_INSTALLER), *options, *install], os.environ, log)
         places = [f"--socket={socket}", f"--pid-file={folder}/pid"]
         limits = ["--skip-networking", "--innodb-buffer-pool-size=64M"]
-        server = Background(
-            "MariaDB", [_program(_SERVER), *options, *places, *limits, *settings], os.environ, log
-        )
-        try:
+        command = [_program(_SERVER), *options, *places, *limits, *settings]
+        with in_background("MariaDB", command, os.environ, log) as server:
             _wait(server, socket)
             yield socket
-        finally:
-            server.end()
 
 
 def _wait(server: Background, socket: Path) -> None:

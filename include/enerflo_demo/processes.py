@@ -8,10 +8,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.interruption import ENDINGS, uninterrupted
 
 _PATIENCE = ((signal.SIGINT, 3.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
 
@@ -47,8 +48,7 @@ def ends_as_by_ctrl_c() -> Iterator[None]:
 
     Ctrl-C itself as well: a shell lets what it starts in the background ignore it.
     """
-    ways = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {way: signal.signal(way, signal.default_int_handler) for way in ways}
+    before = {way: signal.signal(way, signal.default_int_handler) for way in ENDINGS}
     try:
         yield
     finally:
@@ -102,6 +102,18 @@ class Background:
                     self._process.poll()
                     return
                 time.sleep(0.1)
+
+
+@contextmanager
+def in_background(
+    name: str, command: Sequence[str], environ: Mapping[str, str], log: Path
+) -> Iterator[Background]:
+    """Run a command as long as the block runs, its output in a log file."""
+    with ExitStack() as stack:
+        with uninterrupted():
+            process = Background(name, command, environ, log)
+            stack.callback(process.end)
+        yield process
 
 
 def _alive(group: int) -> bool:

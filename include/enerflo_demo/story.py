@@ -20,7 +20,7 @@ from enerflo_demo.airflow import AirflowApi, connection, environment
 from enerflo_demo.both_ways import APPROVE, SYNC, BothWays, plan_page
 from enerflo_demo.crm import CrmPlace, open_crm, require_installed
 from enerflo_demo.orders import CHANGE_ORDERS, ORDERS_PAGE, Orders
-from enerflo_demo.processes import Background, ends_as_by_ctrl_c, require_free, run
+from enerflo_demo.processes import Background, ends_as_by_ctrl_c, in_background, require_free, run
 from enerflo_sandbox.cli import DEFAULT_PER_CAUSE
 from enerflo_sandbox.crm_tables import make_crm_tables
 from enerflo_sandbox.world import World
@@ -292,9 +292,7 @@ class Demo:
         return path
 
     def _background(self, name: str, command: list[str], environ: Mapping[str, str]) -> Background:
-        process = Background(name, command, environ, self._log(name))
-        self._stack.callback(process.end)
-        return process
+        return self._stack.enter_context(in_background(name, command, environ, self._log(name)))
 
     def _log(self, name: str) -> Path:
         return self.home / f"{name.replace(' ', '-')}.log"

