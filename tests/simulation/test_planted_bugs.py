@@ -46,7 +46,7 @@ FOUND_BY = {
     "acknowledged_is_arrived": 1,
     "archive_before_commit": 10,
     "base_of_the_key_alone": 16,
-    "copies_counted_again": 19,
+    "copies_counted_again": 3,
     "marked_after_the_request": 2,
     "marked_rows_live": 4,
     "names_of_tables_not_followed": 1,
