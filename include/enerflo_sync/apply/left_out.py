@@ -68,6 +68,28 @@ def rows_outside(
     return _keys(connection, statement, values)
 
 
+def rows_that_left(
+    connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]
+) -> Sequence[str]:
+    """Return the keys of rows that were updated just now and that do not count any more, or are not shown.
+
+    A plan asks about those that its own values take out; here triggers and views have had their say.
+
+    :param values: as :func:`rows_passed_over` takes them.
+    """
+    mapping = comparison.mapping
+    chosen = mapping.condition is not None or mapping.deleted_when or comparison.live.view
+    if values["op"] != "update" or not chosen:
+        return []
+    there = f"{of_key(comparison, 'p.key')} and {comparison.counts('t')}"
+    statement = _STILL_AS_PLANNED.substitute(
+        name=comparison.name,
+        moved=_CHANGES.replace("$table", literal(comparison.name)),
+        condition=f"not {_of_a_row(comparison, there)}",
+    )
+    return _keys(connection, statement, {**values, "states": [Decision.APPLIED]})
+
+
 def rows_passed_over(
     connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any], *, undone: bool
 ) -> Sequence[str]:

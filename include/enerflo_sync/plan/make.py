@@ -34,6 +34,7 @@ from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.plan.gone_at_once import leave_gone
 from enerflo_sync.plan.held import hold_checked, note_held
 from enerflo_sync.plan.late_appointments import plan_late_appointments
+from enerflo_sync.plan.leaving import ask_about_leaving
 from enerflo_sync.plan.on_its_way import keep_on_its_way, require_no_copy_is_written
 from enerflo_sync.plan.parked import hold_parked, writes_hashes
 from enerflo_sync.plan.reads import read_plan
@@ -273,6 +274,7 @@ def decide_all(
     hold_checked(connection, account)
     keep_out_refused(connection, comparisons, account, config.hash(account))
     keep_not_switched_on(connection, comparisons)
+    ask_about_leaving(connection, comparisons, account)
     ask_about_sent_notes(connection)
 
 
