@@ -32,9 +32,10 @@ from enerflo_sync.apply.left_out import (
     rows_passed_over,
     rows_put_back,
     rows_that_left,
+    why_left,
+    why_outside,
 )
 from enerflo_sync.crm.names import literal
-from enerflo_sync.crm.where import LEAVES, LEAVES_VIEW, NEW_OUTSIDE, NEW_UNSEEN
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
@@ -363,13 +364,11 @@ class _Job:
 
     def _require_rows(self, values: Mapping[str, Any], ended: Sequence[Sequence[Any]]) -> None:
         """Raise an error if the table does not show a row that was written, or passed over a write."""
-        chosen = self.comparison.mapping.condition is not None
         if self.op == "insert" and (keys := rows_outside(self._connection, self.comparison, values)):
-            raise _LeftOutError(keys, NEW_OUTSIDE if chosen else NEW_UNSEEN)
+            raise _LeftOutError(keys, why_outside(self.comparison))
         ends = {decision for decision, _, _ in ended}
         if Decision.APPLIED in ends and (keys := rows_that_left(self._connection, self.comparison, values)):
-            marked = bool(self.comparison.mapping.deleted_when)
-            raise _LeftOutError(keys, LEAVES if chosen or marked else LEAVES_VIEW)
+            raise _LeftOutError(keys, why_left(self.comparison))
         if Decision.APPLIED in ends and (keys := rows_put_back(self._connection, self.comparison, values)):
             raise _LeftOutError(keys, NOT_KEPT)
         undone = self._by is AgreedBy.UNDO

@@ -50,6 +50,7 @@ _MOMENTS = frozenset({"now", "today", "tomorrow", "yesterday"})
 # The same, for a row that a plan inserts.
 NEW_OUTSIDE = "the new row would stand outside where: nothing fills the columns that the condition asks for"
 NEW_UNSEEN = "the CRM's view would not show the new row, and it would be made again"
+NEW_MARKED = "the new row would count as deleted (deleted_when): the table marks it when it is made"
 # The same, for a row that a plan changes.
 LEAVES = (
     "its row would stand outside where afterwards, or count as deleted, and never be compared again: make the"
