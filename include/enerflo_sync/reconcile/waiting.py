@@ -35,7 +35,8 @@ def count_waiting(connection: sa.Connection, comparison: Comparison, parameters:
 
     A reconciliation before the first plan counts none. Takes ``account`` and ``reconciliation_id``.
     """
-    return connection.execute(_WAITING, {**parameters, "table": str(comparison.name)}).scalar_one()
+    named = {**parameters, "table": str(comparison.name)}
+    return int(connection.execute(_WAITING, named).scalar_one())
 
 
 def waiting_remarks(number: int) -> list[str]:
