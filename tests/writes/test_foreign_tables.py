@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,7 +16,7 @@ AT_ONCE = ("in_flight_minutes: 30", "in_flight_minutes: 0")
 
 
 @pytest.fixture
-def foreign(agreeing: Desk) -> Iterator[Desk]:
+def foreign(agreeing: Desk) -> Desk:
     """An account whose CRM's installs and notes are tables of another server, which is this one."""
     if not agreeing.sql("select 1 from pg_available_extensions where name = 'postgres_fdw'"):
         pytest.skip("the server has no postgres_fdw")
@@ -33,7 +32,7 @@ def foreign(agreeing: Desk) -> Iterator[Desk]:
     agreeing.sql("alter schema crm rename to crm_there")
     agreeing.sql("create schema crm")
     agreeing.sql("import foreign schema crm_there from server there into crm")
-    yield agreeing
+    return agreeing
 
 
 def test_a_foreign_table_is_compared_written_and_undone(foreign: Desk) -> None:
