@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
