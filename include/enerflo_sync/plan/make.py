@@ -31,6 +31,7 @@ from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs
 from enerflo_sync.plan.contradictions import ask_where_tables_contradict, ask_where_tables_share_a_column
 from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, prepare
+from enerflo_sync.plan.empty_keys import ask_about_empty_keys
 from enerflo_sync.plan.gone_at_once import leave_gone
 from enerflo_sync.plan.held import hold_checked, note_held
 from enerflo_sync.plan.late_appointments import plan_late_appointments
@@ -274,6 +275,7 @@ def decide_all(
     hold_checked(connection, account)
     keep_out_refused(connection, comparisons, account, config.hash(account))
     keep_not_switched_on(connection, comparisons)
+    ask_about_empty_keys(connection, comparisons)
     ask_about_leaving(connection, comparisons, account)
     ask_about_sent_notes(connection)
 
