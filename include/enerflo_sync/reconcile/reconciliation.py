@@ -74,7 +74,7 @@ from enerflo_sync.reconcile.store import (
     store_report,
     trend,
 )
-from enerflo_sync.reconcile.waiting import count_waiting, waiting_remarks
+from enerflo_sync.reconcile.waiting import count_waiting, unwritten_remarks, waiting_remarks
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
 from enerflo_sync.warehouse.runs import clock_remark
@@ -196,7 +196,7 @@ class _Reconciliation:
             tables=tables,
             witnesses=witnesses if witnesses.webhooks_since else None,
             last_full_at=self.now if scope is Scope.FULL else last_full_at(self.connection, self.account),
-            remarks=[remark] if remark else [],
+            remarks=[*([remark] if remark else []), *unwritten_remarks(self.connection, self.account)],
             gone_at_once=self._levels.gone,
         )
         report = _with_trend(report, trend(self.connection, self.account))

@@ -8,6 +8,15 @@ import sqlalchemy as sa
 
 from enerflo_sync.reconcile.compare import Comparison
 
+# Why a plan keeps a change of a column that the mapping lets it write.
+UNWRITTEN = "the CRM's column takes no values: a view works it out, or the role may not write it"
+
+_UNWRITTEN = sa.text("""
+/* enerflo-sync reconcile: what the last plan could write nowhere */
+select coalesce((summary -> 'kept' ->> :reason)::bigint, 0) from sync.plans
+where account = :account and kind = 'sync' and part = 1 order by created_at desc limit 1
+""")
+
 # What the newest plan asks about, and what could not be made since. What a person refused stays as it is.
 _WAITING = sa.text("""
 /* enerflo-sync reconcile: differences that the last plan left to a person */
@@ -47,4 +56,16 @@ def waiting_remarks(number: int) -> list[str]:
     return [
         f"{number:,} explained {verb} for a person: the last plan asks, or the change could not be made."
         " The inbox and `enerflo-sync plan` say why."
+    ]
+
+
+def unwritten_remarks(connection: sa.Connection, account: str) -> list[str]:
+    """Return a sentence if the last plan left differences because the CRM's columns take no values."""
+    number = connection.execute(_UNWRITTEN, {"account": account, "reason": UNWRITTEN}).scalar() or 0
+    if not number:
+        return []
+    verb = "difference of the last plan is" if number == 1 else "differences of the last plan are"
+    return [
+        f"{number:,} {verb} written nowhere: {UNWRITTEN}. enerflo-sync doctor names the columns;"
+        " direction: to_enerflo says that it is meant."
     ]
