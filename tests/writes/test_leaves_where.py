@@ -98,7 +98,7 @@ def test_a_value_that_keeps_its_row_inside_is_written(agreed: Desk) -> None:
     assert status_of(agreed, install) == "On Hold"
 
 
-@pytest.mark.parametrize("how", ["trigger", "view"])
+@pytest.mark.parametrize("how", ["trigger", "view", "generated"])
 def test_a_row_that_the_table_itself_puts_outside_is_taken_back_and_parked(agreed: Desk, how: str) -> None:
     if how == "trigger":
         agreed.sql("alter table crm.installs add archived boolean not null default false")
@@ -110,6 +110,11 @@ def test_a_row_that_the_table_itself_puts_outside_is_taken_back_and_parked(agree
         agreed.sql(
             "create trigger a before update on crm.installs for each row execute function crm.archives()"
         )
+    elif how == "generated":
+        agreed.sql(
+            "alter table crm.installs add archived boolean generated always as (status = 'On Hold') stored"
+        )
+        chosen(agreed, '    where: "archived is not true"\n')
     else:
         agreed.sql("alter table crm.installs rename to all_installs")
         agreed.sql("create view crm.installs as select * from crm.all_installs where status <> 'On Hold'")

@@ -18,7 +18,14 @@ from enerflo_sync.agreed.soft_deletes import removal_condition, return_condition
 from enerflo_sync.agreed.written import not_kept, of_key
 from enerflo_sync.apply.crm_statements import insert_condition, update_condition
 from enerflo_sync.crm.names import literal
-from enerflo_sync.crm.where import LEAVES, LEAVES_VIEW, NEW_MARKED, NEW_OUTSIDE, NEW_UNSEEN
+from enerflo_sync.crm.where import (
+    LEAVES,
+    LEAVES_VIEW,
+    NEW_MARKED,
+    NEW_OUTSIDE,
+    NEW_UNSEEN,
+    named_columns,
+)
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
 
@@ -46,6 +53,16 @@ _RECORDS = f"""select p.key, p.enerflo_key, jsonb_object_agg(p.field, p.after) a
   group by p.key, p.enerflo_key
   having min(p.position) between %(first)s and %(last)s
     and array_agg(p.field order by p.field) = %(fields)s::text[]"""  # noqa: S608 - a constant
+
+_GENERATED = sa.text("""
+/* enerflo-sync apply: whether the table works out a column that chooses rows */
+select exists (
+  select from pg_catalog.pg_attribute a
+  join pg_catalog.pg_class c on c.oid = a.attrelid
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = :schema and c.relname = :table and a.attname = any(:columns) and a.attgenerated <> ''
+    and not a.attisdropped)
+""")
 
 _STILL_AS_PLANNED = Template("""
 /* enerflo-sync apply $name: rows that are as the plan expects and that the write did not reach */
@@ -92,9 +109,7 @@ def rows_that_left(
 
     :param values: as :func:`rows_passed_over` takes them.
     """
-    mapping = comparison.mapping
-    chosen = mapping.condition is not None or mapping.deleted_when or comparison.live.view
-    if values["op"] != "update" or not chosen:
+    if values["op"] != "update" or not _may_leave(connection, comparison, values["field"]):
         return []
     there = f"{of_key(comparison, 'p.key')} and {comparison.counts('t')}"
     statement = _STILL_AS_PLANNED.substitute(
@@ -103,6 +118,23 @@ def rows_that_left(
         condition=f"not {_of_a_row(comparison, there)}",
     )
     return _keys(connection, statement, {**values, "states": [Decision.APPLIED]})
+
+
+def _may_leave(connection: sa.Connection, comparison: Comparison, column: str) -> bool:
+    """Return whether a write to a column can decide that its row does not count any more.
+
+    Without this test each write to a table with ``where`` would look its rows up once more.
+    """
+    mapping, live = comparison.mapping, comparison.live
+    choosing = {*mapping.deleted_when}
+    if mapping.condition is not None:
+        choosing.update(named_columns(mapping.condition, live))
+    if live.view or (choosing and live.has_own_rules):
+        return True
+    if not choosing.isdisjoint({column, comparison.updated_at}):
+        return True
+    named = {"schema": live.schema, "table": live.name, "columns": sorted(choosing)}
+    return bool(choosing) and bool(connection.execute(_GENERATED, named).scalar_one())
 
 
 def rows_passed_over(
