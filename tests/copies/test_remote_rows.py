@@ -123,13 +123,19 @@ def test_where_nothing_is_taken_back_a_column_of_where_is_not_written(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows.configured(("kind <> 'out'", "TITLE <> 'Out'"))
-    rows.many(2)
+    rows.many(3)
     rows.refresh()
     monkeypatch.setattr(type(rows.crm.dialect), "takes_back", False)
     with writer(rows) as remote:
-        written = remote.write([an_update(rows, "k1", title="New"), an_update(rows, "k2", sequence=7)])
-    assert written.changed == {1}
+        both = an_update(rows, "k3", title="New", sequence=7)
+        both.numbers += [1, 2]
+        writes = [an_update(rows, "k1", title="New"), an_update(rows, "k2", sequence=7), both]
+        written = remote.write(writes)
+    assert written.changed == {1, 2}
     assert "where names the column" in written.refused[0]
+    assert written.left_out.keys() == {1}
+    titles = rows.elsewhere.sql("select title, sequence from crm.rows where own = 'k3'")
+    assert [tuple(row.values()) for row in titles] == [("Title 3", 7)]
 
 
 def test_without_where_every_new_row_is_made(rows: Rows) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,10 +43,12 @@ class Written:
 
     :param changed: rows that were written; a row that has another digest now is not among them.
     :param refused: the reasons of refused rows.
+    :param left_out: by number, changes of written rows that would have taken them out of ``where``.
     """
 
     changed: set[int] = field(default_factory=set)
     refused: dict[int, str] = field(default_factory=dict)
+    left_out: dict[int, str] = field(default_factory=dict)
 
 
 class RemoteWriter:
@@ -97,9 +99,27 @@ class RemoteWriter:
                 raise
             written.refused[place] = f"{self._remote.dialect.title} refuses the row ({error_name(error)})"
         except _RefusedError as error:
+            rest = self._without_choosing(write)
+            if str(error) in (LEAVES, _MAY_LEAVE) and rest is not None:
+                self._alone(place, rest, written)
+                if place in written.changed:
+                    written.left_out |= dict.fromkeys(set(write.numbers) - set(rest.numbers), str(error))
+                return
             written.refused[place] = str(error)
         else:
             written.changed |= {place} if changed else set()
+
+    def _without_choosing(self, write: RowWrite) -> RowWrite | None:
+        """Return the write without the columns that ``where`` names; None if it has none or no others."""
+        kept = {
+            name: (number, value)
+            for number, (name, value) in zip(write.numbers, write.values.items(), strict=False)
+            if not names_any(self._remote.where or "", {name, self._columns[name].own})
+        }
+        if not 0 < len(kept) < len(write.values) == len(write.numbers):
+            return None
+        values = {name: value for name, (_, value) in kept.items()}
+        return replace(write, numbers=[number for number, _ in kept.values()], values=values)
 
     def _execute(self, write: RowWrite) -> bool:
         """Write one row; return whether the row to write was found."""
