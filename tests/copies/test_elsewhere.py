@@ -300,3 +300,25 @@ def test_the_report_says_as_of_when_the_copy_is(away: Desk) -> None:
     report = run_reconcile(away.context)
     (table,) = [one for one in report.tables if one.table_name == "installs"]
     assert any("crm.installs is in another database" in remark for remark in table.remarks)
+
+
+def test_a_change_that_takes_its_row_out_of_where_is_taken_back_and_asked_about(
+    away: Desk, elsewhere: Elsewhere
+) -> None:
+    where = "    where: \"status is null or status <> 'On Hold'\"\n"
+    away.switched_on("crm", CRM, ALONE, AT_ONCE, (INSTALLS, INSTALLS + where))
+    away.carried()
+    install = away.a_site().install_id
+    before = elsewhere.one("installs", enerflo_install_id=install)["status"]
+    counted(away, install, 40)
+    away.world.set_status(install, 4)
+    run_poll(away.context)
+    report = approved(away)
+    assert (report.applied, report.parked) == (1, 1)
+    assert "outside where" in str(report.reasons["parked"])
+    row = elsewhere.one("installs", enerflo_install_id=install)
+    assert (row["status"], row["panel_count"]) == (before, 40)
+    plan = away.plan()
+    assert plan.change_count == 0
+    assert [one.field for one in away.undecided(plan)] == ["status"]
+    assert run_reconcile(away.context).waiting == 1

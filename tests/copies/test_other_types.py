@@ -275,3 +275,22 @@ def test_a_view_that_takes_no_writes_is_said_as_one(rows: Rows) -> None:
     with pytest.raises(ConfigurationError, match=r"does not take a statement while writing crm\.summed"):
         carried(rows)
     assert ended(rows)[number][1] == "open"
+
+
+@in_postgresql
+@pytest.mark.parametrize(("kind", "after"), [('"char"', "New"), ("name", "New" * 40), ("crm.letter", "12")])
+def test_a_text_that_its_column_would_cut_is_parked(rows: Rows, kind: str, after: str) -> None:
+    """PostgreSQL casts to these types without an error, and keeps one byte, or 63."""
+    if kind == "crm.letter":
+        rows.elsewhere.sql('create domain crm.letter as "char"')
+    rows.elsewhere.sql(f"alter table crm.rows drop title, add title {kind}")
+    for own in ("k", "other"):
+        rows.row(own, title="O", milestone=rows.record(own)["milestone_id"])
+        rows.mirror(own, title=after if own == "k" else "N")
+    rows.refresh()
+    number = rows.change("k", field="title", copy_value="O", before="O", after=after)
+    other = rows.change("other", field="title", copy_value="O", before="O", after="N")
+    carried(rows)
+    found = ended(rows)
+    assert (found[number][0], found[other][0]) == ("parked", "applied")
+    assert (there(rows, "k")[0], there(rows, "other")[0]) == ("O", "N")

@@ -96,6 +96,48 @@ def test_of_rows_that_are_written_together_each_ends_by_itself(
     assert found == expected
 
 
+def test_a_row_that_a_change_would_take_out_of_where_is_taken_back_and_the_others_are_written(
+    rows: Rows,
+) -> None:
+    rows.configured(("kind <> 'out'", "title <> 'Out' and sequence is not null"))
+    rows.many(3)
+    rows.elsewhere.sql("update crm.rows set sequence = 1")
+    rows.refresh()
+    values = ({"title": "New"}, {"title": "Out"}, {"sequence": None})
+    with writer(rows) as remote:
+        written = remote.write([an_update(rows, f"k{n}", **one) for n, one in enumerate(values, 1)])
+    assert written.changed == {0}
+    assert [written.refused[n].startswith("its row would stand outside where") for n in (1, 2)] == [
+        True,
+        True,
+    ]
+    said = rows.elsewhere.sql("select own, title, sequence from crm.rows order by own")
+    assert [tuple(row.values()) for row in said] == [
+        ("k1", "New", 1),
+        ("k2", "Title 2", 1),
+        ("k3", "Title 3", 1),
+    ]
+
+
+def test_where_nothing_is_taken_back_a_column_of_where_is_not_written(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.configured(("kind <> 'out'", "TITLE <> 'Out'"))
+    rows.many(3)
+    rows.refresh()
+    monkeypatch.setattr(type(rows.crm.dialect), "takes_back", False)
+    with writer(rows) as remote:
+        both = an_update(rows, "k3", title="New", sequence=7)
+        both.numbers += [1, 2]
+        writes = [an_update(rows, "k1", title="New"), an_update(rows, "k2", sequence=7), both]
+        written = remote.write(writes)
+    assert written.changed == {1, 2}
+    assert "where names the column" in written.refused[0]
+    assert written.left_out.keys() == {1}
+    titles = rows.elsewhere.sql("select title, sequence from crm.rows where own = 'k3'")
+    assert [tuple(row.values()) for row in titles] == [("Title 3", 7)]
+
+
 def test_without_where_every_new_row_is_made(rows: Rows) -> None:
     rows.configured((WHERE, ""))
     rows.many(1)

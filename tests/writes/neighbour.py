@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.writes.conftest import Desk
 
-_TABLES = """
+TABLES = """
 select table_schema || '.' || table_name as name, string_agg(quote_ident(column_name), ', ') as columns
 from information_schema.columns c
 where table_schema in ('enerflo', 'sync') and is_identity = 'NO' and is_generated = 'NEVER'
@@ -34,7 +34,7 @@ class Neighbour:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._tables = {row["name"]: row["columns"] for row in desk.sql(_TABLES)}
+        self._tables = {row["name"]: row["columns"] for row in desk.sql(TABLES)}
         for name, columns in self._tables.items():
             desk.sql(f"delete from {name} where account = 'neighbour'")
             desk.sql(

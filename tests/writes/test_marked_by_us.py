@@ -273,3 +273,35 @@ def test_a_mapping_that_has_a_mark_of_ours_has_no_finding(started: Started) -> N
     with desk.engine.connect() as connection:
         findings = check_mapping(connection, desk.context.config, "default", desk.context.config.file)
     assert [one for one in findings if "delete" in one.what] == []
+
+
+@pytest.mark.parametrize("touched", [False, True])
+def test_a_mark_that_a_trigger_keeps_is_parked(started: Started, touched: bool) -> None:
+    desk = started()
+    note, plan = deleted(desk)
+    applied(desk, plan)
+    undo = run_undo(desk.context, plan.plan_hash)
+    if touched:
+        desk.sql("update crm.notes set author = 'Ann' where enerflo_note_id = :note", note=note)
+    desk.sql(
+        "create function crm.nothing() returns trigger language plpgsql as $$ begin return null; end $$;"
+        " create trigger nothing before update on crm.notes for each row execute function crm.nothing()"
+    )
+    report = run_apply(desk.context, undo.plan_hash, approved_by="Me")
+    assert (report.applied, report.moved > 0, report.parked > 0) == (0, touched, not touched)
+    assert row(desk, note)["is_deleted"] is True
+
+
+def test_a_new_row_that_a_trigger_marks_is_taken_back_and_parked(started: Started) -> None:
+    desk = started()
+    desk.sql(
+        "create function crm.marks() returns trigger language plpgsql as $$ begin"
+        " new.is_deleted := true; return new; end $$;"
+        " create trigger marks before insert on crm.notes for each row execute function crm.marks()"
+    )
+    note = desk.world.add_note(desk.a_site().install_id, "Call first")
+    run_poll(desk.context)
+    report = run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
+    assert (report.applied, report.parked > 0) == (0, True)
+    assert "would count as deleted" in str(report.reasons["parked"])
+    assert desk.sql("select 1 from crm.notes where enerflo_note_id = :note", note=note) == []

@@ -318,3 +318,27 @@ def test_a_row_that_is_touched_after_its_deletion_was_approved_stays_also_if_the
     report = run_apply(desk.context, plan.plan_hash)
     assert (report.applied, report.moved) == (0, 1)
     assert desk.crm("notes", enerflo_note_id=note)["stars"] == 5
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_deleted_row_whose_return_a_trigger_passes_over_is_parked(
+    desk: Desk, install: int, taken: bool
+) -> None:
+    row, plan = deleted(desk)
+    undo = run_undo(desk.context, plan.plan_hash)
+    desk.sql("create function crm.nothing() returns trigger language plpgsql as $$ begin return null; end $$")
+    desk.sql(
+        "create trigger nothing before insert on crm.notes for each row"
+        " when (new.author is distinct from 'Ann') execute function crm.nothing()"
+    )
+    if taken:
+        desk.sql(
+            "insert into crm.notes (note_id, author, updated_at) values (:id, 'Ann', now())",
+            id=row["note_id"],
+        )
+    report = run_apply(desk.context, undo.plan_hash, approved_by="Me")
+    assert report.applied == 0
+    assert report.moved + report.parked == undo.change_count
+    assert bool(report.parked) is not taken
+    if not taken:
+        assert "passes over the write" in str(report.reasons["parked"])

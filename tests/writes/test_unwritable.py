@@ -6,6 +6,7 @@ import pytest
 
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.plan import run_plan
+from enerflo_sync.jobs.reconcile import run_reconcile
 from tests.writes.conftest import Desk
 
 JOIN = """create view crm.shown as select i.*, n.notes from crm.installs i
@@ -66,3 +67,7 @@ def test_what_a_view_cannot_take_is_left_and_the_rest_is_written(
     assert bool(made) is created
     again = run_plan(desk.context)[0]
     assert again.change_count == 0
+    # The report says that nobody will write the rest.
+    unwritten = {"panel_count", "panel_type"} - updated
+    told = [one for one in run_reconcile(desk.context).remarks if "written nowhere" in one]
+    assert bool(told) == bool(unwritten)

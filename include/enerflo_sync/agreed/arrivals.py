@@ -8,6 +8,7 @@ is not an edit by a person either, so the copy is searched for it until ``late_h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from string import Template
 from typing import Any
@@ -25,10 +26,10 @@ from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
-from enerflo_sync.reconcile.meanings import stored_meanings
+from enerflo_sync.reconcile.meanings import stored_meanings, zone_read_in
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import SINCE, names_array
-from enerflo_sync.reconcile.values import NUMBER_TEXT, Field
+from enerflo_sync.reconcile.values import NUMBER_TEXT, Field, shown_in_crm
 from enerflo_sync.warehouse.engine import transaction_time
 
 SEEN = "it was handed over, and the CRM's copy shows it"
@@ -161,7 +162,8 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     values: dict[str, Any] = {"account": account, "now": now}
     looked = f"pg_temp.looked_{comparison.name}"
     connection.exec_driver_sql(f"drop table if exists {looked}")
-    connection.exec_driver_sql(_look(comparison, looked), values)
+    meanings = stored_meanings(connection, account, [comparison.name])[comparison.name]
+    connection.exec_driver_sql(_look(comparison, looked, meanings), values)
     named = {"name": str(comparison.name), "table": literal(comparison.name), "looked": looked}
     named["newer_than"] = _NEWER_THAN
     for row in connection.exec_driver_sql(_RECORD_ARRIVALS.substitute(named), values).all():
@@ -170,7 +172,7 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
             _agree_on_link(connection, comparison, applying, row.key)
             continue
         _apply(connection, comparison, applying, row, values)
-    _follow_words(connection, comparison, account, looked)
+    _follow_words(connection, comparison, account, looked, meanings)
     hours = (
         comparison.mapping.handed_to.late_hours
         if comparison.mapping.handed_to is not None
@@ -180,13 +182,19 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     connection.exec_driver_sql(forget, {**values, "hours": timedelta(hours=hours)})
 
 
-def _follow_words(connection: sa.Connection, comparison: Comparison, account: str, looked: str) -> None:
+def _follow_words(
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    looked: str,
+    meanings: Mapping[str, Mapping[str, Any]],
+) -> None:
     """Correct the pairs of changes that arrived and were handed over when their words stood for other values.
 
     Without it, both sides would count as left apart, although they do not mean the same any more.
     """
     mapped = {field.name for field in comparison.fields}
-    for name, meaning in stored_meanings(connection, account, [comparison.name])[comparison.name].items():
+    for name, meaning in meanings.items():
         if (since := meaning.get("said_since")) is None or name not in comparison.meanings:
             continue
         which = _MEANT_OTHERWISE.substitute(looked=looked, since=literal(since))
@@ -232,7 +240,7 @@ def _agree_on_link(connection: sa.Connection, comparison: Comparison, applying: 
         )
 
 
-def _look(comparison: Comparison, looked: str) -> str:
+def _look(comparison: Comparison, looked: str, meanings: Mapping[str, Mapping[str, Any]]) -> str:
     numbers, joins = range(1, len(comparison.fields) + 1), range(1, len(comparison.joins) + 1)
     links = {join.crm_name: n for n, join in enumerate(comparison.joins, 1)}
     fields = {field.name: field for field in comparison.fields}
@@ -264,7 +272,12 @@ def _look(comparison: Comparison, looked: str) -> str:
         # The CRM may create the row under a key of its own, or spell the key differently.
         of_new_row=_of_key(comparison) if comparison.mapping.joined_by_key and not varies else same_link,
         linked="true" if comparison.key_is_record else _is_linked(comparison),
-        shows=_cases(fields, links, lambda field: _shows(comparison, field, "o.after"), "o.cj{0} = o.mj{0}"),
+        shows=_cases(
+            fields,
+            links,
+            lambda field: _shows_then(comparison, field, meanings.get(field.name, {})),
+            "o.cj{0} = o.mj{0}",
+        ),
         as_copied=_cases(
             fields,
             links,
@@ -309,6 +322,22 @@ def _shows(comparison: Comparison, field: Field, value: str) -> str:
         rounded = f"round((case when {text} ~ {literal(NUMBER_TEXT)} then {text}::numeric end), {places})"
         return f"({same} or coalesce(c{_number(comparison, field)}::numeric = {rounded}, false))"
     return same
+
+
+def _shows_then(comparison: Comparison, field: Field, meaning: Mapping[str, Any]) -> str:
+    """Return the condition that the copy shows the value to write, in the zone of when it was handed over."""
+    found = [_shows(comparison, field, "o.after")]
+    since = "-infinity"
+    for until, reads in meaning.get("read_before", []):
+        if (zone := zone_read_in({"reads": reads})) is not None:
+            mapping = field.mapping.model_copy(update={"time_zone": zone})
+            live = comparison.live.columns[field.name]
+            now = shown_in_crm(mapping, f"c{_number(comparison, field)}", live, zone)
+            same = replace(field, mapping=mapping, zone=zone).same_shown(now, "o.after", in_crm=True)
+            then = f"o.made_at >= {literal(since)}::timestamptz and o.made_at < {literal(until)}::timestamptz"
+            found.append(f"{then} and {same}")
+        since = until
+    return f"({' or '.join(found)})"
 
 
 def _number(comparison: Comparison, field: Field) -> int:

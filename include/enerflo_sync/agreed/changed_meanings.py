@@ -5,7 +5,7 @@ The pairs are kept without values, as evidence that both sides once had the row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,9 @@ from enerflo_sync.agreed.renamed_columns import follow_columns, make_former, say
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.meanings import OF_ROWS, STORED_AS, changed_parts, stored_meanings
 from enerflo_sync.warehouse.engine import transaction_time
+
+# What was handed over is looked for by the mapping of its time, for some hours.
+_READS_KEPT = 5
 
 _STORE = sa.text("""
 /* enerflo-sync plan: what the fields of agreed pairs are mapped to */
@@ -50,7 +53,8 @@ def follow_meanings(
                 # most likely renamed or moved: that pair stays valid.
                 same = says_the_same(comparison, field)
                 if changed != {"crm"}:
-                    same = f"(a.agreed_by = 'reworded' and {same})"
+                    # The pair's value was read in the zone of then.
+                    same = f"(a.agreed_by = 'reworded' and {says_the_same(comparison, field, before)})"
                 make_former(connection, comparison, account, field, f"and not {same}")
                 if changed != {"crm"}:
                     # A word of ours stands for yet another value, and is nobody's edit still.
@@ -62,10 +66,22 @@ def follow_meanings(
             said_since = now if changed - {"crm"} else (before or {}).get("said_since")
             if said_since is not None:
                 meanings[field]["said_since"] = said_since
+            if earlier := _earlier_reads(before, changed, now):
+                meanings[field]["read_before"] = earlier
         if meanings != by_table[comparison.name]:
             named = {"account": account, "stored_as": STORED_AS.format(comparison.name)}
             connection.execute(_STORE, {**named, "meanings": meanings})
     return [replace(comparison, remeant=frozenset()) for comparison in comparisons]
+
+
+def _earlier_reads(
+    stored: Mapping[str, Any] | None, changed: Collection[str], now: str
+) -> list[tuple[str, Any]]:
+    """Return how a field's values were read before, the newest last, each with the time until which."""
+    found = list((stored or {}).get("read_before", []))
+    if stored is not None and "reads" in changed:
+        found.append((now, stored.get("reads")))
+    return found[-_READS_KEPT:]
 
 
 def _since(stored: Mapping[str, Any] | None) -> str | None:

@@ -12,7 +12,7 @@ from enerflo_sync.agreed.written import shown
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import stored_key
-from enerflo_sync.reconcile.meanings import OF_ROWS, changed_parts
+from enerflo_sync.reconcile.meanings import OF_ROWS, changed_parts, zone_read_in
 
 _SAME_VALUE = Template("""exists (
     select from $rows t where $on
@@ -81,13 +81,16 @@ def follow_columns(
     return found
 
 
-def says_the_same(comparison: Comparison, field: str) -> str:
-    """Return the condition that the CRM's value in a column is still the value of the agreed pair ``a``."""
+def says_the_same(comparison: Comparison, field: str, stored: Mapping[str, Any] | None = None) -> str:
+    """Return the condition that the CRM's value in a column is still the value of the agreed pair ``a``.
+
+    :param stored: the meaning under which the pair was stored, if its times were read in another zone.
+    """
     keys = comparison.mapping.key_columns
     return _SAME_VALUE.substitute(
         rows=comparison.crm_rows,
         on=" and ".join(f"t.{quoted(name)} = {stored_key(comparison, 'a.key', name)}" for name in keys),
-        shown=shown(comparison, field),
+        shown=shown(comparison, field, zone=zone_read_in(stored)),
     )
 
 

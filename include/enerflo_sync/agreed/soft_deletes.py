@@ -18,6 +18,7 @@ from enerflo_sync.agreed.whole_rows import (
     delete_condition,
     delete_statement,
     digest_of,
+    restore_condition,
     restore_statement,
     row_digest,
     unchanged_row,
@@ -47,18 +48,24 @@ _MARK = Template("""
 """)
 
 # If several rows are equal in every column, it is unknown which one the plan marked, so none is unmarked.
-_UNMARK = Template("""
+_MARKED_ROW = """sync.plans q join sync.plan_changes c on c.account = q.account and c.plan_hash = q.stands_on
+      and c.table_name = $table and c.op = 'delete' and c.direction = 'to_crm' and c.state = 'applied'
+      and c.deleted_row is not null and jsonb_exists(c.after, $name)"""
+_UNMARK = Template(f"""
   update $crm t set $column = $before$touch
   from (
     select distinct d.key, c.before, $kept as digest from due d
-    join sync.plans q on q.account = %(account)s and q.plan_hash = %(plan_hash)s
-    join sync.plan_changes c on c.account = q.account and c.plan_hash = q.stands_on and c.key = d.key
-      and c.table_name = $table and c.op = 'delete' and c.direction = 'to_crm' and c.state = 'applied'
-      and c.deleted_row is not null and jsonb_exists(c.after, $name)
+    join ({_MARKED_ROW}) on q.account = %(account)s and q.plan_hash = %(plan_hash)s and c.key = d.key
   ) p
   where $on and $inside and not ($living) and $digest = p.digest and $alone
   returning $key as key
-""")
+""")  # noqa: S608 - a constant
+_UNMARKABLE = Template(f"""exists (
+  select from (
+    select distinct c.key, $kept as digest from {_MARKED_ROW}
+    where q.account = %(account)s and q.plan_hash = %(plan_hash)s and c.key = p.key
+  ) p
+  join $crm t on $on and $inside and not ($living) and $digest = p.digest and $alone)""")  # noqa: S608 - a constant
 
 _MARKED_BY_PLAN = sa.text("""
 /* enerflo-sync apply: whether the undone plan marked rows as deleted */
@@ -144,26 +151,46 @@ def return_statement(connection: sa.Connection, comparison: Comparison, values: 
     A row that somebody changed since it was marked stays marked, and so does a row whose key another,
     unmarked row now has.
     """
-    column = mark_of(connection, comparison)
-    named = {**values, "table": str(comparison.name)}
-    if column is None or not connection.execute(_MARKED_BY_PLAN, named).scalar_one():
+    column = _unmarked(connection, comparison, values)
+    if column is None:
         return restore_statement(connection, comparison, values)
     live = comparison.live.columns[column]
     return _UNMARK.substitute(
-        crm=comparison.crm,
+        _unmarked_row(comparison, column),
         column=quoted(column),
-        name=literal(column),
         before=column_value(live, f"(p.before -> {literal(column)})", zone_of(comparison, column)),
         touch=_touch(comparison, column),
-        kept=digest_of("c.deleted_row"),
-        table=literal(comparison.name),
-        on=of_key(comparison, "p.key"),
-        inside=comparison.inside("t"),
-        living=comparison.living("t"),
-        digest=row_digest(comparison),
-        alone=left_alone(comparison, "p.key", "p.digest"),
         key=comparison.crm_key(f"t.{quoted(name)}" for name in comparison.mapping.key_columns),
     )
+
+
+def return_condition(connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]) -> str:
+    """Return the condition that the undo's record ``p`` still restores its row, or removes its mark."""
+    column = _unmarked(connection, comparison, values)
+    if column is None:
+        return restore_condition(connection, comparison, values)
+    return _UNMARKABLE.substitute(_unmarked_row(comparison, column))
+
+
+def _unmarked(connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]) -> str | None:
+    """Return the column that the undone plan marked rows by, if we may set it now."""
+    column = mark_of(connection, comparison)
+    named = {**values, "table": str(comparison.name)}
+    return column if column is not None and connection.execute(_MARKED_BY_PLAN, named).scalar_one() else None
+
+
+def _unmarked_row(comparison: Comparison, column: str) -> dict[str, str]:
+    return {
+        "crm": comparison.crm,
+        "name": literal(column),
+        "kept": digest_of("c.deleted_row"),
+        "table": literal(comparison.name),
+        "on": of_key(comparison, "p.key"),
+        "inside": comparison.inside("t"),
+        "living": comparison.living("t"),
+        "digest": row_digest(comparison),
+        "alone": left_alone(comparison, "p.key", "p.digest"),
+    }
 
 
 def left_alone(comparison: Comparison, key: str, digest: str) -> str:

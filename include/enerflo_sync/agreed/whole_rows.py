@@ -53,18 +53,25 @@ select jsonb_object_keys(deleted_row) from (
     and c.deleted_row is not null limit 1) c
 """)
 
-_RESTORE = Template("""
+# A row that an undo restores, and whether nothing is in its way.
+_DELETED_ROW = """sync.plans q join sync.plan_changes c on c.account = q.account and c.plan_hash = q.stands_on
+      and c.table_name = $table and c.op = 'delete' and c.direction = 'to_crm' and c.state = 'applied'
+      and c.deleted_row is not null"""
+_RESTORE = Template(f"""
   insert into $crm as n ($columns) overriding system value
   select $values from (
     select distinct d.key, c.deleted_row from due d
-    join sync.plans q on q.account = %(account)s and q.plan_hash = %(plan_hash)s
-    join sync.plan_changes c on c.account = q.account and c.plan_hash = q.stands_on and c.key = d.key
-      and c.table_name = $table and c.op = 'delete' and c.direction = 'to_crm' and c.state = 'applied'
-      and c.deleted_row is not null
+    join ({_DELETED_ROW}) on q.account = %(account)s and q.plan_hash = %(plan_hash)s and c.key = d.key
   ) p
   where not exists (select from $crm t where $on) $unlinked
   returning $key as key
-""")
+""")  # noqa: S608 - a constant
+_RESTORABLE = Template(f"""exists (
+  select from (
+    select distinct c.key, c.deleted_row from {_DELETED_ROW}
+    where q.account = %(account)s and q.plan_hash = %(plan_hash)s and c.key = p.key
+  ) p
+  where not exists (select from $crm t where $on) $unlinked)""")  # noqa: S608 - a constant
 
 
 # A row is deleted only if the whole row is as the plan saw it, unmapped columns included: so no person's edit
@@ -204,13 +211,7 @@ def restore_statement(connection: sa.Connection, comparison: Comparison, values:
     Columns that the table no longer has and generated columns are left out. The row's modification time
     becomes the time of the restore, so that a run that reads only changed rows finds the row.
     """
-    named = {**values, "table": str(comparison.name)}
-    kept = set(connection.execute(_KEPT_COLUMNS, named).scalars())
-    columns = {
-        name: typed(comparison.live.columns[name], f"(p.deleted_row ->> {literal(name)})")
-        for name in comparison.live.columns
-        if name in kept & insertable_columns(connection, comparison.live)
-    }
+    columns = _kept_columns(connection, comparison, values)
     # If no row was stored, the statement must still be valid; it inserts nothing then.
     values_of = {quoted(name): value for name, value in columns.items()} or {
         quoted(name): "null" for name in comparison.mapping.key_columns
@@ -218,13 +219,37 @@ def restore_statement(connection: sa.Connection, comparison: Comparison, values:
     touch = touched(comparison)
     if touch is not None and comparison.updated_at not in comparison.mapping.fields:
         values_of[touch[0]] = touch[1]
-    links = {name: columns.get(name) for name in comparison.mapping.join_columns}
     return _RESTORE.substitute(
-        crm=comparison.crm,
-        table=literal(comparison.name),
+        _restored_row(comparison, columns),
         columns=", ".join(values_of),
         values=", ".join(values_of.values()),
-        on=of_key(comparison, "p.key"),
-        unlinked=no_row_named(comparison, links),
         key=comparison.crm_key(f"n.{quoted(name)}" for name in comparison.mapping.key_columns),
     )
+
+
+def restore_condition(connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]) -> str:
+    """Return the condition that the undo's record ``p`` still restores its deleted row."""
+    return _RESTORABLE.substitute(_restored_row(comparison, _kept_columns(connection, comparison, values)))
+
+
+def _kept_columns(
+    connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the columns to restore, each with its SQL from ``p.deleted_row``."""
+    named = {**values, "table": str(comparison.name)}
+    kept = set(connection.execute(_KEPT_COLUMNS, named).scalars())
+    return {
+        name: typed(comparison.live.columns[name], f"(p.deleted_row ->> {literal(name)})")
+        for name in comparison.live.columns
+        if name in kept & insertable_columns(connection, comparison.live)
+    }
+
+
+def _restored_row(comparison: Comparison, columns: Mapping[str, str]) -> dict[str, str]:
+    links = {name: columns.get(name) for name in comparison.mapping.join_columns}
+    return {
+        "crm": comparison.crm,
+        "table": literal(comparison.name),
+        "on": of_key(comparison, "p.key"),
+        "unlinked": no_row_named(comparison, links),
+    }

@@ -136,13 +136,17 @@ def record_lives(comparison: Comparison, record_key: str) -> str:
     )
 
 
-def shown(comparison: Comparison, column: str) -> str:
-    """Return a column of a CRM row ``t`` as plans show it."""
+def shown(comparison: Comparison, column: str, *, zone: str | None = None) -> str:
+    """Return a column of a CRM row ``t`` as plans show it.
+
+    :param zone: the zone of times without one, if it is not that of the mapping.
+    """
     raw, live = comparison.value(column), comparison.live.columns[column]
     field = comparison.mapping.fields.get(column)
-    return (
-        f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, comparison.mapping.time_zone)
-    )
+    if field is None:
+        return f"to_jsonb({raw})"
+    field = field if zone is None else field.model_copy(update={"time_zone": zone})
+    return shown_in_crm(field, raw, live, comparison.mapping.time_zone)
 
 
 def as_written(comparison: Comparison, column: str, value: str) -> str:

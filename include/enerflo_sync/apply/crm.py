@@ -25,9 +25,17 @@ from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.agreed.soft_deletes import note_marked_rows, removal_statement, return_statement
 from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.apply.crm_statements import insert_statement, update_statement
-from enerflo_sync.apply.left_out import NOT_KEPT, PASSED_OVER, rows_outside, rows_passed_over, rows_put_back
+from enerflo_sync.apply.left_out import (
+    NOT_KEPT,
+    PASSED_OVER,
+    rows_outside,
+    rows_passed_over,
+    rows_put_back,
+    rows_that_left,
+    why_left,
+    why_outside,
+)
 from enerflo_sync.crm.names import literal
-from enerflo_sync.crm.where import NEW_OUTSIDE, NEW_UNSEEN
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
@@ -355,11 +363,12 @@ class _Job:
             self._some(write, park, of_group, middle + 1, last)
 
     def _require_rows(self, values: Mapping[str, Any], ended: Sequence[Sequence[Any]]) -> None:
-        """Raise an error if the table does not show a new row, or passed over a write."""
+        """Raise an error if the table does not show a row that was written, or passed over a write."""
         if self.op == "insert" and (keys := rows_outside(self._connection, self.comparison, values)):
-            chosen = self.comparison.mapping.condition is not None
-            raise _LeftOutError(keys, NEW_OUTSIDE if chosen else NEW_UNSEEN)
+            raise _LeftOutError(keys, why_outside(self.comparison))
         ends = {decision for decision, _, _ in ended}
+        if Decision.APPLIED in ends and (keys := rows_that_left(self._connection, self.comparison, values)):
+            raise _LeftOutError(keys, why_left(self.comparison))
         if Decision.APPLIED in ends and (keys := rows_put_back(self._connection, self.comparison, values)):
             raise _LeftOutError(keys, NOT_KEPT)
         undone = self._by is AgreedBy.UNDO

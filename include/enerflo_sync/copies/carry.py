@@ -101,12 +101,15 @@ def _carry(
             theirs.commit()
             writer = RemoteWriter(theirs, remote)
             written = writer.write(writes)
-            made.update(number for place in written.changed for number in writes[place].numbers)
+            done = {number for place in written.changed for number in writes[place].numbers}
+            made.update(done - written.left_out.keys())
             with connection.begin():
                 _take_back(connection, comparison, account, remote, writer, writes, written.changed)
                 for place, reason in written.refused.items():
                     numbers = writes[place].numbers
                     end_unmade(connection, account, run_id, numbers, Decision.PARKED, reason)
+                for number, reason in written.left_out.items():
+                    end_unmade(connection, account, run_id, [number], Decision.PARKED, reason)
                 _, moved = due_writes(connection, comparison, account)
                 end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
                 record_arrivals(connection, [comparison], account)

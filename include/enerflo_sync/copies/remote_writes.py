@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ from enerflo_sync.copies.database import error_name
 from enerflo_sync.copies.dialects.base import RemoteColumn
 from enerflo_sync.copies.due import RowWrite
 from enerflo_sync.copies.remote_table import INSIDE, RemoteTable
-from enerflo_sync.crm.where import NEW_OUTSIDE
+from enerflo_sync.crm.where import LEAVES, NEW_OUTSIDE, names_any
 
 # How many rows one transaction there writes, and one statement reads back.
 _TOGETHER = 200
@@ -22,6 +22,10 @@ _SEVERAL = "the CRM has several rows of this key"
 _UNTRIED = (
     "a new row is made and taken back to see whether it meets where, and this database takes nothing back:"
     " make it there, or map a view instead of where"
+)
+_MAY_LEAVE = (
+    "where names the column, and this database takes nothing back if the row then stands outside: make the"
+    " change there"
 )
 _NOT_FOUND = (
     "the new row is not found by its key once it is made, so it was taken back: a trigger changes the key, or"
@@ -39,10 +43,12 @@ class Written:
 
     :param changed: rows that were written; a row that has another digest now is not among them.
     :param refused: the reasons of refused rows.
+    :param left_out: by number, changes of written rows that would have taken them out of ``where``.
     """
 
     changed: set[int] = field(default_factory=set)
     refused: dict[int, str] = field(default_factory=dict)
+    left_out: dict[int, str] = field(default_factory=dict)
 
 
 class RemoteWriter:
@@ -93,14 +99,34 @@ class RemoteWriter:
                 raise
             written.refused[place] = f"{self._remote.dialect.title} refuses the row ({error_name(error)})"
         except _RefusedError as error:
+            rest = self._without_choosing(write)
+            if str(error) in (LEAVES, _MAY_LEAVE) and rest is not None:
+                self._alone(place, rest, written)
+                if place in written.changed:
+                    written.left_out |= dict.fromkeys(set(write.numbers) - set(rest.numbers), str(error))
+                return
             written.refused[place] = str(error)
         else:
             written.changed |= {place} if changed else set()
+
+    def _without_choosing(self, write: RowWrite) -> RowWrite | None:
+        """Return the write without the columns that ``where`` names; None if it has none or no others."""
+        kept = {
+            name: (number, value)
+            for number, (name, value) in zip(write.numbers, write.values.items(), strict=False)
+            if not names_any(self._remote.where or "", {name, self._columns[name].own})
+        }
+        if not 0 < len(kept) < len(write.values) == len(write.numbers):
+            return None
+        values = {name: value for name, (_, value) in kept.items()}
+        return replace(write, numbers=[number for number, _ in kept.values()], values=values)
 
     def _execute(self, write: RowWrite) -> bool:
         """Write one row; return whether the row to write was found."""
         if write.op == "insert" and self._remote.where is not None and not self._remote.dialect.takes_back:
             raise _RefusedError(_UNTRIED)
+        if write.op == "update" and self._may_leave(write):
+            raise _RefusedError(_MAY_LEAVE)
         statement = self._insert(write) if write.op == "insert" else self._update(write)
         names, values = list(write.values), list(write.values.values())
         parameters = {f"v{n}": self._given(name, values[n]) for n, name in enumerate(names)}
@@ -111,21 +137,33 @@ class RemoteWriter:
         if result.rowcount > 1:
             self._connection.rollback()
             raise _RefusedError(_SEVERAL)
-        if write.op == "insert" and result.rowcount == 1 and self._remote.dialect.takes_back:
+        if result.rowcount == 1 and self._remote.dialect.takes_back:
             reason = self._unlike_the_plan(write)
             if reason is not None:
                 self._connection.rollback()
                 raise _RefusedError(reason)
         return result.rowcount != 0
 
-    def _unlike_the_plan(self, write: RowWrite) -> str | None:
-        """Return why a new row must be rolled back after defaults and triggers ran; None if it may stay.
+    def _may_leave(self, write: RowWrite) -> bool:
+        """Return whether a change could take its row out of ``where`` and could not be taken back."""
+        where = self._remote.where
+        if where is None or self._remote.dialect.takes_back:
+            return False
+        return names_any(where, {name for one in write.values for name in (one, self._columns[one].own)})
 
-        A row that cannot be found by its key would be inserted again by each run.
+    def _unlike_the_plan(self, write: RowWrite) -> str | None:
+        """Return why a row must be rolled back after defaults and triggers ran; None if it may stay.
+
+        A new row that cannot be found by its key would be inserted again by each run. A changed row that
+        stands outside ``where`` would never be compared again.
         """
+        if write.op != "insert" and (write.op != "update" or self._remote.where is None):
+            return None
         query = f"select {self._remote.inside} from {self._remote.table} where {self._of_key()}"  # noqa: S608
         parameters = self._key_parameters(write.key)
         found = [row[0] for row in self._connection.execute(self._statement(query, parameters), parameters)]
+        if write.op == "update":
+            return None if INSIDE in found else LEAVES
         if not found:
             return _NOT_FOUND
         return None if found == [INSIDE] else NEW_OUTSIDE

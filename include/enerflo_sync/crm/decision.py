@@ -115,8 +115,8 @@ WINNER_RULES: Sequence[Rule] = (
         "time_unsure",
         "time_unsure",
         Resolution.REVIEW,
-        "the CRM's time of its change (a day, or an hour that comes twice) does not tell whether the CRM or"
-        " Enerflo changed it later",
+        "the CRM's time of its change (none, a day, or an hour that comes twice) does not tell whether the"
+        " CRM or Enerflo changed it later",
     ),
     Rule("later_time", "crm_later", Resolution.TO_ENERFLO, "the CRM's row was changed later"),
     Rule("later_time", "", Resolution.TO_CRM, "Enerflo's record was changed later"),

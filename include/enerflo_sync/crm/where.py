@@ -7,7 +7,7 @@ that the same row always gives the same result. Then PostgreSQL must accept it f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
@@ -50,6 +50,16 @@ _MOMENTS = frozenset({"now", "today", "tomorrow", "yesterday"})
 # The same, for a row that a plan inserts.
 NEW_OUTSIDE = "the new row would stand outside where: nothing fills the columns that the condition asks for"
 NEW_UNSEEN = "the CRM's view would not show the new row, and it would be made again"
+NEW_MARKED = "the new row would count as deleted (deleted_when): the table marks it when it is made"
+# The same, for a row that a plan changes.
+LEAVES = (
+    "its row would stand outside where afterwards, or count as deleted, and never be compared again: make the"
+    " change in the CRM, or change the mapping"
+)
+LEAVES_VIEW = (
+    "the CRM's view would not show its row any more, and nothing would compare it again: make the change in"
+    " the CRM, or change the view"
+)
 
 _EXPECTED = "a condition in SQL over the table's own columns, as in \"RecordTypeName\" = 'Solar'"
 _SAME = "a condition that the same row always meets or always fails"
@@ -126,6 +136,12 @@ def named_columns(text: str, table: LiveTable) -> Sequence[str]:
     """Return the columns of the table that a condition names, in the table's order."""
     names = {_plain(token) for token in tokens(text) if token.kind in ("word", "name")}
     return [column for column in table.columns if column in names]
+
+
+def names_any(text: str, columns: Collection[str]) -> bool:
+    """Return whether a condition in another database's SQL names one of the columns, in whatever case."""
+    names = {_plain(token).casefold() for token in tokens(text) if token.kind in ("word", "name")}
+    return not names.isdisjoint(column.casefold() for column in columns)
 
 
 def condition(text: str) -> str:

@@ -16,8 +16,8 @@ from enerflo_sync.crm.mapping import Direction, FieldMapping, Mode, SourceOfTrut
 from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.wide import is_milestone, same_milestone
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import crm_value_for_enerflo
-from enerflo_sync.reconcile.mismatched import crm_side
+from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm
+from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.values import Field
 
 # If Enerflo already has the other table's value, the two contradict each other only if the CRM always wins
@@ -36,9 +36,19 @@ where d.table_name = $table and d.field = $field and d.op = 'update' and d.outco
 # Otherwise each table would write its own value into the column in every plan.
 _ASK_IN_CRM = Template("""
 /* enerflo-sync plan $name: values for a column that $other fills with something else */
-update pg_temp.decided d set outcome = 'review', after = null, reason = $reason
+update pg_temp.decided d set outcome = 'review', before = d.source_value, source_value = d.before,
+  after = null, reason = $reason
 where d.table_name = $table and d.field = $field and d.op = 'update' and d.outcome = 'to_crm'
   and exists (select from $rows t where $on and $known)
+""")
+# A row may name one record in one table and another in the other table: the two fill its column by turns.
+_ASK_OF_OTHER_RECORD = Template("""
+/* enerflo-sync plan $name: values for a column that $other fills from another record */
+update pg_temp.decided d set outcome = 'review', before = d.source_value, source_value = d.before,
+  after = null, reason = $reason
+from ($mirror_side) m join $rows t on $matched
+where d.table_name = $table and d.field = $field and d.op = 'update' and d.outcome = 'to_crm'
+  and $on and m.lives and not ($same_record) and $value is distinct from d.after
 """)
 # A row of a wide table is an install; the column tells which of its milestones is meant.
 _ITS_MILESTONE = Template("""exists (
@@ -87,8 +97,11 @@ def ask_where_tables_share_a_column(
     written = _going(comparisons, "to_crm", _TO_CRM)
     for comparison, field in written:
         for other, theirs in written:
-            same_column = (other.crm, theirs.name) == (comparison.crm, field.name) and other is not comparison
-            if same_column and not _says_the_same(comparison, other, field.name):
+            if (other.crm, theirs.name) != (comparison.crm, field.name) or other is comparison:
+                continue
+            if _says_the_same(comparison, other, field.name):
+                statement = _of_other_record(comparison, other, theirs)
+            else:
                 statement = _ASK_IN_CRM.substitute(
                     name=comparison.name,
                     other=other.name,
@@ -99,7 +112,26 @@ def ask_where_tables_share_a_column(
                     on=of_key(comparison, "d.key"),
                     known=other.crm_key_known,
                 )
-                connection.exec_driver_sql(statement, dict(values))
+            connection.exec_driver_sql(statement, dict(values))
+
+
+def _of_other_record(comparison: Comparison, other: Comparison, theirs: Field) -> str:
+    return _ASK_OF_OTHER_RECORD.substitute(
+        name=comparison.name,
+        other=other.name,
+        reason=literal(f"in the table {other.name} its row names another record, which says something else"),
+        table=literal(comparison.name),
+        field=literal(theirs.name),
+        mirror_side=mirror_side(other),
+        rows=other.crm_rows,
+        matched=" and ".join(f"m.j{n} = ({join.crm})::{join.type}" for n, join in enumerate(other.joins, 1)),
+        on=of_key(comparison, "d.key"),
+        same_record=" and ".join(
+            f"m.p{n} = (d.enerflo_key ->> {literal(name)})::bigint"
+            for n, name in enumerate(other.mirror_key, 1)
+        ),
+        value=enerflo_value_for_crm(theirs),
+    )
 
 
 def _says_the_same(comparison: Comparison, other: Comparison, column: str) -> bool:

@@ -22,7 +22,7 @@ from enerflo_sync.agreed.key_changes import follow_keys
 from enerflo_sync.agreed.last_look import looked_before
 from enerflo_sync.agreed.renamed_tables import follow_names
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import Mode, RecordKind
+from enerflo_sync.crm.mapping import Direction, Mode, RecordKind
 from enerflo_sync.outbox.changes import carry_sent
 from enerflo_sync.plan.adopt import adopt
 from enerflo_sync.plan.approval import approval_reasons
@@ -31,9 +31,11 @@ from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs
 from enerflo_sync.plan.contradictions import ask_where_tables_contradict, ask_where_tables_share_a_column
 from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, prepare
+from enerflo_sync.plan.empty_keys import ask_about_empty_keys
 from enerflo_sync.plan.gone_at_once import leave_gone
 from enerflo_sync.plan.held import hold_checked, note_held
 from enerflo_sync.plan.late_appointments import plan_late_appointments
+from enerflo_sync.plan.leaving import ask_about_leaving
 from enerflo_sync.plan.on_its_way import keep_on_its_way, require_no_copy_is_written
 from enerflo_sync.plan.parked import hold_parked, writes_hashes
 from enerflo_sync.plan.reads import read_plan
@@ -49,6 +51,7 @@ from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.levels import tables_in_doubt
 from enerflo_sync.reconcile.live import case_folding, live_comparisons, require_rows
 from enerflo_sync.reconcile.observation import OBSERVATION, observe
+from enerflo_sync.reconcile.waiting import UNWRITTEN
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import transaction_time, warehouse_errors
 
@@ -59,6 +62,14 @@ _NOT_SWITCHED_ON = sa.text("""
 update pg_temp.decided set outcome = 'keep', reason = 'not switched on (mode ' || :mode || ')'
 where table_name = :table and outcome = :outcome
 """)
+
+_UNWRITTEN = sa.text("""
+/* enerflo-sync plan: changes of columns that take no values */
+update pg_temp.decided set reason = :reason
+where table_name = :table and field = any(:fields) and outcome = 'keep' and op = 'update'
+  and reason = 'the CRM''s column may not be written'
+""")
+_TO_CRM = {Direction.BOTH, Direction.TO_CRM}
 
 _SAME = """
 /* enerflo-sync plan: changes whose value is already there */
@@ -272,7 +283,10 @@ def decide_all(
     keep_on_its_way(connection, comparisons, account)
     hold_checked(connection, account)
     keep_out_refused(connection, comparisons, account, config.hash(account))
+    _say_unwritten(connection, comparisons, config, account)
     keep_not_switched_on(connection, comparisons)
+    ask_about_empty_keys(connection, comparisons)
+    ask_about_leaving(connection, comparisons, account)
     ask_about_sent_notes(connection)
 
 
@@ -280,6 +294,22 @@ def make_planned(connection: sa.Connection, comparisons: Sequence[Comparison], a
     """Copy the changes of ``decided`` to ``planned``, table by table in the order of ``comparisons``."""
     connection.exec_driver_sql(_MAKE_PLANNED, {"tables": [comparison.name for comparison in comparisons]})
     note_backfilled(connection, account)
+
+
+def _say_unwritten(
+    connection: sa.Connection, comparisons: Sequence[Comparison], config: SyncConfig, account: str
+) -> None:
+    """Say of kept changes that the table, and not the mapping, does not let their column be written."""
+    for comparison in comparisons:
+        declared = config.tables_for(account)[comparison.name].fields
+        lost = [
+            name
+            for name, field in comparison.mapping.fields.items()
+            if declared[name].direction in _TO_CRM and field.direction not in _TO_CRM
+        ]
+        if lost:
+            named = {"table": str(comparison.name), "fields": lost, "reason": UNWRITTEN}
+            connection.execute(_UNWRITTEN, named)
 
 
 def keep_not_switched_on(connection: sa.Connection, comparisons: Sequence[Comparison]) -> None:

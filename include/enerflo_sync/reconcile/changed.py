@@ -79,14 +79,16 @@ def changed_in_crm(comparison: Comparison) -> str:
 def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     """Return the condition that the CRM's time does not tell whether its row changed after Enerflo's record.
 
-    A day says nothing of the hour. A time without a zone comes twice when clocks go back, and is taken for
-    the second one.
+    A row that has no time and changed since both sides agreed (pair ``a``) may have changed at any moment. A
+    day says nothing of the hour. A time without a zone comes twice when clocks go back, and is taken for the
+    second one.
 
     :param in_enerflo: SQL of the time at which Enerflo's record changed.
     """
     if not compares_times(comparison) or comparison.updated_at is None:
         return "false"
     zone = literal(comparison.mapping.time_zone)
+    unknown = "a.account is not null and coalesce(o.changed_at, '-infinity') = '-infinity'"
     match comparison.live.columns[comparison.updated_at].kind:
         case Kind.DATE:
             until = f"(((o.changed_at at time zone {zone}) + interval '1 day') at time zone {zone})"
@@ -99,8 +101,8 @@ def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
             )
             unsure = f"{in_enerflo} < o.changed_at and ({before})"
         case _:
-            return "false"
-    return f"coalesce({unsure}, false)"
+            unsure = "false"
+    return f"({unknown} or coalesce({unsure}, false))"
 
 
 def changed_in_enerflo(comparison: Comparison) -> str:

@@ -241,6 +241,13 @@ class Comparison:
             return "o.is_mismatched"
         return f"o.is_mismatched and not exists (select from {self.twice} d where {self.on('d', 'o')})"
 
+    @property
+    def empty_key_columns(self) -> Sequence[str]:
+        """Return the columns of the CRM's own key that may be null; none where the key is what is matched."""
+        if self.mapping.joined_by_key:
+            return ()
+        return [name for name in self.mapping.key_columns if not self.live.columns[name].not_null]
+
     def crm_key(self, columns: Iterable[str]) -> str:
         """Return the jsonb key of a CRM row from expressions of its key columns, in their order."""
         named = zip(self.mapping.key_columns, columns, strict=True)

@@ -142,6 +142,12 @@ _BEFORE_BY_CRM_KEY = Template("""
   where d.account = %(account)s and d.reconciliation_id = %(previous)s and d.table_name = $table and $known
 """)
 
+# A stored key with an empty part finds no row, so these rows are looked at each time.
+_WITHOUT_KEY = Template("""
+  union all
+  select $theirs from $crm t where ($empty) and $known
+""")
+
 
 def wanted_parameters(
     comparison: Comparison, previous: Previous, account: str, causes: dict[str, Any]
@@ -269,6 +275,13 @@ def differing_keys(comparison: Comparison) -> str:
                 f"t.{quoted(name)} = (d.key->>{literal(name)})::{kind}" for name, kind in columns.items()
             ),
         )
+        if empty := [f"t.{quoted(name)} is null" for name in comparison.empty_key_columns]:
+            before += _WITHOUT_KEY.substitute(
+                theirs=comparison.select_join("crm"),
+                crm=comparison.crm,
+                empty=" or ".join(empty),
+                known=comparison.crm_key_known,
+            )
     return before
 
 

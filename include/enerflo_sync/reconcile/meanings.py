@@ -67,6 +67,12 @@ def changed_parts(stored: Mapping[str, Any] | None, meaning: Mapping[str, Any]) 
     return set() if stored is None else {part for part, said in meaning.items() if stored.get(part) != said}
 
 
+def zone_read_in(stored: Mapping[str, Any] | None) -> str | None:
+    """Return the zone in which a field's times were read under a stored meaning; None if it has no times."""
+    reads = (stored or {}).get("reads") or [None, None]
+    return reads[1] if isinstance(reads[1], str) else None
+
+
 def _meaning(config: SyncConfig, comparison: Comparison, field: Field, place: str | None) -> dict[str, Any]:
     """Return what a field means on each side, and how its values are read, in the form that JSON gives back.
 

@@ -74,6 +74,7 @@ from enerflo_sync.reconcile.store import (
     store_report,
     trend,
 )
+from enerflo_sync.reconcile.waiting import count_waiting, unwritten_remarks, waiting_remarks
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
 from enerflo_sync.warehouse.runs import clock_remark
@@ -195,7 +196,7 @@ class _Reconciliation:
             tables=tables,
             witnesses=witnesses if witnesses.webhooks_since else None,
             last_full_at=self.now if scope is Scope.FULL else last_full_at(self.connection, self.account),
-            remarks=[remark] if remark else [],
+            remarks=[*([remark] if remark else []), *unwritten_remarks(self.connection, self.account)],
             gone_at_once=self._levels.gone,
         )
         report = _with_trend(report, trend(self.connection, self.account))
@@ -239,6 +240,7 @@ class _Reconciliation:
         unmet = found["only_enerflo"] and (found["only_crm"] or found["twice_rows"] or sizes.unreadable)
         is_near = unmet and may_be_near(comparison)
         near = count_near_keys(self.connection, comparison, parameters) if is_near else 0
+        waiting = count_waiting(self.connection, comparison, parameters) if summary.by_cause else 0
         last = last_arrival(self.connection, comparison.mapping, comparison.live, self.now)
         report = TableReport(
             table_name=str(comparison.name),
@@ -263,6 +265,7 @@ class _Reconciliation:
                 *milestone_remarks(self.connection, comparison, parameters),
                 *chosen_remarks(self.connection, comparison, sizes, last, parameters),
                 *late_remarks(self.connection, comparison, parameters),
+                *waiting_remarks(waiting),
                 *stranger_remarks(self.connection, comparison, parameters, fold),
             ],
             mirror_as_of=polled.get(comparison.kind),
@@ -270,6 +273,7 @@ class _Reconciliation:
             unlinked=sizes.unlinked,
             near_keys=near,
             late_copy=late_copy(comparison, last),
+            waiting=waiting,
         )
         return report, Scope.FULL if previous is None else Scope.INCREMENTAL
 

@@ -114,6 +114,8 @@ class TableReport(msgspec.Struct, frozen=True):
     near_keys: int = 0
     # None if rows of the copy arrive in time, or the mapping does not say how often they have to.
     late_copy: LateCopy | None = None
+    # Explained differences that the last plan left to a person: it asks, or the change could not be made.
+    waiting: int = 0
 
 
 class GoneAtOnce(msgspec.Struct, frozen=True):
@@ -193,6 +195,11 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
     def unexplained(self) -> int:
         """Return the number of differences that no rule explains."""
         return sum(table.by_cause.get(Cause.UNEXPLAINED, 0) for table in self.tables)
+
+    @property
+    def waiting(self) -> int:
+        """Return the number of explained differences that wait for a person."""
+        return sum(table.waiting for table in self.tables)
 
     @property
     def within_budget(self) -> bool:

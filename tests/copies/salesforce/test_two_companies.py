@@ -68,3 +68,15 @@ def test_without_the_time_of_modification_in_the_copy_a_person_writes(west: Offi
     assert report.parked == 1
     assert "nobody can tell whether the record still counts" in str(report.reasons)
     assert west.company.writes == []
+
+
+def test_a_stage_that_takes_the_record_out_of_where_is_a_question_and_is_not_sent(office: Office) -> None:
+    office.mapped(TO.replace(WHERE, 'where: "\\"StageName\\" <> \'On Hold\'"'))
+    desk = office.desk
+    desk.carried()
+    install = office.install()
+    desk.sql("update enerflo.installs set status_name = 'On Hold' where install_id = :i", i=install)
+    plan, report = office.applied()
+    assert (report.handed_over, report.applied) == (0, 0)
+    assert [one.field for one in desk.undecided(plan) if "outside where" in str(one.reason)] == ["StageName"]
+    assert office.company.writes == []

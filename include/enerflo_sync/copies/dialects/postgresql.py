@@ -11,6 +11,8 @@ from enerflo_sync.copies.dialects.base import LOGIN, RIGHT, UNPROVEN, Dialect, R
 from enerflo_sync.warehouse.refused import crm_refuses_a_row, finds_another_server
 
 _MOST_PLACES = 1000
+# Types to which every text is cast without an error, and the number of bytes that they keep.
+_CUTTING = {'pg_catalog."char"': 1, "pg_catalog.name": 63}
 
 
 class PostgreSQL(Dialect):
@@ -72,8 +74,20 @@ class PostgreSQL(Dialect):
         return f"cast(cast('x' || left(md5({self.joined(texts)}), 15) as bit(60)) as bigint)"
 
     def typed(self, parameter: str, column: RemoteColumn) -> str:
-        """Return the parameter in the column's own type; its length is checked by the column itself."""
-        return f"cast({parameter} as {column.declared})"
+        """Return the parameter in the column's own type; its length is checked by the column itself.
+
+        A text that the type would cut without an error is cast to a number, which is one.
+        """
+        typed = f"cast({parameter} as {column.declared})"
+        if (most := _CUTTING.get(column.declared)) is None:
+            return typed
+        text = f"cast({parameter} as text)"
+        refused = f"cast(cast(cast({text} || ' is cut' as integer) as text) as {column.declared})"
+        return f"case when coalesce(octet_length({text}), 0) <= {most} then {typed} else {refused} end"
+
+    def assigned(self, parameter: str, column: RemoteColumn) -> str:
+        """Return the parameter that a column is set to."""
+        return self.typed(parameter, column) if column.declared in _CUTTING else parameter
 
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether PostgreSQL refused the values of a row."""

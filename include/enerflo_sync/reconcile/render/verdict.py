@@ -135,10 +135,10 @@ def were_compared(report: ReconciliationReport) -> bool:
 
 
 def is_all_clear(report: ReconciliationReport) -> bool:
-    """Return whether no item waits for a person.
+    """Return whether the differences are explained and the comparison itself can be trusted.
 
     That is so if Enerflo was read in time, copies got rows in time, rows matched, no table lost many rows at
-    once, and the budget holds.
+    once, and the budget holds. Explained differences may wait for a person: the verdict's text says so.
     """
     surprised = report.overdue_tables or report.late_copies or report.gone_at_once
     return report.within_budget and were_compared(report) and not surprised
@@ -152,6 +152,12 @@ def verdict_text(report: ReconciliationReport) -> VerdictText:
         further.append(_overdue(report))
     if report.late_copies and words.verdict is not Verdict.COPY_OVERDUE:
         further.append(_late_copies(report))
+    if report.waiting:
+        verb = "waits" if report.waiting == 1 else "wait"
+        further.append(
+            f"{count_of(report.waiting, 'explained difference')} {verb} for a person: the last plan asks, or"
+            " the change could not be made."
+        )
     return replace(words, detail=" ".join([words.detail, *further]))
 
 
