@@ -31,6 +31,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.statistics import note_growth
 
 # The row lock keeps the retention job from pruning the plan before the undo refers to it.
 _KEEP = sa.text("""
@@ -64,7 +65,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         follow_names(connection, comparisons, account)
         comparisons = follow_meanings(connection, comparisons, account)
         record_arrivals(connection, comparisons, account)
-        _reverse(connection, comparisons, account, undone.plan_hash)
+        _reverse(connection, comparisons, account, undone)
         leave_unvoided(connection, comparisons, account, config.statuses.voided)
         keep_not_switched_on(connection, comparisons)
         ask_about_leaving(connection, comparisons, account)
@@ -86,10 +87,14 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
 
 
 def _reverse(
-    connection: sa.Connection, comparisons: Sequence[Comparison], account: str, plan_hash: str
+    connection: sa.Connection, comparisons: Sequence[Comparison], account: str, undone: PlanReport
 ) -> None:
     """Fill ``decided`` with the reverse of each applied change of a plan."""
+    plan_hash = undone.plan_hash
     values = {"account": account, "plan_hash": plan_hash}
+    # The plan may have been applied a moment ago.
+    for table in ("sync.plan_changes", "sync.ledger"):
+        note_growth(connection, table, undone.change_count)
     connection.exec_driver_sql(MAKE_DECIDED)
     connection.exec_driver_sql(MAKE_UNDOING, values)
     leave_unmapped(connection, comparisons)
