@@ -89,7 +89,7 @@ def erase_archived(
             raise RetriableError(
                 f"files of the archive that could not be {done}: {len(left)}, {left[0].why}.",
                 where=left[0].file.key,
-                next_step=f"Let this user have it {done}, and run this again: what is done is not done twice.",
+                next_step=f"Let it be {done}, and run this again: what is done is not done twice.",
             )
     return hits
 
