@@ -10,7 +10,6 @@ import msgspec
 
 from enerflo_sync.errors import ConfigurationError
 
-
 UNKNOWN_OPTION = "the unknown option"
 # While machines are upgraded one by one, the file may be of the newer version already.
 _NEWER = "Where the file was written for a newer version, use that version here: docs/upgrading.md."
