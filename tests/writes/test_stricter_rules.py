@@ -54,3 +54,15 @@ def test_a_plan_that_needs_nobody_under_the_present_rules_either_needs_one_perso
     agreed.switched_on("both", FREE[0], ("new_mapping: true", "new_mapping: false\n  second_person: true"))
     assert run_approve(agreed.context, plan.plan_hash, by="Maria").state == "approved"
     assert run_apply(agreed.context, plan.plan_hash).applied == 1
+
+
+def test_a_plan_of_another_mapping_is_approved_for_nothing(agreed: Desk) -> None:
+    agreed.switched_on("both", *FREE)
+    edit(agreed, installs(agreed)[0], panel_count=99)
+    plan = agreed.plan()
+    agreed.switched_on(
+        "both", *STRICTER, ("\n  installs:\n    crm_table", "\n  sites:\n    of: installs\n    crm_table")
+    )
+    run_approve(agreed.context, plan.plan_hash, by="Maria")
+    with pytest.raises(ConfigurationError, match="the mapping changed since it was made"):
+        run_apply(agreed.context, plan.plan_hash)

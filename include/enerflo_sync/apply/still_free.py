@@ -57,7 +57,9 @@ def under_two_persons(connection: sa.Connection, config: SyncConfig, plan: PlanR
     One person may have approved a plan that needed nobody when it was made; under stricter rules that is one
     of two approvals.
     """
-    if not config.approval.second_person or plan.needs_approval:
+    # A plan of another mapping is not applied, and its tables may not be there.
+    of_another_mapping = plan.config_hash != config.hash(plan.account)
+    if not config.approval.second_person or plan.needs_approval or of_another_mapping:
         return plan
     if plan.state is PlanState.OPEN or _by_rule(plan):
         reasons = needs_a_person_now(connection, config, plan)
