@@ -40,10 +40,21 @@ from (
 ) c group by key
 """).bindparams(sa.bindparam("notes", type_=sa.ARRAY(sa.Text)))  # noqa: S608 - a constant
 
+# Only of installs that have a new note at Enerflo, too: a first plan may send a hundred thousand notes.
 _UNSENT = sa.text("""
-/* enerflo-sync plan: notes of the CRM that are to be sent */
-select key, jsonb_object_agg(field, after) as row from pg_temp.decided
-where table_name = :table and op = 'insert' and outcome = 'to_enerflo' and field is not null group by key
+/* enerflo-sync plan: notes of the CRM that are to be sent, beside a new note of Enerflo on the same install */
+with new as (
+  select distinct n.install_id::text as install from pg_temp.decided d
+  join enerflo.notes n on n.account = :account and n.note_id = (d.enerflo_key ->> 'note_id')::bigint
+  where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_crm'
+), own as (
+  select d.key from pg_temp.decided d
+  where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_enerflo' and d.field = :install
+    and d.after #>> '{}' in (select install from new)
+)
+select d.key, jsonb_object_agg(d.field, d.after) as row from pg_temp.decided d join own using (key)
+where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_enerflo' and d.field is not null
+group by d.key
 """)
 
 _NEW = sa.text("""
@@ -118,8 +129,8 @@ def keep_sent_notes(
     rows = connection.execute(_SENT, {"account": account, "notes": [comparison.name]}).mappings().all()
     states = [(row, _state(connection, comparison, row["key"])) for row in rows]
     sent = [(row, state) for row, state in states if state in (LinkState.OPEN, LinkState.MARKED)]
-    unsent = _unsent(connection, comparison, [row["key"] for row in rows])
     install = comparison.mapping.install_column or ""
+    unsent = _unsent(connection, comparison, account, install, [row["key"] for row in rows])
     texts = [str(row["row"].get(install)) for row in (*(row for row, _ in sent), *unsent)]
     installs = {int(text) for text in texts if text.isdigit()}
     if not installs:
@@ -152,12 +163,17 @@ def keep_sent_notes(
 
 
 def _unsent(
-    connection: sa.Connection, comparison: Comparison, sent: Sequence[Mapping[str, Any]]
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    install: str,
+    sent: Sequence[Mapping[str, Any]],
 ) -> list[sa.RowMapping]:
     """Return the CRM's notes that are to be sent now for the first time."""
     if "to_enerflo" not in comparison.mode.writes:
         return []
-    rows = connection.execute(_UNSENT, {"table": comparison.name}).mappings()
+    named = {"account": account, "table": comparison.name, "install": install}
+    rows = connection.execute(_UNSENT, named).mappings()
     return [row for row in rows if row["key"] not in sent]
 
 
