@@ -42,7 +42,7 @@ from (
 
 # Only of installs that have a new note at Enerflo, too: a first plan may send a hundred thousand notes.
 _UNSENT = sa.text("""
-/* enerflo-sync plan: notes of the CRM that are to be sent, beside a new note of Enerflo on the same install */
+/* enerflo-sync plan: notes of the CRM that are to be sent, beside a new note of Enerflo on their install */
 with new as (
   select distinct n.install_id::text as install from pg_temp.decided d
   join enerflo.notes n on n.account = :account and n.note_id = (d.enerflo_key ->> 'note_id')::bigint
