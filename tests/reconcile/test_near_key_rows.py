@@ -38,7 +38,9 @@ SPELLINGS = {
     "{0}.00": True,
     "{0}.5": None,
     "1{0}": None,
-    "{0}x": None,
+    "{0}x": True,
+    "INS-0{0}": True,
+    "{0}-1": None,
     "": None,
 }
 

@@ -1,8 +1,9 @@
 """Records that seem to be missing in the CRM because the CRM spells their key differently.
 
-A copy may keep a key as text with leading zeros, with blanks around it, or in another case. Compared without
-options such a key matches nothing: the record is reported as missing, and a plan would insert its row a
-second time. So the keys without a match are compared again, ignoring differences of spelling.
+A copy may keep a key as text with leading zeros, with blanks around it, in another case, with letters beside
+the number (``INS-00123``), or as a spreadsheet's number that lost its last digits. Compared without options
+such a key matches nothing: the record is reported as missing, and a plan would insert its row a second time.
+So the keys without a match are compared again, ignoring differences of spelling.
 """
 
 from __future__ import annotations
@@ -28,15 +29,27 @@ _NORMAL = (
     f"regexp_replace(regexp_replace(lower({_COMPATIBLE}), '{_NO_LETTER}', '', 'g'),"
     " '^0*(?=[^.])|[.]0*$', '', 'g')"
 )
-# A spreadsheet writes a long number with an exponent: 4.400007E+06.
+# A text that holds one number, whatever else, names the record of that number.
+_ONE_NUMBER = r"regexp_replace({}, '^[^0-9]*0*([0-9]+)[^0-9]*$', E'\\1')"
+# A spreadsheet writes a long number with an exponent, in as many digits as it shows: 4.400007E+06 or 4.4E+06.
 _EXPONENT = r"^[\s+'']*[0-9]{1,19}(?:[.][0-9]{1,19})?[eE][+]?[0-9]{1,2}\s*$"
+_ROUNDED = Template(r"""case when $text ~ '$exponent' then
+  round(($number)::numeric, length(coalesce(substring($text from '[.]([0-9]+)'), ''))
+    - substring($text from '[eE][+]?([0-9]+)')::integer)
+  = translate($text, E'\'\t\r\n ', '')::numeric else false end""")
 
 # A row whose key matches a record exactly names only that record.
 _NEAR = Template("""
 select distinct $missing_names from (
-  select x.*, $typed from ($missing) x join $crm t on $near where $spelled offset 0
+  (select x.*, $typed from ($missing) x join $crm t on $near where $spelled offset 0)
+  $rounded
 ) c
 where not exists (select from $mirror e where $mirror_rows and e.deleted_at is null and $meets)""")
+
+# Numbers that lost digits are few different texts, each of which may name many records.
+_OR_ROUNDED = Template("""union all
+  (select x.*, $typed from ($missing) x
+   join (select distinct $columns from $crm t where $exponents) t on $near_or_rounded offset 0)""")
 
 _COUNT = Template("""
 /* enerflo-sync reconcile $name: missing records that the CRM names in another spelling */
@@ -56,8 +69,8 @@ create temporary table $near on commit drop as $rows
 """)
 
 OTHER_SPELLING = (
-    "a row of the CRM names it in another spelling of the key: enerflo-sync doctor proposes how to read it,"
-    " or clean the key there"
+    "a row of the CRM names it in another spelling of the key, or may do so: enerflo-sync doctor says whether"
+    " an option of the key reads it, otherwise clean the key there"
 )
 
 
@@ -102,18 +115,17 @@ def no_near_row(comparison: Comparison, links: Mapping[str, str]) -> str:
     """
     if not may_be_near(comparison) or links.keys() != {join.crm_name for join in comparison.joins}:
         return ""
-    near = (
-        f"{_normal(f'({links[join.crm_name]})::text')} = {_normal_text(join)}" for join in comparison.joins
-    )
+    near = (_near_or_rounded(join, f"({links[join.crm_name]})::text") for join in comparison.joins)
     return _NONE_NEAR.substitute(_common(comparison), near=" and ".join(near))
 
 
 def is_near_any(connection: sa.Connection, key: str, others: Sequence[str]) -> bool:
     """Return whether one of the other texts is the same key in another spelling."""
+    of_number = f"m.key ~ '^[0-9]+$' and {_ONE_NUMBER.format(_normal('o.key'))} = {_normal('m.key')}"
     query = (
         f"/* enerflo-sync carry: keys in another spelling */ select exists (select"  # noqa: S608 - constants
         f" from unnest(%(others)s::text[]) o(key), (select %(key)s::text as key offset 0) m"
-        f" where {_normal('o.key')} = {_normal('m.key')})"
+        f" where {_normal('o.key')} = {_normal('m.key')} or {of_number})"
     )
     named = {"others": list(others), "key": key}
     return bool(connection.exec_driver_sql(query, named).scalar_one())
@@ -121,11 +133,21 @@ def is_near_any(connection: sa.Connection, key: str, others: Sequence[str]) -> b
 
 def _near(comparison: Comparison, missing: str) -> str:
     numbered = list(enumerate(comparison.joins, 1))
+    common = _common(comparison) | {"missing": missing}
+    rounded = ""
+    numbers = [join for join in comparison.joins if _is_number_in_text(join)]
+    if numbers:
+        rounded = _OR_ROUNDED.substitute(
+            common,
+            columns=", ".join(f"t.{quoted(join.crm_name)}" for join in comparison.joins),
+            exponents=" or ".join(f"{_text(join)} ~ '{_EXPONENT}'" for join in numbers),
+            near_or_rounded=" and ".join(_near_or_rounded(join, f"x.m{n}") for n, join in numbered),
+        )
     return _NEAR.substitute(
-        _common(comparison),
-        missing=missing,
+        common,
         missing_names=", ".join(f"c.m{n}" for n, _ in numbered),
-        near=" and ".join(f"{_normal(f'x.m{n}')} = {_normal_text(join)}" for n, join in numbered),
+        near=" and ".join(_is_near(join, f"x.m{n}") for n, join in numbered),
+        rounded=rounded,
     )
 
 
@@ -147,12 +169,23 @@ def _normal(text: str) -> str:
     return _NORMAL.format(text)
 
 
-def _normal_text(join: JoinColumn) -> str:
-    raw = _text(join)
-    if join.mirror_kind is Kind.INTEGER and join.live.kind is Kind.TEXT:
-        plain = rf"trim_scale(translate({raw}, E'\'\t\r\n ', '')::numeric)::text"
-        raw = f"(case when {raw} ~ '{_EXPONENT}' then {plain} else {raw} end)"
-    return _normal(raw)
+def _is_near(join: JoinColumn, key: str) -> str:
+    normal = _normal(_text(join))
+    if _is_number_in_text(join):
+        normal = _ONE_NUMBER.format(normal)
+    return f"{_normal(key)} = {normal}"
+
+
+def _near_or_rounded(join: JoinColumn, key: str) -> str:
+    if not _is_number_in_text(join):
+        return _is_near(join, key)
+    return (
+        f"({_is_near(join, key)} or {_ROUNDED.substitute(text=_text(join), exponent=_EXPONENT, number=key)})"
+    )
+
+
+def _is_number_in_text(join: JoinColumn) -> bool:
+    return join.mirror_kind is Kind.INTEGER and join.live.kind is Kind.TEXT
 
 
 def _text(join: JoinColumn) -> str:
