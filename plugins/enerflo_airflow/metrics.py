@@ -263,7 +263,7 @@ def send_notifications(report: Any) -> None:
 
 
 def _now(opened: AccountContext) -> float | None:
-    """Return the present moment by the database's clock. A worker's, if wrong, would hide that a job stopped."""
+    """Return the present moment by the database's clock: a worker's may be wrong, and hide a stopped job."""
     if not metrics_are_on():
         return None
     from enerflo_sync.errors import EnerfloSyncError
