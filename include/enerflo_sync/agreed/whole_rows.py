@@ -28,15 +28,18 @@ from enerflo_sync.crm.copies import copy_columns
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 
+_MADE = Template("""
+/* enerflo-sync apply $name: new rows of the CRM */
+create temporary table $made on commit drop as
+select min(p.position) as position, p.key from sync.plan_changes p
+where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
+  and p.direction = 'to_crm' and p.op = 'insert' and p.state = 'applied' and p.done_at = %(now)s
+group by p.key
+""")
 _NEW_ROWS = Template("""
 /* enerflo-sync apply $name: digests of new rows of the CRM after all writes */
 update sync.plan_changes c set row_digest = $digest
-from (
-  select min(p.position) as position, p.key from sync.plan_changes p
-  where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
-    and p.direction = 'to_crm' and p.op = 'insert' and p.state = 'applied' and p.done_at = %(now)s
-  group by p.key
-) p join $crm t on $on
+from $made p join $crm t on $on
 where c.account = %(account)s and c.plan_hash = %(plan_hash)s and c.position = p.position
 """)
 
@@ -179,9 +182,15 @@ def note_new_rows(
     """
     for table in made_in:
         comparison = comparisons[table]
+        made = f"pg_temp.made_{comparison.name}"
+        find = _MADE.substitute(name=comparison.name, made=made, table=literal(comparison.name))
+        connection.exec_driver_sql(f"drop table if exists {made}")
+        connection.exec_driver_sql(find, dict(values))
+        # Where the CRM's table has no index, a plan for few rows would look through it for each.
+        connection.exec_driver_sql(f"analyze {made}")
         statement = _NEW_ROWS.substitute(
             name=comparison.name,
-            table=literal(comparison.name),
+            made=made,
             crm=comparison.crm,
             on=of_key(comparison, "p.key"),
             digest=row_digest(comparison),

@@ -45,12 +45,13 @@ with wanted as (
 # A new change order has a decision for each field. Report a held new order once, not once for each field.
 _ONE_QUESTION = """
 /* enerflo-sync plan: one question for a new change order that is held back */
-delete from pg_temp.decided d using pg_temp.held_orders h
-where d.op = 'insert' and d.outcome = 'to_crm'
+delete from pg_temp.decided d using pg_temp.held_orders h, (
+  select ctid as place, row_number() over (partition by table_name, key order by ctid) as n
+  from pg_temp.decided
+  where op = 'insert' and jsonb_exists(enerflo_key, 'change_order_id')
+) e
+where d.ctid = e.place and e.n > 1 and d.outcome = 'to_crm'
   and (d.enerflo_key ->> 'change_order_id')::bigint = h.change_order_id
-  and d.ctid <> (
-    select min(e.ctid) from pg_temp.decided e
-    where e.table_name = d.table_name and e.op = 'insert' and e.key = d.key)
 """
 
 _ASK = """

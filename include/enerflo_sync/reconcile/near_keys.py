@@ -38,18 +38,21 @@ _ROUNDED = Template(r"""case when $text ~ '$exponent' then
     - substring($text from '[eE][+]?([0-9]+)')::integer)
   = translate($text, E'\'\t\r\n ', '')::numeric else false end""")
 
-# A row whose key matches a record exactly names only that record.
+# A row whose key matches a record exactly names only that record. That is looked at first: nearly all rows
+# do, and to bring a key into its plain spelling takes five times as long.
+_UNMET = Template("""select $columns from $crm t where ($which) and not exists (
+    select from $mirror e where $mirror_rows and e.deleted_at is null and $meets) offset 0""")
+
 _NEAR = Template("""
 select distinct $missing_names from (
-  (select x.*, $typed from ($missing) x join $crm t on $near where $spelled offset 0)
+  select x.* from ($missing) x join ($unmet) t on $near
   $rounded
-) c
-where not exists (select from $mirror e where $mirror_rows and e.deleted_at is null and $meets)""")
+) x""")
 
 # Numbers that lost digits are few different texts, each of which may name many records.
 _OR_ROUNDED = Template("""union all
-  (select x.*, $typed from ($missing) x
-   join (select distinct $columns from $crm t where $exponents) t on $near_or_rounded offset 0)""")
+  select x.* from ($missing) x
+  join (select distinct $columns from ($unmet) t) t on $near_or_rounded""")
 
 _COUNT = Template("""
 /* enerflo-sync reconcile $name: missing records that the CRM names in another spelling */
@@ -59,9 +62,11 @@ _MISSING = Template("""select $names from sync.differences d
   where d.account = %(account)s and d.reconciliation_id = %(reconciliation_id)s and d.table_name = $table
     and d.field is null and d.crm_value is null""")
 
-_NONE_NEAR = Template("""and not exists (
-    select from (select $typed from $crm t where ($spelled) and $near offset 0) c
-    where not exists (select from $mirror e where $mirror_rows and e.deleted_at is null and $meets))""")
+# Each list is made once for all records that the statement is about.
+_NONE_NEAR = Template("""and not exists (select from ($unmet) t where $near)""")
+_NONE_ROUNDED = Template("""
+and not exists (
+    select from (select distinct $columns from ($unmet) t) t where $near_or_rounded)""")
 
 _KEEP = Template("""
 /* enerflo-sync plan $name: missing records that the CRM names in another spelling */
@@ -115,8 +120,14 @@ def no_near_row(comparison: Comparison, links: Mapping[str, str]) -> str:
     """
     if not may_be_near(comparison) or links.keys() != {join.crm_name for join in comparison.joins}:
         return ""
-    near = (_near_or_rounded(join, f"({links[join.crm_name]})::text") for join in comparison.joins)
-    return _NONE_NEAR.substitute(_common(comparison), near=" and ".join(near))
+    keys = {join: f"({links[join.crm_name]})::text" for join in comparison.joins}
+    condition = _NONE_NEAR.substitute(
+        unmet=_unmet(comparison),
+        near=" and ".join(_is_near(join, key) for join, key in keys.items()),
+    )
+    if any(map(_is_number_in_text, comparison.joins)):
+        condition += _NONE_ROUNDED.substitute(_rounded(comparison, keys))
+    return condition
 
 
 def is_near_any(connection: sa.Connection, key: str, others: Sequence[str]) -> bool:
@@ -132,48 +143,63 @@ def is_near_any(connection: sa.Connection, key: str, others: Sequence[str]) -> b
 
 
 def _near(comparison: Comparison, missing: str) -> str:
-    numbered = list(enumerate(comparison.joins, 1))
-    common = _common(comparison) | {"missing": missing}
+    keys = {join: f"x.m{n}" for n, join in enumerate(comparison.joins, 1)}
     rounded = ""
-    numbers = [join for join in comparison.joins if _is_number_in_text(join)]
-    if numbers:
-        rounded = _OR_ROUNDED.substitute(
-            common,
-            columns=", ".join(f"t.{quoted(join.crm_name)}" for join in comparison.joins),
-            exponents=" or ".join(f"{_text(join)} ~ '{_EXPONENT}'" for join in numbers),
-            near_or_rounded=" and ".join(_near_or_rounded(join, f"x.m{n}") for n, join in numbered),
-        )
+    if any(map(_is_number_in_text, comparison.joins)):
+        rounded = _OR_ROUNDED.substitute(_rounded(comparison, keys), missing=missing)
     return _NEAR.substitute(
-        common,
-        missing_names=", ".join(f"c.m{n}" for n, _ in numbered),
-        near=" and ".join(_is_near(join, f"x.m{n}") for n, join in numbered),
+        missing=missing,
+        missing_names=", ".join(keys.values()),
+        unmet=_unmet(comparison),
+        near=" and ".join(_is_near(join, key) for join, key in keys.items()),
         rounded=rounded,
     )
 
 
-def _common(comparison: Comparison) -> dict[str, str]:
+def _rounded(comparison: Comparison, keys: Mapping[JoinColumn, str]) -> dict[str, str]:
+    numbers = filter(_is_number_in_text, comparison.joins)
     return {
-        "typed": comparison.select_join("crm"),
-        # A row that is marked as deleted, or does not meet `where`, also prevents an insert.
-        "crm": comparison.crm,
-        "spelled": " or ".join(_is_spelled(join) for join in comparison.joins if join.live.kind is Kind.TEXT),
-        "mirror": comparison.mirror,
-        "mirror_rows": comparison.mirror_rows,
-        "meets": " and ".join(
-            f"({join.mirror})::{join.type} = c.j{n}" for n, join in enumerate(comparison.joins, 1)
-        ),
+        "unmet": _unmet(comparison, " or ".join(f"{_text(join)} ~ '{_EXPONENT}'" for join in numbers)),
+        "columns": _columns(comparison),
+        "near_or_rounded": " and ".join(_near_or_rounded(join, key) for join, key in keys.items()),
     }
+
+
+def _unmet(comparison: Comparison, which: str = "") -> str:
+    """Return the query of the CRM's rows whose key meets no living record.
+
+    :param which: the condition of the wanted rows; those whose key can be spelled otherwise if empty.
+    """
+    texts = (join for join in comparison.joins if join.live.kind is Kind.TEXT)
+    return _UNMET.substitute(
+        columns=_columns(comparison),
+        # A row that is marked as deleted, or does not meet `where`, also prevents an insert.
+        crm=comparison.crm,
+        which=which or " or ".join(map(_is_spelled, texts)),
+        mirror=comparison.mirror,
+        mirror_rows=comparison.mirror_rows,
+        meets=" and ".join(
+            f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in comparison.joins
+        ),
+    )
+
+
+def _columns(comparison: Comparison) -> str:
+    return ", ".join(f"t.{quoted(join.crm_name)}" for join in comparison.joins)
 
 
 def _normal(text: str) -> str:
     return _NORMAL.format(text)
 
 
-def _is_near(join: JoinColumn, key: str) -> str:
+def _normal_text(join: JoinColumn) -> str:
+    """Return the plain spelling of a CRM row's key."""
     normal = _normal(_text(join))
-    if _is_number_in_text(join):
-        normal = _ONE_NUMBER.format(normal)
-    return f"{_normal(key)} = {normal}"
+    return _ONE_NUMBER.format(normal) if _is_number_in_text(join) else normal
+
+
+def _is_near(join: JoinColumn, key: str) -> str:
+    return f"{_normal(key)} = {_normal_text(join)}"
 
 
 def _near_or_rounded(join: JoinColumn, key: str) -> str:
