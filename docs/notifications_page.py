@@ -19,8 +19,9 @@ def notifications_page() -> str:
         " it; where it fails it is tried again and the run stays green, and the next run of any DAG sends"
         " what still waits. A message that failed five times is given up, news not before a day has passed,"
         " a state not before an hour; what stands of a state is told anew every two hours until the route"
-        " works. `enerflo-sync notify` shows what would be told now, what was told, and what could not be"
-        " sent. It all stands in the table `sync.notifications`.",
+        " works, and so is the end of an alert, unless another one of its kind began since."
+        " `enerflo-sync notify` shows what would be told now, what was told, and what could not be sent."
+        " It all stands in the table `sync.notifications`.",
         "",
         "A task that fails for good is told by a callback of Airflow (`run_failed`), which needs no"
         " warehouse: each failing task once, and once more when it fails no more. Airflow keeps in a"

@@ -49,7 +49,7 @@ class HoldChangeOrdersOperator(WithLineage, BaseOperator):
                 run_id=f"{engine_run_id(context)}/{self.task_id}",
             )
             self.keep_lineage(checks_lineage, opened, report)
-        send_checks(report)
+            send_checks(report, opened)
         found = counts(report)
         self.log.info("change_orders_judged checked=%s held=%s", report.checked, report.held)
         if "life_cycle" in found:

@@ -189,7 +189,7 @@ def send_run(report: Any, opened: AccountContext) -> None:
         {
             **{f"{job}.{name}": getattr(report, name) for name in counts},
             f"{job}.partial": int(report.needs_a_person),
-            f"{job}.ended": time.time(),
+            f"{job}.ended": _now(opened),
         },
     )
     send_figures(opened)
@@ -208,7 +208,7 @@ def send_reconciliation(report: Any, opened: AccountContext) -> None:
             "reconcile.unexplained": report.unexplained,
             "reconcile.unexplained_allowed": report.budget,
             "reconcile.all_clear": int(is_all_clear(report)),
-            "reconcile.ended": time.time(),
+            "reconcile.ended": _now(opened),
         },
     )
     send_figures(opened)
@@ -221,7 +221,7 @@ def send_plans(plans: Any, opened: AccountContext) -> None:
         {
             "plan.changes": sum(plan.change_count for plan in plans),
             "plan.questions": sum(sum(plan.undecided.values()) for plan in plans),
-            "plan.ended": time.time(),
+            "plan.ended": _now(opened),
         },
     )
     send_figures(opened)
@@ -230,7 +230,7 @@ def send_plans(plans: Any, opened: AccountContext) -> None:
 def send_apply(report: Any, opened: AccountContext) -> None:
     """Send how the changes of a plan stand, and the figures."""
     outcomes = ("applied", "handed_over", "moved", "parked", "refused", "waiting")
-    ended = None if report.waiting else time.time()
+    ended = None if report.waiting else _now(opened)
     send(
         report.account,
         {**{f"apply.{name}": getattr(report, name) for name in outcomes}, "apply.ended": ended},
@@ -238,14 +238,14 @@ def send_apply(report: Any, opened: AccountContext) -> None:
     send_figures(opened)
 
 
-def send_checks(report: Any) -> None:
+def send_checks(report: Any, opened: AccountContext) -> None:
     """Send how many change orders were checked, and how many are held."""
     send(
         report.account,
         {
             "change_orders.checked": report.checked or 0,
             "change_orders.held": report.held,
-            "change_orders.ended": time.time(),
+            "change_orders.ended": _now(opened),
         },
     )
 
@@ -260,6 +260,18 @@ def send_notifications(report: Any) -> None:
     """Send how many messages were sent."""
     counts = ("sent", "given_up", "waiting")
     send(report.account, {f"notify.{name}": getattr(report, name) for name in counts})
+
+
+def _now(opened: AccountContext) -> float | None:
+    """Return the present moment by the database's clock: a worker's may be wrong, and hide a stopped job."""
+    if not metrics_are_on():
+        return None
+    from enerflo_sync.errors import EnerfloSyncError
+
+    try:
+        return opened.clock.now().timestamp()
+    except EnerfloSyncError:
+        return time.time()
 
 
 def send_figures(opened: AccountContext) -> None:

@@ -9,7 +9,9 @@ import pandas as pd
 import psycopg
 import pytest
 
+from enerflo_sandbox.server import SandboxServer
 from enerflo_sandbox.world import World
+from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.cli.conftest import SHIPPED, Run
 from tests.pgbouncer import bouncers
 
@@ -143,6 +145,25 @@ def test_a_wrong_key_is_one_sentence_and_exit_2(run: Run, monkeypatch: pytest.Mo
     assert "key" in result.err
     assert "not-the-key" not in result.err
     assert "Traceback" not in result.err
+
+
+def test_an_address_of_something_else_is_no_partial_poll(
+    run: Run, served: SandboxServer, monkeypatch: pytest.MonkeyPatch, warehouse_url: str
+) -> None:
+    """A task that reads nothing at all must not be green."""
+    run("migrate")
+    assert run("poll").code == 1
+    monkeypatch.setenv("ENERFLO_BASE_URL", f"{served.url}/elsewhere")
+    polled = run("poll")
+    assert polled.code == 2
+    assert "what answers is not Enerflo's API. Correct base_url" in polled.err
+    engine = warehouse_engine(warehouse_url)
+    with engine.connect() as connection:
+        states = connection.exec_driver_sql("select state from sync.runs order by started_at").scalars().all()
+        gone = connection.exec_driver_sql(
+            "select count(*) from enerflo.installs where deleted_at is not null"
+        )
+        assert (states, gone.scalar_one()) == (["partial", "failed"], 0)
 
 
 def test_doctor_goes_on_after_a_wrong_key(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,3 +41,58 @@ def test_places_of_ones_own_are_not_mentioned(
 ) -> None:
     own = "webhook_drop_uri: /drops/west, webhook_archive_uri: /old/west"
     assert checked(run, tmp_path, monkeypatch, own)[1] == []
+
+
+def of_the_drop(run: Run, monkeypatch: pytest.MonkeyPatch, drop: str, **more: str) -> tuple[int, Any]:
+    monkeypatch.setenv("WEBHOOK_DROP_URI", drop)
+    run("migrate")
+    result = run("doctor", "--json")
+    found = [one for one in result.json["checks"] if one["name"] == "drop"]
+    return result.code, found[0] if found else None
+
+
+def test_a_drop_that_is_not_there_is_a_warning_with_what_to_do(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, check = of_the_drop(run, monkeypatch, str(tmp_path / "drop"))
+    assert (code, check["ok"]) == (1, False)
+    (found,) = check["findings"]
+    assert found["what"] == "accounts.default.webhook_drop_uri"
+    assert found["found"] == f"the drop {tmp_path}/drop does not exist"
+    assert "run it where enerflo_webhooks runs" in found["next_step"]
+
+
+def test_a_drop_is_counted_and_nothing_is_made(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    (drop / "a.json").write_text("{}")
+    _, check = of_the_drop(run, monkeypatch, str(drop))
+    assert (check["ok"], check["detail"]) == (True, f"1 file to ingest in {drop}")
+    assert [path.name for path in tmp_path.rglob("*")] == ["drop", "a.json"]
+
+
+def test_an_archive_that_cannot_be_made_is_a_warning(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in" / "drop").mkdir(parents=True)
+    (tmp_path / "in" / "archive").write_text("no folder")
+    _, check = of_the_drop(run, monkeypatch, str(tmp_path / "in" / "drop"))
+    (found,) = check["findings"]
+    assert found["what"] == "accounts.default.webhook_archive_uri"
+    assert found["found"] == f"{tmp_path}/in/archive, which is none"
+
+
+def test_a_secret_in_the_address_of_a_drop_is_not_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOK_DROP_URI", "s3://key:topsecret@bucket/drop")
+    run("migrate")
+    result = run("doctor")
+    assert "a user and password stand in the address" in result.out
+    assert "topsecret" not in result.out + result.err
+
+
+def test_an_account_without_webhooks_has_no_drop_to_look_at(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert of_the_drop(run, monkeypatch, "")[1] is None

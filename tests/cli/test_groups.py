@@ -14,6 +14,7 @@ from enerflo_sandbox.world import World
 from enerflo_sync.cli.groups import finish_each
 from enerflo_sync.cli.output import Exit
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.warehouse.revision import LATEST_REVISION
 from tests.cli.conftest import SHIPPED, Run
 
 ONE = """\
@@ -79,6 +80,20 @@ def test_json_has_a_document_for_the_account_that_failed_too(grouped: Run) -> No
     assert (other["account"], other["resources"]["installs"]["read"]) == ("c", 60)
     assert failed["account"] == "broken"
     assert "NO_KEY is not set" in failed["error"]
+
+
+def test_the_accounts_of_a_group_are_migrated_one_after_the_other(
+    grouped: Run, monkeypatch: pytest.MonkeyPatch, empty_warehouse_url: str
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", empty_warehouse_url)
+    migrated = grouped("migrate", "--group", "coast", "--json")
+    assert migrated.code == 0
+    found = [(one["account"], one["before"], one["changed"]) for one in documents(migrated.out)]
+    assert found == [("a", None, True), ("broken", LATEST_REVISION, False), ("c", LATEST_REVISION, False)]
+    monkeypatch.setenv("WAREHOUSE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    down = grouped("migrate", "--group", "coast")
+    assert down.code == 2
+    assert "3 of 3 accounts failed: a, broken, c" in down.err
 
 
 def test_an_error_that_is_none_of_ours_stops_no_other_and_shows_no_text(

@@ -68,6 +68,25 @@ def test_variables_fill_numbers_and_secrets_stay_text(folder: Path) -> None:
     assert "the unset variable MISSING" in mistakes(folder, SMALL + "poll:\n  per_page: ${MISSING}\n")[0]
 
 
+@pytest.mark.parametrize(
+    ("written", "may_be"),
+    [
+        (SMALL + "shadowing: {after: 3}\n", True),
+        (SMALL + "poll:\n  streams: 3\n", True),
+        (SMALL.replace("version: 1", "version: 2"), True),
+        # A typing mistake, and a wrong value.
+        (SMALL + "poll:\n  per_pge: 200\n", False),
+        (SMALL + "poll:\n  per_page: many\n", False),
+    ],
+)
+def test_an_option_that_a_newer_version_may_have_is_said_to_be_that(
+    folder: Path, written: str, may_be: bool
+) -> None:
+    assert written != SMALL
+    told = " ".join(mistakes(folder, written))
+    assert ("written for a newer version, use that version here" in told) is may_be
+
+
 def test_a_secret_is_never_shown(folder: Path) -> None:
     config = load(folder, SMALL, ENERFLO_API_KEY="topsecret")
     with pytest.raises(ConfigurationError) as caught:

@@ -147,6 +147,30 @@ def test_an_apply_that_did_nothing_and_a_column_that_is_not_written_are_in_no_li
     assert (set(nothing.counts.values()), nothing.inputs, nothing.outputs) == ({0}, [], [])
 
 
+def test_an_apply_of_a_copy_writes_the_outbox_and_not_the_copy(connected: Setting) -> None:
+    path = Path(os.environ["ENERFLO_SYNC_CONFIG"])
+    text = path.read_text().replace("mode: report", "mode: crm", 1)
+    table = "    crm_table: crm.installs\n"
+    assert table in text
+    path.write_text(text.replace(table, f"{table}    write_to: changes\n", 1))
+    with closing(open_account("default", reads_enerflo=True)) as opened:
+        run_poll(opened)
+        (plan, *_) = run_plan(opened)
+        run_approve(opened, plan.plan_hash, by="Ada")
+        report = run_apply(opened, plan.plan_hash)
+        found = apply_lineage(opened, report)
+    assert report.handed_over > 0
+    outputs = {one.dataset.name.partition(".")[2]: one for one in found.outputs}
+    assert "crm.installs" not in outputs
+    assert "crm.milestones" in outputs
+    sources = {
+        (source.name.partition(".")[2], field)
+        for source, field in outputs["sync.crm_changes"].columns["after"]
+    }
+    assert ("enerflo.installs", "status_name") in sources
+    assert {source for source, _ in sources} == {"enerflo.installs"}
+
+
 def test_a_check_that_applied_to_no_order_has_not_passed(connected: Setting) -> None:
     """As of a check that was added since: every order counts as before, until one is checked."""
     with closing(open_account("default", reads_enerflo=True)) as opened:

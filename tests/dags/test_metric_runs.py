@@ -7,6 +7,7 @@ import gzip
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -246,13 +247,29 @@ def test_every_metric_is_sent_by_some_job(connected: Setting, statsd: Listener) 
         found |= statsd.values()
         assert "apply.ended" not in found
         metrics.send_apply(done, opened)
-    metrics.send_checks(SimpleNamespace(account="default", checked=3, held=1))
+        metrics.send_checks(SimpleNamespace(account="default", checked=3, held=1), opened)
     metrics.send_backfill(backfill_report())
     metrics.send_notifications(
         NotifyReport(account="default", composed=3, sent=2, waiting=1, given_up=1, errors=[])
     )
     metrics.send("default", {"replay.items": 3})
     assert set(found | statsd.values()) == set(METRICS)
+
+
+def test_when_a_job_ended_is_told_by_the_databases_clock(
+    connected: Setting, statsd: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker a day ahead would hide for a day that polls stopped."""
+    with closing(open_account("default", reads_enerflo=True)) as opened:
+        _spend(opened)
+        ahead = time.time() + 86_400
+        monkeypatch.setattr(metrics, "time", SimpleNamespace(time=lambda: ahead))
+        metrics.send_run(run_report("poll"), opened)
+        metrics.send_plans([], opened)
+        metrics.send_checks(SimpleNamespace(account="default", checked=3, held=1), opened)
+    found = statsd.values()
+    for name in ("poll.ended", "plan.ended", "change_orders.ended"):
+        assert abs(found[name] - time.time()) < 60, name
 
 
 def _spend(opened: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,6 +40,7 @@ class People:
     clock: Hands = field(default_factory=Hands)
     told: list[Message] = field(default_factory=list)
     deaf: bool = False
+    refuses: Callable[[Message], bool] = lambda _: False
 
     def __post_init__(self) -> None:
         self.config = config_with(self.folder, f"{{routes: {EVERYTHING}}}")
@@ -58,7 +60,7 @@ class People:
         return notify(self.engine, self.config, "default", self._send, clock=self.clock)
 
     def _send(self, route: Route, message: Message) -> None:
-        if self.deaf:
+        if self.deaf or self.refuses(message):
             raise OSError("mail.example.com said 535 secret-password refused")
         self.told.append(message)
 

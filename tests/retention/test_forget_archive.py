@@ -93,6 +93,26 @@ def test_an_archive_that_cannot_be_read_fails_the_forgetting(
     assert found(plain.desk) == {}
 
 
+def test_an_archive_that_cannot_be_written_fails_the_forgetting_in_a_sentence(
+    plain: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk is full, or it may only be read. The other files are erased."""
+    for name in ("a", "b"):
+        archived(plain, f"{name}.json", b'{"webhook_event": "update_customer", "email": "' + EMAIL.encode())
+    whole = archived(plain, "c.json", update_of(plain))
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as away:
+        away.setattr(LocalDrop, "replace", full)
+        with pytest.raises(RetriableError, match="could not be written: 1, no space left on device"):
+            plain.forget()
+    assert sorted(path.name for path in whole.parent.iterdir()) == ["c.json"]
+    plain.forget()
+    assert found(plain.desk) == {}
+
+
 def test_a_file_over_the_limit_is_searched_to_its_end(plain: Person) -> None:
     filled = b'{"webhook_event": "x", "pad": "' + b"x" * 33_000_000 + b'", "email": "%s"}'
     large = archived(plain, "large.json", filled % EMAIL.encode())

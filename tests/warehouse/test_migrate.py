@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,7 +14,7 @@ from alembic.migration import MigrationContext
 import enerflo_sync.resources.registry  # noqa: F401 - a resource may declare its own table
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
-from enerflo_sync.warehouse.migrate import alembic_config, migrate
+from enerflo_sync.warehouse.migrate import alembic_config, in_turn, migrate
 from enerflo_sync.warehouse.revision import LATEST_REVISION, current_revision, require_migrated
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA, VERSION_TABLE, metadata
 
@@ -165,6 +166,32 @@ def test_two_migrations_that_start_at_once_both_succeed(empty_warehouse_url: str
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(migrate, engines))
     assert sorted(before or "" for before, _ in results) == ["", *[LATEST_REVISION] * 3]
+
+
+def test_a_migration_that_meets_a_job_crosswise_lets_it_go_on_and_tries_again(
+    warehouse: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job holds what the migration wants next, and wants what the migration holds."""
+    monkeypatch.setattr("enerflo_sync.warehouse.migrate.PAUSE_SECONDS", 0.1)
+    tried = []
+    with warehouse.connect() as job, ThreadPoolExecutor(1) as pool:
+        job.exec_driver_sql("set deadlock_timeout = '1min'")
+        job.exec_driver_sql("select 1 from sync.runs limit 1")
+
+        def work(connection: sa.Connection) -> str:
+            connection.exec_driver_sql("set local deadlock_timeout = '100ms'")
+            connection.exec_driver_sql("lock table enerflo.installs")
+            if not tried:
+                tried.append(pool.submit(job.exec_driver_sql, "select 1 from enerflo.installs limit 1"))
+                time.sleep(0.3)
+            connection.exec_driver_sql("lock table sync.runs")
+            return "done"
+
+        with pytest.raises(RetriableError, match="somebody else holds a lock"):
+            in_turn(warehouse, work, tries=2)
+        assert len(tried[0].result(timeout=10).all()) == 0
+        job.rollback()
+        assert in_turn(warehouse, work, tries=2) == "done"
 
 
 def test_a_warehouse_that_was_never_migrated_names_the_command(empty_warehouse_url: str) -> None:

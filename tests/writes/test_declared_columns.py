@@ -27,6 +27,7 @@ from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.declared import DeclaredColumn, filled_by_sweep, require_filled
 from tests.writes.conftest import Desk
 
@@ -291,6 +292,28 @@ def test_a_declaration_waits_for_records_that_are_being_stored(agreed: Desk, fir
                 declaring.result(timeout=1)
         assert declaring.result(timeout=60).filled == ["installs.lender"]
     assert values(agreed, "lender")[4_499_999,] == "Sun and Sons"
+
+
+def test_two_migrations_that_start_at_once_both_fill_their_columns(agreed: Desk) -> None:
+    """As of two machines that are upgraded at once."""
+    declared(agreed, lender=PATHS["lender"])
+    run_columns(agreed.context)
+    declared(agreed, lender=PATHS["lender"], title="{path: status_name, type: text}")
+    with ThreadPoolExecutor(1) as pool:
+        with agreed.engine.connect() as other, alone(other, "default", "rebuild"):
+            filling = pool.submit(run_columns, agreed.context)
+            with pytest.raises(TimeoutError):
+                filling.result(timeout=1)
+        assert filling.result(timeout=60).filled == ["installs.title"]
+    assert values(agreed, "title") == said(agreed, "status_name")
+    with ThreadPoolExecutor(2) as pool:
+        declared(
+            agreed, lender="{path: utility.company, type: text}", title="{path: status_name, type: text}"
+        )
+        both = [pool.submit(run_columns, agreed.context) for _ in range(2)]
+        for one in both:
+            one.result(timeout=60)
+    assert values(agreed, "lender") == said(agreed, "utility.company")
 
 
 def test_a_read_that_began_before_the_declaration_has_not_filled_a_column(agreed: Desk) -> None:

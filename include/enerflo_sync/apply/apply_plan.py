@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.agreed.agree import AgreedBy
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
@@ -23,7 +22,7 @@ from enerflo_sync.apply.report import (
     outcomes_of,
     report_of,
 )
-from enerflo_sync.apply.still_free import why_a_person_is_needed
+from enerflo_sync.apply.still_free import needs_a_person_now, under_two_persons
 from enerflo_sync.clock import Clock
 from enerflo_sync.copies.carry import carry_changes
 from enerflo_sync.copies.database import CrmConnections
@@ -87,14 +86,6 @@ update sync.plans set state = 'open', decided_by = null, decided_as = null, deci
 where account = :account and plan_hash = :plan_hash
 """)
 
-_NEEDS_A_PERSON = sa.text("""
-/* enerflo-sync apply: a plan that needs a person under the present rules */
-update sync.plans
-set state = 'open', decided_by = null, decided_as = null, decided_at = null, needs_approval = true,
-    reasons = :reasons
-where account = :account and plan_hash = :plan_hash
-""").bindparams(sa.bindparam("reasons", type_=JSONB))
-
 
 def apply_plan(
     engine: sa.Engine,
@@ -154,27 +145,6 @@ def apply_plan(
         return report_of(plan, outcomes, run.run_id, stopped[0] if stopped else None)
 
 
-def _needs_a_person_now(connection: sa.Connection, config: SyncConfig, plan: PlanReport) -> Sequence[str]:
-    """Return why a plan that needed no approval needs one under the present rules, and make it wait for it.
-
-    So stricter rules also apply to plans that were made before.
-    """
-    by_rule = plan.state is PlanState.APPROVED and plan.decided_by == BY_RULE
-    if not by_rule and (plan.state is not PlanState.OPEN or plan.needs_approval):
-        return ()
-    reasons = why_a_person_is_needed(connection, config, plan)
-    if reasons:
-        named = {"account": plan.account, "plan_hash": plan.plan_hash}
-        connection.execute(_NEEDS_A_PERSON, {**named, "reasons": reasons})
-    return reasons
-
-
-def _waiting(plan: PlanReport, reasons: Sequence[str]) -> PlanReport:
-    return msgspec.structs.replace(
-        plan, state=PlanState.OPEN, needs_approval=True, reasons=reasons, decided_by=None, decided_at=None
-    )
-
-
 def _needs_approval(plan: PlanReport, reasons: Sequence[str]) -> ConfigurationError:
     return ConfigurationError(
         first_words(plan) or f"it needs a person's approval. {' '.join(reasons)}",
@@ -214,9 +184,7 @@ def _allowed(
     if plan.config_hash != config.hash(plan.account):
         raise ConfigurationError("the mapping changed since it was made.", where=where, next_step=again)
     if approved_by is not None:
-        # Stricter rules may require a second person even though somebody approves the plan now.
-        if config.approval.second_person and (reasons := _needs_a_person_now(connection, config, plan)):
-            plan = _waiting(plan, reasons)
+        plan = under_two_persons(connection, config, plan)
         return approve_plan(connection, plan, approved_by, now, config=config, part=part), ()
     if part.rest is Rest.REFUSE:
         raise ConfigurationError(
@@ -227,9 +195,10 @@ def _allowed(
         raise ConfigurationError(
             f"it was rejected ({who}).", where=where, next_step='Approve it with --approve "NAME" after all.'
         )
+    plan = under_two_persons(connection, config, plan)
     if (half := one_is_half(connection, config, plan)) is not plan:
         return half, half.reasons
-    if reasons := _needs_a_person_now(connection, config, plan):
+    if reasons := needs_a_person_now(connection, config, plan):
         return plan, reasons
     if plan.waits_for_approval:
         raise _needs_approval(plan, plan.reasons)

@@ -14,6 +14,7 @@ from enerflo_sync.catalogue.fits import unfilled_columns
 from enerflo_sync.catalogue.report import Unfilled
 from enerflo_sync.cli.check import Check, made
 from enerflo_sync.cli.crm_check import crm_check
+from enerflo_sync.cli.drop_check import drop_check
 from enerflo_sync.cli.groups import Group, finish_each, require_one_account
 from enerflo_sync.cli.match import match_checks
 from enerflo_sync.cli.output import Account, Exit, Json, console, errors, print_json
@@ -70,10 +71,10 @@ def command(
 ) -> None:
     """Check everything that a first run needs, and say what to change. Only --write-check writes.
 
-    The checks: configuration, warehouse and tables, API key, the company's statuses, the mapping against the
-    live CRM tables (file, line, found, expected), the objects at Salesforce where changes go there
-    (write_to), and how the rows of both sides match: which keys meet, and which values differ only in how
-    they are written, with the line of sync.yaml that accepts them.
+    The checks: configuration, the drop of webhook files, warehouse and tables, API key, the company's
+    statuses, the mapping against the live CRM tables (file, line, found, expected), the objects at Salesforce
+    where changes go there (write_to), and how the rows of both sides match: which keys meet, and which values
+    differ only in how they are written, with the line of sync.yaml that accepts them.
     """
     if write_check is not None:
         require_one_account(group, "--write-check")
@@ -113,6 +114,9 @@ def checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
     if context.config.unusable:
         yield _other_accounts(context)
     yield from _webhook_places(context)
+    dropped = drop_check(context)
+    if dropped is not None:
+        yield dropped
     server = made("warehouse", lambda: _server(context))
     yield server
     if not server.failed:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from enerflo_sync.cli.bars import progress_bars
-from enerflo_sync.cli.output import Account, Json, console, print_json
+from enerflo_sync.cli.groups import Group, finish_each
+from enerflo_sync.cli.output import Account, Exit, Json, console, print_json
 from enerflo_sync.jobs.columns import ColumnsReport, run_columns
-from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.process import moving_records
 from enerflo_sync.reconcile.render.wording import count_of
 from enerflo_sync.warehouse.migrate import migrate
@@ -21,6 +22,7 @@ from enerflo_sync.warehouse.revision import LATEST_REVISION
 
 def command(
     account: Account = "default",
+    group: Group = None,
     drop_columns: Annotated[
         bool,
         typer.Option("--drop-columns", help="Drop columns of the mirror that sync.yaml declares no longer."),
@@ -33,16 +35,24 @@ def command(
     declares (columns) are added to the mirror's tables and filled from the stored versions of all known
     installs, without a request to Enerflo. Killed while it fills them, the same command continues.
 
+    With accounts in several warehouses, or with columns of their own, run it for each: --group NAME.
+
     Where a newer version of this program migrated the warehouse, nothing is migrated; exit code 2 if this
     version may not write its tables any more.
     """
-    context = open_account(account, os.environ)
+    finish_each(
+        account, group, partial(_migrated, drop_columns=drop_columns, as_json=as_json), as_json=as_json
+    )
+
+
+def _migrated(context: AccountContext, *, drop_columns: bool, as_json: bool) -> Exit:
     before, after = migrate(context.engine)
     with moving_records(), progress_bars() as tick:
         columns = run_columns(context, drop=drop_columns, progress=tick)
     if as_json:
-        print_json({"before": before, "after": after, "changed": before != after, "columns": asdict(columns)})
-        return
+        named = {"account": context.account, "before": before, "after": after, "changed": before != after}
+        print_json({**named, "columns": asdict(columns)})
+        return Exit.DONE
     if after != LATEST_REVISION:
         console.print(
             f"The warehouse is at revision {after}, made by a newer version of this program. This version"
@@ -54,6 +64,7 @@ def command(
         console.print(f"The warehouse went from revision {before or 'none'} to {after}.")
     for line in _lines(columns):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+    return Exit.DONE
 
 
 def _lines(columns: ColumnsReport) -> Iterator[str]:

@@ -20,7 +20,7 @@ from enerflo_sync.crm.columns import ColumnDeclaration, column_problems
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.elsewhere import copy_of
 from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping
-from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, listed, nearest
+from enerflo_sync.crm.problems import UNKNOWN_OPTION, InvalidConfigurationError, Problem, listed, nearest
 from enerflo_sync.crm.retention import retention_problems
 from enerflo_sync.crm.source import Place, Source, read_source
 
@@ -262,7 +262,7 @@ def _explained(
         return "nothing", _description(model, place[skip:]), ""
     if kind == "extra_forbidden":
         names = list(_model_at(model, place[skip:-1]))
-        return f"the unknown option {place[-1]}", listed(names, limit=20), nearest(place[-1], names)
+        return f"{UNKNOWN_OPTION} {place[-1]}", listed(names, limit=20), nearest(place[-1], names)
     if kind in {"enum", "literal_error"}:
         names = [name.strip(" '") for name in str(context["expected"]).replace(" or ", ", ").split(",")]
         return found, listed(names), nearest(str(detail["input"]), names)

@@ -10,6 +10,10 @@ import msgspec
 
 from enerflo_sync.errors import ConfigurationError
 
+UNKNOWN_OPTION = "the unknown option"
+# While machines are upgraded one by one, the file may be of the newer version already.
+_NEWER = "Where the file was written for a newer version, use that version here: docs/upgrading.md."
+
 
 class Problem(msgspec.Struct, frozen=True):
     """One mistake to correct. ``line`` counts from 1; ``place`` is the option's dotted path.
@@ -24,6 +28,12 @@ class Problem(msgspec.Struct, frozen=True):
     expected: str
     nearest: str = ""
     account: str = ""
+
+    @property
+    def may_be_newer(self) -> bool:
+        """Return whether a newer version of this program may know what this one does not."""
+        is_unknown = self.found.startswith(UNKNOWN_OPTION) and not self.nearest
+        return is_unknown or self.place == "version"
 
     def __str__(self) -> str:
         place = f"{self.place}: " if self.place else ""
@@ -43,10 +53,10 @@ class InvalidConfigurationError(ConfigurationError):
 
         self.problems = tuple(sorted(problems, key=order))
         one = Path(self.problems[0].file).name if len(self.problems) == 1 else ""
-        super().__init__(
-            "\n".join(str(problem) for problem in self.problems),
-            next_step=f"Correct {one} and run it again." if one else "",
-        )
+        steps = [f"Correct {one} and run it again."] if one else []
+        if any(problem.may_be_newer for problem in self.problems):
+            steps.append(_NEWER)
+        super().__init__("\n".join(str(problem) for problem in self.problems), next_step=" ".join(steps))
 
 
 def nearest(word: str, names: Iterable[str]) -> str:

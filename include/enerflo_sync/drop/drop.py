@@ -22,6 +22,10 @@ from enerflo_sync.errors import ConfigurationError
 # How long a new file is left alone on a storage where its writer may be unable to rename it.
 SETTLE_SECONDS = 10.0
 
+# Bytes that a file's name may have, as Linux and most file systems permit.
+LONGEST_NAME = 255
+_ENDING = 32
+
 # Names of unfinished files, as uploads, editors and synchronisers use them.
 _TEMPORARY = re.compile(
     r"(?:^|/)[._~#][^/]*|\.(?:tmp|temp|part|partial|filepart|crdownload|swp|swx|lock|writing)(?:[-~]\w*|\.\d+)?$|~$",
@@ -187,7 +191,19 @@ def distinct_name(name: str, content: Content) -> str:
     mark = hashlib.sha256(repr(content.identity).encode()).hexdigest()[:12]
     folder, slash, last = name.rpartition("/")
     stem, dot, suffix = last.partition(".")
-    return f"{folder}{slash}{stem}-{mark}{dot}{suffix}"
+    end = f"-{mark}{dot}{suffix}"
+    if is_too_long(f"{stem}{end}"):
+        # The mark tells the file apart; its ending is kept where that is one.
+        end = f"-{mark}{dot}{suffix}" if len(suffix) <= _ENDING else f"-{mark}"
+        stem = stem.encode("utf-8", "surrogateescape")[: LONGEST_NAME - len(end.encode())].decode(
+            errors="ignore"
+        )
+    return f"{folder}{slash}{stem}{end}"
+
+
+def is_too_long(name: str) -> bool:
+    """Return whether a file of this name, without its folder, fits no file system."""
+    return len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME
 
 
 def day_of(folder: str) -> datetime | None:

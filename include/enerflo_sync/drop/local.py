@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -21,6 +22,7 @@ from enerflo_sync.drop.drop import (
     day_of,
     distinct_name,
     is_temporary,
+    is_too_long,
     moment,
     refuse_archive_inside,
     storable,
@@ -120,7 +122,9 @@ class LocalDrop:
     def archive_name(self, content: Content, day: date) -> str:
         """Return where a file will be archived (:meth:`Drop.archive_name`)."""
         target = f"{self.archive_uri}/{storable(dated_name(content, day))}"
-        return distinct_name(target, content) if os.access(target, os.F_OK) else target
+        # A name that is no UTF-8 is longer in the archive.
+        taken = is_too_long(target.rpartition("/")[2]) or os.access(target, os.F_OK)
+        return distinct_name(target, content) if taken else target
 
     def move(self, content: Content, archived_uri: str) -> str | None:
         """Move the file that was read to the archive (:meth:`Drop.move`)."""
@@ -192,7 +196,7 @@ class LocalDrop:
     def replace(self, uri: str, data: bytes) -> None:
         """Give a file of the archive another content (:meth:`Drop.replace`)."""
         about = os.lstat(uri)
-        halfway = f"{os.path.dirname(uri)}/.{os.path.basename(uri)}.writing"
+        halfway = _halfway(uri, "writing")
         with open(halfway, "wb") as file:
             file.write(data)
             file.flush()
@@ -272,7 +276,7 @@ def _rename(source: str, target: str) -> object:
 
 def _copy_over(source: str, target: str) -> object:
     """Move a file to another file system, through a temporary name, so that a kill leaves no partial file."""
-    halfway = f"{os.path.dirname(target)}/.{os.path.basename(target)}.moving"
+    halfway = _halfway(target, "moving")
     before = _identity(os.lstat(source))
     shutil.copy2(source, halfway, follow_symlinks=False)
     with open(halfway, "rb") as copied:
@@ -281,6 +285,14 @@ def _copy_over(source: str, target: str) -> object:
     if _identity(os.lstat(source)) == before:
         os.unlink(source)
     return before
+
+
+def _halfway(uri: str, what: str) -> str:
+    """Return the address of a file that is being written beside ``uri``: short enough, the same each time."""
+    folder, _, name = uri.rpartition("/")
+    if is_too_long(f".{name}.{what}"):
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return f"{folder}/.{name}.{what}"
 
 
 def _in_words(error: OSError) -> str:

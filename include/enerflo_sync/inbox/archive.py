@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 
@@ -59,10 +60,10 @@ def erase_archived(
     A file that is over the limit is deleted if it holds one of their values: nobody reads its events.
 
     :param write: False only counts.
-    :raises RetriableError: a file cannot be read at the moment; the others are done.
+    :raises RetriableError: a file cannot be read or written at the moment; the others are done.
     """
     files = [DropFile(uri.rpartition("/")[2], uri) for uri in sorted(uris)]
-    hits, unread = 0, list[NotRead]()
+    hits, unread, unwritten = 0, list[NotRead](), list[NotRead]()
     for found in drop.read(files, limits.file) if files else ():
         if isinstance(found, NotRead):
             # A missing file needs nothing: it is still in the drop, or was pruned.
@@ -75,16 +76,21 @@ def erase_archived(
         if data is None:
             continue
         hits += 1
-        if write and data.strip():
-            drop.replace(found.file.uri, data)
-        elif write:
-            drop.remove([found.file.uri])
-    if unread:
-        raise RetriableError(
-            f"files of the archive that could not be read: {len(unread)}, {unread[0].why}.",
-            where=unread[0].file.key,
-            next_step="Let it be readable, and run this again: what is done is not done twice.",
-        )
+        try:
+            if write and data.strip():
+                drop.replace(found.file.uri, data)
+            elif write:
+                drop.remove([found.file.uri])
+        except OSError as error:
+            why = os.strerror(error.errno).lower() if error.errno else type(error).__name__
+            unwritten.append(NotRead(found.file, why))
+    for left, done in ((unwritten, "written"), (unread, "read")):
+        if left:
+            raise RetriableError(
+                f"files of the archive that could not be {done}: {len(left)}, {left[0].why}.",
+                where=left[0].file.key,
+                next_step=f"Let it be {done}, and run this again: what is done is not done twice.",
+            )
     return hits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enerflo_sync.apply.still_free import under_two_persons
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.ledger import run_seal
 from enerflo_sync.plan.decided_plan import (
@@ -35,6 +36,7 @@ def run_approve(
         plan = hold_plan(connection, context.account, plan_hash)
         if undecided:
             require_undecided(plan)
+        plan = under_two_persons(connection, context.config, plan)
         approve_plan(connection, plan, by, server_time(connection), config=context.config, part=part)
         return read_plan(connection, context.account, plan.plan_hash)
 

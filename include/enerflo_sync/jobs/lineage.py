@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.catalogue.read_catalogue import fed_columns
+from enerflo_sync.crm.copies import OUR_CHANGES
 from enerflo_sync.crm.mapping import Direction, TableMapping
 from enerflo_sync.crm.modes import Mode
 from enerflo_sync.jobs.context import AccountContext
@@ -97,6 +98,7 @@ def apply_lineage(context: AccountContext, report: ApplyReport) -> Lineage:
     """Return the lineage of an apply: the tables of the sides that may be written, column by column."""
     inputs: list[Dataset] = []
     outputs: list[Output] = []
+    handed: dict[Dataset, list[tuple[Dataset, str]]] = {}
     counts = ("applied", "handed_over", "moved", "parked", "refused", "waiting")
     if report.already:
         # The counts are of the run that applied the plan; this one did nothing.
@@ -106,11 +108,18 @@ def apply_lineage(context: AccountContext, report: ApplyReport) -> Lineage:
         mirror, crm = _mirror_of(context, name, mapping), _crm(context, mapping)
         if mode in (Mode.CRM, Mode.BOTH):
             inputs.append(mirror)
-            outputs.append(Output(dataset=crm, columns=_crm_columns(mapping, mirror)))
+            columns = _crm_columns(mapping, mirror)
+            outboxes = _outboxes(context, mapping)
+            if not outboxes:
+                outputs.append(Output(dataset=crm, columns=columns))
+            for outbox in outboxes:
+                handed.setdefault(outbox, []).extend(source for found in columns.values() for source in found)
         if mode in (Mode.ENERFLO, Mode.BOTH):
             inputs.append(crm)
             resource, _ = KINDS[mapping.key_kind(name)]
             outputs.append(Output(dataset=_list_of(context, resource.name)))
+    for outbox, sources in handed.items():
+        outputs.append(Output(dataset=outbox, columns={"after": list(dict.fromkeys(sources))}))
     return Lineage(
         inputs=list(dict.fromkeys(inputs)),
         outputs=list({one.dataset: one for one in outputs}.values()),
@@ -147,6 +156,14 @@ def _crm_columns(mapping: TableMapping, mirror: Dataset) -> dict[str, list[tuple
     written = {Direction.BOTH, Direction.TO_CRM}
     fields = {column: field.enerflo for column, field in mapping.fields.items() if field.direction in written}
     return {column: [(mirror, name)] for column, name in {**mapping.join_columns, **fields}.items()}
+
+
+def _outboxes(context: AccountContext, mapping: TableMapping) -> list[Dataset]:
+    """Return the tables that changes of a copy are handed over in; none if its own table is written."""
+    # Changes that we carry to the CRM's own database are of the table itself.
+    if mapping.handed_to is None or mapping.is_carried:
+        return []
+    return [_mirror(context, name) for name in dict.fromkeys((OUR_CHANGES, mapping.handed_to.changes))]
 
 
 def _list_of(context: AccountContext, name: str) -> Dataset:

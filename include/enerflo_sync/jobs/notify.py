@@ -5,7 +5,7 @@ from __future__ import annotations
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.notify.message import Message
 from enerflo_sync.notify.notify import NotifyReport, Send, new_messages, notify
-from enerflo_sync.notify.store import StoredMessage, stored
+from enerflo_sync.notify.store import StoredMessage, send_ends_again, stored
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
@@ -22,7 +22,9 @@ def read_notifications(
     """Return the messages due now, and the stored messages, newest first; sends nothing."""
     require_migrated(context.engine, reads_only=True)
     with warehouse_errors("notify"), context.engine.connect() as connection:
-        new = new_messages(connection, context.config, context.account, context.clock.now())
+        now = context.clock.now()
+        new = new_messages(connection, context.config, context.account, now)
+        send_ends_again(connection, context.account, context.config.notify.routes_for(context.account), now)
         kept = stored(connection, context.account, most=most)
         connection.rollback()
     return new, kept

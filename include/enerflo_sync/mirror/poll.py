@@ -17,7 +17,13 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefusedError
 from enerflo_sync.enerflo.lists import VendorList
 from enerflo_sync.enerflo.pages import Page, PageWalk
-from enerflo_sync.errors import ContractDriftError, FatalError, NotFoundError
+from enerflo_sync.errors import (
+    ConfigurationError,
+    ContractDriftError,
+    EnerfloSyncError,
+    FatalError,
+    NotFoundError,
+)
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.company import CompanyGuard
@@ -300,8 +306,8 @@ order by 1
 """
 
 
-def _is_refused(work: _Poll, resource: Resource) -> bool:
-    """Read a resource, report what could not be read, and return whether the key lacks permission (403)."""
+def _failure(work: _Poll, resource: Resource) -> EnerfloSyncError | None:
+    """Read a resource, and return why it could not be read, which is reported; None if it could."""
     try:
         work.read(resource)
     except AuthenticationError:
@@ -310,8 +316,8 @@ def _is_refused(work: _Poll, resource: Resource) -> bool:
         work.connection.rollback()
         log.warning("poll_incomplete resource=%s error=%s", resource.name, type(error).__name__)
         work.run.incomplete(resource.name, str(error))
-        return isinstance(error, PermissionRefusedError)
-    return False
+        return error
+    return None
 
 
 def poll(
@@ -338,7 +344,8 @@ def poll(
         cannot help.
     :raises AnotherCompanyError: the key belongs to another company; nothing was stored.
     :raises RetriableError: Enerflo or the warehouse stayed unreachable despite retries.
-    :raises ConfigurationError: the warehouse lacks tables or rights.
+    :raises ConfigurationError: the warehouse lacks tables or rights, or every list is missing: the base URL
+        is wrong.
     """
     with warehouse_errors("poll"), engine.connect() as connection:
         run = Run(connection, account, "poll", clock, rng, run_id=run_id)
@@ -351,9 +358,15 @@ def poll(
             )
             # Installs come first: their list shows whose key it is before anything is stored.
             wanted = [resource for resource in ALL if resource.name in options.resources]
-            refused = [resource for resource in wanted if _is_refused(work, resource)]
-            if refused == wanted:
+            failures = [_failure(work, resource) for resource in wanted]
+            if all(isinstance(error, PermissionRefusedError) for error in failures):
                 require_some_permission(client)
+            if len(failures) > 1 and all(isinstance(error, NotFoundError) for error in failures):
+                raise ConfigurationError(
+                    "nothing that a poll reads is there (404): what answers is not Enerflo's API.",
+                    where="the base URL",
+                    next_step="Correct base_url, or the host of its Airflow connection. Nothing was stored.",
+                )
             if INSTALLS in wanted:
                 work.report_unknown_statuses()
             with connection.begin():

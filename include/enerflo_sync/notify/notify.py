@@ -15,7 +15,15 @@ from enerflo_sync.crm.routes import EVENTS, NotifyEvent, Route
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.notify.look import JOB, look, standing
 from enerflo_sync.notify.message import Message, compose
-from enerflo_sync.notify.store import StoredMessage, given_up, keep, mark_failed, mark_sent, stored
+from enerflo_sync.notify.store import (
+    StoredMessage,
+    given_up,
+    keep,
+    mark_failed,
+    mark_sent,
+    send_ends_again,
+    stored,
+)
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
@@ -44,8 +52,8 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
     """Send unreported news along every route.
 
     News is stored as messages in one transaction, so each fact is reported once. A message is marked after
-    sending; if the process dies in between, it is sent again. A message that cannot be sent does not delay
-    the others.
+    sending; if the process dies in between, it is sent again. A message that cannot be sent delays only later
+    messages about the same alert on the same route, so that an alert's beginnings and ends arrive in order.
 
     :param send: sends one message, or raises.
     """
@@ -58,11 +66,16 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
         with connection.begin():
             messages = new_messages(connection, config, account, now)
             composed = keep(connection, messages, now)
+            send_ends_again(connection, account, config.notify.routes_for(account), now)
         with connection.begin():
             waiting = stored(connection, account, state="pending")
         errors: dict[str, None] = {}
+        behind: set[tuple[NotifyEvent, str]] = set()
         sent = abandoned = 0
         for one in waiting:
+            topic = (one.message.event, one.message.route)
+            if topic in behind:
+                continue
             error = _sent(one, config, send)
             with connection.begin():
                 if error is None:
@@ -70,7 +83,11 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
                     sent += 1
                     continue
                 can_be_sent = one.message.route in config.notify.routes
-                abandoned += mark_failed(connection, one, error, clock.now(), can_be_sent=can_be_sent)
+                is_given_up = mark_failed(connection, one, error, clock.now(), can_be_sent=can_be_sent)
+                abandoned += is_given_up
+            if EVENTS[one.message.event].ended and not is_given_up:
+                # An end that arrives after a newer beginning would say that all is well.
+                behind.add(topic)
             errors[error] = None
     return NotifyReport(
         account=account,
@@ -95,16 +112,21 @@ def new_messages(connection: sa.Connection, config: SyncConfig, account: str, no
         if not EVENTS[event].by_airflow and any(route.takes(event, account) for route in routes.values())
     ]
     found = look(connection, config, account, wanted, now=now)
-    again = {
-        (event, name)
-        for event, name in given_up(connection, account, now)
+    abandoned = {
+        (event, name): is_due
+        for (event, name), is_due in given_up(connection, account, now).items()
         if event in wanted and name in routes and routes[name].takes(event, account)
     }
-    stands = standing(connection) if again else {}
+    stands = standing(connection) if abandoned else {}
     told = [(news, name) for news in found for name in routes if routes[name].takes(news.event, account)]
-    # All that stands has what is new in it.
-    kept = [(news, name) for news, name in told if news.ended or (news.event, name) not in again]
-    more = [(stands[event], name) for event, name in sorted(again) if event in stands]
+    # What is new is told together with all that stands, on a route that was not told of that.
+    begins = {(news.event, name) for news, name in told if not news.ended}
+    kept = [(news, name) for news, name in told if news.ended or (news.event, name) not in abandoned]
+    more = [
+        (stands[event], name)
+        for (event, name), is_due in sorted(abandoned.items())
+        if event in stands and (is_due or (event, name) in begins)
+    ]
     return [
         compose(news, account, name, routes[name], runbook=config.notify.runbook)
         for news, name in (*kept, *more)

@@ -19,13 +19,25 @@ _STATE_WAITS, _AGAIN = timedelta(hours=1), timedelta(hours=2)
 _NEWS_WAITS = timedelta(days=1)
 
 _GIVEN_UP = sa.text("""
-/* enerflo-sync notify: what the newest message said that could not be sent */
-select event, route from (
-  select distinct on (event, route) event, route, state, count, created_at from sync.notifications
-  where account = :account and event = any(cast(:events as text[]))
+/* enerflo-sync notify: the newest messages that told of states, of which the newest could not be sent */
+select event, route, created_at <= :before as is_due from (
+  select distinct on (event, route) event, route, state, created_at from sync.notifications
+  where account = :account and event = any(cast(:events as text[])) and count > 0
   order by event, route, notification_id desc
 ) newest
-where state = 'failed' and count > 0 and created_at <= :before
+where state = 'failed'
+""")
+
+# An older end would contradict a newer message that the state stands.
+_ENDS_AGAIN = sa.text("""
+/* enerflo-sync notify: ends that could not be sent, and that nothing newer contradicts */
+update sync.notifications n set state = 'pending', attempts = 0, created_at = :now
+where n.account = :account and n.state = 'failed' and n.count = 0 and n.created_at <= :before
+  and n.event = any(cast(:events as text[])) and n.route = any(cast(:routes as text[]))
+  and not exists (
+    select from sync.notifications later
+    where later.account = n.account and later.event = n.event and later.route = n.route and later.count > 0
+      and later.notification_id > n.notification_id)
 """)
 
 
@@ -84,11 +96,27 @@ def mark_failed(
     return state == "failed"
 
 
-def given_up(connection: sa.Connection, account: str, now: datetime) -> set[tuple[NotifyEvent, str]]:
-    """Return the states and routes whose newest message was abandoned, and is due to be made anew."""
-    events = [str(event) for event, info in EVENTS.items() if not info.is_news]
-    values = {"account": account, "events": events, "before": now - _AGAIN}
-    return {(NotifyEvent(row.event), row.route) for row in connection.execute(_GIVEN_UP, values)}
+def given_up(connection: sa.Connection, account: str, now: datetime) -> dict[tuple[NotifyEvent, str], bool]:
+    """Return the states and routes whose newest message was abandoned, and whether it is due to be made anew.
+
+    What else was told of the state since does not count: neither an end nor another state's beginning says
+    what the abandoned message said.
+    """
+    values = {"account": account, "events": _states(), "before": now - _AGAIN}
+    return {(NotifyEvent(row.event), row.route): row.is_due for row in connection.execute(_GIVEN_UP, values)}
+
+
+def send_ends_again(connection: sa.Connection, account: str, routes: Iterable[str], now: datetime) -> None:
+    """Let abandoned messages about ends wait again, in the caller's transaction, as long as they are true.
+
+    :param routes: the routes that there are.
+    """
+    values = {"account": account, "events": _states(), "routes": list(routes)}
+    connection.execute(_ENDS_AGAIN, {**values, "now": now, "before": now - _AGAIN})
+
+
+def _states() -> list[str]:
+    return [str(event) for event, info in EVENTS.items() if not info.is_news]
 
 
 def _update(connection: sa.Connection, one: StoredMessage, **values: object) -> None:

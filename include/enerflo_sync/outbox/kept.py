@@ -63,7 +63,17 @@ def is_respelled(sent: str, found: str, *, cut: bool = True) -> bool:
 
     :param cut: whether a text counts that is only the beginning of ``sent``.
     """
-    return any(_same(_spelled(one), found, cut) for one in (sent, _TAG.sub("", sent)))
+    return any(_same(form, found, cut) for form in stored_forms(sent))
+
+
+def stored_forms(sent: str) -> frozenset[str]:
+    """Return what :func:`plain_form` may make of a text once a vendor has stored it whole."""
+    return frozenset(_spelled(one) for one in (sent, _TAG.sub("", sent)))
+
+
+def plain_form(found: str) -> str:
+    """Return a stored text without what a vendor may have changed; empty if nothing else is in it."""
+    return _spelled(found)
 
 
 def _same(wanted: str, found: str, cut: bool) -> bool:

@@ -1,5 +1,8 @@
 """Notes at Enerflo that we may have sent from the CRM: a request was sent, and its outcome is not known.
 
+So is one whose whole text is that of a note that the CRM is to send now, in another spelling: the warehouse
+may have been set back to before it was sent.
+
 Until the next push has searched for such a note, no note that may be the same becomes a new CRM row. If no
 push will search for it, because a person refused the CRM's note, because its row is marked as deleted, or
 because nothing is written to Enerflo any more, the note becomes a question.
@@ -7,7 +10,7 @@ because nothing is written to Enerflo any more, the note becomes a question.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,13 +20,14 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.templates import filled
 from enerflo_sync.outbox.changes import SENT_AND_UNNAMED
-from enerflo_sync.outbox.kept import is_alike, made_since
+from enerflo_sync.outbox.kept import is_alike, made_since, plain_form, stored_forms
 from enerflo_sync.outbox.links import LinkState, link_state
 from enerflo_sync.reconcile.compare import Comparison
 
 _MAY_BE_OURS = "it may be the CRM's own note"
 _MARKED = "its row in the CRM is marked as deleted (deleted_when)"
 _KEPT_BACK = f"{_MAY_BE_OURS}, whose request was sent: the next push looks for it"
+_SAME_TEXT = f"{_MAY_BE_OURS}, whose text it has: the next push looks for it"
 
 _SENT = sa.text(f"""
 /* enerflo-sync plan: notes whose request was sent and whose outcome is not known */
@@ -36,6 +40,23 @@ from (
 ) c group by key
 """).bindparams(sa.bindparam("notes", type_=sa.ARRAY(sa.Text)))  # noqa: S608 - a constant
 
+# Only of installs that have a new note at Enerflo, too: a first plan may send a hundred thousand notes.
+_UNSENT = sa.text("""
+/* enerflo-sync plan: notes of the CRM that are to be sent, beside a new note of Enerflo on their install */
+with new as (
+  select distinct n.install_id::text as install from pg_temp.decided d
+  join enerflo.notes n on n.account = :account and n.note_id = (d.enerflo_key ->> 'note_id')::bigint
+  where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_crm'
+), own as (
+  select d.key from pg_temp.decided d
+  where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_enerflo' and d.field = :install
+    and d.after #>> '{}' in (select install from new)
+)
+select d.key, jsonb_object_agg(d.field, d.after) as row from pg_temp.decided d join own using (key)
+where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_enerflo' and d.field is not null
+group by d.key
+""")
+
 _NEW = sa.text("""
 /* enerflo-sync plan: notes that would become rows of the CRM */
 select distinct n.note_id, n.install_id, n.body, to_jsonb(n.created_at) #>> '{}' as created_at
@@ -47,8 +68,8 @@ where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_crm'
 
 _MAKE_KEPT = """
 /* enerflo-sync plan: notes that may be the CRM's own, each with the rows of the CRM that it may be */
-create temporary table if not exists kept_notes (table_name text, note_id bigint, key jsonb, why text)
-  on commit drop
+create temporary table if not exists kept_notes (table_name text, note_id bigint, key jsonb, why text,
+  was_sent boolean) on commit drop
 """
 _FORGET_KEPT = sa.text("""
 /* enerflo-sync plan: what an earlier look in the transaction kept */
@@ -56,15 +77,16 @@ delete from pg_temp.kept_notes where table_name = :table
 """)
 _ADD_KEPT = sa.text("""
 /* enerflo-sync plan: notes that may be the CRM's own, each with the rows of the CRM that it may be */
-insert into pg_temp.kept_notes values (:table, :note_id, :key, :why)
+insert into pg_temp.kept_notes values (:table, :note_id, :key, :why, :was_sent)
 """).bindparams(sa.bindparam("key", type_=JSONB))
 
 _KEEP = sa.text("""
 /* enerflo-sync plan: notes that may be the CRM's own */
-update pg_temp.decided d set outcome = 'keep', reason = :reason
+update pg_temp.decided d set outcome = 'keep', reason = case when k.was_sent then :sent else :same end
+from (select note_id, bool_or(was_sent) as was_sent from pg_temp.kept_notes where table_name = :table
+      group by note_id) k
 where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_crm'
-  and (d.enerflo_key ->> 'note_id')::bigint in (
-    select note_id from pg_temp.kept_notes where table_name = :table)
+  and (d.enerflo_key ->> 'note_id')::bigint = k.note_id
 """)
 
 # A new record is one question, not one for each field. Its reason is the reason why the CRM's row is not
@@ -72,16 +94,19 @@ where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_crm'
 _ASK = sa.text("""
 /* enerflo-sync plan: notes that may be the CRM's own and that no push looks for are questions */
 with lost as (
-  select k.table_name, k.note_id, coalesce(min(c.reason), min(k.why)) as why from pg_temp.kept_notes k
+  select k.table_name, k.note_id, coalesce(min(c.reason), min(k.why)) as why,
+    case when bool_or(k.was_sent) then ', which was sent once and is not sent again ('
+      else ', which is not sent (' end as is_not
+  from pg_temp.kept_notes k
   left join pg_temp.decided c on c.table_name = k.table_name and c.op = 'insert' and c.key = k.key
     and c.enerflo_key is null
   group by k.table_name, k.note_id having not coalesce(bool_or(c.outcome in ('to_enerflo', 'review')), false)
 ), first as (
-  select min(d.ctid) as id, l.table_name, l.note_id, l.why
+  select min(d.ctid) as id, l.table_name, l.note_id, l.why, l.is_not
   from pg_temp.decided d
   join lost l on l.table_name = d.table_name and l.note_id = (d.enerflo_key ->> 'note_id')::bigint
   where d.op = 'insert' and d.outcome = 'keep'
-  group by l.table_name, l.note_id, l.why
+  group by l.table_name, l.note_id, l.why, l.is_not
 ), others as (
   delete from pg_temp.decided d using first f
   where d.table_name = f.table_name and d.op = 'insert' and d.outcome = 'keep' and d.ctid <> f.id
@@ -89,8 +114,7 @@ with lost as (
 )
 update pg_temp.decided d
 set outcome = 'review', field = null, after = null, before = d.enerflo_key, source_value = null,
-    reason = :ours || ', which was sent once and is not sent again ('
-             || coalesce(f.why, 'it is not due any more')
+    reason = :ours || f.is_not || coalesce(f.why, 'it is not due any more')
              || '): put its id into the CRM''s row, or delete one of the two'
 from first f where d.ctid = f.id
 """)
@@ -106,7 +130,9 @@ def keep_sent_notes(
     states = [(row, _state(connection, comparison, row["key"])) for row in rows]
     sent = [(row, state) for row, state in states if state in (LinkState.OPEN, LinkState.MARKED)]
     install = comparison.mapping.install_column or ""
-    installs = {int(text) for row, _ in sent if (text := str(row["row"].get(install))).isdigit()}
+    unsent = _unsent(connection, comparison, account, install, [row["key"] for row in rows])
+    texts = [str(row["row"].get(install)) for row in (*(row for row, _ in sent), *unsent)]
+    installs = {int(text) for text in texts if text.isdigit()}
     if not installs:
         return
     named = {"account": account, "table": comparison.name, "installs": sorted(installs)}
@@ -119,14 +145,60 @@ def keep_sent_notes(
             "note_id": note["note_id"],
             "key": row["key"],
             "why": _MARKED if state is LinkState.MARKED else None,
+            "was_sent": True,
         }
         for note in new
         for row, state in sent
         if _may_be(comparison, config, row, note, install)
     ]
+    known = {one["note_id"] for one in kept}
+    others = [note for note in new if note["note_id"] not in known]
+    kept += [
+        {"table": comparison.name, "note_id": note_id, "key": key, "why": None, "was_sent": False}
+        for note_id, key in _of_one_text(comparison, config, unsent, others, install)
+    ]
     if kept:
         connection.execute(_ADD_KEPT, kept)
-        connection.execute(_KEEP, {"table": comparison.name, "reason": _KEPT_BACK})
+        connection.execute(_KEEP, {"table": comparison.name, "sent": _KEPT_BACK, "same": _SAME_TEXT})
+
+
+def _unsent(
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    install: str,
+    sent: Sequence[Mapping[str, Any]],
+) -> list[sa.RowMapping]:
+    """Return the CRM's notes that are to be sent now for the first time."""
+    if "to_enerflo" not in comparison.mode.writes:
+        return []
+    named = {"account": account, "table": comparison.name, "install": install}
+    rows = connection.execute(_UNSENT, named).mappings()
+    return [row for row in rows if row["key"] not in sent]
+
+
+def _of_one_text(
+    comparison: Comparison,
+    config: SyncConfig,
+    unsent: Sequence[sa.RowMapping],
+    notes: Sequence[sa.RowMapping],
+    install: str,
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield pairs of a note of Enerflo and a row of the CRM that is to be sent with the very same whole text.
+
+    Each is in one pair at most, the oldest note first, as the push takes them.
+    """
+    by_text: dict[tuple[str, str], list[int]] = {}
+    for note in sorted(notes, key=lambda note: (note["created_at"] or "", note["note_id"])):
+        by_text.setdefault((str(note["install_id"]), plain_form(note["body"] or "")), []).append(
+            note["note_id"]
+        )
+    for row in unsent:
+        forms = {form for text in _texts(comparison, config, row) for form in stored_forms(text)} - {""}
+        for form in sorted(forms):
+            if found := by_text.get((str(row["row"].get(install)), form)):
+                yield found.pop(0), row["key"]
+                break
 
 
 def _state(connection: sa.Connection, comparison: Comparison, key: Mapping[str, Any]) -> LinkState:
@@ -153,6 +225,11 @@ def _may_be(
     row = {**sent["key"], **sent["row"]}
     if str(row.get(install)) != str(note["install_id"]) or not made_since(dict(note), sent["sent_at"]):
         return False
+    return any(is_alike(text, note["body"] or "") for text in _texts(comparison, config, sent))
+
+
+def _texts(comparison: Comparison, config: SyncConfig, note: sa.RowMapping) -> list[str]:
+    """Return the texts that a note of the CRM may have at Enerflo: as it is sent, and its own."""
+    row = {**note["key"], **note["row"]}
     body = next((name for name, field in comparison.mapping.fields.items() if field.enerflo == "body"), "")
-    texts = (filled(config.writes.note.text, row), row.get(body))
-    return any(is_alike(str(text), note["body"] or "") for text in texts if text is not None)
+    return [str(text) for text in (filled(config.writes.note.text, row), row.get(body)) if text is not None]

@@ -108,7 +108,8 @@ def rebuild(
         with ExitStack() as whole:
             run = None
             if write:
-                whole.enter_context(alone(connection, account, JOB))
+                # Who fills columns is no person who asked for a rebuild, and takes turns with others.
+                whole.enter_context(alone(connection, account, JOB, wait=fills))
                 run = Run(connection, account, JOB, clock, rng, run_id=run_id)
                 whole.enter_context(run.recording(CallCounter()))
             work = _Rebuild(connection, account, clock, at, run, progress or (lambda *_: None))

@@ -33,6 +33,9 @@ PAUSE_SECONDS = 3.0
 FIRST_TO_ASK = "0029"
 _LOCK_TIMEOUT = sa.text("select set_config('lock_timeout', :wait, true)")
 
+# A job that holds one table and wants another may meet the migration crosswise; the server ends one of them.
+_IN_USE = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -78,7 +81,7 @@ def in_turn(engine: sa.Engine, work: Callable[[sa.Connection], T], *, tries: int
                     connection.execute(_LOCK_TIMEOUT, {"wait": usual})
                     return work(connection)
             except sa.exc.OperationalError as error:
-                if tried == tries or not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                if tried == tries or not isinstance(error.orig, _IN_USE):
                     raise
             log.info("migrate_again tried=%d why=a table is in use", tried)
             time.sleep(PAUSE_SECONDS)

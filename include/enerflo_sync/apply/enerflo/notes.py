@@ -26,7 +26,7 @@ from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.outbox.bodies import note_body
 from enerflo_sync.outbox.changes import Change, key_text
-from enerflo_sync.outbox.kept import is_alike, made_since, note_in_answer
+from enerflo_sync.outbox.kept import is_alike, made_since, note_in_answer, plain_form, stored_forms
 from enerflo_sync.outbox.links import Link, LinkState, link_columns, link_state
 from enerflo_sync.outbox.reasons import ALREADY_SO
 from enerflo_sync.reconcile.compare import Comparison
@@ -173,6 +173,13 @@ class _Looking:
                         take(draft, request, note)
             if some is sent:
                 self._alike(sent, free, mine, take, verdicts)
+        # The warehouse may have been set back to before a note was sent.
+        for wording in ("text", "body"):
+            for draft, request in list(fresh):
+                notes = [note for note in free if int(note["note_id"]) not in mine]
+                if note := _stored_note(getattr(draft, wording), notes):
+                    fresh.remove((draft, request))
+                    take(draft, request, note)
         return verdicts
 
     def _alike(
@@ -330,6 +337,12 @@ def _imported(run: PushRun, comparison: Comparison, install: str) -> list[dict[s
 def _same_note(text: str, sent_at: datetime | None, notes: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     wanted = _plain(text)
     return next((note for note in notes if _plain(note["body"]) == wanted and _counts(note, sent_at)), None)
+
+
+def _stored_note(text: str, notes: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return a note whose whole text is ``text`` as a vendor may store it."""
+    forms = stored_forms(text) - {""}
+    return next((n for n in notes if plain_form(n["body"] or "") in forms and _counts(n, None)), None)
 
 
 def _counts(note: Mapping[str, Any], sent_at: datetime | None) -> bool:

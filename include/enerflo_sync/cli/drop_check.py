@@ -1,0 +1,57 @@
+"""The doctor's look at the drop of webhook files and its archive; nothing is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from enerflo_sync.cli.check import Check
+from enerflo_sync.crm.doctor import Finding, Severity
+from enerflo_sync.drop.drop import Drop
+from enerflo_sync.drop.local import LocalDrop
+from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.ingest import open_account_drop
+from enerflo_sync.reconcile.render.wording import count_of
+
+_HERE = "The doctor looks from this machine: run it where enerflo_webhooks runs."
+
+
+def drop_check(context: AccountContext) -> Check | None:
+    """Return whether webhook files can be read and moved from here; None for an account without webhooks."""
+    if not context.settings.webhook_drop_uri:
+        return None
+    try:
+        drop = open_account_drop(context)
+        waiting = sum(1 for _ in drop.waiting())
+    except EnerfloSyncError as error:
+        step = f"{error.next_step} {_HERE}" if error.next_step else _HERE
+        found = _finding(context, "webhook_drop_uri", error.what.rstrip("."), "a drop that can be read", step)
+        return Check("drop", "webhook files cannot be read from here", findings=[found])
+    unlisted = ", and folders that may not be listed" if drop.unlisted else ""
+    findings = _unmovable(context, drop)
+    # That a bucket lets objects be moved is seen when one is.
+    moves = "" if isinstance(drop, LocalDrop) else "; not tried: moving them to the archive"
+    detail = f"{count_of(waiting, 'file')} to ingest in {drop.uri}{unlisted}{moves}"
+    return Check("drop", detail, findings=findings)
+
+
+def _unmovable(context: AccountContext, drop: Drop) -> list[Finding]:
+    """Return why files of a folder cannot be moved to the archive."""
+    if not isinstance(drop, LocalDrop):
+        return []
+    wanted = "a folder in which this user may make files"
+    found = []
+    for option, uri in (("webhook_drop_uri", drop.uri), ("webhook_archive_uri", drop.archive_uri)):
+        # The archive is made with its first file.
+        place = next(path for path in (Path(uri), *Path(uri).parents) if os.path.lexists(path))
+        if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+            step = f"Ingested files would stay in the drop: change the rights, or correct the option. {_HERE}"
+            found.append(_finding(context, option, f"{place}, which is none", wanted, step))
+    return found
+
+
+def _finding(context: AccountContext, option: str, found: str, expected: str, step: str) -> Finding:
+    spot = context.config.spot("accounts", context.account, option)
+    what = f"accounts.{context.account}.{option}"
+    return Finding(Severity.WARNING, str(spot.file), spot.line, what, found, expected, step)
