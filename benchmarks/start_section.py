@@ -18,8 +18,9 @@ def start_section(result: StartRuns, installs: int) -> Section:
     """Return the section of start-up."""
     section = Section(
         f"Start-up: whole processes that find nothing new among {installs:,} installs",
-        "From the start of the interpreter to the end of the process, with the shipped configuration: the"
-        " poll reads all pages again, the reconciliation looks for rows that changed. A task's imports are"
+        "From the start of the interpreter to the end of the process, with the shipped configuration, in a"
+        " company whose lists were all read and reconciled hours ago: the poll reads all pages of installs"
+        " again, the reconciliation looks for rows that changed. A task's imports are"
         " those of a process that begins with none; Airflow's workers fork one that has Airflow's.",
         ("process", "whole process, s", "CPU, s"),
     )

@@ -61,3 +61,17 @@ def test_each_command_has_help_of_its_own(name: str) -> None:
     assert result.exit_code == 0, result.output
     assert f"Usage: enerflo-sync {name}" in result.output or f" {name} " in result.output.splitlines()[0]
     assert len(result.output.splitlines()) > 3
+
+
+@pytest.mark.parametrize(
+    ("word", "near"), [("plna", "plan"), ("reconsile", "reconcile"), ("quarentine", "quarantine")]
+)
+def test_a_mistyped_command_is_answered_with_the_nearest(word: str, near: str) -> None:
+    done = CliRunner().invoke(app, [word])
+    assert done.exit_code == 2
+    assert f"No such command '{word}'. Did you mean '{near}'?" in done.output
+
+
+def test_a_word_that_is_near_no_command_is_only_refused() -> None:
+    done = CliRunner().invoke(app, ["xyzzy"])
+    assert (done.exit_code, "Did you mean" in done.output) == (2, False)

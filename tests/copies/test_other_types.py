@@ -98,6 +98,25 @@ def test_columns_of_several_collations_are_read(rows: Rows) -> None:
 
 
 @in_mariadb
+@pytest.mark.parametrize("kind", ["longtext", "varchar(50)"])
+@pytest.mark.parametrize(
+    "letters", ["latin1", "utf8mb3", "utf8mb4 collate utf8mb4_unicode_ci", "utf8mb4 collate utf8mb4_bin"]
+)
+def test_columns_of_several_character_sets_and_collations_are_read(
+    rows: Rows, kind: str, letters: str
+) -> None:
+    rows.elsewhere.sql(f"alter table crm.rows modify title {kind} character set {letters}")
+    rows.elsewhere.sql("alter table crm.rows modify own varchar(20) collate utf8mb4_general_ci")
+    rows.row("k 😀", title="Zoë")
+    assert (rows.refresh().rows_read, rows.refresh().rows_read) == (1, 0)
+    assert (copied(rows, "title"), copied(rows, "own")) == ("Zoë", "k 😀")
+    for column, value in (("title", "zoë"), ("title", "zoe"), ("own", "K 😀")):
+        rows.elsewhere.sql(f"update crm.rows set {column} = '{value}'")
+        assert rows.refresh().rows_read > 0
+        assert (copied(rows, column), rows.refresh().rows_read) == (value, 0)
+
+
+@in_mariadb
 @pytest.mark.parametrize("kind", ["tinyint(1)", "bit(8)", "bit(1)", "bigint(20) unsigned"])
 def test_a_number_is_read_and_written_as_one_whatever_it_is_kept_in(rows: Rows, kind: str) -> None:
     rows.elsewhere.sql(f"alter table crm.rows modify sequence {kind}")

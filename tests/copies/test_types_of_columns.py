@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -325,8 +326,11 @@ def test_a_text_has_its_length_in_front_so_that_no_two_rows_have_one_digest() ->
         f"x, ifnull(`a`, '-'), ifnull(length({number}), '-'), {number}, ifnull(length({text}), '-'), {text}"
     )
     assert mysql.row_digest(columns, ["x"]) == (
-        f"cast(conv(left(md5(concat_ws('|', {parts})), 15), 16, 10) as unsigned)"
+        f"cast(conv(left(sha1(concat_ws('|', {parts})), 15), 16, 10) as unsigned)"
     )
+    # What is stored in UTF-8 already is not converted once more.
+    assert mysql.as_text(replace(columns[2], letters="utf8mb4")) == "`c`"
+    assert mysql.as_text(replace(columns[2], letters="latin1")) == text
     assert FETCHED > 100
 
 

@@ -41,6 +41,10 @@ def test_records_that_are_missing_by_spelling_alone_are_no_all_clear(
         # Full-width digits, and what a spreadsheet makes of a long number.
         *("\uff11\uff12\uff13\uff14\uff15", "\uff03\uff11\uff12\uff13\uff14\uff15\uff0e\uff10"),
         *("1.2345E+4", "'1.2345e4", " 1.23450E+04 ", "12345E0", "00012345e0"),
+        # A number that lost its last digits may be the record's.
+        *("1.23E+4", "1.2e+04", "'1E4", "1.235E+04"),
+        # A prefix, a suffix, words.
+        *("EF-12345", "INS-00012345", "Install 12345", "12345a", "No. 12345 (old)", "\u211612345"),
     ],
 )
 def test_nor_are_they_by_signs_and_by_blanks_that_nobody_sees(
@@ -78,8 +82,11 @@ def test_nor_are_they_where_two_rows_have_that_spelling(sides: TwoSides, tmp_pat
         None,
         "10",
         "-",
-        "EF-1",
-        "1a",
+        "EF-11",
+        "EF-1-1",
+        "1a1",
+        "INS-0",
+        "1.3E+0",
         "\u0661",
         "1.1",
         "1e1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +19,9 @@ from tests.simulation.watch import Watch, Written
 
 _TABLES = ("installs", "milestones")
 _SPELLINGS = ("0{}", "00{}", " {}", "{} ")
-_NORMAL = "regexp_replace(btrim({}::text), '^0+|[.]0*$', '', 'g')"
+_MORE_SPELLINGS = ("{}.0", "INS-{}", "{} (old)")
+_NUMBER = "[1-9][0-9]*"
+_NORMAL = f"substring({{}}::text from '{_NUMBER}')"
 # Other rows of one record that stood there before the transaction that made a row, and still do as they did then.
 _OTHERS = """
 select to_jsonb(t) - 'ctid' from {seen}.{table} t where {same} and not (to_jsonb(t) @> %(key)s::jsonb)
@@ -61,7 +64,7 @@ class Spelled:
                 self._desk.edit(self._move)
 
     def _spelling(self, install_id: Any) -> str:
-        more = ("{}.0",) if self._shape.spelled == "near" else ()
+        more = _MORE_SPELLINGS if self._shape.spelled == "near" else ()
         return self._rng.choice((*_SPELLINGS, *more)).format(install_id)
 
     def _make(self) -> None:
@@ -88,7 +91,7 @@ class Spelled:
         row = self._desk.some(table, "enerflo_install_id, ctid::text", "enerflo_install_id is not null")
         if row is None:
             return
-        plain = str(row[0]).strip().removesuffix(".0").lstrip("0")
+        plain = _number(str(row[0]))
         back = str(row[0]) != plain and self._rng.random() < 0.7
         self._desk.run(
             f"update crm.{table} set enerflo_install_id = %(link)s, updated_at = %(now)s where ctid = %(place)s::tid",
@@ -164,8 +167,14 @@ class Spelled:
         mirror = self._connection.execute(
             "select install_id from enerflo.installs where deleted_at is null"
         ).fetchall()
-        spelled = {one.strip().removesuffix(".0").lstrip("0") for one in said if not _is_plain(one)}
+        spelled = {_number(one) for one in said if not _is_plain(one)}
         return {number for (number,) in mirror if str(number) in spelled and str(number) not in said}
+
+
+def _number(text: str) -> str:
+    found = re.search(_NUMBER, text)
+    assert found is not None
+    return found[0]
 
 
 def _is_plain(text: str) -> bool:

@@ -10,6 +10,7 @@ import psycopg
 from tests.simulation.shapes import Shape
 from tests.simulation.values import Row
 from tests.simulation.watch import Watch, Written
+from tests.simulation.wide_columns import in_columns
 from tests.simulation.writes import Arrival
 
 Record = tuple[Any, ...]
@@ -124,6 +125,8 @@ class Truths:
             if not policy:
                 self._watch.breaks(f"{write.words}: {column} is set, though it is not mapped")
             elif policy == "enerflo" and stands.get(column) is not None and value != "Completed":
+                if self._is_of_a_wide_column(write, stands, column):
+                    continue
                 self._watch.breaks(f"{write.words}: {column} is set, though Enerflo's value stands")
             elif value != "Completed" and self._is_decided(
                 write.table, column, write.record or (), stands.get(column)
@@ -131,6 +134,13 @@ class Truths:
                 self._watch.breaks(
                     f"{write.words}: {column} is set, though its words stand for others, and a person decides"
                 )
+
+    def _is_of_a_wide_column(self, write: Arrival, stands: Row, column: str) -> bool:
+        """Return whether the CRM has the milestone's field in a wide column, too, whose value may be sent."""
+        if not self._shape.wide_table or write.table != "milestones" or write.record is None:
+            return False
+        named = in_columns(write.record[-1], str(stands["title"]), column)
+        return any(one.policy != "enerflo" for one in named)
 
     def _may_write(self, direction: str, what: str) -> None:
         """Complain where nothing may be written: by the mode, or since sync.yaml and the tables differ."""

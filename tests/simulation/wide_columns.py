@@ -24,6 +24,17 @@ WIDE_COLUMNS = {
 }
 
 
+def in_columns(milestone: int, title: str, column: str) -> list[WideColumn]:
+    """Return the wide columns that name a milestone's field."""
+    names = (milestone, title.strip().casefold())
+    return [
+        one
+        for one in WIDE_COLUMNS.values()
+        if one.enerflo == column
+        and (one.milestone.strip().casefold() if isinstance(one.milestone, str) else one.milestone) in names
+    ]
+
+
 def wide_mapping(table: str, deleted_when: dict[str, Any] | None) -> dict[str, Any]:
     """Return what sync.yaml says of the wide table ``permits``.
 

@@ -173,8 +173,14 @@ def test_a_warehouse_that_was_never_migrated_names_the_command(empty_warehouse_u
 
 
 def test_a_server_that_is_down_is_worth_another_try() -> None:
-    with pytest.raises(RetriableError, match="could not be reached"):
-        migrate(warehouse_engine("postgresql://nobody@127.0.0.1:9/none"))
+    with pytest.raises(RetriableError, match=r"could not be reached.* \(127\.0\.0\.1, port 9\)") as told:
+        migrate(warehouse_engine("postgresql://nobody:of-nobody@127.0.0.1:9/none"))
+    assert "of-nobody" not in str(told.value)
+
+
+def test_nor_is_a_host_that_nobody_knows() -> None:
+    with pytest.raises(RetriableError, match=r"could not be reached.* \(no-such-host\.invalid\)"):
+        migrate(warehouse_engine("postgresql://nobody@no-such-host.invalid/none"))
 
 
 def test_a_missing_table_names_the_command(empty_warehouse_url: str) -> None:

@@ -95,6 +95,12 @@ class Commands(TyperGroup):
         alone.command(cmd_name)(module.command)
         return get_command(alone)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is asked for; typer's error about another name has the nearest of these."""
+        names: dict[str, Any] = dict.fromkeys(installed())
+        self.commands = names
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands and their lines, without importing any command."""
         with formatter.section("Commands"):

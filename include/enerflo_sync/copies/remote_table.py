@@ -19,8 +19,6 @@ from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.sent_along import sent_columns
 from enerflo_sync.errors import ConfigurationError
 
-# Raised by a release that reads or digests rows differently, so that each copy is made anew.
-_VERSION = 4
 # PostgreSQL cuts a column's name off after this many bytes.
 _LONGEST_NAME = 63
 # Boolean texts in the form that the copy accepts.
@@ -46,7 +44,7 @@ class RemoteTable:
     def signature(self) -> str:
         """Return a digest of everything besides the rows that decides the copy's content."""
         content = [
-            _VERSION,
+            self.dialect.version,
             self.dialect.title,
             [self.table, self.where],
             [

@@ -1,8 +1,9 @@
 """Records that seem to be missing in the CRM because the CRM spells their key differently.
 
-A copy may keep a key as text with leading zeros, with blanks around it, or in another case. Compared without
-options such a key matches nothing: the record is reported as missing, and a plan would insert its row a
-second time. So the keys without a match are compared again, ignoring differences of spelling.
+A copy may keep a key as text with leading zeros, with blanks around it, in another case, with letters beside
+the number (``INS-00123``), or as a spreadsheet's number that lost its last digits. Compared without options
+such a key matches nothing: the record is reported as missing, and a plan would insert its row a second time.
+So the keys without a match are compared again, ignoring differences of spelling.
 """
 
 from __future__ import annotations
@@ -28,15 +29,30 @@ _NORMAL = (
     f"regexp_replace(regexp_replace(lower({_COMPATIBLE}), '{_NO_LETTER}', '', 'g'),"
     " '^0*(?=[^.])|[.]0*$', '', 'g')"
 )
-# A spreadsheet writes a long number with an exponent: 4.400007E+06.
+# A text that holds one number, whatever else, names the record of that number.
+_ONE_NUMBER = r"regexp_replace({}, '^[^0-9]*0*([0-9]+)[^0-9]*$', E'\\1')"
+# A spreadsheet writes a long number with an exponent, in as many digits as it shows: 4.400007E+06 or 4.4E+06.
 _EXPONENT = r"^[\s+'']*[0-9]{1,19}(?:[.][0-9]{1,19})?[eE][+]?[0-9]{1,2}\s*$"
+_ROUNDED = Template(r"""case when $text ~ '$exponent' then
+  round(($number)::numeric, length(coalesce(substring($text from '[.]([0-9]+)'), ''))
+    - substring($text from '[eE][+]?([0-9]+)')::integer)
+  = translate($text, E'\'\t\r\n ', '')::numeric else false end""")
 
-# A row whose key matches a record exactly names only that record.
+# A row whose key matches a record exactly names only that record. That is looked at first: nearly all rows
+# do, and to bring a key into its plain spelling takes five times as long.
+_UNMET = Template("""select $columns from $crm t where ($which) and not exists (
+    select from $mirror e where $mirror_rows and e.deleted_at is null and $meets) offset 0""")
+
 _NEAR = Template("""
 select distinct $missing_names from (
-  select x.*, $typed from ($missing) x join $crm t on $near where $spelled offset 0
-) c
-where not exists (select from $mirror e where $mirror_rows and e.deleted_at is null and $meets)""")
+  select x.* from ($missing) x join ($unmet) t on $near
+  $rounded
+) x""")
+
+# Numbers that lost digits are few different texts, each of which may name many records.
+_OR_ROUNDED = Template("""union all
+  select x.* from ($missing) x
+  join (select distinct $columns from ($unmet) t) t on $near_or_rounded""")
 
 _COUNT = Template("""
 /* enerflo-sync reconcile $name: missing records that the CRM names in another spelling */
@@ -46,9 +62,11 @@ _MISSING = Template("""select $names from sync.differences d
   where d.account = %(account)s and d.reconciliation_id = %(reconciliation_id)s and d.table_name = $table
     and d.field is null and d.crm_value is null""")
 
-_NONE_NEAR = Template("""and not exists (
-    select from (select $typed from $crm t where ($spelled) and $near offset 0) c
-    where not exists (select from $mirror e where $mirror_rows and e.deleted_at is null and $meets))""")
+# Each list is made once for all records that the statement is about.
+_NONE_NEAR = Template("""and not exists (select from ($unmet) t where $near)""")
+_NONE_ROUNDED = Template("""
+and not exists (
+    select from (select distinct $columns from ($unmet) t) t where $near_or_rounded)""")
 
 _KEEP = Template("""
 /* enerflo-sync plan $name: missing records that the CRM names in another spelling */
@@ -56,8 +74,8 @@ create temporary table $near on commit drop as $rows
 """)
 
 OTHER_SPELLING = (
-    "a row of the CRM names it in another spelling of the key: enerflo-sync doctor proposes how to read it,"
-    " or clean the key there"
+    "a row of the CRM names it in another spelling of the key, or may do so: enerflo-sync doctor says whether"
+    " an option of the key reads it, otherwise clean the key there"
 )
 
 
@@ -102,45 +120,72 @@ def no_near_row(comparison: Comparison, links: Mapping[str, str]) -> str:
     """
     if not may_be_near(comparison) or links.keys() != {join.crm_name for join in comparison.joins}:
         return ""
-    near = (
-        f"{_normal(f'({links[join.crm_name]})::text')} = {_normal_text(join)}" for join in comparison.joins
+    keys = {join: f"({links[join.crm_name]})::text" for join in comparison.joins}
+    condition = _NONE_NEAR.substitute(
+        unmet=_unmet(comparison),
+        near=" and ".join(_is_near(join, key) for join, key in keys.items()),
     )
-    return _NONE_NEAR.substitute(_common(comparison), near=" and ".join(near))
+    if any(map(_is_number_in_text, comparison.joins)):
+        condition += _NONE_ROUNDED.substitute(_rounded(comparison, keys))
+    return condition
 
 
 def is_near_any(connection: sa.Connection, key: str, others: Sequence[str]) -> bool:
     """Return whether one of the other texts is the same key in another spelling."""
+    of_number = f"m.key ~ '^[0-9]+$' and {_ONE_NUMBER.format(_normal('o.key'))} = {_normal('m.key')}"
     query = (
         f"/* enerflo-sync carry: keys in another spelling */ select exists (select"  # noqa: S608 - constants
         f" from unnest(%(others)s::text[]) o(key), (select %(key)s::text as key offset 0) m"
-        f" where {_normal('o.key')} = {_normal('m.key')})"
+        f" where {_normal('o.key')} = {_normal('m.key')} or {of_number})"
     )
     named = {"others": list(others), "key": key}
     return bool(connection.exec_driver_sql(query, named).scalar_one())
 
 
 def _near(comparison: Comparison, missing: str) -> str:
-    numbered = list(enumerate(comparison.joins, 1))
+    keys = {join: f"x.m{n}" for n, join in enumerate(comparison.joins, 1)}
+    rounded = ""
+    if any(map(_is_number_in_text, comparison.joins)):
+        rounded = _OR_ROUNDED.substitute(_rounded(comparison, keys), missing=missing)
     return _NEAR.substitute(
-        _common(comparison),
         missing=missing,
-        missing_names=", ".join(f"c.m{n}" for n, _ in numbered),
-        near=" and ".join(f"{_normal(f'x.m{n}')} = {_normal_text(join)}" for n, join in numbered),
+        missing_names=", ".join(keys.values()),
+        unmet=_unmet(comparison),
+        near=" and ".join(_is_near(join, key) for join, key in keys.items()),
+        rounded=rounded,
     )
 
 
-def _common(comparison: Comparison) -> dict[str, str]:
+def _rounded(comparison: Comparison, keys: Mapping[JoinColumn, str]) -> dict[str, str]:
+    numbers = filter(_is_number_in_text, comparison.joins)
     return {
-        "typed": comparison.select_join("crm"),
-        # A row that is marked as deleted, or does not meet `where`, also prevents an insert.
-        "crm": comparison.crm,
-        "spelled": " or ".join(_is_spelled(join) for join in comparison.joins if join.live.kind is Kind.TEXT),
-        "mirror": comparison.mirror,
-        "mirror_rows": comparison.mirror_rows,
-        "meets": " and ".join(
-            f"({join.mirror})::{join.type} = c.j{n}" for n, join in enumerate(comparison.joins, 1)
-        ),
+        "unmet": _unmet(comparison, " or ".join(f"{_text(join)} ~ '{_EXPONENT}'" for join in numbers)),
+        "columns": _columns(comparison),
+        "near_or_rounded": " and ".join(_near_or_rounded(join, key) for join, key in keys.items()),
     }
+
+
+def _unmet(comparison: Comparison, which: str = "") -> str:
+    """Return the query of the CRM's rows whose key meets no living record.
+
+    :param which: the condition of the wanted rows; those whose key can be spelled otherwise if empty.
+    """
+    texts = (join for join in comparison.joins if join.live.kind is Kind.TEXT)
+    return _UNMET.substitute(
+        columns=_columns(comparison),
+        # A row that is marked as deleted, or does not meet `where`, also prevents an insert.
+        crm=comparison.crm,
+        which=which or " or ".join(map(_is_spelled, texts)),
+        mirror=comparison.mirror,
+        mirror_rows=comparison.mirror_rows,
+        meets=" and ".join(
+            f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in comparison.joins
+        ),
+    )
+
+
+def _columns(comparison: Comparison) -> str:
+    return ", ".join(f"t.{quoted(join.crm_name)}" for join in comparison.joins)
 
 
 def _normal(text: str) -> str:
@@ -148,11 +193,25 @@ def _normal(text: str) -> str:
 
 
 def _normal_text(join: JoinColumn) -> str:
-    raw = _text(join)
-    if join.mirror_kind is Kind.INTEGER and join.live.kind is Kind.TEXT:
-        plain = rf"trim_scale(translate({raw}, E'\'\t\r\n ', '')::numeric)::text"
-        raw = f"(case when {raw} ~ '{_EXPONENT}' then {plain} else {raw} end)"
-    return _normal(raw)
+    """Return the plain spelling of a CRM row's key."""
+    normal = _normal(_text(join))
+    return _ONE_NUMBER.format(normal) if _is_number_in_text(join) else normal
+
+
+def _is_near(join: JoinColumn, key: str) -> str:
+    return f"{_normal(key)} = {_normal_text(join)}"
+
+
+def _near_or_rounded(join: JoinColumn, key: str) -> str:
+    if not _is_number_in_text(join):
+        return _is_near(join, key)
+    return (
+        f"({_is_near(join, key)} or {_ROUNDED.substitute(text=_text(join), exponent=_EXPONENT, number=key)})"
+    )
+
+
+def _is_number_in_text(join: JoinColumn) -> bool:
+    return join.mirror_kind is Kind.INTEGER and join.live.kind is Kind.TEXT
 
 
 def _text(join: JoinColumn) -> str:

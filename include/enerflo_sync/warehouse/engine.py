@@ -16,7 +16,12 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
 from enerflo_sync.warehouse.pooler import connect
-from enerflo_sync.warehouse.refused import finds_another_server, finds_no_address, finds_no_tls
+from enerflo_sync.warehouse.refused import (
+    finds_another_server,
+    finds_no_address,
+    finds_no_tls,
+    server_asked,
+)
 from enerflo_sync.warehouse.timeouts import job_of_sessions, set_timeouts
 
 MINIMUM_VERSION = 14
@@ -221,8 +226,9 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
             next_step="Nothing was half-written and no watermark moved; free the resource and run it again.",
         )
     if isinstance(error, psycopg.OperationalError) and not state:
+        asked = server_asked(error)
         return RetriableError(
-            "the server could not be reached, or the connection was lost.",
+            f"the server could not be reached, or the connection was lost{asked and f' ({asked})'}.",
             where=place,
             next_step="Check that PostgreSQL runs and that host and port are right, then run it again.",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 
 # SQLSTATE classes unrelated to a row: connection, features, transaction, names and rights, resources, state
@@ -52,6 +54,12 @@ def refused_by_rule(error: Exception) -> bool:
     return error.diag.source_function == _RULED and error.sqlstate == "0A000"
 
 
+# The words of libpq and of psycopg about a connection that was not made.
+_ASKED = re.compile(
+    r"server at \"(?P<host>[\w.:-]+)\".*?, port (?P<port>\d+) failed|resolve host '(?P<name>[\w.:-]+)'"
+)
+
+
 def finds_another_server(error: BaseException | None) -> bool:
     """Return whether the server did not prove, as sslmode asks, that it is the one that is meant."""
     return _says(error, *_NOT_THE_ONE, _WITHOUT_TLS)
@@ -65,6 +73,15 @@ def finds_no_tls(error: BaseException | None) -> bool:
 def finds_no_address(error: BaseException | None) -> bool:
     """Return whether the driver takes no such port or option, and asked no server."""
     return _says(error, *_NOT_AN_ADDRESS)
+
+
+def server_asked(error: BaseException | None) -> str:
+    """Return host and port at which no server answered, as the driver names them; ``""`` if it names none."""
+    found = _ASKED.search(str(error))
+    if found is None:
+        return ""
+    port = f", port {found['port']}" if found["port"] else ""
+    return f"{found['host'] or found['name']}{port}"
 
 
 def _says(error: BaseException | None, *words: str) -> bool:

@@ -89,7 +89,7 @@ def test_a_record_that_somebody_else_makes_at_that_moment_is_left_alone(lacking:
     assert "has a record of this external id by now" in str(report.reasons)
 
 
-@pytest.mark.parametrize("spelled", ["00{}", " {} ", "{}.0", "+{}"])
+@pytest.mark.parametrize("spelled", ["00{}", " {} ", "{}.0", "+{}", "INS-{}"])
 def test_no_second_record_is_made_beside_one_in_another_spelling(lacking: Office, spelled: str) -> None:
     lacking.mapped(MADE)
     plan = lacking.desk.plan()

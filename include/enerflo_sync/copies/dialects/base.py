@@ -43,6 +43,7 @@ class RemoteColumn:
     :param own: its name in its own database.
     :param needed: a new row needs a value for it; False if the database was not asked.
     :param fraction: for times, how many digits of a second it stores.
+    :param letters: for texts, the character set that it is stored in, if the database has several.
     """
 
     name: str
@@ -51,6 +52,7 @@ class RemoteColumn:
     own: str
     needed: bool = False
     fraction: int = _MICROSECONDS
+    letters: str = ""
 
     @property
     def is_text(self) -> bool:
@@ -76,6 +78,8 @@ class Dialect(ABC):
     :cvar drivers: by dialect, the URL scheme to open, if people write another one.
     :cvar title: its common name.
     :cvar extra: the extra of this package that installs its driver, or the driver's package.
+    :cvar version: raised by a release that reads or digests its rows differently, so that each copy is made
+        anew.
     :cvar tried: whether tests run statements on it, and do not only compare their text.
     :cvar takes_back: whether a transaction can be rolled back.
     :cvar empty_is_null: whether it stores an empty text as null.
@@ -98,6 +102,7 @@ class Dialect(ABC):
     is_file: ClassVar[bool] = False
     quote: ClassVar[str] = '"'
 
+    version: ClassVar[int] = 4
     tried: ClassVar[bool] = True
     takes_back: ClassVar[bool] = True
     empty_is_null: ClassVar[bool] = False
@@ -152,6 +157,7 @@ class Dialect(ABC):
                 row["name"],
                 bool(row.get("needed")),
                 _MICROSECONDS if row.get("fraction") is None else int(row["fraction"]),
+                str(row.get("letters") or ""),
             )
             for row in rows
             if (row.get("in_schema", schema), row.get("of_table", table)) == (schema, table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ class MySQL(Dialect):
     drivers = {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}  # noqa: RUF012 - a constant
     title = "MySQL or MariaDB"
     extra = "mysql"
+    version = 5
     quote = "`"
     from_nothing = " from dual"
     of_a_row = frozenset(_VALUES | _PLACES)
@@ -54,7 +55,7 @@ class MySQL(Dialect):
     columns_query = """
     select column_name as name, data_type as declared, column_type as whole,
       character_maximum_length as length, numeric_precision as digits, numeric_scale as places,
-      datetime_precision as fraction,
+      datetime_precision as fraction, character_set_name as letters,
       is_nullable = 'NO' and column_default is null and extra = '' as needed
     from information_schema.columns where table_schema = :in_schema and table_name = :of_table
     order by ordinal_position
@@ -107,6 +108,8 @@ class MySQL(Dialect):
         value = self._value(column)
         if column.declared in _BYTES:
             return f"convert(hex({value}) using utf8mb4)"
+        if column.letters == "utf8mb4":
+            return value
         # The text of a float has six digits, which several floats share.
         return f"convert({f'({value} + 0e0)' if column.declared == 'float' else value} using utf8mb4)"
 
@@ -115,9 +118,10 @@ class MySQL(Dialect):
         return f"({self.quoted(column.own)} + 0)" if column.declared == "bit" else self.quoted(column.own)
 
     def row_digest(self, columns: Sequence[RemoteColumn], more: Sequence[str]) -> str:
-        """Return 60 bits of the md5 over the values, each text after its length.
+        """Return 60 bits of the sha1 over the values, each text after its length.
 
-        Numbers and times need none: no part of one is taken for another. That is a third of the time.
+        Numbers and times need none: no part of one is taken for another. That is a third of the time. MariaDB
+        computes a sha1 faster than an md5, a fifth of the time.
         """
         parts = list(more)
         for one in columns:
@@ -127,16 +131,15 @@ class MySQL(Dialect):
                 if _is_plain(one)
                 else f"ifnull(length({text}), '-'), {text}"
             )
-        return f"cast(conv(left(md5(concat_ws('|', {', '.join(parts)})), 15), 16, 10) as unsigned)"
+        return _sixty_bits(parts)
 
     def whole(self, column: RemoteColumn) -> str:
         """Return a column of whole numbers as such; a bit is read as bytes otherwise."""
         return self._value(column)
 
     def digest(self, texts: Sequence[str]) -> str:
-        """Return 60 bits of the md5 over the texts, each with its length in front."""
-        parts = ", ".join(f"coalesce(concat(char_length({text}), '.', {text}), '-')" for text in texts)
-        return f"cast(conv(left(md5(concat_ws('|', {parts})), 15), 16, 10) as unsigned)"
+        """Return 60 bits of the sha1 over the texts, each with its length in front."""
+        return _sixty_bits(f"coalesce(concat(char_length({text}), '.', {text}), '-')" for text in texts)
 
     def total(self, number: str) -> str:
         """Return the exact sum of a whole number over a group, as text."""
@@ -153,6 +156,10 @@ class MySQL(Dialect):
     def codes(self, error: sa.exc.DBAPIError) -> set[object]:
         """Return the error's number."""
         return set(getattr(error.orig, "args", ())[:1])
+
+
+def _sixty_bits(parts: Iterable[str]) -> str:
+    return f"cast(conv(left(sha1(concat_ws('|', {', '.join(parts)})), 15), 16, 10) as unsigned)"
 
 
 def _is_plain(column: RemoteColumn) -> bool:

@@ -312,9 +312,10 @@ def _keys_apart(report: ReconciliationReport) -> VerdictText:
     found = " and ".join(f"{number(t.near_keys)} of {t.table_name}" for t in tables)
     return VerdictText(
         Verdict.KEYS_APART,
-        f"Records count as missing that the CRM has under another spelling of the key: {found}",
-        "Their rows hold the key with blanks, signs, zeros in front or in another case, and meet nothing as"
-        f" it is compared. {_compared(report)}; {_share_unexplained(report)}."
+        f"Records count as missing that the CRM seems to have under another spelling of the key: {found}",
+        "Their rows hold the key with blanks, signs, zeros in front or letters beside its number, in another"
+        " case, or as a number that lost its last digits, and meet nothing as it is compared."
+        f" {_compared(report)}; {_share_unexplained(report)}."
         " A plan makes no second row of them.",
         "`enerflo-sync doctor` proposes how to read the key of that table in sync.yaml (type, trim,"
         " strip_zeros, fold_case). Where it proposes nothing, clean the keys or map a view that does.",
