@@ -13,13 +13,14 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import ExitStack, contextmanager
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import settings
+from psycopg import _queries
 
 from enerflo_sync.warehouse.embedded import embedded_postgres
 from enerflo_sync.warehouse.engine import warehouse_engine
@@ -31,7 +32,18 @@ keep_temporary_files_in_memory()
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
+# The driver remembers how it reads the last 128 short statements; a plan sends 400, many of them long.
+if hasattr(_queries, "_query2pg_nocache") and hasattr(_queries, "MAX_CACHED_STATEMENT_LENGTH"):
+    _queries._query2pg = lru_cache(maxsize=1024)(_queries._query2pg_nocache)
+    _queries.MAX_CACHED_STATEMENT_LENGTH = 1 << 18
+
 _numbers = itertools.count(1)
+# The server keeps what it has freed: the kernel clears each page that it gives out anew, in every statement.
+_KEEPS_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    "MALLOC_TOP_PAD_": str(1 << 20),
+}
 # The databases that this run keeps to copy them.
 _kept: list[str] = []
 # Files that take minutes come first, so that no worker begins one when the others are done.
@@ -98,7 +110,11 @@ def embedded_for_tests() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="enerflo-pg-") as folder:
         # Where root runs the tests, PostgreSQL runs as somebody else, who has to get through.
         Path(folder).chmod(0o755)
-        with embedded_postgres(Path(folder) / "data") as url:
+        with ExitStack() as running:
+            with pytest.MonkeyPatch.context() as environ:
+                for name, value in _KEEPS_MEMORY.items():
+                    environ.setenv(name, value)
+                url = running.enter_context(embedded_postgres(Path(folder) / "data"))
             # These databases live for minutes: nothing of them has to survive a power cut, or to be vacuumed.
             settings = ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
             _run(url, *(f"alter system set {name} = off" for name in settings), "select pg_reload_conf()")

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,11 +115,16 @@ class Elsewhere(ABC):
             self.begin(theirs)
             theirs.execute(sa.text(f"create table crm.{table} ({', '.join(declared)})"))
             if rows:
-                names = [name for name, _ in columns]
-                into = ", ".join(map(self.quoted, names))
-                places = ", ".join(f":{name}" for name in names)
                 given = [{name: self.given(value) for name, value in row.items()} for row in rows]
-                theirs.execute(sa.text(f"insert into crm.{table} ({into}) values ({places})"), given)
+                self.put(theirs, table, [name for name, _ in columns], given)
+
+    def put(
+        self, theirs: sa.Connection, table: str, names: Sequence[str], given: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Insert rows into a table that was just made."""
+        into = ", ".join(map(self.quoted, names))
+        places = ", ".join(f":{name}" for name in names)
+        theirs.execute(sa.text(f"insert into crm.{table} ({into}) values ({places})"), given)
 
     def numbers(self, last: int) -> str:
         """Return a relation whose column ``n`` has the numbers from 1 on."""
@@ -187,6 +192,15 @@ class DuckDB(Elsewhere):
 
     def make_schema(self) -> None:
         self.sql("create schema crm")
+
+    def put(
+        self, theirs: sa.Connection, table: str, names: Sequence[str], given: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Insert all rows by one statement, which takes DuckDB hardly longer than one for a single row."""
+        into = ", ".join(map(self.quoted, names))
+        places = ", ".join(f"({', '.join('?' for _ in names)})" for _ in given)
+        values = tuple(row[name] for row in given for name in names)
+        theirs.exec_driver_sql(f"insert into crm.{table} ({into}) values {places}", values)
 
 
 class OtherPostgreSQL(Elsewhere):

@@ -42,6 +42,7 @@ def follow_meanings(
     """
     end_mapped_otherwise(connection, comparisons, account, all_tables=True)
     by_table = stored_meanings(connection, account, [comparison.name for comparison in comparisons])
+    now = transaction_time(connection).isoformat()
     for comparison in comparisons:
         stored = follow_columns(connection, comparison, account, by_table[comparison.name])
         meanings = dict(stored)
@@ -59,7 +60,6 @@ def follow_meanings(
                 if changed != {"crm"}:
                     # A word of ours stands for yet another value, and is nobody's edit still.
                     stand_for(connection, comparison, account, field, "and a.agreed_by = 'reworded'")
-            now = transaction_time(connection).isoformat()
             since = now if "enerflo" in changed else _since(before)
             meanings[field] = {**meaning, "enerflo_since": since}
             # What both sides say stands for something else from now on.

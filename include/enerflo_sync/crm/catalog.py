@@ -45,23 +45,11 @@ _KINDS = {
     "jsonb": Kind.JSONB,
 }
 
-_TABLE = sa.text("""
-/* enerflo-sync catalog: one relation */
-select c.oid::bigint as oid, c.relkind in ('v', 'm', 'f') as view,
-       has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as readable,
-       has_schema_privilege(n.oid, 'usage') as usable,
-       c.relkind <> 'r' or c.relhasrules or c.relhassubclass or exists (
-         select from pg_catalog.pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal) as has_own_rules
-from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where n.nspname = :schema and c.relname = :name and c.relkind in ('r', 'p', 'v', 'm', 'f')
-""")
-
 # Changes that alter rows' values without writing rows: another table or partition in place of one, columns
 # that swap names, altered expressions and labels.
-_HEAP = sa.text("""
-/* enerflo-sync catalog: what stores one relation */
+_HEAP = """
 with recursive parts as (
-  select cast(:oid as oid) as oid
+  select r.oid
   union all
   select i.inhrelid from pg_catalog.pg_inherits i join parts p on p.oid = i.inhparent
 )
@@ -73,29 +61,53 @@ select case when every((c.relkind = 'p' or c.relkind = 'r' and m.amname = 'heap'
           where e.enumtypid = a.atttypid)), ',' order by a.attnum)
      from pg_catalog.pg_attribute a left join pg_catalog.pg_attrdef g
        on g.adrelid = a.attrelid and g.adnum = a.attnum and a.attgenerated <> ''
-     where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped))) end
-from parts p join pg_catalog.pg_class c on c.oid = p.oid left join pg_catalog.pg_am m on m.oid = c.relam
-""")
+     where a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped))) end
+from parts p join pg_catalog.pg_class c on c.oid = p.oid left join pg_catalog.pg_am m on m.oid = c.relam"""
 
-_COLUMNS = sa.text("""
-/* enerflo-sync catalog: columns of one relation */
+_COLUMNS = """
 with recursive base as (
   select a.attnum, a.attname, a.atttypid as typid, a.atttypid as shown, a.atttypmod, a.attnotnull,
          a.attcollation
   from pg_catalog.pg_attribute a
-  where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped
+  where a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
   union all
   select b.attnum, b.attname, t.typbasetype, b.shown, b.atttypmod, b.attnotnull, b.attcollation
   from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype = 'd'
 )
 select b.attname as name, case when t.typtype = 'e' then 'text' else t.typname end as base,
        t.typname as plain, format_type(b.shown, b.atttypmod) as type, b.attnotnull as not_null,
-       has_column_privilege(:oid, b.attnum, 'select') as readable,
+       has_column_privilege(r.oid, b.attnum, 'select') as readable,
        exists (select from pg_catalog.pg_collation c
                where c.oid = b.attcollation and not c.collisdeterministic) as loose
 from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype <> 'd'
-order by b.attnum
-""")
+order by b.attnum"""
+
+# The index of a table holds no rows of tables that inherit from it; a partitioned table's index does.
+_INDEXES = """
+select i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid
+         and not exists (
+           select from pg_catalog.pg_inherits h join pg_catalog.pg_class c on c.oid = h.inhparent
+           where h.inhparent = i.indrelid and c.relkind <> 'p') as proves_unique,
+       i.indexprs is not null as of_expressions,
+       array(select a.attname::text from unnest(i.indkey::int[]) with ordinality as k(attnum, place)
+             join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+             where k.place <= i.indnkeyatts order by k.place) as columns
+from pg_catalog.pg_index i where i.indrelid = r.oid and i.indislive"""
+
+# One statement: a job looks at each table several times, and each statement is a round trip.
+_TABLE = sa.text(f"""
+/* enerflo-sync catalog: one relation */
+select r.relkind in ('v', 'm', 'f') as view,
+       has_schema_privilege(n.oid, 'usage') and has_table_privilege(r.oid, 'select') as readable,
+       has_schema_privilege(n.oid, 'usage') as usable,
+       r.relkind <> 'r' or r.relhasrules or r.relhassubclass or exists (
+         select from pg_catalog.pg_trigger g where g.tgrelid = r.oid and not g.tgisinternal) as has_own_rules,
+       ({_HEAP}) as heap,
+       array(select to_json(one) from ({_COLUMNS}) one) as columns,
+       array(select to_json(one) from ({_INDEXES}) one) as indexes
+from pg_catalog.pg_class r join pg_catalog.pg_namespace n on n.oid = r.relnamespace
+where n.nspname = :schema and r.relname = :name and r.relkind in ('r', 'p', 'v', 'm', 'f')
+""")  # noqa: S608 - constants
 
 # Opens the relation, which waits for another session's lock, so only the doctor and plans ask.
 _WRITABLE = sa.text("""
@@ -111,20 +123,6 @@ where n.nspname = :schema and c.relname = :name and a.attnum > 0 and not a.attis
   and u.events & 4 <> 0 and a.attgenerated = '' and (a.attidentity <> 'a' or :identity)
   -- pg_column_is_updatable also requires deletions (16), which a view's trigger may not support.
   and (u.events & 16 = 0 or pg_column_is_updatable(c.oid, a.attnum, true))
-""")
-
-# The index of a table holds no rows of tables that inherit from it; a partitioned table's index does.
-_INDEXES = sa.text("""
-/* enerflo-sync catalog: indexes of one relation */
-select i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid
-         and not exists (
-           select from pg_catalog.pg_inherits h join pg_catalog.pg_class c on c.oid = h.inhparent
-           where h.inhparent = i.indrelid and c.relkind <> 'p') as proves_unique,
-       i.indexprs is not null as of_expressions,
-       array(select a.attname::text from unnest(i.indkey::int[]) with ordinality as k(attnum, place)
-             join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-             where k.place <= i.indnkeyatts order by k.place) as columns
-from pg_catalog.pg_index i where i.indrelid = :oid and i.indislive
 """)
 
 _NAMES = sa.text("""
@@ -198,35 +196,32 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
 
     Names are compared letter by letter. No right on the table itself is needed.
     """
-    row = connection.execute(_TABLE, {"schema": schema, "name": name}).mappings().first()
+    row = connection.execute(_TABLE, {"schema": schema, "name": name}).first()
     if row is None:
         return None
-    found = connection.execute(_COLUMNS, {"oid": row["oid"]}).mappings().all()
-    columns = {
-        column["name"]: LiveColumn(
-            column["name"],
-            column["type"],
-            _KINDS.get(column["base"], Kind.OTHER),
-            column["not_null"],
-            column["readable"],
-            column["plain"],
-            column["loose"],
-        )
-        for column in found
-    }
-    indexes = connection.execute(_INDEXES, {"oid": row["oid"]}).all()
     return LiveTable(
         schema=schema,
         name=name,
-        view=row["view"],
-        usable=row["usable"],
-        readable=row["readable"],
-        has_own_rules=row["has_own_rules"],
-        heap=connection.scalar(_HEAP, {"oid": row["oid"]}),
-        columns=columns,
-        unique_keys=[tuple(index.columns) for index in indexes if index.proves_unique],
-        first_indexed=frozenset(index.columns[0] for index in indexes if index.columns),
-        has_expression_index=any(index.of_expressions for index in indexes),
+        view=row.view,
+        usable=row.usable,
+        readable=row.readable,
+        has_own_rules=row.has_own_rules,
+        heap=row.heap,
+        columns={
+            column["name"]: LiveColumn(
+                column["name"],
+                column["type"],
+                _KINDS.get(column["base"], Kind.OTHER),
+                column["not_null"],
+                column["readable"],
+                column["plain"],
+                column["loose"],
+            )
+            for column in row.columns
+        },
+        unique_keys=[tuple(index["columns"]) for index in row.indexes if index["proves_unique"]],
+        first_indexed=frozenset(index["columns"][0] for index in row.indexes if index["columns"]),
+        has_expression_index=any(index["of_expressions"] for index in row.indexes),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 _PART = re.compile(r'"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[^".]+)')
 
@@ -28,6 +29,8 @@ def relation(text: str) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
+# A plan quotes the same few hundred names thousands of times.
+@lru_cache(maxsize=4096)
 def quoted(*parts: str) -> str:
     """Return names as an SQL identifier for a statement with ``%(name)s`` parameters, always quoted."""
     return ".".join('"' + part.replace('"', '""').replace("%", "%%") + '"' for part in parts)

@@ -87,7 +87,11 @@ def set_timeouts(driver: psycopg.Connection[Any], known: dict[Any, Any]) -> None
     wanted = BY_JOB.get(_job.get(), DEFAULT)
     if known["timeouts"] in ("its own", wanted):
         return
-    driver.execute(_SET, (f"{wanted.lock}s", f"{wanted.statement}s"))
-    if not driver.autocommit:
-        driver.commit()
+    usual = driver.autocommit
+    # One message instead of three: no transaction is begun for it.
+    driver.autocommit = True
+    try:
+        driver.execute(_SET, (f"{wanted.lock}s", f"{wanted.statement}s"))
+    finally:
+        driver.autocommit = usual
     known["timeouts"] = wanted
