@@ -188,6 +188,13 @@ class Reads:
             rows = self._notes_since(min(since, polled or since) - _NOTES_LOOKBACK)
         return Answer([(NOTES, rows)], install_id=int(install_id))
 
+    def notes_created_since(self, since: datetime) -> Answer:
+        """Return the notes of all installs that were created since then, by a list that says how long it is.
+
+        :raises RetriableError: the list was not read whole.
+        """
+        return Answer([(NOTES, self._notes_since(since - _NOTES_LOOKBACK))])
+
     def _notes_since(self, since: datetime) -> list[bytes]:
         """Return all notes created since then; none if a walk of this run has already read them."""
         if self._notes_walked_from is not None and self._notes_walked_from <= since:

@@ -81,6 +81,30 @@ def test_5_1_lost_with_the_read_after_it_it_is_found_by_the_next_push(outbox: Ou
     assert len(outbox.received("POST")) == 1
 
 
+@pytest.mark.parametrize("shown", ["none", "half"])
+def test_5_1_a_list_that_is_cut_is_no_proof_that_a_note_did_not_arrive(outbox: Outbox, shown: str) -> None:
+    """Found by seed 9799 of the simulation: Enerflo answered with an empty list, and the note was sent again."""
+    install = outbox.install().install_id
+    path = f"/api/v3/installs/{install}/notes"
+    for one in ("N1", "N2"):
+        outbox.note(one, install, "Call first")
+    outbox.fault("answer_lost", path, 2, method="POST")
+    real = outbox.api._route
+
+    def route(request: Request, asked: str, key: str) -> Response:
+        answer = real(request, asked, key)
+        if (request.method, asked) != ("GET", path) or answer.status != 200:
+            return answer
+        said = json.loads(answer.body)
+        oldest = sorted(said["notes"], key=lambda note: note["note_id"])
+        said["notes"] = oldest[: len(oldest) // 2 if shown == "half" else 0]
+        return Response(answer.status, answer.headers, json.dumps(said).encode())
+
+    outbox.api._route = route  # type: ignore[method-assign]
+    assert outbox.push().applied == 6
+    assert len(outbox.notes(install, "Call first\n\nAnn (CRM)")) == len(outbox.received("POST")) == 2
+
+
 @pytest.mark.parametrize("text", ["Call first", "Call first\r\n\r\nAnn (CRM) "])
 def test_5_1_a_note_that_stands_there_already_is_adopted_before_anything_is_sent(
     outbox: Outbox, text: str
