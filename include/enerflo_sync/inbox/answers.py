@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from enerflo_sync.enerflo.failures import AuthenticationError, VendorRefusedError
@@ -31,6 +32,7 @@ class Answer:
     :param said_by: name of that other source in a run's report.
     :param tells: further needs that this answer serves.
     :param is_whole: False if Enerflo does not provide the requested list.
+    :param since: the list has only records that were created since then; None: all records.
     """
 
     records: Sequence[tuple[Resource, Records]]
@@ -40,6 +42,7 @@ class Answer:
     tells: Sequence[Need] = ()
     install_id: int | None = None
     is_whole: bool = True
+    since: datetime | None = None
 
 
 def given(read: Callable[[], T]) -> T | None:

@@ -185,7 +185,8 @@ class Reads:
                 polled = read_watermark(self._connection, self._account, NOTES.name)
             # An event may come long after its note's creation; polls have read all notes before the
             # watermark.
-            rows = self._notes_since(min(since, polled or since) - _NOTES_LOOKBACK)
+            since = min(since, polled or since) - _NOTES_LOOKBACK
+            return Answer([(NOTES, self._notes_since(since))], install_id=int(install_id), since=since)
         return Answer([(NOTES, rows)], install_id=int(install_id))
 
     def notes_created_since(self, since: datetime) -> Answer:

@@ -24,7 +24,7 @@ from enerflo_sync.crm.templates import filled
 from enerflo_sync.enerflo.failures import VendorRefusedError
 from enerflo_sync.enerflo.notes import add_note
 from enerflo_sync.errors import BadRecordError, ContractDriftError
-from enerflo_sync.inbox.answers import Answer
+from enerflo_sync.inbox.answers import Answer, record_id_of
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.outbox.bodies import note_body
 from enerflo_sync.outbox.changes import Change, key_text
@@ -241,8 +241,12 @@ class _Looking:
         # Only the time is used: if Enerflo cannot list the notes of one install, all notes since that time
         # are listed.
         asking = Waiting("", "push", (), since, "", 0)
-        run.bring_in(lambda reads: reads.read(Need(NOTES_OF, self._install), [asking]))
-        if any(request.may_be_there and not request.accepted for _, request in drafts):
+        answer = run.bring_in(lambda reads: reads.read(Need(NOTES_OF, self._install), [asking]))
+        doubted = [request for _, request in drafts if request.may_be_there and not request.accepted]
+        if doubted:
+            leaves_out = _leaves_out(run, self._install, answer)
+            for request in doubted:
+                request.unseen = leaves_out
             # The list of one install does not say how long it is; cut, it would prove too much.
             with suppress(ContractDriftError, VendorRefusedError):
                 run.bring_in(lambda reads: reads.notes_created_since(since))
@@ -304,6 +308,27 @@ def _known(run: PushRun, install: str) -> set[int]:
             {"account": run.account, "install": int(install)},
         )
         return set(ids.scalars())
+
+
+def _leaves_out(run: PushRun, install: str, answer: Answer) -> bool:
+    """Return whether a list lacks a living note of the mirror, as a list that is cut does.
+
+    Such a list is no evidence that another note is not there. A note that was deleted at Enerflo is lacking
+    as well, until polls have seen that twice.
+    """
+    rows = (raw for resource, found in answer.records if resource is NOTES for raw in found)
+    listed = [number for raw in rows if (number := record_id_of(NOTES, bytes(raw))) is not None]
+    named = {"account": run.account, "install": int(install), "listed": listed, "since": answer.since}
+    with run.connection.begin():
+        found = run.connection.exec_driver_sql(
+            "/* enerflo-sync push: living notes of an install that a list lacks */"
+            " select exists (select from enerflo.notes"
+            " where account = %(account)s and install_id = %(install)s and deleted_at is null"
+            " and note_id <> all(%(listed)s::bigint[])"
+            " and (created_at >= %(since)s or %(since)s::timestamptz is null))",
+            named,
+        )
+        return bool(found.scalar_one())
 
 
 def _unclaimed(run: PushRun, comparison: Comparison, install: str) -> list[dict[str, Any]]:

@@ -28,6 +28,8 @@ class WriteRequest:
         yet.
     :param record: the record of Enerflo that a new CRM row already became.
     :param once: whether the request, once accepted, is never sent again, even if no read shows its effect.
+    :ivar unseen: the last read left out what was there before, so it cannot tell whether a request arrived
+        whose answer was lost. The request is not sent again in this run.
     """
 
     changes: Sequence[Change]
@@ -39,6 +41,7 @@ class WriteRequest:
     tries: int = 0
     doubts: int = 0
     last: Attempt | None = None
+    unseen: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -86,7 +89,7 @@ def deliver(run: PushRun, requests: Sequence[WriteRequest], look: Look) -> None:
         run.finish(_not_kept(run, request) for request in requests)
         requests = _still_open(run, requests)
         requests = [request for request in requests if not (request.once and request.accepted)]
-        todo = [request for request in requests if request.tries < TRIES]
+        todo = [request for request in requests if request.tries < TRIES and not request.unseen]
         if out_of_reach or not todo:
             run.troubled = run.troubled or bool(requests)
             return
