@@ -34,3 +34,10 @@ def test_few_among_many_are_not_worth_a_look(warehouse: sa.Engine) -> None:
         )
         note_growth(connection, TABLE, FEW_ROWS)
         assert connection.scalar(KNOWN) == 1_000_000
+
+
+def test_nobody_waits_for_another_account_that_is_at_the_same(warehouse: sa.Engine) -> None:
+    with warehouse.begin() as first, warehouse.begin() as second:
+        note_growth(first, TABLE, FEW_ROWS)
+        second.exec_driver_sql("set local lock_timeout = '100ms'")
+        note_growth(second, TABLE, FEW_ROWS)

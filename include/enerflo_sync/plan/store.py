@@ -15,6 +15,7 @@ from enerflo_sync.plan.questions import asked_before, note_questions
 from enerflo_sync.plan.refused import REFUSED
 from enerflo_sync.plan.report import PlanReport, PlanState
 from enerflo_sync.plan.second_person import forget_first
+from enerflo_sync.warehouse.statistics import note_growth
 
 # The hash covers everything that determines what is written to which record. ``agreed_at`` distinguishes a
 # change from the same change in an earlier plan. The text of a row is quoted as safely as that of an array
@@ -217,6 +218,8 @@ def store_plan(
         sa.text("delete from sync.plan_undecided where account = :account and plan_hash = :plan_hash"), named
     )
     connection.execute(_UNDECIDED, {**named, "part": part})
+    # The plan may be applied at once.
+    note_growth(connection, "sync.plan_changes", count)
     note_questions(connection, account, plan_hash, before)
     return plan_hash
 

@@ -20,4 +20,5 @@ def note_growth(connection: sa.Connection, table: str, rows: int) -> None:
     if rows < FEW_ROWS:
         return
     if rows * 10 > connection.execute(_KNOWN, {"name": table}).scalar_one():
-        connection.exec_driver_sql(f"analyze {table}")
+        # Another account may be doing the same at this moment; then there is nothing to do.
+        connection.exec_driver_sql(f"analyze (skip_locked) {table}")
