@@ -219,7 +219,9 @@ def store_plan(
     )
     connection.execute(_UNDECIDED, {**named, "part": part})
     # The plan may be applied at once.
-    note_growth(connection, "sync.plan_changes", count)
+    note_growth(
+        connection, "sync.plan_changes", count, "account", "plan_hash", "position", "table_name", "op"
+    )
     note_questions(connection, account, plan_hash, before)
     return plan_hash
 
