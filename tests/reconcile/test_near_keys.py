@@ -42,7 +42,7 @@ def test_records_that_are_missing_by_spelling_alone_are_no_all_clear(
         *("\uff11\uff12\uff13\uff14\uff15", "\uff03\uff11\uff12\uff13\uff14\uff15\uff0e\uff10"),
         *("1.2345E+4", "'1.2345e4", " 1.23450E+04 ", "12345E0", "00012345e0"),
         # A number that lost its last digits may be the record's.
-        *("1.23E+4", "1.2e+04", "'1E4", "1.235E+04"),
+        *("1.23E+4", "1.2e+04", "'1E4", "1.235E+04", "++1.23E+4", "\u20031.23E+4\u2003", "'+ 1.23E4\f"),
         # A prefix, a suffix, words.
         *("EF-12345", "INS-00012345", "Install 12345", "12345a", "No. 12345 (old)", "\u211612345"),
     ],

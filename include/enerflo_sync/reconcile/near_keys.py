@@ -36,7 +36,7 @@ _EXPONENT = r"^[\s+'']*[0-9]{1,19}(?:[.][0-9]{1,19})?[eE][+]?[0-9]{1,2}\s*$"
 _ROUNDED = Template(r"""case when $text ~ '$exponent' then
   round(($number)::numeric, length(coalesce(substring($text from '[.]([0-9]+)'), ''))
     - substring($text from '[eE][+]?([0-9]+)')::integer)
-  = translate($text, E'\'\t\r\n ', '')::numeric else false end""")
+  = regexp_replace($text, '[^0-9.eE]', '', 'g')::numeric else false end""")
 
 # A row whose key matches a record exactly names only that record. That is looked at first: nearly all rows
 # do, and to bring a key into its plain spelling takes five times as long.
