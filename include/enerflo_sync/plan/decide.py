@@ -26,6 +26,7 @@ from enerflo_sync.reconcile.mismatched import (
 )
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.values import normal_text, translated
+from enerflo_sync.warehouse.statistics import note_growth
 
 DECIDED = "pg_temp.decided"
 
@@ -39,6 +40,8 @@ create temporary table {DECIDED} (
   agreed_at timestamptz, agreed_row text, row_digest text, refusal_id bigint
 ) on commit drop
 """
+
+_HOW_MANY = f"/* enerflo-sync plan: how many decisions there are */ select count(*) from {DECIDED}"  # noqa: S608
 
 # These causes describe only the present moment; they do not tell whether a change is due.
 _NOT_ASKED = (Cause.ON_ITS_WAY, Cause.IN_FLIGHT, Cause.PLANNED)
@@ -111,6 +114,15 @@ _SHARED = Template("""with shared as (
 ), left_out as (
   delete from $mismatched o using shared d where o.in_crm and $same
 )""")
+
+
+def note_decisions(connection: sa.Connection) -> None:
+    """Let the server know how many decisions there are, by the columns that they are chosen by.
+
+    Without it, a question about thousands of changes looks through a table without an index for each of them.
+    """
+    count = connection.exec_driver_sql(_HOW_MANY).scalar_one()
+    note_growth(connection, DECIDED, count, "table_name", "op", "outcome", "field")
 
 
 def prepare(

@@ -30,7 +30,7 @@ from enerflo_sync.plan.backfilled import note_backfilled
 from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs
 from enerflo_sync.plan.contradictions import ask_where_tables_contradict, ask_where_tables_share_a_column
 from enerflo_sync.plan.creations import decide_rows
-from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, prepare
+from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, note_decisions, prepare
 from enerflo_sync.plan.empty_keys import ask_about_empty_keys
 from enerflo_sync.plan.gone_at_once import leave_gone
 from enerflo_sync.plan.held import hold_checked, note_held
@@ -276,6 +276,7 @@ def decide_all(
         keep_sent_notes(connection, comparison, config, account)
         plan_late_appointments(connection, comparison, config, account)
     tick("", len(comparisons), len(comparisons))
+    note_decisions(connection)
     ask_where_tables_contradict(connection, comparisons, values)
     ask_where_tables_share_a_column(connection, comparisons, values)
     complete_installs(connection, comparisons, config, values)

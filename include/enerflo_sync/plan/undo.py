@@ -16,7 +16,7 @@ from enerflo_sync.agreed.changed_meanings import follow_meanings
 from enerflo_sync.agreed.renamed_tables import follow_names
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.plan.approval import approval_reasons
-from enerflo_sync.plan.decide import MAKE_DECIDED
+from enerflo_sync.plan.decide import MAKE_DECIDED, note_decisions
 from enerflo_sync.plan.leaving import ask_about_leaving
 from enerflo_sync.plan.make import keep_not_switched_on, make_planned
 from enerflo_sync.plan.on_its_way import require_no_copy_is_written, withdraw_handed_over
@@ -68,6 +68,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         _reverse(connection, comparisons, account, undone)
         leave_unvoided(connection, comparisons, account, config.statuses.voided)
         keep_not_switched_on(connection, comparisons)
+        note_decisions(connection)
         ask_about_leaving(connection, comparisons, account)
         make_planned(connection, comparisons, account)
         require_no_copy_is_written(connection, comparisons, str(config.file))
