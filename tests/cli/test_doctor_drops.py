@@ -81,7 +81,9 @@ def test_an_archive_that_cannot_be_made_is_a_warning(
     _, check = of_the_drop(run, monkeypatch, str(tmp_path / "in" / "drop"))
     (found,) = check["findings"]
     assert found["what"] == "accounts.default.webhook_archive_uri"
-    assert found["found"] == f"{tmp_path}/in/archive, which is none"
+    assert found["found"] == (
+        f"{tmp_path}/in/archive, which is no folder, or this user may not make files in it"
+    )
 
 
 def test_a_secret_in_the_address_of_a_drop_is_not_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,17 @@ def test_columns_of_several_character_sets_and_collations_are_read(
 
 
 @in_mariadb
+def test_columns_of_two_small_character_sets_are_read(rows: Rows) -> None:
+    rows.elsewhere.sql("alter table crm.rows modify title varchar(50) character set latin1")
+    rows.elsewhere.sql("alter table crm.rows modify own varchar(50) character set latin2")
+    rows.row("Łódź", title="Zoë")
+    assert (rows.refresh().rows_read, rows.refresh().rows_read) == (1, 0)
+    assert (copied(rows, "title"), copied(rows, "own")) == ("Zoë", "Łódź")
+    rows.elsewhere.sql("update crm.rows set title = 'Zoé'")
+    assert (rows.refresh().rows_read, copied(rows, "title")) == (1, "Zoé")
+
+
+@in_mariadb
 @pytest.mark.parametrize("kind", ["tinyint(1)", "bit(8)", "bit(1)", "bigint(20) unsigned"])
 def test_a_number_is_read_and_written_as_one_whatever_it_is_kept_in(rows: Rows, kind: str) -> None:
     rows.elsewhere.sql(f"alter table crm.rows modify sequence {kind}")

@@ -37,8 +37,9 @@ def test_no_second_row_is_made_of_what_the_crm_names_in_another_spelling(agreed:
 
 
 @pytest.mark.parametrize("handed_over", [False, True])
+@pytest.mark.parametrize("spelled", ["00{}", "INS-{}", "{} (old)"])
 def test_a_row_that_somebody_makes_after_the_plan_in_another_spelling_gets_no_second_one(
-    agreed: Desk, handed_over: bool
+    agreed: Desk, spelled: str, handed_over: bool
 ) -> None:
     table = "    crm_table: crm.installs\n"
     agreed.switched_on("crm", *([(table, f"{table}    write_to: changes\n")] if handed_over else []))
@@ -52,7 +53,8 @@ def test_a_row_that_somebody_makes_after_the_plan_in_another_spelling_gets_no_se
     agreed.sql("delete from sync.agreed")
     plan = agreed.plan()
     agreed.sql(
-        "insert into crm.installs (enerflo_install_id, updated_at) values (:id, now())", id=f"00{by_hand}"
+        "insert into crm.installs (enerflo_install_id, updated_at) values (:id, now())",
+        id=spelled.format(by_hand),
     )
     run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
     ended = {
@@ -63,6 +65,31 @@ def test_a_row_that_somebody_makes_after_the_plan_in_another_spelling_gets_no_se
     assert (ended[by_hand], ended[lacking]) == ("moved", made)
     (asked,) = [one for one in agreed.undecided(agreed.plan()) if one.key == {"enerflo_install_id": by_hand}]
     assert asked.reason == OTHER_SPELLING
+
+
+def test_a_key_that_lost_its_last_digits_keeps_each_record_that_it_may_be_from_being_made(
+    agreed: Desk,
+) -> None:
+    agreed.switched_on("crm")
+    lacking = [
+        str(row["id"]) for row in agreed.sql("select enerflo_install_id as id from crm.installs limit 2")
+    ]
+    agreed.sql("alter table crm.installs alter enerflo_install_id type text")
+    agreed.sql("delete from crm.installs where enerflo_install_id = any(:ids)", ids=lacking)
+    agreed.sql("delete from sync.agreed")
+    plan = agreed.plan()
+    made = agreed.changes(plan, table_name="installs", op="insert")
+    assert {change.key["enerflo_install_id"] for change in made} == set(lacking)
+    # Both are 4400000 and some.
+    agreed.sql("insert into crm.installs (enerflo_install_id, updated_at) values ('4.4E+06', now())")
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    assert {change.state for change in agreed.changes(plan, table_name="installs", op="insert")} == {"moved"}
+    asked = {
+        one.key["enerflo_install_id"]: one.reason
+        for one in agreed.undecided(agreed.plan())
+        if one.table_name == "installs"
+    }
+    assert {key: asked.get(key) for key in lacking} == dict.fromkeys(lacking, OTHER_SPELLING)
 
 
 @pytest.mark.parametrize("edit", ["panel_type = 'Roof'", "is_deleted = true"], ids=["outside", "marked"])

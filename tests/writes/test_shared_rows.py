@@ -60,6 +60,18 @@ def sites(agreed: Desk) -> tuple[Desk, int, int]:
     return agreed, first["install_id"], second["install_id"]
 
 
+def panels_written(desk: Desk, *, rounds: int) -> list[tuple[object, ...]]:
+    """Plan and apply again and again; return the changes of the column that both installs fill."""
+    written: list[tuple[object, ...]] = []
+    for _ in range(rounds):
+        plan = desk.plan()
+        written += [
+            (c.table_name, c.field, c.before, c.after) for c in desk.changes(plan) if c.field == "panels"
+        ]
+        run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+    return written
+
+
 @pytest.mark.parametrize("truth", ["enerflo", "newest"])
 @pytest.mark.parametrize("key", ["[site]", "{install_2: install_id}"])
 def test_a_column_of_two_records_is_not_written_by_turns(
@@ -72,23 +84,10 @@ def test_a_column_of_two_records_is_not_written_by_turns(
         assert once in tables
         tables = tables.replace(once, f"    key: {key}\n    updated_at: updated_at\n")
     mapped(desk, "crm", tables, AT_ONCE)
-    written = []
-    for _ in range(4):
-        plan = desk.plan()
-        written += [
-            (c.table_name, c.field, c.before, c.after) for c in desk.changes(plan) if c.field == "panels"
-        ]
-        run_apply(desk.context, plan.plan_hash, approved_by="Pat")
-    assert written == []
+    assert panels_written(desk, rounds=4) == []
     desk.world.resubmit_install(first, panel_count=51)
     run_poll(desk.context)
-    for _ in range(3):
-        plan = desk.plan()
-        written += [
-            (c.table_name, c.field, c.before, c.after) for c in desk.changes(plan) if c.field == "panels"
-        ]
-        run_apply(desk.context, plan.plan_hash, approved_by="Pat")
-    assert written == []
+    assert panels_written(desk, rounds=3) == []
     asked = {str(one.reason) for one in desk.undecided(desk.plan()) if one.field == "panels"}
     assert any("its row names another record" in one for one in asked)
     # Where both say the same it is written.

@@ -193,7 +193,7 @@ def note_new_rows(
         find = _MADE.substitute(name=comparison.name, made=made, table=literal(comparison.name))
         connection.exec_driver_sql(f"drop table if exists {made}")
         connection.exec_driver_sql(find, dict(values))
-        # Where the CRM's table has no index, a plan for few rows would look through it for each.
+        # Without it the server expects few rows, and looks through a table without an index for each of them.
         connection.exec_driver_sql(f"analyze {made}")
         statement = _NEW_ROWS.substitute(
             name=comparison.name,

@@ -47,7 +47,8 @@ def _unmovable(context: AccountContext, drop: Drop) -> list[Finding]:
         place = next(path for path in (Path(uri), *Path(uri).parents) if os.path.lexists(path))
         if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
             step = f"Ingested files would stay in the drop: change the rights, or correct the option. {_HERE}"
-            found.append(_finding(context, option, f"{place}, which is none", wanted, step))
+            why = "is no folder, or this user may not make files in it"
+            found.append(_finding(context, option, f"{place}, which {why}", wanted, step))
     return found
 
 

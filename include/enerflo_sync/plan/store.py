@@ -218,7 +218,7 @@ def store_plan(
         sa.text("delete from sync.plan_undecided where account = :account and plan_hash = :plan_hash"), named
     )
     connection.execute(_UNDECIDED, {**named, "part": part})
-    # The plan may be applied at once.
+    # The plan may be applied at once, before the server's own autovacuum has looked at it.
     note_growth(
         connection, "sync.plan_changes", count, "account", "plan_hash", "position", "table_name", "op"
     )

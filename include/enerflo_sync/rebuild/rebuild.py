@@ -108,7 +108,7 @@ def rebuild(
         with ExitStack() as whole:
             run = None
             if write:
-                # Who fills columns is no person who asked for a rebuild, and takes turns with others.
+                # A migration that fills columns waits for its turn; a person who rebuilds is told at once.
                 whole.enter_context(alone(connection, account, JOB, wait=fills))
                 run = Run(connection, account, JOB, clock, rng, run_id=run_id)
                 whole.enter_context(run.recording(CallCounter()))

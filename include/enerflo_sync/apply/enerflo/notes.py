@@ -2,8 +2,9 @@
 
 Enerflo has no key that identifies a repeated note (REFERENCE.md §14). The response contains the new note's
 id. If it was lost, a note on the install with the same text and no CRM row counts as ours; among notes
-created since the request, also one with a similar text (:mod:`enerflo_sync.outbox.kept`). A note that Enerflo
-accepted is never sent again.
+created since the request, also one with a similar text (:mod:`enerflo_sync.outbox.kept`). The note is sent
+again only if the install's list shows all notes that were known before, and neither that list nor the list of
+all notes shows this one. A note that Enerflo accepted is never sent again.
 """
 
 from __future__ import annotations
@@ -247,7 +248,7 @@ class _Looking:
             leaves_out = _leaves_out(run, self._install, answer)
             for request in doubted:
                 request.unseen = leaves_out
-            # The list of one install does not say how long it is; cut, it would prove too much.
+            # The list of one install does not say how long it is, so it may be cut; that of all notes does.
             with suppress(ContractDriftError, VendorRefusedError):
                 run.bring_in(lambda reads: reads.notes_created_since(since))
         if not self._looked:

@@ -76,7 +76,7 @@ class PostgreSQL(Dialect):
     def typed(self, parameter: str, column: RemoteColumn) -> str:
         """Return the parameter in the column's own type; its length is checked by the column itself.
 
-        A text that the type would cut without an error is cast to a number, which is one.
+        A text that the type would cut silently is cast to a number instead, so that the server refuses it.
         """
         typed = f"cast({parameter} as {column.declared})"
         if (most := _CUTTING.get(column.declared)) is None:
