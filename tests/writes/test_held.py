@@ -13,6 +13,8 @@ from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.quality import run_release
 from enerflo_sync.jobs.quarantine import run_dismiss
+from enerflo_sync.plan.decide import MAKE_DECIDED
+from enerflo_sync.plan.held import hold_checked
 from tests.writes.conftest import Desk
 
 
@@ -101,3 +103,24 @@ def test_a_dismissed_order_is_kept_from_the_crm_without_a_question(both: Desk) -
     assert not [one for one in both.undecided(plan) if one.key == key]
     both.carried()
     assert in_crm(both, order_id) == []
+
+
+def test_a_new_order_that_was_not_checked_yet_is_one_question_whatever_it_says(both: Desk) -> None:
+    held, free = signed(both, 40)[0], signed(both, 41)[0]
+    both.plan()
+    both.sql("delete from sync.change_order_facts where change_order_id = :id", id=held)
+    fields = ("status", "panel_count", "adders")
+    with both.engine.begin() as connection:
+        connection.exec_driver_sql(MAKE_DECIDED)
+        connection.exec_driver_sql(
+            "insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, after, policy, cause, rule)"
+            " select 'to_crm', 'change_orders', k, k, 'insert', f, '1', 'enerflo', 'missing_in_crm', 'create'"
+            " from unnest(%(ids)s::bigint[]) i, jsonb_build_object('change_order_id', i) k, unnest(%(fields)s::text[]) f",
+            {"ids": [held, free], "fields": list(fields)},
+        )
+        hold_checked(connection, both.context.account)
+        rows = connection.exec_driver_sql(
+            "select (key ->> 'change_order_id')::bigint as id, outcome, field, reason from pg_temp.decided"
+        ).all()
+    assert [row[1:] for row in rows if row.id == held] == [("review", None, "held: it was not checked yet")]
+    assert {row[1:] for row in rows if row.id == free} == {("to_crm", field, None) for field in fields}
