@@ -126,6 +126,23 @@ def test_5_1_nor_are_two_lists_that_are_cut(outbox: Outbox) -> None:
     assert len(outbox.notes(install, "Call first\n\nAnn (CRM)")) == len(outbox.received("POST")) == 2
 
 
+def test_5_1_where_the_list_never_comes_whole_again_a_person_is_asked(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    path = f"/api/v3/installs/{install}/notes"
+    for one in ("N1", "N2"):
+        outbox.note(one, install, "Call first")
+    outbox.fault("answer_lost", path, 2, method="POST")
+    _cut(outbox, path, half=False)
+    _cut(outbox, "/api/v3/installs/notes", half=True)
+    assert outbox.push().waiting == 3
+    outbox.company.clock.advance(2 * 86_400)
+    assert outbox.push().waiting == 3
+    outbox.company.clock.advance(2 * 86_400)
+    done = outbox.push()
+    assert (done.parked, done.waiting, len(outbox.received("POST"))) == (3, 0, 2)
+    assert "does not tell whether this one arrived" in str(outbox.reasons())
+
+
 @pytest.mark.parametrize("text", ["Call first", "Call first\r\n\r\nAnn (CRM) "])
 def test_5_1_a_note_that_stands_there_already_is_adopted_before_anything_is_sent(
     outbox: Outbox, text: str

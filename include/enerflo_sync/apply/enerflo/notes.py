@@ -41,6 +41,12 @@ _SHOWN_AFTER = timedelta(hours=1)
 _NOT_SHOWN = (
     "Enerflo accepted the note and does not show it: find it there, and put its id into the CRM's row."
 )
+# How long a list that leaves out known notes is read again. Deleted notes are seen by two polls of all notes.
+_WHOLE_AFTER = timedelta(days=3)
+_NOT_LISTED = (
+    "its request was sent, and Enerflo's list of the install's notes lacks notes that were there, so it does"
+    " not tell whether this one arrived: put the note's id into the CRM's row, or write the note there."
+)
 _AMBIGUOUS = (
     "it was sent, and Enerflo may have it in another spelling: put the note's id into the CRM's row by hand,"
     " or write the note there where it is missing."
@@ -218,10 +224,13 @@ class _Looking:
                 claimed.add(id(draft))
                 verdicts.append(PushOutcome(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
         now = self._run.clock.now()
-        for draft, _ in sent:
-            late = draft.accepted_at is not None and now - draft.accepted_at > _SHOWN_AFTER
-            if late and id(draft) not in claimed:
+        for draft, request in sent:
+            if id(draft) in claimed:
+                continue
+            if draft.accepted_at is not None and now - draft.accepted_at > _SHOWN_AFTER:
                 verdicts.append(PushOutcome(self._run.open(draft.changes), Decision.PARKED, _NOT_SHOWN))
+            elif request.unseen and draft.sent_at is not None and now - draft.sent_at > _WHOLE_AFTER:
+                verdicts.append(PushOutcome(self._run.open(draft.changes), Decision.PARKED, _NOT_LISTED))
 
     def _is_since(self, draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> bool:
         if not any(is_alike(text, note["body"] or "") for text in (draft.text, draft.body)):
