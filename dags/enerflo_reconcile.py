@@ -46,9 +46,9 @@ PARAMS = {
         False,
         type="boolean",
         title="Fail when too much is unexplained",
-        description="The run fails when more differences are unexplained than reconcile.unexplained_budget"
-        " in sync.yaml allows, or nothing can be said: no rows met, or Enerflo was not read when it was due."
-        " The report is stored either way.",
+        description="The run fails when the report is no all-clear: more differences are unexplained than"
+        " reconcile.unexplained_budget in sync.yaml allows, or the comparison cannot be trusted, as where"
+        " Enerflo was not read when it was due. The report is stored either way.",
     ),
 }
 

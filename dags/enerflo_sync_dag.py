@@ -18,8 +18,9 @@ of its own: the task *Ask a person* starts it (DAG `enerflo_approve`) and does n
 same on the command line: `enerflo-sync apply HASH --approve "NAME"`. What a person refused is in no later
 plan until a value of it changes, or `enerflo-sync reopen`.
 
-**Moved, parked:** the run's note counts them. Moved values are in the next plan; parked ones could not be
-made, and the plan's page says why. `enerflo-sync explain` says of one record what was decided and why.
+**Moved, parked:** the run's note counts them. Of moved values the next plan starts from the present ones;
+parked ones could not be made, and the plan's page says why. `enerflo-sync explain` says of one record what
+was decided and why.
 
 **Failed:** nothing is half-written; started again it goes on where it was. `enerflo-sync undo HASH` makes the
 plan that takes one back.

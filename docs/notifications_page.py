@@ -13,15 +13,16 @@ def notifications_page() -> str:
     lines = [
         "# Notifications",
         "",
-        "A route under `notify` in `include/config/sync.yaml` says who is told what. As soon as there is one,"
-        " the DAGs of its accounts end with the task *Tell people*, which looks into the warehouse for what"
-        " is new and sends it by the smtp or the http provider. It runs whatever became of the tasks before"
-        " it; where it fails it is tried again and the run stays green, and the next run of any DAG sends"
-        " what still waits. A message that failed five times is given up, news not before a day has passed,"
-        " a state not before an hour; what stands of a state is told anew every two hours until the route"
-        " works, and so is the end of an alert, unless another one of its kind began since."
-        " `enerflo-sync notify` shows what would be told now, what was told, and what could not be sent."
-        " It all stands in the table `sync.notifications`.",
+        "A route under `notify` in `include/config/sync.yaml` says who is told what. As soon as there is"
+        " one, the DAGs poll, webhooks, reconcile, change orders, sync and prune of its accounts have the"
+        " task *Tell people*, which looks into the warehouse for what is new and sends it by the smtp or"
+        " the http provider. It runs whatever became of the tasks before it; where it fails it is tried"
+        " again and the run stays green, and the next run of any of these DAGs sends what still waits. A"
+        " message that failed five times is given up, news not before a day has passed, a state not before"
+        " an hour; what stands of a state is told anew every two hours until the route works, and so is"
+        " the end of an alert, unless another one of its kind began since. `enerflo-sync notify` shows"
+        " what would be told now, and the 20 newest messages. All stand in the table `sync.notifications`,"
+        " but for what Airflow itself tells:",
         "",
         "A task that fails for good is told by a callback of Airflow (`run_failed`), which needs no"
         " warehouse: each failing task once, and once more when it fails no more. Airflow keeps in a"
@@ -64,14 +65,15 @@ def notifications_page() -> str:
         "",
         "## Events",
         "",
-        "One message an event, however many records it is about, with some of them, by cause. News is told"
-        " once. A state that lasts is told when it begins, for each record or cause; where a column says so"
-        " also when it became so much worse; and anew after it was over. The end of an alert is told as"
-        " *resolved*, and `{state}` in a body is `firing` or `resolved`. Another limit does not end an alert;"
-        " where `sync.yaml` has something not watched any more, the message says so in place of its end. A"
-        " state that no route takes is told anew once one does. What happened before the first"
-        " look, longer ago than `news_days`, or was found by a backfill is no news. The message of a state"
-        " names its section of the [runbook](runbook.md).",
+        "One message an event, however many records it is about, with some of them, by cause. News is"
+        " told once. A state that lasts is told when it begins, for each record or cause; where a column"
+        " says so also when it became so much worse; and anew after it was over. The end of an alert is"
+        " told as *resolved*, and `{state}` in a body is `firing` or `resolved`. Another limit of `notify`"
+        " does not end an alert; a larger `late_hours` or `arrives_within_hours` of a table does. Where"
+        " `sync.yaml` has something not watched any more, the message says so in place of its end. A state"
+        " that no route takes is told anew once one does. What happened before the first look, longer ago"
+        " than `news_days`, or was found by a backfill is no news. The message of a state names its"
+        " section of the [runbook](runbook.md).",
         "",
         "| event | level | what it says | is | told again | its end |",
         "|---|---|---|---|---|---|",

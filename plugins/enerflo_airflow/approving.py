@@ -122,7 +122,8 @@ class PlanApprovalOperator(ApprovalOperator):
             # It was the first person again, or the first approval is gone and this is the first one.
             return self.execute(context)
         waits = " and waits for a second person" if plan.first_approved_by and plan.state == "open" else ""
-        stands = f"plan {plan_hash[:12]} is {plan.state}{waits}"
+        state = "rejected, but for a part that was carried out" if plan.rest_rejected else plan.state
+        stands = f"plan {plan_hash[:12]} is {state}{waits}"
         note = shown(f"{stands} ({who or 'nobody answered in time'})")
         if not part.whole:
             named = [*part.only, *(f"all but {one}" for one in part.without)]

@@ -93,15 +93,17 @@ METRICS: Mapping[str, Metric] = {
         *_gauges(
             "apply",
             applied="changes of the newest applied plan that were made",
-            handed_over="of them handed over to a CRM whose table is a copy",
+            handed_over="changes handed over to a CRM whose table is a copy, which does not show them yet",
             moved="not made, since the value moved after the plan",
             parked="that could not be made",
-            refused="that a person refused",
+            refused="that a person, or the mode of their table, refused",
             waiting="that wait for the other side",
             ended=_END,
         ),
         *_counters("change_orders", checked="change orders checked"),
-        *_gauges("change_orders", held="change orders held back from the CRM", ended=_END),
+        *_gauges(
+            "change_orders", held="change orders held back from the CRM that nobody dismissed", ended=_END
+        ),
         *_counters("replay", items="quarantined items that were replayed or dismissed"),
         *_counters(
             "backfill",

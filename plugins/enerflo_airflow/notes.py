@@ -126,7 +126,7 @@ def dismissal_note(count: int, by: str) -> str:
 @_as_shown
 def reconciliation_note(report: ReconciliationReport) -> str:
     """Return the headline of a reconciliation."""
-    if report.mirror_as_of is None:
+    if report.mirror_as_of is None and report.tables:
         return "nothing can be called equal: the mirror was never polled completely"
     # Import late: the scheduler imports this module but renders no report.
     from enerflo_sync.reconcile.render.verdict import Tone, verdict_text
@@ -143,7 +143,7 @@ def reconciliation_note(report: ReconciliationReport) -> str:
 def plan_note(plan: PlanReport) -> str:
     """Return what a plan would do, and whether it waits for approval."""
     if not plan.change_count:
-        first = "nothing to do"
+        first = "no change"
     else:
         counts = {"in the CRM": plan.count("to_crm"), "at Enerflo": plan.count("to_enerflo")}
         first = " · ".join(f"{count:,} changes {where}" for where, count in counts.items() if count)
@@ -165,7 +165,8 @@ def apply_note(report: ApplyReport) -> str:
     counts = _gravest_first(
         {f"{count:,} {name}": count if name != "applied" else 0 for name, count in outcomes.items()}
     )
-    lines = [" · ".join([*counts, f"decided by {report.decided_by}"])]
+    lines = [report.message] if report.message else []
+    lines.append(" · ".join([*counts, f"decided by {report.decided_by}"]))
     if report.handed_over:
         lines.append(
             f"{report.handed_over:,} handed over for the CRM, on their way until its copy shows them"
@@ -190,6 +191,7 @@ def carry_note(report: CarryReport) -> str:
 def quality_note(report: QualityReport, checked: int, life_cycle: Mapping[str, int] | None = None) -> str:
     """Return the numbers of change orders checked and held, and of life-cycle findings."""
     parts = [f"{report.held:,} of {report.orders:,} change orders held", f"{checked:,} checked now"]
+    parts += [f"{report.dismissed:,} more stay held, dismissed by a person"] if report.dismissed else []
     parts += [f"{report.warned:,} warned"] if report.warned else []
     parts += [f"{report.released:,} let through"] if report.released else []
     if life_cycle:

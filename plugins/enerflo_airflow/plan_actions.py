@@ -26,6 +26,7 @@ from enerflo_sync.jobs.plan import read_stored_plan
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.pages.resolved import resolved_refusals
 from enerflo_sync.plan.parts import Part, Rest
+from enerflo_sync.plan.render.text import undo_words
 from enerflo_sync.plan.reopen import WhichRefusals
 from enerflo_sync.plan.second_person import first_words
 from enerflo_sync.reconcile.render import render_message
@@ -106,7 +107,9 @@ def reject(
             )
         part = _part(chosen, also, about, rest)
         plan = run_reject(opened, plan_hash, by=visit.name, reason=why, part=part, undecided=True)
-        what = "A part of plan" if plan.state == "open" else "Plan"
+        what = (
+            "A part of plan" if plan.state == "open" else "The rest of plan" if plan.rest_rejected else "Plan"
+        )
         said = f"{what} {plan.plan_hash[:12]} rejected by {visit.name}."
         return visit.done(visit.to.plan(visit.account, plan.plan_hash), said)
 
@@ -147,9 +150,7 @@ def undo(visit: Acting, plan_hash: str) -> Response:
 
     def act(opened: AccountContext) -> Response:
         plan = run_undo(opened, plan_hash)
-        notice = (
-            f"This takes back what plan {plan_hash[:12]} applied. Nothing is written until it is approved."
-        )
+        notice = f"{undo_words(plan)} Nothing is written until it is applied."
         return visit.done(visit.to.plan(visit.account, plan.plan_hash), notice)
 
     return _decide(visit, plan_hash, act)

@@ -252,7 +252,9 @@ class VerifyPlanOperator(BaseOperator):
         verified = found.applied - found.not_compared
         note = f"verified {verified:,} changes, {found.differing:,} differ again"
         if found.not_compared:
-            note += f"; {found.not_compared:,} stand in tables that are not compared (reconcile: false)"
+            note += (
+                f"; {found.not_compared:,} others were not checked (reconcile: false, on_insert, sent along)"
+            )
         self.log.info("verified plan_hash=%s %s", found.plan_hash, note)
         keep_note(context, f"{note}\n{reconciliation_note(report)}")
         return {

@@ -47,6 +47,7 @@ def test_a_blocked_budget_is_shown_and_opened(engine: sa.Engine, run: Run) -> No
     assert one["blocked_seconds"] > 3_500
     assert one["used_in_last_minute"] == 1
     assert run("budget", "reset", "--key", "ffff").code == 2
+    assert run("budget", "reset", "--json").json == {"account": "default", "opened": 1}
     assert "1 budget of account default opened" in run("budget", "reset").out
     budget(engine).acquire()
     assert "open; limit 300 a minute, 2 sent in the last minute" in run("budget", "show").out

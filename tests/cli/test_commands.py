@@ -11,6 +11,7 @@ import pytest
 
 from enerflo_sandbox.server import SandboxServer
 from enerflo_sandbox.world import World
+from enerflo_sync.cli.commands import Commands, installed
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.cli.conftest import SHIPPED, Run
 from tests.pgbouncer import bouncers
@@ -277,3 +278,30 @@ def test_the_doctor_refuses_a_pooler_that_shares_sessions(
             assert refused.code == 2
             assert "Set pool_mode = session for this database" in refused.err
             assert len(refused.err.splitlines()) == 1
+
+
+def test_a_poll_of_new_notes_that_finds_none_does_not_speak_of_an_empty_account(run: Run) -> None:
+    run("poll")
+    again = run("poll", "--resource", "notes")
+    assert again.code == 0
+    assert "Enerflo listed no new record." in again.out
+    assert "empty account" not in again.out
+
+
+def test_every_command_prints_json_but_for_the_demo() -> None:
+    for name in installed():
+        command = Commands().get_command(None, name)
+        for one in getattr(command, "commands", {name: command}).values():
+            options = {option for parameter in one.params for option in parameter.opts}
+            assert "--json" in options or name == "demo", f"{name} {one.name}"
+
+
+def test_a_check_that_the_doctor_did_not_make_has_no_green_mark(run: Run) -> None:
+    """Nothing was polled yet, so no key can meet."""
+    run("migrate")
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7")
+    result = run("doctor")
+    (line,) = [one for one in result.out.splitlines() if "match.installs" in one]
+    assert line.startswith("- match.installs: not previewed: the mirror holds no installs yet")
+    (check,) = [one for one in run("doctor", "--json").json["checks"] if one["name"] == "match.installs"]
+    assert check["made"] is False

@@ -44,7 +44,7 @@ def rows(url: str, statement: str) -> list[tuple[Any, ...]]:
 def test_nothing_there_is_said_and_0(run: Run, folder: Path) -> None:
     result = run("ingest")
     assert result.code == 0
-    assert "No file lay in the drop." in result.out
+    assert "No finished file lay in the drop." in result.out
 
 
 def test_a_file_that_cannot_be_archived_is_not_called_absent(run: Run, folder: Path, world: World) -> None:
@@ -54,7 +54,7 @@ def test_a_file_that_cannot_be_archived_is_not_called_absent(run: Run, folder: P
         result = run("ingest")
         assert result.code == 1
         assert "some stay in the drop" in result.out
-        assert "No file lay in the drop." not in result.out
+        assert "No finished file lay in the drop." not in result.out
 
 
 def test_taken_in_and_0(run: Run, folder: Path, world: World) -> None:

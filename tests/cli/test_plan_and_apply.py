@@ -136,7 +136,7 @@ def test_a_plan_may_be_rejected(writing: Run) -> None:
     plan = writing("plan", "--json").json
     rejected = writing("apply", plan["plan_hash"], "--reject", "Sam")
     assert rejected.code == 0
-    assert "rejected by Sam; nothing was written" in rejected.out
+    assert "rejected by Sam; nothing was written now." in rejected.out
     refused = writing("apply", plan["plan_hash"])
     assert refused.code == 2
     assert "it was rejected (Sam)" in refused.err
@@ -181,7 +181,7 @@ def test_a_part_is_refused_listed_and_opened_again(writing: Run) -> None:
     refused = writing("apply", short, "--reject", "Sam", "--only", table, "--because", "not yet")
     others = {change["table_name"] for change in plan["changes"]} - {table}
     assert refused.code == bool(others)
-    assert ("rejected by Sam; nothing was written, and" in refused.out) is bool(others)
+    assert ("rejected by Sam; nothing was written now. Of it" in refused.out) is bool(others)
 
     later = writing("plan", "--json").json
     assert table not in {change["table_name"] for change in later["changes"]}

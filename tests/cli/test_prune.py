@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tests.cli.conftest import Run
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import SHIPPED, Run
 from tests.cli.test_rebuild import sql
 
 
@@ -43,3 +47,20 @@ def test_who_is_to_be_forgotten_is_shown_first_and_then_erased(run: Run, warehou
     unknown = run("forget", "--customer", "7", "--yes")
     assert unknown.code == 2
     assert "there is no customer 7." in unknown.err
+
+
+def test_an_archive_that_nobody_looked_into_is_not_counted_as_empty(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A shell without the tasks' WEBHOOK_DROP_URI."""
+    config = tmp_path / "sync.yaml"
+    config.write_text(SHIPPED.read_text().replace("  # archive_days: 365", "  archive_days: 365"))
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(config))
+    monkeypatch.delenv("WEBHOOK_DROP_URI", raising=False)
+    run("poll")
+    (line,) = [one for one in run("prune", "--dry-run").out.splitlines() if one.startswith("  archive")]
+    assert "not looked at: nothing says where the drop is (webhook_drop_uri)" in line
+    monkeypatch.setenv("WEBHOOK_DROP_URI", str(tmp_path / "drop"))
+    (tmp_path / "drop").mkdir()
+    (line,) = [one for one in run("prune", "--dry-run").out.splitlines() if one.startswith("  archive")]
+    assert line.split()[:2] == ["archive", "0"]

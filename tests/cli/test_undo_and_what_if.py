@@ -45,7 +45,7 @@ def plan_hash(written: Run, world: World) -> str:
 def test_an_undo_is_made_and_applied_as_any_plan(written: Run, plan_hash: str) -> None:
     made = written("undo", plan_hash[:12])
     assert made.code == 0
-    assert f"This plan takes plan {plan_hash[:12]} back." in made.out
+    assert f"This takes plan {plan_hash[:12]} back." in made.out
     assert "1 change in the CRM." in made.out
     assert "Apply it with: enerflo-sync apply " in made.out
     told = written("undo", plan_hash, "--json").json

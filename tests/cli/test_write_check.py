@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
+from enerflo_sandbox.server import SandboxServer
 from enerflo_sandbox.truth import InstallRow
 from enerflo_sandbox.world import World
 from tests.cli.conftest import SHIPPED, Result, Run
@@ -35,8 +37,8 @@ def test_all_is_as_before_but_for_one_note_and_each_option_is_named(run: Run, wo
     milestones, notes = list(world.truth.milestones()), world.truth.counts()["notes"]
     found = checks_of(run("doctor", "--json", "--write-check", str(install.install_id)))
     assert [check["ok"] for check in found.values()] == [True] * 3
-    assert "writes.status.status: status_id is taken" in found["writes.status"]["detail"]
-    assert "writes.milestone.completed_at: completed_at is taken" in found["writes.milestone"]["detail"]
+    assert "writes.status.status: status_id is not refused" in found["writes.status"]["detail"]
+    assert "writes.milestone.completed_at: completed_at is not refused" in found["writes.milestone"]["detail"]
     assert "writes.note.body: note is proven" in found["writes.note"]["detail"]
     assert world.truth.install(install.install_id) == install._replace(
         updated_at=world.truth.install(install.install_id).updated_at
@@ -90,3 +92,13 @@ def test_the_help_says_that_it_writes_a_note(run: Run) -> None:
     text = " ".join(run("doctor", "--help").out.split())
     assert "WRITES" in text
     assert "note" in text
+
+
+def test_a_lost_answer_is_not_called_an_acceptance(run: Run, world: World, served: SandboxServer) -> None:
+    """The request never arrived, and the status is the same then, too."""
+    install = install_with_dates(world).install_id
+    path = f"/api/v3/installs/{install}"
+    served.api.faults = Faults(script=[ScriptedFault(FaultKind.DROPPED, path=path, method="PUT")])
+    found = checks_of(run("doctor", "--json", "--write-check", str(install)))
+    assert [name for name, check in found.items() if not check["ok"]] == ["writes.status"]
+    assert "nobody can tell whether Enerflo takes it" in found["writes.status"]["detail"]

@@ -184,7 +184,7 @@ def test_changes_that_the_copy_does_not_show_are_told_by_table_and_again_when_th
     assert "- installs, late 3, of them not acknowledged 1" in message.text
     people.sql("update sync.crm_changes set state = 'arrived', ended_at = now()")
     (message,) = people.tell()
-    assert message.subject == "Enerflo default: resolved: the CRM's copy has caught up"
+    assert message.subject == "Enerflo default: resolved: the CRM's copy is not late any more"
     assert message.text.endswith("- installs")
 
 
@@ -279,7 +279,7 @@ def test_a_copy_of_which_no_row_arrived_in_time_is_told_until_one_does(people: P
     assert told_of(people, NotifyEvent.CRM_COPY_LATE, 60) == []
     compared("null")
     (message,) = told_of(people, NotifyEvent.CRM_COPY_LATE, 5)
-    assert message.subject == "Enerflo default: resolved: the CRM's copy has caught up"
+    assert message.subject == "Enerflo default: resolved: the CRM's copy is not late any more"
 
 
 def test_when_a_poll_was_due_goes_by_the_time_zone_of_the_accounts_schedule(people: People) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -283,3 +283,67 @@ def test_a_message_about_an_event_of_a_newer_program_is_left_to_it(people: Peopl
     )
     assert people.tell() == []
     assert people.sql("select state from sync.notifications") == [{"state": "pending"}]
+
+
+def test_a_list_that_a_poll_asked_for_and_did_not_get_whole_is_not_told_as_read(people: People) -> None:
+    """sync.yaml names a list since yesterday, no poll ran since, and the first one that asks for it is partial."""
+    names = polled_lists(people.config)
+    others = [name for name in names if name != "notes"]
+
+    def poll(run_id: str, state: str, resources: str) -> None:
+        people.sql(
+            "insert into sync.runs (account, run_id, job, started_at, state, resources)"
+            " values ('default', :run_id, 'poll', :now, :state, cast(:resources as jsonb))",
+            now=people.now,
+            run_id=run_id,
+            state=state,
+            resources=resources,
+        )
+
+    poll("before", "ok", '{"installs": {}}')
+    read_whole(people, *others)
+    (message,) = told_of(people, NotifyEvent.MIRROR_STALE, 180)
+    assert "- notes, in no poll yet, as of that of 2026-03-02" in message.text
+    poll("first", "partial", '{"installs": {}, "notes": {}}')
+    read_whole(people, *others)
+    (message,) = told_of(people, NotifyEvent.MIRROR_STALE)
+    assert message.text.splitlines()[2:] == [f"- {name}" for name in sorted(others)]
+    assert message.subject == "Enerflo default: resolved: Enerflo is read again (1 remain)"
+    read_whole(people)
+    (message,) = told_of(people, NotifyEvent.MIRROR_STALE)
+    assert message.text.splitlines()[0] == "The lists below were read whole again."
+    assert message.text.splitlines()[-1] == "- notes"
+
+
+def test_an_end_by_a_longer_limit_does_not_say_that_the_copy_shows_the_change(people: People) -> None:
+    rewritten(people, INSTALLS, f"{INSTALLS}    write_to: changes\n")
+    handed_over(people, 1, hours=30)
+    assert len(told_of(people, NotifyEvent.CRM_COPY_LATE)) == 1
+    rewritten(
+        people, "    write_to: changes\n", "    write_to: {changes: sync.crm_changes, late_hours: 72}\n"
+    )
+    (message,) = told_of(people, NotifyEvent.CRM_COPY_LATE)
+    assert message.resolved
+    assert "caught up" not in message.subject + message.text
+    assert message.text.splitlines()[0] == (
+        "Nothing handed over to the tables below is late any more, and no copy of them is old."
+    )
+
+
+def test_a_longer_limit_does_not_say_that_a_copy_was_brought_up_to_date(people: People) -> None:
+    def read(at: datetime) -> None:
+        people.sql(
+            "insert into sync.crm_copies (account, table_name, crm_table, signature, read_at, rows, rows_read,"
+            " seconds) values ('default', 'installs', 'crm.installs', 's', :at, 1, 1, 0)"
+            " on conflict (account, table_name) do update set read_at = :at",
+            at=at,
+        )
+
+    read(people.now - timedelta(days=2))
+    rewritten(people, "  default:\n", ELSEWHERE)
+    assert len(told_of(people, NotifyEvent.CRM_COPY_LATE)) == 1
+    rewritten(people, "notify: {routes:", "notify: {stale_hours: 200, routes:")
+    assert told_of(people, NotifyEvent.CRM_COPY_LATE) == []
+    read(people.now)
+    (message,) = told_of(people, NotifyEvent.CRM_COPY_LATE)
+    assert message.resolved

@@ -193,3 +193,15 @@ def test_the_next_page_is_of_the_same_reconciliation_also_when_a_newer_one_ended
         " report from sync.reconciliations limit 1"
     )
     assert keys(pat.text(address)) == before
+
+
+def test_differences_that_were_deleted_by_age_are_not_called_none(visitor: Callable[..., Visitor]) -> None:
+    """The report keeps its counts, and a link of it leads here."""
+    pat = visitor("VIEWER")
+    before = total(pat.text(PAGE))
+    assert before
+    pat.sql("delete from sync.differences")
+    text = pat.text(PAGE)
+    assert total(text) == before
+    assert "These differences were deleted by age" in text
+    assert "nothing to look at" not in text

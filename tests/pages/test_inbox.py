@@ -364,6 +364,13 @@ def test_a_change_that_was_handed_over_and_is_late_waits_too(
     pat.sql("update sync.crm_changes set made_at = now() - interval '6 hours'")
     (one,) = listed(pat, f"{PAGE}?kind=late")
     assert one.startswith("2 changes of milestones handed over and not arrived: Nothing took it over")
+    # The one that a tool took is late as well, and the older one.
+    pat.sql(
+        "update sync.crm_changes set made_at = now() - interval '9 hours',"
+        " acknowledged_at = now() - interval '7 hours' where change_id = (select min(change_id) from sync.crm_changes)"
+    )
+    (one,) = listed(pat, f"{PAGE}?kind=late")
+    assert one.startswith("2 changes of milestones handed over and not arrived: A tool took 1 of them over")
     pat.sql("update sync.crm_changes set acknowledged_at = now()")
     assert listed(pat, f"{PAGE}?kind=late") == []
 

@@ -327,7 +327,10 @@ def test_an_applied_plan_is_undone_by_a_plan_that_is_approved_as_any_other(visit
     assert undone.status_code == 303, undone.text
     address = undone.headers["location"].removeprefix("/enerflo/")
     text = pat.text(address)
-    assert f"This takes back what plan {path.rpartition('/')[2][:12]} applied" in text
+    assert (
+        f"This takes plan {path.rpartition('/')[2][:12]} back. Nothing is written until it is applied."
+        in text
+    )
     assert "4 changes in the CRM" in text
     page = address.partition("?")[0]
     again = pat.post(f"{path}/undo", path)

@@ -167,7 +167,7 @@ def test_a_record_that_vanished_from_both_sides_is_told_by_what_is_known_of_it(
     pat.sql(f"delete from crm.installs where enerflo_install_id = {install}")
     pat.sql(f"delete from enerflo.installs where install_id = {install}")
     text = pat.text(path_of("install", install))
-    assert "Enerflo has no record of it" in words(text)
+    assert "The mirror of Enerflo has no record of it" in words(text)
     assert [one for one in happenings(text) if "written to the CRM" in one and "Sam" in one]
 
 
@@ -231,3 +231,28 @@ def test_an_index_answers_every_part_of_a_page(visitor: Callable[..., Visitor], 
             plan = connection.exec_driver_sql(f"explain {statement}", values).scalars().all()
             read = [line for line in plan if re.search(rf"Seq Scan on (?!pg_|(?:{small})\b)", line)]
             assert not read, (statement, plan)
+
+
+@pytest.mark.parametrize(
+    ("stands", "words_"),
+    [
+        ("state = 'superseded', decided_by = null", "rejected: nobody answered in time"),
+        (
+            "state = 'applied', decided_by = 'Sam', applied_at = null",
+            "the rest rejected: nobody answered in time",
+        ),
+    ],
+)
+def test_a_no_is_not_told_as_an_approval_whatever_became_of_the_plan(
+    visitor: Callable[..., Visitor], stands: str, words_: str
+) -> None:
+    """A later plan took the place of one that nobody answered; the rest of an applied part was rejected."""
+    pat = visitor("VIEWER")
+    (row,) = pat.sql("select install_id from sync.webhook_events where install_id is not null limit 1")
+    pat.sql(
+        f"update sync.plans set {stands}, decided_at = now(), decision_reason = 'nobody answered in time'"
+        " where state = 'open'"
+    )
+    told = happenings(pat.text(path_of("install", row["install_id"])))
+    assert [one for one in told if words_ in one]
+    assert not [one for one in told if "approved" in one]

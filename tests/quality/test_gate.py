@@ -10,6 +10,7 @@ import pytest
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.quarantine_items import Selection, select_items
 from enerflo_sync.quality.gate import release
+from enerflo_sync.quality.render.text import verdict
 from enerflo_sync.quality.suite import Suite
 from enerflo_sync.warehouse.declared import DeclaredColumn, declare
 from tests.quality.conftest import NOW, Orders
@@ -150,6 +151,10 @@ def test_a_dismissed_order_stays_held_and_asks_nobody(orders: Orders) -> None:
     orders.later(hours=1)
     report = orders.checked(full=True)
     assert (report.held, report.failing[0].state) == (0, "dismissed")
+    assert not report.needs_a_person
+    assert (
+        verdict(report) == "1 of 1 change order is held back from the CRM, 1 of them dismissed by a person."
+    )
     [item] = orders.items()
     assert let_through(orders, item["item_id"]) == 1
 

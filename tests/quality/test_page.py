@@ -47,6 +47,15 @@ def test_the_page_tells_what_is_held_and_how_it_was_before(orders: Orders) -> No
         assert "http" not in text.replace("http://www.w3.org", "")
 
 
+def test_orders_that_nobody_checked_are_not_called_none(orders: Orders) -> None:
+    """Polled, and the DAG of the checks is switched off."""
+    orders.order(10)
+    page = shown(orders)
+    assert "None of 1 change order was checked yet." in page
+    assert '<section class="banner unsure"' in page
+    assert "No change order was checked yet." in shown(orders, Listing.ORDERS)
+
+
 def test_before_the_first_order_both_say_so(orders: Orders) -> None:
     report = orders.checked()
     assert "There is no change order yet." in shown(orders)

@@ -83,7 +83,7 @@ def test_they_are_compared_planned_written_and_explained(account: Desk) -> None:
         ("insert", "begins", "to_crm"), ("insert", "customer", "to_crm"), ("update", "begins", "to_crm"),
     ]  # fmt: skip
     (left,) = [one for one in account.undecided(plan) if one.table_name == "visits"]
-    assert (left.key, left.reason) == ({"visit": 1}, "Enerflo has no record of this id")
+    assert (left.key, left.reason) == ({"visit": 1}, "the mirror of Enerflo has no record of this id")
     run_apply(account.context, plan.plan_hash, approved_by="Pat")
     assert visits(account) == {
         first.appointment_id: TEN, second.appointment_id: TEN + timedelta(days=1), 1: TEN - timedelta(hours=1)

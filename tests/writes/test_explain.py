@@ -228,7 +228,7 @@ def test_a_rejected_plan_is_told_with_the_person(desk: Desk, install: int) -> No
     run_poll(desk.context)
     plan = desk.plan()
     run_reject(desk.context, plan.plan_hash, by="Ann", reason="not yet")
-    assert f"Ann rejected the plan {plan.plan_hash[:12]} (not yet)" in text(desk, install, "status")
+    assert f"Ann refused this change of plan {plan.plan_hash[:12]} (not yet)" in text(desk, install, "status")
 
 
 def test_as_of_tells_both_sides_as_they_were(desk: Desk, install: int) -> None:
@@ -385,3 +385,15 @@ def test_the_time_of_a_webhook_is_told(desk: Desk, install: int) -> None:
     evidence = told(desk, install).enerflo.evidence
     assert (evidence.event, evidence.event_id) == ("update_install", "e1")
     assert "read because of the webhook update_install of" in text(desk, install, "status")
+
+
+def test_in_report_mode_no_change_is_said_to_wait(agreed: Desk) -> None:
+    agreed.switched_on("report")
+    changed = agreed.one("select min(enerflo_install_id) from crm.installs")
+    agreed.sql("update crm.installs set panel_count = 99 where enerflo_install_id = :i", i=changed)
+    plan = agreed.plan()
+    assert (plan.mode, plan.change_count) == ("report", 1)
+    told = text(agreed, changed, "panel_count")
+    assert "Planned: a change in the CRM from 99 to" in told
+    assert f"its plan is only shown, since no plan is applied in report mode ({plan.plan_hash[:12]})." in told
+    assert "Waiting:" not in told

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.errors import ConfigurationError, ConflictError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import read_refusals, run_approve, run_reject
 from enerflo_sync.jobs.plan import read_stored_plan
 from enerflo_sync.plan.parts import Part, Rest
+from enerflo_sync.plan.render import plan_lines
+from enerflo_sync.plan.render.shown_plan import show_plan
 from enerflo_sync.plan.report import PlanReport, PlanState
 from tests.writes.conftest import Desk
 from tests.writes.kept import brought
@@ -180,3 +182,45 @@ def test_milestones_are_not_left_without_the_install_that_is_refused(desk: Desk)
     made = "select count(*) from crm.{} where enerflo_install_id = :i"
     assert desk.one(made.format("installs"), i=install) == 1
     assert desk.one(made.format("milestones"), i=install) == 0
+
+
+def test_a_no_to_the_rest_of_an_applied_part_names_nobody_as_who_approved_it(
+    three: tuple[Desk, PlanReport, list[int]],
+) -> None:
+    """Pat approves the status, which is written; Sam rejects the rest."""
+    desk, plan, _ = three
+    applied = run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=Part(only=["installs.status"]))
+    assert applied.applied == 1
+    rejected = run_reject(desk.context, plan.plan_hash, by="Sam", reason="not yet")
+    assert (rejected.state, rejected.states, rejected.rest_rejected) == (
+        PlanState.APPLIED,
+        {"applied": 1, "refused": 2},
+        True,
+    )
+    with desk.engine.connect() as connection:
+        shown = show_plan(connection, desk.context.config, "default", plan.plan_hash)
+    text = "\n".join(line.text for line in plan_lines(shown))
+    assert "carried out in part, the rest rejected by Sam" in text
+    assert "approved by Sam" not in text
+    assert "approved by Sam" not in desk.page(plan)
+    with pytest.raises(ConflictError, match="carried out in part and its rest rejected already by Sam on 20"):
+        run_approve(desk.context, plan.plan_hash, by="Kim", undecided=True)
+    again = run_apply(desk.context, plan.plan_hash)
+    assert again.message == (
+        f"Nothing of plan {plan.plan_hash[:12]} is left to apply: a part was applied, and Sam rejected the rest."
+    )
+
+
+def test_a_plan_whose_time_is_over_is_not_said_to_wait(three: tuple[Desk, PlanReport, list[int]]) -> None:
+    """Nothing records that yet: no plan was made since."""
+    desk, plan, _ = three
+    desk.sql("update sync.plans set needs_approval = true returning plan_hash")
+    assert "Waits for a person&#39;s approval" in desk.page(plan)
+    assert "Decide in the approval task" in desk.page(plan)
+    desk.sql("update sync.plans set expires_at = now() - interval '1 minute' returning plan_hash")
+    page = desk.page(plan)
+    assert "Expired: its time ran out" in page
+    assert "Decide in the approval task" not in page
+    with desk.engine.connect() as connection:
+        shown = show_plan(connection, desk.context.config, "default", plan.plan_hash)
+    assert any(line.text.endswith("expired: its time ran out") for line in plan_lines(shown))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 
+import msgspec
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.plan.reads import read_changes, read_undecided
 from enerflo_sync.plan.render import plan_summary, write_plan
-from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided
+from enerflo_sync.plan.render.shown_plan import headline, masked_changes, masked_undecided
 from enerflo_sync.plan.report import PlanState
 from tests.writes.conftest import Desk
 
@@ -112,7 +113,9 @@ def test_the_first_plan_of_an_account_waits(desk: Desk) -> None:
     desk.switched_on("both")
     plan = desk.plan()
     assert plan.waits_for_approval
-    assert any("the first plan of this account" in reason for reason in plan.reasons)
+    assert any(
+        reason.startswith("No plan of this account was applied as a whole yet") for reason in plan.reasons
+    )
     with pytest.raises(ConfigurationError, match=r"needs a person's approval.*--approve"):
         run_apply(desk.context, plan.plan_hash)
     assert desk.ledger() == []
@@ -205,7 +208,10 @@ def test_an_install_that_enerflo_does_not_have_is_left_to_a_person(agreed: Desk)
         "insert into crm.installs (enerflo_install_id, status, updated_at) values (77, 'In progress', now())"
     )
     (question,) = agreed.undecided(agreed.plan())
-    assert (question.key, question.reason) == ({"enerflo_install_id": 77}, "Enerflo has no record of this id")
+    assert (question.key, question.reason) == (
+        {"enerflo_install_id": 77},
+        "the mirror of Enerflo has no record of this id",
+    )
 
 
 def test_a_row_that_was_deleted_from_the_crm_is_not_made_again(agreed: Desk) -> None:
@@ -270,3 +276,12 @@ def test_json_holds_every_change_and_masks_what_is_personal(desk: Desk) -> None:
     }
     assert not names & {change["after"] for change in document["changes"]}
     assert not any(name in plan_summary(plan) for name in names if name)
+
+
+def test_an_empty_plan_counts_what_it_leaves_and_claims_no_more_than_the_mirror(agreed: Desk) -> None:
+    plan = agreed.plan()
+    assert (plan.change_count, plan.undecided, plan.refused) == (0, {}, {})
+    parked = msgspec.structs.replace(plan, kept={"it was parked a moment ago": 2})
+    assert headline(parked) == "Nothing to write: 2 differences stay as they are, each with its reason."
+    whole = msgspec.structs.replace(plan, kept={})
+    assert headline(whole) == "Nothing to write: the mirror and the CRM are as the rules say."

@@ -97,7 +97,7 @@ def test_the_page_and_the_text_tell_it_apart_from_questions(agreed: Desk) -> Non
     assert str(install) in page
     assert any("Refused by a person" in line.text for line in plan_lines(shown))
     assert headline(plan) == "Nothing to write: 1 change stays refused."
-    assert "both sides are as the rules say" not in page
+    assert "are as the rules say" not in page
 
 
 @pytest.mark.parametrize("spelled", ["ON HOLD", "  On Hold "])

@@ -13,6 +13,7 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
+from enerflo_sync.plan.render.text import undo_words
 from enerflo_sync.plan.report import PlanReport, PlanState
 from tests.writes.conftest import Desk
 from tests.writes.test_split import STATUS
@@ -339,3 +340,16 @@ def test_what_the_mapping_forbids_to_write_by_now_is_left_to_a_person(desk: Desk
     undo = run_undo(desk.context, pulled.plan_hash)
     barred = "the column of the CRM may not be written any more (direction)"
     assert (undo.change_count, undo.undecided) == (0, {barred: 1})
+
+
+def test_what_an_undo_says_of_itself_counts_what_it_leaves(desk: Desk, in_progress: int) -> None:
+    desk.world.set_status(in_progress, ON_HOLD)
+    desk.world.add_note(in_progress, "Stays as it is.")
+    plan = polled(desk)
+    applied(desk, plan)
+    whole = f"This takes plan {plan.plan_hash[:12]} back"
+    assert undo_words(run_undo(desk.context, plan.plan_hash)) == f"{whole}."
+    edit(desk, in_progress, "Completed")
+    undo = run_undo(desk.context, plan.plan_hash)
+    assert undo.change_count
+    assert undo_words(undo) == f"{whole}, but for 1 change, listed with the reason."

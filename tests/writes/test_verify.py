@@ -47,3 +47,19 @@ def test_a_row_that_an_undo_took_away_is_as_the_undo_meant_it(agreed: Desk, what
     done = run_apply(agreed.context, undo.plan_hash, approved_by="Pat")
     assert done.applied == undo.change_count > 0
     assert differing(agreed, undo.plan_hash) == (done.applied, 0)
+
+
+@pytest.mark.parametrize("made_by", ["enerflo", "crm"])
+def test_a_column_that_only_a_new_row_gets_is_not_called_verified(agreed: Desk, made_by: str) -> None:
+    install = agreed.a_site().install_id
+    if made_by == "enerflo":
+        agreed.world.add_note(install, "Called back")
+        run_poll(agreed.context)
+    else:
+        note(agreed, "N1", install, "Called back")
+    plan = agreed.plan()
+    aside = [one for one in agreed.changes(plan) if one.policy in {"on_insert", "sent_along"}]
+    assert len(aside) == {"enerflo": 2, "crm": 1}[made_by]
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    found = run_verify(agreed.context, plan.plan_hash, run_reconcile(agreed.context))
+    assert (found.applied, found.differing, found.not_compared) == (plan.change_count, 0, len(aside))

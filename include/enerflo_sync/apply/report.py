@@ -128,6 +128,11 @@ def report_of(
 
 
 def _already(plan: PlanReport) -> str:
+    if plan.rest_rejected:
+        return (
+            f"Nothing of plan {plan.plan_hash[:12]} is left to apply: a part was applied, and"
+            f" {plan.decided_by} rejected the rest."
+        )
     if plan.applied_at is None:
         return "There was nothing to apply."
     return f"Plan {plan.plan_hash[:12]} was applied at {plan.applied_at:%Y-%m-%d %H:%M:%S} UTC already."

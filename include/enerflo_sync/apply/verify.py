@@ -13,7 +13,8 @@ import sqlalchemy as sa
 _CHECK = sa.text("""
 /* enerflo-sync verify: applied changes that still differ */
 with applied as materialized (
-  select c.position, c.table_name, c.key, c.enerflo_key, c.op, c.field, p.kind = 'undo' as undo
+  select c.position, c.table_name, c.key, c.enerflo_key, c.op, c.field, p.kind = 'undo' as undo,
+    c.policy in ('on_insert', 'sent_along') as aside
   from sync.plan_changes c join sync.plans p using (account, plan_hash)
   where c.account = :account and c.plan_hash = :plan_hash and c.state = 'applied'
 ), records as (
@@ -34,7 +35,8 @@ with applied as materialized (
   join found d on d.table_name = c.table_name and d.field is null and d.enerflo_value = r.enerflo_key
 )
 select count(distinct c.position) as applied,
-       count(distinct c.position) filter (where c.table_name <> all(:compared)) as not_compared,
+       count(distinct c.position) filter (
+         where c.table_name <> all(:compared) or c.aside and d.cause is null) as not_compared,
        count(distinct c.position) filter (where d.cause is not null
          -- Differences that an undo leaves on purpose do not count, nor rows that it deleted or restored.
          and not (c.undo and (d.cause = 'policy' or c.op <> 'update' and d.field is null))) as differing
@@ -45,8 +47,8 @@ from applied c left join differing d using (position)
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """How many of a plan's applied changes a later reconciliation found to differ again.
 
-    ``not_compared`` counts changes of tables that no reconciliation compares (``reconcile: false``): they
-    were not checked.
+    ``not_compared`` counts changes that were not checked: of tables that no reconciliation compares
+    (``reconcile: false``), and of columns that only a new record gets (``on_insert``, or sent along with it).
     """
 
     plan_hash: str

@@ -104,28 +104,27 @@ def command(
 
 
 def _print_rejected(plan: PlanReport, *, by: str, as_json: bool) -> None:
-    left = plan.states.get("planned", 0)
+    left, refused = plan.states.get("planned", 0), plan.states.get("refused", 0)
     if as_json:
         print_json(
             {
                 "plan_hash": plan.plan_hash,
                 "state": str(plan.state),
                 "decided_by": plan.decided_by,
-                "refused": plan.states.get("refused", 0),
+                "refused": refused,
                 "left_open": left,
             }
         )
-    elif left:
-        refused = count_of(plan.states.get("refused", 0), "change")
-        console.print(
-            f"{refused} of plan {plan.plan_hash[:12]} rejected by {by.strip()}; nothing was written,"
-            f" and {number(left)} stay open.",
-            markup=False,
-        )
-    else:
-        console.print(
-            f"Plan {plan.plan_hash[:12]} rejected by {by.strip()}; nothing was written.", markup=False
-        )
+        return
+    # A part may have been decided, and applied, before.
+    what = "A part of plan" if left else "The rest of plan" if plan.rest_rejected else "Plan"
+    stand = (
+        f" Of its changes {number(refused)} are refused by now, and {number(left)} stay open." if left else ""
+    )
+    console.print(
+        f"{what} {plan.plan_hash[:12]} rejected by {by.strip()}; nothing was written now.{stand}",
+        markup=False,
+    )
 
 
 def _print(report: ApplyReport) -> None:
@@ -142,7 +141,7 @@ def _print(report: ApplyReport) -> None:
             markup=False,
         )
     for state, what in (
-        ("moved", "left alone, since the value moved; the next plan has it"),
+        ("moved", "left alone, since the value moved; the next plan starts from the present one"),
         ("parked", "could not be made"),
         ("refused", "refused"),
     ):

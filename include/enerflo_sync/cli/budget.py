@@ -53,6 +53,7 @@ def reset_command(
         str | None,
         typer.Option("--key", help="Only the key with this fingerprint; default: every key of the account."),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Forget what Enerflo's answers said about the limit: the next request is sent at once.
 
@@ -65,6 +66,9 @@ def reset_command(
         raise ConfigurationError(
             "no such budget is known.", where=f"account {account}", next_step="See enerflo-sync budget show."
         )
+    if as_json:
+        print_json({"account": account, "opened": count})
+        finish(Exit.DONE)
     console.print(f"{count} budget{'s' if count != 1 else ''} of account {account} opened.", markup=False)
     finish(Exit.DONE)
 

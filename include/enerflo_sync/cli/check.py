@@ -15,12 +15,14 @@ class Check:
     """The result of one check.
 
     :param failed: the check itself could not run; ``detail`` says why and what to do.
+    :param made: False if there was nothing to check yet, or a reason not to; ``detail`` says which.
     :param figures: what it counted, for programs: added to the check's JSON.
     """
 
     name: str
     detail: str
     failed: bool = False
+    made: bool = True
     findings: list[Finding] = field(default_factory=list)
     figures: Mapping[str, Any] = field(default_factory=dict)
 

@@ -54,8 +54,8 @@ def command(
             metavar="INSTALL_ID",
             min=1,
             help="WRITES to this install of Enerflo, whatever the mode: its status and one milestone's date"
-            ' as they are, and a note "enerflo-sync write check, TIME" that stays there. Shows whether the'
-            " field names under writes are right.",
+            ' as they are, and a note "enerflo-sync write check, TIME" that stays there. Shows whether'
+            " Enerflo refuses the field names under writes; of the note it shows that its text is stored.",
         ),
     ] = None,
     grants: Annotated[
@@ -69,12 +69,13 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check everything that a first run needs, and say what to change. Only --write-check writes.
+    """Check everything that a first run needs, and say what to change. Only --write-check writes to a side.
 
     The checks: configuration, the drop of webhook files, warehouse and tables, API key, the company's
     statuses, the mapping against the live CRM tables (file, line, found, expected), the objects at Salesforce
     where changes go there (write_to), and how the rows of both sides match: which keys meet, and which values
-    differ only in how they are written, with the line of sync.yaml that accepts them.
+    differ only in how they are written, with the line of sync.yaml that accepts them. Where the CRM is in
+    another database, our copies of its tables are brought up to date for that.
     """
     if write_check is not None:
         require_one_account(group, "--write-check")
@@ -134,7 +135,7 @@ def checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
     if goes_to_salesforce(context):
         yield salesforce_check(context)
     if not server.failed and _reads_only(context):
-        yield Check("Enerflo", "not asked: the warehouse counts requests, and only reads here")
+        yield Check("Enerflo", "not asked: the warehouse counts requests, and only reads here", made=False)
         return
     key = made("Enerflo", lambda: _key(context))
     yield key
@@ -311,6 +312,7 @@ def as_dict(check: Check) -> dict[str, object]:
     return {
         "name": check.name,
         "ok": not check.failed and not check.findings,
+        "made": check.made,
         "detail": check.detail,
         "findings": msgspec.to_builtins(check.findings),
         **check.figures,
@@ -320,9 +322,8 @@ def as_dict(check: Check) -> dict[str, object]:
 def _print(context: AccountContext, checks: list[Check]) -> None:
     for check in checks:
         bad = check.failed or any(finding.severity is Severity.ERROR for finding in check.findings)
-        console.print(
-            f"{'[red]✗[/]' if bad else '[green]✓[/]'} [bold]{check.name}[/]: {escape(check.detail)}"
-        )
+        mark = "[red]✗[/]" if bad else "[green]✓[/]" if check.made else "[yellow]-[/]"
+        console.print(f"{mark} [bold]{check.name}[/]: {escape(check.detail)}")
         for one in check.findings:
             console.print(f"    {_MARKS[one.severity]} {escape(f'{one} {one.next_step}')}")
     failed = [check for check in checks if check.failed]

@@ -46,7 +46,7 @@ def command(
     else:
         print_run(
             report,
-            nothing="No file lay in the drop."
+            nothing="No finished file lay in the drop."
             if since is None
             else "The archive has no file that is not known.",
         )

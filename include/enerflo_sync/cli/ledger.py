@@ -61,7 +61,7 @@ def _lines(found: LedgerCheck) -> Iterator[str]:
     elif found.intact:
         yield (
             f"Account {found.account}: {count_of(found.rows, 'row')} under {count_of(found.seals, 'seal')},"
-            f" all as they were sealed."
+            f" all as they were sealed{' or rewritten by enerflo-sync itself' if found.rewritten else ''}."
         )
     else:
         yield f"Account {found.account}: {count_of(found.broken, 'place')} broken, the first:"

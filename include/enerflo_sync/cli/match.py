@@ -29,7 +29,7 @@ def match_checks(context: AccountContext) -> Iterator[Check]:
 
 def _check(fit: TableFit) -> Check:
     if fit.keys is None:
-        return Check(f"match.{fit.table}", fit.why_not)
+        return Check(f"match.{fit.table}", fit.why_not, made=False)
     figures = {"match": msgspec.to_builtins(fit.keys)}
     return Check(f"match.{fit.table}", _counts(fit.keys), findings=list(fit.findings), figures=figures)
 

@@ -18,8 +18,9 @@ from enerflo_sync.reconcile.render.wording import utc
 def command(account: Account = "default", as_json: Json = False) -> None:
     """Show the messages due on the routes of sync.yaml, and the newest stored messages. Sends nothing.
 
-    Airflow sends messages, with its connections: every DAG of the account has a task for it as soon as
-    sync.yaml has a route under notify. Exit code 1 when messages could not be sent.
+    Airflow sends messages, with its connections: the DAGs poll, webhooks, reconcile, change_orders, sync and
+    prune of the account have a task for it as soon as sync.yaml has a route under notify. Failed tasks are
+    told by Airflow itself, and not shown here. Exit code 1 when a message that is shown could not be sent.
     """
     place = open_account(account, os.environ)
     new, kept = read_notifications(place)

@@ -14,6 +14,7 @@ from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.process import moving_records
+from enerflo_sync.resources.registry import ALL
 from enerflo_sync.warehouse.runs import RunReport
 
 
@@ -61,13 +62,16 @@ def command(
         if as_json:
             print_json(msgspec.to_builtins(report))
         else:
-            print_run(report)
+            # Of some lists a poll asks for the new records alone, and there may well be none.
+            new_only = {one.name for one in ALL if one.swept is not None}
+            print_run(report, NOTHING_NEW if report.resources.keys() <= new_only else NOTHING_LISTED)
         return Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE
 
     finish_each(account, group, poll, as_json=as_json)
 
 
 NOTHING_LISTED = "Enerflo listed no record at all: an empty account, or a key without rights."
+NOTHING_NEW = "Enerflo listed no new record."
 
 
 def print_run(report: RunReport, nothing: str = NOTHING_LISTED) -> None:

@@ -64,6 +64,8 @@ def _line(one: PrunedKind) -> str:
     if one.before is None:
         return f"{name} kept for ever ({one.option})"
     span = f"before {one.before:%Y-%m-%d} ({one.option}: {one.days})"
+    if one.not_read:
+        return f"{name} {one.not_read}; {span}"
     if not one.rows:
         return f"{name} {number(0):>12}  {span}"
     oldest = f", the oldest of {one.oldest:%Y-%m-%d}" if one.oldest is not None else ""

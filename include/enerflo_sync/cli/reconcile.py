@@ -36,10 +36,11 @@ def command(
 ) -> None:
     """Compare Enerflo's values (the mirror) with those of the CRM tables; each difference has its cause.
 
-    Reads only the warehouse; writes nothing of yours. Exit code 1 when more is unexplained than sync.yaml
-    allows, when there was nothing to compare, when a table has rows on both sides and most of them never
-    match, or when Enerflo was not read although the second poll since then was due (accounts.schedule) an
-    hour ago. Personal data is masked in every format.
+    Reads the warehouse, and the CRM's tables where they are in another database; asks Enerflo nothing and
+    writes nothing of yours. Exit code 1 when more is unexplained than sync.yaml allows, and when the
+    comparison cannot be trusted: nothing to compare, keys that hardly meet or meet in another spelling only,
+    rows of a table gone at once, Enerflo not read although the second poll since was due an hour ago, no row
+    of a copy within its arrives_within_hours. Personal data is masked in every format.
     """
     if as_json:
         report_format = ReportFormat.JSON

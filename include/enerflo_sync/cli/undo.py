@@ -11,6 +11,7 @@ from enerflo_sync.cli.output import Account, Exit, Json, console, finish
 from enerflo_sync.cli.plan import PlanFormat, print_plan
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.undo import run_undo
+from enerflo_sync.plan.render.text import undo_words
 
 
 def command(
@@ -30,12 +31,6 @@ def command(
     context = open_account(account, os.environ)
     plan = run_undo(context, plan_hash)
     if not as_json:
-        undone = (plan.stands_on or "")[:12]
-        does = (
-            f"This plan takes plan {undone} back."
-            if plan.change_count
-            else f"Nothing of plan {undone} is taken back."
-        )
-        console.print(does, markup=False)
+        console.print(undo_words(plan), markup=False)
     print_plan(context, plan, PlanFormat.JSON if as_json else PlanFormat.TEXT, None)
     finish(Exit.NEEDS_A_PERSON if plan.waits_for_approval or plan.undecided else Exit.DONE)

@@ -49,18 +49,22 @@ class WriteCheck:
     def status(self) -> str:
         """Set the status that the install already has, and return the result.
 
-        :raises EnerfloSyncError: Enerflo refuses it, or the status differs afterwards.
+        Enerflo may ignore a field name that it does not know, and the status is the same then, too.
+
+        :raises EnerfloSyncError: Enerflo refuses it, its answer is lost, or the status differs afterwards.
         """
         option = f"writes.status.status: {self.writes.status.status}"
         before, _ = self._read()
         if before["status_id"] is None:
             return f"skipped: install {self.install_id} shows no status id"
         body = status_body(self.writes, before["status_id"])
-        _sent(option, lambda: update_install(self.client, self.install_id, body))
+        answered = _sent(option, lambda: update_install(self.client, self.install_id, body))
         after, _ = self._read()
         if after["status_id"] != before["status_id"]:
             raise _changed(option, f"status id {before['status_id']}", f"{after['status_id']}")
-        return f"{option} is taken, and the status stays {after['status_name']}"
+        if not answered:
+            raise _not_answered(option)
+        return f"{option} is not refused, and the status stays {after['status_name']}"
 
     def milestone(self) -> str:
         """Set a date that a milestone already has, and return the result; raises as :meth:`status`."""
@@ -72,12 +76,14 @@ class WriteCheck:
         option = f"writes.milestone.{column}: {getattr(self.writes.milestone, column)}"
         moment, milestone_id = sent_time(row[column]), row["milestone_id"]
         body = milestone_body(self.writes, {column: moment})
-        _sent(option, lambda: update_milestone(self.client, self.install_id, milestone_id, body))
+        answered = _sent(option, lambda: update_milestone(self.client, self.install_id, milestone_id, body))
         _, rows = self._read()
         now = next((sent_time(one[column]) for one in rows if one["milestone_id"] == milestone_id), None)
         if now != moment:
             raise _changed(option, f"{column} of milestone {milestone_id} {moment}", f"{now}")
-        return f"{option} is taken, and {column} of milestone {milestone_id} stays {moment}"
+        if not answered:
+            raise _not_answered(option)
+        return f"{option} is not refused, and {column} of milestone {milestone_id} stays {moment}"
 
     def note(self) -> str:
         """Add a note, read it back, and return its id; raises as :meth:`status`."""
@@ -116,15 +122,15 @@ def _rows(resource: Resource, raw: bytes) -> list[list[dict[str, Any]]]:
     return resource.rows_by_column(record)
 
 
-def _sent(option: str, write: Callable[[], object]) -> None:
-    """Write; after a lost answer, the caller's next read decides.
+def _sent(option: str, write: Callable[[], object]) -> bool:
+    """Write, and return whether Enerflo answered; after a lost answer, the caller's next read decides.
 
     :raises EnerfloSyncError: Enerflo refuses the body; the error names the option that defines its form.
     """
     try:
         write()
     except OutcomeUnknownError:
-        return
+        return False
     except AuthenticationError:
         raise
     except FatalError as error:
@@ -133,6 +139,15 @@ def _sent(option: str, write: Callable[[], object]) -> None:
             where=option,
             next_step="Write the field name that Enerflo expects into sync.yaml, or give the key the right.",
         ) from error
+    return True
+
+
+def _not_answered(option: str) -> EnerfloSyncError:
+    return EnerfloSyncError(
+        "the answer was lost, so nobody can tell whether Enerflo takes it.",
+        where=option,
+        next_step="Run the check again.",
+    )
 
 
 def _changed(option: str, before: str, after: str) -> EnerfloSyncError:

@@ -129,7 +129,7 @@ EVENTS: Mapping[NotifyEvent, EventInfo] = {
         Level.WARNING,
         "The CRM's copy does not show changes that were handed over, or was not brought up to date.",
         again_at=2,
-        ended="The CRM's copies below have caught up.",
+        ended="Nothing handed over to the tables below is late any more, and no copy of them is old.",
     ),
     NotifyEvent.ACCOUNT_UNUSABLE: EventInfo(
         Level.ERROR,

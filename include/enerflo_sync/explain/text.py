@@ -91,7 +91,9 @@ def _whereabouts(explanation: Explanation) -> Iterator[str]:
         yield f"Enerflo deleted it ({number}); that was found at {_moment(explanation.deleted_at)}."
     else:
         kept_out = any(one.kind is WaitingKind.QUARANTINED for one in explanation.waiting)
-        yield "Enerflo's record is in quarantine." if kept_out else "Enerflo has no record of it."
+        yield (
+            "Enerflo's record is in quarantine." if kept_out else "The mirror of Enerflo has no record of it."
+        )
     match explanation.crm_rows:
         case 0 if explanation.outside_where:
             yield (
@@ -267,7 +269,7 @@ def _what_came_of_it(step: Step) -> str:
             return f"{visible(step.decided_by)} let it through: {step.reason or 'no reason is known'}."
         case "refused" if step.run_id.startswith("rejected-"):
             return (
-                f"Not written to {target}: {visible(step.decided_by)} rejected the plan"
+                f"Not written to {target}: {visible(step.decided_by)} refused this change of plan"
                 f" {_short(step.plan_hash)} ({step.reason})."
             )
         case decision:
@@ -304,7 +306,9 @@ def _waiting(one: Waiting) -> str:
             target = "the CRM" if one.direction == "to_crm" else "Enerflo"
             until = f", and expires at {_moment(one.until)}" if one.until is not None else ""
             change = f"{_value(one.before)} to {_value(one.after)}"
-            return f"Waiting: a change in {target} from {change}: {one.why} ({_short(one.reference)}{until})."
+            # Of a plan that nobody can apply, no change waits.
+            head = "Planned" if one.until is None else "Waiting"
+            return f"{head}: a change in {target} from {change}: {one.why} ({_short(one.reference)}{until})."
         case WaitingKind.UNDECIDED:
             return f"Waiting for a person: {one.why} (plan {_short(one.reference)})."
         case WaitingKind.REFUSED:

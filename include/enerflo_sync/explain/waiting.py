@@ -21,7 +21,7 @@ from enerflo_sync.warehouse.engine import transaction_time
 _PLANNED = sa.text("""
 /* enerflo-sync explain: changes of a record that wait */
 select c.plan_hash, c.field, c.op, c.before, c.after, c.direction, c.state, q.state as plan_state,
-       q.needs_approval, q.expires_at
+       q.needs_approval, q.expires_at, q.mode
 from sync.plan_changes c join sync.plans q using (account, plan_hash)
 where c.account = :account and c.table_name = :table
   and c.key = any(cast(cast(:keys as text[]) as jsonb[]))
@@ -143,6 +143,8 @@ def _quarantined(items: Sequence[QuarantineItem]) -> Iterator[Waiting]:
 def _planned(row: Any) -> Waiting:
     if row.state == "sent":
         why = "its request was sent and its end is not known yet"
+    elif row.mode == "report":
+        why = "its plan is only shown, since no plan is applied in report mode"
     elif row.plan_state == "approved":
         why = "its plan is approved and not applied to the end"
     else:
@@ -155,7 +157,7 @@ def _planned(row: Any) -> Waiting:
         before=row.before,
         after=row.after,
         direction=row.direction,
-        until=row.expires_at,
+        until=None if row.mode == "report" else row.expires_at,
     )
 
 

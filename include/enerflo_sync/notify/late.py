@@ -43,8 +43,8 @@ where account = :account and table_name = any(cast(:names as text[])) order by t
 """)
 
 _TOLD = sa.text("""
-/* enerflo-sync notify: lists that people were told of */
-select key, told_at from sync.told where account = :account and event = 'mirror_stale'
+/* enerflo-sync notify: lists and copies that people were told of */
+select key, told_at from sync.told where account = :account and event = :event
 """)
 
 _SILENT = sa.text("""
@@ -76,17 +76,17 @@ def stale_lists(
 ) -> list[dict[str, Any]]:
     """Return the lists that were not read whole although a poll was due, with the time of the last read.
 
-    An account that was never polled has none. A list that people were told of is stale until it is read,
-    whatever the limit is by then.
+    An account that was never polled has none. A list that people were told of is stale until it is read
+    whole, whatever the limit is by then; a poll that asked for it and did not get all of it is no such read.
     """
     schedule = config.account(account).schedule
     due = cron(schedule.poll, schedule.time_zone)
     limit = timedelta(hours=config.notify.stale_hours)
-    told: dict[str, datetime] = dict(connection.execute(_TOLD, {"account": account}).tuples().all())
+    told = _told(connection, account, NotifyEvent.MIRROR_STALE)
     return [
         {"name": row.name, "at": row.at.isoformat(), "was_read": row.was_read, "is_new": row.is_new}
         for row in read_lists(connection, config, account)
-        if due(row.at) + limit < now or (row.name in told and row.at < told[row.name])
+        if due(row.at) + limit < now or (row.name in told and (not row.was_read or row.at < told[row.name]))
     ]
 
 
@@ -96,7 +96,8 @@ def late_copies(
     """Return the copies of CRM tables that are old, with the time as of which each is.
 
     A copy is old if no reconciliation brought it up to date although one was due, or if the newest
-    reconciliation found that no row arrived in it for ``arrives_within_hours``.
+    reconciliation found that no row arrived in it for ``arrives_within_hours``. A copy that people were told
+    of is old until a reconciliation brings it up to date, whatever ``stale_hours`` is by then.
     """
     settings = config.account(account)
     named = {"account": account, "names": list(config.tables_for(account))}
@@ -106,8 +107,17 @@ def late_copies(
     if settings.crm is not None:
         due = cron(settings.schedule.reconcile, settings.schedule.time_zone)
         limit = timedelta(hours=config.notify.stale_hours)
-        old |= {row.name: row.at for row in connection.execute(_COPIES, named) if due(row.at) + limit < now}
+        told = _told(connection, account, NotifyEvent.CRM_COPY_LATE)
+        old |= {
+            row.name: row.at
+            for row in connection.execute(_COPIES, named)
+            if due(row.at) + limit < now or row.at < told.get(COPY_OF + row.name, row.at)
+        }
     return [{"name": name, "at": at.isoformat()} for name, at in sorted(old.items())]
+
+
+def _told(connection: sa.Connection, account: str, event: NotifyEvent) -> dict[str, datetime]:
+    return dict(connection.execute(_TOLD, {"account": account, "event": str(event)}).tuples().all())
 
 
 def is_watched(config: SyncConfig, account: str, event: NotifyEvent, key: str) -> bool:

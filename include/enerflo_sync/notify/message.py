@@ -138,7 +138,7 @@ _ENDED: dict[NotifyEvent, tuple[str, str]] = {
     NotifyEvent.WEBHOOKS_SILENT: ("webhooks arrive again", ""),
     NotifyEvent.BUDGET_EXHAUSTED: ("requests are sent again", "API key"),
     NotifyEvent.APPROVAL_EXPIRING: ("a plan was decided about, replaced, or its time ran out", "plan"),
-    NotifyEvent.CRM_COPY_LATE: ("the CRM's copy has caught up", ""),
+    NotifyEvent.CRM_COPY_LATE: ("the CRM's copy is not late any more", ""),
     NotifyEvent.ACCOUNT_UNUSABLE: ("the configuration can be read again, or the account was removed", ""),
 }
 _LONGEST_KEY = 12

@@ -25,7 +25,7 @@ from enerflo_sync.reconcile.render.cause_texts import CAUSE_ORDER, CAUSES
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
 from enerflo_sync.reconcile.render.spelling import hint_label
-from enerflo_sync.reconcile.render.summary import causes_of, field_lines
+from enerflo_sync.reconcile.render.summary import causes_of, compared_rows, field_lines
 from enerflo_sync.reconcile.render.wording import key_values
 from enerflo_sync.reconcile.report import Cause, ReconciliationReport
 from enerflo_sync.reconcile.store import Classes, difference, masked_key, personal_data_classes
@@ -337,6 +337,7 @@ def render_differences(page: DifferencesPage, tables: Mapping[str, TableMapping]
         wanted=page.wanted,
         here=here,
         causes=causes_of(page.report),
+        compared=compared_rows(page.report),
         tables=[table.table_name for table in page.report.tables],
         fields=_fields(page),
         hints=HINT_TEXTS,

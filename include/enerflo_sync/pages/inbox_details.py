@@ -68,15 +68,15 @@ where nth <= :samples and of_record = 1 order by fingerprint, nth
 
 _LATE = sa.text("""
 /* enerflo-sync pages: samples of changes that are late */
-select t.table_name as name, c.n, e.*, t.late_hours
+select t.table_name as name, c.n, c.taken, e.*, t.late_hours
 from jsonb_to_recordset(cast(:handed_to as jsonb)) t(table_name text, late_hours float)
-cross join lateral (select count(*) as n from (
-  select from sync.crm_changes where account = :account and table_name = t.table_name and ended_at is null
-    and state = 'open'
+cross join lateral (select count(*) as n, count(acknowledged_at) as taken from (
+  select acknowledged_at from sync.crm_changes
+  where account = :account and table_name = t.table_name and ended_at is null and state = 'open'
     and coalesce(acknowledged_at, made_at) <= now() - make_interval(secs => t.late_hours * 3600)
   order by coalesce(acknowledged_at, made_at) limit :most) counted) c
 cross join lateral (
-  select key, plan_hash, acknowledged_at is not null as taken from sync.crm_changes
+  select key, plan_hash from sync.crm_changes
   where account = :account and table_name = t.table_name and ended_at is null and state = 'open'
     and coalesce(acknowledged_at, made_at) <= now() - make_interval(secs => t.late_hours * 3600)
   order by coalesce(acknowledged_at, made_at) limit :samples) e
@@ -249,8 +249,8 @@ class _Teller:
                 Told(
                     many=many_words(one.n),
                     title=f"change{'' if one.n == 1 else 's'} of {name} handed over and not arrived",
-                    why=f"{'A tool took it over' if one.taken else 'Nothing took it over'}, and the copy"
-                    f" does not show it within {one.late_hours:g} hours.",
+                    why=f"{_taken(one.taken, one.n)}, and the copy does not show it within"
+                    f" {one.late_hours:g} hours.",
                     todo="See whether the tool that carries changes runs and the copy is fresh."
                     " An undo of the plan takes back what was not taken over.",
                     samples=[self.sample(name, row.key) for row in rows],
@@ -304,6 +304,14 @@ class _Teller:
                     leads_with="Its plan",
                 ),
             )
+
+
+def _taken(taken: int, changes: int) -> str:
+    if not taken:
+        return "Nothing took it over"
+    # Of very many changes not all are counted.
+    some = "some" if changes > MOST_COUNTED else number(taken)
+    return "A tool took it over" if taken == changes else f"A tool took {some} of them over"
 
 
 def tell(

@@ -263,8 +263,8 @@ def next_step(shown: Overview, to: Addresses) -> Step | None:
             "Open the unexplained differences",
             address,
         )
-    if waiting:
-        total = count_of(sum(waiting.values()), "thing")
+    if due := sum(number for kind, number in waiting.items() if kind is not EntryKind.REFUSED):
+        total = count_of(due, "thing")
         return Step(f"{total} to resolve, the gravest first.", "Open the inbox", inbox)
     if verdict.unexplained:
         address = to.differences(account, cause=str(Cause.UNEXPLAINED))

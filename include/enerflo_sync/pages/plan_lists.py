@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from enerflo_sync.plan.render.shown_plan import headline
 from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
+from enerflo_sync.warehouse.engine import transaction_time
 
 _LONGEST: Final = 200
 
@@ -102,11 +104,12 @@ class PlanListPage:
     changes: Sequence[PlanLine]
     questions: Sequence[QuestionLine]
     after: int | None
+    now: datetime
 
     @property
     def may_be_decided(self) -> bool:
         """Return whether a person may decide about the changes on the page."""
-        return bool(self.changes) and PlanPage(self.plan, ()).may_be_decided
+        return bool(self.changes) and PlanPage(self.plan, (), self.now).may_be_decided
 
     @property
     def may_be_reopened(self) -> bool:
@@ -135,6 +138,7 @@ def read_plan_list(
         questions = lines.questions(after=wanted.page, name=wanted.group, refused=refused)
     found = changes or questions
     return PlanListPage(
+        now=transaction_time(connection),
         plan=plan,
         wanted=wanted,
         changes=changes[:PAGE],

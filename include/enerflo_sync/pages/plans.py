@@ -123,7 +123,7 @@ def render_plans(page: PlansPage, frame: Frame) -> str:
         here=here,
         states=list(PlanState),
         headline=headline,
-        state=state_words,
+        state=lambda plan: state_words(plan, page.now),
         first=f"{here}?{urlencode(query)}" if query else here,
         next=following,
     )
@@ -161,6 +161,7 @@ class PlanPage:
 
     plan: PlanReport
     groups: Sequence[tuple[Group, Sequence[FieldLines]]]
+    now: datetime
     questions: Sequence[QuestionGroup] = ()
     asked: Sequence[QuestionLine] = ()
     refused_before: Sequence[QuestionLine] = ()
@@ -175,7 +176,8 @@ class PlanPage:
         unanswered = plan.state is PlanState.OPEN or (
             plan.state is PlanState.REJECTED and not plan.decided_by
         )
-        return bool(plan.change_count) and plan.mode != "report" and asks and unanswered
+        in_time = plan.expires_at > self.now
+        return bool(plan.change_count) and plan.mode != "report" and asks and unanswered and in_time
 
     @property
     def asked_elsewhere(self) -> int:
@@ -222,6 +224,7 @@ def read_plan_page(connection: sa.Connection, config: SyncConfig, account: str, 
             )
             for group, of_group in zip(plan.groups, wanted, strict=True)
         ],
+        now=transaction_time(connection),
         questions=question_groups(stored.asked),
         asked=lines.questions(after=0)[:_ASKED] if plan.undecided else (),
         refused_before=lines.questions(after=0, refused=True)[:_ASKED] if plan.refused else (),
@@ -283,7 +286,7 @@ def render_plan(page: PlanPage, tables: Mapping[str, TableMapping], frame: Frame
         own=own,
         links=PageLinks(downloads={} if own is None else {"Download JSON": f"{own}/download"}),
         headline=headline(plan),
-        state=state_words(plan),
+        state=state_words(plan, page.now),
         tone=_tone(plan),
         first_words=first_words(plan),
         group_title=group_title,

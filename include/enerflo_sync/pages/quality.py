@@ -194,7 +194,7 @@ def render_checks(page: ChecksPage, frame: Frame) -> str:
         "first": f"{here}?{urlencode(replace(page.wanted, after=None).query)}",
         "next": None if after is None else f"{here}?{urlencode(replace(page.wanted, after=after).query)}",
         "verdict": verdict(report),
-        "tone": Tone.BAD if report.held else Tone.UNSURE if report.warned else Tone.GOOD,
+        "tone": _tone(report),
         "states": STATE_LABELS,
         "order_checks": sorted(report.checks, key=_gravity),
         "told": _told(page),
@@ -211,6 +211,12 @@ def render_checks(page: ChecksPage, frame: Frame) -> str:
             "box_height": histories.BOX_HEIGHT,
         }
     return render_page(_TEMPLATES[page.wanted.listing], "enerflo_sync.pages", frame=frame, **names)
+
+
+def _tone(report: QualityReport) -> Tone:
+    if report.held:
+        return Tone.BAD
+    return Tone.UNSURE if report.warned or report.dismissed or report.unchecked else Tone.GOOD
 
 
 def _gravity(check: CheckCount) -> tuple[bool, bool]:

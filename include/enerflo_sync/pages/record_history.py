@@ -141,10 +141,10 @@ planned as (
   where p.account = :account and p.plan_hash in (select plan_hash from mine)),
 happened as (
   select created_at as at, 3 as rank, plan_hash, kind, stands_on, change_count, state, decided_by,
-         decision_reason, needs_approval from planned
+         decision_reason, needs_approval, applied_at from planned
   union all
   select decided_at, 4, plan_hash, kind, stands_on, change_count, state, decided_by, decision_reason,
-         needs_approval from planned where decided_at is not null)
+         needs_approval, applied_at from planned where decided_at is not null)
 select h.*, case when h.rank = 3 then (
     select jsonb_agg(jsonb_build_object('field', m.field, 'op', m.op, 'direction', m.direction,
       'before', m.before, 'after', m.after) order by m.position)
@@ -235,9 +235,11 @@ def _plans(
         common = {"at": row.at, "id": row.plan_hash, "plan": row.plan_hash}
         if row.rank == Happened.DECISION.rank:
             why = f": {visible(row.decision_reason)}" if row.decision_reason else ""
-            decided = "rejected" if row.state == "rejected" else "approved"
             yield Happening(
-                kind=Happened.DECISION, words=f"{decided}{why}", by=visible(row.decided_by or ""), **common
+                kind=Happened.DECISION,
+                words=f"{_decided(row)}{why}",
+                by=visible(row.decided_by or ""),
+                **common,
             )
             continue
         what = f"to take {row.stands_on[:12]} back" if row.kind == "undo" and row.stands_on else "made"
@@ -248,6 +250,13 @@ def _plans(
             **common,
             **_told([teller.change(one["field"], one["before"], one["after"]) for one in row.changes or ()]),
         )
+
+
+def _decided(row: Any) -> str:
+    # A plan that nobody answered in time is no longer called rejected once a later one took its place.
+    if row.state == "rejected" or row.decided_by is None:
+        return "rejected"
+    return "the rest rejected" if row.state == "applied" and row.applied_at is None else "approved"
 
 
 def _versions(known: KnownRecord, teller: _Teller) -> Iterator[Happening]:

@@ -140,8 +140,12 @@ def waiting_by_kind(connection: sa.Connection, account: str, config: SyncConfig)
 def oldest_waiting(
     connection: sa.Connection, account: str, config: SyncConfig
 ) -> tuple[int, datetime | None]:
-    """Return how many entries the account's inbox has, and since when the oldest one waits."""
-    rows = connection.execute(_COUNT, entry_values(config, account)).all()
+    """Return how many entries of the account's inbox wait for a person, and since when the oldest one does.
+
+    A refusal that stands is in the inbox so that it can be opened again; it waits for nobody.
+    """
+    found = connection.execute(_COUNT, entry_values(config, account)).all()
+    rows = [row for row in found if row.kind != EntryKind.REFUSED]
     return sum(row.n for row in rows), min((row.oldest for row in rows), default=None)
 
 

@@ -45,6 +45,12 @@ select config_hash from sync.plans where account = :account and applied_at is no
 order by applied_at desc limit 1
 """)
 
+# By what :func:`changed_mapping` returns. A rejected plan does not count, nor a mapping of long ago.
+_NEW_TO = {
+    "account": "No plan of this account was applied as a whole yet",
+    "changed mapping": "The mapping is another one than that of the last plan that was applied as a whole",
+}
+
 # This query reads the whole ledger of an account that never wrote to Enerflo, so it runs only if the answer
 # matters.
 _WROTE_TO_ENERFLO = sa.text("""
@@ -126,7 +132,7 @@ def _of_kind(connection: sa.Connection, config: SyncConfig, account: str) -> Ite
     for _, sentence in key_change_reasons(connection, account):
         yield sentence
     if rules.new_mapping and (which := changed_mapping(connection, config, account)):
-        yield f"It is the first plan of this {which} (approval.new_mapping)."
+        yield f"{_NEW_TO[which]} (approval.new_mapping)."
     to_enerflo = rules.first_to_enerflo and counts["to_enerflo"]
     if to_enerflo and not wrote_to_enerflo(connection, account):
         yield "It is the first that writes to Enerflo (approval.first_to_enerflo)."

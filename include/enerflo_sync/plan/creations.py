@@ -95,7 +95,7 @@ select case when o.reason is null then 'to_enerflo' else o.otherwise end, $table
 from (
   select o.*, $cause as cause, case
       when o.quarantined then 'its record stands in quarantine'
-      when not ($loose) then 'Enerflo has no record of this id'
+      when not ($loose) then 'the mirror of Enerflo has no record of this id'
       when $unreadable then $no_key
       when not $may_create then $not_created
       when not ($due) then 'it is not due yet (create_when)'

@@ -117,7 +117,8 @@ def require_undecided(plan: PlanReport) -> None:
 def decided_words(plan: PlanReport) -> str:
     """Return a plan's state, who decided, and when, as words."""
     when = f" on {plan.decided_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if plan.decided_at else ""
-    return f"{plan.state} already by {plan.decided_by or 'nobody in time'}{when}"
+    state = "carried out in part and its rest rejected" if plan.rest_rejected else plan.state
+    return f"{state} already by {plan.decided_by or 'nobody in time'}{when}"
 
 
 def require_not_expired(plan: PlanReport, now: datetime) -> None:

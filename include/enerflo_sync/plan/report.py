@@ -21,6 +21,10 @@ class PlanState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+# States of changes that an apply decided about.
+_CARRIED_OUT = frozenset({"applied", "handed_over", "moved", "parked"})
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One change: a field of a row that is written, or a row that is deleted (``field`` is None)."""
 
@@ -112,6 +116,18 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     def asks_a_person(self) -> bool:
         """Return whether a person may decide about the plan now: in report mode nobody is asked."""
         return self.waits_for_approval and self.mode != "report"
+
+    @property
+    def rest_rejected(self) -> bool:
+        """Return whether a part of the plan was carried out, and a person rejected all that was left of it.
+
+        Of a plan whose changes were not counted by state, only whether a part was applied.
+        """
+        if self.decided_by is None or not self.change_count:
+            return False
+        if self.state is PlanState.APPLIED:
+            return self.applied_at is None
+        return self.state is PlanState.REJECTED and not _CARRIED_OUT.isdisjoint(self.states)
 
     def count(self, direction: str) -> int:
         """Return the number of changes in a direction."""

@@ -141,6 +141,8 @@ class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the account's change orders, and of its installs' life cycle.
 
     :param checked: orders checked in this run; None without a run.
+    :param held: held orders that wait for a person; ``dismissed`` counts those that stay held and do not.
+    :param unchecked: living orders of an account whose orders no run ever checked.
     :param failing: failing orders, held ones first; at most the requested number.
     :param life_cycle: None if no install has a milestone, or it was not requested. It holds nothing back.
     """
@@ -158,8 +160,10 @@ class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
     failing: Sequence[FailedOrder]
     runs: Sequence[RunPoint]
     life_cycle: LifeCycleReport | None = None
+    dismissed: int = 0
+    unchecked: int = 0
 
     @property
     def needs_a_person(self) -> bool:
-        """Return whether an order is held."""
+        """Return whether an order is held and waits for a person."""
         return bool(self.held)

@@ -27,6 +27,7 @@ where f.account = :account and f.failing <> '{}' group by 1
 _STATES = sa.text("""
 /* enerflo-sync quality: failing orders by what became of them */
 select count(*) filter (where q.state = 'open') as held,
+       count(*) filter (where q.state = 'dismissed') as dismissed,
        count(*) filter (where q.state = 'replayed' and q.decided_by is not null) as released,
        count(*) filter (where f.item_id is null) as warned
 from sync.change_order_facts f
@@ -58,6 +59,11 @@ limit :most
 _STANDING = sa.text("""
 /* enerflo-sync quality: state of all orders */
 select orders, checks from sync.quality_runs where account = :account order by started_at desc limit 1
+""")
+
+_LIVING = sa.text("""
+/* enerflo-sync quality: orders of an account that no run ever checked */
+select count(*) from enerflo.change_orders where account = :account and deleted_at is null
 """)
 
 _NEWEST_SUITE = sa.text("""
@@ -144,6 +150,8 @@ def read_report(
         orders=standing.orders if standing else 0,
         held=states.held,
         released=states.released,
+        dismissed=states.dismissed,
+        unchecked=0 if standing else int(connection.scalar(_LIVING, {"account": account}) or 0),
         warned=states.warned,
         not_validated=not_validated(connection, account),
         suite=suite.file.name,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 
+import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock, days_apart
@@ -29,6 +30,7 @@ from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 JOB = "prune"
+NO_DROP = "not looked at: nothing says where the drop is (webhook_drop_uri)"
 Progress = Callable[[str, int, int | None], None]
 # The kinds of data that a waiting plan needs.
 _NEEDED_BY_PLANS = (Kept.PLANS, Kept.DIFFERENCES, Kept.REPORTS)
@@ -77,6 +79,12 @@ def prune(
             whole.enter_context(run.recording(CallCounter()))
         sweeps = _sweeps(config, account, drop)
         kinds = [_go(connection, config, kind, scopes.get(kind), sweeps[kind], run, tell) for kind in Kept]
+    if Kept.ARCHIVE in scopes and drop() is None:
+        # Nobody looked, so no count says that there is no such file.
+        kinds = [
+            msgspec.structs.replace(one, not_read=NO_DROP) if one.kind is Kept.ARCHIVE else one
+            for one in kinds
+        ]
     return PruneReport(
         account=account,
         run_id=run.run_id if run else None,

@@ -17,6 +17,7 @@ class PrunedKind(msgspec.Struct, frozen=True, kw_only=True):
     :param before: the time limit; older data is deleted.
     :param rows: the number of rows or files; a deleted version and an emptied body count as one.
     :param size: the approximate number of bytes that these took.
+    :param not_read: why nobody looked for such data, so that no count says that there is none; usually empty.
     """
 
     kind: Kept
@@ -27,6 +28,7 @@ class PrunedKind(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0
     oldest: datetime | None = None
     newest: datetime | None = None
+    not_read: str = ""
 
 
 class PruneReport(msgspec.Struct, frozen=True, kw_only=True):

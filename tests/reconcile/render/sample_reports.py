@@ -209,8 +209,8 @@ def empty_table(name: str, **changes: object) -> TableReport:
 
 
 def no_tables() -> ReconciliationReport:
-    """Nothing is mapped."""
-    return msgspec.structs.replace(typical(), tables=[], trend=[])
+    """No mapped table is compared."""
+    return msgspec.structs.replace(typical(), tables=[], trend=[], mirror_as_of=None)
 
 
 def no_rows() -> ReconciliationReport:

@@ -5,7 +5,7 @@ import pytest
 
 from enerflo_sync.reconcile.render import CAUSES, Tone, Verdict, verdict_text
 from enerflo_sync.reconcile.render.verdict import is_all_clear
-from enerflo_sync.reconcile.report import Cause
+from enerflo_sync.reconcile.report import Cause, Scope
 from tests.reconcile.render.sample_reports import REPORTS, typical
 
 EXPECTED = {
@@ -101,3 +101,21 @@ def test_where_most_rows_stand_on_one_side_only_it_is_not_green(
     if not green:
         assert verdict_text(report).verdict is Verdict.FEW_MATCHED
         assert f"{matched} rows meet" in verdict_text(report).detail
+
+
+def test_a_report_that_compares_no_table_says_nothing_of_polls() -> None:
+    """Leads and change orders alone are mapped (reconcile: false), and Enerflo was polled a minute ago."""
+    words = verdict_text(REPORTS["no_tables"]())
+    assert REPORTS["no_tables"]().mirror_as_of is None
+    assert "polled" not in words.headline + words.detail
+    assert words.detail == "No table of this account is mapped, or none is compared (reconcile: false)."
+    assert not is_all_clear(REPORTS["no_tables"]())
+
+
+def test_an_incremental_run_does_not_claim_to_have_compared_every_row() -> None:
+    whole = REPORTS["agreed"]()
+    assert verdict_text(whole).detail == "1,200 rows compared in 1 table, without a difference."
+    part = msgspec.structs.replace(whole, scope=Scope.INCREMENTAL)
+    assert verdict_text(part).detail == (
+        "1,200 rows in 1 table (compared now: those that changed), without a difference."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,9 +20,11 @@ from enerflo_sync.plan.report import Change, Group, PlanReport, PlanState, Undec
 from enerflo_sync.reconcile.render.wording import NO_RECORD, NOT_IN_MIRROR, count_of, record_words
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.store import Classes, masked_key, masked_record, personal_data_classes
+from enerflo_sync.warehouse.engine import transaction_time
 
 SAMPLES = 10
 
+_TIME_RAN_OUT = "expired: its time ran out"
 _SIDES = {"to_crm": "in the CRM", "to_enerflo": "at Enerflo"}
 _VERBS = {"insert": "Create", "update": "Change", "delete": "Delete"}
 
@@ -31,12 +34,14 @@ class ShownPlan:
     """A plan with masked samples of each group, of its questions and of its refused changes.
 
     :param personal_keys: the tables whose keys hold personal data: a shown key is masked and finds no row.
+    :param now: when the plan was read.
     """
 
     plan: PlanReport
     samples: Mapping[tuple[str, str, str], list[Change]]
     undecided: list[Undecided]
     personal_keys: frozenset[str]
+    now: datetime
 
     def of(self, group: Group) -> list[Change]:
         """Return a group's samples."""
@@ -66,7 +71,8 @@ def show_plan(connection: sa.Connection, config: SyncConfig, account: str, plan_
         samples.setdefault((change.table_name, change.direction, change.op), []).append(change)
     undecided = read_undecided(connection, account, plan.plan_hash, most=5 * SAMPLES)
     personal_keys = frozenset(name for name, table in tables.items() if has_personal_key(table))
-    return ShownPlan(plan, samples, masked_undecided(undecided, tables), personal_keys)
+    now = transaction_time(connection)
+    return ShownPlan(plan, samples, masked_undecided(undecided, tables), personal_keys, now)
 
 
 def headline(plan: PlanReport) -> str:
@@ -94,21 +100,33 @@ def _nothing(plan: PlanReport) -> str:
     nothing = "Nothing to take back" if plan.kind == "undo" else "Nothing to write"
     if left:
         return f"{nothing}: {' and '.join(left)}."
-    return f"{nothing}." if plan.kind == "undo" else "Nothing to do: both sides are as the rules say."
+    if plan.kind == "undo":
+        return f"{nothing}."
+    if kept := sum(plan.kept.values()):
+        stay = "stays as it is, with its" if kept == 1 else "stay as they are, each with its"
+        return f"{nothing}: {count_of(kept, 'difference')} {stay} reason."
+    return f"{nothing}: the mirror and the CRM are as the rules say."
 
 
 def _completed(number: int) -> str:
     return f"{count_of(number, 'install')} {'is' if number == 1 else 'are'} completed"
 
 
-def state_words(plan: PlanReport) -> str:
-    """Return the plan's state in words, with who decided."""
+def state_words(plan: PlanReport, now: datetime) -> str:
+    """Return the plan's state in words, with who decided.
+
+    :param now: the present moment, since a plan's time may be over before anything records that.
+    """
     who = f" by {plan.decided_by}" if plan.decided_by else ""
     first = f"; {plan.first_approved_by} approved it" if plan.first_approved_by else ""
     if plan.state is PlanState.APPLIED and not plan.change_count:
         return "empty"
     if plan.mode == "report" and plan.change_count and plan.state is PlanState.OPEN:
         return "shown only: no plan is applied in report mode"
+    if plan.expires_at <= now and plan.state in {PlanState.OPEN, PlanState.APPROVED}:
+        return f"approved{who}, and its time ran out" if plan.state is PlanState.APPROVED else _TIME_RAN_OUT
+    if plan.rest_rejected:
+        return f"carried out in part, the rest rejected{who}{_on_their_way(plan)}"
     if plan.waits_for_approval:
         decided = {name: count for name, count in plan.states.items() if name not in ("planned", "left_out")}
         if decided:
@@ -123,7 +141,7 @@ def state_words(plan: PlanReport) -> str:
         PlanState.APPROVED: f"approved{who}, not applied whole yet",
         PlanState.APPLIED: f"applied, approved{who}{_on_their_way(plan)}",
         PlanState.REJECTED: f"rejected{who}{first and f'{first} after all, and a second person has to'}",
-        PlanState.EXPIRED: "expired: its time ran out",
+        PlanState.EXPIRED: _TIME_RAN_OUT,
         PlanState.SUPERSEDED: "superseded: a later plan took its place",
     }[plan.state]
 

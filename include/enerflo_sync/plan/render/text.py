@@ -22,6 +22,16 @@ def plan_summary(plan: PlanReport) -> str:
     return "\n".join(lines)
 
 
+def undo_words(plan: PlanReport) -> str:
+    """Return in a sentence how much of a plan its undo takes back."""
+    undone = (plan.stands_on or "")[:12]
+    if not plan.change_count:
+        return f"Nothing of plan {undone} is taken back."
+    left = sum(plan.undecided.values()) + sum(plan.kept.values())
+    rest = f", but for {count_of(left, 'change')}, listed with the reason" if left else ""
+    return f"This takes plan {undone} back{rest}."
+
+
 def plan_lines(shown: ShownPlan) -> Iterator[Line]:
     """Yield the plan's lines: changes, why it waits, samples of each group, and what stays as it is."""
     plan = shown.plan
@@ -32,7 +42,7 @@ def plan_lines(shown: ShownPlan) -> Iterator[Line]:
     yield Line(f"  plan         {plan.plan_hash}")
     yield Line(f"  account      {visible(plan.account)}, mode {plan.mode}")
     yield Line(f"  made         {utc(plan.created_at)}, may be applied until {utc(plan.expires_at)}")
-    yield Line(f"  state        {state_words(plan)}")
+    yield Line(f"  state        {state_words(plan, shown.now)}")
     if plan.waits_for_approval:
         would = "waits" if plan.asks_a_person else "would wait"
         yield from section(f"Why it {would} for a person", "")

@@ -20,13 +20,15 @@ _STATES = {
 
 
 def verdict(report: QualityReport) -> str:
-    """Return the headline: the number of held orders and of all orders."""
+    """Return the headline: the number of held orders, dismissed ones among them, and of all orders."""
     if not report.orders:
-        return "There is no change order yet."
-    of_all = f"of {count_of(report.orders, 'change order')}"
-    if not report.held:
+        unchecked = f"None of {count_of(report.unchecked, 'change order')} was checked yet."
+        return unchecked if report.unchecked else "There is no change order yet."
+    of_all, held = f"of {count_of(report.orders, 'change order')}", report.held + report.dismissed
+    if not held:
         return f"None {of_all} is held."
-    return f"{report.held:,} {of_all} {'is' if report.held == 1 else 'are'} held back from the CRM."
+    dismissed = f", {report.dismissed:,} of them dismissed by a person" if report.dismissed else ""
+    return f"{held:,} {of_all} {'is' if held == 1 else 'are'} held back from the CRM{dismissed}."
 
 
 def quality_text(report: QualityReport) -> str:

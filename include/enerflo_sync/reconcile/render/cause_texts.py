@@ -84,7 +84,7 @@ CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
         ),
         Cause.MISSING_IN_ENERFLO: CauseText(
             "Missing in Enerflo",
-            "The CRM has this row and Enerflo has no record for it.",
+            "The CRM has this row and the mirror of Enerflo has no record for it.",
             "Correct the row's Enerflo id if it is wrong or missing; the sync delivers leads and notes only "
             "(mode enerflo or both, create_in: [enerflo]), so a row of an install, milestone or change order "
             "that Enerflo does not have is removed from the CRM.",

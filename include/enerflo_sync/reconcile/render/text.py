@@ -94,7 +94,7 @@ def _headline(report: ReconciliationReport) -> Iterator[Line]:
 
 def _mirror_age(report: ReconciliationReport) -> str:
     if report.mirror_as_of is None:
-        return "never took in a complete poll"
+        return "never took in a complete poll" if report.tables else "not looked at"
     age = duration(report.started_at - report.mirror_as_of)
     return f"as of {utc(report.mirror_as_of)}, {age} before the comparison"
 
@@ -102,7 +102,7 @@ def _mirror_age(report: ReconciliationReport) -> str:
 def _sizes(report: ReconciliationReport) -> Iterator[Line]:
     yield from section("What was compared", count_of(compared_rows(report), "row"))
     if not report.tables:
-        yield Line("  No table is mapped.")
+        yield Line("  No table.")
         return
     rows = [
         [
@@ -126,7 +126,8 @@ def _causes(report: ReconciliationReport) -> Iterator[Line]:
     yield from section("Why the sides differ", count_of(report.differences, "difference"))
     causes = causes_of(report)
     if not causes:
-        yield Line("  No difference.")
+        nothing = "Nothing was compared, so no difference could be found."
+        yield Line(f"  {'No difference.' if compared_rows(report) else nothing}")
     width = max((len(number(count)) for count in causes.values()), default=0)
     for cause, count in causes.items():
         text = CAUSES[cause]

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from enerflo_sync.reconcile.render.summary import compared_rows
 from enerflo_sync.reconcile.render.wording import count_of, duration, number, utc
-from enerflo_sync.reconcile.report import ReconciliationReport, TableReport
+from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport
 
 
 class Tone(StrEnum):
@@ -79,7 +79,8 @@ class VerdictText:
 
 def verdict_of(report: ReconciliationReport) -> Verdict:
     """Return what the report may claim; good news needs a poll in time and matching rows."""
-    if report.mirror_as_of is None:
+    # No list is read for a report without a table, so it says nothing of polls.
+    if report.mirror_as_of is None and report.tables:
         return Verdict.NEVER_POLLED
     if report.gone_at_once:
         return Verdict.GONE_AT_ONCE
@@ -226,8 +227,10 @@ _COPY_AGAIN = (
 
 
 def _compared(report: ReconciliationReport) -> str:
-    tables = count_of(len(report.tables), "table")
-    return f"{count_of(compared_rows(report), 'row')} compared in {tables}"
+    rows, tables = count_of(compared_rows(report), "row"), count_of(len(report.tables), "table")
+    if report.scope is Scope.FULL:
+        return f"{rows} compared in {tables}"
+    return f"{rows} in {tables} (compared now: those that changed)"
 
 
 def _age(report: ReconciliationReport) -> str:
@@ -261,7 +264,7 @@ def _names(tables: Sequence[TableReport]) -> str:
 
 def _nothing(report: ReconciliationReport) -> str:
     if not report.tables:
-        return "No table is mapped for this account."
+        return "No table of this account is mapped, or none is compared (reconcile: false)."
     return f"{count_of(len(report.tables), 'mapped table')} without a row on either side."
 
 

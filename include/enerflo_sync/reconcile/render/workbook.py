@@ -94,8 +94,8 @@ def _report_lines(report: ReconciliationReport) -> Iterator[tuple[str, Any]]:
     yield "Account", report.account
     yield "Reconciliation", report.reconciliation_id
     yield "Compared at", utc(report.started_at)
-    as_of = report.mirror_as_of
-    yield "Mirror as of", "never polled completely" if as_of is None else utc(as_of)
+    as_of, never = report.mirror_as_of, "never polled completely" if report.tables else "not looked at"
+    yield "Mirror as of", never if as_of is None else utc(as_of)
     yield "Verdict", words.headline
     yield "", words.detail
     yield "Differences", report.differences
