@@ -108,6 +108,7 @@ def test_a_plan_is_approved_once_and_the_run_that_applies_it_is_followed(visitor
     assert len(known_dags.runs_of("approve")) == 1
     assert "/approve" not in pat.text(path)
     # Nothing of it is written yet: a no wins.
+    assert f'{path.rpartition("/")[2]}/reject" id="take-back"' in pat.text(path)
     no = second.post(f"{path}/reject", "inbox/default", reason="no")
     assert no.status_code == 303
     assert stored(pat, path) == ("rejected", "pat")
