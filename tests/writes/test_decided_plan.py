@@ -193,9 +193,9 @@ def test_a_no_to_a_plan_that_was_made_in_part_is_refused(desk: Desk, waiting: Pl
 
 
 @pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize("another_change", [False, True])
+@pytest.mark.parametrize("plan_is", ["the same", "another", "overdue"])
 def test_a_no_while_the_next_plan_is_made_is_not_overruled_by_that_plan(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, another_change: bool, whole: bool
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, plan_is: str, whole: bool
 ) -> None:
     """A plan is made of one moment: it may be older than the refusal."""
     desk.switched_on("crm")
@@ -203,8 +203,10 @@ def test_a_no_while_the_next_plan_is_made_is_not_overruled_by_that_plan(
     first, second, third = installs(desk, 3)
     spoiled(desk, first, second)
     plan = desk.plan()
-    if another_change:
+    if plan_is != "the same":
         spoiled(desk, third)
+    if plan_is == "overdue":
+        desk.sql("update sync.plans set expires_at = now() - interval '1 second'")
     hold = make.hold_parked
 
     def refused_meanwhile(*given: Any) -> None:
