@@ -43,6 +43,14 @@ class Agreement:
             (name, value): key
             for name, key, value in rows("select table_name, key, value from told.agreed where is_link")
         }
+        # The keys that new rows of records were to get.
+        self._new_keys = {
+            (name, tuple(record.values())): key
+            for name, key, record in rows(
+                "select table_name, key, enerflo_key from told.plan_changes"
+                " where direction = 'to_crm' and op = 'insert' and enerflo_key is not null"
+            )
+        }
         self._on_their_way = self._handed_over() if shape.copied else set()
         voided = self._enerflo["installs"].values()
         self._voided = {row["install_id"] for row in voided if row["status_name"] == "Voided"}
@@ -161,7 +169,7 @@ class Agreement:
                 key, link = self._gone.get((name, join[0])), self._shape.link_of(name, join)
                 if self._is_on_its_way(name, link) or join in self._outside[name]:
                     continue
-                keys = [key or {}, link, self._shape.new_key_of(name, join)]
+                keys = [key or {}, link, self._new_keys.get((name, join), {})]
                 if not any(self._is_listed(name, one) for one in keys):
                     found.append((name, join))
         return found

@@ -113,6 +113,8 @@ class Check:
             for _ in range(2):
                 if day.waiting_plan() is not None and day.apply() is None:
                     raise Divergence(f"a quiet apply did not succeed: {day.story[-1]}")
+            if day.salesforce is not None and day.carry() is None:
+                raise Divergence(f"what was to be carried was not: {day.story[-1]}")
         raise Divergence(
             "the two sides do not come to rest:\n" + "\n".join(map(str, self._still_changing()[:SHOWN]))
         )

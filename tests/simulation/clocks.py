@@ -118,11 +118,12 @@ class _Lazy(Future[Any]):
 def one_thread(seed: int) -> Iterator[None]:
     """Let what the engine does beside itself happen in one order, which the seed decides."""
     OneThread.rng = random.Random(f"{seed}/threads")
-    names = ("enerflo_sync.plan.make", "enerflo_sync.reconcile.counts")
+    names = ("enerflo_sync.plan.make", "enerflo_sync.reconcile.counts", "enerflo_sync.copies.refresh")
     read_ahead = rebuild.read_ahead
     with (
         mock.patch(f"{names[0]}.ThreadPoolExecutor", OneThread),
         mock.patch(f"{names[1]}.ThreadPoolExecutor", OneThread),
+        mock.patch(f"{names[2]}.ThreadPoolExecutor", OneThread),
         mock.patch.object(rebuild, "read_ahead", lambda items, _depth: read_ahead(items, 0)),
     ):
         yield

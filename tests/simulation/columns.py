@@ -9,7 +9,7 @@ from enerflo_sync.jobs.context import AccountContext, Credentials
 from tests.simulation.declared import PATHS, LendingWorld
 from tests.simulation.process import Process
 from tests.simulation.shapes import SHIPPED, Shape
-from tests.simulation.statements import Warehouse
+from tests.simulation.statements import Server
 
 # Chance of a migration at one boundary of a poll or ingest, once an edit of sync.yaml is due.
 _BESIDE = 0.1
@@ -61,7 +61,7 @@ class Columns:
             self._world.path = PATHS[0] if self.path is None else PATHS[1]
             self.waits = True
 
-    def migrate(self, process: Process, warehouse: Warehouse, rng: random.Random) -> ColumnsReport:
+    def migrate(self, process: Process, warehouse: Server, rng: random.Random) -> ColumnsReport:
         """Do what ``enerflo-sync migrate`` does about declared columns."""
         config = self._shape.configuration(self.path)
         context = AccountContext("default", config, SHIPPED, _NOBODY, clock=process.clock, rng=rng)

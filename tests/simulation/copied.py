@@ -18,7 +18,7 @@ import psycopg
 
 from enerflo_sync.clock import Clock
 from tests.simulation.desk import Desk
-from tests.simulation.shapes import Shape
+from tests.simulation.shapes import AT_SALESFORCE, Shape
 from tests.simulation.values import Row
 
 _OPEN = """
@@ -122,6 +122,8 @@ class Courier:
         parcels: dict[Any, list[Any]] = {}
         for one in self._desk.run(_OPEN):
             change_id, _, table, op, key, column, _, plan = one
+            if self._shape.salesforce and table in AT_SALESFORCE:
+                continue
             if change_id not in self._habits.taken and change_id not in self.lost:
                 place = (table, op, json.dumps(key), plan, column if op == "update" else None)
                 parcels.setdefault(place, []).append(one)

@@ -12,14 +12,15 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sandbox import crm_ddl
+from enerflo_sync.copies.database import crm_engine
 from enerflo_sync.warehouse.embedded import embedded_postgres
 from enerflo_sync.warehouse.engine import warehouse_engine
 from enerflo_sync.warehouse.migrate import migrate
 from enerflo_sync.warehouse.schema import metadata
 from tests.simulation.declared import COLUMN
 from tests.simulation.mapped import FIRST_NAMES
-from tests.simulation.shapes import Shape
-from tests.simulation.statements import Warehouse
+from tests.simulation.shapes import MODIFIED, RECORD_ID, Shape
+from tests.simulation.statements import Server
 from tests.simulation.versions import KEPT_VERSION
 
 # What was written to the installs, write by write: the mirror keeps no history of its own rows.
@@ -112,11 +113,25 @@ create table office.{0} (like crm.{0} including all);
 create trigger note after insert or update or delete on office.{0}
     for each row execute function simulation.note_office()
 """
+# Each record has an id of Salesforce's own, and the second of its last modification.
+_SALESFORCE = f"""
+create sequence office.ids_{{0}} owned by office.{{0}}.{RECORD_ID};
+alter table office.{{0}} alter {RECORD_ID}
+    set default '006' || lpad(nextval('office.ids_{{0}}')::text, 12, '0') || 'AAQ';
+create or replace function simulation.modified() returns trigger language plpgsql as $$
+begin
+    new.{MODIFIED} := date_trunc('second', simulation.now());
+    return new;
+end $$;
+create trigger modified before insert or update on office.{{0}} for each row execute function simulation.modified();
+"""
 _INTERNAL = "update pg_trigger set tgisinternal = true where tgname in ('note', 'keep_version')"
 _SPELL = """
 create trigger spell before insert or update on {}.leads for each row execute function simulation.spell()
 """
 PEOPLE = "people"
+# By this name of an application the history of rows knows what jobs wrote.
+JOBS = "simulation"
 SHIPPED_SHAPE = Shape()
 _QUICK = ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
 
@@ -152,13 +167,21 @@ class Database:
         self.people = self._connect_people(autocommit=True)
         self.slow_people = self._connect_people(autocommit=False)
         self._shape: Shape | None = None
-        self.warehouses = (Warehouse(self.url), Warehouse(self.url))
-        for warehouse in self.warehouses:
+        self.warehouses = tuple(Server(warehouse_engine(self.url, application=JOBS)) for _ in range(2))
+        # The CRM's tables as those of another server: reached by a way of its own, in transactions of its own.
+        there = sa.make_url(self.url).update_query_dict({"application_name": JOBS})
+        address = there.render_as_string(hide_password=False)
+        self.crms = tuple(Server(crm_engine(address)) for _ in range(2))
+        for server in self._servers:
             # The dialect asks for the server's version once: that belongs to no seed.
-            warehouse.engine.connect().close()
+            server.engine.connect().close()
         self._tables = [f"{table.schema}.{table.name}" for table in metadata.sorted_tables]
         self._tables += [f"crm.{name}" for name in crm_ddl.CRM_TABLES]
         self._tables += ["simulation.written", "simulation.crm_written", "simulation.office_written"]
+
+    @property
+    def _servers(self) -> tuple[Server, ...]:
+        return (*self.warehouses, *self.crms)
 
     def _connect_people(self, *, autocommit: bool) -> psycopg.Connection[Any]:
         plain = sa.make_url(self.url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -173,8 +196,8 @@ class Database:
 
         :param shape: what the CRM is like from now on.
         """
-        for warehouse in self.warehouses:
-            warehouse.engine.dispose()
+        for server in self._servers:
+            server.engine.dispose()
         self.slow_people.rollback()
         # Tables that were moved are made anew.
         if shape != self._shape or shape.seen != "crm":
@@ -201,6 +224,8 @@ class Database:
         if shape.copied:
             _run(self.url, "create schema office", *(_OFFICE.format(name) for name in crm_ddl.CRM_TABLES))
             _run(self.url, _SPELL.format("office"))
+        if shape.salesforce:
+            _run(self.url, *(_SALESFORCE.format(name) for name in crm_ddl.CRM_TABLES))
         if shape.seen != "crm":
             _run(self.url, f"create schema {shape.seen}", "create schema sales")
             _run(self.url, *(_SEEN.format(name) for name in crm_ddl.CRM_TABLES))
@@ -209,5 +234,5 @@ class Database:
     def close(self) -> None:
         self.people.close()
         self.slow_people.close()
-        for engine in (self.plain, *(warehouse.engine for warehouse in self.warehouses)):
+        for engine in (self.plain, *(server.engine for server in self._servers)):
             engine.dispose()

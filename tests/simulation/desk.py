@@ -23,6 +23,7 @@ class Desk:
 
     :param late: the share of statements that date what they write in the past, as a copy does that lags.
     :param slow: the share of edits that are committed only some time after they were made.
+    :param tells_time: the server stamps what is written, by the simulated time.
     :param schema: where people work, where that is not ``crm``.
     :param done: called after each statement that is committed.
     """
@@ -36,6 +37,7 @@ class Desk:
         *,
         late: float = 0.0,
         slow: float = 0.0,
+        tells_time: bool = False,
         schema: str = "crm",
         done: Callable[[], None] = lambda: None,
     ) -> None:
@@ -45,6 +47,7 @@ class Desk:
         self._rng = rng
         self._late = late
         self._slow = slow
+        self._tells_time = tells_time
         self._schema = schema
         self._done = done
         self._commit_at: datetime | None = None
@@ -65,6 +68,10 @@ class Desk:
         :raises psycopg.errors.LockNotAvailable: somebody else holds the row.
         """
         with self._connection.cursor() as cursor:
+            if self._tells_time:
+                cursor.execute(
+                    "select set_config('simulation.now', %s, false)", [self._clock.now().isoformat()]
+                )
             cursor.execute(_CRM.sub(f"{self._schema}.", statement).encode(), {"now": self.now, **values})
             rows = cursor.fetchall() if cursor.description else []
         if self._connection is self._quick:

@@ -12,8 +12,6 @@ import psycopg
 
 from enerflo_sandbox.faults import FaultKind, Faults
 from enerflo_sandbox.virtual_clock import VirtualClock
-from enerflo_sync.apply.apply_plan import apply_plan
-from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
@@ -23,12 +21,6 @@ from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.jobs.columns import ColumnsReport
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.poll import PollOptions, poll
-from enerflo_sync.plan.decided_plan import WHOLE, reject_plan
-from enerflo_sync.plan.make import make_plan
-from enerflo_sync.plan.parts import Part, Rest
-from enerflo_sync.plan.reopen import Refusal, WhichRefusals, reopen
-from enerflo_sync.plan.report import PlanReport
-from enerflo_sync.reconcile.reconciliation import reconcile
 from enerflo_sync.warehouse.runs import RunReport, RunState
 from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.calls import session_of
@@ -39,22 +31,20 @@ from tests.simulation.files import WatchedDrop
 from tests.simulation.plan import Plan
 from tests.simulation.process import Boundary, End, Killed, Process
 from tests.simulation.promises import Promises
-from tests.simulation.selectors import ChosenPart, drawn_part, key_text
 from tests.simulation.shapes import Shape
-from tests.simulation.statements import Warehouse
+from tests.simulation.statements import Server
 from tests.simulation.troubles import Trouble
 from tests.simulation.watch import Transactions
-from tests.simulation.writes import UnderWay, WritesApi
+from tests.simulation.writes import WritesApi
 
 # Boundaries of a job of which nothing is known yet.
 USUAL_LENGTH = 60
-APPROVER = "The simulation"
 
-Job = Callable[[Process, Warehouse], Any]
+Job = Callable[[Process, Server], Any]
 
 
 class Jobs:
-    """Runs poll, ingest, plan and apply over one warehouse and one company.
+    """Runs the jobs that read over one warehouse and one company.
 
     :ivar story: every job that ran, one line each.
     """
@@ -70,7 +60,8 @@ class Jobs:
     promises: Promises
     columns: Columns | None
     team: DataTeam | None
-    warehouses: tuple[Warehouse, Warehouse]
+    warehouses: Sequence[Server]
+    crms: Sequence[Server]
 
     def __init__(self, seed: int, crm: psycopg.Connection[Any]) -> None:
         self.story: list[str] = []
@@ -92,7 +83,7 @@ class Jobs:
         column = self.promises.column
         before = {} if column is None else column.there_is()
 
-        def job(process: Process, warehouse: Warehouse) -> RunReport:
+        def job(process: Process, warehouse: Server) -> RunReport:
             calls = CallCounter()
             return poll(
                 self._client(process, calls),
@@ -126,7 +117,7 @@ class Jobs:
             **({"shrink_guard": 1.0} if self._quiet else {}), accounts=self._accounts()
         )
 
-        def job(process: Process, warehouse: Warehouse) -> RunReport:
+        def job(process: Process, warehouse: Server) -> RunReport:
             calls = CallCounter()
             return ingest(
                 self._client(process, calls),
@@ -166,159 +157,6 @@ class Jobs:
         report: ColumnsReport | None = self._run("migrate", job, None, End.KILLED)
         columns.waits = columns.waits and report is None
         return report
-
-    def make_plan(self, *, end_at: int | None = None, end: End = End.KILLED) -> PlanReport | None:
-        """Reconcile and plan; return the plan, None where that was killed or failed."""
-
-        def job(_process: Process, warehouse: Warehouse) -> PlanReport:
-            config = self.configuration()
-            report = reconcile(warehouse.engine, config, self.account)
-            if self.promises.spelled is not None:
-                self.promises.spelled.report = report
-            return make_plan(warehouse.engine, config, self.account, report.reconciliation_id)
-
-        with self.promises.planning() as was_made:
-            plan = self._run("plan", job, end_at, end)
-            if plan is not None:
-                was_made(plan.plan_hash)
-        if self.team is not None:
-            self.team.planned(None if plan is None else plan.plan_hash, self.configuration())
-        return plan
-
-    def apply(self, *, end_at: int | None = None, end: End = End.KILLED) -> ApplyReport | None:
-        """Approve and apply the plan that waits, or go on with it; None where there is none or it failed."""
-        plan_hash = self.waiting_plan()
-        self._reopen_now_and_then()
-        self._approve_too_late()
-        if plan_hash is None or self._refuses(plan_hash):
-            return None
-        chosen = self._chosen_part(plan_hash)
-
-        refusals = self.promises.refusals
-        refusals.leave_out(plan_hash, () if chosen is None else chosen.others)
-        part = WHOLE if chosen is None else chosen.part
-        report = self._run("apply", self._applying(plan_hash, part), end_at, end)
-        if self.team is not None and report is not None:
-            self.team.applied(plan_hash, self.configuration())
-        if chosen is not None and chosen.part.rest is Rest.REFUSE and refusals.was_decided(plan_hash):
-            refusals.refuse(chosen.others)
-        return report
-
-    def _applying(self, plan_hash: str, part: Part) -> Job:
-        """Return the job that approves a plan, or a part of it, and applies that."""
-
-        def job(process: Process, warehouse: Warehouse) -> ApplyReport:
-            calls = CallCounter()
-            return apply_plan(
-                warehouse.engine,
-                lambda: self._client(process, calls),
-                self.configuration(),
-                self.account,
-                plan_hash,
-                approved_by=APPROVER,
-                part=part,
-                clock=process.clock,
-                rng=self._rng,
-                calls=calls,
-            )
-
-        return job
-
-    def _approve_too_late(self) -> None:
-        """Now and then approve a plan that a later one took the place of: nothing of it may be applied."""
-        if not self._people_may_say_no(0.3):
-            return
-        row = self._crm.execute(
-            "select plan_hash from sync.plans where state = 'superseded' and account = %s"
-            " order by created_at desc, part limit 1",
-            [self.account],
-        ).fetchone()
-        if row is not None and self._run("apply", self._applying(row[0], WHOLE), None, End.KILLED):
-            self.promises.watch.breaks(f"plan {row[0][:12]} was superseded, and applied")
-
-    def _people_may_say_no(self, share: float) -> bool:
-        rate = 0.0 if self._quiet else share * self.plan.rate(Trouble.REFUSALS)
-        return bool(rate) and self._people_say.random() < rate
-
-    def _chosen_part(self, plan_hash: str) -> ChosenPart | None:
-        """Now and then choose a part of a plan that waits, to be approved without the rest."""
-        if not self._people_may_say_no(0.6) or self.promises.refusals.was_decided(plan_hash):
-            return None
-        self.promises.watch.look()
-        changes = self.promises.refusals.planned(plan_hash)
-        return drawn_part(self._people_say, self.shape, changes) if changes else None
-
-    def _refuses(self, plan_hash: str) -> bool:
-        """Now and then say no to a plan that waits, or to a part; return whether nothing of it is left."""
-        if not self._people_may_say_no(0.5):
-            return False
-        self.promises.watch.look()
-        changes = self.promises.refusals.planned(plan_hash)
-        if not changes:
-            return False
-        chosen = ChosenPart(WHOLE, changes, ())
-        if self._people_say.random() < 0.5:
-            chosen = drawn_part(self._people_say, self.shape, changes)
-
-        def job(process: Process, warehouse: Warehouse) -> PlanReport:
-            with warehouse.engine.begin() as connection:
-                return reject_plan(
-                    connection,
-                    self.account,
-                    plan_hash,
-                    who="Ann",
-                    reason="not now",
-                    now=process.clock.now(),
-                    config=self.configuration(),
-                    part=chosen.part,
-                )
-
-        if self._run("reject", job, None, End.KILLED) is None:
-            return False
-        refused_all = chosen.part.rest is Rest.REFUSE
-        self.promises.refusals.refuse([*chosen.chosen, *(chosen.others if refused_all else ())])
-        return refused_all or not chosen.others
-
-    def _reopen_now_and_then(self) -> None:
-        """Now and then open again what was refused: of a table, of a record, or of one field."""
-        active = self.promises.refusals.active
-        if not active or not self._people_may_say_no(0.3):
-            return
-        one, rng = self._people_say.choice(active), self._people_say
-        by_key, by_field = rng.random() < 0.7, rng.random() < 0.5
-        which = WhichRefusals(
-            table=self.shape.yaml.says.table(one.table),
-            key=key_text(self.shape, one.table, one.key) if by_key else None,
-            field=self.shape.yaml.says.column(one.table, one.column) if by_field and one.column else None,
-        )
-
-        def job(_process: Process, warehouse: Warehouse) -> Sequence[Refusal]:
-            with warehouse.engine.begin() as connection:
-                return reopen(connection, self.configuration(), self.account, which, by="Bob")
-
-        for opened in self._run("reopen", job, None, End.KILLED) or ():
-            self.promises.refusals.reopen(opened)
-
-    def waiting_plan(self) -> str | None:
-        """Return the hash of the plan that is open or not yet applied to its end."""
-        row = self._crm.execute(
-            "select plan_hash from sync.plans where state in ('open', 'approved') and account = %s"
-            " order by created_at desc, part limit 1",
-            [self.account],
-        ).fetchone()
-        return None if row is None else row[0]
-
-    def _sent(self, table: str) -> tuple[UnderWay, ...]:
-        """Return the changes of a table that the outbox says, committed, to be under way."""
-        tables = [table, "permits"] if table == "milestones" else [table]
-        query = (
-            "select plan_hash, position, field, enerflo_key from told.plan_changes"
-            " where state = 'sent' and table_name = any(%s)"
-        )
-        return tuple(
-            UnderWay(plan, position, column, tuple((key or {}).values()))
-            for plan, position, column, key in self._crm.execute(query, [tables])
-        )
 
     def _process(self) -> Process:
         return self._running[-1]
@@ -371,8 +209,9 @@ class Jobs:
         process.started_at = self.clock.now()
         if name == "apply":
             process.begins_at = Transactions(self.promises.watch)
-        warehouse = self.warehouses[len(self._running)]
+        warehouse, crm = self.warehouses[len(self._running)], self.crms[len(self._running)]
         warehouse.begin(process)
+        crm.begin(process)
         self._begins()
         self._running.append(process)
         rates, self.faults.rates = self.faults.rates, self._rates()
@@ -391,6 +230,7 @@ class Jobs:
             self.faults.rates = rates
             self._running.pop()
             warehouse.end()
+            crm.end()
             harm = f" {process.end} {process.ended_at}" if process.ended_at else ""
             self.story.append(
                 f"{began:%d %H:%M:%S} {process.name}: {outcome}{harm}, {process.passed} boundaries"

@@ -14,7 +14,7 @@ from tests.simulation.shapes import DATES, Shape
 _WAITING = """
 select c.table_name, c.key, c.op, c.field, c.direction from told.plan_changes c
 join sync.plans p using (account, plan_hash)
-where p.state in ('open', 'approved') and c.state in ('planned', 'sent')
+where p.state in ('open', 'approved') and c.state = any(%(states)s)
 order by c.direction desc, c.position
 """
 _STATUSES = ("In progress", "On Hold", "Pending KCA")
@@ -32,7 +32,13 @@ class Meddling:
 
     def before_it_is_written(self) -> None:
         """Change the source of one of the changes that wait."""
-        changes = self._desk.run(_WAITING)
+        # What is carried by us waits until it is written.
+        states = [
+            "planned",
+            "sent",
+            *(["handed_over"] if self._shape.elsewhere or self._shape.salesforce else []),
+        ]
+        changes = self._desk.run(_WAITING, states=states)
         if not changes:
             return
         # Mostly one of the first: those go to Enerflo.

@@ -12,8 +12,9 @@ from enerflo_sandbox.delivery import DropFormat
 from enerflo_sandbox.emitter import Mess
 from enerflo_sandbox.faults import FaultKind
 from enerflo_sandbox.life import USUAL_KINDS
+from tests.simulation.drawn_shapes import shape_of
 from tests.simulation.people import USUAL, Edit
-from tests.simulation.shapes import Shape, shape_of
+from tests.simulation.shapes import Shape
 from tests.simulation.troubles import Trouble, troubles_of
 
 # What happens to a request itself, and what an application or proxy says in good order that is wrong.

@@ -6,7 +6,7 @@ of the process raises again: what the engine does in ``finally`` blocks reaches 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -72,35 +72,37 @@ class Process:
         if self.begins_at is not None and not self.dead:
             self.begins_at.begins()
 
-    def at(self, boundary: Boundary) -> None:
+    def at(self, boundary: Boundary, server: object = None) -> None:
         """Pass a boundary.
 
+        :param server: where a statement or a commit happens.
         :raises Killed: the process dies here, or is dead already.
-        :raises psycopg.OperationalError: its connections to the warehouse break here.
+        :raises psycopg.OperationalError: its connections to that server break here.
         """
         if self.dead:
             raise Killed(self.name)
         self.passed += 1
         if self.end_at is not None and self.passed >= self.end_at and self.ended_at is None:
-            self._end(boundary)
+            self._end(boundary, server)
         self.passing(boundary)
 
-    def _end(self, boundary: Boundary) -> None:
+    def _end(self, boundary: Boundary, server: object) -> None:
         if self.end is End.WAREHOUSE_LOST:
             if boundary not in OF_WAREHOUSE:
                 return
             self.ended_at = boundary
-            self._let_go()
-            for connection in self.connections:
+            lost = [one for one in self.connections if one.server is server]
+            self._let_go(lost)
+            for connection in lost:
                 psycopg.Connection.close(connection)
             raise psycopg.OperationalError("server closed the connection unexpectedly")
         self.ended_at, self.dead = boundary, True
-        self._let_go()
+        self._let_go(self.connections)
         raise Killed(self.name)
 
-    def _let_go(self) -> None:
+    def _let_go(self, lost: Iterable[Any]) -> None:
         """Undo what is not committed and give locks back, as the server does for a lost session."""
-        for connection in self.connections:
+        for connection in lost:
             if not connection.closed:
                 psycopg.Connection.rollback(connection)
                 with connection.plain() as cursor:

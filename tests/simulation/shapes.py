@@ -6,7 +6,6 @@ after it.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -23,7 +22,6 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 from tests.simulation.declared import COLUMN, MAX_LENGTH
 from tests.simulation.mapped import Mapped, SyncYaml
-from tests.simulation.troubles import Trouble
 from tests.simulation.values import Row, as_it_stands, plain, whole
 from tests.simulation.versions import KEEP_VERSIONS, WITHOUT_KEYS
 from tests.simulation.wide_columns import WIDE_COLUMNS, wide_mapping
@@ -92,6 +90,19 @@ BY_ENERFLO = {
 OTHER_TYPE = "Roofing"
 # After so long a change that was handed over is late.
 LATE_HOURS = 2
+# The tables whose changes are carried straight to Salesforce: their records have one external id. The others' changes
+# are carried by a courier. And the columns of a record's id and of its last modification.
+AT_SALESFORCE = ("installs", "notes", "leads", "change_orders")
+RECORD_ID, MODIFIED = "sf_id", "modified_at"
+# As a database does that keeps the time of the last change.
+_TOUCH = """
+create or replace function simulation.touch() returns trigger language plpgsql as $$
+begin
+    if new.updated_at is not distinct from old.updated_at then new.updated_at := simulation.now(); end if;
+    return new;
+end $$;
+create trigger touch before update on crm.{} for each row execute function simulation.touch();
+"""
 _OWN_KEYS = {"installs": ("job_id",), "milestones": ("step_id",)}
 
 
@@ -109,6 +120,9 @@ class Shape:
     :param versions: an edit by people leaves the row of before behind, marked as deleted; no key is unique.
     :param numbered: each row has a number of the copy's own, ``copy_row``.
     :param copied: the jobs see a copy, and hand over what they would write (``write_to: changes``).
+    :param salesforce: the CRM that they are a copy of is Salesforce, and changes of some are carried straight there.
+    :param elsewhere: the tables are in a database of their own, whose rows get the time at which they are made.
+    :param touched: rows get the time at which they are changed there, too.
     :param spelled: how people may spell an install's id: ``near``, where it is compared as it stands, or ``typed``,
         where the mapping says that it is a whole number; as Enerflo does where empty.
     :param chosen: only rows of a type count (``where``).
@@ -130,6 +144,9 @@ class Shape:
     versions: bool = False
     numbered: bool = False
     copied: bool = False
+    salesforce: bool = False
+    elsewhere: bool = False
+    touched: bool = False
     wide_table: str = ""
     spelled: str = ""
     chosen: bool = False
@@ -232,13 +249,6 @@ class Shape:
         """Return the key of a CRM row."""
         return {column: row[column] for column in self.tables[name].key}
 
-    def new_key_of(self, name: str, join: tuple[Any, ...]) -> Row:
-        """Return the key that a new row of the CRM would get (``on_insert``), where it is no link."""
-        made = {"notes": "enerflo-{0}"} | (
-            {"installs": "J{0}", "milestones": "S{0}-{1}"} if self.own_keys else {}
-        )
-        return {self.tables[name].key[0]: made[name].format(*join)} if name in made else {}
-
     def link_of(self, name: str, join: tuple[Any, ...]) -> Row:
         """Return the columns by which the CRM names a record of Enerflo, as its rows have them."""
         values = [
@@ -287,6 +297,16 @@ class Shape:
                     "create table crm.permits (enerflo_install_id bigint primary key, updated_at timestamptz)"
                 )
             found.append(f"alter table crm.{self.wide_table} add {', add '.join(columns)}")
+        if self.salesforce:
+            found += [
+                f"alter table crm.{name} add {RECORD_ID} text, add {MODIFIED} timestamptz" for name in _TABLES
+            ]
+        if self.elsewhere:
+            found += [
+                f"alter table crm.{name} alter updated_at set default simulation.now()" for name in _TABLES
+            ]
+        if self.touched:
+            found += [_TOUCH.format(name) for name in _TABLES]
         if self.hashed:
             found += [f"alter table crm.{name} enable row level security" for name in _TABLES]
         if self.versions:
@@ -313,9 +333,16 @@ class Shape:
             if self.lender:
                 mapped = {"enerflo": COLUMN, "type": "text", "source_of_truth": "enerflo"}
                 tables["installs"]["fields"][COLUMN] = mapped
+        if self.elsewhere:
+            config["accounts"]["default"]["crm"] = {"url": "postgresql://crm"}
         if self.copied:
             for name in _TABLES:
                 tables[name]["write_to"] = {"changes": "sync.crm_changes", "late_hours": LATE_HOURS}
+        if self.salesforce:
+            config["accounts"]["default"]["salesforce"] = {"url": "https://sales.example", "token": "given"}
+            for name in AT_SALESFORCE:
+                there = {"object": name, "id": RECORD_ID, "fields": {MODIFIED: "LastModifiedDate"}}
+                tables[name] |= {"write_to": "salesforce", "salesforce": {**there, "late_hours": LATE_HOURS}}
         if self.marks:
             for name in _TABLES:
                 tables[name]["deleted_when"] = {"is_deleted": True}
@@ -357,55 +384,3 @@ def _configuration(shape: Shape, _policies: Any, path: str | None, says: Mapped)
         file = Path(folder) / "sync.yaml"
         file.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         return load_config(file, {})
-
-
-def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
-    """Return the CRM of a seed."""
-    rng = random.Random(f"{seed}/shape")
-    dates, declared = rng.choice((("date", "timestamp"), ("date", "date"), ("text", "date")))
-    zone = rng.choice(("UTC", "America/Denver", "Asia/Tokyo"))
-    reviewed = [("installs", "status"), *(("milestones", name) for name in DATES)]
-    policies = dict.fromkeys(reviewed, "review") if rng.random() < 0.6 else {}
-    by_days = Trouble.DAY_COLUMNS in troubles
-    copied = Trouble.HANDED_OVER in troubles
-    # The courier and the wide columns name rows by their keys as they stand.
-    spelled = "near" if Trouble.NEAR_KEYS in troubles else "typed" if Trouble.TYPED_KEYS in troubles else ""
-    spelled = "" if copied or Trouble.WIDE in troubles else spelled
-    wide_table = random.Random(f"{seed}/shape of a wide table").choice(("permits", "installs"))
-    marked = random.Random(f"{seed}/shape of a copy").random() < 0.7
-    own_keys = Trouble.OWN_KEYS in troubles
-    return Shape(
-        dates=dates if by_days else "timestamptz",
-        declared=declared if by_days else "timestamp",
-        zone=zone if by_days else "UTC",
-        text_keys=Trouble.TEXT_KEYS in troubles or bool(spelled),
-        spelled=spelled,
-        # A copy that is loaded again would leave no row that meets the condition.
-        chosen=bool(troubles.keys() & {Trouble.CHOSEN_ROWS, Trouble.NARROWED})
-        and not copied
-        and Trouble.RESYNCED not in troubles,
-        own_keys=own_keys,
-        unique=Trouble.TWINS not in troubles,
-        marks=bool(troubles.keys() & {Trouble.SOFT_DELETED, Trouble.OLD_VERSIONS})
-        or (Trouble.RESYNCED in troubles and marked),
-        # The same copy cannot follow a table with keys, and keep each older version.
-        versions=Trouble.OLD_VERSIONS in troubles and not copied,
-        copied=copied,
-        # What a person refuses is looked after by tables with a row for each record.
-        wide_table=""
-        if Trouble.WIDE not in troubles or own_keys or copied or Trouble.REFUSALS in troubles
-        else wide_table,
-        numbered=bool(troubles.keys() & {Trouble.RESYNCED, Trouble.OLD_VERSIONS}),
-        hashed=rng.random() < 0.3,
-        lender=Trouble.DECLARED_COLUMN in troubles,
-        policies=policies if own_keys else {},
-        seen=_seen(troubles),
-    )
-
-
-def _seen(troubles: Mapping[Trouble, float]) -> str:
-    """Return where people see the CRM's tables: apart from them, where those get other names."""
-    # A copy keeps its names, and tables with milestones in columns do.
-    apart = {Trouble.HANDED_OVER, Trouble.WIDE, Trouble.RESYNCED, Trouble.OLD_VERSIONS}
-    renamed = {Trouble.RENAMED_COLUMNS, Trouble.MOVED_TABLES}
-    return "seen" if troubles.keys() & renamed and not troubles.keys() & apart else "crm"

@@ -1,4 +1,4 @@
-"""The warehouse as a process sees it: real PostgreSQL, with a boundary at each statement and commit."""
+"""A server as a process sees it: real PostgreSQL, with a boundary at each statement and commit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock, SystemClock
-from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.simulation.process import Boundary, Process
 
 # A statement that waits for a lock waits for a process that is itself waiting for this one.
@@ -21,25 +20,30 @@ class WatchedCursor(psycopg.Cursor[Any]):
     connection: WatchedConnection
 
     def execute(self, *args: Any, **kwargs: Any) -> WatchedCursor:
-        self.connection.process.at(Boundary.STATEMENT)
+        self.connection.at(Boundary.STATEMENT)
         self.connection.tell_time()
         return super().execute(*args, **kwargs)
 
     def executemany(self, *args: Any, **kwargs: Any) -> None:
-        self.connection.process.at(Boundary.STATEMENT)
+        self.connection.at(Boundary.STATEMENT)
         self.connection.tell_time()
         super().executemany(*args, **kwargs)
 
     def copy(self, *args: Any, **kwargs: Any) -> Any:
-        self.connection.process.at(Boundary.STATEMENT)
+        self.connection.at(Boundary.STATEMENT)
         self.connection.tell_time()
         return super().copy(*args, **kwargs)
 
 
 class WatchedConnection(psycopg.Connection[Any]):
     process: Process
+    server: Server
     clock: Clock
     _told = ""
+
+    def at(self, boundary: Boundary) -> None:
+        """Let the process pass a boundary on this server."""
+        self.process.at(boundary, self.server)
 
     def tell_time(self) -> None:
         """Let ``now()`` of the transaction that begins be the virtual moment."""
@@ -59,16 +63,16 @@ class WatchedConnection(psycopg.Connection[Any]):
         return psycopg.Cursor(self)
 
     def commit(self) -> None:
-        self.process.at(Boundary.COMMIT)
+        self.at(Boundary.COMMIT)
         super().commit()
-        self.process.at(Boundary.COMMITTED)
+        self.at(Boundary.COMMITTED)
 
 
-class Warehouse:
+class Server:
     """One database, reached by one process after the other over connections that are kept between them."""
 
-    def __init__(self, url: str) -> None:
-        self.engine = warehouse_engine(url, application="simulation")
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
         self.process: Process | None = None
         self.clock: Clock = SystemClock()
         sa.event.listen(self.engine, "do_connect", self._connect)
@@ -76,12 +80,12 @@ class Warehouse:
 
     def _connect(self, _dialect: Any, _record: Any, args: Any, options: dict[str, Any]) -> WatchedConnection:
         if self.process is not None:
-            self.process.at(Boundary.STATEMENT)
-        options = {**options, "options": options["options"] + OPTIONS}
+            self.process.at(Boundary.STATEMENT, self)
+        options = {**options, "options": options.get("options", "") + OPTIONS}
         made = WatchedConnection.connect(*args, cursor_factory=WatchedCursor, **options)
         # The dialect asks for version and type ids on a first connection, outside every job.
         made.process = self.process or Process("set-up", lambda _boundary: None)
-        made.clock = self.clock
+        made.clock, made.server = self.clock, self
         return made
 
     def _check_out(self, driver: WatchedConnection, _record: Any, _proxy: Any) -> None:

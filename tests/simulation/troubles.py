@@ -40,6 +40,10 @@ class Trouble(StrEnum):
     # The CRM's tables are a copy that lags; a slow courier carries what is handed over, loses some, and brings some
     # twice or in another order.
     HANDED_OVER = "handed_over"
+    # The CRM is Salesforce, of which the tables are a copy that lags; its answers get lost, it refuses, and it is closed.
+    SALESFORCE = "salesforce"
+    # The CRM's tables are in a database of their own: compared by copies, and written in transactions apart.
+    ELSEWHERE = "elsewhere"
     # Some milestones stand in columns of one row, too, beside those in rows of their own; installs call their
     # milestones otherwise.
     WIDE = "wide"

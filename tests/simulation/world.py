@@ -26,7 +26,7 @@ from tests.simulation.database import Database
 from tests.simulation.declared import FilledColumn, Lending, LendingWorld
 from tests.simulation.desk import Desk
 from tests.simulation.files import Postbox, WatchedDrop
-from tests.simulation.jobs import Jobs
+from tests.simulation.jobs_both_ways import JobsBothWays
 from tests.simulation.mapped import SyncYaml
 from tests.simulation.meddling import Meddling
 from tests.simulation.owners import NewOwners
@@ -35,6 +35,7 @@ from tests.simulation.plan import Plan
 from tests.simulation.process import Boundary, Process
 from tests.simulation.promises import Promises
 from tests.simulation.resync import Resyncs
+from tests.simulation.salesforce import Salesforce
 from tests.simulation.spelled import Spelled
 from tests.simulation.titles import Renaming, TitledWorld
 from tests.simulation.troubles import OF_SYNC_YAML, Trouble
@@ -49,7 +50,7 @@ MOST_MEDDLED = 4
 _LAGS = (20, 120, 600)
 
 
-class SimulatedDay(Jobs):
+class SimulatedDay(JobsBothWays):
     """A company, its webhooks, its CRM, and the jobs that keep the three together.
 
     :param database: an empty database whose CRM has the plan's shape.
@@ -86,9 +87,9 @@ class SimulatedDay(Jobs):
         self.half = self.api.half = HalfOfTheInstalls(
             self.api, seed, plan.rate(Trouble.HALF_SEEN), self._mirrored_installs
         )
-        self.warehouses = database.warehouses
-        for warehouse in self.warehouses:
-            warehouse.clock = self.clock
+        self.warehouses, self.crms = database.warehouses, database.crms
+        for server in (*self.warehouses, *self.crms):
+            server.clock = self.clock
         self.ever_bad: set[int] = set()
         meddled = Trouble.MEDDLING in plan.troubles
         # What a courier writes is dated with its own time: which change is the later one is not known.
@@ -116,6 +117,7 @@ class SimulatedDay(Jobs):
             random.Random(f"{seed}/desk"),
             late=0.7 * late,
             slow=0.2 * late,
+            tells_time=self.shape.salesforce,
             schema="office" if self.shape.copied else self.shape.seen,
             done=self.promises.watch.look,
         )
@@ -144,6 +146,7 @@ class SimulatedDay(Jobs):
             database.slow_people,
             self.clock,
             random.Random(f"{seed}/copies"),
+            tells_time=self.shape.salesforce,
             done=self.promises.watch.look,
         )
         self.courier = self.wide = None
@@ -156,6 +159,10 @@ class SimulatedDay(Jobs):
             rate = plan.rate(Trouble.HANDED_OVER)
             self.courier = Courier(copies, self.shape, self.clock, seed, rate)
             self.promises.are_handed_over(self.courier)
+        self.salesforce = None
+        if self.shape.salesforce and plan.both_ways:
+            rate = plan.rate(Trouble.SALESFORCE)
+            self.salesforce = Salesforce(copies, self.shape, self.clock, self.promises.watch, seed, rate)
         if Trouble.RESYNCED in plan.troubles and plan.both_ways:
             rate = plan.rate(Trouble.RESYNCED)
             self.promises.resyncs = Resyncs(copies, self.shape, self.clock, self.promises.watch, seed, rate)
@@ -355,6 +362,7 @@ class SimulatedDay(Jobs):
                 jobs.append(self.poll)
             if self.plan.both_ways and tick % self.plan.sync_every == 0:
                 jobs += [self.make_plan, self.apply]
+                jobs += [self.carry] if self.salesforce is not None else []
             self._rng.shuffle(jobs)
             if self.columns is not None:
                 self.columns.day_passes(tick / ticks)
@@ -384,6 +392,8 @@ class SimulatedDay(Jobs):
             self.team.end()
         if self.promises.resyncs is not None:
             self.promises.resyncs.end()
+        if self.salesforce is not None:
+            self.salesforce.quiet = True
         self.copies_follow(at_once=True)
         if self.renaming is not None:
             self.renaming.end()
