@@ -24,7 +24,8 @@ first yes, and names who said it; the second approves the same part. One no is e
 
 **Decided elsewhere:** where somebody approved the plan on its page or the command line, the run goes on
 within five minutes, and its note says who did and when. Where a later plan took the place of this one, or
-somebody rejected it elsewhere, the run ends green by itself.
+somebody rejected it elsewhere, the run ends green by itself. A no takes back a yes of which nothing is
+written yet.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ from enerflo_airflow.backfill import (
 )
 from enerflo_airflow.defaults import START_DATE, account_dag, approvers
 from enerflo_airflow.forms import FormField
-from enerflo_airflow.timetable import BackfillMonths
+from enerflo_airflow.timetable import MONTHS
 
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 
@@ -130,7 +130,7 @@ def backfill_dag(settings: AccountConfig, config: SyncConfig) -> Any:
         **account_dag("backfill", settings, waits_for_a_person=True),
         description=f"Read chosen installs again, estimated first (account {account}).",
         doc_md=__doc__,
-        schedule=BackfillMonths(),
+        schedule=MONTHS,
         start_date=START_DATE,
         max_active_runs=1,
         params=PARAMS,

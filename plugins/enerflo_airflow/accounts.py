@@ -27,6 +27,7 @@ ACCOUNTS_DAG = "enerflo_accounts"
 
 # A DAG file asks several times for each of its DAGs, and two hundred accounts have as many files to read.
 _TRUSTED_SECONDS = 1.0
+_RECENT_SECONDS = 0.05
 # What Airflow sets in the environment while it parses a file to run a task.
 _OF_A_TASK = b"_AIRFLOW_PARSING"
 
@@ -41,6 +42,7 @@ class _Look:
 
 
 _newest: _Look | None = None
+_looked_at = 0.0
 
 
 def config_path() -> Path:
@@ -56,7 +58,7 @@ def sync_config() -> SyncConfig:
     :raises ConfigurationError: sync.yaml cannot be read or has mistakes; Airflow shows the text as the DAG
         file's import error.
     """
-    global _newest
+    global _newest, _looked_at
     path = config_path()
     about = file_state(path)
     if about is None:
@@ -69,7 +71,17 @@ def sync_config() -> SyncConfig:
         content = tuple((file, _content(file)) for file in config_files(path))
         newest = _Look(seen, time.monotonic() + _TRUSTED_SECONDS, _parsed(path, content, environ))
         _newest = newest
+    _looked_at = time.monotonic()
     return newest.config
+
+
+def parsed_config() -> SyncConfig:
+    """Return the configuration as :func:`sync_config` read it a moment ago, or reads it now.
+
+    For what a DAG file asks several times for each of its hundreds of DAGs.
+    """
+    is_recent = time.monotonic() - _looked_at < _RECENT_SECONDS
+    return _newest.config if _newest is not None and is_recent else sync_config()
 
 
 def look_again() -> None:

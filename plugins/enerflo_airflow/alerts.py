@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from enerflo_airflow.accounts import sync_config
+from enerflo_airflow.accounts import parsed_config, sync_config
 from enerflo_airflow.failing import (
     Failing,
     cause_of,
@@ -47,7 +47,7 @@ _STRICT = frozenset({"all_success", "none_failed", "none_failed_min_one_success"
 
 def alert_callbacks() -> dict[str, Any]:
     """Return the callbacks of every task; none where no route of sync.yaml is told of failures."""
-    routes = sync_config().notify.routes.values()
+    routes = parsed_config().notify.routes.values()
     # Each task of each account asks, so not every account is looked at.
     if not any(route.takes(NotifyEvent.RUN_FAILED, next(iter(route.accounts), "")) for route in routes):
         return {}
@@ -58,8 +58,24 @@ def alert_callbacks() -> dict[str, Any]:
     }
 
 
+# Airflow reads the source of each callback whenever it serializes a DAG, so they are short.
 def tell_failure(context: Context) -> None:
-    """Tell each route of the account that the task failed, unless the route knows that it fails.
+    """Tell each route of the account that the task failed, unless the route knows that it fails."""
+    _tell_failed(context)
+
+
+def tell_recovery(context: Context) -> None:
+    """Tell of the task, and of every task before it that it needed, that it does not fail any more."""
+    _tell_over(context, _well(context))
+
+
+def tell_skipped(context: Context) -> None:
+    """Tell the same where the task had nothing to do: what follows it had neither."""
+    _tell_over(context, _well(context) | context["task"].get_flat_relative_ids(upstream=False))
+
+
+def _tell_failed(context: Context) -> None:
+    """Tell each route that does not know it.
 
     Where several tasks cannot work for one cause, a route is told of the first. A route that cannot be
     reached is tried again when the task fails again.
@@ -95,16 +111,6 @@ def tell_failure(context: Context) -> None:
     remember(ti.dag_id, ti.task_id, known)
     if told and cause:
         remember_cause(cause, account, ti.dag_id, ti.task_id, told)
-
-
-def tell_recovery(context: Context) -> None:
-    """Tell of the task, and of every task before it that it needed, that it does not fail any more."""
-    _tell_over(context, _well(context))
-
-
-def tell_skipped(context: Context) -> None:
-    """Tell the same where the task had nothing to do: what follows it had neither."""
-    _tell_over(context, _well(context) | context["task"].get_flat_relative_ids(upstream=False))
 
 
 def _well(context: Context) -> set[str]:

@@ -16,7 +16,8 @@ from enerflo_airflow.approval_form import FORM, answered_form, chosen_part, form
 from enerflo_airflow.links import PlanLink, plan_address
 from enerflo_airflow.notes import keep_note
 from enerflo_airflow.operators import noted_failure
-from enerflo_sync.errors import ConflictError
+from enerflo_sync.clock import SystemClock
+from enerflo_sync.errors import ConfigurationError, ConflictError, RetriableError
 from enerflo_sync.plan.parts import Part
 from enerflo_sync.steering import shown
 
@@ -32,7 +33,8 @@ class PlanApprovalOperator(ApprovalOperator):
     The decision is stored with the plan and, if it is a no, in the ledger; then later tasks are skipped. The
     form can select a part. While it waits, the task regularly checks whether a later plan replaced this one,
     or somebody decided on its page or on the command line: what was approved there goes on to be applied, and
-    everything else ends without writing. Who decided first is who decided.
+    everything else ends without writing. A no that is answered here wins over a yes given there as long as
+    nothing of the plan was made or tried; otherwise who decided first is who decided.
 
     Where two persons have to approve, the task ends with the first approval, and another one of ``second``
     asks again: an answer of Airflow's is kept with its question, which names the first person only then.
@@ -47,6 +49,8 @@ class PlanApprovalOperator(ApprovalOperator):
     operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (PlanLink(),)
     # Each check costs a second of a worker.
     look_every = timedelta(minutes=5)
+    # Seconds before an answer that could not be stored is tried again.
+    pauses: ClassVar[Sequence[float]] = (5, 15, 60, 120, 300)
 
     def __init__(
         self, *, account: str, plan: Any, answer_within: timedelta, second: bool = False, **kwargs: Any
@@ -90,10 +94,6 @@ class PlanApprovalOperator(ApprovalOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Store the decision; skip the later tasks after a no."""
-        from enerflo_airflow.hook import open_account
-        from enerflo_sync.jobs.approval import run_reject
-        from enerflo_sync.jobs.plan import read_stored_plan
-
         if "error" in event:
             # Without an answer the task fails, and the plan continues to wait.
             return super().execute_complete(context, event)
@@ -102,28 +102,21 @@ class PlanApprovalOperator(ApprovalOperator):
         event = {**event, "params_input": answered_form(event.get("params_input"))}
         person = event.get("responded_by_user") or {}
         who = person.get("name") or person.get("id")
-        plan_hash = self.plan["plan_hash"]
-        with noted_failure(context), closing(open_account(str(self.account))) as opened:
-            plan = read_stored_plan(opened, plan_hash)
-            if plan.state == "approved":
-                # Decided on the plan's page or the command line a moment before.
-                return self._go_on(context, plan)
-            if plan.state in ("superseded", "applied") or (plan.state == "rejected" and plan.decided_by):
-                self._end(context, plan)
+        approves = bool(who) and event.get("chosen_options") == [self.APPROVE]
+        with noted_failure(context):
             part = chosen_part(event["params_input"]) if who else Part()
-            approves = bool(who) and event.get("chosen_options") == [self.APPROVE]
-            if approves:
-                plan = self._approve(opened, who, part)
-            else:
-                why = event["params_input"]["because"].strip() or "rejected in Airflow"
-                reason = why if who else "nobody answered in time"
-                plan = run_reject(opened, plan_hash, by=who, reason=reason, part=part)
+            why = event["params_input"]["because"].strip() or "rejected in Airflow"
+            plan, is_elsewhere = self._stored(who, approves, part, why)
+        if is_elsewhere and plan.state == "approved":
+            return self._go_on(context, plan)
+        if is_elsewhere and plan.state != "open":
+            self._end(context, plan)
         if self.second and approves and plan.state == "open":
             # It was the first person again, or the first approval is gone and this is the first one.
             return self.execute(context)
         waits = " and waits for a second person" if plan.first_approved_by and plan.state == "open" else ""
         state = "rejected, but for a part that was carried out" if plan.rest_rejected else plan.state
-        stands = f"plan {plan_hash[:12]} is {state}{waits}"
+        stands = f"plan {plan.plan_hash[:12]} is {state}{waits}"
         note = shown(f"{stands} ({who or 'nobody answered in time'})")
         if not part.whole:
             named = [*part.only, *(f"all but {one}" for one in part.without)]
@@ -131,20 +124,64 @@ class PlanApprovalOperator(ApprovalOperator):
         keep_note(context, note)
         return super().execute_complete(context, event)
 
-    def _approve(self, opened: AccountContext, who: str, part: Part) -> PlanReport:
-        """Return the plan with an approval, or as it was where the first person approves once more."""
+    def _stored(self, who: str | None, approves: bool, part: Part, why: str) -> tuple[PlanReport, bool]:
+        """Store an answer, and return the plan and whether it was decided about elsewhere before.
+
+        An answer is tried again here while the warehouse is away: a retry of the task would ask anew, and
+        what the person said, perhaps no, would be gone.
+
+        :raises ConfigurationError: a person's answer could not be stored.
+        """
+        for pause in (*self.pauses, None):
+            try:
+                return self._decide(who, approves, part, why)
+            except RetriableError as error:
+                if who is None:
+                    raise
+                if pause is None:
+                    said = "approval" if approves else "rejection"
+                    raise ConfigurationError(
+                        f"the {said} by {who} could not be stored: {error.what}",
+                        where=f"plan {self.plan['plan_hash'][:12]}",
+                        next_step="It does not count. Answer again: the next run of enerflo_sync asks anew.",
+                    ) from None
+                self.log.warning("answer_not_stored seconds=%s %s", pause, error.what)
+                SystemClock().sleep(pause)
+        raise AssertionError("a try returns or raises")
+
+    def _decide(self, who: str | None, approves: bool, part: Part, why: str) -> tuple[PlanReport, bool]:
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.approval import run_reject
+        from enerflo_sync.jobs.plan import read_stored_plan
+
+        plan_hash = self.plan["plan_hash"]
+        with closing(open_account(str(self.account))) as opened:
+            plan = read_stored_plan(opened, plan_hash)
+            is_rejected = plan.state == "rejected" and plan.decided_by is not None
+            # A no takes back an approval, if nothing of it was made.
+            is_approved = plan.state == "approved" and (approves or not who)
+            if is_approved or is_rejected or plan.state in ("superseded", "applied"):
+                return plan, True
+            if not approves:
+                reason = why if who else "nobody answered in time"
+                return run_reject(opened, plan_hash, by=who, reason=reason, part=part), False
+            approved = self._approve(opened, str(who), part)
+            return (approved, False) if approved else (read_stored_plan(opened, plan_hash), True)
+
+    def _approve(self, opened: AccountContext, who: str, part: Part) -> PlanReport | None:
+        """Return the plan with an approval; None where somebody else decided, or the first person again."""
         from enerflo_sync.jobs.approval import read_first_approval, run_approve
 
         plan_hash = self.plan["plan_hash"]
-        plan, first = read_first_approval(opened, plan_hash)
+        _, first = read_first_approval(opened, plan_hash)
         if self.second and first and part.whole:
             # An answer without the form's fields is to the part that the question named.
             part = first.part
         try:
-            return run_approve(opened, plan_hash, by=who, part=part)
-        except ConflictError as same_person:
-            self.log.warning("not_approved plan_hash=%s %s", plan_hash, same_person.what)
-            return plan
+            return run_approve(opened, plan_hash, by=who, part=part, undecided=True)
+        except ConflictError as conflict:
+            self.log.warning("not_approved plan_hash=%s %s", plan_hash, conflict.what)
+            return None
 
     def _ask_second(self, plan: PlanReport, first: FirstApproval) -> None:
         """Let the question name who approved first, and the form hold the part that this person chose."""

@@ -39,7 +39,8 @@ class FormField(Param):
     def __deepcopy__(self, memo: dict[int, Any] | None) -> FormField:
         # Each task has its own value; nobody changes a schema.
         copied = copy.copy(self)
-        copied.value = copy.deepcopy(self.value)
+        if isinstance(self.value, (list, dict)):
+            copied.value = copy.deepcopy(self.value)
         return copied
 
 

@@ -12,7 +12,7 @@ from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import BaseHook, BaseNotifier, BaseOperator, BaseOperatorLink, Context, conf
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
-from enerflo_airflow.accounts import sync_config
+from enerflo_airflow.accounts import parsed_config
 from enerflo_airflow.links import OverviewLink, page_address
 from enerflo_airflow.metrics import send_notifications
 from enerflo_airflow.notes import keep_note
@@ -153,7 +153,7 @@ def tell_people(account: str, after: BaseOperator | XComArg) -> None:
 
     As a teardown it runs whatever the outcome of the task before it, and its own outcome does not count.
     """
-    if not sync_config().notify.routes_for(account):
+    if not parsed_config().notify.routes_for(account):
         return
     task = NotifyOperator(
         task_id="tell_people",

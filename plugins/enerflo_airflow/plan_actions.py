@@ -106,11 +106,14 @@ def reject(
                 next_step="Go back and say why: the plans to come name it.",
             )
         part = _part(chosen, also, about, rest)
-        plan = run_reject(opened, plan_hash, by=visit.name, reason=why, part=part, undecided=True)
+        before = read_stored_plan(opened, plan_hash)
+        plan = run_reject(opened, plan_hash, by=visit.name, reason=why, part=part, undecided=True, wait=False)
         what = (
             "A part of plan" if plan.state == "open" else "The rest of plan" if plan.rest_rejected else "Plan"
         )
         said = f"{what} {plan.plan_hash[:12]} rejected by {visit.name}."
+        if before.state == "approved":
+            said += f" The approval by {before.decided_by} is taken back."
         return visit.done(visit.to.plan(visit.account, plan.plan_hash), said)
 
     return _decide(visit, plan_hash, act)

@@ -17,6 +17,7 @@ from enerflo_airflow.metrics import send_apply, send_plans
 from enerflo_airflow.notes import apply_note, carry_note, keep_note, plan_note, reconciliation_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 from enerflo_sync.errors import RetriableError
+from enerflo_sync.steering import shown
 
 if TYPE_CHECKING:
     from enerflo_sync.plan.report import PlanReport
@@ -178,6 +179,8 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
         from enerflo_sync.jobs.apply import run_apply
         from enerflo_sync.jobs.ledger import run_seal
         from enerflo_sync.jobs.lineage import apply_lineage
+        from enerflo_sync.jobs.plan import read_stored_plan
+        from enerflo_sync.plan.decided_plan import decided_words
 
         if not self.plan_hash:
             self._carry(context)
@@ -186,6 +189,11 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
             noted_failure(context),
             closing(open_account(str(self.account), reads_enerflo=True)) as opened,
         ):
+            plan = read_stored_plan(opened, str(self.plan_hash))
+            if plan.state == "rejected" and plan.decided_by:
+                # Somebody said no after the task that asks was done.
+                keep_note(context, shown(f"plan {plan.plan_hash[:12]} is {decided_words(plan)}"))
+                raise AirflowSkipException("Somebody rejected the plan: nothing is written.")
             report = run_apply(opened, str(self.plan_hash), run_id=engine_run_id(context))
             send_apply(report, opened)
             self.keep_lineage(apply_lineage, opened, report)

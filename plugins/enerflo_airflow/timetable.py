@@ -59,3 +59,7 @@ def _chosen(moment: DateTime | None) -> DateTime | None:
     if moment is None or moment.in_timezone("UTC").time() == time(0):
         return moment
     return moment - _FURTHEST_EAST
+
+
+# One for the DAGs of all accounts: making it takes as long as a task.
+MONTHS = BackfillMonths()

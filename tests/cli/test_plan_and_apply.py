@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import sqlalchemy as sa
 
 from enerflo_sandbox.crm_tables import make_crm_tables
 from enerflo_sandbox.world import World
+from enerflo_sync.jobs.approval import run_approve
+from enerflo_sync.jobs.context import open_account
 from tests.cli.conftest import SHIPPED, Run
 
 
@@ -140,6 +144,25 @@ def test_a_plan_may_be_rejected(writing: Run) -> None:
     refused = writing("apply", plan["plan_hash"])
     assert refused.code == 2
     assert "it was rejected (Sam)" in refused.err
+
+
+def test_a_yes_after_a_no_says_on_the_command_line_whose_no_it_overruled(writing: Run) -> None:
+    short = writing("plan", "--json").json["plan_hash"][:12]
+    writing("apply", short, "--reject", "Sam")
+    applied = writing("apply", short, "--approve", "Pat")
+    assert applied.code == 0
+    said, *_ = applied.out.splitlines()
+    assert said.startswith("It was rejected already by Sam on 20")
+    assert said.endswith(" UTC: overruled by Pat.")
+
+
+def test_a_no_on_the_command_line_says_whose_yes_it_takes_back(writing: Run) -> None:
+    plan = writing("plan", "--json").json["plan_hash"]
+    with closing(open_account("default", os.environ)) as context:
+        run_approve(context, plan, by="Pat")
+    rejected = writing("apply", plan, "--reject", "Sam")
+    assert rejected.code == 0
+    assert rejected.out.endswith("The approval by Pat is taken back.\n")
 
 
 def test_a_no_to_a_plan_whose_place_a_later_one_took_is_not_taken_for_said(

@@ -11,7 +11,7 @@ from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.routes import EVENTS, HttpTarget, NotifyEvent
 from enerflo_sync.notify.late import late_copies, polled_lists
 from enerflo_sync.notify.message import Message, http_body
-from tests.notify.conftest import People
+from tests.notify.conftest import EVERYTHING, People
 from tests.notify.test_notify import event, plan, reconciliation
 
 ALERTS = [event for event, info in EVENTS.items() if info.ended]
@@ -114,6 +114,37 @@ def test_a_list_is_late_by_the_schedule_of_its_polls(
     people.config = load_config(people.config.file, {})
     read_whole(people)
     assert bool(told_of(people, NotifyEvent.MIRROR_STALE, hours * 60)) is told
+
+
+def reconciled(people: People) -> None:
+    people.sql(
+        "insert into sync.reconciliations (account, reconciliation_id, started_at, finished_at, scope,"
+        " config_hash, compared_until, unexplained) values ('default', :id, :now, :now, 'full', 'c', :now, 0)",
+        id=str(people.now),
+        now=people.now,
+    )
+
+
+def test_a_reconciliation_that_was_due_and_did_not_end_is_told_and_so_is_that_one_ended(
+    people: People,
+) -> None:
+    # Never reconciled is not late.
+    assert told_of(people, NotifyEvent.RECONCILE_LATE, 30 * 60) == []
+    reconciled(people)
+    people.sql("update sync.reconciliations set finished_at = null")
+    assert told_of(people, NotifyEvent.RECONCILE_LATE, 30 * 60) == []
+    reconciled(people)
+    began = f"{people.now:%Y-%m-%d %H:%M}"
+    (message,) = told_of(people, NotifyEvent.RECONCILE_LATE, 30 * 60)
+    assert message.subject == "Enerflo default: nothing was reconciled although it was due"
+    assert f"- the newest began {began} UTC" in message.text
+    # A larger limit does not end it.
+    people.routes(f"{{stale_hours: 200, routes: {EVERYTHING}}}")
+    assert told_of(people, NotifyEvent.RECONCILE_LATE) == []
+    reconciled(people)
+    (message,) = told_of(people, NotifyEvent.RECONCILE_LATE)
+    assert message.subject == "Enerflo default: resolved: both sides are reconciled again"
+    assert told_of(people, NotifyEvent.RECONCILE_LATE, 60) == []
 
 
 def test_silence_of_webhooks_ends_with_the_next_one(people: People) -> None:
@@ -252,7 +283,7 @@ def test_what_airflow_tells_is_not_looked_for_in_the_warehouse(people: People) -
 def test_a_route_that_names_nothing_gets_every_alert(people: People) -> None:
     (route,) = people.config.notify.routes.values()
     assert all(route.takes(event, "default") for event in ALERTS)
-    assert len(ALERTS) == 7
+    assert len(ALERTS) == 8
 
 
 def test_a_copy_of_which_no_row_arrived_in_time_is_told_until_one_does(people: People) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from enerflo_sync.crm.routes import NotifyEvent
 from enerflo_sync.notify.late import polled_lists
 from enerflo_sync.notify.message import Message
@@ -89,3 +91,75 @@ def test_beginnings_and_ends_of_an_alert_arrive_in_order_where_one_of_them_is_re
         message.resolved for message in (*first, *people.tell()) if message.event is NotifyEvent.MIRROR_STALE
     ]
     assert found == [True, False]
+
+
+def test_a_refused_beginning_delays_no_other_beginning_of_its_alert(people: People) -> None:
+    """As by a chat that does not take the text of one message."""
+    names = polled_lists(people.config)
+    read_whole(people, *(name for name in names if name != "installs"), at=people.now + timedelta(days=9))
+    read_whole(people, "installs")
+    people.refuses = lambda message: "installs" in message.text
+    assert told_of(people, NotifyEvent.MIRROR_STALE, 180) == []
+    read_whole(people, "customers", at=people.now - timedelta(hours=4))
+    (message,) = told_of(people, NotifyEvent.MIRROR_STALE)
+    assert "- customers, read whole last at" in message.text
+    # An end waits for the beginning that is before it.
+    read_whole(people, "customers")
+    assert told_of(people, NotifyEvent.MIRROR_STALE) == []
+
+
+@pytest.mark.parametrize("event", [NotifyEvent.PLAN_WAITING, NotifyEvent.MIRROR_STALE])
+def test_a_beginning_that_was_given_up_is_told_although_a_later_one_was_told_meanwhile(
+    people: People, event: NotifyEvent
+) -> None:
+    names = polled_lists(people.config)
+    others = [name for name in names if name not in {"installs", "customers"}]
+    read_whole(people)
+    read_whole(people, *others, "installs", "customers", at=people.now + timedelta(days=9))
+    first, second = (
+        ("aaaaaaaaaaaa", "bbbbbbbbbbbb")
+        if event is NotifyEvent.PLAN_WAITING
+        else (
+            "- installs,",
+            "- customers,",
+        )
+    )
+
+    def begins(text: str) -> None:
+        if event is NotifyEvent.PLAN_WAITING:
+            plan(people, text[0] * 64)
+        else:
+            read_whole(people, text.strip("- ,"), at=people.now - timedelta(days=9))
+
+    people.refuses = lambda message: first in message.text
+    begins(first)
+    assert told_of(people, event) == []
+    begins(second)
+    (message,) = told_of(people, event)
+    assert second in message.text
+    while not people.report().given_up:
+        pass
+    people.refuses = lambda _: False
+    (message,) = told_of(people, event, 180)
+    assert (first in message.text, second in message.text) == (True, True)
+    assert told_of(people, event, 180) == []
+
+
+def test_an_end_that_was_given_up_is_told_although_a_beginning_was_given_up_after_it(people: People) -> None:
+    names = polled_lists(people.config)
+    others = [name for name in names if name != "installs"]
+    read_whole(people, *others, at=people.now + timedelta(days=9))
+    read_whole(people, "installs")
+    assert len(told_of(people, NotifyEvent.MIRROR_STALE, 180)) == 1
+    people.deaf = True
+    read_whole(people, "installs", at=people.now + timedelta(days=9))
+    people.report()
+    read_whole(people, "customers", at=people.now - timedelta(days=9))
+    given = 0
+    while given < 2:
+        given += people.report().given_up
+    read_whole(people, "customers", at=people.now + timedelta(days=9))
+    people.deaf = False
+    found = [*told_of(people, NotifyEvent.MIRROR_STALE, 180), *told_of(people, NotifyEvent.MIRROR_STALE, 60)]
+    assert [message.text.splitlines()[-1] for message in found if message.resolved][:1] == ["- installs"]
+    assert all(message.resolved for message in found)

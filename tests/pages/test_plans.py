@@ -104,11 +104,14 @@ def test_a_plan_is_approved_once_and_the_run_that_applies_it_is_followed(visitor
         again = second.post(f"{path}/approve", "inbox/default")
         assert again.status_code == 409
         assert "it is approved already by pat on 20" in again.text
-    no = second.post(f"{path}/reject", "inbox/default", reason="no")
-    assert (no.status_code, "approved already by pat" in no.text) == (409, True)
     assert stored(pat, path) == ("approved", "pat")
     assert len(known_dags.runs_of("approve")) == 1
     assert "/approve" not in pat.text(path)
+    # Nothing of it is written yet: a no wins.
+    assert f'{path.rpartition("/")[2]}/reject" id="take-back"' in pat.text(path)
+    no = second.post(f"{path}/reject", "inbox/default", reason="no")
+    assert no.status_code == 303
+    assert stored(pat, path) == ("rejected", "pat")
 
 
 def test_a_plan_whose_run_cannot_be_started_is_said_to_be_approved_and_not_applied(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +14,16 @@ import pytest
 import sqlalchemy as sa
 from airflow.providers.standard.exceptions import HITLTriggerEventError
 from airflow.providers.standard.operators import hitl
-from airflow.sdk import DAG, BaseOperator, Param
+from airflow.sdk import DAG, BaseOperator, Param, RetryAction
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped, TaskAwaitingInput
+from enerflo_airflow import hook
 from enerflo_airflow.approval_form import answered_form
 from enerflo_airflow.approving import PlanApprovalOperator
+from enerflo_airflow.planning import ApplyPlanOperator
+from enerflo_airflow.retry import EnerfloRetryPolicy
 
-from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.errors import ConfigurationError, RetriableError
+from enerflo_sync.jobs import approval
 from enerflo_sync.jobs.approval import read_refusals, run_approve, run_reject
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.plan import run_plan
@@ -203,14 +208,84 @@ def test_a_trigger_that_failed_decides_nothing(answers: Answers) -> None:
     assert answers.stored == ("open", None)
 
 
-@pytest.mark.parametrize("answer", ["Approve", "Reject"])
-def test_what_was_approved_elsewhere_is_applied_whatever_is_answered_later(
-    answers: Answers, answer: str
-) -> None:
+def test_what_was_approved_elsewhere_is_applied_if_it_is_approved_once_more(answers: Answers) -> None:
     run_approve(answers.place, answers.plan_hash, by="Sam Hill", undecided=True)
-    answers.answer(answer)
+    answers.answer("Approve")
     assert answers.stored == ("approved", "Sam Hill")
     assert "is approved already by Sam Hill on 20" in answers.note
+
+
+def test_a_no_wins_over_a_yes_elsewhere_of_which_nothing_was_written(answers: Answers) -> None:
+    """The worker that takes the answer up may be late: the no may have been given first."""
+    run_approve(answers.place, answers.plan_hash, by="Sam Hill", undecided=True)
+    with pytest.raises(DownstreamTasksSkipped):
+        answers.answer("Reject")
+    assert answers.stored == ("rejected", "Pat")
+    assert answers.note == f"plan {answers.plan_hash[:12]} is rejected (Pat)"
+    assert {one.decided_by for one in read_refusals(answers.place)} == {"Pat"}
+
+
+def away(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Let the warehouse not answer so many times."""
+    opened, tries = hook.open_account, itertools.count(1)
+
+    def open_account(*given: Any, **named: Any) -> Any:
+        if next(tries) <= times:
+            raise RetriableError("the server could not be reached.", where="warehouse")
+        return opened(*given, **named)
+
+    monkeypatch.setattr(hook, "open_account", open_account)
+    monkeypatch.setattr(PlanApprovalOperator, "pauses", (0, 0))
+
+
+def test_a_no_is_stored_although_the_warehouse_is_away_for_a_while(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry of the task would ask anew, and Airflow would forget the no."""
+    away(monkeypatch, 2)
+    with pytest.raises(DownstreamTasksSkipped):
+        answers.answer("Reject")
+    assert answers.stored == ("rejected", "Pat")
+
+
+@pytest.mark.parametrize(("option", "said"), [("Approve", "approval"), ("Reject", "rejection")])
+def test_an_answer_that_could_not_be_stored_is_no_retry_and_says_so(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch, option: str, said: str
+) -> None:
+    away(monkeypatch, 3)
+    with pytest.raises(ConfigurationError, match=f"the {said} by Pat could not be stored") as told:
+        answers.answer(option)
+    assert EnerfloRetryPolicy().evaluate(told.value, 1, 3).action is RetryAction.FAIL
+    assert answers.stored == ("open", None)
+
+
+def test_a_no_after_the_answer_skips_the_task_that_writes(answers: Answers) -> None:
+    answers.answer("Approve")
+    run_reject(answers.place, answers.plan_hash, by="Sam Hill")
+    task = ApplyPlanOperator(task_id="write", account="default", plan_hash=answers.plan_hash)
+    context: Any = {"ti": answers, "task_instance": answers, "task": task, "dag_run": None}
+    with pytest.raises(AirflowSkipException, match="Somebody rejected the plan"):
+        task.execute(context)
+    assert "is rejected already by Sam Hill on 20" in answers.note
+
+
+@pytest.mark.parametrize(("elsewhere", "stored"), [(run_approve, "approved"), (run_reject, "rejected")])
+def test_a_yes_that_crosses_a_decision_elsewhere_changes_nothing(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch, elsewhere: Any, stored: str
+) -> None:
+    read = approval.read_first_approval
+
+    def decided_meanwhile(place: AccountContext, plan_hash: str) -> Any:
+        found = read(place, plan_hash)
+        elsewhere(place, plan_hash, by="Sam Hill")
+        return found
+
+    monkeypatch.setattr(approval, "read_first_approval", decided_meanwhile)
+    with suppress(AirflowSkipException):
+        answers.answer("Approve")
+    assert answers.stored == (stored, "Sam Hill")
+    assert f"is {stored} already by Sam Hill on 20" in answers.note
+    assert answers.states["leads"] == {"planned" if stored == "approved" else "refused"}
 
 
 def test_what_was_rejected_elsewhere_stays_so_whatever_is_answered_later(answers: Answers) -> None:

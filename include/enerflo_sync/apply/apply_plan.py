@@ -35,7 +35,15 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
-from enerflo_sync.plan.decided_plan import BY_RULE, WHOLE, approve_plan, hold_plan, require_not_expired
+from enerflo_sync.plan.decided_plan import (
+    BY_RULE,
+    WHOLE,
+    approve_plan,
+    hold_plan,
+    require_no_new_no,
+    require_not_expired,
+    wait_again,
+)
 from enerflo_sync.plan.held import move_held
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.reads import read_plan
@@ -75,17 +83,6 @@ update sync.plans set state = 'applied', applied_at = :now
 where account = :account and plan_hash = :plan_hash
 """)
 
-_OPEN_AGAIN = sa.text("""
-/* enerflo-sync apply: the part that was approved is applied, the rest waits on */
-with rest as (
-  update sync.plan_changes set state = 'planned'
-  where account = :account and plan_hash = :plan_hash and state = 'left_out'
-)
-update sync.plans set state = 'open', decided_by = null, decided_as = null, decided_at = null,
-  first_approval = null
-where account = :account and plan_hash = :plan_hash
-""")
-
 
 def apply_plan(
     engine: sa.Engine,
@@ -95,6 +92,7 @@ def apply_plan(
     plan_hash: str,
     *,
     approved_by: str | None,
+    known: PlanReport | None = None,
     part: Part = WHOLE,
     crm: CrmConnections | None = None,
     salesforce: Callable[[], SalesforceSession] | None = None,
@@ -110,11 +108,13 @@ def apply_plan(
 
     :param client: opens the account's client; called only if a change is sent to Enerflo.
     :param approved_by: the person who approves a plan that waits for an approval.
+    :param known: the plan as it was when this person approved it; by default, as it is now.
     :param crm: the CRM's own database, if its tables are not in the warehouse.
     :param salesforce: opens a session at Salesforce, for tables whose changes are carried there.
     :param part: the part to approve; the other changes stay open, or are refused by the same person.
     :raises ConfigurationError: nothing may be written (mode), or the plan may not be applied: it expired, was
         rejected, needs an approval, or the mapping changed since it was made.
+    :raises ConflictError: somebody rejected it since ``known``.
     :raises RetriableError: another plan or apply is running, or the warehouse or Enerflo is away.
     """
     with warehouse_errors("apply"), engine.connect() as connection, alone(connection, account):
@@ -126,7 +126,7 @@ def apply_plan(
                 outcomes = outcomes_of(connection, plan)
             return report_of(plan, outcomes, run.run_id, None, already=True)
         with connection.begin():
-            plan, reasons = _allowed(connection, config, plan, approved_by, part)
+            plan, reasons = _allowed(connection, config, plan, approved_by, part, known or plan)
         if reasons:
             raise _needs_approval(plan, reasons)
         if plan.state is not PlanState.APPROVED:
@@ -159,6 +159,7 @@ def _allowed(
     plan: PlanReport,
     approved_by: str | None,
     part: Part,
+    known: PlanReport,
 ) -> tuple[PlanReport, Sequence[str]]:
     """Return the approved plan if it may be applied now; from then on it can no longer be rejected.
 
@@ -184,6 +185,7 @@ def _allowed(
     if plan.config_hash != config.hash(plan.account):
         raise ConfigurationError("the mapping changed since it was made.", where=where, next_step=again)
     if approved_by is not None:
+        require_no_new_no(known, plan)
         plan = under_two_persons(connection, config, plan)
         return approve_plan(connection, plan, approved_by, now, config=config, part=part), ()
     if part.rest is Rest.REFUSE:
@@ -330,10 +332,9 @@ def _ended(connection: sa.Connection, plan: PlanReport, outcomes: Outcomes) -> P
     """Mark the plan as applied if no change is left to make, or open it again for the part not approved."""
     if any(state in {"planned", "sent"} for state, _, _ in outcomes):
         return plan
-    named = {"account": plan.account, "plan_hash": plan.plan_hash}
     if any(state == "left_out" for state, _, _ in outcomes):
-        connection.execute(_OPEN_AGAIN, named)
+        wait_again(connection, plan)
         return msgspec.structs.replace(plan, state=PlanState.OPEN)
     now = server_time(connection)
-    connection.execute(_ENDED, {**named, "now": now})
+    connection.execute(_ENDED, {"account": plan.account, "plan_hash": plan.plan_hash, "now": now})
     return msgspec.structs.replace(plan, state=PlanState.APPLIED, applied_at=now)

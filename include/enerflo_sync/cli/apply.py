@@ -16,7 +16,8 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.ledger import run_seal
-from enerflo_sync.plan.decided_plan import require_not_expired
+from enerflo_sync.jobs.plan import read_stored_plan
+from enerflo_sync.plan.decided_plan import decided_words, require_not_expired
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.report import PlanReport, PlanState
 from enerflo_sync.reconcile.render.wording import count_of, number
@@ -67,6 +68,9 @@ def command(
     be made together are not separated. A rejected change stays refused in every later plan, until one of its
     values changes or `enerflo-sync reopen`.
 
+    A plan that somebody rejected before may be approved after all; a rejection that arrives while this
+    command runs wins. --reject also takes back an approval of which nothing was made yet.
+
     Where two persons have to approve (approval.second_person), the first --approve is noted, writes nothing,
     and ends with exit code 1; the plan is applied with the --approve of another person.
     """
@@ -86,18 +90,24 @@ def command(
             next_step="Choose a part with --only or --except.",
         )
     context = open_account(account, os.environ)
+    before = read_stored_plan(context, plan_hash) if approve is not None or reject is not None else None
     if reject is not None:
         plan = run_reject(context, plan_hash, by=reject, reason=because, part=part)
         if plan.state in (PlanState.EXPIRED, PlanState.SUPERSEDED):
             # It has ended, so nothing was refused: the same changes may stand in a later plan.
             require_not_expired(plan, plan.expires_at)
         _print_rejected(plan, by=reject, as_json=as_json)
+        if before is not None and before.state is PlanState.APPROVED and not as_json:
+            console.print(f"The approval by {before.decided_by} is taken back.", markup=False)
         finish(Exit.NEEDS_A_PERSON if plan.waits_for_approval else Exit.DONE)
     with progress_bars() as tick:
         report = run_apply(context, plan_hash, approved_by=approve, part=part, progress=tick)
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:
+        is_overruled = before is not None and before.state is PlanState.REJECTED and before.decided_by
+        if before is not None and is_overruled and not report.message:
+            console.print(f"It was {decided_words(before)}: overruled by {report.decided_by}.", markup=False)
         _print(report)
     run_seal(context)
     finish(Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE)

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from enerflo_sync.cli.bars import progress_bars
-from enerflo_sync.cli.output import Account, Exit, Json, finish, print_json
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.cli.poll import print_run
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.ingest import run_ingest
@@ -50,4 +50,10 @@ def command(
             if since is None
             else "The archive has no file that is not known.",
         )
+        if since is not None:
+            console.print(
+                "What a person refused since a backup was made is not in it, and may be planned again: look"
+                " at the next plan before anything is applied, by hand or by DAGs.",
+                markup=False,
+            )
     finish(Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE)

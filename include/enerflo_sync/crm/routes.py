@@ -45,6 +45,7 @@ class NotifyEvent(StrEnum):
     ACCOUNT_THROTTLED = "account_throttled"
     RUN_FAILED = "run_failed"
     MIRROR_STALE = "mirror_stale"
+    RECONCILE_LATE = "reconcile_late"
     WEBHOOKS_SILENT = "webhooks_silent"
     BUDGET_EXHAUSTED = "budget_exhausted"
     APPROVAL_EXPIRING = "approval_expiring"
@@ -109,6 +110,11 @@ EVENTS: Mapping[NotifyEvent, EventInfo] = {
         Level.ERROR,
         "A list of Enerflo was not read whole although a poll was due.",
         ended="The lists below were read whole again.",
+    ),
+    NotifyEvent.RECONCILE_LATE: EventInfo(
+        Level.ERROR,
+        "No reconciliation ended although one was due: nobody knows whether both sides agree.",
+        ended="A reconciliation ended again.",
     ),
     NotifyEvent.WEBHOOKS_SILENT: EventInfo(
         Level.ERROR,
@@ -232,7 +238,9 @@ class NotifyOptions(Options):
     throttled: int = Field(10, ge=1, description="Requests refused in two hours from which on it is told.")
     silent_hours: int = Field(24, ge=1, description="Hours without a webhook after which it is told.")
     stale_hours: float = Field(
-        2, gt=0, description="Hours that a list may stay unread after a poll, or a copy after a run, was due."
+        2,
+        gt=0,
+        description="Hours that a list, a copy of the CRM or a report may be old after its renewal was due.",
     )
     blocked_minutes: float = Field(
         1, ge=0, le=60, description="An API key that must wait for longer than this is told."

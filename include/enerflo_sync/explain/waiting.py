@@ -29,14 +29,19 @@ where c.account = :account and c.table_name = :table
 order by q.created_at desc, c.position
 """)
 
+# A plan that is made after an undo decides about the same records anew.
 _UNDECIDED = sa.text("""
-/* enerflo-sync explain: questions of the newest plan of each kind */
+/* enerflo-sync explain: questions of the newest plan, and of an undo that is newer */
+with newest as (
+  select distinct on (kind) kind, plan_hash, created_at from sync.plans where account = :account
+    and state not in ('expired', 'superseded') order by kind, created_at desc, part
+)
 select u.plan_hash, u.field, u.reason from sync.plan_undecided u
 where u.account = :account and u.table_name = :table and u.refusal_id is null
   and u.key = any(cast(cast(:keys as text[]) as jsonb[]))
   and u.plan_hash in (
-    select distinct on (kind) plan_hash from sync.plans where account = :account
-      and state not in ('expired', 'superseded') order by kind, created_at desc, part)
+    select n.plan_hash from newest n where not exists (
+      select from newest later where later.kind = 'sync' and later.created_at > n.created_at))
 order by u.plan_hash, u.position
 """)
 

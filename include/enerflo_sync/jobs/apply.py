@@ -28,6 +28,9 @@ def run_apply(
 ) -> ApplyReport:
     """Apply a plan (:func:`enerflo_sync.apply.apply_plan.apply_plan`)."""
     require_migrated(context.engine)
+    with warehouse_errors("apply"), context.engine.connect() as connection:
+        # The copy may take minutes, in which somebody may reject the plan.
+        known = read_plan(connection, context.account, plan_hash, counted=False)
     require_trusted(context)
     # What is sent to Enerflo rests on what the CRM says now.
     run_copy(context, progress=progress)
@@ -38,6 +41,7 @@ def run_apply(
         context.account,
         plan_hash,
         approved_by=approved_by,
+        known=known,
         part=part,
         crm=context.crm,
         salesforce=lambda: context.salesforce,

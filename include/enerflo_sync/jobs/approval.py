@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from enerflo_sync.apply.still_free import under_two_persons
+from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.ledger import run_seal
 from enerflo_sync.plan.decided_plan import (
     WHOLE,
     approve_plan,
+    decided_words,
     hold_plan,
     reject_plan,
+    require_no_new_no,
     require_undecided,
+    withdraw_approval,
 )
 from enerflo_sync.plan.parts import Part
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.reopen import Refusal, WhichRefusals, reopen, standing_refusals
-from enerflo_sync.plan.report import PlanReport
+from enerflo_sync.plan.report import PlanReport, PlanState
 from enerflo_sync.plan.second_person import FirstApproval, first_approval, needs_two
+from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
@@ -29,13 +36,16 @@ def run_approve(
     Where two persons have to approve it, the plan goes on to wait after the first.
 
     :param undecided: only if nobody decided about it before.
-    :raises ConflictError: somebody did; or a second person is missing, and this is the first one again.
+    :raises ConflictError: somebody did, or rejected it just now; or a second person is missing, and this is
+        the first one again.
     """
     require_migrated(context.engine)
     with warehouse_errors("approve"), context.engine.begin() as connection:
+        known = read_plan(connection, context.account, plan_hash, counted=False)
         plan = hold_plan(connection, context.account, plan_hash)
         if undecided:
             require_undecided(plan)
+        require_no_new_no(known, plan)
         plan = under_two_persons(connection, context.config, plan)
         approve_plan(connection, plan, by, server_time(connection), config=context.config, part=part)
         return read_plan(connection, context.account, plan.plan_hash)
@@ -61,17 +71,26 @@ def run_reject(
     reason: str | None = None,
     part: Part = WHOLE,
     undecided: bool = False,
+    wait: bool = True,
 ) -> PlanReport:
-    """Reject a waiting plan, or a part of it (:func:`enerflo_sync.plan.decided_plan.reject_plan`).
+    """Reject a plan, or a part of it (:func:`enerflo_sync.plan.decided_plan.reject_plan`).
 
-    :param undecided: only if nobody decided about it before.
-    :raises ConflictError: somebody did.
+    A person may also reject a plan that somebody approved, as long as nothing of it was made or tried: the
+    approval is withdrawn, and of a part that is rejected the rest waits again.
+
+    :param undecided: only if nobody decided about it before, but for such an approval.
+    :param wait: if the plan is approved, wait until no plan or apply of the account is running, half an hour
+        at most.
+    :raises ConflictError: somebody decided about it before.
+    :raises ConfigurationError: it can no longer be rejected; or it is approved, a plan or apply is running,
+        and ``wait`` is false.
     """
     require_migrated(context.engine)
-    with warehouse_errors("reject"), context.engine.begin() as connection:
+
+    def reject(plan: PlanReport) -> PlanReport:
         if undecided:
-            require_undecided(hold_plan(connection, context.account, plan_hash))
-        plan = reject_plan(
+            require_undecided(plan)
+        return reject_plan(
             connection,
             context.account,
             plan_hash,
@@ -81,8 +100,34 @@ def run_reject(
             config=context.config,
             part=part,
         )
+
+    rejected: PlanReport | None = None
+    with ExitStack() as held:
+        held.enter_context(warehouse_errors("reject"))
+        connection = held.enter_context(context.engine.connect())
+        with connection.begin():
+            plan = hold_plan(connection, context.account, plan_hash)
+            if by is None or plan.state is not PlanState.APPROVED:
+                rejected = reject(plan)
+        if rejected is None:
+            try:
+                held.enter_context(alone(connection, context.account, wait=wait))
+            except RetriableError:
+                raise _may_be_written_now(plan) from None
+            with connection.begin():
+                plan = hold_plan(connection, context.account, plan_hash)
+                rejected = reject(withdraw_approval(connection, plan))
     run_seal(context)
-    return plan
+    return rejected
+
+
+def _may_be_written_now(plan: PlanReport) -> ConfigurationError:
+    return ConfigurationError(
+        f"it is {decided_words(plan)}, and a plan or an apply of the account is running: it may be written"
+        " now.",
+        where=f"plan {plan.plan_hash[:12]}",
+        next_step="Reject it again when that has ended; what is written by then, an undo takes back.",
+    )
 
 
 def read_refusals(context: AccountContext, which: WhichRefusals | None = None) -> list[Refusal]:

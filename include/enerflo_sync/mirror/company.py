@@ -127,8 +127,10 @@ class CompanyGuard:
             self._remember(found - known)
             self._is_shown = True
             return
-        named = f" (company {', '.join(map(str, sorted(found)[:3]))})" if found else ""
-        raise AnotherCompanyError(
+        raise self._of_another(f" (company {', '.join(map(str, sorted(found)[:3]))})" if found else "")
+
+    def _of_another(self, named: str) -> AnotherCompanyError:
+        return AnotherCompanyError(
             f"the API key answers for another company{named}: it knows none of the account's installs.",
             where=f"account {self._account}",
             next_step="Nothing was stored or deleted. Put the key of the account's own company back; if the"
@@ -154,7 +156,8 @@ class CompanyGuard:
     def ensure(self) -> None:
         """Return once an answer of this run has shown whose key it is; request a list if none has.
 
-        Proves nothing if the list is empty, is not permitted for this key, or has another form.
+        Proves nothing if the list is not permitted for this key, or has another form. If it is empty, and the
+        newest installs that are known do not exist for the key, this is the key of another company.
 
         :raises AnotherCompanyError: the key belongs to another company.
         :raises RetriableError: Enerflo does not answer at the moment.
@@ -169,18 +172,30 @@ class CompanyGuard:
             log.info("company_not_shown account=%s error=%s", self._account, type(error).__name__)
         else:
             self.check(listing.records)
+            if not listing.records and self._has_none_of_ours():
+                raise self._of_another("")
         self._is_shown = True
 
     def _is_ours(self, records: Sequence[Record]) -> bool:
         ids = list(_ids(records))
-        mine = sa.select(installs.c.install_id).where(installs.c.account == self._account)
-        living = mine.where(installs.c.deleted_at.is_(None))
         with self._engine.connect() as connection:
-            if connection.scalar(living.where(installs.c.install_id.in_(ids)).limit(1)) is not None:
+            if connection.scalar(self._living().where(installs.c.install_id.in_(ids)).limit(1)) is not None:
                 return True
-            newest = living.order_by(installs.c.install_id.desc()).limit(_ASKED_DIRECTLY)
-            some = list(connection.scalars(newest))
-        return any(self._answers(install_id) for install_id in some)
+        return any(self._answers(install_id) for install_id in self._newest())
+
+    def _has_none_of_ours(self) -> bool:
+        """Return whether the key knows none of the newest installs; False if none is known to us either."""
+        answers = [self._answers(install_id) for install_id in self._newest()]
+        return bool(answers) and all(answer is False for answer in answers)
+
+    def _newest(self) -> Sequence[int]:
+        newest = self._living().order_by(installs.c.install_id.desc()).limit(_ASKED_DIRECTLY)
+        with self._engine.connect() as connection:
+            return list(connection.scalars(newest))
+
+    def _living(self) -> sa.Select[tuple[int]]:
+        mine = sa.select(installs.c.install_id).where(installs.c.account == self._account)
+        return mine.where(installs.c.deleted_at.is_(None))
 
     def _is_new(self, known: set[int]) -> bool:
         """Return whether nothing is stored of the account's company."""
@@ -206,7 +221,8 @@ class CompanyGuard:
                 " another one indeed, run enerflo-sync poll --accept-company once.",
             )
 
-    def _answers(self, install_id: int) -> bool:
+    def _answers(self, install_id: int) -> bool | None:
+        """Return whether the key knows an install; None if that cannot be told."""
         try:
             read_install(self._client, install_id)
         except AuthenticationError:
@@ -215,7 +231,7 @@ class CompanyGuard:
             return False
         except (BadRecordError, FatalError, ContractDriftError) as error:
             log.info("company_not_shown install=%s error=%s", install_id, type(error).__name__)
-            return False
+            return None
         return True
 
     def _known(self) -> set[int]:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.routes import NotifyEvent
-from enerflo_sync.notify.late import COPY_OF, handed_over, late_copies, stale_lists
+from enerflo_sync.notify.late import COPY_OF, handed_over, late_copies, late_reconciliation, stale_lists
 from enerflo_sync.notify.verdict import open_verdicts
 
 CURRENT = "pg_temp.current"
@@ -179,6 +179,13 @@ select '' as cause, s.name as key, 1 as size, s.at,
 from jsonb_to_recordset(cast(:stale as jsonb)) s(name text, at timestamptz, was_read boolean, is_new boolean)
 """
 
+_LATE_RECONCILIATION = """
+select '' as cause, s.name as key, 1 as size, s.at,
+  jsonb_build_array(jsonb_build_array(
+    'the newest began', to_char(s.at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null)) as line
+from jsonb_to_recordset(cast(:late_reconciliation as jsonb)) s(name text, at timestamptz)
+"""
+
 # A key that waits for seconds is no news: it does so in every busy minute.
 _BLOCKED = """
 select '' as cause, b.key_fingerprint as key, 1 as size, coalesce(b.updated_at, :now) as at,
@@ -249,6 +256,7 @@ _QUERIES: Mapping[NotifyEvent, str] = {
     NotifyEvent.QUARANTINE_GROWING: _QUARANTINE,
     NotifyEvent.ACCOUNT_THROTTLED: _THROTTLED,
     NotifyEvent.MIRROR_STALE: _STALE,
+    NotifyEvent.RECONCILE_LATE: _LATE_RECONCILIATION,
     NotifyEvent.WEBHOOKS_SILENT: _SILENT,
     NotifyEvent.BUDGET_EXHAUSTED: _BLOCKED,
     NotifyEvent.APPROVAL_EXPIRING: _EXPIRING,
@@ -286,12 +294,15 @@ def make_current(
         "expiring_seconds": options.expiring_hours * 3600,
         "stale": "[]",
         "late_copies": "[]",
+        "late_reconciliation": "[]",
         "verdicts": "[]",
         "copy_of": COPY_OF,
         "handed_to": json.dumps(handed_over(config, account)),
     }
     if NotifyEvent.MIRROR_STALE in wanted:
         values["stale"] = json.dumps(stale_lists(connection, config, account, now))
+    if NotifyEvent.RECONCILE_LATE in wanted:
+        values["late_reconciliation"] = json.dumps(late_reconciliation(connection, config, account, now))
     if NotifyEvent.CRM_COPY_LATE in wanted:
         values["late_copies"] = json.dumps(late_copies(connection, config, account, now))
     if NotifyEvent.NO_ALL_CLEAR in wanted:

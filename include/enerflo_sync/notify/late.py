@@ -1,4 +1,4 @@
-"""What is late by its schedule: lists of Enerflo that polls did not read, copies of the CRM that are old."""
+"""What is late by its schedule: lists that polls did not read, old copies of the CRM, reconciliations."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from enerflo_sync.resources.registry import ALL
 
 # The identity of an old copy is this and its table's name.
 COPY_OF = "copy of "
+# The identity of the one late reconciliation of an account.
+RECONCILIATION = "reconciliation"
 
 # A list that was never read whole counts from the first poll that asked for it. One that no poll asked for
 # yet counts from the last poll that ended without it, if any: sync.yaml names it only since then.
@@ -42,8 +44,13 @@ select table_name as name, read_at as at from sync.crm_copies
 where account = :account and table_name = any(cast(:names as text[])) order by table_name
 """)
 
+_RECONCILED = sa.text("""
+/* enerflo-sync notify: when the newest reconciliation that ended began */
+select max(started_at) from sync.reconciliations where account = :account and finished_at is not null
+""")
+
 _TOLD = sa.text("""
-/* enerflo-sync notify: lists and copies that people were told of */
+/* enerflo-sync notify: facts that people were told of */
 select key, told_at from sync.told where account = :account and event = :event
 """)
 
@@ -90,6 +97,29 @@ def stale_lists(
     ]
 
 
+def late_reconciliation(
+    connection: sa.Connection, config: SyncConfig, account: str, now: datetime
+) -> list[dict[str, Any]]:
+    """Return the newest reconciliation's time if none ended since although one was due; else nothing.
+
+    An account that was never reconciled has none. If people were told, it is late until one ends, whatever
+    the limit is by then.
+    """
+    at: datetime | None = connection.scalar(_RECONCILED, {"account": account})
+    if at is None or not config.tables_for(account):
+        return []
+    schedule = config.account(account).schedule
+    due = cron(schedule.reconcile, schedule.time_zone)
+    told = _told(connection, account, NotifyEvent.RECONCILE_LATE).get(RECONCILIATION)
+    is_late = due(at) + timedelta(hours=config.notify.stale_hours) < now or (told is not None and at < told)
+    return [{"name": RECONCILIATION, "at": at.isoformat()}] if is_late else []
+
+
+def _told(connection: sa.Connection, account: str, event: NotifyEvent) -> dict[str, datetime]:
+    found = connection.execute(_TOLD, {"account": account, "event": str(event)})
+    return dict(found.tuples().all())
+
+
 def late_copies(
     connection: sa.Connection, config: SyncConfig, account: str, now: datetime
 ) -> list[dict[str, Any]]:
@@ -127,6 +157,8 @@ def is_watched(config: SyncConfig, account: str, event: NotifyEvent, key: str) -
     """
     if event is NotifyEvent.MIRROR_STALE:
         return key in polled_lists(config)
+    if event is NotifyEvent.RECONCILE_LATE:
+        return bool(config.tables_for(account))
     if event is not NotifyEvent.CRM_COPY_LATE:
         return True
     tables = {str(name): table for name, table in config.tables_for(account).items()}

@@ -108,6 +108,11 @@ _WORDS: dict[NotifyEvent, tuple[str, str, MessagePage]] = {
         "{} lists of Enerflo are not read any more",
         _FRESHNESS,
     ),
+    NotifyEvent.RECONCILE_LATE: (
+        "nothing was reconciled although it was due",
+        "nothing was reconciled although it was due",
+        _FRESHNESS,
+    ),
     NotifyEvent.WEBHOOKS_SILENT: ("no webhook arrives any more", "no webhook arrives any more", _FRESHNESS),
     NotifyEvent.BUDGET_EXHAUSTED: (
         "the budget of requests is used up",
@@ -135,6 +140,7 @@ _WORDS: dict[NotifyEvent, tuple[str, str, MessagePage]] = {
 _ENDED: dict[NotifyEvent, tuple[str, str]] = {
     NotifyEvent.RUN_FAILED: ("the task fails no more", ""),
     NotifyEvent.MIRROR_STALE: ("Enerflo is read again", ""),
+    NotifyEvent.RECONCILE_LATE: ("both sides are reconciled again", ""),
     NotifyEvent.WEBHOOKS_SILENT: ("webhooks arrive again", ""),
     NotifyEvent.BUDGET_EXHAUSTED: ("requests are sent again", "API key"),
     NotifyEvent.APPROVAL_EXPIRING: ("a plan was decided about, replaced, or its time ran out", "plan"),

@@ -52,8 +52,9 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
     """Send unreported news along every route.
 
     News is stored as messages in one transaction, so each fact is reported once. A message is marked after
-    sending; if the process dies in between, it is sent again. A message that cannot be sent delays only later
-    messages about the same alert on the same route, so that an alert's beginnings and ends arrive in order.
+    sending; if the process dies in between, it is sent again. A beginning of an alert that cannot be sent
+    delays only later ends of the same alert on the same route, and an end only later beginnings, so that they
+    arrive in order.
 
     :param send: sends one message, or raises.
     """
@@ -70,11 +71,12 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
         with connection.begin():
             waiting = stored(connection, account, state="pending")
         errors: dict[str, None] = {}
-        behind: set[tuple[NotifyEvent, str]] = set()
+        behind: set[tuple[NotifyEvent, str, bool]] = set()
         sent = abandoned = 0
         for one in waiting:
             topic = (one.message.event, one.message.route)
-            if topic in behind:
+            if (*topic, not one.message.resolved) in behind:
+                behind.add((*topic, one.message.resolved))
                 continue
             error = _sent(one, config, send)
             with connection.begin():
@@ -87,7 +89,7 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
                 abandoned += is_given_up
             if EVENTS[one.message.event].ended and not is_given_up:
                 # An end that arrives after a newer beginning would say that all is well.
-                behind.add(topic)
+                behind.add((*topic, one.message.resolved))
             errors[error] = None
     return NotifyReport(
         account=account,

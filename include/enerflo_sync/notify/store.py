@@ -37,7 +37,14 @@ where n.account = :account and n.state = 'failed' and n.count = 0 and n.created_
   and not exists (
     select from sync.notifications later
     where later.account = n.account and later.event = n.event and later.route = n.route and later.count > 0
-      and later.notification_id > n.notification_id)
+      and later.state <> 'failed' and later.notification_id > n.notification_id)
+""")
+
+# Messages that were made since do not tell what it told.
+_IS_NEWEST = sa.text("""
+/* enerflo-sync notify: a beginning that is abandoned is the newest message of its kind */
+update sync.notifications set notification_id = default
+where account = :account and notification_id = :id and count > 0 and event = any(cast(:events as text[]))
 """)
 
 
@@ -93,6 +100,11 @@ def mark_failed(
     is_old = now - one.created_at >= waits or not can_be_sent
     state = "failed" if attempts >= MOST_ATTEMPTS and is_old else "pending"
     _update(connection, one, state=state, attempts=attempts, error=error)
+    if state == "failed":
+        connection.execute(
+            _IS_NEWEST,
+            {"account": one.message.account, "id": one.notification_id, "events": _states()},
+        )
     return state == "failed"
 
 

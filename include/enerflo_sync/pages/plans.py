@@ -180,6 +180,12 @@ class PlanPage:
         return bool(plan.change_count) and plan.mode != "report" and asks and unanswered and in_time
 
     @property
+    def may_be_taken_back(self) -> bool:
+        """Return whether it is approved, and nothing of it was made or tried: a person may reject it yet."""
+        nothing_made = self.plan.states.keys() <= {"planned", "left_out", "refused"}
+        return self.plan.state is PlanState.APPROVED and nothing_made
+
+    @property
     def asked_elsewhere(self) -> int:
         """Return how many of the changes that need a person have other entries in the inbox: held, parked."""
         return sum(self.plan.undecided.values()) - sum(one.questions for one in self.questions)

@@ -18,7 +18,6 @@ from enerflo_sync.plan.report import PlanReport, PlanState
 from enerflo_sync.plan.second_person import (
     both_names,
     first_approval,
-    forget_first,
     needs_two,
     note_first,
     one_is_half,
@@ -55,10 +54,33 @@ update sync.plan_changes set state = 'left_out'
 where account = :account and plan_hash = :plan_hash and position = any(:positions) and state = 'planned'
 """).bindparams(sa.bindparam("positions", type_=sa.ARRAY(sa.BigInteger)))
 
+_BEGUN = sa.text("""
+/* enerflo-sync apply: whether anything of an approved plan was made or tried */
+select exists (select from sync.plan_changes where account = :account and plan_hash = :plan_hash
+  and state not in ('planned', 'left_out', 'refused'))
+""")
+
+_WAIT_AGAIN = sa.text("""
+/* enerflo-sync apply: a plan waits for a person again, with what was left out of its approval */
+with rest as (
+  update sync.plan_changes set state = 'planned'
+  where account = :account and plan_hash = :plan_hash and state = 'left_out'
+)
+update sync.plans set state = 'open', decided_by = null, decided_as = null, decided_at = null,
+  first_approval = null
+where account = :account and plan_hash = :plan_hash
+""")
+
 _PLANNED = sa.text("""
 /* enerflo-sync apply: changes that nobody decided about yet */
 select position from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and state = 'planned' order by position
+""")
+
+# A plan that is being made of a moment before the decision meets the changed row, and fails (serialization).
+_DECIDED_IN_PART = sa.text("""
+/* enerflo-sync apply: a part of a plan was refused; the first approval was of more than is left */
+update sync.plans set first_approval = null where account = :account and plan_hash = :plan_hash
 """)
 
 _ANY_APPLIED = sa.text("""
@@ -114,11 +136,52 @@ def require_undecided(plan: PlanReport) -> None:
     raise ConflictError(what, where=f"plan {plan.plan_hash[:12]}", next_step="Nothing was changed now.")
 
 
+def require_no_new_no(known: PlanReport, plan: PlanReport) -> None:
+    """Refuse an approval that crosses a person's rejection: who approves cannot have known of it.
+
+    :param known: the plan as it was when the person approved it.
+    :param plan: the plan now, under its lock.
+    :raises ConflictError: somebody rejected it meanwhile. The text names the person and the time.
+    """
+    is_a_no = plan.state is PlanState.REJECTED and plan.decided_by is not None
+    if is_a_no and (known.state, known.decided_at) != (plan.state, plan.decided_at):
+        raise ConflictError(
+            f"it is {decided_words(plan)}, while this approval was on its way.",
+            where=f"plan {plan.plan_hash[:12]}",
+            next_step="Nothing was changed now. If it is to be written after all, approve it once more.",
+        )
+
+
 def decided_words(plan: PlanReport) -> str:
     """Return a plan's state, who decided, and when, as words."""
     when = f" on {plan.decided_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if plan.decided_at else ""
     state = "carried out in part and its rest rejected" if plan.rest_rejected else plan.state
     return f"{state} already by {plan.decided_by or 'nobody in time'}{when}"
+
+
+def wait_again(connection: sa.Connection, plan: PlanReport) -> PlanReport:
+    """Let a plan wait for a person again, with what was left out of its approval; return it."""
+    connection.execute(_WAIT_AGAIN, _named(plan))
+    return msgspec.structs.replace(
+        plan,
+        state=PlanState.OPEN,
+        decided_by=None,
+        decided_as=None,
+        decided_at=None,
+        first_approved_by=None,
+        first_approved_at=None,
+    )
+
+
+def withdraw_approval(connection: sa.Connection, plan: PlanReport) -> PlanReport:
+    """Let an approved plan wait again if nothing of it was made or tried yet; otherwise return it as it is.
+
+    Runs in the caller's transaction, which holds the plan's lock, while the caller's session keeps any
+    application of the account from running.
+    """
+    if plan.state is not PlanState.APPROVED or connection.scalar(_BEGUN, _named(plan)):
+        return plan
+    return wait_again(connection, plan)
 
 
 def require_not_expired(plan: PlanReport, now: datetime) -> None:
@@ -228,7 +291,8 @@ def reject_plan(
     :param who: the person; None if nobody answered in time. In that case the same plan may be made again, and
         a plan that a person approved meanwhile stays approved.
     :param part: the part that is rejected; the rest stays open unless it is to be refused too.
-    :raises ConfigurationError: there is no such plan, or it is already approved or applied.
+    :raises ConfigurationError: there is no such plan, or it is already approved or applied
+        (:func:`withdraw_approval`).
     """
     plan = hold_plan(connection, account, plan_hash)
     who = None if who is None else require_person(who, "--reject")
@@ -261,7 +325,7 @@ def reject_plan(
             positions, others = sorted([*positions, *others]), []
     _refuse(connection, plan, positions, who, now, reason)
     if others:
-        forget_first(connection, account, plan.plan_hash)
+        connection.execute(_DECIDED_IN_PART, _named(plan))
     else:
         any_applied = connection.scalar(_ANY_APPLIED, _named(plan))
         state = PlanState.APPLIED if any_applied else PlanState.REJECTED

@@ -136,6 +136,9 @@ def warehouse_errors(where: str) -> Iterator[None]:
 # SQLSTATE of a statement that writes where only reading is possible.
 READS_ONLY = "25006"
 
+# SQLSTATE of a transaction of one moment that meets a newer change.
+_CROSSED = "40001"
+
 # Advice by SQLSTATE; the server's message names the table, column or right.
 _TO_CHANGE = {
     **dict.fromkeys(("42P01", "3F000", "42703"), "Run enerflo-sync migrate, then enerflo-sync doctor."),
@@ -218,6 +221,12 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
             f"the server ended the connection (SQLSTATE {state}).",
             where=place,
             next_step="Nothing was half-written and no watermark moved; run it again once the server runs.",
+        )
+    if state == _CROSSED:
+        return RetriableError(
+            f"somebody else changed meanwhile what this job stands on, such as a plan (SQLSTATE {state}).",
+            where=place,
+            next_step="Nothing was half-written and no watermark moved; run it again.",
         )
     if state.startswith(("57", "40", "55")):
         return RetriableError(

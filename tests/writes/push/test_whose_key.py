@@ -42,3 +42,26 @@ def test_nothing_is_sent_and_every_change_waits(outbox: Outbox, planned: Callabl
     assert outbox.states() == states
     outbox.no_faults()
     assert outbox.push().applied == len(states)
+
+
+@pytest.mark.parametrize("planned", [_note, _lead, _lead_change, _status, _milestone])
+def test_nothing_is_sent_to_another_company_that_has_no_install_yet(
+    outbox: Outbox, planned: Callable[[Outbox], None]
+) -> None:
+    """As where the key of a new company is entered for an account that has another one."""
+    planned(outbox)
+    states = outbox.states()
+    outbox.fault("empty_page", "/api/v3/installs", 1, 9999)
+    outbox.fault("404", "/api/v3/installs/[0-9]*", 1, 9999)
+    with pytest.raises(AnotherCompanyError):
+        outbox.push()
+    assert outbox.received() == []
+    assert outbox.states() == states
+    outbox.no_faults()
+    assert outbox.push().applied == len(states)
+
+
+def test_a_list_that_comes_empty_is_no_other_company_where_an_install_is_known(outbox: Outbox) -> None:
+    _lead(outbox)
+    outbox.fault("empty_page", "/api/v3/installs", 1, 9999)
+    assert outbox.push().applied == len(outbox.states())
