@@ -17,6 +17,7 @@ _BASES = (
     {},
     {"was_twin": True},
     {"row_replaced": True},
+    {"row_moved": True},
     # A word of ours, by what it stands for now; nobody wrote it, whichever side moves later.
     *(
         {"base_known": True, "base_kept": True, "own_word": True, "enerflo_moved": mine, "crm_moved": theirs}
@@ -44,7 +45,10 @@ _FREE = (
     "time_unsure",
 )
 # What bars a write is asked one by one: no difference has two of these.
-_BARS = ({}, {"crm_barred": True}, {"enerflo_barred": True})
+_BARS = (
+    {},
+    *({name: True} for name in ("crm_barred", "enerflo_barred", "other_form", "day_only", "copy_nulled")),
+)
 
 
 def worlds() -> Iterator[dict[str, bool]]:
@@ -79,6 +83,9 @@ def in_the_way(winner: Resolution, facts: dict[str, bool]) -> tuple[Resolution, 
     if winner not in {Resolution.TO_CRM, Resolution.TO_ENERFLO}:
         return None
     source, target = ("enerflo", "crm") if winner is Resolution.TO_CRM else ("crm", "enerflo")
+    open_ = facts[f"{target}_allowed"] and not facts["create_only"]
+    if facts["copy_nulled"] and open_:
+        return Resolution.REVIEW, "copy_nulled"
     takes_away = facts[f"{source}_null"] and not facts[f"{target}_null"]
     if takes_away and not facts["null_overwrites"]:
         return Resolution.KEEP, "null_kept"
@@ -86,10 +93,16 @@ def in_the_way(winner: Resolution, facts: dict[str, bool]) -> tuple[Resolution, 
         return Resolution.KEEP, "create_only"
     if not facts[f"{target}_allowed"]:
         return Resolution.KEEP, "direction"
+    if target == "enerflo" and facts["day_only"] and not facts["base_known"]:
+        return Resolution.REVIEW, "day_only"
+    if target == "crm" and facts["other_form"]:
+        return Resolution.REVIEW, "other_form"
     if target == "enerflo" and facts["was_twin"]:
         return Resolution.REVIEW, "twin"
     if target == "enerflo" and facts["row_replaced"]:
         return Resolution.REVIEW, "row_replaced"
+    if target == "enerflo" and facts["row_moved"]:
+        return Resolution.REVIEW, "row_moved"
     if target == "enerflo" and facts["own_word"] and not facts["crm_moved"]:
         return Resolution.REVIEW, "own_word"
     if target == "enerflo" and not facts["enerflo_writable"]:

@@ -97,6 +97,31 @@ def test_a_relinked_row_has_no_base(desk: Desk, status: str) -> None:
         assert status_of(desk, other) == "In progress"
 
 
+@pytest.mark.parametrize("status", ["newest", "crm"])
+def test_a_relinked_row_sends_nothing_that_was_agreed_on_for_the_record_before(
+    desk: Desk, status: str
+) -> None:
+    projects(desk, status=status)
+    first, other = in_progress(desk)[:2]
+    desk.world.set_status(other, 4)
+    run_poll(desk.context)
+    relink(desk, first, other)
+    plans = run_plan(desk.context)
+    assert [one.field for plan in plans for one in desk.changes(plan) if one.direction == "to_enerflo"] == []
+    (asked,) = {one.reason for plan in plans for one in desk.undecided(plan) if one.field == "status"}
+    assert "named another record" in str(asked)
+    for plan in plans:
+        run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+    assert status_of(desk, other) == "On Hold"
+    # What a person writes there from then on is an edit.
+    desk.sql(
+        "update crm.installs set status = 'Cancelled', updated_at = now() where project_id = :id",
+        id=f"p-{first}",
+    )
+    desk.carried()
+    assert status_of(desk, other) == "Cancelled"
+
+
 def test_a_relinked_row_agrees_anew_and_is_a_base_from_then_on(desk: Desk) -> None:
     projects(desk, status="review")
     first, other = in_progress(desk)[:2]

@@ -38,3 +38,15 @@ def test_where_one_side_changed_it_that_one_stands(both: Desk, at: str) -> None:
     both.plan()
     mirror_status(both, install, "On Hold", "now()")
     assert direction(both) == ["to_crm"]
+
+
+@pytest.mark.parametrize("at", ["null", "'-infinity'"])
+def test_where_both_never_agreed_a_person_is_asked(both: Desk, at: str) -> None:
+    install = both.a_site().install_id
+    mirror_status(both, install, "On Hold", "now() - interval '1 minute'")
+    crm_status(both, install, "Cancelled", at)
+    both.sql("delete from sync.agreed where field = 'status'")
+    plan = both.plan()
+    assert both.changes(plan, field="status") == []
+    (asked,) = [one for one in both.undecided(plan) if one.field == "status"]
+    assert "does not tell" in str(asked.reason)

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from enerflo_sync.agreed.written import of_key
 from enerflo_sync.crm.names import literal
-from enerflo_sync.reconcile.changed import compares_times, times_record
+from enerflo_sync.reconcile.changed import needs_own_times, times_record
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.observation import seen_at
 
@@ -40,8 +40,12 @@ insert into sync.own_writes (account, side, table_name, key, others_at, left_at)
 select distinct on (b.key) %(account)s, 'crm', $table, b.key,
        case when w.left_at = b.changed_at then w.others_at else b.others_at end, $changed
 from $into b join $crm t on $on
-left join sync.own_writes w
-  on w.account = %(account)s and w.side = 'crm' and w.table_name = $table and w.key = b.key
+left join lateral (
+  select w.left_at, w.others_at from sync.own_writes w
+  where w.account = %(account)s and w.side = 'crm' and w.table_name in ($tables) and w.key = b.key
+    and w.left_at = b.changed_at
+  order by w.others_at nulls first limit 1
+) w on true
 where $changed is distinct from b.changed_at
 on conflict (account, side, table_name, key) do update
 set others_at = excluded.others_at, left_at = excluded.left_at
@@ -91,7 +95,7 @@ def noting_updates(
     :param first: position of the first change.
     :param until: position of the last change.
     """
-    if not compares_times(comparison):
+    if not needs_own_times(comparison):
         yield
         return
     into = f"pg_temp.written_before_{comparison.name}_{first}"
@@ -107,7 +111,7 @@ def note_made(
     connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any], first: int, until: int
 ) -> None:
     """Store that only we have written the CRM rows that a plan inserted; ``values`` must have ``now``."""
-    if compares_times(comparison):
+    if needs_own_times(comparison):
         statement = _MADE.substitute(_parts(comparison), on=of_key(comparison, "p.key"))
         connection.exec_driver_sql(statement, {**values, "first": first, "until": until})
 
@@ -117,6 +121,7 @@ def _parts(comparison: Comparison, **others: str) -> dict[str, str]:
     named = {
         "name": comparison.name,
         "table": literal(comparison.name),
+        "tables": comparison.names_of_table,
         "crm": comparison.crm_rows,
         "changed": changed,
     }
@@ -131,7 +136,7 @@ def noting_rows(
 
     :param keys: keys of the rows, as JSON.
     """
-    if not keys or not compares_times(comparison):
+    if not keys or not needs_own_times(comparison):
         yield
         return
     into = f"pg_temp.written_before_{comparison.name}"

@@ -269,8 +269,10 @@ class _Job:
         self.comparison = comparison
         self.op = op
         self._by = by
-        self._groups = groups
-        self._span = groups[0].first, max(group.until for group in groups)
+        # A row is not found by its key once that was written.
+        keys = comparison.mapping.key_columns if op == "update" else ()
+        self._groups = sorted(groups, key=lambda group: group.fields[0] in keys)
+        self._span = min(group.first for group in groups), max(group.until for group in groups)
         # Groups with changes whose agreed pair is not stored yet.
         self._open_groups: Sequence[Any] = groups
         # The pair consists of the value that the plan saw and the row's value; no other row is read.

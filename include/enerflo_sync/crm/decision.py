@@ -51,11 +51,15 @@ FACTS = (
     "agreed_late",
     "was_twin",
     "row_replaced",
+    "row_moved",
     "own_word",
     "enerflo_moved",
     "crm_moved",
     "enerflo_null",
     "crm_null",
+    "other_form",
+    "day_only",
+    "copy_nulled",
     "crm_later",
     "time_unsure",
     "null_overwrites",
@@ -118,12 +122,31 @@ WINNER_RULES: Sequence[Rule] = (
         "the CRM's time of its change (none, a day, or an hour that comes twice) does not tell whether the"
         " CRM or Enerflo changed it later",
     ),
-    Rule("later_time", "crm_later", Resolution.TO_ENERFLO, "the CRM's row was changed later"),
-    Rule("later_time", "", Resolution.TO_CRM, "Enerflo's record was changed later"),
+    Rule(
+        "later_time",
+        "crm_later",
+        Resolution.TO_ENERFLO,
+        "the CRM's row was changed later than Enerflo's record, by their own times",
+    ),
+    Rule(
+        "later_time",
+        "",
+        Resolution.TO_CRM,
+        "Enerflo's record was changed later than the CRM's row, by their own times",
+    ),
 )
 
 # Rules that block a write to the losing side, which the fact ``to_crm`` or ``to_enerflo`` names.
 BLOCKING_RULES: Sequence[Rule] = (
+    *(
+        Rule(
+            "copy_nulled",
+            f"to_{side} and copy_nulled and {side}_allowed and not create_only",
+            Resolution.REVIEW,
+            "the copy has null where the CRM's value fits no type (_airbyte_meta): look at the CRM's record",
+        )
+        for side in ("crm", "enerflo")
+    ),
     Rule(
         "milestone_twice",
         "milestone_twice",
@@ -160,6 +183,19 @@ BLOCKING_RULES: Sequence[Rule] = (
     Rule("direction", "to_crm and not crm_allowed", Resolution.KEEP, "the CRM's column may not be written"),
     Rule("direction", "to_enerflo and not enerflo_allowed", Resolution.KEEP, "Enerflo's may not be written"),
     Rule(
+        "day_only",
+        "to_enerflo and day_only and not base_known",
+        Resolution.REVIEW,
+        "the CRM has only the day of Enerflo's time: declare type: date, or map a column with the time",
+    ),
+    Rule(
+        "other_form",
+        "to_crm and other_form",
+        Resolution.REVIEW,
+        "the CRM's text has a form of its own, and Enerflo's value would get another one: correct the text,"
+        " or map a view",
+    ),
+    Rule(
         "twin",
         "to_enerflo and was_twin",
         Resolution.REVIEW,
@@ -170,6 +206,13 @@ BLOCKING_RULES: Sequence[Rule] = (
         "to_enerflo and row_replaced",
         Resolution.REVIEW,
         "another row of the CRM stood for it before, and this one was not equal to Enerflo's record since",
+    ),
+    Rule(
+        "row_moved",
+        "to_enerflo and row_moved",
+        Resolution.REVIEW,
+        "the CRM's row got this value when it named another record of Enerflo, or as a row of another table"
+        " of sync.yaml",
     ),
     Rule(
         "own_word",

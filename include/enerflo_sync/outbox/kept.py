@@ -21,6 +21,9 @@ import msgspec
 _TAG = re.compile(r"<[^<>]*>")
 # An HTML entity that was cut in two.
 _HALF_ENTITY = re.compile(r"&[#\w]{0,8}$")
+_HALF_TAG = re.compile(r"</?[a-zA-Z][^<>]*$")
+# Shorter notes may begin alike by chance.
+_LONG_ENOUGH = 40
 _NOT_PLAIN = re.compile(r"[\W_]+")
 _BEYOND_BASIC = re.compile("[\U00010000-\U0010ffff\ufe0f\u200d]")
 # The clocks of both sides may differ by this much; Enerflo dates a note by its own clock, to the second.
@@ -99,6 +102,18 @@ def is_alike(sent: str, found: str) -> bool:
     if is_respelled(sent, found):
         return True
     return any(_plain(one) == _plain(found) for one in (sent, _TAG.sub("", sent)))
+
+
+def may_be_one(mine: str, theirs: str) -> bool:
+    """Return whether two notes may be one by their :func:`bare_text`: alike, or one of them cut."""
+    one, other = sorted((mine, theirs), key=len)
+    return bool(one) and (one == other or (len(one) >= _LONG_ENOUGH and other.startswith(one)))
+
+
+def bare_text(text: str) -> str:
+    """Return the letters and digits of a text that may be HTML, and may be cut in a tag or an entity."""
+    text = _HALF_TAG.sub("", _HALF_ENTITY.sub("", text.rstrip()))
+    return _NOT_PLAIN.sub("", _TAG.sub(" ", _spelled(text))).casefold()
 
 
 def made_since(note: Mapping[str, Any], sent_at: datetime) -> bool:

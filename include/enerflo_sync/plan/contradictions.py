@@ -17,6 +17,7 @@ from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.wide import is_milestone, same_milestone
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm
+from enerflo_sync.reconcile.meanings import means_the_same
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.values import Field
 
@@ -99,7 +100,7 @@ def ask_where_tables_share_a_column(
         for other, theirs in written:
             if (other.crm, theirs.name) != (comparison.crm, field.name) or other is comparison:
                 continue
-            if _says_the_same(comparison, other, field.name):
+            if means_the_same(comparison, field.name, other, field.name):
                 statement = _of_other_record(comparison, other, theirs)
             else:
                 statement = _ASK_IN_CRM.substitute(
@@ -132,11 +133,6 @@ def _of_other_record(comparison: Comparison, other: Comparison, theirs: Field) -
         ),
         value=enerflo_value_for_crm(theirs),
     )
-
-
-def _says_the_same(comparison: Comparison, other: Comparison, column: str) -> bool:
-    mine, theirs = comparison.meanings[column], other.meanings[column]
-    return all(mine[part] == theirs[part] for part in ("enerflo", "reads"))
 
 
 def _said_by(comparison: Comparison, other: Comparison, theirs: Field) -> str:

@@ -25,6 +25,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, Mode, RecordKind
 from enerflo_sync.outbox.changes import carry_sent
 from enerflo_sync.plan.adopt import adopt
+from enerflo_sync.plan.alike_notes import ask_about_alike_notes
 from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.backfilled import note_backfilled
 from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs
@@ -263,6 +264,7 @@ def decide_all(
     values: dict[str, Any] = {"account": account, **causes}
     in_doubt = tables_in_doubt(connection, account, reconciliation_id)
     connection.exec_driver_sql(MAKE_DECIDED)
+    on_either_side = []
     for done, comparison in enumerate(comparisons):
         tick(str(comparison.name), done, len(comparisons))
         prepare(connection, comparison, reconciliation_id, account)
@@ -270,7 +272,8 @@ def decide_all(
         kinds = row_kinds(connection, comparison)
         if kinds.on_both:
             decide_updates(connection, comparison, values)
-        may_adopt = kinds.only_enerflo and kinds.only_crm
+        if may_adopt := kinds.only_enerflo and kinds.only_crm:
+            on_either_side.append(comparison)
         adopted = may_adopt and adopt(connection, comparison, config, values)
         decide_rows(connection, comparison, config, values, kinds, adopted=adopted)
         keep_sent_notes(connection, comparison, config, account)
@@ -289,6 +292,8 @@ def decide_all(
     ask_about_empty_keys(connection, comparisons)
     ask_about_leaving(connection, comparisons, account)
     ask_about_sent_notes(connection)
+    for comparison in on_either_side:
+        ask_about_alike_notes(connection, comparison, config, account)
 
 
 def make_planned(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:

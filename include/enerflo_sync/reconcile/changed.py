@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from string import Template
 
 from enerflo_sync.crm.catalog import Kind
-from enerflo_sync.crm.mapping import RecordKind, SourceOfTruth
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import believed_change, difference_key
@@ -38,6 +38,16 @@ _IN_ENERFLO = Template("""least(
 _WRITES = Template("""
     left join sync.own_writes wc on wc.account = %(account)s and wc.side = 'crm' and wc.table_name = $table
       and wc.key = $key$of_enerflo""")
+# Our last write of the row may be that of another table which maps the same CRM table. It is found by the
+# time that it left. If one transaction wrote for both tables, the earlier time of somebody else is the true
+# one.
+_WRITES_TO_TABLE = Template("""
+    left join lateral (
+      select w.left_at, w.others_at from sync.own_writes w
+      where w.account = %(account)s and w.side = 'crm' and w.table_name in ($tables) and w.key = $key
+        and w.left_at = o.changed_at
+      order by w.others_at nulls first limit 1
+    ) wc on true$of_enerflo""")
 _WRITES_TO_ENERFLO = Template("""
     left join sync.own_writes we on we.account = %(account)s and we.side = 'enerflo'
       and we.table_name = '$mirror' and we.key = jsonb_build_object('$id', $value)""")
@@ -48,30 +58,32 @@ def times_record(kind: str) -> tuple[str, str] | None:
     return _RECORDS.get(kind)
 
 
-def compares_times(comparison: Comparison) -> bool:
-    """Return whether a field of the table takes the value of the side that changed later."""
-    fields = comparison.mapping.fields.values()
-    return comparison.updated_at is not None and any(
-        field.source_of_truth is SourceOfTruth.NEWEST for field in fields
-    )
+def needs_own_times(comparison: Comparison) -> bool:
+    """Return whether the time that our own write leaves on a row is needed: here, or in a sibling."""
+    siblings = any(sibling.compares_times for sibling in comparison.siblings.values())
+    return comparison.updated_at is not None and (comparison.goes_by_time or siblings)
 
 
 def own_writes(comparison: Comparison) -> str:
     """Return the joins with the times that our own writes left on row ``o``; empty if unused."""
-    if not compares_times(comparison):
+    if not comparison.goes_by_time:
         return ""
     of_enerflo, record = "", times_record(comparison.kind)
     if record is not None:
         value = "o.owner" if comparison.kind == RecordKind.MILESTONES else "o.p1"
         of_enerflo = _WRITES_TO_ENERFLO.substitute(mirror=record[0], id=record[1], value=value)
-    return _WRITES.substitute(
-        table=literal(comparison.name), key=difference_key(comparison), of_enerflo=of_enerflo
+    writes = _WRITES_TO_TABLE if comparison.siblings else _WRITES
+    return writes.substitute(
+        table=literal(comparison.name),
+        tables=comparison.names_of_table,
+        key=difference_key(comparison),
+        of_enerflo=of_enerflo,
     )
 
 
 def changed_in_crm(comparison: Comparison) -> str:
     """Return when somebody else last changed the CRM's row ``o``; null if nobody did or nobody knows."""
-    if not compares_times(comparison):
+    if not comparison.goes_by_time:
         return believed_change("o")
     return _IN_CRM.substitute(believed=f"({believed_change('o')})", seen_at=seen_at(comparison, "o"))
 
@@ -79,16 +91,15 @@ def changed_in_crm(comparison: Comparison) -> str:
 def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     """Return the condition that the CRM's time does not tell whether its row changed after Enerflo's record.
 
-    A row that has no time and changed since both sides agreed (pair ``a``) may have changed at any moment. A
-    day says nothing of the hour. A time without a zone comes twice when clocks go back, and is taken for the
-    second one.
+    A row that has no time may have changed at any moment. A day says nothing of the hour. A time without a
+    zone comes twice when clocks go back, and is taken for the second one.
 
     :param in_enerflo: SQL of the time at which Enerflo's record changed.
     """
-    if not compares_times(comparison) or comparison.updated_at is None:
+    if not comparison.goes_by_time or comparison.updated_at is None:
         return "false"
     zone = literal(comparison.mapping.time_zone)
-    unknown = "a.account is not null and coalesce(o.changed_at, '-infinity') = '-infinity'"
+    unknown = "coalesce(o.changed_at, '-infinity') = '-infinity'"
     match comparison.live.columns[comparison.updated_at].kind:
         case Kind.DATE:
             until = f"(((o.changed_at at time zone {zone}) + interval '1 day') at time zone {zone})"
@@ -111,7 +122,7 @@ def changed_in_enerflo(comparison: Comparison) -> str:
     A milestone has no time of its own: it changed no later than its install ``i``, and no later than we saw
     it.
     """
-    if not compares_times(comparison) or times_record(comparison.kind) is None:
+    if not comparison.goes_by_time or times_record(comparison.kind) is None:
         return "o.said_at"
     own_time = "i.install_updated_at" if comparison.kind == RecordKind.MILESTONES else "o.own_time"
     return _IN_ENERFLO.substitute(own_time=own_time)

@@ -13,9 +13,10 @@ from typing import Any
 
 from enerflo_sync.crm.catalog import LiveTable
 from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, RecordKind, TableMapping, Unlinked, mirror_type
-from enerflo_sync.crm.names import jsonb_object, quoted, relation
+from enerflo_sync.crm.names import jsonb_object, literal, quoted, relation
 from enerflo_sync.crm.where import met_by, rows_where
 from enerflo_sync.reconcile.join_columns import JoinColumn, join_column
+from enerflo_sync.reconcile.related import Relative, Sibling
 from enerflo_sync.reconcile.values import Field, crm_raw, field_sql, is_marked, mirror_kind, moment
 from enerflo_sync.reconcile.wide import ambiguous, install_rows, milestones_of, observed_at
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
@@ -41,6 +42,8 @@ class Comparison:
     :param meanings: by field, what it is mapped to and how it is read
         (:mod:`enerflo_sync.reconcile.meanings`).
     :param remeant: the fields that were mapped otherwise when their agreed values were stored.
+    :param siblings: the account's other tables that map the same CRM table, by name.
+    :param relatives: those that map another CRM table to the same kind of records, by name.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Comparison:
     hidden: Mapping[str, str] = field(default_factory=dict)
     meanings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     remeant: frozenset[str] = frozenset()
+    siblings: Mapping[str, Sibling] = field(default_factory=dict)
+    relatives: Mapping[str, Relative] = field(default_factory=dict)
 
     @property
     def keeps_hashes(self) -> bool:
@@ -79,6 +84,16 @@ class Comparison:
     def is_wide(self) -> bool:
         """Return whether the rows are installs, whose columns are fields of their milestones."""
         return self.mapping.is_wide
+
+    @property
+    def goes_by_time(self) -> bool:
+        """Return whether a field takes the value of the side that changed later, by the rows' own time."""
+        return self.updated_at is not None and self.mapping.goes_by_time
+
+    @property
+    def names_of_table(self) -> str:
+        """Return the names under which values of this CRM table are stored, as an SQL list."""
+        return ", ".join(map(literal, (self.name, *self.siblings)))
 
     @property
     def unique(self) -> bool:
@@ -276,8 +291,10 @@ class Comparison:
 
         Null if the CRM's key already names the record.
         """
-        if self.key_is_record:
-            return "null::jsonb"
+        return "null::jsonb" if self.key_is_record else self.record_of(alias)
+
+    def record_of(self, alias: str) -> str:
+        """Return the mirror's key of the record as JSON, from ``alias.p1…``."""
         return jsonb_object((name, f"{alias}.p{n}") for n, name in enumerate(self.mirror_key, 1))
 
     def of_record(self, pair: str, record_key: str) -> str:

@@ -16,6 +16,13 @@ from enerflo_sync.crm.decision import (
 from enerflo_sync.crm.keys import fitting
 from enerflo_sync.crm.mapping import FieldType, NullRule, Side, mirror_type
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.reconcile.agreed_pairs import (
+    agreed_pair,
+    handed_over_elsewhere,
+    row_moved,
+    row_replaced,
+    same_as_agreed,
+)
 from enerflo_sync.reconcile.changed import changed_in_crm, changed_in_enerflo, is_time_unsure, own_writes
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import (
@@ -25,7 +32,14 @@ from enerflo_sync.reconcile.conditions import (
     voided,
     young,
 )
-from enerflo_sync.reconcile.values import BLANK, Field, domain_of, mirror_kind, translated_back
+from enerflo_sync.reconcile.doubtful import has_day_only, has_other_form, is_nulled
+from enerflo_sync.reconcile.values import (
+    BLANK,
+    Field,
+    domain_of,
+    mirror_kind,
+    translated_back,
+)
 from enerflo_sync.reconcile.wide import facts_of_milestone
 
 _CONSTANTS = (
@@ -37,10 +51,11 @@ _CONSTANTS = (
     "enerflo_writable",
 )
 _OF_MILESTONE = ("milestone_twice", "milestone_missing")
+_DOUBTS = ("other_form", "day_only", "copy_nulled")
 _BLANK_FIELD = (
     ("field", "null::text"),
     *((name, "null::jsonb") for name in ("mine", "theirs", "to_crm_value", "to_enerflo_value")),
-    *((name, "false") for name in ("equal", "unreadable", "enerflo_null", "crm_null")),
+    *((name, "false") for name in ("equal", "unreadable", "enerflo_null", "crm_null", *_DOUBTS)),
     *((name, "false") for name in ("crm_barred", "enerflo_barred", *_OF_MILESTONE, *_CONSTANTS)),
     ("milestone", "null::bigint"),
     ("seen_at", "o.observed_at"),
@@ -67,8 +82,7 @@ _JUDGED = Template("""(
   ) f
   left join sync.agreed_twins n on n.account = %(account)s and n.table_name = $table and n.key = o.key
     and n.field = f.field
-  left join sync.agreed a on a.account = %(account)s and a.table_name = $table and a.key = o.key
-    and a.field = f.field and n.account is null and a.agreed_by not like 'former%%'$of_record$meant
+  $pair
   cross join lateral (
     select case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end as theirs offset 0
   ) b
@@ -77,13 +91,14 @@ _JUDGED = Template("""(
            a.account is not null and not $theirs_same as theirs offset 0
   ) v
   cross join lateral (
-    select $constants, f.enerflo_null, f.crm_null, f.crm_barred, f.enerflo_barred,
+    select $constants, f.enerflo_null, f.crm_null, $doubts, f.crm_barred, f.enerflo_barred,
            f.milestone_twice, f.milestone_missing,
            a.account is not null as base_known,
            coalesce(a.agreed_by <> 'comparison', false) as base_kept,
            coalesce(a.agreed_by = 'comparison' and $in_enerflo_then < a.agreed_at, false) as agreed_late,
            n.account is not null as was_twin,
            n.account is null and a.account is null and $replaced as row_replaced,
+           n.account is null and (a.account is null and $row_moved or $handed_over) as row_moved,
            coalesce(a.agreed_by = 'reworded', false) as own_word,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
            coalesce(o.changed_in_crm > $in_enerflo_then, false) as crm_later,
@@ -109,18 +124,6 @@ _VOIDS_BY_ID = Template("""exists (
 _FURTHER_LINK = Template("""exists (
       select from sync.agreed b where b.account = a.account and b.table_name = a.table_name and b.key = a.key
         and b.field = $field and b.is_link and b.value = $value)""")
-
-# If a new row replaces another one, its values do not show an edit: whoever made it may have copied old
-# values. The other row is found by its agreed link. A row that belonged to another record and was relinked is
-# not new: somebody edited it. For keys that changed columns see enerflo_sync.agreed.key_changes.
-_REPLACED = Template("""not exists (
-      select from sync.agreed q where q.account = %(account)s and q.table_name = $table and q.key = o.key
-        and q.field = f.field)
-    and exists (
-      select from sync.agreed l join sync.agreed p on p.account = l.account and p.table_name = l.table_name
-        and p.key = l.key and p.field = f.field and p.enerflo_key = o.enerflo_key
-      where l.account = %(account)s and l.table_name = $table and l.field = $link_field and l.link = $link
-        and l.key <> o.key and jsonb_exists_all(l.key, $key_columns))""")
 
 _FIELD = Template("""union all
     select $values
@@ -165,11 +168,13 @@ def judged(comparison: Comparison) -> str:
         blank=", ".join(f"{value} as {name}" for name, value in _BLANK_FIELD),
         fields="\n    ".join(_field(comparison, field) for field in comparison.fields),
         table=literal(comparison.name),
-        of_record=comparison.of_record("a", "o.enerflo_key"),
-        meant=_meant(comparison),
-        replaced=_replaced(comparison),
-        mine_same=_same(comparison, "f.mine", "a.value"),
-        theirs_same=_same(comparison, "f.theirs", "b.theirs", in_crm=True),
+        doubts=", ".join(f"f.{name}" for name in _DOUBTS),
+        pair=agreed_pair(comparison),
+        row_moved=row_moved(comparison),
+        handed_over=handed_over_elsewhere(comparison),
+        replaced=row_replaced(comparison),
+        mine_same=same_as_agreed(comparison, "f.mine", "a.value"),
+        theirs_same=same_as_agreed(comparison, "f.theirs", "b.theirs", in_crm=True),
         mine_moved=_MOVED.substitute(side="mine", now="f.mine", then="a.value"),
         theirs_moved=_MOVED.substitute(side="theirs", now="f.theirs", then="b.theirs"),
         constants=", ".join(f"f.{name}" for name in _CONSTANTS),
@@ -177,26 +182,6 @@ def judged(comparison: Comparison) -> str:
         to_crm=sides[Resolution.TO_CRM],
         to_enerflo=sides[Resolution.TO_ENERFLO],
         blocking=rule_sql(BLOCKING_RULES, "y"),
-    )
-
-
-def _meant(comparison: Comparison) -> str:
-    """Return ``and …``: the field means what it meant when the pair was stored; ``""`` if all fields do."""
-    changed = ", ".join(literal(name) for name in sorted(comparison.remeant))
-    return f" and f.field not in ({changed})" if changed else ""
-
-
-def _replaced(comparison: Comparison) -> str:
-    """Return whether the record of ``o`` has an agreed pair of the field ``f`` with another CRM row."""
-    links = [n for n, join in enumerate(comparison.joins, 1) if join in comparison.links]
-    if comparison.key_is_record or not links:
-        return "false"
-    link = links[-1]
-    return _REPLACED.substitute(
-        table=literal(comparison.name),
-        link_field=literal(comparison.joins[link - 1].crm_name),
-        link=f"to_jsonb(o.j{link})",
-        key_columns=f"array[{', '.join(literal(name) for name in comparison.mapping.key_columns)}]",
     )
 
 
@@ -243,15 +228,6 @@ def stored_key(comparison: Comparison, key: str, column: str) -> str:
     return fitting(live, f"case when jsonb_typeof({key}->{literal(column)}) = '{wanted}' then {text} end")
 
 
-def _same(comparison: Comparison, now: str, then: str, *, in_crm: bool = False) -> str:
-    """Return whether a side's value of ``f.field`` equals its agreed value, as the field is declared."""
-    cases = " ".join(
-        f"when {literal(field.name)} then {field.same_shown(now, then, in_crm=in_crm)}"
-        for field in comparison.fields
-    )
-    return f"({now} is not distinct from {then} or case f.field {cases} else false end)"
-
-
 def _was_agreed(comparison: Comparison) -> str:
     """Return the condition that the CRM once had the row of a record that only Enerflo has now.
 
@@ -286,6 +262,9 @@ def _field(comparison: Comparison, field: Field) -> str:
         "unreadable": f"{field.crm.rest} is not null",
         "enerflo_null": _is_null(field, field.enerflo.shown),
         "crm_null": _is_null(field, field.crm.shown),
+        "other_form": has_other_form(comparison, field),
+        "day_only": has_day_only(field),
+        "copy_nulled": is_nulled(comparison, field),
         "crm_barred": "false",
         "enerflo_barred": "false",
         "milestone_twice": "false",

@@ -7,21 +7,29 @@ that pair: a difference between them does not show that a side changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from string import Template
 from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import FieldType, WideColumn
+from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.related import Relative, Sibling
 from enerflo_sync.reconcile.values import Field
 
 # The meanings are stored beside the pairs' key columns, under a name that no table can have.
 STORED_AS = "{}/fields"
 # The meaning of the rows is stored beside those of the fields, under a name that no column can have.
 OF_ROWS = ""
+
+_BY_LINK = Template("""q.enerflo_key = $record and q.key in (
+          select l.key from sync.agreed l where l.account = %(account)s and l.table_name = $table
+            and l.link = $link and l.field = $field)""")
 
 _STORED = sa.text("""
 /* enerflo-sync: what the fields of agreed pairs stood for */
@@ -50,7 +58,72 @@ def with_changed_meanings(
         before = stored[comparison.name]
         changed = {name for name, meaning in meanings.items() if changed_parts(before.get(name), meaning)}
         found.append(replace(comparison, meanings=meanings, remeant=frozenset(changed)))
+    return [replace(one, siblings=_siblings(one, found), relatives=_relatives(one, found)) for one in found]
+
+
+def _siblings(comparison: Comparison, others: Sequence[Comparison]) -> dict[str, Sibling]:
+    """Return the other tables with the same CRM table, and which fields mean the same there."""
+    return {
+        other.name: Sibling(
+            frozenset(name for name, there in _shared_fields(comparison, other) if name == there),
+            other.goes_by_time,
+        )
+        for other in others
+        if other is not comparison and _is_of_one_table(comparison, other)
+    }
+
+
+def _relatives(comparison: Comparison, others: Sequence[Comparison]) -> dict[str, Relative]:
+    """Return the tables that map another CRM table to the same records, where a pair tells its record."""
+    found = {}
+    for other in others:
+        if (other.kind, other.is_wide) != (comparison.kind, comparison.is_wide):
+            continue
+        fields, of_record = dict(_shared_fields(comparison, other)), _of_record(comparison, other)
+        if not _is_of_one_table(comparison, other) and fields and of_record is not None:
+            found[other.name] = Relative(fields, of_record)
     return found
+
+
+def _is_of_one_table(comparison: Comparison, other: Comparison) -> bool:
+    return bool(comparison.meanings[OF_ROWS]["crm"] == other.meanings[OF_ROWS]["crm"])
+
+
+def _shared_fields(comparison: Comparison, other: Comparison) -> Iterator[tuple[str, str]]:
+    """Yield each field with the one of the other table that means the same."""
+    for field in comparison.fields:
+        for there in other.fields:
+            changed = field.name in comparison.remeant or there.name in other.remeant
+            if not changed and means_the_same(comparison, field.name, other, there.name):
+                yield field.name, there.name
+
+
+def _of_record(comparison: Comparison, other: Comparison) -> str | None:
+    """Return the condition that a pair ``q`` of another table is about the record of a row ``o``.
+
+    None if no index finds such a pair.
+    """
+    columns = {name: f"o.p{n}" for n, name in enumerate(comparison.mirror_key, 1)}
+    if other.key_is_record:
+        whole = all(join.live.kind is Kind.INTEGER for join in other.joins)
+        key = jsonb_object((join.crm_name, columns[join.mirror_name]) for join in other.joins)
+        return f"q.key = {key}" if whole else None
+    here = {join.mirror_name: n for n, join in enumerate(comparison.joins, 1)}
+    link = next((join for join in reversed(other.links) if join.mirror_name in here), None)
+    if link is None:
+        return None
+    return _BY_LINK.substitute(
+        record=comparison.record_of("o"),
+        table=literal(other.name),
+        field=literal(link.crm_name),
+        link=f"to_jsonb(o.j{here[link.mirror_name]})",
+    )
+
+
+def means_the_same(comparison: Comparison, column: str, other: Comparison, there: str) -> bool:
+    """Return whether two columns of the CRM are mapped to the same field of Enerflo and read alike."""
+    mine, theirs = comparison.meanings[column], other.meanings[there]
+    return all(mine[part] == theirs[part] for part in ("enerflo", "reads"))
 
 
 def stored_meanings(

@@ -81,10 +81,14 @@ class _Pair:
         return f"{left} = {right}"
 
     def as_numbers(self, cases: _Cases) -> str:
-        """Return the first of ``cases`` that fits the values as the numbers ``v.mine`` and ``v.theirs``."""
-        figures = _number(f"regexp_replace({self.b}, '[^0-9.eE+-]', '', 'g')")
+        """Return the first of ``cases`` that fits the values as the numbers ``v.mine`` and ``v.theirs``.
+
+        A text with signs beside the number has no ``v.theirs``. ``v.point`` and ``v.comma`` are its number if
+        a point, or a comma, begins the decimals.
+        """
         mine, theirs = self.both(_number)
-        return _first_of(cases, {"mine": mine, "theirs": theirs, "figures": figures})
+        point, comma = _figures(self.b)
+        return _first_of(cases, {"mine": mine, "theirs": theirs, "point": point, "comma": comma})
 
     def as_times(self, domain: FieldType, cases: _Cases) -> str:
         """Return the first of ``cases`` that fits both as times or days: ``v.mine`` and ``v.theirs``."""
@@ -167,6 +171,22 @@ def _number(text: str) -> str:
     return f"(case when length({text}) <= {_DIGITS} and {text} ~ '{_NUMBER}' then {text}::numeric end)"
 
 
+def _figures(text: str) -> tuple[str, str]:
+    """Return a text's number if its decimals begin with a point, and if they begin with a comma; else null.
+
+    Words, units and currencies may stand beside it. Parentheses may mean that it is below zero, and an
+    exponent is no unit, so such texts have no number.
+    """
+    figures = f"regexp_replace({text}, '[^0-9.,+-]', '', 'g')"
+    whole = f"length({text}) <= {_DIGITS} and {text} !~ '[()]|[0-9][eE][-+]?[0-9]'"
+    found = []
+    for group, mark in ((",", "."), (".", ",")):
+        form = f"^[-+]?([0-9]+|[0-9]{{1,3}}([{group}][0-9]{{3}})+)([{mark}][0-9]*)?$"
+        number = f"replace(replace({figures}, '{group}', ''), '{mark}', '.')"
+        found.append(f"(case when {whole} and {figures} ~ '{form}' then {number}::numeric end)")
+    return found[0], found[1]
+
+
 def _texts(pair: _Pair, mirror: Kind) -> list[tuple[str, str]]:
     padded = " or ".join(f"{text} <> {_trimmed(text)}" for text in (pair.a, pair.b))
     cases = [
@@ -209,7 +229,7 @@ def _times_as_much(factor: int) -> str:
 
 
 _NUMBERS: _Cases = (
-    ("v.theirs is null and v.figures = v.mine", literal(Hint.NUMBER_AS_TEXT)),
+    ("v.theirs is null and v.mine in (v.point, v.comma)", literal(Hint.NUMBER_AS_TEXT)),
     (f"({_SAME_CUT})", _detailed(Hint.ROUNDED, _TOLERANCE)),
     (_times_as_much(100), literal(Hint.FACTOR_100)),
     (_times_as_much(1000), literal(Hint.FACTOR_1000)),

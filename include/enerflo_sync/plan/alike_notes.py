@@ -1,0 +1,163 @@
+"""Notes that each side alone has and that may be one note in two forms: a person decides.
+
+One side may have the text in HTML, and one side may have cut it. Such texts are neither called equal nor
+taken for two notes: no row and no note of Enerflo is made of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import RecordKind
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.templates import template_sql
+from enerflo_sync.outbox.changes import SENT_AND_UNNAMED
+from enerflo_sync.outbox.kept import bare_text, may_be_one
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.conditions import difference_key
+
+ALIKE = "it may be a note of the other side in another form (HTML, cut)"
+
+# Each note with the way in which it would be made on the other side.
+_ALONE = Template("""
+/* enerflo-sync plan $name: notes that one side alone has, beside some of the other side */
+with decided as materialized (
+  select distinct on (key, enerflo_key) key, enerflo_key, outcome from pg_temp.decided
+  where table_name = $table and op = 'insert'
+), notes as (
+  select o.owner as install, d.outcome, o.p1 as note_id, null::jsonb as key, array[r.body] as texts
+  from $mismatched o join enerflo.notes r on r.account = %(account)s and r.note_id = o.p1
+  join decided d on d.enerflo_key = jsonb_build_object('note_id', o.p1)
+  where o.in_enerflo and not o.in_crm
+  union all
+  select o.owner, d.outcome, null, d.key, array[t.$body::text, $written]
+  from $mismatched o join $crm t on $on_key join decided d on d.enerflo_key is null and d.key = $key
+  where o.in_crm and not o.in_enerflo and o.j1 is null
+)
+select n.* from notes n join (
+  select install from notes group by install having count(note_id) between 1 and count(*) - 1
+    and bool_or(outcome in ('to_crm', 'to_enerflo'))
+) i using (install)
+""")
+_SENT = sa.text(f"""
+/* enerflo-sync plan: notes of the CRM that a push looks for */
+select distinct p.key from sync.plan_changes p where {SENT_AND_UNNAMED}
+""").bindparams(sa.bindparam("notes", type_=sa.ARRAY(sa.Text)))  # noqa: S608 - a constant
+_LOOKED_FOR = sa.text("""
+/* enerflo-sync plan: notes that a push looks for, on either side */
+select note_id, key from pg_temp.kept_notes where table_name = :table
+""")
+
+# A new record is one question, not one for each field.
+_ASK = sa.text("""
+/* enerflo-sync plan: notes that may be one of the other side are questions */
+with asked as (
+  select d.ctid, row_number() over () as nth from pg_temp.decided d
+  where d.table_name = :table and d.op = 'insert'
+    and case when :key is null then d.enerflo_key = cast(:enerflo_key as jsonb)
+          else d.enerflo_key is null and d.key = cast(:key as jsonb) end
+), others as (
+  delete from pg_temp.decided d using asked a where d.ctid = a.ctid and a.nth > 1
+)
+update pg_temp.decided d
+set outcome = 'review', field = null, after = null, before = cast(:enerflo_key as jsonb),
+    source_value = cast(:key as jsonb), reason = :reason
+from asked a where d.ctid = a.ctid and a.nth = 1
+""").bindparams(sa.bindparam("key", type_=sa.Text), sa.bindparam("enerflo_key", type_=sa.Text))
+_KEEP = sa.text("""
+/* enerflo-sync plan: notes of Enerflo about which the CRM's row is asked */
+update pg_temp.decided set outcome = 'keep', reason = :reason
+where table_name = :table and op = 'insert' and outcome = 'to_crm'
+  and enerflo_key = jsonb_build_object('note_id', cast(:note_id as bigint))
+""")
+
+
+def ask_about_alike_notes(
+    connection: sa.Connection, comparison: Comparison, config: SyncConfig, account: str
+) -> None:
+    """Make a question in ``decided`` of each note to be made that may be one of the other side's.
+
+    One note of each pair is asked about: the CRM's if it is to be sent, else Enerflo's. Notes that a push
+    looks for are left out. It needs the final decisions about all notes.
+    """
+    body = next((name for name, one in comparison.mapping.fields.items() if one.enerflo == "body"), None)
+    if comparison.kind != RecordKind.NOTES or comparison.mapping.joined_by_key or body is None:
+        return
+    mine, theirs = _alone(connection, comparison, config, account, body)
+    of_install = defaultdict(list)
+    for note in mine:
+        of_install[note["install"]].append((note, _bare(note)))
+    asked: list[dict[str, Any]] = []
+    kept = []
+    for row in theirs:
+        texts = _bare(row)
+        alike = [
+            note
+            for note, bare in of_install[row["install"]]
+            if note["outcome"] == "to_crm" or row["outcome"] == "to_enerflo"
+            if any(may_be_one(one, other) for one in texts for other in bare)
+        ]
+        if not alike:
+            continue
+        ids = ", ".join(str(note["note_id"]) for note in alike)
+        told = f"{ALIKE}: note {ids} of Enerflo. Put its id into the CRM's row, or, where they are two notes,"
+        reason = f"{told} make a row with that id in the CRM"
+        if row["outcome"] == "to_enerflo":
+            asked.append({"key": json.dumps(row["key"]), "enerflo_key": None, "reason": reason})
+            kept += [note["note_id"] for note in alike]
+        else:
+            asked += [
+                {"key": None, "enerflo_key": json.dumps({"note_id": note["note_id"]}), "reason": reason}
+                for note in alike
+            ]
+    table = str(comparison.name)
+    if asked:
+        connection.execute(_ASK, [{"table": table, **one} for one in asked])
+    if kept:
+        connection.execute(_KEEP, [{"table": table, "note_id": one, "reason": ALIKE} for one in kept])
+
+
+def _alone(
+    connection: sa.Connection, comparison: Comparison, config: SyncConfig, account: str, body: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the notes that Enerflo alone has, and those that the CRM alone has."""
+    live = comparison.live.columns
+    statement = _ALONE.substitute(
+        name=comparison.name,
+        table=literal(comparison.name),
+        mismatched=comparison.mismatched,
+        body=quoted(body),
+        written=template_sql(
+            config.writes.note.text,
+            lambda column: f"t.{quoted(column)}::text" if column in live else "null::text",
+        ),
+        crm=comparison.crm_rows,
+        on_key=" and ".join(
+            f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(comparison.mapping.key_columns, 1)
+        ),
+        key=difference_key(comparison),
+    )
+    rows = [dict(row) for row in connection.exec_driver_sql(statement, {"account": account}).mappings()]
+    if not rows:
+        return [], []
+    names = {"account": account, "notes": [comparison.name], "table": str(comparison.name)}
+    keys = list(connection.execute(_SENT, names).scalars())
+    note_ids = set()
+    if connection.scalar(sa.text("select to_regclass('pg_temp.kept_notes') is not null")):
+        for note in connection.execute(_LOOKED_FOR, names):
+            note_ids.add(note.note_id)
+            keys.append(note.key)
+    mine = [row for row in rows if row["note_id"] is not None and row["note_id"] not in note_ids]
+    theirs = [row for row in rows if row["note_id"] is None and row["key"] not in keys]
+    return mine, theirs
+
+
+def _bare(note: Mapping[str, Any]) -> list[str]:
+    return [bare_text(text) for text in note["texts"] if text]

@@ -1,0 +1,133 @@
+"""The agreed pair by which a differing field is judged, and CRM values that were agreed on elsewhere.
+
+SQL over the parts of :mod:`enerflo_sync.reconcile.judge`: ``o`` is the mismatched row, ``f`` the field.
+"""
+
+from __future__ import annotations
+
+from string import Template
+
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.on_its_way import names_array
+
+# If a new row replaces another one, its values do not show an edit: whoever made it may have copied old
+# values. The other row is found by its agreed link. A row that belonged to another record and was relinked is
+# not new: somebody edited it. For keys that changed columns see enerflo_sync.agreed.key_changes.
+_REPLACED = Template("""not exists (
+      select from sync.agreed q where q.account = %(account)s and q.table_name = $table and q.key = o.key
+        and q.field = f.field)
+    and exists (
+      select from sync.agreed l join sync.agreed p on p.account = l.account and p.table_name = l.table_name
+        and p.key = l.key and p.field = f.field and p.enerflo_key = o.enerflo_key
+      where l.account = %(account)s and l.table_name = $table and l.field = $link_field and l.link = $link
+        and l.key <> o.key and jsonb_exists_all(l.key, $key_columns))""")
+
+_PAIR = Template("""left join sync.agreed a on a.account = %(account)s and a.table_name = $table
+    and a.key = o.key and a.field = f.field and n.account is null
+    and a.agreed_by not like 'former%%'$of_record$meant""")
+
+# A person may have moved the row from one table of sync.yaml to another one of the same CRM table, and back.
+_LATEST_PAIR = Template("""left join lateral (
+    select s.*, s.ctid from sync.agreed s
+    where s.account = %(account)s and s.table_name in ($tables) and s.key = o.key and s.field = f.field
+      and $means_the_same and s.agreed_by not like 'former%%'$of_record
+    order by s.agreed_at desc, s.table_name = $table desc limit 1
+  ) a on n.account is null$meant""")
+
+# The CRM's value was agreed on for another record or in another table, and nobody changed it since.
+_ROW_MOVED = Template("""exists (
+      select from ($pairs) q cross join lateral (
+        select case when q.crm_value is null then q.value else nullif(q.crm_value, 'null') end as theirs) h
+      where $same$meant)""")
+_OF_ROW = Template("""select q.value, q.crm_value from sync.agreed q
+        where q.account = %(account)s and q.table_name in ($tables) and q.key = o.key and q.field = f.field
+          and q.agreed_by not like 'former%%'""")
+_OF_RELATIVE = Template("""select q.value, q.crm_value from sync.agreed q
+        where q.account = %(account)s and q.table_name = $table and $of_record
+          and q.field = case f.field $fields end and q.agreed_by not like 'former%%'""")
+
+# The row went over to this table while a change of ours was on its way to it.
+_HANDED_OVER = Template("""exists (
+      select from sync.crm_changes w
+      where w.account = %(account)s and w.table_name in ($siblings) and w.key = o.key and w.op = 'update'
+        and w."column" = f.field and w.ended_at is null and $same)""")
+
+
+def agreed_pair(comparison: Comparison) -> str:
+    """Return the join with a field's agreed pair: the latest one of any table in which it means the same."""
+    table, meant = literal(comparison.name), _meant(comparison)
+    if not comparison.siblings:
+        of_record = comparison.of_record("a", "o.enerflo_key")
+        return _PAIR.substitute(table=table, of_record=of_record, meant=meant)
+    same = [
+        f"(s.table_name <> {literal(name)} or s.field = any({names_array(sorted(sibling.same_fields))}))"
+        for name, sibling in comparison.siblings.items()
+    ]
+    return _LATEST_PAIR.substitute(
+        table=table,
+        tables=comparison.names_of_table,
+        means_the_same=" and ".join(same),
+        of_record=comparison.of_record("s", "o.enerflo_key"),
+        meant=meant,
+    )
+
+
+def row_moved(comparison: Comparison) -> str:
+    """Return whether the CRM's value of ``f.field`` was agreed on for another record, or in another table."""
+    pairs = []
+    if comparison.siblings or not comparison.key_is_record:
+        pairs.append(_OF_ROW.substitute(tables=comparison.names_of_table))
+    for name, relative in comparison.relatives.items():
+        fields = (f"when {literal(mine)} then {literal(there)}" for mine, there in relative.fields.items())
+        pairs.append(
+            _OF_RELATIVE.substitute(
+                table=literal(name), of_record=relative.of_record, fields=" ".join(fields)
+            )
+        )
+    if not pairs:
+        return "false"
+    return _ROW_MOVED.substitute(
+        pairs=" union all ".join(pairs),
+        same=same_as_agreed(comparison, "f.theirs", "h.theirs", in_crm=True),
+        meant=_meant(comparison),
+    )
+
+
+def handed_over_elsewhere(comparison: Comparison) -> str:
+    """Return whether the CRM's value of ``f.field`` is one that was handed over for a sibling's row."""
+    if not comparison.siblings or not comparison.hands_over:
+        return "false"
+    return _HANDED_OVER.substitute(
+        siblings=", ".join(map(literal, comparison.siblings)),
+        same=same_as_agreed(comparison, "f.theirs", "w.after", in_crm=True),
+    )
+
+
+def _meant(comparison: Comparison) -> str:
+    """Return ``and …``: the field means what it meant when the pair was stored; ``""`` if all fields do."""
+    changed = ", ".join(literal(name) for name in sorted(comparison.remeant))
+    return f" and f.field not in ({changed})" if changed else ""
+
+
+def row_replaced(comparison: Comparison) -> str:
+    """Return whether the record of ``o`` has an agreed pair of the field ``f`` with another CRM row."""
+    links = [n for n, join in enumerate(comparison.joins, 1) if join in comparison.links]
+    if comparison.key_is_record or not links:
+        return "false"
+    link = links[-1]
+    return _REPLACED.substitute(
+        table=literal(comparison.name),
+        link_field=literal(comparison.joins[link - 1].crm_name),
+        link=f"to_jsonb(o.j{link})",
+        key_columns=f"array[{', '.join(literal(name) for name in comparison.mapping.key_columns)}]",
+    )
+
+
+def same_as_agreed(comparison: Comparison, now: str, then: str, *, in_crm: bool = False) -> str:
+    """Return whether a side's value of ``f.field`` equals its agreed value, as the field is declared."""
+    cases = " ".join(
+        f"when {literal(field.name)} then {field.same_shown(now, then, in_crm=in_crm)}"
+        for field in comparison.fields
+    )
+    return f"({now} is not distinct from {then} or case f.field {cases} else false end)"

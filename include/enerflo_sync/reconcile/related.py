@@ -1,0 +1,30 @@
+"""Other tables of ``sync.yaml`` between which a person may move what the CRM says of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sibling:
+    """Another table with the same CRM table: a row may move from one to the other.
+
+    :param same_fields: the columns that mean the same in both.
+    :param compares_times: whether one of its fields takes the value of the side that changed later.
+    """
+
+    same_fields: frozenset[str]
+    compares_times: bool
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A table with another CRM table and the same kind of records: a record's row may go from it to this one.
+
+    :param fields: by column of this table, the column there that means the same.
+    :param of_record: the condition that an agreed pair ``q`` is about the record of a mismatched row ``o``.
+    """
+
+    fields: Mapping[str, str]
+    of_record: str
