@@ -185,6 +185,9 @@ class Promises:
 
     def stored(self, table: str, record: Record) -> Row | None:
         """Return what the mirror has of a record in the CRM's columns, None where there is none."""
+        if not all(isinstance(one, int) for one in record):
+            # An id in another spelling names none.
+            return None
         declared = self._shape.tables[table]
         # A declared column is not there until it is made.
         columns = ", ".join(

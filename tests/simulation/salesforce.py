@@ -226,7 +226,8 @@ class Salesforce:
                 expected = [plain(table, column, one) for one in (before, *ours)]
                 if said not in expected:
                     self._watch.breaks(f"{what}, where {expected} was expected")
-                if kind != "link" and key is not None and tuple(key.values()) != record:
+                links = kind == "link" or column in self._shape.tables[table].joins
+                if not links and key is not None and tuple(key.values()) != record:
                     self._watch.breaks(f"{what}, of {record}, and the change is about {key}")
 
 

@@ -49,7 +49,6 @@ BESIDE = {
     ): "which requests were sent and accepted, before anybody knows what came of them",
     ("outbox", "sync.agreed"): "how Enerflo spells what went along with a lead's change",
     ("apply", "sync.plans"): "that a plan was applied, or waits again: for its rest, or for a person",
-    ("apply", "sync.plan_changes"): "that what a person left out of a part waits again",
     ("plan", "sync.ledger"): "changes that ended unmade: refused, superseded, held back",
     ("rebuild", "enerflo.submissions"): "derives the mirror again from what is stored",
     **dict.fromkeys(

@@ -13,6 +13,7 @@ from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.decide import MAKE_DECIDED, note_decisions
 from enerflo_sync.warehouse import statistics
 from tests.writes.conftest import Desk
+from tests.writes.test_changes import HANDED
 
 ROWS = sa.text("select reltuples::bigint from pg_class where oid = cast(:table as regclass)")
 
@@ -40,6 +41,20 @@ def test_of_a_plan_before_it_is_applied_and_of_an_undo_before_it_is_made(agreed:
     assert rows(agreed, "sync.ledger") != written
     assert run_undo(agreed.context, plan.plan_hash).change_count == 3
     assert rows(agreed, "sync.ledger") == written
+
+
+def test_of_changes_that_were_handed_over_and_of_what_the_copy_shows(agreed: Desk) -> None:
+    agreed.switched_on("crm", HANDED)
+    agreed.sql(
+        "update crm.installs set panel_count = panel_count + 1 where ctid in (select ctid from crm.installs limit 3)"
+    )
+    plan = agreed.plan()
+    known = {
+        row["attname"] for row in agreed.sql("select attname from pg_stats where tablename = 'plan_changes'")
+    }
+    assert {"direction", "state", "field", "op", "table_name"} <= known
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    assert rows(agreed, "sync.crm_changes") == 3
 
 
 def test_of_the_decisions_by_the_columns_that_they_are_chosen_by(agreed: Desk) -> None:

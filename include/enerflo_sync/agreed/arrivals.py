@@ -31,6 +31,7 @@ from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import SINCE, names_array
 from enerflo_sync.reconcile.values import NUMBER_TEXT, Field, shown_in_crm
 from enerflo_sync.warehouse.engine import transaction_time
+from enerflo_sync.warehouse.statistics import note_growth
 
 SEEN = "it was handed over, and the CRM's copy shows it"
 # The limit for tables whose mapping has no ``write_to: changes`` any more: the default of ``late_hours``.
@@ -163,7 +164,8 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     looked = f"pg_temp.looked_{comparison.name}"
     connection.exec_driver_sql(f"drop table if exists {looked}")
     meanings = stored_meanings(connection, account, [comparison.name])[comparison.name]
-    connection.exec_driver_sql(_look(comparison, looked, meanings), values)
+    found = connection.exec_driver_sql(_look(comparison, looked, meanings), values)
+    note_growth(connection, looked, found.rowcount, "number", "op", '"column"', "seen", "key")
     named = {"name": str(comparison.name), "table": literal(comparison.name), "looked": looked}
     named["newer_than"] = _NEWER_THAN
     for row in connection.exec_driver_sql(_RECORD_ARRIVALS.substitute(named), values).all():

@@ -40,10 +40,9 @@ with otherwise as (
 update sync.crm_changes w set state = 'superseded', state_at = %(now)s, reason = o.reason,
   ended_at = case when $of_rows then %(now)s end
 from (
-  select n.number, max(r.reason) as reason
-  from otherwise n join otherwise r on r.number = n.number
-    or n.op = 'insert' and r.op = 'insert' and r.plan_hash = n.plan_hash and r.key = n.key
-  group by n.number
+  select number, case when op = 'insert' then max(reason) over (partition by op, plan_hash, key)
+    else reason end as reason
+  from otherwise
 ) o
 where w.account = %(account)s and w.number = o.number and o.reason is not null
 """)

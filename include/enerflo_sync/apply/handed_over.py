@@ -30,6 +30,7 @@ from enerflo_sync.reconcile.near_keys import no_near_row
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.refused import refuses_a_row
+from enerflo_sync.warehouse.statistics import note_growth
 
 _MOVED = "the CRM's copy says something else than when the plan was made"
 _TAKEN_OVER = "it arrived, or a tool took it over, since its undo was planned: undo it again"
@@ -126,6 +127,8 @@ def hand_over(
             agree_written(
                 connection, comparison, applying.account, applying.plan_hash, withdrawn, AgreedBy.UNDO
             )
+    # The next look at what arrived may come before the server's own autovacuum has looked at the table.
+    note_growth(connection, "sync.crm_changes", counts[Decision.HANDED_OVER])
     note_not_made(connection, applying.account, applying.run_id)
     _deliver(connection, copies, applying.account)
     return counts

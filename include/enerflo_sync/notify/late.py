@@ -146,10 +146,6 @@ def late_copies(
     return [{"name": name, "at": at.isoformat()} for name, at in sorted(old.items())]
 
 
-def _told(connection: sa.Connection, account: str, event: NotifyEvent) -> dict[str, datetime]:
-    return dict(connection.execute(_TOLD, {"account": account, "event": str(event)}).tuples().all())
-
-
 def is_watched(config: SyncConfig, account: str, event: NotifyEvent, key: str) -> bool:
     """Return whether the configuration still has a fact looked at; if not, its end says nothing of it.
 
