@@ -44,6 +44,7 @@ where table_name = %(table)s and after is not null
 _WAITS = """
 select number, table_name, key, "column" from told.crm_changes
 where state = 'open' and ended_at is null and kind <> 'link' and (op <> 'insert' or acknowledged_at is null)
+  and account = %s
 """
 _STATUSES = """
 select number from told.crm_changes where table_name = 'installs' and "column" = 'status' and key @> %s::jsonb
@@ -121,7 +122,7 @@ class HandedOver:
     def was_made(self) -> None:
         """Complain where a plan was made, and something waits that stands for another thing by now."""
         says = self._shape.yaml.says
-        for number, table, key, column in self._connection.execute(_WAITS).fetchall():
+        for number, table, key, column in self._connection.execute(_WAITS, [says.account]).fetchall():
             made = self._made.get(number, says)
             remeant = (table, column) == ("installs", "status") and made.labels != says.labels
             if remeant or (table, column) in says.unmapped:
