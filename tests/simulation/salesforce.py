@@ -220,7 +220,7 @@ class Salesforce:
             what = f"crm.{table} {self._shape.key_of(table, row)}: {column} was {said}, and a request set {value}"
             if not changes:
                 self._watch.breaks(f"{what}, which no change on its way says")
-            elif said == plain(table, column, value):
+            elif row[column] == value:
                 self._watch.breaks(f"{what}, once more")
             for _, _, before, _, key, kind, ours in changes:
                 expected = [plain(table, column, one) for one in (before, *ours)]
