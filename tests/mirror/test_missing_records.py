@@ -142,6 +142,20 @@ def test_a_person_can_say_that_the_account_has_another_company_now(company: Comp
         company.poll()
 
 
+def test_a_company_all_of_whose_installs_were_deleted_is_read_once_a_person_said_so(company: Company) -> None:
+    company.poll()
+    for install_id in ids(company):
+        company.world.delete_install(install_id)
+    with pytest.raises(AnotherCompanyError, match="all its installs were deleted") as raised:
+        company.poll()
+    assert "another company that has no install" in str(raised.value)
+    for _ in range(2):
+        company.poll(accept_company=True, accept_shrink=True)
+    assert company.rows("select count(*) from enerflo.installs where deleted_at is null") == [(0,)]
+    # Nobody has to say it again.
+    assert company.poll().state is RunState.OK
+
+
 def test_a_new_sub_company_is_known_by_the_installs_beside_it(company: Company) -> None:
     company.poll()
     company.rows("select 1")

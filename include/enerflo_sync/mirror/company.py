@@ -134,7 +134,8 @@ class CompanyGuard:
             f"the API key answers for another company{named}: it knows none of the account's installs.",
             where=f"account {self._account}",
             next_step="Nothing was stored or deleted. Put the key of the account's own company back; if the"
-            " account really has another company now, run enerflo-sync poll --accept-company once.",
+            " account really has another company now, or all its installs were deleted, run enerflo-sync poll"
+            " --accept-company once.",
         )
 
     def ensure_no_former_name(self) -> None:
@@ -172,8 +173,8 @@ class CompanyGuard:
             log.info("company_not_shown account=%s error=%s", self._account, type(error).__name__)
         else:
             self.check(listing.records)
-            if not listing.records and self._has_none_of_ours():
-                raise self._of_another("")
+            if not listing.records and not self._accept and self._has_none_of_ours():
+                raise self._of_another(" that has no install")
         self._is_shown = True
 
     def _is_ours(self, records: Sequence[Record]) -> bool:
