@@ -25,7 +25,7 @@ def rows(warehouse: sa.Engine, tmp_path: Path) -> Iterator[HandedRows]:
         yield HandedRows(connection, tmp_path, True)
 
 
-def plan(applied_at: datetime | None = APPLIED_AT) -> PlanReport:
+def plan(applied_at: datetime | None = APPLIED_AT, changes: int = 1) -> PlanReport:
     nothing: dict[str, Any] = {key: {} for key in ("undecided", "kept", "states")}
     return PlanReport(
         plan_hash="p" * 64,
@@ -37,7 +37,7 @@ def plan(applied_at: datetime | None = APPLIED_AT) -> PlanReport:
         expires_at=LONG_AGO,
         config_hash="c",
         stands_on=None,
-        change_count=1,
+        change_count=changes,
         needs_approval=True,
         reasons=[],
         groups=[],
@@ -111,14 +111,20 @@ def test_a_person_is_needed_where_something_was_not_made(
 
 
 @pytest.mark.parametrize(
-    ("applied_at", "already", "message"),
+    ("applied_at", "changes", "already", "message"),
     [
-        (APPLIED_AT, True, "Plan pppppppppppp was applied at 2026-03-01 12:30:15 UTC already."),
-        (None, True, "There was nothing to apply."),
-        (APPLIED_AT, False, ""),
+        (APPLIED_AT, 1, True, "Plan pppppppppppp was applied at 2026-03-01 12:30:15 UTC already."),
+        (None, 0, True, "There was nothing to apply."),
+        (
+            None,
+            1,
+            True,
+            "Nothing of plan pppppppppppp is left to apply: a part was applied, and Pat rejected the rest.",
+        ),
+        (APPLIED_AT, 1, False, ""),
     ],
 )
 def test_a_plan_that_was_applied_before_is_said(
-    applied_at: datetime | None, already: bool, message: str
+    applied_at: datetime | None, changes: int, already: bool, message: str
 ) -> None:
-    assert report_of(plan(applied_at), [], "a-run", None, already=already).message == message
+    assert report_of(plan(applied_at, changes), [], "a-run", None, already=already).message == message

@@ -96,18 +96,18 @@ where a.attrelid = 'sync.crm_changes'::regclass and a.attnum > 0 and not a.attis
 _TAKEN = """
 /* enerflo-sync carry: changes that we take to the CRM */
 update sync.crm_changes set acknowledged_at = %(now)s
-where account = %(account)s and number = any(%(numbers)s) and acknowledged_at is null
+where account = %(account)s and number = any(%(numbers)s::bigint[]) and acknowledged_at is null
 """
 _UNMADE = """
 /* enerflo-sync carry: changes that are not made */
 update sync.crm_changes set state = 'superseded', reason = %(reason)s, state_at = %(now)s, ended_at = %(now)s
-where account = %(account)s and number = any(%(numbers)s) and ended_at is null and state = 'open'
+where account = %(account)s and number = any(%(numbers)s::bigint[]) and ended_at is null and state = 'open'
 returning plan_hash, approved_by, position
 """
 _SENDING = """
 /* enerflo-sync carry: a request with changes goes out, or changed nothing */
 update sync.crm_changes set sent_as_of = %(as_of)s::timestamptz
-where account = %(account)s and number = any(%(numbers)s) and acknowledged_at is null
+where account = %(account)s and number = any(%(numbers)s::bigint[]) and acknowledged_at is null
 """
 
 _OURS_ONLY = {"ended_at", "acknowledged_at", "sent_as_of"}

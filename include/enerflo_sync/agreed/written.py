@@ -82,7 +82,9 @@ def alone_of_key(comparison: Comparison) -> str:
     same = " and ".join(f"t.{quoted(name)} = s.k{n}" for n, name in enumerate(names, 1))
     numbers = ", ".join(str(n) for n, _ in enumerate(names, 1))
     shared = f"select {keys} from {comparison.crm_rows} t group by {numbers} having count(*) > 1"  # noqa: S608
-    return f" and not exists (select from ({shared}) s where {same})"
+    # Found once, and mostly none. As a join, the planner may go through all keys again for each change (2,500
+    # changes of 12,000 rows: 12.8 s instead of 1.1 s).
+    return f" and not exists (with shared as materialized ({shared}) select from shared s where {same})"
 
 
 def names_record(comparison: Comparison, row: str, record_key: str) -> str:

@@ -115,7 +115,10 @@ def unfit_changes(connection: sa.Connection, comparison: Comparison, account: st
         converted = [column_value(comparison.live.columns[name], "w.after", zone_of(comparison, name))]
         if op == "insert":
             converted += [typed_key(comparison, "w.key", one) for one in comparison.mapping.key_columns]
-        query = f"select {', '.join(converted)} from sync.crm_changes w where w.number = any(%(numbers)s)"  # noqa: S608
+        query = (
+            f"select {', '.join(converted)} from sync.crm_changes w"  # noqa: S608 - quoted names
+            " where w.number = any(%(numbers)s::bigint[])"
+        )
         numbers = connection.exec_driver_sql(_NUMBERS, {**values, "op": op, "column": name}).scalars().all()
         for number, reason in _refused(connection, query, numbers).items():
             of_row = [number]

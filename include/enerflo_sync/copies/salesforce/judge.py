@@ -61,7 +61,7 @@ _CHANGES = Template(f"""
 /* enerflo-sync carry $name: changes, and what Salesforce says instead */
 select w.number, t._record_id as id, w.sent_as_of, $value as value, $says as says
 from sync.crm_changes w join $now t on $on and $same
-where {OPEN} and w.number = any(%(numbers)s) and w.op = %(op)s
+where {OPEN} and w.number = any(%(numbers)s::bigint[]) and w.op = %(op)s
   and w."column" is not distinct from %(column)s::text
 """)  # noqa: S608 - constants
 
@@ -169,7 +169,7 @@ class Judge:
         query = (
             "/* enerflo-sync carry: what a new record is to say */"
             ' select "column", after from sync.crm_changes where account = %(account)s'
-            " and number = any(%(numbers)s)"
+            " and number = any(%(numbers)s::bigint[])"
         )
         named = {"account": self._account, "numbers": record.numbers}
         said = {self._to.field_of(row[0]): row[1] for row in self._connection.exec_driver_sql(query, named)}
