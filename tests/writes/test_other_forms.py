@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.jobs.columns import run_columns
 from enerflo_sync.jobs.reconcile import run_reconcile
 from tests.writes.conftest import Desk
 from tests.writes.kept import brought
+from tests.writes.test_declared_columns import declared
 
 ASKED = "has a form of its own"
 AT_ONCE = ("in_flight_minutes: 30", "in_flight_minutes: 0")
@@ -202,3 +204,27 @@ def test_a_null_of_a_copy_that_lists_values_of_no_type_is_asked_about(agreed: De
     written, asked = outcome(agreed, "contract_amount")
     assert len(written) == (0 if listed else 1)
     assert ["fits no type" in one for one in asked] == ([True] if listed else [])
+
+
+@pytest.mark.parametrize("said", ["Yes", "No", "1", "Y", "true", "FALSE", " true ", "", None])
+def test_a_flag_that_is_spelt_otherwise_than_we_write_it_is_not_written_over(
+    agreed: Desk, said: str | None
+) -> None:
+    declared(
+        agreed,
+        mapped="      has_lender: {enerflo: has_lender, type: boolean, source_of_truth: enerflo}\n",
+        has_lender="{path: company.name, type: boolean}",
+    )
+    run_columns(agreed.context)
+    agreed.sql("alter table crm.installs add has_lender text")
+    # The opposite of what the CRM says.
+    install, enerflo = agreed.a_site().install_id, said not in ("Yes", "1", "Y", "true", " true ")
+    agreed.sql("update crm.installs set has_lender = :v where enerflo_install_id = :i", v=said, i=install)
+    agreed.sql("update enerflo.installs set has_lender = :v where install_id = :i", v=enerflo, i=install)
+    written, asked = outcome(agreed, "has_lender")
+    if said in ("Yes", "No", "1", "Y"):
+        assert written == []
+        assert ASKED in asked[0]
+    else:
+        assert [(direction, after) for direction, _, after in written] == [("to_crm", enerflo)]
+        assert asked == []

@@ -7,8 +7,9 @@ taken for two notes: no row and no note of Enerflo is made of them.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from string import Template
 from typing import Any
 
@@ -32,12 +33,12 @@ with decided as materialized (
   select distinct on (key, enerflo_key) key, enerflo_key, outcome from pg_temp.decided
   where table_name = $table and op = 'insert'
 ), notes as (
-  select o.owner as install, d.outcome, o.p1 as note_id, null::jsonb as key, array[r.body] as texts
+  select o.owner as install, d.outcome, o.p1 as note_id, null::text as key, array[r.body] as texts
   from $mismatched o join enerflo.notes r on r.account = %(account)s and r.note_id = o.p1
   join decided d on d.enerflo_key = jsonb_build_object('note_id', o.p1)
   where o.in_enerflo and not o.in_crm
   union all
-  select o.owner, d.outcome, null, d.key, array[t.$body::text, $written]
+  select o.owner, d.outcome, null, d.key::text, array[t.$body::text, $written]
   from $mismatched o join $crm t on $on_key join decided d on d.enerflo_key is null and d.key = $key
   where o.in_crm and not o.in_enerflo and o.j1 is null
 )
@@ -45,14 +46,15 @@ select n.* from notes n join (
   select install from notes group by install having count(note_id) between 1 and count(*) - 1
     and bool_or(outcome in ('to_crm', 'to_enerflo'))
 ) i using (install)
+order by install
 """)
 _SENT = sa.text(f"""
 /* enerflo-sync plan: notes of the CRM that a push looks for */
-select distinct p.key from sync.plan_changes p where {SENT_AND_UNNAMED}
+select distinct p.key::text from sync.plan_changes p where {SENT_AND_UNNAMED}
 """).bindparams(sa.bindparam("notes", type_=sa.ARRAY(sa.Text)))  # noqa: S608 - a constant
 _LOOKED_FOR = sa.text("""
 /* enerflo-sync plan: notes that a push looks for, on either side */
-select note_id, key from pg_temp.kept_notes where table_name = :table
+select note_id, key::text as key from pg_temp.kept_notes where table_name = :table
 """)
 
 # A new record is one question, not one for each field.
@@ -90,33 +92,26 @@ def ask_about_alike_notes(
     body = next((name for name, one in comparison.mapping.fields.items() if one.enerflo == "body"), None)
     if comparison.kind != RecordKind.NOTES or comparison.mapping.joined_by_key or body is None:
         return
-    mine, theirs = _alone(connection, comparison, config, account, body)
-    of_install = defaultdict(list)
-    for note in mine:
-        of_install[note["install"]].append((note, _bare(note)))
     asked: list[dict[str, Any]] = []
-    kept = []
-    for row in theirs:
-        texts = _bare(row)
-        alike = [
-            note
-            for note, bare in of_install[row["install"]]
-            if note["outcome"] == "to_crm" or row["outcome"] == "to_enerflo"
-            if any(may_be_one(one, other) for one in texts for other in bare)
-        ]
-        if not alike:
-            continue
-        ids = ", ".join(str(note["note_id"]) for note in alike)
-        told = f"{ALIKE}: note {ids} of Enerflo. Put its id into the CRM's row, or, where they are two notes,"
-        reason = f"{told} make a row with that id in the CRM"
-        if row["outcome"] == "to_enerflo":
-            asked.append({"key": json.dumps(row["key"]), "enerflo_key": None, "reason": reason})
-            kept += [note["note_id"] for note in alike]
-        else:
-            asked += [
-                {"key": None, "enerflo_key": json.dumps({"note_id": note["note_id"]}), "reason": reason}
-                for note in alike
-            ]
+    kept: list[int] = []
+    for mine, theirs in _of_each_install(connection, comparison, config, account, body):
+        for row in theirs:
+            alike = [note for note in mine if _is_to_be_asked(note, row)]
+            if not alike:
+                continue
+            ids = ", ".join(str(note["note_id"]) for note in alike)
+            reason = (
+                f"{ALIKE}: note {ids} of Enerflo. Put its id into the CRM's row, or, where these are two,"
+                " make a row with that id in the CRM"
+            )
+            if row["outcome"] == "to_enerflo":
+                asked.append({"key": row["key"], "enerflo_key": None, "reason": reason})
+                kept += [note["note_id"] for note in alike]
+            else:
+                asked += [
+                    {"key": None, "enerflo_key": json.dumps({"note_id": note["note_id"]}), "reason": reason}
+                    for note in alike
+                ]
     table = str(comparison.name)
     if asked:
         connection.execute(_ASK, [{"table": table, **one} for one in asked])
@@ -124,10 +119,17 @@ def ask_about_alike_notes(
         connection.execute(_KEEP, [{"table": table, "note_id": one, "reason": ALIKE} for one in kept])
 
 
-def _alone(
+def _is_to_be_asked(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Return whether one of two notes is to be made on the other side, and both may be one note."""
+    return (mine["outcome"] == "to_crm" or theirs["outcome"] == "to_enerflo") and any(
+        may_be_one(one, other) for one in theirs["bare"] for other in mine["bare"]
+    )
+
+
+def _of_each_install(
     connection: sa.Connection, comparison: Comparison, config: SyncConfig, account: str, body: str
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the notes that Enerflo alone has, and those that the CRM alone has."""
+) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+    """Yield, install by install, the notes that Enerflo alone has, and those that the CRM alone has."""
     live = comparison.live.columns
     statement = _ALONE.substitute(
         name=comparison.name,
@@ -144,20 +146,23 @@ def _alone(
         ),
         key=difference_key(comparison),
     )
-    rows = [dict(row) for row in connection.exec_driver_sql(statement, {"account": account}).mappings()]
-    if not rows:
-        return [], []
+    note_ids, keys = _looked_for(connection, comparison, account)
+    # A first plan may have very many notes on both sides.
+    streaming = {"stream_results": True, "max_row_buffer": 1000}
+    found = connection.exec_driver_sql(statement, {"account": account}, execution_options=streaming)
+    for _, rows in groupby(found.mappings(), itemgetter("install")):
+        notes = [{**row, "bare": [bare_text(text) for text in row["texts"] if text]} for row in rows]
+        mine = [note for note in notes if note["note_id"] is not None and note["note_id"] not in note_ids]
+        theirs = [note for note in notes if note["note_id"] is None and note["key"] not in keys]
+        yield mine, theirs
+
+
+def _looked_for(connection: sa.Connection, comparison: Comparison, account: str) -> tuple[set[int], set[str]]:
+    """Return the notes that a push looks for: the ids of Enerflo's, and the keys of the CRM's as JSON."""
     names = {"account": account, "notes": [comparison.name], "table": str(comparison.name)}
-    keys = list(connection.execute(_SENT, names).scalars())
-    note_ids = set()
+    note_ids, keys = set[int](), set(connection.execute(_SENT, names).scalars())
     if connection.scalar(sa.text("select to_regclass('pg_temp.kept_notes') is not null")):
         for note in connection.execute(_LOOKED_FOR, names):
             note_ids.add(note.note_id)
-            keys.append(note.key)
-    mine = [row for row in rows if row["note_id"] is not None and row["note_id"] not in note_ids]
-    theirs = [row for row in rows if row["note_id"] is None and row["key"] not in keys]
-    return mine, theirs
-
-
-def _bare(note: Mapping[str, Any]) -> list[str]:
-    return [bare_text(text) for text in note["texts"] if text]
+            keys.add(note.key)
+    return note_ids, keys
