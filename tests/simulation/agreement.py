@@ -2,58 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from tests.simulation.people import People, number_of_note
 from tests.simulation.promises import Promises
-from tests.simulation.shapes import OTHER_TYPE, Shape
+from tests.simulation.sides import Sides, text_of
 from tests.simulation.values import Row
 from tests.simulation.writes import WritesApi
 
-Rows = Callable[[str], list[tuple[Any, ...]]]
-Same = Callable[[str, Any, Any], None]
 
-
-class Agreement:
-    """Looks at both sides of one settled day.
-
-    :param rows: answers a query on the warehouse.
-    :param same: complains where what is expected is not what is found.
-    :param plan: the hash of the last plan.
-    """
-
-    def __init__(
-        self, rows: Rows, same: Same, truth: Callable[[str], Iterator[Any]], plan: str, shape: Shape
-    ) -> None:
-        self._plan = plan
-        self._shape = shape
-        self._tables = shape.tables
-        self._rows = rows
-        self._same = same
-        self._truth = truth
-        self._crm = {name: self._table(name) for name in self._tables}
-        self._outside = {name: self._records_outside(name) for name in self._tables}
-        self._enerflo = {name: self._records(name) for name in self._tables}
-        self._listed = self._listed_places()
-        # The keys of rows that once named a record of Enerflo.
-        self._gone = {
-            (name, value): key
-            for name, key, value in rows("select table_name, key, value from told.agreed where is_link")
-        }
-        # The keys that new rows of records were to get.
-        self._new_keys = {
-            (name, tuple(record.values())): key
-            for name, key, record in rows(
-                "select table_name, key, enerflo_key from told.plan_changes"
-                " where direction = 'to_crm' and op = 'insert' and enerflo_key is not null"
-            )
-        }
-        self._on_their_way = self._handed_over() if shape.copied else set()
-        voided = self._enerflo["installs"].values()
-        self._voided = {row["install_id"] for row in voided if row["status_name"] == "Voided"}
+class Agreement(Sides):
+    """Looks at both sides of one settled day."""
 
     def check(self, api: WritesApi, people: People, promises: Promises) -> None:
         """Compare everything that must hold.
@@ -69,83 +30,6 @@ class Agreement:
         self._same("fields on which the sides do not agree", [], list(self._apart()))
         self._overwritten()
         self._replayed()
-
-    # -- what there is --------------------------------------------------------------------------------------
-
-    def _table(self, name: str) -> list[Row]:
-        return [
-            row
-            for (row,) in self._rows(
-                f"select to_jsonb(t) - 'ctid' from {self._shape.seen}.{name} t where {self._shape.living}"
-                f" order by (to_jsonb(t) - 'ctid')::text"
-            )
-        ]
-
-    def _records_outside(self, name: str) -> set[tuple[Any, ...]]:
-        """Return the records of rows that ``where`` leaves out."""
-        if self._shape.yaml.says.whole:
-            return set()
-        query = f"select to_jsonb(t) from {self._shape.seen}.{name} t where to_jsonb(t) ->> 'record_type' = '{OTHER_TYPE}'"
-        return {self._join(name, row) for (row,) in self._rows(query)}
-
-    def _records(self, name: str) -> dict[tuple[Any, ...], Row]:
-        columns = list(self._tables[name].joins.values())
-        found = [row._asdict() for row in self._truth(self._tables[name].truth)]
-        return {tuple(row[column] for column in columns): row for row in found}
-
-    def _listed_places(self) -> set[tuple[str, str, str | None]]:
-        """Return what the last plan left to a person, or tried and was refused."""
-        return {
-            (table, _text(key), field)
-            for table, key, field in self._rows(
-                "select table_name, key, case when left(cause, 7) <> 'missing' then field end"
-                f" from told.plan_undecided where plan_hash = '{self._plan}'"
-                " union select table_name, key, case when op = 'update' then field end"
-                f" from told.plan_changes where plan_hash = '{self._plan}' and state in ('parked', 'refused')"
-            )
-        }
-
-    def _handed_over(self) -> set[tuple[str, str, str | None]]:
-        """Return the places of what was handed over and never arrived: a courier lost it, or brought it too early.
-
-        :raises Divergence: one that the copy shows is not noted.
-        """
-        found: set[tuple[str, str, str | None]] = set()
-        shown = []
-        for name, key, record, op, column, after in self._rows(
-            'select table_name, key, enerflo_key, op, "column", after from told.crm_changes'
-            " where state = 'open' and ended_at is null"
-        ):
-            found.add((name, _text(key), column if op == "update" else None))
-            if record is not None:
-                found.add((name, _text(self._shape.link_of(name, tuple(record.values()))), None))
-            rows = [row for row in self._crm[name] if self._key(name, row) == key]
-            plain = self._plain
-            if op == "update" and len(rows) == 1 and record is not None:
-                is_its = self._join(name, rows[0]) == tuple(record.values())
-                if is_its and plain(name, column, rows[0][column]) == plain(name, column, after):
-                    shown.append((name, key, column, after))
-        self._same("changes that the copy shows, and that count as on their way", [], shown)
-        return found
-
-    def _is_on_its_way(self, name: str, key: Row | None, field: str | None = None) -> bool:
-        text = _text(key or {})
-        return (name, text, None) in self._on_their_way or (name, text, field) in self._on_their_way
-
-    def _is_listed(self, table: str, key: Row, field: str | None = None) -> bool:
-        text = _text(key)
-        return (table, text, None) in self._listed or (
-            field is not None and (table, text, field) in self._listed
-        )
-
-    def _key(self, name: str, row: Row) -> Row:
-        return self._shape.key_of(name, row)
-
-    def _join(self, name: str, row: Row) -> tuple[Any, ...]:
-        return self._shape.join_of(name, row)
-
-    def _plain(self, name: str, column: str, value: Any) -> Any:
-        return self._shape.plain(name, column, value)
 
     # -- (b) both sides say the same ------------------------------------------------------------------------
 
@@ -232,7 +116,7 @@ class Agreement:
             self._is_listed(name, self._key(name, row), column)
             or self._is_listed(name, self._shape.link_of(name, join))
             or self._refusals.holds(name, row, join, column)
-            or (name, _text(self._key(name, row)), column) in self._on_their_way
+            or (name, text_of(self._key(name, row)), column) in self._on_their_way
         )
 
     def _is_kept_as(self, name: str, join: tuple[Any, ...], column: str, mine: Any, ours: Any) -> bool:
@@ -373,7 +257,7 @@ class Agreement:
         ):
             if op == "update" and name in self._tables and column in self._tables[name].fields:
                 known[
-                    name, _text(key), column, self._plain(name, column, old), self._plain(name, column, new)
+                    name, text_of(key), column, self._plain(name, column, old), self._plain(name, column, new)
                 ] += 1
         found: Counter[Any] = Counter()
         for name, before, after in self._rows(
@@ -383,7 +267,7 @@ class Agreement:
             for column in self._tables[name].fields if name in self._tables else ():
                 old, new = self._plain(name, column, before[column]), self._plain(name, column, after[column])
                 if old != new:
-                    found[name, _text(self._key(name, after)), column, old, new] += 1
+                    found[name, text_of(self._key(name, after)), column, old, new] += 1
         self._same("values that a job overwrote and the ledger does not know", {}, dict(found - known))
 
     def _replayed(self) -> None:
@@ -394,11 +278,11 @@ class Agreement:
             " order by ledger_id"
         ):
             if op == "delete":
-                rows.pop((name, _text(key)), None)
+                rows.pop((name, text_of(key)), None)
             elif name in self._tables and column in self._shape.mapped(name):
-                rows[name, _text(key)][column] = new
+                rows[name, text_of(key)][column] = new
         alike = {
-            (name, _text(key), field)
+            (name, text_of(key), field)
             for name, key, field in self._rows(
                 "select table_name, key, field from told.agreed where agreed_by = 'comparison'"
             )
@@ -409,11 +293,11 @@ class Agreement:
                 key = self._key(name, row)
                 record = self._enerflo[name].get(self._join(name, row))
                 # What is edited of a row whose record is gone, or not there yet, is carried nowhere.
-                said = rows.get((name, _text(key)), {}) if record is not None else {}
+                said = rows.get((name, text_of(key)), {}) if record is not None else {}
                 for column, value in said.items():
                     mine, ours = self._plain(name, column, value), self._plain(name, column, row[column])
                     # Both sides said the same by themselves, or what differs is left to somebody.
-                    excused = (name, _text(key), column) in alike or self._is_left(name, row, column)
+                    excused = (name, text_of(key), column) in alike or self._is_left(name, row, column)
                     theirs = self._plain(name, column, (record or {})[self._tables[name].fields[column]])
                     if mine != ours and not excused and not self._stays_apart(name, column, theirs, ours):
                         wrong.append((name, key, column, value, row[column]))
@@ -422,7 +306,3 @@ class Agreement:
     def _stays_apart(self, name: str, column: str, mine: Any, ours: Any) -> bool:
         tolerated = self._shape.tolerates(name, column, mine, ours)
         return bool(tolerated or (mine != ours and self._may_differ(name, column, mine, ours)))
-
-
-def _text(key: Row) -> str:
-    return json.dumps(key, sort_keys=True)

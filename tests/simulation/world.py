@@ -258,7 +258,6 @@ class SimulatedDay(JobsBothWays):
             if rate := self.plan.rate(trouble):
                 for _ in range(int(self._meddles.expovariate(1 / (2 * rate)) + 0.5)):
                     act()
-
         if self._meddles.random() < self.plan.rate(Trouble.BOTH_CHANGE):
             self._change_both()
 

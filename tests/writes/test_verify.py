@@ -17,16 +17,21 @@ def differing(desk: Desk, plan_hash: str) -> tuple[int, int]:
     return found.applied, found.differing
 
 
+def called_back(desk: Desk, made_by: str) -> None:
+    """Let one side make a note that the other one lacks."""
+    install = desk.a_site().install_id
+    if made_by == "enerflo":
+        desk.world.add_note(install, "Called back")
+        run_poll(desk.context)
+    else:
+        note(desk, "N1", install, "Called back")
+
+
 @pytest.mark.parametrize("made_by", ["enerflo", "crm"])
 def test_a_written_row_of_a_key_of_its_own_that_is_gone_is_not_called_verified(
     agreed: Desk, made_by: str
 ) -> None:
-    install = agreed.a_site().install_id
-    if made_by == "enerflo":
-        agreed.world.add_note(install, "Called back")
-        run_poll(agreed.context)
-    else:
-        note(agreed, "N1", install, "Called back")
+    called_back(agreed, made_by)
     plan = agreed.plan()
     report = run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
     assert report.applied == plan.change_count > 1
@@ -51,12 +56,7 @@ def test_a_row_that_an_undo_took_away_is_as_the_undo_meant_it(agreed: Desk, what
 
 @pytest.mark.parametrize("made_by", ["enerflo", "crm"])
 def test_a_column_that_only_a_new_row_gets_is_not_called_verified(agreed: Desk, made_by: str) -> None:
-    install = agreed.a_site().install_id
-    if made_by == "enerflo":
-        agreed.world.add_note(install, "Called back")
-        run_poll(agreed.context)
-    else:
-        note(agreed, "N1", install, "Called back")
+    called_back(agreed, made_by)
     plan = agreed.plan()
     aside = [one for one in agreed.changes(plan) if one.policy in {"on_insert", "sent_along"}]
     assert len(aside) == {"enerflo": 2, "crm": 1}[made_by]

@@ -31,28 +31,20 @@ def _milestone(outbox: Outbox) -> None:
     outbox.milestone(outbox.milestones(outbox.install().install_id)[0], "due_at", "2026-03-05T10:00:00Z")
 
 
-@pytest.mark.parametrize("planned", [_note, _lead, _lead_change, _status, _milestone])
-def test_nothing_is_sent_and_every_change_waits(outbox: Outbox, planned: Callable[[Outbox], None]) -> None:
-    planned(outbox)
-    states = outbox.states()
-    outbox.fault("other_company", "/api/*", 1, 9999)
-    with pytest.raises(AnotherCompanyError):
-        outbox.push()
-    assert outbox.received() == []
-    assert outbox.states() == states
-    outbox.no_faults()
-    assert outbox.push().applied == len(states)
+OTHER_COMPANY = (("other_company", "/api/*"),)
+# As where the key of a new company is entered for an account that has another one.
+WITHOUT_INSTALLS = (("empty_page", "/api/v3/installs"), ("404", "/api/v3/installs/[0-9]*"))
 
 
+@pytest.mark.parametrize("faults", [OTHER_COMPANY, WITHOUT_INSTALLS], ids=["with installs", "without"])
 @pytest.mark.parametrize("planned", [_note, _lead, _lead_change, _status, _milestone])
-def test_nothing_is_sent_to_another_company_that_has_no_install_yet(
-    outbox: Outbox, planned: Callable[[Outbox], None]
+def test_nothing_is_sent_to_another_company_and_every_change_waits(
+    outbox: Outbox, planned: Callable[[Outbox], None], faults: tuple[tuple[str, str], ...]
 ) -> None:
-    """As where the key of a new company is entered for an account that has another one."""
     planned(outbox)
     states = outbox.states()
-    outbox.fault("empty_page", "/api/v3/installs", 1, 9999)
-    outbox.fault("404", "/api/v3/installs/[0-9]*", 1, 9999)
+    for kind, path in faults:
+        outbox.fault(kind, path, 1, 9999)
     with pytest.raises(AnotherCompanyError):
         outbox.push()
     assert outbox.received() == []
