@@ -75,7 +75,7 @@ def tell_skipped(context: Context) -> None:
 
 
 def _tell_failed(context: Context) -> None:
-    """Tell each route that does not know it.
+    """Tell each route that does not know yet that the task fails.
 
     Where several tasks cannot work for one cause, a route is told of the first. A route that cannot be
     reached is tried again when the task fails again.

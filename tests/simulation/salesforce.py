@@ -73,9 +73,11 @@ class Salesforce:
         self._clock = clock
         self._watch = watch
         self._rng = rng = random.Random(f"{seed}/salesforce")
+        # How often an answer gets lost after a write and before one, a record is refused, the company takes no
+        # changes for a whole job, and a person edits a record between our read and our write.
         self._lost, self._early = (0.3 * rate * rng.random() ** 2 for _ in range(2))
         self._refuses, self._closes = (0.1 * rate * rng.random() ** 2 for _ in range(2))
-        self._meets = 0.5 * rate * rng.random()
+        self._edited = 0.5 * rate * rng.random()
         self._closed = False
 
     def session_of(self, process: Process) -> requests.Session:
@@ -161,7 +163,7 @@ class Salesforce:
     # -- writing ----------------------------------------------------------------------------------------------
 
     def _update(self, table: str, id_: str, body: dict[str, Any], headers: Any) -> Answer:
-        if self._happens(self._meets) and table == "installs" and "status" in body:
+        if self._happens(self._edited) and table == "installs" and "status" in body:
             self._somebody_edits(id_)
         row = self._row(table, RECORD_ID, id_)
         if row is None:

@@ -127,7 +127,7 @@ def hand_over(
             agree_written(
                 connection, comparison, applying.account, applying.plan_hash, withdrawn, AgreedBy.UNDO
             )
-    # The next look at what arrived may come before the server's own autovacuum has looked at the table.
+    # The next job may look for these rows before autovacuum has counted them.
     note_growth(connection, "sync.crm_changes", counts[Decision.HANDED_OVER])
     note_not_made(connection, applying.account, applying.run_id)
     _deliver(connection, copies, applying.account)

@@ -40,7 +40,7 @@ where n.account = :account and n.state = 'failed' and n.count = 0 and n.created_
       and later.state <> 'failed' and later.notification_id > n.notification_id)
 """)
 
-# Messages that were made since do not tell what it told.
+# Otherwise a message that was made meanwhile would count as having told what this one was to tell.
 _IS_NEWEST = sa.text("""
 /* enerflo-sync notify: a beginning that is abandoned is the newest message of its kind */
 update sync.notifications set notification_id = default

@@ -77,7 +77,8 @@ select position from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and state = 'planned' order by position
 """)
 
-# A plan that is being made of a moment before the decision meets the changed row, and fails (serialization).
+# A plan that is being made meanwhile read its state before this decision. It meets the row that is changed
+# here, and fails (serialization failure), instead of planning again what was refused.
 _DECIDED_IN_PART = sa.text("""
 /* enerflo-sync apply: a part of a plan was refused; the first approval was of more than is left */
 update sync.plans set first_approval = null where account = :account and plan_hash = :plan_hash

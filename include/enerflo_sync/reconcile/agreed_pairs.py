@@ -47,7 +47,7 @@ _OF_RELATIVE = Template("""select q.value, q.crm_value from sync.agreed q
         where q.account = %(account)s and q.table_name = $table and $of_record
           and q.field = case f.field $fields end and q.agreed_by not like 'former%%'""")
 
-# The row went over to this table while a change of ours was on its way to it.
+# The row went over to this table while a change of ours was on its way to the row.
 _HANDED_OVER = Template("""exists (
       select from sync.crm_changes w
       where w.account = %(account)s and w.table_name in ($siblings) and w.key = o.key and w.op = 'update'

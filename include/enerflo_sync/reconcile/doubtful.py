@@ -1,4 +1,4 @@
-"""CRM values that say less, or say it in another form, than the column's type tells: a person decides.
+"""CRM values of uncertain meaning: a bare day, a form that we do not write, a null in place of a value.
 
 SQL over the parts of :mod:`enerflo_sync.reconcile.judge`: ``o`` is the mismatched row.
 """

@@ -136,7 +136,7 @@ def warehouse_errors(where: str) -> Iterator[None]:
 # SQLSTATE of a statement that writes where only reading is possible.
 READS_ONLY = "25006"
 
-# SQLSTATE of a transaction of one moment that meets a newer change.
+# SQLSTATE of a repeatable-read transaction that meets a row which was changed after it began.
 _CROSSED = "40001"
 
 # Advice by SQLSTATE; the server's message names the table, column or right.
