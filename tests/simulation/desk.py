@@ -16,12 +16,14 @@ from enerflo_sync.clock import Clock
 # A slow transaction stays open for so many minutes, mostly for longer than a lookback.
 _OPEN_MINUTES = (5, 20, 45, 120)
 _CRM = re.compile(r"\bcrm\.")
+_TOUCHING = re.compile(r", updated_at = %\(now\)s")
 
 
 class Desk:
     """One way to the CRM.
 
     :param late: the share of statements that date what they write in the past, as a copy does that lags.
+    :param unmoved: the share of edits that leave a row's time of change as it was.
     :param slow: the share of edits that are committed only some time after they were made.
     :param tells_time: the server stamps what is written, by the simulated time.
     :param schema: where people work, where that is not ``crm``.
@@ -36,6 +38,7 @@ class Desk:
         rng: random.Random,
         *,
         late: float = 0.0,
+        unmoved: float = 0.0,
         slow: float = 0.0,
         tells_time: bool = False,
         schema: str = "crm",
@@ -46,6 +49,9 @@ class Desk:
         self._clock = clock
         self._rng = rng
         self._late = late
+        self._unmoved = unmoved
+        # By itself, so that all else that people do is as without it.
+        self._past_times = random.Random(f"{rng.getstate()[1][0]}/unmoved")
         self._slow = slow
         self._tells_time = tells_time
         self._schema = schema
@@ -72,6 +78,8 @@ class Desk:
                 cursor.execute(
                     "select set_config('simulation.now', %s, false)", [self._clock.now().isoformat()]
                 )
+            if self._unmoved and self._past_times.random() < self._unmoved:
+                statement = _TOUCHING.sub("", statement)
             cursor.execute(_CRM.sub(f"{self._schema}.", statement).encode(), {"now": self.now, **values})
             rows = cursor.fetchall() if cursor.description else []
         if self._connection is self._quick:

@@ -128,6 +128,9 @@ class Newest:
             self._moved.update(((table, record), (table, self._shape.join_of(table, written.before))))
             return
         at = datetime.fromisoformat(row["updated_at"])
+        if row["updated_at"] == written.before["updated_at"]:
+            # It tells nothing: nobody may put an older change over this one by it.
+            at = self._clock.now()
         if written.by_people:
             self._row_at[table, record] = at
         self._rows[table, record] = row

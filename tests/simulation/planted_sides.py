@@ -56,6 +56,11 @@ def newest_by_first_sight(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(judge, "changed_in_enerflo", lambda _plan: "o.observed_at")
 
 
+def unmoved_time_believed(patch: pytest.MonkeyPatch) -> None:
+    """A row's time counts as the one of its edit, even if it is that of before."""
+    patch.setattr(judge, "left_its_time", lambda _plan: "false")
+
+
 def marked_rows_live(patch: pytest.MonkeyPatch) -> None:
     """Rows that are marked as deleted are rows like all others."""
     patch.setattr(Comparison, "living", lambda *_: "true")
@@ -96,6 +101,11 @@ _CRM_ALONE = replace(
 
 OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
     (newest_by_first_sight, _plan(_CALM, Shape(), Trouble.BOTH_CHANGE), 50),
+    (
+        unmoved_time_believed,
+        _plan(replace(_CALM, tick=7), Shape(), Trouble.BOTH_CHANGE, Trouble.UNMOVED_TIMES, rate=1.6),
+        50,
+    ),
     (
         marked_rows_live,
         _plan(replace(_BUSY, edit_kinds=(Edit.STATUS, Edit.DELETE)), Shape(marks=True), Trouble.SOFT_DELETED),

@@ -25,6 +25,8 @@ class Trouble(StrEnum):
     SKEWED_CLOCKS = "skewed_clocks"
     # CRM rows arrive with times of before, and from transactions that stay open for long.
     LATE_ROWS = "late_rows"
+    # People change CRM rows past what keeps their time of change: it stays as it was.
+    UNMOVED_TIMES = "unmoved_times"
     # Somebody works on the very rows of a plan until they are written; the two sides change the same field;
     # rows get other links; rows are copied.
     MEDDLING = "meddling"

@@ -116,6 +116,7 @@ class SimulatedDay(JobsBothWays):
             self.clock,
             random.Random(f"{seed}/desk"),
             late=0.7 * late,
+            unmoved=0.0 if self.shape.copied else 0.5 * plan.rate(Trouble.UNMOVED_TIMES),
             slow=0.2 * late,
             tells_time=self.shape.salesforce,
             schema="office" if self.shape.copied else self.shape.seen,

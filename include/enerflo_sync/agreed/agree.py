@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.last_look import since_last_look, watermark_name
+from enerflo_sync.agreed.pair_times import stored_times, times_of_field, times_statement
 from enerflo_sync.agreed.twins import (
     alone,
     clear_equal,
@@ -58,20 +59,20 @@ class AgreedBy(StrEnum):
 _AGREE = Template("""
 /* enerflo-sync agree $name: pairs of values on which both sides agree */
 insert into sync.agreed
-  (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link, enerflo_key)
+  (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link, enerflo_key$times)
 select $distinct %(account)s, $table, o.key, f.field, f.mine,
        case when f.theirs is distinct from f.mine then coalesce(f.theirs, 'null') end,
-       %(now)s, %(by)s, f.is_link, $record_key
+       %(now)s, %(by)s, f.is_link, $record_key$times_of_field
 from (
-  select $key as key, m.*, $crm_columns $written
+  select $key as key, m.*, c.changed_at, $crm_columns $written
   from $keys ($mirror) m $on_mirror join ($crm) c on $on where m.lives $alone
 ) o $known cross join lateral ($fields) f
 $which
 on conflict (account, table_name, key, field) do update
 set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
-    agreed_by = excluded.agreed_by, is_link = excluded.is_link, enerflo_key = excluded.enerflo_key
+    agreed_by = excluded.agreed_by, is_link = excluded.is_link, enerflo_key = excluded.enerflo_key$set_times
 where (agreed.value, agreed.crm_value, agreed.enerflo_key)
-      is distinct from (excluded.value, excluded.crm_value, excluded.enerflo_key)
+      is distinct from (excluded.value, excluded.crm_value, excluded.enerflo_key)$times_differ
    or agreed.agreed_by like 'former%%' or agreed.agreed_by = 'reworded' or $always
 """)
 
@@ -106,7 +107,7 @@ _PAIR = Template("""nullif($saw, 'null') as value,
          as crm_value""")
 _MOVED = f"""
   set value = n.value, crm_value = n.crm_value, agreed_at = %(now)s, agreed_by = '{AgreedBy.PUSH}',
-      is_link = $is_link$set_record
+      is_link = $is_link$set_record$set_time
   from ($pairs) n
   where a.account = %(account)s and a.table_name = $table and a.key = n.key and a.field = $field"""
 
@@ -114,11 +115,11 @@ _MOVED = f"""
 # the row's present value. Nearly every change has an agreed pair that is still at the ctid which the plan
 # noted; to find it by ctid costs a tenth of a search by key. Pairs elsewhere are left to ``agree_column``.
 _AT_ONCE = Template(f"agreed as (update sync.agreed a {_MOVED} and a.ctid = n.agreed_row::tid returning 1)")
-_MADE = Template("select m.key, m.agreed_row, $pair$record_of_made from made m")
+_MADE = Template("select m.key, m.agreed_row, $pair$record_of_made$time_of_made from made m")
 
 # Used when all columns are written: Enerflo's value as the plan saw it, and the row's value at that time.
 _OF_COLUMN = Template("""
-  select $distinct p.key, $pair, $record_of_change as enerflo_key
+  select $distinct p.key, $pair, $record_of_change as enerflo_key, $changed as crm_time
   from sync.plan_changes p join $crm t on $on
   where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = 'update'
     and p.field = $field and p.direction = 'to_crm' and p.position between %(first)s and %(last)s
@@ -131,9 +132,9 @@ update sync.agreed a {_MOVED} and (a.agreed_at, a.agreed_by) is distinct from (%
 _FIRST = Template(f"""
 /* enerflo-sync agree $name: pairs of one column that had none before */
 insert into sync.agreed
-  (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link, enerflo_key)
+  (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link, enerflo_key, crm_time)
 select %(account)s, $table, n.key, $field, n.value, n.crm_value, %(now)s, '{AgreedBy.PUSH}', $is_link,
-       n.enerflo_key
+       n.enerflo_key, n.crm_time
 from ($pairs) n
 on conflict (account, table_name, key, field) do nothing
 """)  # noqa: S608 - constants
@@ -192,6 +193,9 @@ def agree_moved(
         mark_twins(connection, comparison, account, names, now, wanted_only=bool(keys))
     found = connection.exec_driver_sql(_statement(comparison, keys), values)
     note_growth(connection, "sync.agreed", found.rowcount)
+    if keys and comparison.goes_by_time:
+        sides = [(name, mine, theirs) for name, mine, theirs, _ in _pairs(comparison)]
+        connection.exec_driver_sql(times_statement(comparison, keys, sides), values)
     if watching:
         clear_equal(connection, comparison, account, equal)
     name = watermark_name(comparison, config_hash)
@@ -258,6 +262,9 @@ def _column_parts(comparison: Comparison, column: str) -> dict[str, str]:
         "set_record": "" if comparison.key_is_record else ", enerflo_key = n.enerflo_key",
         "record_of_made": "" if comparison.key_is_record else ", m.enerflo_key",
         "record_of_change": "null::jsonb" if comparison.key_is_record else "p.enerflo_key",
+        "set_time": ", crm_time = n.crm_time" if comparison.goes_by_time else "",
+        "time_of_made": ", m.crm_time" if comparison.goes_by_time else "",
+        "changed": comparison.changed_at("t") if comparison.goes_by_time else "null::timestamptz",
     }
 
 
@@ -326,12 +333,14 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
     selects = []
     for name, mine, theirs, equal in _pairs(comparison):
         where = which.format(field=literal(name), mine=mine, theirs=theirs, equal=equal)
+        now = mine, theirs
         if written:
             mine = _AS_PLANNED.format(direction="to_crm", field=literal(name), now=mine)
             theirs = _AS_PLANNED.format(direction="to_enerflo", field=literal(name), now=theirs)
+        times = times_of_field(comparison, name, now, (mine, theirs))
         selects.append(
             f"select {literal(name)} as field, {mine} as mine, {theirs} as theirs,"
-            f" {str(name in links).lower()} as is_link{where}"
+            f" {str(name in links).lower()} as is_link{times}{where}"
         )
     return _AGREE.substitute(
         name=comparison.name,
@@ -354,6 +363,7 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
         if which is _NEWS
         else "",
         record_key=comparison.record_key("o"),
+        **stored_times(comparison),
         alone=f"and {alone(comparison)}" if not written and may_have_twins(comparison) else "",
         always=str(written).lower(),
     )

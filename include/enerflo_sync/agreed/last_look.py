@@ -53,5 +53,9 @@ def since_last_look(
 
 
 def watermark_name(comparison: Comparison, config_hash: str) -> str:
-    """Return the name of the watermark: it has the mapping's hash, so another mapping compares all rows."""
-    return f"agreed/{comparison.name}/{config_hash[:16]}"
+    """Return the name of the watermark: it has the mapping's hash, so another mapping compares all rows.
+
+    Pairs whose times count have another name than before those were stored.
+    """
+    times = "/times" if comparison.goes_by_time else ""
+    return f"agreed/{comparison.name}/{config_hash[:16]}{times}"

@@ -25,7 +25,7 @@ from enerflo_sync.reconcile.compare import Comparison
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
   where $due_still
-  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs, $not_kept as not_kept $record
+  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs, $not_kept as not_kept $record$time
 """)
 
 _INSERT = Template("""
@@ -50,6 +50,7 @@ def update_statement(comparison: Comparison, column: str) -> str:
         theirs=shown(comparison, column),
         not_kept=not_kept(comparison, column, "p"),
         record="" if comparison.key_is_record else ", p.enerflo_key",
+        time=f", {comparison.changed_at('t')} as crm_time" if comparison.goes_by_time else "",
     )
 
 

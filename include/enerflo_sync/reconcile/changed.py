@@ -116,6 +116,16 @@ def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     return f"({unknown} or coalesce({unsure}, false))"
 
 
+def left_its_time(comparison: Comparison) -> str:
+    """Return the condition that a side still has the time at which it had the value of the pair ``a``.
+
+    If that side's value is another one now, its time does not tell when it was edited.
+    """
+    if not comparison.goes_by_time:
+        return "false"
+    return "coalesce(o.changed_at = a.crm_time or o.record_time = a.enerflo_time, false)"
+
+
 def changed_in_enerflo(comparison: Comparison) -> str:
     """Return when somebody else last changed Enerflo's record of ``o``.
 
@@ -124,5 +134,11 @@ def changed_in_enerflo(comparison: Comparison) -> str:
     """
     if not comparison.goes_by_time or times_record(comparison.kind) is None:
         return "o.said_at"
-    own_time = "i.install_updated_at" if comparison.kind == RecordKind.MILESTONES else "o.own_time"
-    return _IN_ENERFLO.substitute(own_time=own_time)
+    return _IN_ENERFLO.substitute(own_time=record_time(comparison))
+
+
+def record_time(comparison: Comparison) -> str:
+    """Return the own time of Enerflo's record of ``o``: of a milestone that of its install ``i``."""
+    if not comparison.goes_by_time or times_record(comparison.kind) is None:
+        return "null::timestamptz"
+    return "i.install_updated_at" if comparison.kind == RecordKind.MILESTONES else "o.own_time"

@@ -23,7 +23,14 @@ from enerflo_sync.reconcile.agreed_pairs import (
     row_replaced,
     same_as_agreed,
 )
-from enerflo_sync.reconcile.changed import changed_in_crm, changed_in_enerflo, is_time_unsure, own_writes
+from enerflo_sync.reconcile.changed import (
+    changed_in_crm,
+    changed_in_enerflo,
+    is_time_unsure,
+    left_its_time,
+    own_writes,
+    record_time,
+)
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import (
     OWNERS,
@@ -73,7 +80,7 @@ _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
            $voided as voided, $young as young, $marked as marked_deleted,
            $outside as stands_outside, $was_agreed as was_agreed,
-           $in_crm as changed_in_crm, $in_enerflo as changed_in_enerflo
+           $in_crm as changed_in_crm, $in_enerflo as changed_in_enerflo, $record_time as record_time
     from $mismatched o $owners$own_writes where $compared
   ) o
   cross join lateral (
@@ -102,7 +109,7 @@ _JUDGED = Template("""(
            coalesce(a.agreed_by = 'reworded', false) as own_word,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
            coalesce(o.changed_in_crm > $in_enerflo_then, false) as crm_later,
-           $unsure as time_unsure offset 0
+           $unsure or $unmoved as time_unsure offset 0
   ) x
   cross join lateral (select $winner as winner offset 0) w
   cross join lateral (
@@ -159,7 +166,9 @@ def judged(comparison: Comparison) -> str:
         in_crm=changed_in_crm(comparison),
         in_enerflo=changed_in_enerflo(comparison),
         in_enerflo_then=in_enerflo_then,
+        record_time=record_time(comparison),
         unsure=is_time_unsure(comparison, in_enerflo_then),
+        unmoved=left_its_time(comparison),
         own_writes=own_writes(comparison),
         was_agreed=_was_agreed(comparison),
         mismatched=comparison.mismatched,

@@ -35,6 +35,10 @@ agreed = sync_table(
     # The mirror's key of the pair's record. Null if the CRM's key is that record's id. If it is not, null
     # means unknown, and the pair is no base for a decision.
     Column("enerflo_key", JSONB(none_as_null=True)),
+    # The record's own time when it was last seen with its half of the pair, and the CRM row's with the other.
+    # Null: unknown, or no field of the table takes the later value.
+    time("enerflo_time"),
+    time("crm_time"),
     PrimaryKeyConstraint("account", "table_name", "key", "field"),
     Index("agreed_link", "account", "table_name", "link", postgresql_where="link is not null"),
     filled=90,

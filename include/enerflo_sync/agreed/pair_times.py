@@ -1,0 +1,118 @@
+"""The sides' own times of an agreed pair: what each record's time was when it was last seen with its value.
+
+Where the later change wins (``newest``), a value may differ from its pair although its side's time is still
+that of the pair: somebody wrote past what keeps the time, an import kept it, or a webhook brought a record
+without it. Then the time does not tell when that side was edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from string import Template
+
+from enerflo_sync.crm.mapping import RecordKind, SourceOfTruth
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.changed import times_record
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
+
+# A field as SQL: its name, and the values of both sides.
+_Values = tuple[str, str, str]
+
+_OF_INSTALL = """(select i.updated_at from enerflo.installs i
+      where i.account = %(account)s and i.install_id = o.owner)"""
+
+# Only the times are set. How and when the pair was agreed stays as it is.
+_SEEN_AGAIN = Template("""
+/* enerflo-sync agree $name: times at which the sides were last seen with the values of their pairs */
+update sync.agreed a
+set enerflo_time = case when $mine_holds then f.enerflo_time else a.enerflo_time end,
+    crm_time = case when $theirs_hold then f.crm_time else a.crm_time end
+from (
+  select $key as key, m.*, c.changed_at, $crm_columns
+  from $keys w join ($mirror) m on $on_mirror join ($crm) c on $on where m.lives
+) o cross join lateral ($fields) f
+where a.account = %(account)s and a.table_name = $table and a.key = o.key and a.field = f.field$of_record
+  and a.agreed_by not like 'former%%'
+  and ($mine_holds and a.enerflo_time is distinct from f.enerflo_time
+       or $theirs_hold and a.crm_time is distinct from f.crm_time)
+""")
+_MINE_HOLDS = "a.value is not distinct from f.mine"
+_THEIRS_HOLD = """case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end
+      is not distinct from f.theirs"""
+
+
+def stored_times(comparison: Comparison) -> dict[str, str]:
+    """Return the parts of a statement that stores pairs with times; empty if no field goes by time."""
+    parts = {
+        "times": ", enerflo_time, crm_time",
+        "times_of_field": ", f.enerflo_time, f.crm_time",
+        "set_times": ", enerflo_time = excluded.enerflo_time, crm_time = excluded.crm_time",
+        "times_differ": (
+            "\n   or (agreed.enerflo_time, agreed.crm_time)"
+            " is distinct from (excluded.enerflo_time, excluded.crm_time)"
+        ),
+    }
+    return parts if comparison.goes_by_time else dict.fromkeys(parts, "")
+
+
+def times_of_field(comparison: Comparison, name: str, now: tuple[str, str], pair: tuple[str, str]) -> str:
+    """Return ``, … as enerflo_time, … as crm_time`` of a field of a row ``o``; ``""`` if none goes by time.
+
+    A side's time counts only if the pair gets the value that the side has now.
+
+    :param now: SQL of both sides' present values.
+    :param pair: SQL of the values that the pair gets.
+    """
+    if not comparison.goes_by_time:
+        return ""
+    if not _goes_by_time(comparison, name):
+        return ", null::timestamptz as enerflo_time, null::timestamptz as crm_time"
+    times = own_time(comparison), "o.changed_at"
+    held = [
+        time if value == stored else f"case when {value} is not distinct from {stored} then {time} end"
+        for time, value, stored in zip(times, now, pair, strict=True)
+    ]
+    return f", {held[0]} as enerflo_time, {held[1]} as crm_time"
+
+
+def own_time(comparison: Comparison) -> str:
+    """Return the time of Enerflo's record of a row ``o``; a milestone has that of its install."""
+    if times_record(comparison.kind) is None:
+        return "null::timestamptz"
+    return _OF_INSTALL if comparison.kind == RecordKind.MILESTONES else "o.own_time"
+
+
+def times_statement(comparison: Comparison, keys: str, fields: Iterable[_Values]) -> str:
+    """Return the statement that moves the times of pairs whose values a side still has.
+
+    Takes ``account``.
+
+    :param keys: the table with the join keys of the rows that changed.
+    """
+    selects = [
+        f"select {literal(name)} as field, {mine} as mine, {theirs} as theirs"
+        + times_of_field(comparison, name, (mine, theirs), (mine, theirs))
+        for name, mine, theirs in fields
+        if _goes_by_time(comparison, name)
+    ]
+    return _SEEN_AGAIN.substitute(
+        name=comparison.name,
+        table=literal(comparison.name),
+        key=comparison.crm_key(f"c.k{n}" for n, _ in enumerate(comparison.mapping.key_columns, 1)),
+        crm_columns=", ".join(f"c.c{n}" for n, _ in enumerate(comparison.fields, 1)),
+        keys=keys,
+        mirror=mirror_side(comparison),
+        on_mirror=comparison.on("m", "w"),
+        crm=crm_side(comparison),
+        on=comparison.on("m", "c"),
+        fields=" union all ".join(selects),
+        of_record=comparison.of_record("a", comparison.record_key("o")),
+        mine_holds=_MINE_HOLDS,
+        theirs_hold=_THEIRS_HOLD,
+    )
+
+
+def _goes_by_time(comparison: Comparison, name: str) -> bool:
+    field = comparison.mapping.fields.get(name)
+    return field is not None and field.source_of_truth is SourceOfTruth.NEWEST

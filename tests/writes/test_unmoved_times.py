@@ -1,0 +1,111 @@
+"""Under ``newest``: an edit that left its side's time as it was does not lose by that time; a person is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from enerflo_sync.jobs.apply import run_apply
+from tests.writes.conftest import Desk
+from tests.writes.test_newest import a_milestone, crm_status, direction, keyed, mirror_status
+
+__all__ = ["keyed"]
+
+
+@pytest.fixture(params=["keyed", "agreed"])
+def both(request: pytest.FixtureRequest) -> Desk:
+    """An account whose two sides agree, with a unique key in the CRM and without."""
+    found: Desk = request.getfixturevalue(request.param)
+    return found
+
+
+def asked(desk: Desk, field: str = "status") -> list[str]:
+    """Plan, and return why a person is asked about a field, of which nothing is written."""
+    plan = desk.plan()
+    assert desk.changes(plan, field=field) == []
+    return [str(one.reason) for one in desk.undecided(plan) if one.field == field]
+
+
+def silent_status(desk: Desk, install: int, value: str) -> None:
+    """Edit the CRM's row as somebody does who writes past what keeps its time."""
+    crm_status(desk, install, value, "updated_at")
+
+
+def test_an_edit_of_the_crm_that_left_its_rows_time_as_it_was(both: Desk) -> None:
+    install = both.a_site().install_id
+    mirror_status(both, install, "On Hold", "now() - interval '1 minute'")
+    silent_status(both, install, "Cancelled")
+    (reason,) = asked(both)
+    assert "or one that did not move with it" in reason
+
+
+def test_an_edit_that_moved_its_time_is_judged_by_it(both: Desk) -> None:
+    install = both.a_site().install_id
+    mirror_status(both, install, "On Hold", "now() - interval '1 minute'")
+    crm_status(both, install, "Cancelled")
+    assert direction(both) == ["to_enerflo"]
+
+
+def test_the_time_is_the_one_at_the_last_look(both: Desk) -> None:
+    """The row's time moved with another column, and a plan saw it; the edit after that left it as it was."""
+    install = both.a_site().install_id
+    both.sql(
+        "update crm.installs set panel_type = panel_type, updated_at = now() where enerflo_install_id = :i",
+        i=install,
+    )
+    both.plan()
+    mirror_status(both, install, "On Hold", "now() + interval '1 second'")
+    silent_status(both, install, "Cancelled")
+    assert len(asked(both)) == 1
+
+
+def test_an_edit_after_our_own_write_that_left_the_time_of_that(both: Desk) -> None:
+    install = both.a_site().install_id
+    mirror_status(both, install, "On Hold", "now() - interval '1 minute'")
+    plan = both.plan()
+    assert run_apply(both.context, plan.plan_hash, approved_by="Pat").applied == 1
+    silent_status(both, install, "Cancelled")
+    mirror_status(both, install, "Completed", "now()")
+    assert len(asked(both)) == 1
+
+
+def test_where_one_side_changed_it_that_one_stands(both: Desk) -> None:
+    install = both.a_site().install_id
+    silent_status(both, install, "Cancelled")
+    assert direction(both) == ["to_enerflo"]
+
+
+def test_a_change_at_enerflo_that_left_its_records_time_as_it_was(both: Desk) -> None:
+    install = both.a_site().install_id
+    mirror_status(both, install, "On Hold", "updated_at")
+    crm_status(both, install, "Cancelled")
+    assert len(asked(both)) == 1
+
+
+def test_a_milestone_that_changed_before_its_install_is_read_again(both: Desk) -> None:
+    """A webhook brings the milestone alone; the install's new time comes with the next poll."""
+    install, milestone = a_milestone(both)
+    key = "where install_id = :i and milestone_id = :m"
+    both.sql(
+        f"update enerflo.milestones set due_at = '2031-01-01', observed_at = now() {key}",
+        i=install,
+        m=milestone,
+    )
+    both.sql(
+        "update crm.milestones set due_at = '2032-01-01', updated_at = now() - interval '1 second'"
+        " where enerflo_install_id = :i and milestone_id = :m",
+        i=install,
+        m=milestone,
+    )
+    assert len(asked(both, "due_at")) == 1
+    both.sql("update enerflo.installs set updated_at = now() where install_id = :i", i=install)
+    assert direction(both, "due_at") == ["to_crm"]
+
+
+def test_pairs_of_an_older_version_get_their_time_at_the_first_look(both: Desk) -> None:
+    install = both.a_site().install_id
+    both.sql("update sync.agreed set crm_time = null, enerflo_time = null")
+    both.sql("delete from sync.watermarks where name like 'agreed/installs/%'")
+    both.plan()
+    mirror_status(both, install, "On Hold", "now()")
+    silent_status(both, install, "Cancelled")
+    assert len(asked(both)) == 1
