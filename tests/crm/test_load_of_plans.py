@@ -86,3 +86,49 @@ def test_changed_rows_are_found_by_one_column(tmp_path: Path) -> None:
         "10: tables.leads.updated_at_set_at_commit: found true, with arrived_at"
         in mistakes(tmp_path, both)[0]
     )
+
+
+ONE_TABLE = """version: 1
+accounts: {default: {mode: both}}
+tables:
+  installs:
+    crm_table: sales.jobs
+    key: {enerflo_id: install_id}
+    updated_at: changed
+    fields:
+      status: {enerflo: status_name, type: text, source_of_truth: crm}
+  solar:
+    of: installs
+    crm_table: sales.jobs
+    where: "kind = 'solar'"
+    key: [job]
+    join: {enerflo_id: install_id}
+    updated_at: changed
+    fields:
+      status: {enerflo: status_name, type: text, source_of_truth: crm}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("", "", "the column status in both"),
+        ("  status: {enerflo: status_name, type: text, source_of_truth: crm}\n  solar",
+         "  state: {enerflo: status_name, type: text, source_of_truth: newest}\n  solar",
+         "a field of newest in one of them"),
+    ],
+)  # fmt: skip
+def test_tables_of_one_crm_table_that_write_the_same_have_one_key(
+    tmp_path: Path, old: str, new: str, what: str
+) -> None:
+    (line,) = mistakes(tmp_path, ONE_TABLE.replace(old, new, 1))
+    assert line.startswith(
+        f"14: tables.solar.key: found job for sales.jobs, with {what}; installs has the key enerflo_id,"
+        " expected the same key columns in both tables"
+    )
+    load(
+        tmp_path,
+        ONE_TABLE.replace("key: {enerflo_id: install_id}", "key: [job]\n    join: {enerflo_id: install_id}"),
+    )
+    load(tmp_path, ONE_TABLE.replace("status: {e", "state: {e", 1))
+    load(tmp_path, ONE_TABLE.replace("mode: both", "mode: report"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import zoneinfo
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ from enerflo_sync.crm.mapping import (
     TableMapping,
     Unlinked,
 )
+from enerflo_sync.crm.modes import Mode
 from enerflo_sync.crm.names import relation
 from enerflo_sync.crm.options import KeyColumn, KeyType
 from enerflo_sync.crm.problems import Problem, listed, nearest
@@ -180,6 +182,42 @@ def account_problems(config: SyncConfig, source: Source, left_out: Collection[st
                     listed(config.accounts),
                     nearest(wanted, config.accounts),
                 )
+
+
+def shared_table_problems(
+    tables: Mapping[str, TableMapping], mode: Mode, source: Source, places: Mapping[str, Place]
+) -> Iterator[Problem]:
+    """Yield tables of one account that write the same CRM table under different keys.
+
+    What one of them writes is stored under its key. The other one would not find it there, and would take it
+    for an edit by a person.
+
+    :param mode: the account's.
+    :param places: where each table stands in the file.
+    """
+    written = [name for name, mapping in tables.items() if (mapping.mode or mode).writes]
+    for name, other in itertools.combinations(written, 2):
+        mine, theirs = tables[name], tables[other]
+        one_table = _same_relation(mine.crm_table, theirs.crm_table)
+        if not one_table or set(mine.key_columns) == set(theirs.key_columns):
+            continue
+        shared = sorted(mine.fields.keys() & theirs.fields.keys())
+        if shared or mine.goes_by_time or theirs.goes_by_time:
+            what = f"the column {shared[0]} in both" if shared else "a field of newest in one of them"
+            yield source.problem(
+                (*places[other], "key"),
+                f"{', '.join(theirs.key_columns)} for {theirs.crm_table}, with {what}; {name} has the key"
+                f" {', '.join(mine.key_columns)}",
+                "the same key columns in both tables, so that each knows what the other wrote; join names"
+                " Enerflo's record where the key does not",
+            )
+
+
+def _same_relation(one: str, other: str) -> bool:
+    try:
+        return relation(one) == relation(other)
+    except ValueError:
+        return False
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from enerflo_sync.crm.account import LAZY_OPTIONS
 from enerflo_sync.crm.account_files import account_of, add_account_files, apply_defaults
-from enerflo_sync.crm.checks import account_problems, name_problems, table_problems
+from enerflo_sync.crm.checks import account_problems, name_problems, shared_table_problems, table_problems
 from enerflo_sync.crm.columns import ColumnDeclaration, column_problems
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.elsewhere import copy_of
@@ -153,6 +153,11 @@ def _account_tables(
             problems += shape_problems(source, error, own, TableMapping)
         else:
             problems += _table_problems(name, tables[name], source, own, config.columns, config.tables)
+    places = {
+        name: ("accounts", account, "tables", name) if name in overrides else ("tables", name)
+        for name in tables
+    }
+    problems += shared_table_problems(tables, config.accounts[account].mode, source, places)
     order = list(MIRROR_TABLES)
     known = [name for name, mapping in tables.items() if mapping.kind(name) in MIRROR_TABLES]
     return {
