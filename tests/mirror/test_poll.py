@@ -6,6 +6,7 @@ import pytest
 
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.warehouse import statistics
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import Company
 
@@ -15,6 +16,21 @@ def test_the_first_poll_makes_the_mirror_equal_to_the_company(company: Company) 
     assert report.state is RunState.OK, report.reasons
     assert report.applied == report.read > 0
     company.assert_mirror_is_true()
+
+
+def test_what_a_first_poll_brought_is_known_to_the_planner(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "FEW_ROWS", 10)
+    company.poll()
+    known = dict(
+        company.rows(
+            "select relname, reltuples::bigint from pg_class where relnamespace = 'enerflo'::regnamespace"
+        )
+    )
+    for table in ("installs", "milestones", "customers"):
+        ((there,),) = company.rows(f"select count(*) from enerflo.{table}")
+        assert known[table] == there > 10
 
 
 def test_a_second_poll_writes_no_row(company: Company) -> None:

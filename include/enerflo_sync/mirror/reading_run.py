@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock, skew_of
 from enerflo_sync.mirror.calls import CallCounter, Counts
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.registry import ALL
 from enerflo_sync.warehouse.runs import RunReport, RunState, add_api_calls, finish_run, start_run
+from enerflo_sync.warehouse.statistics import note_growth
 
 
 def new_run_id(job: str, now: datetime, rng: random.Random) -> str:
@@ -120,3 +122,13 @@ class Run:
             finish_run(self._connection, self._report)
             hour = now.replace(minute=0, second=0, microsecond=0)
             add_api_calls(self._connection, self.account, hour, calls)
+        with self._connection.begin():
+            self._note_growth()
+
+    def _note_growth(self) -> None:
+        """Refresh the statistics of tables that this run filled: the next job reads them."""
+        for resource in ALL:
+            tally = self._tallies.get(resource.name)
+            if tally is not None:
+                for part in resource.parts:
+                    note_growth(self._connection, part.table.fullname, tally.applied)
