@@ -6,9 +6,9 @@ warehouse, archive ──▶ [enerflo_prune] ──▶ the same, without what is
 
 Raw versions of records are thinned to the first, the last and those that a decision cites. Bodies of
 webhook events are emptied. Files of the archive, differences, reports, plans that ended, runs, and looks at
-tables that are not mapped any more are deleted. **The ledger is kept**, and so is whatever a plan that waits,
-an open item in quarantine, a write on its way, a backfill, a replay or a rebuild needs: `docs/retention.md`
-says of each table what stays.
+tables that are not mapped any more are deleted. **The ledger is kept** unless `ledger_days` thins it, and so
+is whatever a plan that waits, an open item in quarantine, a write on its way, a backfill, a replay or a
+rebuild needs: `docs/retention.md` says of each table what stays.
 
 | task | does |
 |---|---|

@@ -35,7 +35,7 @@ __all__ = [
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
 # Every kind has a bound, and all of them are over after three years.
-EVERYTHING = "retention:\n  archive_days: 300"
+EVERYTHING = "retention:\n  archive_days: 300\n  ledger_days: 300"
 LATER = timedelta(days=1_100)
 
 

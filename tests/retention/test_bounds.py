@@ -36,6 +36,7 @@ def test_every_kind_has_a_bound_of_its_own_where_the_file_says_nothing(tmp_path:
     config = load(tmp_path)
     assert {str(kind): option_of(config, kind) for kind in Kept} == {
         "plans": ("retention.plans_days", 365),
+        "ledger": ("retention.ledger_days", None),
         "differences": ("reconcile.keep_days", 90),
         "reports": ("retention.reports_days", 730),
         "versions": ("retention.versions_days", 365),

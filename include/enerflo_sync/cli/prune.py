@@ -12,6 +12,7 @@ from rich.text import Text
 
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.crm.retention import Kept
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.prune import run_prune
 from enerflo_sync.reconcile.render.wording import number
@@ -28,9 +29,9 @@ def command(
     """Delete what the section retention of sync.yaml keeps no longer, and that nothing needs.
 
     Raw versions are thinned, bodies of webhooks emptied; files of the archive, differences, reports, plans
-    that ended, runs and looks at tables that are not mapped any more are deleted. The ledger is kept, and so
-    is whatever a plan that waits, an open item in quarantine, a write on its way, a backfill, a replay or a
-    rebuild needs (docs/retention.md).
+    that ended, runs and looks at tables that are not mapped any more are deleted. The ledger is kept unless
+    ledger_days thins it, and so is whatever a plan that waits, an open item in quarantine, a write on its
+    way, a backfill, a replay or a rebuild needs (docs/retention.md).
 
     In short transactions, beside polls, plans and reports: killed at any point, the same command continues.
     What is written at that moment is left to the next run.
@@ -57,6 +58,8 @@ def _lines(report: PruneReport) -> Iterator[str]:
         yield _line(one)
     if not report.deleted and report.rows:
         yield "Nothing was deleted: leave --dry-run out to delete it."
+        if any(one.kind is Kept.PLANS and one.rows for one in report.kinds):
+            yield "More may go: what stands only for a plan that goes with it is not counted here."
 
 
 def _line(one: PrunedKind) -> str:

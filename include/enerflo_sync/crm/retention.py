@@ -25,6 +25,7 @@ class Kept(StrEnum):
     """The kinds of data that ``enerflo-sync prune`` deletes by age, in this order."""
 
     PLANS = "plans"
+    LEDGER = "ledger"
     DIFFERENCES = "differences"
     REPORTS = "reports"
     VERSIONS = "versions"
@@ -37,7 +38,7 @@ class Kept(StrEnum):
 class RetentionOptions(Options):
     """Days after which ``enerflo-sync prune`` deletes data that nothing needs any more; null: never.
 
-    The ledger is always kept. docs/retention.md lists for each table what is never deleted.
+    docs/retention.md lists for each table what is never deleted.
     """
 
     versions_days: int | None = Field(
@@ -60,6 +61,12 @@ class RetentionOptions(Options):
     reports_days: int | None = Field(730, ge=1, description="Reports of reconciliations are deleted.")
     plans_days: int | None = Field(
         365, ge=1, description="Plans that ended are deleted, and can be neither undone nor shown any more."
+    )
+    ledger_days: int | None = Field(
+        None,
+        ge=1,
+        description="The ledger is thinned: of each field the first and the last change before that time"
+        " stay, and those of plans that are kept.",
     )
     undo_days: int = Field(
         30, ge=0, description="An applied plan can be undone for so long at least: plans_days is no shorter."

@@ -30,6 +30,7 @@ from enerflo_sync.inbox.quarantine_items import QuarantineItem
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.record import FoundRecord, find_record, table_of
+from enerflo_sync.warehouse.pruned import prunings_of
 
 _AGREED = sa.text("""
 /* enerflo-sync explain: on what both sides last agreed */
@@ -150,6 +151,7 @@ def read_known(
         steps=[step for step in steps if step.field is None],
         waiting=[one for one in known.waiting if one.field is None],
         pruned=_pruned(witness),
+        ledger_pruned=_ledger_pruned(connection, account, steps),
         forgotten_at=_forgotten_at(connection, record, account),
     )
     return KnownRecord(explanation, record, versions, found, items)
@@ -179,6 +181,22 @@ def _pruned(witness: Witness) -> str | None:
         return f"one version of it, first seen at {first:%Y-%m-%d %H:%M:%S} UTC, was {found.by}"
     span = f"between {first:%Y-%m-%d %H:%M:%S} and {last:%Y-%m-%d %H:%M:%S} UTC"
     return f"{count:,} versions of it, first seen {span}, were {found.by}"
+
+
+def _ledger_pruned(connection: sa.Connection, account: str, steps: Sequence[Step]) -> str | None:
+    """Return a text if decisions between two of a field may be gone, for which the later one stands."""
+    last: dict[tuple[Any, ...], Step] = {}
+    followed: list[datetime] = []
+    for step in steps:
+        of_field = step.field, step.direction, step.decision
+        if step.op == "update" and of_field in last:
+            followed.append(step.recorded_at)
+        last[of_field] = step
+    gone = prunings_of(connection, account, "ledger", followed)
+    if not gone:
+        return None
+    latest = max(gone.values(), key=lambda pruning: pruning.pruned_at)
+    return f"changes between the first and the last of a field may be missing: the ledger was {latest}"
 
 
 def _ordered(key: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:

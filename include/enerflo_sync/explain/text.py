@@ -61,8 +61,8 @@ def title(explanation: Explanation) -> str:
 
 def record_sentences(explanation: Explanation) -> list[str]:
     """Return the sentences about the record as a whole."""
-    pruned = explanation.pruned
-    gone = [] if pruned is None else [f"{pruned[0].upper()}{pruned[1:]}."]
+    pruned = [one for one in (explanation.pruned, explanation.ledger_pruned) if one is not None]
+    gone = [f"{one[0].upper()}{one[1:]}." for one in pruned]
     if explanation.forgotten_at is not None:
         at = _moment(explanation.forgotten_at)
         gone.append(f"Its customer was forgotten at {at}: personal data was erased, and is not stored again.")

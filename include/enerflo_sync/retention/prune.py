@@ -20,6 +20,7 @@ from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.retention.archive import ArchiveSweep
 from enerflo_sync.retention.bodies import BodiesSweep
+from enerflo_sync.retention.ledger import LedgerSweep
 from enerflo_sync.retention.plans import PlansSweep, refuse_shorter_than_pending
 from enerflo_sync.retention.report import PrunedKind, PruneReport
 from enerflo_sync.retention.reports import DifferencesSweep, ReportsSweep
@@ -124,6 +125,7 @@ def _sweeps(config: SyncConfig, account: str, drop: Callable[[], Drop | None]) -
     tables = config.tables_for(account)
     return {
         Kept.PLANS: PlansSweep(),
+        Kept.LEDGER: LedgerSweep(),
         Kept.DIFFERENCES: DifferencesSweep(),
         Kept.REPORTS: ReportsSweep(),
         Kept.VERSIONS: VersionsSweep(tables),
