@@ -22,24 +22,29 @@ _Values = tuple[str, str, str]
 _OF_INSTALL = """(select i.updated_at from enerflo.installs i
       where i.account = %(account)s and i.install_id = o.owner)"""
 
-# Only the times are set. How and when the pair was agreed stays as it is.
+# Only the times are set. How and when the pair was agreed stays as it is. Each pair is looked up by its key:
+# in a plain join, the planner may read all pairs for a few rows that changed.
 _SEEN_AGAIN = Template("""
 /* enerflo-sync agree $name: times at which the sides were last seen with the values of their pairs */
 update sync.agreed a
-set enerflo_time = case when $mine_holds then f.enerflo_time else a.enerflo_time end,
-    crm_time = case when $theirs_hold then f.crm_time else a.crm_time end
+set enerflo_time = case when h.mine then h.enerflo_time else a.enerflo_time end,
+    crm_time = case when h.theirs then h.crm_time else a.crm_time end
 from (
-  select $key as key, m.*, c.changed_at, $crm_columns
-  from $keys w join ($mirror) m on $on_mirror join ($crm) c on $on where m.lives
-) o cross join lateral ($fields) f
-where a.account = %(account)s and a.table_name = $table and a.key = o.key and a.field = f.field$of_record
-  and a.agreed_by not like 'former%%'
-  and ($mine_holds and a.enerflo_time is distinct from f.enerflo_time
-       or $theirs_hold and a.crm_time is distinct from f.crm_time)
+  select p.place, f.enerflo_time, f.crm_time,
+         p.value is not distinct from f.mine and p.enerflo_time is distinct from f.enerflo_time as mine,
+         case when p.crm_value is null then p.value else nullif(p.crm_value, 'null') end
+           is not distinct from f.theirs and p.crm_time is distinct from f.crm_time as theirs
+  from (
+    select $key as key, m.*, c.changed_at, $crm_columns
+    from $keys w join ($mirror) m on $on_mirror join ($crm) c on $on where m.lives
+  ) o cross join lateral ($fields) f
+  cross join lateral (
+    select a.ctid as place, a.* from sync.agreed a
+    where a.account = %(account)s and a.table_name = $table and a.key = o.key and a.field = f.field$of_record
+      and a.agreed_by not like 'former%%' offset 0
+  ) p
+) h where a.ctid = h.place and (h.mine or h.theirs)
 """)
-_MINE_HOLDS = "a.value is not distinct from f.mine"
-_THEIRS_HOLD = """case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end
-      is not distinct from f.theirs"""
 
 
 def stored_times(comparison: Comparison) -> dict[str, str]:
@@ -108,8 +113,6 @@ def times_statement(comparison: Comparison, keys: str, fields: Iterable[_Values]
         on=comparison.on("m", "c"),
         fields=" union all ".join(selects),
         of_record=comparison.of_record("a", comparison.record_key("o")),
-        mine_holds=_MINE_HOLDS,
-        theirs_hold=_THEIRS_HOLD,
     )
 
 
