@@ -19,6 +19,7 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
+from enerflo_sync.reconcile.on_its_way import names_array
 
 # The outcome in ``decided`` of a change that a person refused.
 REFUSED = "refused"
@@ -86,17 +87,18 @@ with due as (
   where table_name = $table and outcome in ('to_crm', 'to_enerflo') and op <> 'insert'
 )
 select r.refusal_id, d.record, d.op, d.direction, d.field, $words as words,
-       (coalesce(d.agreed_at <= r.decided_at, true) and $same) as same
+       (coalesce(d.agreed_at <= r.decided_at, true) and $same) as same, $is_relative as is_relative
 from sync.refusals r
 join due d on d.record = $refused and d.op = r.op and d.direction = r.direction
-  and d.field is not distinct from r.field
-where r.account = %(account)s and r.table_name = $table and r.ended_at is null
+  and d.field is not distinct from $field
+where r.account = %(account)s and $of_table and r.ended_at is null
 """)
 
 _END = Template(f"""
 /* enerflo-sync plan $name: refusals of changes whose values differ now */
 update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
 from pg_temp.refused_$name m where r.account = %(account)s and r.refusal_id = m.refusal_id and not m.same
+  and not m.is_relative
 """)  # noqa: S608 - a constant
 
 # If both sides agree now, a value of the refused change has changed; to change it back is a new change. That
@@ -105,7 +107,7 @@ from pg_temp.refused_$name m where r.account = %(account)s and r.refusal_id = m.
 _END_AGREED = Template(f"""
 /* enerflo-sync plan $name: refusals of changes of fields on which both sides agree now */
 update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
-where r.account = %(account)s and r.table_name = $table and r.ended_at is null and r.op = 'update'
+where r.account = %(account)s and $of_same_row and r.ended_at is null and r.op = 'update'
   and not exists (select from pg_temp.decided d where d.table_name = $table and d.field = r.field
                   and d.op = 'update' and $decided = $refused)
   and exists (
@@ -242,7 +244,7 @@ def keep_out_refused(
     """
     tables = set(connection.execute(_TABLES, {"account": account}).scalars())
     for comparison in comparisons:
-        if comparison.name in tables:
+        if not tables.isdisjoint((comparison.name, *comparison.siblings, *comparison.relatives)):
             _keep_out_of_table(connection, comparison, account, config_hash)
     installs = [
         comparison.name for comparison in comparisons if comparison.is_installs and comparison.name in tables
@@ -260,6 +262,7 @@ def _keep_out_of_table(
     common = {
         "name": comparison.name,
         "table": literal(comparison.name),
+        **_of_table(comparison),
         "decided": _RECORD.format("d"),
         "refused": _RECORD.format("r"),
     }
@@ -274,6 +277,42 @@ def _keep_out_of_table(
             _END_AGREED.substitute(common, **_both_sides(comparison)), {"account": account}
         )
     connection.exec_driver_sql(_KEEP_OUT.substitute(common))
+
+
+def _of_table(comparison: Comparison) -> dict[str, str]:
+    """Return SQL parts: which refusals ``r`` count for a table, and the column here that each is about.
+
+    A row may have come from another table of the same CRM table. What was refused of its columns there is
+    refused here where they mean the same. A record may also have come from another CRM table. Then the same
+    write to Enerflo is refused; that refusal stands for its own table until that table's values differ.
+    """
+    name = literal(comparison.name)
+    siblings = [
+        f"r.table_name = {literal(sibling)} and r.op = 'update'"
+        f" and r.field = any({names_array(sorted(of_sibling.same_fields))})"
+        for sibling, of_sibling in comparison.siblings.items()
+    ]
+    here = {
+        relative: {there: column for column, there in of_relative.fields.items()}
+        for relative, of_relative in comparison.relatives.items()
+    }
+    relatives = [
+        f"r.table_name = {literal(relative)} and r.op = 'update' and r.direction = 'to_enerflo'"
+        f" and r.enerflo_key is not null and r.field = any({names_array(sorted(columns))})"
+        for relative, columns in here.items()
+    ]
+    cases = " ".join(
+        f"when r.table_name = {literal(relative)} and r.field = {literal(there)} then {literal(column)}"
+        for relative, columns in here.items()
+        for there, column in columns.items()
+    )
+    is_relative = f"r.table_name in ({', '.join(map(literal, here))})" if here else "false"
+    return {
+        "of_same_row": f"({' or '.join([f'r.table_name = {name}', *siblings])})",
+        "of_table": f"({' or '.join([f'r.table_name = {name}', *siblings, *relatives])})",
+        "is_relative": is_relative,
+        "field": f"case {cases} else r.field end" if cases else "r.field",
+    }
 
 
 def _both_sides(comparison: Comparison) -> dict[str, str]:
