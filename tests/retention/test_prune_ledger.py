@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from enerflo_sync.jobs.ledger import run_ledger_check, run_seal
+from enerflo_sync.jobs.what_if import run_what_if
+from enerflo_sync.plan.what_if_text import render_what_if
 from tests.retention.conftest import kind, pruned_at_desk
 from tests.retention.test_prune_plans import carried, counted, story
-from tests.writes.conftest import Desk
+from tests.writes.conftest import SHIPPED, Desk
 from tests.writes.test_refused import installs
 
 PANELS = range(41, 47)
@@ -99,6 +101,14 @@ def test_it_is_kept_for_ever_where_no_option_says_otherwise(agreeing: Desk) -> N
     before = ledger(agreeing)
     assert kind(pruned_at_desk(agreeing), "ledger").before is None
     assert ledger(agreeing) == before
+
+
+def test_what_if_says_that_decisions_may_be_missing(changed: tuple[Desk, int]) -> None:
+    desk, _ = changed
+    said = "Changes between the first and the last of a field may be missing: the ledger was pruned at"
+    assert said not in render_what_if(run_what_if(desk.context, SHIPPED, {}))
+    pruned_at_desk(desk)
+    assert said in render_what_if(run_what_if(desk.context, SHIPPED, {}))
 
 
 def test_explain_says_that_changes_may_be_missing(changed: tuple[Desk, int]) -> None:

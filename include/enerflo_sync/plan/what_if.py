@@ -29,6 +29,7 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
     :param new: the same counts under the other mapping.
     :param plan: the differences between these two plans, the largest group first.
     :param decided: how many past decisions were decided again.
+    :param thinned: when the ledger lost some of the decisions since then, and by which limit.
     :param not_decided: past decisions that do not depend on a field's mapping (rows that were created,
         adopted or undone), counted by rule.
     :param decisions: past decisions whose outcome would have been different, the largest group first.
@@ -44,6 +45,7 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
     decided: int
     not_decided: Mapping[str, int]
     decisions: Sequence[DecisionDifference]
+    thinned: str | None = None
 
     @property
     def differs(self) -> bool:

@@ -16,6 +16,7 @@ from enerflo_sync.crm.mapping import RecordKind, Side
 from enerflo_sync.plan.what_if_plan import masked_value, stricter_classes
 from enerflo_sync.reconcile.conditions import kind_parameters
 from enerflo_sync.reconcile.store import Classes, masked_key
+from enerflo_sync.warehouse.pruned import latest_pruning
 
 NOT_MAPPED = "not_mapped"
 _DECIDED_BY_FIELD = sorted({rule.name for rule in WINNER_RULES})
@@ -130,8 +131,10 @@ def decide_again(
             count=row["count"] + (known.count if known is not None else 0),
             samples=shown,
         )
+    pruning = latest_pruning(connection, account, "ledger", since)
     return {
         "since": since,
+        "thinned": None if pruning is None else str(pruning),
         "decided": sum(row["count"] for row in rows),
         "not_decided": {row.rule: row.number for row in connection.execute(_OTHERS, values)},
         "decisions": sorted(found.values(), key=lambda one: -one.count),

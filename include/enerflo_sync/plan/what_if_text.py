@@ -47,6 +47,11 @@ def _lines(report: WhatIf, key_columns: Mapping[str, Sequence[str]]) -> Iterator
     if report.not_decided:
         others = ", ".join(f"{count:,} {rule}" for rule, count in report.not_decided.items())
         yield f"  Not decided again, since no field's mapping decides them: {others}."
+    if report.thinned is not None:
+        yield (
+            "  Changes between the first and the last of a field may be missing: the ledger was"
+            f" {report.thinned}."
+        )
     if not report.decisions:
         yield "  All of them would have been made alike."
     for two in report.decisions:

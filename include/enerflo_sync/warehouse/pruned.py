@@ -18,6 +18,11 @@ cross join lateral (
   order by pruned_at limit 1
 ) p
 """)
+_LATEST = sa.text("""
+/* enerflo-sync: the last run that may have pruned something of a time after another */
+select pruned_at, bound from sync.prunings
+where account = :account and kind = :kind and before > :since order by pruned_at desc limit 1
+""")
 _VERSIONS = sa.text("""
 /* enerflo-sync: versions of a record that were pruned */
 select seen_at, pruned_at, bound from sync.pruned_versions
@@ -61,6 +66,12 @@ def pruning_of(connection: sa.Connection, account: str, kind: str, at: datetime)
     In the caller's transaction.
     """
     return prunings_of(connection, account, kind, [at]).get(at)
+
+
+def latest_pruning(connection: sa.Connection, account: str, kind: str, since: datetime) -> Pruning | None:
+    """Return the latest run that may have deleted what a kind has of a time after ``since``; None if none."""
+    row = connection.execute(_LATEST, {"account": account, "kind": kind, "since": since}).first()
+    return None if row is None else Pruning(row.pruned_at, row.bound)
 
 
 def prunings_of(
