@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.reconcile.agreed_pairs import is_alone
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import names_array
@@ -287,8 +288,10 @@ def _of_table(comparison: Comparison) -> dict[str, str]:
     write to Enerflo is refused; that refusal stands for its own table until that table's values differ.
     """
     name = literal(comparison.name)
+    names = comparison.mapping.key_columns
+    alone = is_alone(comparison, [fitting_key(comparison, "r.key", column) for column in names])
     siblings = [
-        f"r.table_name = {literal(sibling)} and r.op = 'update'"
+        f"r.table_name = {literal(sibling)} and r.op = 'update' and {alone}"
         f" and r.field = any({names_array(sorted(of_sibling.same_fields))})"
         for sibling, of_sibling in comparison.siblings.items()
     ]

@@ -5,9 +5,10 @@ SQL over the parts of :mod:`enerflo_sync.reconcile.judge`: ``o`` is the mismatch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from string import Template
 
-from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.on_its_way import names_array
 
@@ -28,10 +29,12 @@ _PAIR = Template("""left join sync.agreed a on a.account = %(account)s and a.tab
     and a.agreed_by not like 'former%%'$of_record$meant""")
 
 # A person may have moved the row from one table of sync.yaml to another one of the same CRM table, and back.
+# But another row of the same key (an opportunity of another type for the same install) has its own pair.
 _LATEST_PAIR = Template("""left join lateral (
     select s.*, s.ctid from sync.agreed s
     where s.account = %(account)s and s.table_name in ($tables) and s.key = o.key and s.field = f.field
       and $means_the_same and s.agreed_by not like 'former%%'$of_record
+      and (s.table_name = $table or o.is_alone)
     order by s.agreed_at desc, s.table_name = $table desc limit 1
   ) a on n.account is null$meant""")
 
@@ -52,6 +55,31 @@ _HANDED_OVER = Template("""exists (
       select from sync.crm_changes w
       where w.account = %(account)s and w.table_name in ($siblings) and w.key = o.key and w.op = 'update'
         and w."column" = f.field and w.ended_at is null and $same)""")
+
+
+# Found once for all rows: the inner query does not depend on them.
+_ALONE = Template("""not exists (with shared as materialized (
+        select $columns from $crm t where $living group by $numbers having count(*) > 1)
+      select from shared s where $same)""")
+
+
+def is_alone(comparison: Comparison, keys: Sequence[str]) -> str:
+    """Return the condition that no two rows of the whole CRM table have a key, whatever ``where`` chooses.
+
+    ``true`` if a unique index ensures that, or if no other table of ``sync.yaml`` maps the CRM table.
+
+    :param keys: SQL of the key, a value for each key column.
+    """
+    names = comparison.mapping.key_columns
+    if not comparison.siblings or comparison.live.unique_by(names):
+        return "true"
+    return _ALONE.substitute(
+        columns=", ".join(f"t.{quoted(name)} as k{n}" for n, name in enumerate(names, 1)),
+        crm=comparison.crm,
+        living=comparison.living("t"),
+        numbers=", ".join(str(n) for n, _ in enumerate(names, 1)),
+        same=" and ".join(f"s.k{n} = {key}" for n, key in enumerate(keys, 1)),
+    )
 
 
 def agreed_pair(comparison: Comparison) -> str:

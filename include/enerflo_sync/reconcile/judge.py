@@ -19,6 +19,7 @@ from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.agreed_pairs import (
     agreed_pair,
     handed_over_elsewhere,
+    is_alone,
     row_moved,
     row_replaced,
     same_as_agreed,
@@ -80,7 +81,8 @@ _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
            $voided as voided, $young as young, $marked as marked_deleted,
            $outside as stands_outside, $was_agreed as was_agreed,
-           $in_crm as changed_in_crm, $in_enerflo as changed_in_enerflo, $record_time as record_time
+           $is_alone as is_alone, $record_time as record_time,
+           $in_crm as changed_in_crm, $in_enerflo as changed_in_enerflo
     from $mismatched o $owners$own_writes where $compared
   ) o
   cross join lateral (
@@ -163,6 +165,7 @@ def judged(comparison: Comparison) -> str:
         young=young("o"),
         marked=_marked_deleted(comparison),
         outside=_stands_outside(comparison),
+        is_alone=is_alone(comparison, [f"o.k{n}" for n, _ in enumerate(comparison.mapping.key_columns, 1)]),
         in_crm=changed_in_crm(comparison),
         in_enerflo=changed_in_enerflo(comparison),
         in_enerflo_then=in_enerflo_then,
