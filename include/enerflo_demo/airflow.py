@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ def environment(
 
     Anyone on this machine is its admin, so that the demo asks for no password.
     """
-    binaries = repository / ".venv" / "bin"
+    binaries = Path(sys.executable).parent
     return {
         **{name: value for name, value in base.items() if not name.startswith("AIRFLOW")},
         # standalone starts its parts by name.
