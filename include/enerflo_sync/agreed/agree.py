@@ -64,8 +64,8 @@ select $distinct %(account)s, $table, o.key, f.field, f.mine,
        case when f.theirs is distinct from f.mine then coalesce(f.theirs, 'null') end,
        %(now)s, %(by)s, f.is_link, $record_key$times_of_field
 from (
-  select $key as key, m.*, c.changed_at, $crm_columns $written
-  from $keys ($mirror) m $on_mirror join ($crm) c on $on where m.lives $alone
+  select $key as key, m.*, c.changed_at$record_time, $crm_columns $written
+  from $keys ($mirror) m $on_mirror join ($crm) c on $on$of_install where m.lives $alone
 ) o $known cross join lateral ($fields) f
 $which
 on conflict (account, table_name, key, field) do update

@@ -19,11 +19,12 @@ from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 # A field as SQL: its name, and the values of both sides.
 _Values = tuple[str, str, str]
 
-_OF_INSTALL = """(select i.updated_at from enerflo.installs i
-      where i.account = %(account)s and i.install_id = o.owner)"""
+# A milestone has the time of its install.
+_OF_INSTALL = """
+    left join enerflo.installs i on i.account = %(account)s and i.install_id = m.owner"""
 
-# Only the times are set. How and when the pair was agreed stays as it is. Each pair is looked up by its key:
-# in a plain join, the planner may read all pairs for a few rows that changed.
+# Only the times are set; how and when the pair was agreed stays as it is. `offset 0` makes PostgreSQL find the
+# rows that changed first, and then each pair by its key; else it may read all pairs for a few rows.
 _SEEN_AGAIN = Template("""
 /* enerflo-sync agree $name: times at which the sides were last seen with the values of their pairs */
 update sync.agreed a
@@ -35,8 +36,9 @@ from (
          case when p.crm_value is null then p.value else nullif(p.crm_value, 'null') end
            is not distinct from f.theirs and p.crm_time is distinct from f.crm_time as theirs
   from (
-    select $key as key, m.*, c.changed_at, $crm_columns
-    from $keys w join ($mirror) m on $on_mirror join ($crm) c on $on where m.lives
+    select $key as key, m.*, c.changed_at, $crm_columns, $record_time as record_time
+    from $keys w join ($mirror) m on $on_mirror join ($crm) c on $on$of_install where m.lives
+    offset 0
   ) o cross join lateral ($fields) f
   cross join lateral (
     select a.ctid as place, a.* from sync.agreed a
@@ -50,6 +52,8 @@ from (
 def stored_times(comparison: Comparison) -> dict[str, str]:
     """Return the parts of a statement that stores pairs with times; empty if no field goes by time."""
     parts = {
+        "record_time": f", {_record_time(comparison)} as record_time",
+        "of_install": _of_install(comparison),
         "times": ", enerflo_time, crm_time",
         "times_of_field": ", f.enerflo_time, f.crm_time",
         "set_times": ", enerflo_time = excluded.enerflo_time, crm_time = excluded.crm_time",
@@ -73,7 +77,7 @@ def times_of_field(comparison: Comparison, name: str, now: tuple[str, str], pair
         return ""
     if not _goes_by_time(comparison, name):
         return ", null::timestamptz as enerflo_time, null::timestamptz as crm_time"
-    times = own_time(comparison), "o.changed_at"
+    times = "o.record_time", "o.changed_at"
     held = [
         time if value == stored else f"case when {value} is not distinct from {stored} then {time} end"
         for time, value, stored in zip(times, now, pair, strict=True)
@@ -81,11 +85,15 @@ def times_of_field(comparison: Comparison, name: str, now: tuple[str, str], pair
     return f", {held[0]} as enerflo_time, {held[1]} as crm_time"
 
 
-def own_time(comparison: Comparison) -> str:
-    """Return the time of Enerflo's record of a row ``o``; a milestone has that of its install."""
+def _record_time(comparison: Comparison) -> str:
+    """Return the own time of Enerflo's record ``m``; that of a milestone's install ``i``."""
     if times_record(comparison.kind) is None:
         return "null::timestamptz"
-    return _OF_INSTALL if comparison.kind == RecordKind.MILESTONES else "o.own_time"
+    return "i.updated_at" if comparison.kind == RecordKind.MILESTONES else "m.own_time"
+
+
+def _of_install(comparison: Comparison) -> str:
+    return _OF_INSTALL if comparison.kind == RecordKind.MILESTONES else ""
 
 
 def times_statement(comparison: Comparison, keys: str, fields: Iterable[_Values]) -> str:
@@ -111,6 +119,8 @@ def times_statement(comparison: Comparison, keys: str, fields: Iterable[_Values]
         on_mirror=comparison.on("m", "w"),
         crm=crm_side(comparison),
         on=comparison.on("m", "c"),
+        record_time=_record_time(comparison),
+        of_install=_of_install(comparison),
         fields=" union all ".join(selects),
         of_record=comparison.of_record("a", comparison.record_key("o")),
     )
