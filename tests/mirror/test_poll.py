@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.mirror import reading_run
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.warehouse import statistics
 from enerflo_sync.warehouse.runs import RunState
@@ -21,7 +22,8 @@ def test_the_first_poll_makes_the_mirror_equal_to_the_company(company: Company) 
 def test_what_a_first_poll_brought_is_known_to_the_planner(
     company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "FEW_ROWS", 10)
+    for module in (statistics, reading_run):
+        monkeypatch.setattr(module, "FEW_ROWS", 10)
     company.poll()
     known = dict(
         company.rows(

@@ -23,8 +23,8 @@ _Values = tuple[str, str, str]
 _OF_INSTALL = """
     left join enerflo.installs i on i.account = %(account)s and i.install_id = m.owner"""
 
-# Only the times are set; how and when the pair was agreed stays as it is. `offset 0` makes PostgreSQL find the
-# rows that changed first, and then each pair by its key; else it may read all pairs for a few rows.
+# Only the times are set; how and when the pair was agreed stays as it is. `offset 0` makes PostgreSQL find
+# the rows that changed first, and then each pair by its key; else it may read all pairs for a few rows.
 _SEEN_AGAIN = Template("""
 /* enerflo-sync agree $name: times at which the sides were last seen with the values of their pairs */
 update sync.agreed a

@@ -15,7 +15,7 @@ from enerflo_sync.mirror.calls import CallCounter, Counts
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.registry import ALL
 from enerflo_sync.warehouse.runs import RunReport, RunState, add_api_calls, finish_run, start_run
-from enerflo_sync.warehouse.statistics import note_growth
+from enerflo_sync.warehouse.statistics import FEW_ROWS, note_growth
 
 
 def new_run_id(job: str, now: datetime, rng: random.Random) -> str:
@@ -122,13 +122,10 @@ class Run:
             finish_run(self._connection, self._report)
             hour = now.replace(minute=0, second=0, microsecond=0)
             add_api_calls(self._connection, self.account, hour, calls)
-        with self._connection.begin():
-            self._note_growth()
-
-    def _note_growth(self) -> None:
-        """Refresh the statistics of tables that this run filled: the next job reads them."""
+        # Refresh the statistics of tables that this run filled: the next job reads them.
         for resource in ALL:
-            tally = self._tallies.get(resource.name)
-            if tally is not None:
-                for part in resource.parts:
-                    note_growth(self._connection, part.table.fullname, tally.applied)
+            rows = self._tallies[resource.name].applied if resource.name in self._tallies else 0
+            if rows >= FEW_ROWS:
+                with self._connection.begin():
+                    for part in resource.parts:
+                        note_growth(self._connection, part.table.fullname, rows)
