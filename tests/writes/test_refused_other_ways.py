@@ -10,6 +10,7 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import read_refusals, run_reject, run_reopen
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.parts import Part
 from enerflo_sync.plan.reopen import WhichRefusals
 from tests.writes.conftest import Desk
@@ -234,6 +235,18 @@ def test_a_row_of_another_table_by_now_is_not_deleted(teams: Desk) -> None:
     assert due(teams) == []
     teams.sql("update crm.notes set body = 'Another text.' where enerflo_note_id = :n", n=note)
     assert due(teams) == [("west", None, "to_crm")]
+
+
+def test_a_row_that_an_undo_restored_is_not_deleted_as_one_of_another_table(teams: Desk) -> None:
+    note = gone(teams)
+    plan = teams.plan()
+    assert [change.op for change in teams.changes(plan)] == ["delete"]
+    assert run_apply(teams.context, plan.plan_hash, approved_by="Pat").applied == 1
+    undo = run_undo(teams.context, plan.plan_hash)
+    assert run_apply(teams.context, undo.plan_hash, approved_by="Pat").waiting == 0
+    assert due(teams) == []
+    to_west(teams, note)
+    assert due(teams) == []
 
 
 def test_a_yes_after_all_does_not_send_what_was_refused_of_another_column_since(
