@@ -11,12 +11,14 @@ from enerflo_sync.jobs.approval import read_refusals, run_reject, run_reopen
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
+from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.plan.parts import Part
 from enerflo_sync.plan.reopen import WhichRefusals
 from tests.writes.conftest import Desk
 from tests.writes.copies import mapped
 from tests.writes.kept import brought
-from tests.writes.test_moved_rows import AT_ONCE, a_site
+from tests.writes.test_completion import an_install_with, finished
+from tests.writes.test_moved_rows import AT_ONCE, ON_HOLD, a_site, at_enerflo
 from tests.writes.test_refused import edit, status_at_enerflo
 from tests.writes.test_rows_of_one_key import copied, split
 from tests.writes.test_tables_of_one_kind import two_sites
@@ -163,6 +165,48 @@ def test_neither_layout_of_milestones_sends_what_was_refused_of_the_other(desk: 
     said("long" if first == "wide" else "wide")
     assert due(desk) == []
     assert of_enerflo(desk, site, 3907) is None
+
+
+def test_a_refused_milestone_completes_no_install(agreed: Desk) -> None:
+    install = agreed.a_site().install_id
+    plan = finished(agreed, install)
+    assert len(agreed.changes(plan, rule=LAST_MILESTONE)) == 1
+    run_reject(agreed.context, plan.plan_hash, by="Sam")
+    at_enerflo(agreed, install, ON_HOLD)
+    edit(agreed, install, status="On Hold")
+    assert due(agreed) == []
+
+
+def test_where_all_are_needed_a_refused_one_keeps_the_install_open(agreed: Desk) -> None:
+    agreed.switched_on("both", ("completed_needs: final", "completed_needs: all"))
+    install, first, second = _two_open(agreed)
+    complete(agreed, install, first)
+    refused(agreed, "completed_at")
+    complete(agreed, install, second)
+    assert due(agreed) == [("milestones", "completed_at", "to_enerflo")]
+    agreed.carried()
+    assert status_at_enerflo(agreed, install) == c.IN_PROGRESS
+
+
+def _two_open(desk: Desk) -> tuple[int, int, int]:
+    """Return an install in progress of which two milestones are open, with the two, the last one first."""
+    install = an_install_with(desk, 1)
+    rows = desk.sql(
+        "select milestone_id from enerflo.milestones where install_id = :i and deleted_at is null"
+        " and completed_at is null order by sequence desc limit 2",
+        i=install,
+    )
+    last, other = (int(row["milestone_id"]) for row in rows)
+    return install, last, other
+
+
+def complete(desk: Desk, install: int, milestone: int) -> None:
+    desk.sql(
+        "update crm.milestones set completed_at = now(), updated_at = now()"
+        " where enerflo_install_id = :i and milestone_id = :m",
+        i=install,
+        m=milestone,
+    )
 
 
 TEAMS = """
