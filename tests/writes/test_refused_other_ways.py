@@ -243,20 +243,45 @@ def teams(agreed: Desk) -> Desk:
     return agreed
 
 
-def test_a_new_note_of_another_table_by_now_is_not_sent(teams: Desk) -> None:
-    teams.sql(
+def refused_note(desk: Desk) -> None:
+    desk.sql(
         "insert into crm.notes (note_id, enerflo_install_id, body, updated_at)"
         " select 'n-1', min(enerflo_install_id), 'Not for Enerflo.', now() from crm.notes"
     )
-    for plan in run_plan(teams.context):
-        assert {change.op for change in teams.changes(plan)} == {"insert"}
-        run_reject(teams.context, plan.plan_hash, by="Sam")
-    assert due(teams) == []
+    for plan in run_plan(desk.context):
+        assert {change.op for change in desk.changes(plan)} == {"insert"}
+        run_reject(desk.context, plan.plan_hash, by="Sam")
+    assert due(desk) == []
+
+
+def test_a_new_note_of_another_table_by_now_is_not_sent(teams: Desk) -> None:
+    refused_note(teams)
     teams.sql("update crm.notes set team = 'west', updated_at = now() where note_id = 'n-1'")
     assert due(teams) == []
     teams.sql("update crm.notes set body = 'For Enerflo.', updated_at = now() where note_id = 'n-1'")
     assert {table for table, _, _ in due(teams)} == {"west"}
     assert read_refusals(teams.context) == []
+
+
+def test_a_new_note_under_another_key_is_not_sent(teams: Desk) -> None:
+    refused_note(teams)
+    teams.sql("update crm.notes set note_id = 'n-2', updated_at = now() where note_id = 'n-1'")
+    assert due(teams) == []
+    teams.sql("update crm.notes set team = 'west', updated_at = now() where note_id = 'n-2'")
+    assert due(teams) == []
+    assert len(read_refusals(teams.context)) == 1
+    teams.sql("update crm.notes set body = 'For Enerflo.', updated_at = now() where note_id = 'n-2'")
+    assert {table for table, _, _ in due(teams)} == {"west"}
+
+
+def test_another_note_of_the_same_text_is_sent_while_the_refused_one_is_there(teams: Desk) -> None:
+    refused_note(teams)
+    teams.sql(
+        "insert into crm.notes (note_id, enerflo_install_id, body, updated_at)"
+        " select 'n-2', enerflo_install_id, body, now() from crm.notes where note_id = 'n-1'"
+    )
+    (plan,) = run_plan(teams.context)
+    assert {change.key["note_id"] for change in teams.changes(plan)} == {"n-2"}
 
 
 def gone(desk: Desk) -> int:

@@ -14,7 +14,8 @@ from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.written import fitting_key
+from enerflo_sync.agreed.written import fitting_key, of_key
+from enerflo_sync.crm.mapping import Side
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.plan.same_writes import SameWrite, same_writes
@@ -75,6 +76,22 @@ from (
   where r.account = %(account)s and r.table_name in ($tables) and r.ended_at is null
     and (o.is_own or $of_same_write)
 ) m
+""")
+
+# A row whose key a person changed, or that was made again, says the same under another key.
+_REMADE = Template("""
+/* enerflo-sync plan $name: new rows that say what a refused one said that is gone */
+insert into pg_temp.refused_met
+select r.refusal_id, $table, d.record, 'insert', 'to_enerflo', null, $words, false, true, true
+from sync.refusals r
+join (
+  select d.key as record, jsonb_object_agg(d.field, d.after) - $key_columns as after from pg_temp.decided d
+  where d.table_name = $table and d.outcome = 'to_enerflo' and d.op = 'insert' and d.field is not null
+  group by 1
+) d on jsonb_strip_nulls(d.after) = jsonb_strip_nulls(r.after - $key_columns) and d.record <> r.key
+where r.account = %(account)s and r.table_name in ($same_kind) and r.ended_at is null and r.op = 'insert'
+  and r.direction = 'to_enerflo' and jsonb_strip_nulls(d.after) <> '{}'
+  and not exists (select from $crm t where $of_key and $living)
 """)
 
 # That both sides agreed since on another row or column does not end a refusal whose own change is still due.
@@ -221,6 +238,9 @@ def keep_out_refused(
         if comparison.name in parts:
             met = _MET.substitute(parts[comparison.name], words=_WORDS, same=_same(comparison))
             connection.exec_driver_sql(met, {**of_account, "config_hash": config_hash})
+            if Side.ENERFLO in comparison.mapping.create_in:
+                remade = _REMADE.substitute(parts[comparison.name], words=_WORDS, **_rows(comparison))
+                connection.exec_driver_sql(remade, of_account)
     connection.exec_driver_sql(_STAND_TOO)
     connection.exec_driver_sql(_END, of_account)
     for comparison in comparisons:
@@ -253,10 +273,11 @@ def _parts(
     alone = is_alone(comparison, [fitting_key(comparison, "r.key", column) for column in names])
     kinds = {other.name: other.kind for other in comparisons}
     of_same_row = [f"r.table_name = {literal(comparison.name)}"]
+    of_kind = [name for name in comparison.siblings if kinds[name] == comparison.kind]
     for sibling, of_sibling in comparison.siblings.items():
         whole = " or r.op = 'delete' or r.op = 'insert' and r.direction = 'to_enerflo'"
         same = f"r.op = 'update' and r.field = any({names_array(sorted(of_sibling.same_fields))})"
-        same += whole if kinds[sibling] == comparison.kind else ""
+        same += whole if sibling in of_kind else ""
         of_same_row.append(f"r.table_name = {literal(sibling)} and ({same}) and {alone}")
     of_tables = [comparison.name, *comparison.siblings, *(write.table for write in writes)]
     listed = ", ".join(f"({', '.join(map(literal, write))})" for write in writes)
@@ -266,11 +287,22 @@ def _parts(
         "decided": _RECORD.format("d"),
         "refused": _RECORD.format("r"),
         "tables": ", ".join(map(literal, dict.fromkeys(of_tables))),
+        "same_kind": ", ".join(map(literal, (comparison.name, *of_kind))),
         "of_same_row": f"({' or '.join(of_same_row)})",
         "of_same_write": "r.op = 'update' and r.direction = 'to_enerflo' and r.enerflo_key is not null"
         f" and (r.table_name, r.field, d.field) in ({listed})"
         if listed
         else "false",
+    }
+
+
+def _rows(comparison: Comparison) -> dict[str, str]:
+    """Return SQL parts about the living rows ``t`` of the CRM table that have the key of a refusal ``r``."""
+    return {
+        "key_columns": names_array(list(comparison.mapping.key_columns)),
+        "crm": comparison.crm,
+        "of_key": of_key(comparison, "r.key"),
+        "living": comparison.living("t"),
     }
 
 
