@@ -11,7 +11,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.plan.make import make_plan
 from enerflo_sync.plan.reads import read_changes, read_undecided
-from enerflo_sync.plan.refused import open_again, remember_refused
+from enerflo_sync.plan.remembered import open_again, remember_refused
 from enerflo_sync.reconcile.reconciliation import reconcile
 
 CONFIG = """

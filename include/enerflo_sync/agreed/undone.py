@@ -8,6 +8,7 @@ from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import once_agreed
 from enerflo_sync.reconcile.mismatched import mirror_side
+from enerflo_sync.reconcile.on_its_way import names_array
 
 CREATION_UNDONE = "its creation was undone, and Enerflo has not changed it since"
 DELETION_UNDONE = "its deletion was undone"
@@ -66,10 +67,19 @@ def creation_undone(comparison: Comparison) -> str:
 
 
 def deletion_undone(comparison: Comparison) -> str:
-    """Return the condition that an undo restored the CRM row of ``o``, whose record Enerflo deleted."""
+    """Return the condition that an undo restored the CRM row of ``o``, whose record Enerflo deleted.
+
+    The row may have come since from another table of the same CRM table.
+    """
+    of_table = [f"a.table_name = {literal(comparison.name)}"]
+    of_table += [
+        f"a.table_name = {literal(name)} and a.field = any({names_array(sorted(sibling.same_fields))})"
+        " and o.is_alone"
+        for name, sibling in comparison.siblings.items()
+    ]
     return (
         "exists (select from sync.agreed a where a.account = %(account)s"
-        f" and a.table_name = {literal(comparison.name)} and a.key = o.key"
+        f" and ({' or '.join(of_table)}) and a.key = o.key"
         f" and a.agreed_by in ('undo', 'former_undo'){comparison.of_record('a', 'o.enerflo_key')})"
     )
 

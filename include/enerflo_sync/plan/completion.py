@@ -65,6 +65,23 @@ where (d.table_name, d.field) in ($completed) and d.outcome = 'to_enerflo'
       and x.outcome in ('to_crm', 'to_enerflo', 'review'))
 order by e.install_id, (d.enerflo_key ->> 'milestone_id')::bigint = final.milestone_id desc, d.key
 """)
+# The milestone stays open at Enerflo: another table may complete it all the same.
+_LEFT_OPEN = Template("""
+/* enerflo-sync plan: installs whose needed milestone a person refused to complete */
+delete from pg_temp.decided c using pg_temp.decided d
+where c.rule = '$rule' and c.outcome = 'to_enerflo'
+  and (d.table_name, d.field) in ($completed) and d.outcome = 'refused'
+  and coalesce(d.before, 'null') = 'null' and coalesce(d.source_value, 'null') <> 'null'
+  and d.enerflo_key -> 'install_id' = c.enerflo_key -> 'install_id' and $needed
+  and not exists (
+    select from pg_temp.decided x where (x.table_name, x.field) in ($completed)
+      and x.outcome = 'to_enerflo' and x.enerflo_key = d.enerflo_key)
+""")
+_FINAL = """(d.enerflo_key ->> 'milestone_id')::bigint = (
+    select m.milestone_id from enerflo.milestones m
+    where m.account = %(account)s and m.deleted_at is null
+      and m.install_id = (d.enerflo_key ->> 'install_id')::bigint
+    order by m.sequence desc nulls last, m.milestone_id desc limit 1)"""
 _NEEDS = {
     CompletedNeeds.FINAL: "(d.enerflo_key ->> 'milestone_id')::bigint = final.milestone_id",
     CompletedNeeds.ALL: "o.open = 0",
@@ -97,6 +114,19 @@ def complete_installs(
         _complete(connection, comparison, config, values, completed, statuses, here=_is_here(comparison))
     for comparison in installs[:1]:
         _complete(connection, comparison, config, values, completed, statuses, here="true")
+
+
+def leave_open(
+    connection: sa.Connection, comparisons: Sequence[Comparison], config: SyncConfig, account: str
+) -> None:
+    """Leave installs as they are whose last milestone, or one of all that are needed, a person refused."""
+    completed = _columns(comparisons, RecordKind.MILESTONES, "completed_at")
+    if completed:
+        needs_all = config.statuses.completed_needs is CompletedNeeds.ALL
+        statement = _LEFT_OPEN.substitute(
+            rule=LAST_MILESTONE, completed=_listed(completed), needed="true" if needs_all else _FINAL
+        )
+        connection.exec_driver_sql(statement, {"account": account})
 
 
 def _complete(

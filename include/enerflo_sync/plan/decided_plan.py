@@ -13,7 +13,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError, ConflictError
 from enerflo_sync.plan.parts import Part, Rest, choose
 from enerflo_sync.plan.reads import read_plan
-from enerflo_sync.plan.refused import open_again, refused_since, remember_refused
+from enerflo_sync.plan.remembered import open_again, refused_since, remember_refused
 from enerflo_sync.plan.report import PlanReport, PlanState
 from enerflo_sync.plan.second_person import (
     both_names,
@@ -253,7 +253,8 @@ def approve_plan(
     # If the plan was rejected because nobody answered in time, its refused changes are a part that a person
     # refused, so they are not reopened.
     if plan.state is PlanState.REJECTED and plan.decided_by is not None:
-        if since := refused_since(connection, plan.account, plan.plan_hash):
+        tables = config.tables_for(plan.account)
+        if since := refused_since(connection, plan.account, plan.plan_hash, tables):
             raise ConfigurationError(
                 f"{since} refused a change of it since, as one of a later plan.",
                 where=f"plan {plan.plan_hash[:12]}",

@@ -28,7 +28,7 @@ from enerflo_sync.plan.adopt import adopt
 from enerflo_sync.plan.alike_notes import ask_about_alike_notes
 from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.backfilled import note_backfilled
-from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs
+from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs, leave_open
 from enerflo_sync.plan.contradictions import ask_where_tables_contradict, ask_where_tables_share_a_column
 from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, note_decisions, prepare
@@ -287,6 +287,7 @@ def decide_all(
     keep_on_its_way(connection, comparisons, account)
     hold_checked(connection, account)
     keep_out_refused(connection, comparisons, account, config.hash(account))
+    leave_open(connection, comparisons, config, account)
     _say_unwritten(connection, comparisons, config, account)
     keep_not_switched_on(connection, comparisons)
     ask_about_empty_keys(connection, comparisons)

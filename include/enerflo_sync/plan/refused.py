@@ -1,4 +1,4 @@
-"""Refusals: changes that a person refused are stored and kept out of every later plan.
+"""Refusals: changes that a person refused are kept out of every later plan.
 
 A refusal ends when a value of the change differs (compared as the mapping declares, so another spelling of
 the same value does not end it), when both sides have agreed since, or when a person opens the change again. A
@@ -14,9 +14,11 @@ from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.written import fitting_key
+from enerflo_sync.agreed.written import fitting_key, of_key
+from enerflo_sync.crm.mapping import Side
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.plan.same_writes import SameWrite, same_writes
 from enerflo_sync.reconcile.agreed_pairs import is_alone
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
@@ -26,40 +28,6 @@ from enerflo_sync.reconcile.on_its_way import names_array
 REFUSED = "refused"
 # The reason of a refusal that ended without a person.
 VALUE_CHANGED = "a value changed"
-
-_REMEMBER = sa.text("""
-/* enerflo-sync apply: what a person refuses, to be remembered for each change */
-insert into sync.refusals (account, table_name, key, enerflo_key, op, field, direction, before, after,
-  source_value, plan_hash, decided_by, decided_at, reason)
-select c.account, c.table_name, c.key, (array_agg(c.enerflo_key))[1], c.op, f.field, c.direction,
-  (array_agg(c.before))[1],
-  case when c.op = 'insert' then jsonb_object_agg(c.field, c.after) filter (where c.field is not null)
-       else (array_agg(c.after))[1] end,
-  case when c.op <> 'insert' then (array_agg(c.source_value))[1] end,
-  c.plan_hash, :who, now(), :reason
-from sync.plan_changes c
-cross join lateral (select case when c.op <> 'insert' then c.field end as field) f
-where c.account = :account and c.plan_hash = :plan_hash and c.position = any(:positions)
-group by c.account, c.plan_hash, c.table_name, c.key, c.op, f.field, c.direction
-order by min(c.position)
-""").bindparams(sa.bindparam("positions", type_=sa.ARRAY(sa.BigInteger)))
-
-_OPEN_AGAIN = sa.text("""
-/* enerflo-sync apply: refusals of a plan that a person approves after all */
-update sync.refusals set ended_at = now(), ended_by = :who, end_reason = 'the plan was approved after all'
-where account = :account and plan_hash = :plan_hash and ended_at is null
-""")
-
-_REFUSED_SINCE = sa.text("""
-/* enerflo-sync apply: who refused a change of a rejected plan again, as one of a later plan */
-select r.decided_by from sync.plan_changes c
-join sync.refusals r on r.account = c.account and r.table_name = c.table_name and r.op = c.op
-  and r.direction = c.direction and coalesce(r.enerflo_key, r.key) = coalesce(c.enerflo_key, c.key)
-  and (c.op = 'insert' or r.field is not distinct from c.field)
-where c.account = :account and c.plan_hash = :plan_hash and c.state = 'refused'
-  and r.plan_hash <> c.plan_hash and r.ended_at is null
-order by r.decided_at desc limit 1
-""")
 
 _TABLES = sa.text("""
 /* enerflo-sync plan: tables with something that a person refused */
@@ -72,10 +40,19 @@ _WORDS = """'refused by ' || r.decided_by || ' on '
       || to_char(r.decided_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
       || coalesce(': ' || nullif(btrim(r.reason), ''), '')"""
 
-# The changes that are due now, each with the refusal of the same record and field.
+# The changes that are due now, each with a refusal that may be of it: of the same change of the same row
+# (``is_own``), or of the same write to Enerflo that another row or column asks for.
+_MAKE_MET = """
+/* enerflo-sync plan: changes that a person refused before */
+create temporary table refused_met (
+  refusal_id bigint, table_name text, record jsonb, op text, direction text, field text, words text,
+  is_own boolean, alike boolean, stands boolean
+) on commit drop
+"""
+
 _MET = Template("""
 /* enerflo-sync plan $name: changes that a person refused before */
-create temporary table refused_$name on commit drop as
+insert into pg_temp.refused_met
 with due as (
   select table_name, $decided as record, op, outcome as direction, null::text as field, null::jsonb as before,
          jsonb_object_agg(field, after) as after, max(agreed_at) as agreed_at
@@ -87,20 +64,50 @@ with due as (
   from pg_temp.decided d
   where table_name = $table and outcome in ('to_crm', 'to_enerflo') and op <> 'insert'
 )
-select r.refusal_id, d.record, d.op, d.direction, d.field, $words as words,
-       (coalesce(d.agreed_at <= r.decided_at, true) and $same) as same, $is_relative as is_relative
-from sync.refusals r
-join due d on d.record = $refused and d.op = r.op and d.direction = r.direction
-  and d.field is not distinct from $field
-where r.account = %(account)s and $of_table and r.ended_at is null
+select m.refusal_id, $table, m.record, m.op, m.direction, m.field, m.words, m.is_own, m.alike,
+       m.alike and m.in_time
+from (
+  select r.refusal_id, d.record, d.op, d.direction, d.field, $words as words, o.is_own, $same as alike,
+         coalesce(d.agreed_at <= r.decided_at, true) as in_time
+  from sync.refusals r
+  join due d on d.record = $refused and d.op = r.op and d.direction = r.direction
+  cross join lateral (
+    select $of_same_row and d.field is not distinct from r.field as is_own) o
+  where r.account = %(account)s and r.table_name in ($tables) and r.ended_at is null
+    and (o.is_own or $of_same_write)
+) m
 """)
 
-_END = Template(f"""
-/* enerflo-sync plan $name: refusals of changes whose values differ now */
+# A row whose key a person changed, or that was made again, says the same under another key.
+_REMADE = Template("""
+/* enerflo-sync plan $name: new rows that say what a refused one said that is gone */
+insert into pg_temp.refused_met
+select r.refusal_id, $table, d.record, 'insert', 'to_enerflo', null, $words, false, true, true
+from sync.refusals r
+join (
+  select d.key as record, jsonb_object_agg(d.field, d.after) - $key_columns as after from pg_temp.decided d
+  where d.table_name = $table and d.outcome = 'to_enerflo' and d.op = 'insert' and d.field is not null
+  group by 1
+) d on jsonb_strip_nulls(d.after) = jsonb_strip_nulls(r.after - $key_columns) and d.record <> r.key
+where r.account = %(account)s and r.table_name in ($same_kind) and r.ended_at is null and r.op = 'insert'
+  and r.direction = 'to_enerflo' and jsonb_strip_nulls(d.after) <> '{}'
+  and not exists (select from $crm t where $of_key and $living)
+""")
+
+# That both sides agreed since on another row or column does not end a refusal whose own change is still due.
+_STAND_TOO = """
+/* enerflo-sync plan: what would write to Enerflo what is refused, and still due, of another row or column */
+update pg_temp.refused_met m set stands = true
+where m.alike and not m.is_own and exists (
+  select from pg_temp.refused_met o where o.refusal_id = m.refusal_id and o.is_own and o.stands)
+"""
+
+_END = f"""
+/* enerflo-sync plan: refusals of changes whose values differ now */
 update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
-from pg_temp.refused_$name m where r.account = %(account)s and r.refusal_id = m.refusal_id and not m.same
-  and not m.is_relative
-""")  # noqa: S608 - a constant
+from pg_temp.refused_met m where r.account = %(account)s and r.refusal_id = m.refusal_id and m.is_own
+  and not exists (select from pg_temp.refused_met o where o.refusal_id = m.refusal_id and o.stands)
+"""  # noqa: S608 - a constant
 
 # If both sides agree now, a value of the refused change has changed; to change it back is a new change. That
 # no change is due does not prove that the sides agree, because a duplicate row or an unread record can hide a
@@ -109,6 +116,7 @@ _END_AGREED = Template(f"""
 /* enerflo-sync plan $name: refusals of changes of fields on which both sides agree now */
 update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
 where r.account = %(account)s and $of_same_row and r.ended_at is null and r.op = 'update'
+  and not exists (select from pg_temp.refused_met o where o.refusal_id = r.refusal_id and o.stands)
   and not exists (select from pg_temp.decided d where d.table_name = $table and d.field = r.field
                   and d.op = 'update' and $decided = $refused)
   and exists (
@@ -134,8 +142,9 @@ set outcome = '{REFUSED}', reason = m.words, refusal_id = m.refusal_id,
     source_value = case when d.outcome = 'to_crm' then d.before
                         when d.rule = '{LAST_MILESTONE}' then d.after
                         else coalesce(d.source_value, d.after) end
-from pg_temp.refused_$name m
-where m.same and d.table_name = $table and d.outcome = m.direction and d.op = m.op and $decided = m.record
+from pg_temp.refused_met m
+where m.stands and m.table_name = $table and d.table_name = $table and d.outcome = m.direction
+  and d.op = m.op and $decided = m.record
   and (d.op = 'insert' or d.field is not distinct from m.field)
 """)  # noqa: S608 - a constant
 
@@ -180,7 +189,7 @@ _SAME = Template("""case when r.op = 'update' then $of_field
          else coalesce((select $of_row from (
            select case when r.op = 'insert' then r.after else r.before end as r,
                   case when r.op = 'insert' then d.after else d.before end as d,
-                  r.op = 'insert' and exists (
+                  r.op = 'insert' and r.table_name = $table and exists (
                     select from sync.plans q where q.account = r.account and q.plan_hash = r.plan_hash
                       and q.config_hash = %(config_hash)s)
                     and not exists (
@@ -198,42 +207,6 @@ _ALIKE_FIELD = (
 )
 
 
-def remember_refused(
-    connection: sa.Connection,
-    account: str,
-    plan_hash: str,
-    positions: Sequence[int],
-    *,
-    who: str,
-    reason: str | None,
-) -> None:
-    """Store refusals of changes of a plan, in the caller's transaction.
-
-    :param positions: the positions of the refused changes; for a new row those of all its fields.
-    """
-    connection.execute(
-        _REMEMBER,
-        {
-            "account": account,
-            "plan_hash": plan_hash,
-            "positions": list(positions),
-            "who": who,
-            "reason": reason,
-        },
-    )
-
-
-def open_again(connection: sa.Connection, account: str, plan_hash: str, who: str) -> None:
-    """End the refusals of a plan that a person approves after all."""
-    connection.execute(_OPEN_AGAIN, {"account": account, "plan_hash": plan_hash, "who": who})
-
-
-def refused_since(connection: sa.Connection, account: str, plan_hash: str) -> str | None:
-    """Return who refused a change of a rejected plan again in another plan; None if nobody did."""
-    who = connection.scalar(_REFUSED_SINCE, {"account": account, "plan_hash": plan_hash})
-    return None if who is None else str(who)
-
-
 def keep_out_refused(
     connection: sa.Connection, comparisons: Sequence[Comparison], account: str, config_hash: str
 ) -> None:
@@ -244,77 +217,92 @@ def keep_out_refused(
     :param config_hash: the hash of the mapping under which the changes are due.
     """
     tables = set(connection.execute(_TABLES, {"account": account}).scalars())
+    if not tables:
+        return
+    connection.exec_driver_sql("drop table if exists pg_temp.refused_met")  # a second look in one transaction
+    connection.exec_driver_sql(_MAKE_MET)
+    parts = {}
+    mappings = {comparison.name: comparison.mapping for comparison in comparisons}
+    remeant = {(comparison.name, name) for comparison in comparisons for name in comparison.remeant}
     for comparison in comparisons:
-        if not tables.isdisjoint((comparison.name, *comparison.siblings, *comparison.relatives)):
-            _keep_out_of_table(connection, comparison, account, config_hash)
+        writes = [
+            write
+            for write in same_writes(comparison.name, mappings)
+            if write.table in tables
+            and remeant.isdisjoint(((write.table, write.there), (comparison.name, write.here)))
+        ]
+        if not tables.isdisjoint((comparison.name, *comparison.siblings)) or writes:
+            parts[comparison.name] = _parts(comparison, comparisons, writes)
+    of_account = {"account": account}
+    for comparison in comparisons:
+        if comparison.name in parts:
+            met = _MET.substitute(parts[comparison.name], words=_WORDS, same=_same(comparison))
+            connection.exec_driver_sql(met, {**of_account, "config_hash": config_hash})
+            if Side.ENERFLO in comparison.mapping.create_in:
+                remade = _REMADE.substitute(parts[comparison.name], words=_WORDS, **_rows(comparison))
+                connection.exec_driver_sql(remade, of_account)
+    connection.exec_driver_sql(_STAND_TOO)
+    connection.exec_driver_sql(_END, of_account)
+    for comparison in comparisons:
+        if comparison.name in parts:
+            if comparison.fields:
+                agreed = _END_AGREED.substitute(parts[comparison.name], **_both_sides(comparison))
+                connection.exec_driver_sql(agreed, of_account)
+            connection.exec_driver_sql(_KEEP_OUT.substitute(parts[comparison.name]))
     installs = [
         comparison.name for comparison in comparisons if comparison.is_installs and comparison.name in tables
     ]
     for comparison in comparisons if installs else ():
         if comparison.mirror_has_install and not comparison.is_installs:
-            connection.exec_driver_sql(_belongings(comparison), {"account": account, "installs": installs})
-    if tables:
-        connection.exec_driver_sql(_TELL_ONCE)
+            connection.exec_driver_sql(_belongings(comparison), {**of_account, "installs": installs})
+    connection.exec_driver_sql(_TELL_ONCE)
 
 
-def _keep_out_of_table(
-    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str
-) -> None:
-    common = {
-        "name": comparison.name,
-        "table": literal(comparison.name),
-        **_of_table(comparison),
-        "decided": _RECORD.format("d"),
-        "refused": _RECORD.format("r"),
-    }
-    connection.exec_driver_sql(
-        f"drop table if exists pg_temp.refused_{comparison.name}"  # a second look in one transaction
-    )
-    same = _MET.substitute(common, words=_WORDS, same=_same(comparison))
-    connection.exec_driver_sql(same, {"account": account, "config_hash": config_hash})
-    connection.exec_driver_sql(_END.substitute(common), {"account": account})
-    if comparison.fields:
-        connection.exec_driver_sql(
-            _END_AGREED.substitute(common, **_both_sides(comparison)), {"account": account}
-        )
-    connection.exec_driver_sql(_KEEP_OUT.substitute(common))
+def _parts(
+    comparison: Comparison, comparisons: Sequence[Comparison], writes: Sequence[SameWrite]
+) -> dict[str, str]:
+    """Return SQL parts about a table's due changes ``d`` and the refusals ``r`` that may be of them.
 
+    A row may have come from another table of the same CRM table. What was refused of it there is refused
+    here, of its columns where they mean the same.
 
-def _of_table(comparison: Comparison) -> dict[str, str]:
-    """Return SQL parts: which refusals ``r`` count for a table, and the column here that each is about.
-
-    A row may have come from another table of the same CRM table. What was refused of its columns there is
-    refused here where they mean the same. A record may also have come from another CRM table. Then the same
-    write to Enerflo is refused; that refusal stands for its own table until that table's values differ.
+    :param writes: the columns that write the same field of Enerflo as one of the table's. What was refused of
+        these is refused here if it writes the same; it ends only by its own row.
     """
-    name = literal(comparison.name)
     names = comparison.mapping.key_columns
     alone = is_alone(comparison, [fitting_key(comparison, "r.key", column) for column in names])
-    siblings = [
-        f"r.table_name = {literal(sibling)} and r.op = 'update' and {alone}"
-        f" and r.field = any({names_array(sorted(of_sibling.same_fields))})"
-        for sibling, of_sibling in comparison.siblings.items()
-    ]
-    here = {
-        relative: {there: column for column, there in of_relative.fields.items()}
-        for relative, of_relative in comparison.relatives.items()
-    }
-    relatives = [
-        f"r.table_name = {literal(relative)} and r.op = 'update' and r.direction = 'to_enerflo'"
-        f" and r.enerflo_key is not null and r.field = any({names_array(sorted(columns))})"
-        for relative, columns in here.items()
-    ]
-    cases = " ".join(
-        f"when r.table_name = {literal(relative)} and r.field = {literal(there)} then {literal(column)}"
-        for relative, columns in here.items()
-        for there, column in columns.items()
-    )
-    is_relative = f"r.table_name in ({', '.join(map(literal, here))})" if here else "false"
+    kinds = {other.name: other.kind for other in comparisons}
+    of_same_row = [f"r.table_name = {literal(comparison.name)}"]
+    of_kind = [name for name in comparison.siblings if kinds[name] == comparison.kind]
+    for sibling, of_sibling in comparison.siblings.items():
+        whole = " or r.op = 'delete' or r.op = 'insert' and r.direction = 'to_enerflo'"
+        same = f"r.op = 'update' and r.field = any({names_array(sorted(of_sibling.same_fields))})"
+        same += whole if sibling in of_kind else ""
+        of_same_row.append(f"r.table_name = {literal(sibling)} and ({same}) and {alone}")
+    of_tables = [comparison.name, *comparison.siblings, *(write.table for write in writes)]
+    listed = ", ".join(f"({', '.join(map(literal, write))})" for write in writes)
     return {
-        "of_same_row": f"({' or '.join([f'r.table_name = {name}', *siblings])})",
-        "of_table": f"({' or '.join([f'r.table_name = {name}', *siblings, *relatives])})",
-        "is_relative": is_relative,
-        "field": f"case {cases} else r.field end" if cases else "r.field",
+        "name": comparison.name,
+        "table": literal(comparison.name),
+        "decided": _RECORD.format("d"),
+        "refused": _RECORD.format("r"),
+        "tables": ", ".join(map(literal, dict.fromkeys(of_tables))),
+        "same_kind": ", ".join(map(literal, (comparison.name, *of_kind))),
+        "of_same_row": f"({' or '.join(of_same_row)})",
+        "of_same_write": "r.op = 'update' and r.direction = 'to_enerflo' and r.enerflo_key is not null"
+        f" and (r.table_name, r.field, d.field) in ({listed})"
+        if listed
+        else "false",
+    }
+
+
+def _rows(comparison: Comparison) -> dict[str, str]:
+    """Return SQL parts about the living rows ``t`` of the CRM table that have the key of a refusal ``r``."""
+    return {
+        "key_columns": names_array(list(comparison.mapping.key_columns)),
+        "crm": comparison.crm,
+        "of_key": of_key(comparison, "r.key"),
+        "living": comparison.living("t"),
     }
 
 
@@ -369,6 +357,7 @@ def _same(comparison: Comparison) -> str:
         same = field.same_shown(*(f"nullif({side} -> {name}, 'null')" for side in ("w.r", "w.d")))
         of_row.append(_ALIKE_FIELD.format(name=name, same=same))
     return _SAME.substitute(
+        table=literal(comparison.name),
         of_field=f"case d.field {of_field} else {_ALIKE_PLAIN} end" if names else _ALIKE_PLAIN,
         of_row=" and ".join(of_row),
     )
