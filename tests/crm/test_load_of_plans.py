@@ -131,4 +131,5 @@ def test_tables_of_one_crm_table_that_write_the_same_have_one_key(
         ONE_TABLE.replace("key: {enerflo_id: install_id}", "key: [job]\n    join: {enerflo_id: install_id}"),
     )
     load(tmp_path, ONE_TABLE.replace("status: {e", "state: {e", 1))
-    load(tmp_path, ONE_TABLE.replace("mode: both", "mode: report"))
+    for mode in ("report", "crm"):
+        load(tmp_path, ONE_TABLE.replace("mode: both", f"mode: {mode}"))

@@ -187,16 +187,19 @@ def account_problems(config: SyncConfig, source: Source, left_out: Collection[st
 def shared_table_problems(
     tables: Mapping[str, TableMapping], mode: Mode, source: Source, places: Mapping[str, Place]
 ) -> Iterator[Problem]:
-    """Yield tables of one account that write the same CRM table under different keys.
+    """Yield tables of one account that write the same CRM table under different keys, and send from it.
 
-    What one of them writes is stored under its key. The other one would not find it there, and would take it
-    for an edit by a person.
+    What one of them writes is stored under its key. The other one would not find it there, and would send it
+    to Enerflo as an edit by a person.
 
     :param mode: the account's.
     :param places: where each table stands in the file.
     """
-    written = [name for name, mapping in tables.items() if (mapping.mode or mode).writes]
+    writes = {name: (mapping.mode or mode).writes for name, mapping in tables.items()}
+    written = [name for name in tables if writes[name]]
     for name, other in itertools.combinations(written, 2):
+        if "to_enerflo" not in writes[name] | writes[other]:
+            continue
         mine, theirs = tables[name], tables[other]
         one_table = _same_relation(mine.crm_table, theirs.crm_table)
         if not one_table or set(mine.key_columns) == set(theirs.key_columns):
