@@ -77,7 +77,7 @@ def test_a_report_says_what_went_of_each_kind(
         assert (runs.option, runs.days, runs.before) == ("retention.runs_days", 10, NOW - 10 * DAY)
         assert runs.size > 100
         assert [one.kind for one in report.kinds] == list(Kept)
-        assert {one.kind for one in report.kinds if one.before is None} == {"looks", "archive"}
+        assert {one.kind for one in report.kinds if one.before is None} == {"looks", "archive", "ledger"}
         others = [one for one in report.kinds if one.kind != "runs"]
         assert {(one.rows, one.size, one.oldest, one.newest) for one in others} == {(0, 0, None, None)}
         assert (report.rows, report.size, report.deleted) == (6, runs.size, not dry)
