@@ -50,8 +50,9 @@ class Desk:
         self._rng = rng
         self._late = late
         self._unmoved = unmoved
-        # By itself, so that all else that people do is as without it.
-        self._past_times = random.Random(f"{rng.getstate()[1][0]}/unmoved")
+        # A generator of its own, so that all else that people do is as without it.
+        self._past_times = random.Random()
+        self._past_times.setstate(rng.getstate())
         self._slow = slow
         self._tells_time = tells_time
         self._schema = schema

@@ -91,7 +91,6 @@ class SimulatedDay(JobsBothWays):
         for server in (*self.warehouses, *self.crms):
             server.clock = self.clock
         self.ever_bad: set[int] = set()
-        meddled = Trouble.MEDDLING in plan.troubles
         # What a courier writes is dated with its own time: which change is the later one is not known.
         newest = Trouble.BOTH_CHANGE in plan.troubles and not (self.shape.copied or self.shape.wide_table)
         self.promises = Promises(
@@ -100,7 +99,7 @@ class SimulatedDay(JobsBothWays):
             self.shape,
             self.ever_bad,
             self.clock,
-            sources=meddled,
+            sources=Trouble.MEDDLING in plan.troubles,
             newest=newest,
         )
         if isinstance(self.world, LendingWorld):

@@ -26,7 +26,7 @@ from tests.writes.test_wide_milestones import DAY, _widened, edited, of_enerflo
 
 __all__ = ["split"]
 
-TWO_COLUMNS = """tables:
+ONE_COLUMN = """tables:
   installs:
     crm_table: crm.installs
     key: {enerflo_install_id: install_id}
@@ -34,7 +34,9 @@ TWO_COLUMNS = """tables:
     create_in: []
     fields:
       status: {enerflo: status_name, type: text, fold_case: true, source_of_truth: newest}
-      stage: {enerflo: status_name, type: text, fold_case: true, source_of_truth: newest}
+"""
+TWO_COLUMNS = f"""{ONE_COLUMN}\
+      stage: {{enerflo: status_name, type: text, fold_case: true, source_of_truth: newest}}
 """
 
 
@@ -103,22 +105,15 @@ def test_the_other_row_of_the_key_does_not_send_it(split: Desk) -> None:
     assert due(split) == []
 
 
-WORDS = """tables:
-  installs:
-    crm_table: crm.installs
-    key: {enerflo_install_id: install_id}
-    updated_at: updated_at
-    create_in: []
-    fields:
-      status: {enerflo: status_name, type: text, source_of_truth: newest}
+WORDS = f"""{ONE_COLUMN}\
   board:
     of: installs
     crm_table: crm.board
-    key: {site: install_id}
+    key: {{site: install_id}}
     updated_at: updated_at
     create_in: []
     fields:
-      word: {enerflo: status_name, type: text, source_of_truth: newest, values: {Cancelled: Dead}}
+      word: {{enerflo: status_name, type: text, source_of_truth: newest, values: {{Cancelled: Dead}}}}
 """
 
 

@@ -55,7 +55,8 @@ def since_last_look(
 def watermark_name(comparison: Comparison, config_hash: str) -> str:
     """Return the name of the watermark: it has the mapping's hash, so another mapping compares all rows.
 
-    Pairs whose times count have another name than before those were stored.
+    A table with a field of ``newest`` has a name of its own: when pairs began to store times, the next run
+    had to compare all its rows once.
     """
     times = "/times" if comparison.goes_by_time else ""
     return f"agreed/{comparison.name}/{config_hash[:16]}{times}"

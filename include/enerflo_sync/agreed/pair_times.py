@@ -12,7 +12,7 @@ from string import Template
 
 from enerflo_sync.crm.mapping import RecordKind, SourceOfTruth
 from enerflo_sync.crm.names import literal
-from enerflo_sync.reconcile.changed import times_record
+from enerflo_sync.reconcile.changed import record_time
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 
@@ -52,7 +52,7 @@ from (
 def stored_times(comparison: Comparison) -> dict[str, str]:
     """Return the parts of a statement that stores pairs with times; empty if no field goes by time."""
     parts = {
-        "record_time": f", {_record_time(comparison)} as record_time",
+        "record_time": f", {record_time(comparison, 'm.own_time', 'i.updated_at')} as record_time",
         "of_install": _of_install(comparison),
         "times": ", enerflo_time, crm_time",
         "times_of_field": ", f.enerflo_time, f.crm_time",
@@ -85,13 +85,6 @@ def times_of_field(comparison: Comparison, name: str, now: tuple[str, str], pair
     return f", {held[0]} as enerflo_time, {held[1]} as crm_time"
 
 
-def _record_time(comparison: Comparison) -> str:
-    """Return the own time of Enerflo's record ``m``; that of a milestone's install ``i``."""
-    if times_record(comparison.kind) is None:
-        return "null::timestamptz"
-    return "i.updated_at" if comparison.kind == RecordKind.MILESTONES else "m.own_time"
-
-
 def _of_install(comparison: Comparison) -> str:
     return _OF_INSTALL if comparison.kind == RecordKind.MILESTONES else ""
 
@@ -119,7 +112,7 @@ def times_statement(comparison: Comparison, keys: str, fields: Iterable[_Values]
         on_mirror=comparison.on("m", "w"),
         crm=crm_side(comparison),
         on=comparison.on("m", "c"),
-        record_time=_record_time(comparison),
+        record_time=record_time(comparison, "m.own_time", "i.updated_at"),
         of_install=_of_install(comparison),
         fields=" union all ".join(selects),
         of_record=comparison.of_record("a", comparison.record_key("o")),

@@ -189,7 +189,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     :param steps: decisions about the row as a whole.
     :param outside_where: whether the CRM has a row of the record, but none that meets ``where``.
     :param pruned: a text about pruned raw versions of the record: when, and by which limit.
-    :param ledger_pruned: a text about decisions that the ledger may have had: when they went, by which limit.
+    :param ledger_pruned: a text about decisions that prune may have deleted: when, and by which limit.
     :param forgotten_at: when its customer was forgotten and the personal data was erased.
     """
 

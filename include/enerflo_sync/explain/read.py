@@ -184,7 +184,7 @@ def _pruned(witness: Witness) -> str | None:
 
 
 def _ledger_pruned(connection: sa.Connection, account: str, steps: Sequence[Step]) -> str | None:
-    """Return a text if decisions between two of a field may be gone, for which the later one stands."""
+    """Return a text if prune may have deleted decisions between two that are left about one field."""
     last: dict[tuple[Any, ...], Step] = {}
     followed: list[datetime] = []
     for step in steps:

@@ -65,7 +65,7 @@ where (d.table_name, d.field) in ($completed) and d.outcome = 'to_enerflo'
       and x.outcome in ('to_crm', 'to_enerflo', 'review'))
 order by e.install_id, (d.enerflo_key ->> 'milestone_id')::bigint = final.milestone_id desc, d.key
 """)
-# The milestone stays open at Enerflo: another table may complete it all the same.
+# Not if another table completes the same milestone.
 _LEFT_OPEN = Template("""
 /* enerflo-sync plan: installs whose needed milestone a person refused to complete */
 delete from pg_temp.decided c using pg_temp.decided d

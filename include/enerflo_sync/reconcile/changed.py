@@ -134,11 +134,15 @@ def changed_in_enerflo(comparison: Comparison) -> str:
     """
     if not comparison.goes_by_time or times_record(comparison.kind) is None:
         return "o.said_at"
-    return _IN_ENERFLO.substitute(own_time=record_time(comparison))
+    return _IN_ENERFLO.substitute(own_time=record_time(comparison, "o.own_time", "i.install_updated_at"))
 
 
-def record_time(comparison: Comparison) -> str:
-    """Return the own time of Enerflo's record of ``o``: of a milestone that of its install ``i``."""
+def record_time(comparison: Comparison, own: str, of_install: str) -> str:
+    """Return the time of Enerflo's record, as it tells it; null if it has none, or if no field goes by time.
+
+    :param own: SQL of the record's own time.
+    :param of_install: SQL of the time of its install, which is the time of a milestone.
+    """
     if not comparison.goes_by_time or times_record(comparison.kind) is None:
         return "null::timestamptz"
-    return "i.install_updated_at" if comparison.kind == RecordKind.MILESTONES else "o.own_time"
+    return of_install if comparison.kind == RecordKind.MILESTONES else own

@@ -169,7 +169,7 @@ def judged(comparison: Comparison) -> str:
         in_crm=changed_in_crm(comparison),
         in_enerflo=changed_in_enerflo(comparison),
         in_enerflo_then=in_enerflo_then,
-        record_time=record_time(comparison),
+        record_time=record_time(comparison, "o.own_time", "i.install_updated_at"),
         unsure=is_time_unsure(comparison, in_enerflo_then),
         unmoved=left_its_time(comparison),
         own_writes=own_writes(comparison),
