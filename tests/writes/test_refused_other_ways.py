@@ -87,6 +87,14 @@ def test_another_column_of_the_same_field_does_not_send_it(of_two: tuple[Desk, i
     assert due(desk) == [("installs", "stage", "to_enerflo"), ("installs", "status", "to_enerflo")]
 
 
+def test_what_both_agreed_on_since_in_the_other_column_lets_nothing_through(of_two: tuple[Desk, int]) -> None:
+    desk, site = of_two
+    edit(desk, site, stage="IN PROGRESS")
+    assert due(desk) == []
+    edit(desk, site, stage="Cancelled")
+    assert due(desk) == []
+
+
 def test_the_other_row_of_the_key_does_not_send_it(split: Desk) -> None:
     site = a_site(split)
     copied(split, site, "In progress")
@@ -172,15 +180,27 @@ def test_a_refused_milestone_completes_no_install(agreed: Desk) -> None:
     assert due(agreed) == []
 
 
-def test_where_all_are_needed_a_refused_one_keeps_the_install_open(agreed: Desk) -> None:
+@pytest.mark.parametrize("of_the_last", [True, False])
+def test_where_all_are_needed_a_refused_one_keeps_the_install_open(agreed: Desk, of_the_last: bool) -> None:
     agreed.switched_on("both", ("completed_needs: final", "completed_needs: all"))
-    install, first, second = _two_open(agreed)
-    complete(agreed, install, first)
+    install, last, other = _two_open(agreed)
+    complete(agreed, install, last if of_the_last else other)
     refused(agreed, "completed_at")
-    complete(agreed, install, second)
+    complete(agreed, install, other if of_the_last else last)
     assert due(agreed) == [("milestones", "completed_at", "to_enerflo")]
     agreed.carried()
     assert status_at_enerflo(agreed, install) == c.IN_PROGRESS
+
+
+def test_where_the_last_one_is_needed_a_refused_other_one_keeps_nothing_open(agreed: Desk) -> None:
+    install, last, other = _two_open(agreed)
+    complete(agreed, install, other)
+    refused(agreed, "completed_at")
+    complete(agreed, install, last)
+    assert sorted(due(agreed)) == [
+        ("installs", "status", "to_enerflo"),
+        ("milestones", "completed_at", "to_enerflo"),
+    ]
 
 
 def _two_open(desk: Desk) -> tuple[int, int, int]:

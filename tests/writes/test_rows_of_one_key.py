@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.jobs.approval import read_refusals, run_reject
+from enerflo_sync.plan.parts import Part
 from tests.writes.conftest import Desk
 from tests.writes.copies import mapped
 from tests.writes.kept import brought
@@ -58,6 +59,18 @@ def test_a_row_that_moves_takes_its_pair_along(split: Desk) -> None:
     moved(split, site, "west")
     edit(split, site, status="On Hold")
     assert of_status(split, site) == [("west", "to_enerflo")]
+
+
+def test_what_was_refused_of_one_row_is_written_to_the_other(split: Desk) -> None:
+    site = a_site(split)
+    copied(split, site, "In progress")
+    split.carried()
+    at_enerflo(split, site, ON_HOLD)
+    plan = split.plan()
+    both = [(change.table_name, change.direction) for change in split.changes(plan, field="status")]
+    assert both == [("installs", "to_crm"), ("west", "to_crm")]
+    run_reject(split.context, plan.plan_hash, by="Sam Hill", part=Part(("installs",)))
+    assert of_status(split, site) == [("west", "to_crm"), ("installs", "asked")]
 
 
 @pytest.mark.parametrize("status", ["In progress", "Cancelled"])

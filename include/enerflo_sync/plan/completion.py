@@ -65,7 +65,6 @@ where (d.table_name, d.field) in ($completed) and d.outcome = 'to_enerflo'
       and x.outcome in ('to_crm', 'to_enerflo', 'review'))
 order by e.install_id, (d.enerflo_key ->> 'milestone_id')::bigint = final.milestone_id desc, d.key
 """)
-# Not if another table completes the same milestone.
 _LEFT_OPEN = Template("""
 /* enerflo-sync plan: installs whose needed milestone a person refused to complete */
 delete from pg_temp.decided c using pg_temp.decided d
@@ -73,9 +72,6 @@ where c.rule = '$rule' and c.outcome = 'to_enerflo'
   and (d.table_name, d.field) in ($completed) and d.outcome = 'refused'
   and coalesce(d.before, 'null') = 'null' and coalesce(d.source_value, 'null') <> 'null'
   and d.enerflo_key -> 'install_id' = c.enerflo_key -> 'install_id' and $needed
-  and not exists (
-    select from pg_temp.decided x where (x.table_name, x.field) in ($completed)
-      and x.outcome = 'to_enerflo' and x.enerflo_key = d.enerflo_key)
 """)
 _FINAL = """(d.enerflo_key ->> 'milestone_id')::bigint = (
     select m.milestone_id from enerflo.milestones m
