@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.cli.conftest import SHIPPED, Run
 from tests.cli.test_rebuild import sql
+from tests.retention.rows import put
 
 
 def test_a_look_shows_what_would_go_and_the_prune_deletes_it(run: Run, warehouse_url: str) -> None:
@@ -28,6 +31,20 @@ def test_a_look_shows_what_would_go_and_the_prune_deletes_it(run: Run, warehouse
     again = run("prune")
     assert again.out.splitlines()[0] == "Deleted nothing."
     assert sql(warehouse_url, "select count(*) from sync.runs where job = 'prune' and state = 'ok'") == [(2,)]
+
+
+def test_a_look_says_that_it_cannot_count_what_goes_with_plans(run: Run, warehouse_url: str) -> None:
+    run("poll")
+    words = "More may go: what stands only for a plan that goes with it is not counted here."
+    assert words not in run("prune", "--dry-run").out
+    engine, old = sa.create_engine(warehouse_url), datetime(2020, 1, 1, tzinfo=UTC)
+    ended = {"state": "expired", "kind": "sync", "created_at": old, "expires_at": old}
+    with engine.begin() as connection:
+        for number in range(3):
+            put(connection, "sync.plans", account="default", plan_hash=f"old{number}", **ended)
+    engine.dispose()
+    assert words in run("prune", "--dry-run").out
+    assert words not in run("prune").out
 
 
 def test_who_is_to_be_forgotten_is_shown_first_and_then_erased(run: Run, warehouse_url: str) -> None:

@@ -19,8 +19,8 @@ PANELS = range(41, 47)
 
 
 @pytest.fixture
-def changed(agreeing: Desk) -> tuple[Desk, int]:
-    """An install whose number of panels was written six times, and that of another one twice."""
+def written(agreeing: Desk) -> tuple[Desk, int]:
+    """An install whose number of panels was written six times, and that of another one twice; not sealed yet."""
     agreeing.switched_on("crm", ("retention:", "retention:\n  ledger_days: 300"))
     install, other, *_ = installs(agreeing)
     for panels in PANELS:
@@ -28,8 +28,16 @@ def changed(agreeing: Desk) -> tuple[Desk, int]:
         if panels in (41, 42):
             counted(agreeing, other, panels + 10)
         carried(agreeing)
-    run_seal(agreeing.context)
+        if panels == 43:
+            run_seal(agreeing.context)
     return agreeing, install
+
+
+@pytest.fixture
+def changed(written: tuple[Desk, int]) -> tuple[Desk, int]:
+    """The same, sealed to the end."""
+    run_seal(written[0].context)
+    return written
 
 
 def ledger(desk: Desk) -> list[dict[str, Any]]:
@@ -84,6 +92,31 @@ def test_the_check_of_the_ledger_knows_what_went(changed: tuple[Desk, int]) -> N
         id=str(install),
     )
     assert run_ledger_check(desk.context).broken == 2
+
+
+def test_changes_that_are_not_sealed_stay(written: tuple[Desk, int]) -> None:
+    desk, _ = written
+    before = ledger(desk)
+    sealed = desk.one("select max(settled) from sync.ledger_seals")
+    pruned_at_desk(desk)
+    after = ledger(desk)
+    assert [row for row in after if row["ledger_id"] > sealed] == [
+        row for row in before if row["ledger_id"] > sealed
+    ]
+    assert len(after) < len(before)
+    run_seal(desk.context)
+    assert run_ledger_check(desk.context).intact
+
+
+def test_what_somebody_may_have_to_decide_stays(written: tuple[Desk, int]) -> None:
+    desk, _ = written
+    desk.sql("update sync.ledger set decision = 'parked' where field = 'panel_count' returning 1")
+    desk.sql("delete from sync.ledger_seals returning 1")
+    run_seal(desk.context)
+    before = [row for row in ledger(desk) if row["decision"] == "parked"]
+    assert len(before) > 4
+    pruned_at_desk(desk)
+    assert [row for row in ledger(desk) if row["decision"] == "parked"] == before
 
 
 def test_changes_of_a_plan_that_is_kept_stay(changed: tuple[Desk, int]) -> None:

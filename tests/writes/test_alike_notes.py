@@ -69,6 +69,26 @@ def test_neither_is_made_on_the_other_side_and_a_person_is_asked_once(
     assert posts(desk) == []
 
 
+def test_each_install_is_asked_about_by_itself(agreed: Desk) -> None:
+    installs = [
+        row["install_id"]
+        for row in agreed.sql(
+            "select install_id from enerflo.installs where status_name = 'In progress' order by 1 desc limit 3"
+        )
+    ]
+    ids = {agreed.world.add_note(install, HTML): install for install in installs}
+    run_poll(agreed.context)
+    for number, install in enumerate(reversed(installs)):
+        note(agreed, f"N{number}", install, LONG)
+    plan = agreed.plan()
+    assert agreed.changes(plan, table_name="notes") == []
+    asked = [str(one.reason) for one in agreed.undecided(plan) if one.table_name == "notes"]
+    assert sorted(asked) == sorted(
+        next(one for one in asked if f"note {note_id} of Enerflo" in one) for note_id in ids
+    )
+    assert len(asked) == 3
+
+
 def test_the_id_in_the_crms_row_or_a_row_with_that_id_answers_it(two: tuple[Desk, int, int]) -> None:
     desk, install, note_id = two
     desk.plan()
