@@ -105,6 +105,8 @@ def test_a_milestone_that_changed_before_its_install_is_read_again(both: Desk) -
 
 def test_pairs_of_an_older_version_get_their_time_at_the_first_look(both: Desk) -> None:
     install = both.a_site().install_id
+    # Long before the last look.
+    both.sql("update enerflo.installs set observed_at = observed_at - interval '1 day'")
     both.plan()
     both.sql("update sync.agreed set crm_time = null, enerflo_time = null")
     # As the older version named its looks.
