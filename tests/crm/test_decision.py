@@ -18,6 +18,7 @@ _BASES = (
     {"was_twin": True},
     {"row_replaced": True},
     {"row_moved": True},
+    {"row_moved": True, "kept_elsewhere": True},
     # A word of ours, by what it stands for now; nobody wrote it, whichever side moves later.
     *(
         {"base_known": True, "base_kept": True, "own_word": True, "enerflo_moved": mine, "crm_moved": theirs}
@@ -59,7 +60,7 @@ def worlds() -> Iterator[dict[str, bool]]:
 def whose_value(policy: SourceOfTruth, facts: dict[str, bool]) -> tuple[Resolution, str]:
     """Return which side is to be written, were nothing in the way."""
     mine, theirs = facts["enerflo_moved"], facts["crm_moved"]
-    if facts["base_kept"] and not (mine or theirs):
+    if (facts["base_kept"] and not (mine or theirs)) or facts["kept_elsewhere"]:
         return Resolution.KEEP, "agreed_apart"
     if policy is SourceOfTruth.ENERFLO:
         return Resolution.TO_CRM, "source_of_truth"

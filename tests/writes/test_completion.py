@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from enerflo_sandbox.catalogue import IN_PROGRESS
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.plan.render.shown_plan import headline
 from enerflo_sync.plan.report import PlanReport
@@ -149,3 +151,38 @@ def complete_one(desk: Desk, install_id: int) -> None:
         id=install_id,
     )
     complete(desk, install_id, rows[0]["milestone_id"])
+
+
+def test_a_corrected_date_does_not_complete_the_install_again(agreed: Desk) -> None:
+    """Somebody at Enerflo opened the install again; the milestone stays completed."""
+    install_id = an_install_with(agreed, 0)
+    assert len(agreed.changes(finished(agreed, install_id), rule=LAST_MILESTONE)) == 1
+    agreed.carried()
+    agreed.world.set_status(install_id, IN_PROGRESS)
+    run_poll(agreed.context)
+    agreed.carried()
+    plan = finished(agreed, install_id, minutes_ago=50)
+    assert [change.field for change in agreed.changes(plan)] == ["completed_at"]
+
+
+def test_an_undone_completion_does_not_come_again_with_a_corrected_date(agreed: Desk) -> None:
+    install_id = an_install_with(agreed, 0)
+    plan = finished(agreed, install_id)
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    undo = run_undo(agreed.context, plan.plan_hash)
+    assert run_apply(agreed.context, undo.plan_hash, approved_by="Sam").applied == 2
+    plan = finished(agreed, install_id, minutes_ago=50)
+    assert [change.field for change in agreed.changes(plan)] == ["completed_at"]
+    # Open on both sides, and completed in the CRM once more: that is another completion.
+    agreed.carried()
+    last = agreed.one(f"{LAST} limit 1", id=install_id)
+    agreed.world.set_milestone(install_id, last, {"completed": None})
+    run_poll(agreed.context)
+    agreed.sql(
+        "update crm.milestones set completed_at = null, updated_at = now() where milestone_id = :m"
+        " and enerflo_install_id = :id",
+        m=last,
+        id=install_id,
+    )
+    agreed.carried()
+    assert len(agreed.changes(finished(agreed, install_id), rule=LAST_MILESTONE)) == 1

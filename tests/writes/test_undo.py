@@ -34,6 +34,12 @@ def undone(desk: Desk, plan: PlanReport) -> PlanReport:
     return undo
 
 
+def applied_plan(desk: Desk) -> PlanReport:
+    plan = polled(desk)
+    applied(desk, plan)
+    return plan
+
+
 def polled(desk: Desk) -> PlanReport:
     """Poll and plan: what the next run would do."""
     run_poll(desk.context)
@@ -157,6 +163,18 @@ def test_a_row_that_was_deleted_from_the_crm_comes_back_and_stays(desk: Desk, in
     again = polled(desk)
     assert (again.change_count, again.undecided) == (0, {})
     assert kept(again) == {"its deletion was undone": 1}
+
+
+def test_an_undone_value_keeps_no_row_whose_record_is_deleted_later(desk: Desk, in_progress: int) -> None:
+    table = "    crm_table: crm.installs\n"
+    desk.switched_on("both", (table, f"{table}    delete_in: [crm]\n"))
+    desk.carried()
+    desk.world.set_status(in_progress, ON_HOLD)
+    undone(desk, applied_plan(desk))
+    desk.world.delete_install(in_progress)
+    run_poll(desk.context, full=True)
+    (change,) = desk.changes(desk.plan(), table_name="installs")
+    assert (change.op, change.direction) == ("delete", "to_crm")
 
 
 def test_what_moved_since_is_left_to_a_person(desk: Desk, in_progress: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from string import Template
 
-from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import once_agreed
 from enerflo_sync.reconcile.mismatched import mirror_side
@@ -69,18 +69,30 @@ def creation_undone(comparison: Comparison) -> str:
 def deletion_undone(comparison: Comparison) -> str:
     """Return the condition that an undo restored the CRM row of ``o``, whose record Enerflo deleted.
 
-    The row may have come since from another table of the same CRM table.
+    The row may have come since from another table of the same CRM table, or the record's row from another
+    CRM table.
     """
-    of_table = [f"a.table_name = {literal(comparison.name)}"]
+    of_table = [f"q.table_name = {literal(comparison.name)}"]
     of_table += [
-        f"a.table_name = {literal(name)} and a.field = any({names_array(sorted(sibling.same_fields))})"
+        f"q.table_name = {literal(name)} and q.field = any({names_array(sorted(sibling.same_fields))})"
         " and o.is_alone"
         for name, sibling in comparison.siblings.items()
     ]
-    return (
-        "exists (select from sync.agreed a where a.account = %(account)s"
-        f" and ({' or '.join(of_table)}) and a.key = o.key"
-        f" and a.agreed_by in ('undo', 'former_undo'){comparison.of_record('a', 'o.enerflo_key')})"
+    undone = [
+        f"select from sync.agreed q where q.account = %(account)s and ({' or '.join(of_table)})"
+        f" and q.key = o.key{comparison.of_record('q', 'o.enerflo_key')}"
+    ]
+    undone += [
+        f"select from sync.agreed q where q.account = %(account)s and q.table_name = {literal(name)}"
+        f" and {relative.of_record} and not {relative.stands('q.key')}"
+        for name, relative in comparison.relatives.items()
+    ]
+    record = " and ".join(f"e.{quoted(name)} = o.p{n}" for n, name in enumerate(comparison.mirror_key, 1))
+    # Another undo, from before the deletion at Enerflo, restored no row.
+    since = f"select e.deleted_at from {comparison.mirror} e where e.account = %(account)s and {record}"  # noqa: S608
+    return " or ".join(
+        f"exists ({one} and q.agreed_by in ('undo', 'former_undo') and q.agreed_at > ({since}))"
+        for one in undone
     )
 
 

@@ -52,6 +52,7 @@ FACTS = (
     "was_twin",
     "row_replaced",
     "row_moved",
+    "kept_elsewhere",
     "own_word",
     "enerflo_moved",
     "crm_moved",
@@ -80,6 +81,13 @@ WINNER_RULES: Sequence[Rule] = (
         "base_kept and not enerflo_moved and not crm_moved",
         Resolution.KEEP,
         "both sides are as they were left when this value was last written or undone",
+    ),
+    Rule(
+        "agreed_apart",
+        "kept_elsewhere",
+        Resolution.KEEP,
+        "both sides are as they were left when this value was last written or undone in the CRM table from"
+        " which the row came",
     ),
     Rule("source_of_truth", "enerflo", Resolution.TO_CRM, "Enerflo is the source of truth"),
     Rule("source_of_truth", "crm", Resolution.TO_ENERFLO, "the CRM is the source of truth"),

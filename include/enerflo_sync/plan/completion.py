@@ -18,7 +18,8 @@ from enerflo_sync.reconcile.join_columns import JoinColumn
 LAST_MILESTONE = "last_milestone"
 
 # Open milestones are counted as they will be after the plan is applied. If several milestones of an install
-# are completed, the change of the last milestone is used.
+# are completed, the change of the last milestone is used. A milestone that the CRM called completed before,
+# when both last agreed, is not completed again by another date: a person may have opened the install since.
 _COMPLETED = Template("""
 /* enerflo-sync plan: installs whose last milestone is completed in the CRM */
 with completing as materialized (
@@ -57,6 +58,10 @@ cross join lateral (
 join open o on o.install_id = e.install_id
 where (d.table_name, d.field) in ($completed) and d.outcome = 'to_enerflo'
   and coalesce(d.after, 'null') <> 'null'
+  and not exists (
+    select from sync.agreed a
+    where a.account = %(account)s and a.table_name = d.table_name and a.key = d.key and a.field = d.field
+      and a.agreed_by not like 'former%%' and coalesce(a.crm_value, a.value, 'null') <> 'null')
   and $needs
   and e.status_name is distinct from s.name and not ($voided) and $here
   and not exists (

@@ -14,10 +14,11 @@ from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.written import fitting_key, of_key
+from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.mapping import Side
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.plan.remade import remade_statements
 from enerflo_sync.plan.same_writes import SameWrite, same_writes
 from enerflo_sync.reconcile.agreed_pairs import is_alone
 from enerflo_sync.reconcile.compare import Comparison
@@ -76,22 +77,6 @@ from (
   where r.account = %(account)s and r.table_name in ($tables) and r.ended_at is null
     and (o.is_own or $of_same_write)
 ) m
-""")
-
-# A row whose key a person changed, or that was made again, says the same under another key.
-_REMADE = Template("""
-/* enerflo-sync plan $name: new rows that say what a refused one said that is gone */
-insert into pg_temp.refused_met
-select r.refusal_id, $table, d.record, 'insert', 'to_enerflo', null, $words, false, true, true
-from sync.refusals r
-join (
-  select d.key as record, jsonb_object_agg(d.field, d.after) - $key_columns as after from pg_temp.decided d
-  where d.table_name = $table and d.outcome = 'to_enerflo' and d.op = 'insert' and d.field is not null
-  group by 1
-) d on jsonb_strip_nulls(d.after) = jsonb_strip_nulls(r.after - $key_columns) and d.record <> r.key
-where r.account = %(account)s and r.table_name in ($same_kind) and r.ended_at is null and r.op = 'insert'
-  and r.direction = 'to_enerflo' and jsonb_strip_nulls(d.after) <> '{}'
-  and not exists (select from $crm t where $of_key and $living)
 """)
 
 # That both sides agreed since on another row or column does not end a refusal whose own change is still due.
@@ -231,7 +216,8 @@ def keep_out_refused(
             if write.table in tables
             and remeant.isdisjoint(((write.table, write.there), (comparison.name, write.here)))
         ]
-        if not tables.isdisjoint((comparison.name, *comparison.siblings)) or writes:
+        near = comparison.name, *comparison.siblings, *comparison.relatives
+        if not tables.isdisjoint(near) or writes:
             parts[comparison.name] = _parts(comparison, comparisons, writes)
     of_account = {"account": account}
     for comparison in comparisons:
@@ -239,8 +225,8 @@ def keep_out_refused(
             met = _MET.substitute(parts[comparison.name], words=_WORDS, same=_same(comparison))
             connection.exec_driver_sql(met, {**of_account, "config_hash": config_hash})
             if Side.ENERFLO in comparison.mapping.create_in:
-                remade = _REMADE.substitute(parts[comparison.name], words=_WORDS, **_rows(comparison))
-                connection.exec_driver_sql(remade, of_account)
+                for remade in remade_statements(comparison, comparisons, _WORDS):
+                    connection.exec_driver_sql(remade, of_account)
     connection.exec_driver_sql(_STAND_TOO)
     connection.exec_driver_sql(_END, of_account)
     for comparison in comparisons:
@@ -264,7 +250,8 @@ def _parts(
     """Return SQL parts about a table's due changes ``d`` and the refusals ``r`` that may be of them.
 
     A row may have come from another table of the same CRM table. What was refused of it there is refused
-    here, of its columns where they mean the same.
+    here, of its columns where they mean the same. So is what was refused of a record's row in another CRM
+    table, once that row is gone.
 
     :param writes: the columns that write the same field of Enerflo as one of the table's. What was refused of
         these is refused here if it writes the same; it ends only by its own row.
@@ -279,30 +266,28 @@ def _parts(
         same = f"r.op = 'update' and r.field = any({names_array(sorted(of_sibling.same_fields))})"
         same += whole if sibling in of_kind else ""
         of_same_row.append(f"r.table_name = {literal(sibling)} and ({same}) and {alone}")
-    of_tables = [comparison.name, *comparison.siblings, *(write.table for write in writes)]
+    near = comparison.name, *comparison.siblings, *comparison.relatives
+    of_tables = [*near, *(write.table for write in writes)]
     listed = ", ".join(f"({', '.join(map(literal, write))})" for write in writes)
+    of_same_write = [f"r.direction = 'to_enerflo' and (r.table_name, r.field, d.field) in ({listed})"]
+    of_same_write = of_same_write if listed else []
+    for name, relative in comparison.relatives.items():
+        fields = ", ".join(f"({literal(there)}, {literal(here)})" for here, there in relative.fields.items())
+        same = f"r.op = 'delete' or r.op = 'update' and (r.field, d.field) in ({fields})"
+        of_same_write.append(
+            f"r.direction = 'to_crm' and r.table_name = {literal(name)} and ({same})"
+            f" and not {relative.stands('r.key')}"
+        )
     return {
         "name": comparison.name,
         "table": literal(comparison.name),
         "decided": _RECORD.format("d"),
         "refused": _RECORD.format("r"),
         "tables": ", ".join(map(literal, dict.fromkeys(of_tables))),
-        "same_kind": ", ".join(map(literal, (comparison.name, *of_kind))),
         "of_same_row": f"({' or '.join(of_same_row)})",
-        "of_same_write": "r.op = 'update' and r.direction = 'to_enerflo' and r.enerflo_key is not null"
-        f" and (r.table_name, r.field, d.field) in ({listed})"
-        if listed
+        "of_same_write": f"r.enerflo_key is not null and ({' or '.join(of_same_write)})"
+        if of_same_write
         else "false",
-    }
-
-
-def _rows(comparison: Comparison) -> dict[str, str]:
-    """Return SQL parts about the living rows ``t`` of the CRM table that have the key of a refusal ``r``."""
-    return {
-        "key_columns": names_array(list(comparison.mapping.key_columns)),
-        "crm": comparison.crm,
-        "of_key": of_key(comparison, "r.key"),
-        "living": comparison.living("t"),
     }
 
 

@@ -50,6 +50,13 @@ _OF_RELATIVE = Template("""select q.value, q.crm_value from sync.agreed q
         where q.account = %(account)s and q.table_name = $table and $of_record
           and q.field = case f.field $fields end and q.agreed_by not like 'former%%'""")
 
+# A person took back a write to the record's row in another CRM table, or what we wrote there was kept as
+# something else.
+_KEPT_ELSEWHERE = Template("""exists (
+      select from ($pairs) q cross join lateral (
+        select case when q.crm_value is null then q.value else nullif(q.crm_value, 'null') end as theirs) h
+      where $mine_same and $theirs_same$meant)""")
+
 # The row went over to this table while a change of ours was on its way to the row.
 _HANDED_OVER = Template("""exists (
       select from sync.crm_changes w
@@ -106,13 +113,7 @@ def row_moved(comparison: Comparison) -> str:
     pairs = []
     if comparison.siblings or not comparison.key_is_record:
         pairs.append(_OF_ROW.substitute(tables=comparison.names_of_table))
-    for name, relative in comparison.relatives.items():
-        fields = (f"when {literal(mine)} then {literal(there)}" for mine, there in relative.fields.items())
-        pairs.append(
-            _OF_RELATIVE.substitute(
-                table=literal(name), of_record=relative.of_record, fields=" ".join(fields)
-            )
-        )
+    pairs += _pairs_elsewhere(comparison)
     if not pairs:
         return "false"
     return _ROW_MOVED.substitute(
@@ -120,6 +121,33 @@ def row_moved(comparison: Comparison) -> str:
         same=same_as_agreed(comparison, "f.theirs", "h.theirs", in_crm=True),
         meant=_meant(comparison),
     )
+
+
+def kept_elsewhere(comparison: Comparison) -> str:
+    """Return whether both sides' values of ``f.field`` are as a write or undo left them in another table."""
+    pairs = [f"{pair} and q.agreed_by <> 'comparison'" for pair in _pairs_elsewhere(comparison)]
+    if not pairs:
+        return "false"
+    return _KEPT_ELSEWHERE.substitute(
+        pairs=" union all ".join(pairs),
+        mine_same=same_as_agreed(comparison, "f.mine", "q.value"),
+        theirs_same=same_as_agreed(comparison, "f.theirs", "h.theirs", in_crm=True),
+        meant=_meant(comparison),
+    )
+
+
+def _pairs_elsewhere(comparison: Comparison) -> list[str]:
+    """Return the selects of the pairs ``q`` that the record's fields have in other CRM tables."""
+    return [
+        _OF_RELATIVE.substitute(
+            table=literal(name),
+            of_record=relative.of_record,
+            fields=" ".join(
+                f"when {literal(mine)} then {literal(there)}" for mine, there in relative.fields.items()
+            ),
+        )
+        for name, relative in comparison.relatives.items()
+    ]
 
 
 def handed_over_elsewhere(comparison: Comparison) -> str:

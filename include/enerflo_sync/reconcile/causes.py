@@ -16,7 +16,7 @@ from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import on_its_way
 from enerflo_sync.reconcile.report import Cause
 
-AGREED_APART = next(n for n, rule in enumerate(WINNER_RULES) if rule.name == "agreed_apart")
+_AGREED_APART = ", ".join(str(n) for n, rule in enumerate(WINNER_RULES) if rule.name == "agreed_apart")
 
 _KEEPING = ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.outcome is Resolution.KEEP)
 
@@ -31,11 +31,11 @@ RULES: Sequence[tuple[Cause, str]] = (
     (Cause.VOIDED, "o.voided"),
     (Cause.MISSING_IN_CRM, "not o.in_crm and not o.stands_outside"),
     (Cause.MISSING_IN_ENERFLO, "not o.in_enerflo or x.milestone_missing"),
-    (Cause.EQUAL_AFTER_NORMALISATION, f"f.equal or (d.winner = {AGREED_APART} and a.agreed_by = 'push')"),
+    (Cause.EQUAL_AFTER_NORMALISATION, f"f.equal or (d.winner in ({_AGREED_APART}) and a.agreed_by = 'push')"),
     (Cause.IN_FLIGHT, "o.young and not o.stands_outside"),
     (Cause.PLANNED, "(o.key, f.field) in ($pending and p.op = 'update')"),
     (Cause.POLICY, "o.stands_outside or $declared"),
-    (Cause.LEFT_APART, f"d.blocking in ({_KEEPING}) or d.winner = {AGREED_APART}"),
+    (Cause.LEFT_APART, f"d.blocking in ({_KEEPING}) or d.winner in ({_AGREED_APART})"),
     (Cause.CONFLICT, "x.enerflo_moved and x.crm_moved"),
     (Cause.EDITED_IN_CRM, "x.crm_moved"),
     (Cause.EDITED_IN_ENERFLO, "x.enerflo_moved"),

@@ -20,6 +20,7 @@ from enerflo_sync.reconcile.agreed_pairs import (
     agreed_pair,
     handed_over_elsewhere,
     is_alone,
+    kept_elsewhere,
     row_moved,
     row_replaced,
     same_as_agreed,
@@ -108,6 +109,7 @@ _JUDGED = Template("""(
            n.account is not null as was_twin,
            n.account is null and a.account is null and $replaced as row_replaced,
            n.account is null and (a.account is null and $row_moved or $handed_over) as row_moved,
+           n.account is null and a.account is null and $kept_elsewhere as kept_elsewhere,
            coalesce(a.agreed_by = 'reworded', false) as own_word,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
            coalesce(o.changed_in_crm > $in_enerflo_then, false) as crm_later,
@@ -183,6 +185,7 @@ def judged(comparison: Comparison) -> str:
         doubts=", ".join(f"f.{name}" for name in _DOUBTS),
         pair=agreed_pair(comparison),
         row_moved=row_moved(comparison),
+        kept_elsewhere=kept_elsewhere(comparison),
         handed_over=handed_over_elsewhere(comparison),
         replaced=row_replaced(comparison),
         mine_same=same_as_agreed(comparison, "f.mine", "a.value"),
@@ -224,11 +227,21 @@ def once_agreed(comparison: Comparison) -> str:
 
 def _not_relinked(comparison: Comparison) -> str:
     """Return the condition that the CRM row of a pair ``a`` does not name another record now."""
-    of_key = " and ".join(
-        f"t.{quoted(name)} = {stored_key(comparison, 'a.key', name)}"
-        for name in comparison.mapping.key_columns
-    )
+    of_key = _of_stored_key(comparison, "a.key")
     return f"not exists (select from {comparison.crm_rows} t where {of_key} and {comparison.crm_key_known})"
+
+
+def row_stands(comparison: Comparison, key: str) -> str:
+    """Return the condition that the whole CRM table, whatever ``where`` says, has a living row of a key."""
+    of_key = _of_stored_key(comparison, key)
+    return f"exists (select from {comparison.crm} t where {of_key} and {comparison.living('t')})"
+
+
+def _of_stored_key(comparison: Comparison, key: str) -> str:
+    """Return the condition that a CRM row ``t`` has a stored key."""
+    return " and ".join(
+        f"t.{quoted(name)} = {stored_key(comparison, key, name)}" for name in comparison.mapping.key_columns
+    )
 
 
 def stored_key(comparison: Comparison, key: str, column: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from string import Template
 from typing import Any
 
@@ -19,6 +20,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import FieldType, WideColumn
 from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.judge import row_stands
 from enerflo_sync.reconcile.related import Relative, Sibling
 from enerflo_sync.reconcile.values import Field
 
@@ -81,7 +83,7 @@ def _relatives(comparison: Comparison, others: Sequence[Comparison]) -> dict[str
             continue
         fields, of_record = dict(_shared_fields(comparison, other)), _of_record(comparison, other)
         if not _is_of_one_table(comparison, other) and fields and of_record is not None:
-            found[other.name] = Relative(fields, of_record)
+            found[other.name] = Relative(fields, of_record, partial(row_stands, other))
     return found
 
 

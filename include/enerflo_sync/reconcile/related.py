@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -24,7 +24,9 @@ class Relative:
 
     :param fields: by column of this table, the column there that means the same.
     :param of_record: the condition that an agreed pair ``q`` is about the record of a mismatched row ``o``.
+    :param stands: makes of the SQL of a stored key the condition that its row is still in that CRM table.
     """
 
     fields: Mapping[str, str]
     of_record: str
+    stands: Callable[[str], str]

@@ -1,0 +1,64 @@
+"""Refused rows that come back under another key, or in another CRM table: the refusal holds for them, too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from string import Template
+
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.judge import row_stands
+from enerflo_sync.reconcile.on_its_way import names_array
+
+# A row whose key a person changed, or that was made again, says the same under another key.
+_REMADE = Template("""
+/* enerflo-sync plan $name: new rows that say what a refused one said that is gone */
+insert into pg_temp.refused_met
+select r.refusal_id, $table, d.record, 'insert', 'to_enerflo', null, $words, false, true, true
+from sync.refusals r
+join (
+  select d.key as record, jsonb_strip_nulls(jsonb_object_agg(d.field, d.after) - $key_columns) as after
+  from pg_temp.decided d
+  where d.table_name = $table and d.outcome = 'to_enerflo' and d.op = 'insert' and d.field is not null
+  group by 1
+) d on $says_the_same
+where r.account = %(account)s and r.table_name in ($of_tables) and r.ended_at is null and r.op = 'insert'
+  and r.direction = 'to_enerflo' and d.after <> '{}'
+  and not $stands
+""")
+_SAYS_ALL = "d.after = jsonb_strip_nulls(r.after - {key_columns}) and d.record <> r.key"
+# Another CRM table may have other columns: each value of the new row was one of the refused row's.
+_SAYS_PART = """not exists (
+    select from jsonb_each(d.after) e
+    where r.after -> coalesce({names}::jsonb ->> e.key, e.key) is distinct from e.value)"""
+
+
+def remade_statements(comparison: Comparison, comparisons: Sequence[Comparison], words: str) -> Iterator[str]:
+    """Yield the statements that add such rows of a table to ``refused_met``; each takes ``account``.
+
+    :param words: SQL of what is said of a refusal ``r``.
+    """
+    names = {"name": comparison.name, "table": literal(comparison.name), "words": words}
+    for parts in _refused_rows(comparison, comparisons):
+        yield _REMADE.substitute(names, **parts)
+
+
+def _refused_rows(comparison: Comparison, comparisons: Sequence[Comparison]) -> Iterator[dict[str, str]]:
+    """Yield the SQL parts that find refused rows ``r``: of the same CRM table, and of each other one."""
+    kinds = {other.name: other.kind for other in comparisons}
+    of_kind = [name for name in comparison.siblings if kinds[name] == comparison.kind]
+    key_columns = names_array(list(comparison.mapping.key_columns))
+    yield {
+        "key_columns": key_columns,
+        "of_tables": ", ".join(map(literal, (comparison.name, *of_kind))),
+        "says_the_same": _SAYS_ALL.format(key_columns=key_columns),
+        "stands": row_stands(comparison, "r.key"),
+    }
+    for name, relative in comparison.relatives.items():
+        yield {
+            "key_columns": key_columns,
+            "of_tables": literal(name),
+            "says_the_same": _SAYS_PART.format(names=literal(json.dumps(dict(relative.fields)))),
+            "stands": relative.stands("r.key"),
+        }
