@@ -129,6 +129,40 @@ def test_a_row_that_an_undo_restored_on_one_board_is_not_deleted_from_the_next(
     assert agreed.one("select count(*) from crm.west where record::bigint = :i", i=site) == 1
 
 
+OWN_KEY = KEYS["a text, and a key of its own"]
+
+
+def test_what_a_person_took_back_holds_for_a_row_that_gets_another_key(agreed: Desk) -> None:
+    brought(agreed, _boards, *OWN_KEY)
+    site = a_site(agreed)
+    at_enerflo(agreed, site, ON_HOLD)
+    plan = agreed.plan()
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    undo = run_undo(agreed.context, plan.plan_hash)
+    assert run_apply(agreed.context, undo.plan_hash, approved_by="Sam").applied == 1
+    agreed.sql("update crm.east set item = 'again-' || item where record::bigint = :i", i=site)
+    for _ in range(2):
+        assert "installs" not in said(agreed)
+        agreed.carried()
+    at_enerflo(agreed, site, CANCELLED)
+    assert said(agreed)["installs"] == ["update to_crm"]
+
+
+def test_a_row_that_an_undo_restored_is_not_deleted_under_another_key(agreed: Desk) -> None:
+    brought(agreed, _deleted_too, *OWN_KEY)
+    site = a_site(agreed)
+    agreed.world.delete_install(site)
+    run_poll(agreed.context, full=True)
+    plan = agreed.plan()
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    undo = run_undo(agreed.context, plan.plan_hash)
+    run_apply(agreed.context, undo.plan_hash, approved_by="Sam")
+    agreed.sql("update crm.east set item = 'again-' || item where record::bigint = :i", i=site)
+    for _ in range(2):
+        assert "installs" not in said(agreed)
+        agreed.carried()
+
+
 def _lead_boards(desk: Desk) -> None:
     boards = (("fresh", "first", "last"), ("warm", "given", "family"))
     for name, first, last in boards:

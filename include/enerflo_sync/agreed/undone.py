@@ -69,8 +69,8 @@ def creation_undone(comparison: Comparison) -> str:
 def deletion_undone(comparison: Comparison) -> str:
     """Return the condition that an undo restored the CRM row of ``o``, whose record Enerflo deleted.
 
-    The row may have come since from another table of the same CRM table, or the record's row from another
-    CRM table.
+    The row may have come since from another table of the same CRM table, or have got another key; or the
+    record's row may have gone to another CRM table.
     """
     of_table = [f"q.table_name = {literal(comparison.name)}"]
     of_table += [
@@ -85,7 +85,7 @@ def deletion_undone(comparison: Comparison) -> str:
     undone += [
         f"select from sync.agreed q where q.account = %(account)s and q.table_name = {literal(name)}"
         f" and {relative.of_record} and not {relative.stands('q.key')}"
-        for name, relative in comparison.relatives.items()
+        for name, relative in comparison.earlier.items()
     ]
     record = " and ".join(f"e.{quoted(name)} = o.p{n}" for n, name in enumerate(comparison.mirror_key, 1))
     # Another undo, from before the deletion at Enerflo, restored no row.

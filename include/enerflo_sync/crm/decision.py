@@ -86,8 +86,8 @@ WINNER_RULES: Sequence[Rule] = (
         "agreed_apart",
         "kept_elsewhere",
         Resolution.KEEP,
-        "both sides are as they were left when this value was last written or undone in the CRM table from"
-        " which the row came",
+        "both sides are as they were left when this value was last written or undone for the record's former"
+        " row in the CRM",
     ),
     Rule("source_of_truth", "enerflo", Resolution.TO_CRM, "Enerflo is the source of truth"),
     Rule("source_of_truth", "crm", Resolution.TO_ENERFLO, "the CRM is the source of truth"),

@@ -11,6 +11,7 @@ from string import Template
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.on_its_way import names_array
+from enerflo_sync.reconcile.related import Relative
 
 # If a new row replaces another one, its values do not show an edit: whoever made it may have copied old
 # values. The other row is found by its agreed link. A row that belonged to another record and was relinked is
@@ -50,8 +51,8 @@ _OF_RELATIVE = Template("""select q.value, q.crm_value from sync.agreed q
         where q.account = %(account)s and q.table_name = $table and $of_record
           and q.field = case f.field $fields end and q.agreed_by not like 'former%%'""")
 
-# A person took back a write to the record's row in another CRM table, or what we wrote there was kept as
-# something else.
+# A person took back a write to the record's former row, under another key or in another CRM table, or what we
+# wrote there was kept as something else.
 _KEPT_ELSEWHERE = Template("""exists (
       select from ($pairs) q cross join lateral (
         select case when q.crm_value is null then q.value else nullif(q.crm_value, 'null') end as theirs) h
@@ -113,7 +114,7 @@ def row_moved(comparison: Comparison) -> str:
     pairs = []
     if comparison.siblings or not comparison.key_is_record:
         pairs.append(_OF_ROW.substitute(tables=comparison.names_of_table))
-    pairs += _pairs_elsewhere(comparison)
+    pairs += [_of_relative(name, relative) for name, relative in comparison.relatives.items()]
     if not pairs:
         return "false"
     return _ROW_MOVED.substitute(
@@ -124,8 +125,11 @@ def row_moved(comparison: Comparison) -> str:
 
 
 def kept_elsewhere(comparison: Comparison) -> str:
-    """Return whether both sides' values of ``f.field`` are as a write or undo left them in another table."""
-    pairs = [f"{pair} and q.agreed_by <> 'comparison'" for pair in _pairs_elsewhere(comparison)]
+    """Return whether both sides' values of ``f.field`` are as a write or undo left them in a former row."""
+    pairs = [
+        f"{_of_relative(name, relative)} and q.agreed_by <> 'comparison' and not {relative.stands('q.key')}"
+        for name, relative in comparison.earlier.items()
+    ]
     if not pairs:
         return "false"
     return _KEPT_ELSEWHERE.substitute(
@@ -136,18 +140,10 @@ def kept_elsewhere(comparison: Comparison) -> str:
     )
 
 
-def _pairs_elsewhere(comparison: Comparison) -> list[str]:
-    """Return the selects of the pairs ``q`` that the record's fields have in other CRM tables."""
-    return [
-        _OF_RELATIVE.substitute(
-            table=literal(name),
-            of_record=relative.of_record,
-            fields=" ".join(
-                f"when {literal(mine)} then {literal(there)}" for mine, there in relative.fields.items()
-            ),
-        )
-        for name, relative in comparison.relatives.items()
-    ]
+def _of_relative(name: str, relative: Relative) -> str:
+    """Return the select of the pairs ``q`` that the record's field ``f.field`` has in another table."""
+    fields = (f"when {literal(mine)} then {literal(there)}" for mine, there in relative.fields.items())
+    return _OF_RELATIVE.substitute(table=literal(name), of_record=relative.of_record, fields=" ".join(fields))
 
 
 def handed_over_elsewhere(comparison: Comparison) -> str:

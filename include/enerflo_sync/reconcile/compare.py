@@ -44,6 +44,8 @@ class Comparison:
     :param remeant: the fields that were mapped otherwise when their agreed values were stored.
     :param siblings: the account's other tables that map the same CRM table, by name.
     :param relatives: those that map another CRM table to the same kind of records, by name.
+    :param former_rows: this table, whose row of a record may have got another key; None if the record's id
+        is the key.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Comparison:
     remeant: frozenset[str] = frozenset()
     siblings: Mapping[str, Sibling] = field(default_factory=dict)
     relatives: Mapping[str, Relative] = field(default_factory=dict)
+    former_rows: Relative | None = None
 
     @property
     def keeps_hashes(self) -> bool:
@@ -89,6 +92,11 @@ class Comparison:
     def goes_by_time(self) -> bool:
         """Return whether a field takes the value of the side that changed later, by the rows' own time."""
         return self.updated_at is not None and self.mapping.goes_by_time
+
+    @property
+    def earlier(self) -> Mapping[str, Relative]:
+        """Return the tables in which the record of a row may have had another row before, by name."""
+        return self.relatives if self.former_rows is None else {**self.relatives, self.name: self.former_rows}
 
     @property
     def names_of_table(self) -> str:

@@ -60,7 +60,15 @@ def with_changed_meanings(
         before = stored[comparison.name]
         changed = {name for name, meaning in meanings.items() if changed_parts(before.get(name), meaning)}
         found.append(replace(comparison, meanings=meanings, remeant=frozenset(changed)))
-    return [replace(one, siblings=_siblings(one, found), relatives=_relatives(one, found)) for one in found]
+    return [
+        replace(
+            one,
+            siblings=_siblings(one, found),
+            relatives=_relatives(one, found),
+            former_rows=_former_rows(one),
+        )
+        for one in found
+    ]
 
 
 def _siblings(comparison: Comparison, others: Sequence[Comparison]) -> dict[str, Sibling]:
@@ -85,6 +93,14 @@ def _relatives(comparison: Comparison, others: Sequence[Comparison]) -> dict[str
         if not _is_of_one_table(comparison, other) and fields and of_record is not None:
             found[other.name] = Relative(fields, of_record, partial(row_stands, other))
     return found
+
+
+def _former_rows(comparison: Comparison) -> Relative | None:
+    of_record = None if comparison.key_is_record else _of_record(comparison, comparison)
+    fields = {field.name: field.name for field in comparison.fields if field.name not in comparison.remeant}
+    if of_record is None or not fields:
+        return None
+    return Relative(fields, of_record, partial(row_stands, comparison))
 
 
 def _is_of_one_table(comparison: Comparison, other: Comparison) -> bool:

@@ -20,9 +20,12 @@ class Sibling:
 
 @dataclass(frozen=True)
 class Relative:
-    """A table with another CRM table and the same kind of records: a record's row may go from it to this one.
+    """A table in which the record of a mismatched row may have had another row before.
 
-    :param fields: by column of this table, the column there that means the same.
+    That is a table with another CRM table and the same kind of records, or the table itself, whose row got
+    another key.
+
+    :param fields: by column of the mismatched row, the column there that means the same.
     :param of_record: the condition that an agreed pair ``q`` is about the record of a mismatched row ``o``.
     :param stands: makes of the SQL of a stored key the condition that its row is still in that CRM table.
     """
