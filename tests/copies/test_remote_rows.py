@@ -1,4 +1,4 @@
-"""Rows are written in the other database each by itself, and read again where a request rests on them."""
+"""Rows that are written in the other database end each by itself, and are read again before a request."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,10 +15,12 @@ from enerflo_sync.copies.due import RowWrite
 from enerflo_sync.copies.remote_table import INSIDE, RemoteTable
 from enerflo_sync.crm.where import LEAVES, NEW_OUTSIDE, names_any
 
-# How many rows one transaction there writes, and one statement reads back.
+# How many rows one transaction there writes, and one statement reads back. Were each row updated by a
+# statement of its own, 4,000 rows would take 1.1 s instead of 0.7 s in a MariaDB on the same machine, 8.7 s
+# instead of 1.2 s in DuckDB, and 4,000 ways to a server that is far.
 _TOGETHER = 200
 
-
+_CHANGED_MEANWHILE = "another session changed rows between the look at them and their change"
 _SEVERAL = "the CRM has several rows of this key"
 _UNTRIED = (
     "a new row is made and taken back to see whether it meets where, and this database takes nothing back:"
@@ -80,7 +83,11 @@ class RemoteWriter:
 
     def _together(self, writes: Mapping[int, RowWrite]) -> set[int]:
         try:
-            changed = {place for place, write in writes.items() if self._execute(write)}
+            dialect = self._remote.dialect
+            changed = self._at_once(writes) if dialect.takes_back and dialect.writes_at_once else set()
+            for place, write in writes.items():
+                if place not in changed and self._execute(write):
+                    changed.add(place)
             self._connection.commit()
         except sa.exc.DBAPIError as error:
             self._connection.rollback()
@@ -88,6 +95,91 @@ class RemoteWriter:
                 raise
             raise _RefusedError(type(error).__name__) from None
         return changed
+
+    def _at_once(self, writes: Mapping[int, RowWrite]) -> set[int]:
+        """Update rows of the same columns by one statement; return those that were as the copy has them.
+
+        :raises _RefusedError: not all of them could be changed, or one would leave ``where``.
+        """
+        changed: set[int] = set()
+        groups: dict[tuple[str, ...], dict[int, RowWrite]] = {}
+        for place, write in writes.items():
+            if write.op == "update":
+                groups.setdefault(tuple(write.values), {})[place] = write
+        for names, group in groups.items():
+            found = self._as_copied(group)
+            if not found:
+                continue
+            statement, parameters = self._update_of(names, {place: group[place] for place in found})
+            if self._connection.execute(self._statement(statement, parameters), parameters).rowcount != len(
+                found
+            ):
+                raise self._refused(_CHANGED_MEANWHILE)
+            if self._remote.where is not None and self._count_inside(group, found) != len(found):
+                raise self._refused(LEAVES)
+            changed |= found
+        return changed
+
+    def _refused(self, reason: str) -> _RefusedError:
+        self._connection.rollback()
+        return _RefusedError(reason)
+
+    def _as_copied(self, writes: Mapping[int, RowWrite]) -> set[int]:
+        """Return the places of the rows that are there once and have the digest of the copy."""
+        chosen, parameters = self._chosen(writes)
+        place = self._by_key({place: str(place) for place in writes})
+        query = f"select {place}, {self._remote.row_hash} from {self._remote.table} where {chosen}"  # noqa: S608
+        rows = self._connection.execute(self._statement(query, parameters), parameters).all()
+        times = Counter(int(row[0]) for row in rows)
+        return {
+            int(row[0])
+            for row in rows
+            if times[int(row[0])] == 1 and int(row[1]) == writes[int(row[0])].row_hash
+        }
+
+    def _count_inside(self, writes: Mapping[int, RowWrite], places: Collection[int]) -> int:
+        chosen, parameters = self._chosen({place: writes[place] for place in places})
+        query = (
+            f"select count(*) from {self._remote.table}"  # noqa: S608 - quoted names
+            f" where ({chosen}) and {self._remote.inside} = '{INSIDE}'"
+        )
+        return int(self._connection.execute(self._statement(query, parameters), parameters).scalar_one())
+
+    def _update_of(
+        self, names: Sequence[str], writes: Mapping[int, RowWrite]
+    ) -> tuple[str, Mapping[str, Any]]:
+        """Return the statement that updates rows, each to its own values, and its parameters."""
+        chosen, parameters = self._chosen(writes)
+        digests = self._by_key({place: f":h{place}" for place in writes})
+        sets = []
+        for n, name in enumerate(names):
+            column = self._columns[name]
+            values = {place: self._remote.dialect.typed(f":v{n}_{place}", column) for place in writes}
+            sets.append(f"{self._name(name)} = {self._by_key(values)}")
+            for place, write in writes.items():
+                parameters[f"v{n}_{place}"] = self._given(name, write.values[name])
+        parameters |= {f"h{place}": one.row_hash for place, one in writes.items()}
+        return (
+            f"update {self._remote.table} set {', '.join(sets)}"  # noqa: S608 - quoted names
+            f" where ({chosen}) and {self._remote.row_hash} = {digests}",
+            parameters,
+        )
+
+    def _chosen(self, writes: Mapping[int, RowWrite]) -> tuple[str, dict[str, Any]]:
+        """Return the condition that a row has one of the keys, and its parameters."""
+        parameters: dict[str, Any] = {}
+        for place, write in writes.items():
+            parameters |= self._key_parameters(write.key, f"n{place}_")
+        if len(self._remote.key) > 1:
+            return " or ".join(f"({self._of_key(f'n{place}_')})" for place in writes), parameters
+        (key,) = self._remote.key
+        keys = ", ".join(self._remote.dialect.compared(f":n{place}_k0", key) for place in writes)
+        return f"{self._name(key.name)} in ({keys})", parameters
+
+    def _by_key(self, values: Mapping[int, str]) -> str:
+        """Return the expression that gives each of the rows its value."""
+        cases = " ".join(f"when {self._of_key(f'n{place}_')} then {value}" for place, value in values.items())
+        return f"case {cases} end"
 
     def _alone(self, place: int, write: RowWrite, written: Written) -> None:
         try:

@@ -82,6 +82,7 @@ class Dialect(ABC):
         anew.
     :cvar tried: whether tests run statements on it, and do not only compare their text.
     :cvar takes_back: whether a transaction can be rolled back.
+    :cvar writes_at_once: whether one statement updates many rows, each to values of its own.
     :cvar empty_is_null: whether it stores an empty text as null.
     :cvar most_named: how many values one list of a statement may have.
     :cvar whole_digits: up to how many digits a decimal without places is read as a 64-bit integer.
@@ -105,6 +106,7 @@ class Dialect(ABC):
     version: ClassVar[int] = 4
     tried: ClassVar[bool] = True
     takes_back: ClassVar[bool] = True
+    writes_at_once: ClassVar[bool] = True
     empty_is_null: ClassVar[bool] = False
     most_named: ClassVar[int] = 15_000
     whole_digits: ClassVar[int] = 18

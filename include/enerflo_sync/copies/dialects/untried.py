@@ -24,6 +24,8 @@ class UntriedDialect(Dialect):
     """
 
     tried = False
+    # Whether a driver counts the changed rows, and a server infers the types, nobody has seen.
+    writes_at_once = False
     words: ClassVar[tuple[str, str]] = ("false", "true")
 
     def same_name(self, written: str, names: Iterable[str]) -> str | None:
