@@ -35,7 +35,17 @@ def test_an_edit_of_the_crm_that_left_its_rows_time_as_it_was(both: Desk) -> Non
     mirror_status(both, install, "On Hold", "now() - interval '1 minute'")
     silent_status(both, install, "Cancelled")
     (reason,) = asked(both)
-    assert "or one that did not move with it" in reason
+    assert "or one that did not move forward with it" in reason
+
+
+def test_an_edit_of_the_crm_that_set_its_rows_time_back(both: Desk) -> None:
+    install = both.a_site().install_id
+    both.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
+    both.plan()
+    mirror_status(both, install, "On Hold", "now() - interval '1 minute'")
+    crm_status(both, install, "Cancelled", "now() - interval '1 hour'")
+    (reason,) = asked(both)
+    assert "or one that did not move forward with it" in reason
 
 
 def test_an_edit_that_moved_its_time_is_judged_by_it(both: Desk) -> None:

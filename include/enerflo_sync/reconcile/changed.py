@@ -117,13 +117,14 @@ def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
 
 
 def left_its_time(comparison: Comparison) -> str:
-    """Return the condition that a side still has the time at which it had the value of the pair ``a``.
+    """Return the condition that a side's time is no later than when it had the value of the pair ``a``.
 
-    If that side's value is another one now, its time does not tell when it was edited.
+    If that side's value is another one now, its time does not tell when it was edited: it stayed, or was set
+    back, as by an import that keeps the times of its source.
     """
     if not comparison.goes_by_time:
         return "false"
-    return "coalesce(o.changed_at = a.crm_time or o.record_time = a.enerflo_time, false)"
+    return "coalesce(o.changed_at <= a.crm_time or o.record_time <= a.enerflo_time, false)"
 
 
 def changed_in_enerflo(comparison: Comparison) -> str:
