@@ -97,7 +97,9 @@ class RemoteWriter:
         return changed
 
     def _at_once(self, writes: Mapping[int, RowWrite]) -> set[int]:
-        """Update rows of the same columns by one statement; return those that were as the copy has them.
+        """Update rows of the same columns by one statement; return those that were as the copy had them.
+
+        A row that has no other beside it is left to its own statement, which needs no look before.
 
         :raises _RefusedError: not all of them could be changed, or one would leave ``where``.
         """
@@ -107,7 +109,7 @@ class RemoteWriter:
             if write.op == "update":
                 groups.setdefault(tuple(write.values), {})[place] = write
         for names, group in groups.items():
-            found = self._as_copied(group)
+            found = self._as_copied(group) if len(group) > 1 else set()
             if not found:
                 continue
             statement, parameters = self._update_of(names, {place: group[place] for place in found})
