@@ -8,6 +8,19 @@ from collections.abc import Mapping
 from tests.simulation.shapes import DATES, Shape
 from tests.simulation.troubles import Trouble
 
+# What names the table of installs, or loads it again, knows one of it.
+_ONE_TABLE = {
+    *(
+        Trouble.TWINS,
+        Trouble.RESYNCED,
+        Trouble.OLD_VERSIONS,
+        Trouble.WIDE,
+        Trouble.REROUTED,
+        Trouble.NARROWED,
+    ),
+    *(Trouble.RENAMED_COLUMNS, Trouble.MOVED_TABLES, Trouble.RENAMED_TABLES),
+}
+
 
 def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
     """Return the CRM of a seed."""
@@ -39,6 +52,7 @@ def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
         and not copied
         and Trouble.RESYNCED not in troubles,
         own_keys=own_keys,
+        branched=Trouble.BRANCHES in troubles and not troubles.keys() & _ONE_TABLE and not copied,
         unique=Trouble.TWINS not in troubles,
         marks=bool(troubles.keys() & {Trouble.SOFT_DELETED, Trouble.OLD_VERSIONS})
         or (Trouble.RESYNCED in troubles and marked),

@@ -19,6 +19,7 @@ from enerflo_sync.plan.reopen import Refusal, WhichRefusals, reopen
 from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.reconcile.reconciliation import reconcile
 from tests.simulation.jobs import Job, Jobs
+from tests.simulation.meddling import Meddling
 from tests.simulation.process import End, Process
 from tests.simulation.salesforce import ADDRESS, Salesforce
 from tests.simulation.selectors import ChosenPart, drawn_part, key_text
@@ -33,6 +34,7 @@ class JobsBothWays(Jobs):
     """Plans, applies and carries beside the jobs that read."""
 
     salesforce: Salesforce | None
+    meddling: Meddling
 
     def make_plan(self, *, end_at: int | None = None, end: End = End.KILLED) -> PlanReport | None:
         """Reconcile and plan; return the plan, None where that was killed or failed."""
@@ -45,6 +47,7 @@ class JobsBothWays(Jobs):
                 self.promises.spelled.report = report
             return make_plan(warehouse.engine, config, self.account, report.reconciliation_id)
 
+        self.meddling.let_no_branch_be_empty()
         with self.promises.planning() as was_made:
             plan = self._run("plan", job, end_at, end)
             if plan is not None:

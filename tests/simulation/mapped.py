@@ -20,7 +20,10 @@ COLUMN_NAMES: Mapping[Column, str] = {
 TABLE_NAMES = {"installs": "jobs", "milestones": "steps", "notes": "remarks", "leads": "prospects"}
 # What a table of the CRM may be called there, and in which schema.
 OTHER_PLACES = {name: (f"crm.{name}_2026", f"sales.{name}") for name in TABLE_NAMES}
+# The second table of sync.yaml for the CRM's table of installs, with the rows of another branch.
+WEST = "installs_west"
 FIRST_NAMES = {
+    WEST: "installs",
     **{other: column for (_, column), other in COLUMN_NAMES.items()},
     **{other: table for table, other in TABLE_NAMES.items()},
     **{f"{name}_2026": name for name in TABLE_NAMES},

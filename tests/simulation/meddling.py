@@ -130,6 +130,35 @@ class Meddling:
             **values,
         )
 
+    def give_to_the_other_branch(self) -> None:
+        """Let an install's row go to the other branch."""
+        if self._shape.branched:
+            self._desk.edit(self._give)
+
+    def _give(self) -> None:
+        row = self._desk.some("installs", "ctid::text")
+        if row is not None:
+            self._to_the_other_branch(row[0])
+
+    def let_no_branch_be_empty(self) -> None:
+        """Give a row to a branch that has none: a condition that no row meets is a mistake of sync.yaml."""
+        if self._shape.branched:
+            self._desk.at_once(self._fill)
+
+    def _fill(self) -> None:
+        rows = self._desk.run(
+            f"select branch, min(ctid)::text, count(*) from crm.installs t where {self._shape.living} group by 1"
+        )
+        if len(rows) == 1 and rows[0][2] > 1:
+            self._to_the_other_branch(rows[0][1])
+
+    def _to_the_other_branch(self, place: str) -> None:
+        moves = "" if self._rng.random() < 0.3 else ", updated_at = %(now)s"
+        other = "case branch when 'east' then 'west' else 'east' end"
+        self._desk.run(
+            f"update crm.installs set branch = {other}{moves} where ctid = %(place)s::tid", place=place
+        )
+
     def copy(self) -> None:
         """Copy a row, edit one of two twins, or delete one of them."""
         self._desk.edit(self._copy)

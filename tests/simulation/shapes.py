@@ -7,6 +7,7 @@ after it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -21,7 +22,7 @@ import yaml
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 from tests.simulation.declared import COLUMN, MAX_LENGTH
-from tests.simulation.mapped import Mapped, SyncYaml
+from tests.simulation.mapped import WEST, Mapped, SyncYaml
 from tests.simulation.values import Row, as_it_stands, plain, whole
 from tests.simulation.versions import KEEP_VERSIONS, WITHOUT_KEYS
 from tests.simulation.wide_columns import WIDE_COLUMNS, wide_mapping
@@ -126,6 +127,7 @@ class Shape:
     :param spelled: how people may spell an install's id: ``near``, where it is compared as it stands, or ``typed``,
         where the mapping says that it is a whole number; as Enerflo does where empty.
     :param chosen: only rows of a type count (``where``).
+    :param branched: the rows of installs are of two branches, each a table of sync.yaml.
     :param wide_table: the table that has milestones in columns: ``permits`` or ``installs``; none where empty.
     :param hashed: the tables have row-level security, so that changed rows are found by kept hashes.
     :param lender: installs have a column that is mapped from a column which sync.yaml declares.
@@ -147,6 +149,7 @@ class Shape:
     salesforce: bool = False
     elsewhere: bool = False
     touched: bool = False
+    branched: bool = False
     wide_table: str = ""
     spelled: str = ""
     chosen: bool = False
@@ -290,6 +293,8 @@ class Shape:
                 f"alter table crm.{name} add record_type text not null default 'Solar'"
                 for name in ("installs", "milestones")
             ]
+        if self.branched:
+            found.append("alter table crm.installs add branch text not null default 'east'")
         if self.wide_table:
             columns = [f"{name} {one.type}" for name, one in WIDE_COLUMNS.items()]
             if self.wide_table == "permits":
@@ -375,11 +380,21 @@ class Shape:
                 tables[name]["on_insert"] = {column: text}
 
 
+def _split(tables: dict[str, Any]) -> None:
+    """Let each branch of the installs have a table of its own; new rows are of the first."""
+    east = tables["installs"]
+    chosen = f"({east['where']}) and " if "where" in east else ""
+    tables[WEST] = {"of": "installs", **deepcopy(east), "where": f"{chosen}branch = 'west'", "create_in": []}
+    east["where"] = f"{chosen}branch = 'east'"
+
+
 @cache
 def _configuration(shape: Shape, _policies: Any, path: str | None, says: Mapped) -> SyncConfig:
     config = yaml.safe_load(SHIPPED.read_text())
     shape._edit(config, path)
     says.edit(config)
+    if shape.branched:
+        _split(config["tables"])
     with TemporaryDirectory() as folder:
         file = Path(folder) / "sync.yaml"
         file.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))

@@ -54,6 +54,8 @@ class Trouble(StrEnum):
     NEAR_KEYS = "near_keys"
     TYPED_KEYS = "typed_keys"
     CHOSEN_ROWS = "chosen_rows"
+    # Two tables of sync.yaml stand for one CRM table of installs, whose rows go from one branch to the other.
+    BRANCHES = "branches"
     # A person says no to a plan.
     REFUSALS = "refusals"
     # The CRM has another shape: milestones by the day, ids as text, keys of its own beside the links.

@@ -254,7 +254,12 @@ class SimulatedDay(JobsBothWays):
 
     def _work_oddly(self) -> None:
         """Let links change, and twins come and go."""
-        for trouble, act in ((Trouble.RELINKS, self.meddling.relink), (Trouble.TWINS, self.meddling.copy)):
+        oddities = {
+            Trouble.RELINKS: self.meddling.relink,
+            Trouble.TWINS: self.meddling.copy,
+            Trouble.BRANCHES: self.meddling.give_to_the_other_branch,
+        }
+        for trouble, act in oddities.items():
             if rate := self.plan.rate(trouble):
                 for _ in range(int(self._meddles.expovariate(1 / (2 * rate)) + 0.5)):
                     act()
