@@ -133,13 +133,29 @@ def test_what_a_later_plan_wrote_again_at_enerflo_is_not_taken_back_with_the_fir
     assert (undo.change_count, undo.undecided) == (0, LATER)
 
 
-def test_what_the_mapping_forbids_to_send_by_now_is_left_to_a_person(desk: Desk, in_progress: int) -> None:
+@pytest.mark.parametrize("direction", ["to_crm", "none"])
+def test_what_the_mapping_forbids_to_send_by_now_is_left_to_a_person(
+    desk: Desk, in_progress: int, direction: str
+) -> None:
     edit(desk, in_progress, "On Hold")
     plan = polled(desk)
     applied(desk, plan)
-    desk.switched_on("both", (STATUS, STATUS.replace("newest", "newest, direction: to_crm")))
+    desk.switched_on("both", (STATUS, STATUS.replace("newest", f"newest, direction: {direction}")))
     undo = run_undo(desk.context, plan.plan_hash)
     barred = "Enerflo's may not be written any more (direction)"
+    assert (undo.change_count, undo.undecided) == (0, {barred: 1})
+
+
+def test_of_records_that_are_never_changed_later_by_now_no_value_is_sent_back(
+    desk: Desk, in_progress: int
+) -> None:
+    edit(desk, in_progress, "On Hold")
+    plan = polled(desk)
+    applied(desk, plan)
+    table = "    crm_table: crm.installs\n"
+    desk.switched_on("both", (table, f"{table}    create_only: true\n"))
+    undo = run_undo(desk.context, plan.plan_hash)
+    barred = "the table's records are created and never changed later by now (create_only)"
     assert (undo.change_count, undo.undecided) == (0, {barred: 1})
 
 
