@@ -62,7 +62,7 @@ where (d.table_name, d.field) in ($completed) and d.outcome = 'to_enerflo'
   and not exists (
     select from pg_temp.decided x where (x.table_name, x.field) in ($statuses)
       and x.enerflo_key = jsonb_build_object('install_id', e.install_id)
-      and x.outcome in ('to_crm', 'to_enerflo', 'review'))
+      and (x.outcome in ('to_crm', 'to_enerflo', 'review') or x.rule = 'void'))
 order by e.install_id, (d.enerflo_key ->> 'milestone_id')::bigint = final.milestone_id desc, d.key
 """)
 _LEFT_OPEN = Template("""
@@ -91,8 +91,8 @@ def complete_installs(
 
     The last milestone is the one with the highest sequence; with ``completed_needs: all`` it is any milestone
     after whose completion no other is open. Nothing is decided if the plan already decides about the status,
-    if its direction does not allow a write to Enerflo, or if the install is voided. The next plan brings the
-    new status to the CRM, as it does with every change at Enerflo.
+    if its direction (or ``create_only``) does not allow a write to Enerflo, or if the install is voided on
+    either side. The next plan brings the new status to the CRM, as it does with every change at Enerflo.
 
     The change belongs to the mapped table of installs that has the install's row, or to the first such table
     if none has. So one request completes an install that is in two tables.
@@ -178,10 +178,11 @@ def _key(installs: Comparison, join: JoinColumn) -> str:
 
 
 def _may_set(comparison: Comparison) -> bool:
-    """Return whether a table may send the status of installs: by its direction, and if ids are its key."""
-    field = comparison.mapping.fields[_column(comparison, "status_name") or ""]
-    allowed = field.direction in {Direction.BOTH, Direction.TO_ENERFLO}
-    return allowed and comparison.mapping.joined_by_key and len(comparison.joins) == 1
+    """Return whether a table may send the status of installs: as it is mapped, and if ids are its key."""
+    mapping = comparison.mapping
+    field = mapping.fields[_column(comparison, "status_name") or ""]
+    allowed = field.direction in {Direction.BOTH, Direction.TO_ENERFLO} and not mapping.create_only
+    return allowed and mapping.joined_by_key and len(comparison.joins) == 1
 
 
 def _is_here(comparison: Comparison) -> str:
