@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from enerflo_sync.copies.database import CrmConnections
 from tests.copies.conftest import MariaDB
 from tests.copies.rows import WHERE, Rows
-from tests.copies.test_carry_rows import carried, ended
+from tests.copies.test_carry_rows import carried, ended, there
 
 with_triggers = pytest.mark.parametrize("elsewhere", ["mariadb", "postgresql"], indirect=True)
 
@@ -95,3 +95,16 @@ def test_a_value_that_a_trigger_brings_back_is_written_once_and_parked(rows: Row
     assert "was written, and does not say so" in str(reason)
     (row,) = rows.elsewhere.sql("select title, sequence from crm.rows")
     assert (row["title"], row["sequence"]) == ("Old", 2)
+
+
+@with_triggers
+def test_a_value_that_a_trigger_makes_another_one_of_is_parked_and_not_called_moved(rows: Rows) -> None:
+    trigger(rows, "update", "new.title = upper(new.title)")
+    rows.both("k", title="Old")
+    rows.refresh()
+    number = rows.change("k", field="title", copy_value="Old", before="Old", after="New")
+    carried(rows)
+    planned, state, reason, _ = ended(rows)[number]
+    assert (planned, state) == ("parked", "superseded")
+    assert "was written, and does not say so" in str(reason)
+    assert there(rows, "k")[0] == "NEW"

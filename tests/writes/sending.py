@@ -57,19 +57,24 @@ def due(desk: Desk, install_id: int, at: str = "2026-05-20 14:22:01Z") -> int:
     return milestone
 
 
-def cut_off_after_the_request(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Apply the present plan, and lose the process between its first request and the read after it."""
+def cut_off_after_the_request(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, plan_hash: str | None = None, *, nth: int = 1
+) -> None:
+    """Apply a plan, the present one if none is named, and lose the process between a request and its read.
+
+    :param nth: which of the requests that the company received.
+    """
     bring_in = PushRun.bring_in
 
     def lost(run: PushRun, *args: Any, **names: Any) -> Any:
-        if desk.world.received:
+        if len(desk.world.received) >= nth:
             raise _LostError
         return bring_in(run, *args, **names)
 
     with monkeypatch.context() as patched:
         patched.setattr(PushRun, "bring_in", lost)
         with pytest.raises(_LostError):
-            run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
+            run_apply(desk.context, plan_hash or desk.plan().plan_hash, approved_by="Pat")
 
 
 def posts(desk: Desk) -> list[Any]:

@@ -46,6 +46,25 @@ def test_it_is_bound_by_the_direction_of_the_status(agreed: Desk, direction: str
     assert len(agreed.changes(plan, rule=LAST_MILESTONE)) == completes
 
 
+def test_it_completes_no_install_whose_records_are_never_changed_later(agreed: Desk) -> None:
+    table = "    crm_table: crm.installs\n"
+    agreed.switched_on("both", (table, f"{table}    create_only: true\n"))
+    plan = finished(agreed, agreed.a_site().install_id)
+    assert len(agreed.changes(plan, table_name="milestones", direction="to_enerflo")) == 1
+    assert agreed.changes(plan, rule=LAST_MILESTONE) == []
+
+
+def test_it_completes_no_install_that_the_crm_alone_has_voided(agreed: Desk) -> None:
+    install_id = agreed.a_site().install_id
+    agreed.sql(
+        "update crm.installs set status = 'Voided', updated_at = now() where enerflo_install_id = :i",
+        i=install_id,
+    )
+    plan = finished(agreed, install_id)
+    assert len(agreed.changes(plan, table_name="milestones", direction="to_enerflo")) == 1
+    assert agreed.changes(plan, rule=LAST_MILESTONE) == []
+
+
 @pytest.mark.parametrize(
     ("kind", "key"), [("text", str), ("char(12)", str), ("numeric", int), ("bigint", int)]
 )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sandbox.spelling import Spelling
+from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.sending import (
     cut_off_after_the_request,
     due,
+    last_milestone,
     note,
     posts,
 )
@@ -77,3 +79,52 @@ def test_one_whose_plan_was_superseded_before_anybody_saw_it_is_in_the_ledger_an
     assert decisions[-1] == "applied"
     undo = run_undo(desk.context, sent_plan)
     assert [(one.field, one.direction) for one in desk.changes(undo)] == [("due_at", "to_enerflo")]
+
+
+def status(desk: Desk, install_id: int) -> str:
+    return str(desk.one("select status_name from enerflo.installs where install_id = :i", i=install_id))
+
+
+def test_a_completion_that_was_sent_before_a_kill_is_not_taken_back_by_a_plan_that_is_made_anew(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, install_id = agreed, agreed.a_site().install_id
+    desk.sql(
+        "update crm.milestones set completed_at = date_trunc('second', now()) - interval '1 hour',"
+        " updated_at = now() where enerflo_install_id = :i and milestone_id = :m",
+        i=install_id,
+        m=last_milestone(desk, install_id),
+    )
+    cut_off_after_the_request(desk, monkeypatch, nth=2)
+    # Another plan takes its place before Enerflo is read again.
+    note(desk, "N1", install_id)
+    desk.plan()
+    run_poll(desk.context)
+    desk.carried()
+    assert [one.method for one in desk.world.received] == ["PUT", "PUT", "POST"]
+    assert status(desk, install_id) == "Completed"
+    assert desk.crm("installs", enerflo_install_id=install_id)["status"] == "Completed"
+
+
+def test_an_undo_that_was_sent_before_a_kill_is_not_reversed_by_a_plan_that_is_made_anew(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, install_id = agreed, agreed.a_site().install_id
+    before = status(desk, install_id)
+    desk.sql(
+        "update crm.installs set status = 'On Hold', updated_at = now() where enerflo_install_id = :i",
+        i=install_id,
+    )
+    plan = desk.plan()
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+    undo = run_undo(desk.context, plan.plan_hash)
+    desk.world.received.clear()
+    cut_off_after_the_request(desk, monkeypatch, undo.plan_hash)
+    note(desk, "N1", install_id)
+    desk.plan()
+    run_poll(desk.context)
+    desk.carried()
+    assert [one.method for one in desk.world.received] == ["PUT", "POST"]
+    assert status(desk, install_id) == before
+    assert desk.crm("installs", enerflo_install_id=install_id)["status"] == "On Hold"
+    desk.settled()

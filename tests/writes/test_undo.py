@@ -350,13 +350,29 @@ def test_a_row_that_an_undo_restored_and_a_person_deleted_is_not_restored_again(
     assert (undo.change_count, undo.undecided) == (0, LATER)
 
 
-def test_what_the_mapping_forbids_to_write_by_now_is_left_to_a_person(desk: Desk, in_progress: int) -> None:
+@pytest.mark.parametrize("direction", ["to_enerflo", "none"])
+def test_what_the_mapping_forbids_to_write_by_now_is_left_to_a_person(
+    desk: Desk, in_progress: int, direction: str
+) -> None:
     desk.world.set_status(in_progress, ON_HOLD)
     pulled = polled(desk)
     applied(desk, pulled)
-    desk.switched_on("both", (STATUS, STATUS.replace("newest", "newest, direction: to_enerflo")))
+    desk.switched_on("both", (STATUS, STATUS.replace("newest", f"newest, direction: {direction}")))
     undo = run_undo(desk.context, pulled.plan_hash)
     barred = "the column of the CRM may not be written any more (direction)"
+    assert (undo.change_count, undo.undecided) == (0, {barred: 1})
+
+
+def test_of_rows_that_are_never_changed_later_by_now_no_value_is_written_back(
+    desk: Desk, in_progress: int
+) -> None:
+    desk.world.set_status(in_progress, ON_HOLD)
+    pulled = polled(desk)
+    applied(desk, pulled)
+    table = "    crm_table: crm.installs\n"
+    desk.switched_on("both", (table, f"{table}    create_only: true\n"))
+    undo = run_undo(desk.context, pulled.plan_hash)
+    barred = "the table's rows are created and never changed later by now (create_only)"
     assert (undo.change_count, undo.undecided) == (0, {barred: 1})
 
 

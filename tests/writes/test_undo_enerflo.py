@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from enerflo_sandbox import catalogue as c
@@ -9,7 +11,11 @@ from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.test_split import STATUS
+from tests.writes.test_tables_of_one_kind import two_sites
 from tests.writes.test_undo import LATER, ON_HOLD, applied, crm_status, edit, kept, polled, truth, undone
+from tests.writes.test_wide_milestones import MIDNIGHT, PERMITTING, edited, wide
+
+__all__ = ["wide"]
 
 
 def test_a_value_at_enerflo_goes_back_and_stays_until_a_side_moves(desk: Desk, in_progress: int) -> None:
@@ -133,13 +139,29 @@ def test_what_a_later_plan_wrote_again_at_enerflo_is_not_taken_back_with_the_fir
     assert (undo.change_count, undo.undecided) == (0, LATER)
 
 
-def test_what_the_mapping_forbids_to_send_by_now_is_left_to_a_person(desk: Desk, in_progress: int) -> None:
+@pytest.mark.parametrize("direction", ["to_crm", "none"])
+def test_what_the_mapping_forbids_to_send_by_now_is_left_to_a_person(
+    desk: Desk, in_progress: int, direction: str
+) -> None:
     edit(desk, in_progress, "On Hold")
     plan = polled(desk)
     applied(desk, plan)
-    desk.switched_on("both", (STATUS, STATUS.replace("newest", "newest, direction: to_crm")))
+    desk.switched_on("both", (STATUS, STATUS.replace("newest", f"newest, direction: {direction}")))
     undo = run_undo(desk.context, plan.plan_hash)
     barred = "Enerflo's may not be written any more (direction)"
+    assert (undo.change_count, undo.undecided) == (0, {barred: 1})
+
+
+def test_of_records_that_are_never_changed_later_by_now_no_value_is_sent_back(
+    desk: Desk, in_progress: int
+) -> None:
+    edit(desk, in_progress, "On Hold")
+    plan = polled(desk)
+    applied(desk, plan)
+    table = "    crm_table: crm.installs\n"
+    desk.switched_on("both", (table, f"{table}    create_only: true\n"))
+    undo = run_undo(desk.context, plan.plan_hash)
+    barred = "the table's records are created and never changed later by now (create_only)"
     assert (undo.change_count, undo.undecided) == (0, {barred: 1})
 
 
@@ -170,3 +192,23 @@ def test_an_undo_voids_no_install_where_void_in_does_not_allow_it(
     assert undo.change_count == 0
     (asked,) = desk.undecided(undo)
     assert "void_in does not allow" in asked.reason
+
+
+def test_a_date_that_another_table_wrote_again_is_not_taken_back_with_the_first(wide: Desk) -> None:
+    site = two_sites(wide)[0]
+    edited(wide, site, "Permit_Due__c", MIDNIGHT)
+    plan = wide.plan()
+    wide.carried()
+    wide.carried()
+    for day in (MIDNIGHT + timedelta(days=1), MIDNIGHT):
+        wide.sql(
+            "update crm.milestones set due_at = :t, updated_at = now()"
+            " where enerflo_install_id = :s and milestone_id = :m",
+            t=day,
+            s=site,
+            m=PERMITTING,
+        )
+        wide.carried()
+        wide.carried()
+    undo = run_undo(wide.context, plan.plan_hash)
+    assert (undo.change_count, [*undo.undecided]) == (0, ["a later plan wrote it since: undo that plan"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from string import Template
 from typing import Any
 
@@ -31,10 +32,7 @@ from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import moved_statement
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
-from enerflo_sync.reconcile.observation import (
-    current_look,
-    note_look,
-)
+from enerflo_sync.reconcile.observation import current_look, note_look
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.statistics import note_growth
 from enerflo_sync.warehouse.watermarks import move_watermark
@@ -101,6 +99,11 @@ _WRITTEN = """ where (jsonb_exists(o.written, {field}) or (o.made and {equal}))
 # that the plan saw counts, so that a later edit there is still a change for the next plan.
 _AS_PLANNED = """case when %(pinned)s and o.direction = '{direction}' and jsonb_exists(o.written, {field})
     then nullif(o.written -> {field}, 'null') else {now} end"""
+
+# An undo restores one side. The other side's half stays, so that what was edited there since is still a
+# change for the next plan.
+_AS_BEFORE = """case when o.direction = '{direction}' and not {equal}
+    and coalesce({field} = any(k.fields), false) then {half} else {now} end"""
 
 _PAIR = Template("""nullif($saw, 'null') as value,
        case when $theirs is distinct from nullif($saw, 'null') then coalesce($theirs, 'null') end
@@ -276,6 +279,8 @@ def agree_written(
     positions: Sequence[int],
     by: AgreedBy,
     read_at: datetime | None = None,
+    *,
+    withdrawn: bool = False,
 ) -> None:
     """Store the values that applied changes left on both sides as agreed pairs, in the caller's transaction.
 
@@ -285,15 +290,17 @@ def agree_written(
 
     :param positions: positions of changes of one direction.
     :param read_at: for changes at Enerflo, when its records were read back.
+    :param withdrawn: the updates of an undo withdrew what was handed over: Enerflo's half is the value that
+        was planned.
     """
     keys = f"pg_temp.written_{comparison.name}"
+    undone = by is AgreedBy.UNDO and not withdrawn
     values: dict[str, Any] = {
         "account": account,
         "plan_hash": plan_hash,
         "positions": list(positions),
         "by": str(by),
-        # An undo may leave the two sides different: its pairs hold the present values of both.
-        "pinned": by is not AgreedBy.UNDO,
+        "pinned": not undone,
         "read_at": read_at,
         "now": transaction_time(connection),
     }
@@ -313,18 +320,19 @@ def agree_written(
         values,
     )
     connection.exec_driver_sql(f"analyze {keys}")
-    connection.exec_driver_sql(_statement(comparison, keys, written=True), values)
+    connection.exec_driver_sql(_statement(comparison, keys, written=True, undone=undone), values)
     if by is AgreedBy.UNDO:
         connection.exec_driver_sql(apart_statement(comparison), values)
     else:
         connection.exec_driver_sql(_FORGET, values)
 
 
-def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> str:
+def _statement(comparison: Comparison, keys: str, *, written: bool = False, undone: bool = False) -> str:
     """Return the statement that stores agreed pairs of the rows in ``keys``, or of all rows if it is empty.
 
     :param written: store the fields that ``keys`` lists as written, equal or not; otherwise store the fields
         that are equal and whose pair is new.
+    :param undone: the written fields were restored by an undo.
     """
     names = comparison.mapping.key_columns
     columns = [f"c.c{n}" for n, _ in enumerate(comparison.fields, 1)]
@@ -334,7 +342,13 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
     for name, mine, theirs, equal in _pairs(comparison):
         where = which.format(field=literal(name), mine=mine, theirs=theirs, equal=equal)
         now = mine, theirs
-        if written:
+        if undone:
+            half = f"k.mine -> {literal(name)}"
+            other = f"nullif(coalesce(k.theirs -> {literal(name)}, {half}), 'null')"
+            kept = partial(_AS_BEFORE.format, field=literal(name), equal=f"coalesce({equal}, false)")
+            mine = kept(direction="to_crm", half=half, now=mine)
+            theirs = kept(direction="to_enerflo", half=other, now=theirs)
+        elif written:
             mine = _AS_PLANNED.format(direction="to_crm", field=literal(name), now=mine)
             theirs = _AS_PLANNED.format(direction="to_enerflo", field=literal(name), now=theirs)
         times = times_of_field(comparison, name, now, (mine, theirs))
@@ -360,7 +374,7 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
         known=_KNOWN.substitute(
             table=literal(comparison.name), of_record=comparison.of_record("a", comparison.record_key("o"))
         )
-        if which is _NEWS
+        if which is _NEWS or undone
         else "",
         record_key=comparison.record_key("o"),
         **stored_times(comparison),

@@ -115,18 +115,25 @@ def hand_over(
     values = outcome_values(applying, transaction_time(connection), evidence)
     values |= {"undone": undone, "kind": "sync" if undone is None else "undo"}
     for comparison in copies:
-        withdrawn: list[int] = []
+        withdrawn: dict[bool, list[int]] = {True: [], False: []}
         for op, field in _groups(connection, comparison, applying):
             statement = _statement(comparison, op, field, undone=undone is not None)
             of_group = {**values, "op": op, "field": field}
             for decision, number, positions in driver_connection(connection).execute(statement, of_group):
                 counts[decision] += number
                 if decision == Decision.APPLIED:
-                    withdrawn += positions
-        if withdrawn:
-            agree_written(
-                connection, comparison, applying.account, applying.plan_hash, withdrawn, AgreedBy.UNDO
-            )
+                    withdrawn[op == "update"] += positions
+        for is_update, positions in withdrawn.items():
+            if positions:
+                agree_written(
+                    connection,
+                    comparison,
+                    applying.account,
+                    applying.plan_hash,
+                    positions,
+                    AgreedBy.UNDO,
+                    withdrawn=is_update,
+                )
     # The next job may look for these rows before autovacuum has counted them.
     note_growth(connection, "sync.crm_changes", counts[Decision.HANDED_OVER])
     note_not_made(connection, applying.account, applying.run_id)

@@ -34,8 +34,8 @@ _NOT_DELETED = (
     "a row in another database is only deleted by a mark (deleted_when): delete it there, or declare one"
 )
 _NOT_KEPT = (
-    "the row was written, and does not say so: a trigger of the CRM's table undoes it, a person did, or the"
-    " row is read from a copy that lags"
+    "the row was written, and does not say so: a trigger of the CRM's table undoes or changes it, a person"
+    " did, or the row is read from a copy that lags"
 )
 
 _LEFT = """
@@ -111,6 +111,8 @@ def _carry(
                 for number, reason in written.left_out.items():
                     end_unmade(connection, account, run_id, [number], Decision.PARKED, reason)
                 _, moved = due_writes(connection, comparison, account)
+                altered, moved = sorted(made.intersection(moved)), sorted({*moved} - made)
+                end_unmade(connection, account, run_id, altered, Decision.PARKED, _NOT_KEPT)
                 end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
                 record_arrivals(connection, [comparison], account)
     with connection.begin():

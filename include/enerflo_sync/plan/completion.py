@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import CompletedNeeds, SyncConfig
 from enerflo_sync.crm.mapping import Direction, RecordKind
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.crm.retention import APPOINTMENT_DAYS
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import voided
 from enerflo_sync.reconcile.join_columns import JoinColumn
@@ -67,7 +68,7 @@ where (d.table_name, d.field) in ($completed) and d.outcome = 'to_enerflo'
   and not exists (
     select from pg_temp.decided x where (x.table_name, x.field) in ($statuses)
       and x.enerflo_key = jsonb_build_object('install_id', e.install_id)
-      and x.outcome in ('to_crm', 'to_enerflo', 'review'))
+      and (x.outcome in ('to_crm', 'to_enerflo', 'review') or x.rule = 'void'))
 order by e.install_id, (d.enerflo_key ->> 'milestone_id')::bigint = final.milestone_id desc, d.key
 """)
 _LEFT_OPEN = Template("""
@@ -77,6 +78,52 @@ where c.rule = '$rule' and c.outcome = 'to_enerflo'
   and (d.table_name, d.field) in ($completed) and d.outcome = 'refused'
   and coalesce(d.before, 'null') = 'null' and coalesce(d.source_value, 'null') <> 'null'
   and d.enerflo_key -> 'install_id' = c.enerflo_key -> 'install_id' and $needed
+""")
+# A process may end between the write of the milestone and that of the status, or the status is refused. Once
+# the milestone is read back it is no change any more, so no later plan would complete the install.
+_LATE = Template("""
+/* enerflo-sync plan: installs that an older plan did not complete although it wrote their last milestone */
+insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, before, after, source_value,
+  policy, cause, rule, changed_at, observed_at)
+select 'to_enerflo', $table, c.key, c.enerflo_key, 'update', c.field, c.before, c.after, c.source_value,
+       c.policy, c.cause, c.rule, c.changed_at, c.observed_at
+from (
+  select distinct on (c.enerflo_key) c.*, p.created_at
+  from sync.plan_changes c join sync.plans p using (account, plan_hash)
+  where c.account = %(account)s and c.table_name = $table and c.field = $status and c.rule = '$rule'
+    and p.created_at > now() - make_interval(days => $days)
+  order by c.enerflo_key, p.created_at desc
+) c
+join enerflo.installs e on e.account = c.account and e.deleted_at is null
+  and e.install_id = (c.enerflo_key ->> 'install_id')::bigint and to_jsonb(e.status_name) = c.before
+where c.state in ('planned', 'superseded', 'sent', 'parked') and not ($voided) and $here
+  and c.after in (
+    select to_jsonb(s.name) from enerflo.install_statuses s
+    where s.account = c.account and s.deleted_at is null
+      and (s.status_id = %(completed_id)s or lower(btrim(s.name)) = %(completed_name)s))
+  and exists (
+    select from sync.plan_changes m join sync.plans p using (account, plan_hash)
+    where m.account = c.account and (m.table_name, m.field) in ($completed)
+      and m.direction = 'to_enerflo' and m.state = 'applied' and m.after = c.source_value
+      and m.enerflo_key -> 'install_id' = c.enerflo_key -> 'install_id'
+      and p.created_at > now() - make_interval(days => $days)
+      -- Nobody took the date away in the CRM since.
+      and not exists (
+        select from pg_temp.decided x where (x.table_name, x.field) = (m.table_name, m.field)
+          and x.key = m.key and x.outcome <> 'to_crm' and coalesce(x.source_value, 'null') = 'null'))
+  and 0 = (
+    select count(*) from (
+      select m.completed_at from enerflo.milestones m
+      where m.account = c.account and m.install_id = e.install_id and m.deleted_at is null
+      order by m.sequence desc nulls last, m.milestone_id desc limit $needed) m where m.completed_at is null)
+  and not exists (
+    select from sync.ledger l
+    where l.account = c.account and l.table_name = c.table_name and l.key = c.key and l.field = c.field
+      and l.decision = 'applied' and l.recorded_at > c.created_at)
+  and not exists (
+    select from pg_temp.decided x where (x.table_name, x.field) in ($statuses)
+      and x.enerflo_key = c.enerflo_key
+      and (x.outcome in ('to_crm', 'to_enerflo', 'review') or x.rule = 'void'))
 """)
 _FINAL = """(d.enerflo_key ->> 'milestone_id')::bigint = (
     select m.milestone_id from enerflo.milestones m
@@ -96,8 +143,10 @@ def complete_installs(
 
     The last milestone is the one with the highest sequence; with ``completed_needs: all`` it is any milestone
     after whose completion no other is open. Nothing is decided if the plan already decides about the status,
-    if its direction does not allow a write to Enerflo, or if the install is voided. The next plan brings the
-    new status to the CRM, as it does with every change at Enerflo.
+    if its direction (or ``create_only``) does not allow a write to Enerflo, or if the install is voided on
+    either side. The next plan brings the new status to the CRM, as it does with every change at Enerflo.
+
+    A completion that a plan of the last week did not make, although it wrote the milestone, is decided again.
 
     The change belongs to the mapped table of installs that has the install's row, or to the first such table
     if none has. So one request completes an install that is in two tables.
@@ -115,6 +164,8 @@ def complete_installs(
         _complete(connection, comparison, config, values, completed, statuses, here=_is_here(comparison))
     for comparison in installs[:1]:
         _complete(connection, comparison, config, values, completed, statuses, here="true")
+    for comparison in installs:
+        _complete_late(connection, comparison, config, values, completed, statuses)
 
 
 def leave_open(
@@ -141,7 +192,6 @@ def _complete(
     here: str,
 ) -> None:
     (join,) = comparison.joins
-    wanted = config.statuses.completed
     connection.exec_driver_sql(
         _COMPLETED.substitute(
             key=_key(comparison, join),
@@ -156,12 +206,40 @@ def _complete(
             needs=_NEEDS[config.statuses.completed_needs],
             voided=voided("e", "status"),
         ),
-        {
-            **values,
-            "completed_id": wanted if isinstance(wanted, int) else None,
-            "completed_name": wanted.strip().lower() if isinstance(wanted, str) else None,
-        },
+        {**values, **_wanted(config)},
     )
+
+
+def _complete_late(
+    connection: sa.Connection,
+    comparison: Comparison,
+    config: SyncConfig,
+    values: dict[str, Any],
+    completed: Sequence[tuple[str, str]],
+    statuses: Sequence[tuple[str, str]],
+) -> None:
+    (join,) = comparison.joins
+    statement = _LATE.substitute(
+        table=literal(comparison.name),
+        status=literal(_column(comparison, "status_name") or ""),
+        statuses=_listed(statuses),
+        completed=_listed(completed),
+        rule=LAST_MILESTONE,
+        days=APPOINTMENT_DAYS,
+        needed="all" if config.statuses.completed_needs is CompletedNeeds.ALL else "1",
+        voided=voided("e", "status"),
+        here=f"not {_stands_outside(comparison, join)}",
+    )
+    connection.exec_driver_sql(statement, {**values, **_wanted(config)})
+
+
+def _wanted(config: SyncConfig) -> dict[str, Any]:
+    """Return the parameters of the status that a completed install gets."""
+    wanted = config.statuses.completed
+    return {
+        "completed_id": wanted if isinstance(wanted, int) else None,
+        "completed_name": wanted.strip().lower() if isinstance(wanted, str) else None,
+    }
 
 
 def _stands_outside(comparison: Comparison, join: JoinColumn) -> str:
@@ -183,10 +261,11 @@ def _key(installs: Comparison, join: JoinColumn) -> str:
 
 
 def _may_set(comparison: Comparison) -> bool:
-    """Return whether a table may send the status of installs: by its direction, and if ids are its key."""
-    field = comparison.mapping.fields[_column(comparison, "status_name") or ""]
-    allowed = field.direction in {Direction.BOTH, Direction.TO_ENERFLO}
-    return allowed and comparison.mapping.joined_by_key and len(comparison.joins) == 1
+    """Return whether a table may send the status of installs: as it is mapped, and if ids are its key."""
+    mapping = comparison.mapping
+    field = mapping.fields[_column(comparison, "status_name") or ""]
+    allowed = field.direction in {Direction.BOTH, Direction.TO_ENERFLO} and not mapping.create_only
+    return allowed and mapping.joined_by_key and len(comparison.joins) == 1
 
 
 def _is_here(comparison: Comparison) -> str:

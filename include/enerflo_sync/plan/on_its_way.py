@@ -60,30 +60,32 @@ select distinct table_name, case when direction = 'to_crm' then 'to_crm' else 'l
 from pg_temp.planned where direction = 'to_crm' or op = 'insert'
 """
 
-# The changes of the undone plan that were handed over and have not arrived.
+# The changes of the undone plan that were handed over and have not arrived. ``said`` is Enerflo's value when
+# an update was planned: what Enerflo says since is a change for the next plan.
 _WITHDRAW = Template(f"""
 /* enerflo-sync undo $name: changes that were handed over and have not arrived */
 insert into pg_temp.decided ({COLUMNS})
 select case when x.taken then 'review' else 'to_crm' end, $table, x.key, x.enerflo_key, x.op, f.field,
-       f.before, case when not x.taken then f.after end, f.after, x.policy, '{UNDONE}', '{WITHDRAW}',
-       case when x.taken then '{_ACKNOWLEDGED}' end, x.made_at
+       f.before, case when not x.taken then f.after end, case when x.taken then f.after else f.said end,
+       x.policy, '{UNDONE}', '{WITHDRAW}', case when x.taken then '{_ACKNOWLEDGED}' end, x.made_at
 from (
   select w.key, w.enerflo_key, 'update' as op, w."column" as field, w.after as before, w.copy_value as after,
-         c.policy, w.made_at, coalesce(w.acknowledged_at, w.sent_as_of) is not null as taken
+         c.policy, w.made_at, coalesce(w.acknowledged_at, w.sent_as_of) is not null as taken,
+         c.source_value as said
   from $changes and w.op = 'update'
   union all
   select w.key, w.enerflo_key, 'delete', null, jsonb_object_agg(w."column", w.after), null, min(c.policy),
-         min(w.made_at), bool_or(coalesce(w.acknowledged_at, w.sent_as_of) is not null)
+         min(w.made_at), bool_or(coalesce(w.acknowledged_at, w.sent_as_of) is not null), null
   from $changes and w.op = 'insert' group by w.key, w.enerflo_key
   union all
   select w.key, w.enerflo_key, 'insert', null, null, w.before, c.policy, w.made_at,
-         coalesce(w.acknowledged_at, w.sent_as_of) is not null
+         coalesce(w.acknowledged_at, w.sent_as_of) is not null, null
   from $changes and w.op = 'delete'
 ) x
 cross join lateral (
-  select x.field, x.before, x.after where x.op <> 'insert' or x.taken
+  select x.field, x.before, x.after, x.said where x.op <> 'insert' or x.taken
   union all
-  select s.key, null, s.value from jsonb_each(jsonb_strip_nulls(x.after)) s
+  select s.key, null, s.value, s.value from jsonb_each(jsonb_strip_nulls(x.after)) s
   where x.op = 'insert' and not x.taken
 ) f
 """)  # noqa: S608 - constants

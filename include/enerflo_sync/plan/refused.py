@@ -37,6 +37,9 @@ select distinct table_name from sync.refusals where account = :account and ended
 
 # A record is identified by its id at Enerflo if it has one, because the key of its CRM row may have changed.
 _RECORD = "coalesce({0}.enerflo_key, {0}.key)"
+# A column of a wide table may name another milestone by now, after titles changed at Enerflo: what a person
+# refused of the column is still refused.
+_SAME_COLUMN = "{0} - 'milestone_id' = {1} - 'milestone_id'"
 _WORDS = """'refused by ' || r.decided_by || ' on '
       || to_char(r.decided_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
       || coalesce(': ' || nullif(btrim(r.reason), ''), '')"""
@@ -71,11 +74,11 @@ from (
   select r.refusal_id, d.record, d.op, d.direction, d.field, $words as words, o.is_own, $same as alike,
          coalesce(d.agreed_at <= r.decided_at, true) as in_time
   from sync.refusals r
-  join due d on d.record = $refused and d.op = r.op and d.direction = r.direction
+  join due d on $same_record and d.op = r.op and d.direction = r.direction
   cross join lateral (
     select $of_same_row and d.field is not distinct from r.field as is_own) o
   where r.account = %(account)s and r.table_name in ($tables) and r.ended_at is null
-    and (o.is_own or $of_same_write)
+    and (o.is_own or $of_same_write and d.record = $refused)
 ) m
 """)
 
@@ -103,7 +106,7 @@ update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
 where r.account = %(account)s and $of_same_row and r.ended_at is null and r.op = 'update'
   and not exists (select from pg_temp.refused_met o where o.refusal_id = r.refusal_id and o.stands)
   and not exists (select from pg_temp.decided d where d.table_name = $table and d.field = r.field
-                  and d.op = 'update' and $decided = $refused)
+                  and d.op = 'update' and $same_decided)
   and exists (
     select from (
       select $values from ($mirror_side) m join ($crm_side) c on $of_row where m.lives and $of_record
@@ -278,11 +281,15 @@ def _parts(
             f"r.direction = 'to_crm' and r.table_name = {literal(name)} and ({same})"
             f" and not {relative.stands('r.key')}"
         )
+    decided, refused = _RECORD.format("d"), _RECORD.format("r")
+    same_record = _SAME_COLUMN if comparison.is_wide else "{0} = {1}"
     return {
         "name": comparison.name,
         "table": literal(comparison.name),
-        "decided": _RECORD.format("d"),
-        "refused": _RECORD.format("r"),
+        "decided": decided,
+        "refused": refused,
+        "same_record": same_record.format("d.record", refused),
+        "same_decided": same_record.format(decided, refused),
         "tables": ", ".join(map(literal, dict.fromkeys(of_tables))),
         "of_same_row": f"({' or '.join(of_same_row)})",
         "of_same_write": f"r.enerflo_key is not null and ({' or '.join(of_same_write)})"

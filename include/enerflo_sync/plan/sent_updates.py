@@ -24,6 +24,7 @@ from enerflo_sync.outbox.kept import is_coarser, is_day_of
 from enerflo_sync.outbox.lead_fields import comparable, is_respelled_field
 from enerflo_sync.outbox.reasons import FOUND_AFTER
 from enerflo_sync.outbox.values import EnerfloValues
+from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.plan.parked import TRIED_AGAIN_AFTER
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.engine import transaction_time
@@ -34,7 +35,7 @@ _SENT = sa.text("""
 /* enerflo-sync plan: updates whose request was sent and whose outcome is not known */
 select c.* from (
   select distinct on (c.key, c.field) c.plan_hash, c.position, c.key, c.field, c.before, c.after,
-    c.enerflo_key, c.sent_at, coalesce(p.decided_by, 'nobody') as decided_by
+    c.enerflo_key, c.sent_at, c.rule, coalesce(p.decided_by, 'nobody') as decided_by
   from sync.plan_changes c join sync.plans p using (account, plan_hash)
   where c.account = :account and c.table_name = :table and c.op = 'update'
     and c.direction = 'to_enerflo' and c.sent_at is not null and c.state <> 'applied'
@@ -71,7 +72,7 @@ def _agree_on(
     connection: sa.Connection, comparison: Comparison, account: str, sent: Sequence[sa.Row[Any]]
 ) -> None:
     values = EnerfloValues(connection)
-    found: dict[tuple[str, str], dict[int, Any]] = {}
+    found: dict[tuple[str, str, str], dict[int, Any]] = {}
     for one in sent:
         mapping = comparison.mapping.fields.get(one.field)
         row = _mirrored(connection, comparison, account, one) if mapping is not None else None
@@ -80,13 +81,13 @@ def _agree_on(
         present = row[next(field.mirror_column for field in comparison.fields if field.name == one.field)]
         is_same = _is_same(values, comparison, one, present)
         if is_same or _is_kept(values, comparison, one, present):
-            of_plan = found.setdefault((one.plan_hash, one.decided_by), {})
+            of_plan = found.setdefault((one.plan_hash, one.decided_by, one.rule), {})
             of_plan[one.position] = None if is_same else present
         if comparison.kind == RecordKind.LEADS:
             fields = [other.field for other in sent if other.key == one.key]
             agree_on_carried(connection, comparison, account, one, row, sent=fields)
     now = transaction_time(connection)
-    for (plan_hash, who), positions in found.items():
+    for (plan_hash, who, rule), positions in found.items():
         applying = Applying(account, plan_hash, f"found-{plan_hash[:12]}", who)
         kept = {position: value for position, value in positions.items() if value is not None}
         record_outcome(
@@ -99,7 +100,10 @@ def _agree_on(
             kept=kept,
             found_after=True,
         )
-        agree_written(connection, comparison, account, plan_hash, [*positions], AgreedBy.PUSH, now)
+        # The CRM's status is not the value by which its milestones completed the install.
+        if rule != LAST_MILESTONE:
+            by = AgreedBy.UNDO if rule == AgreedBy.UNDO else AgreedBy.PUSH
+            agree_written(connection, comparison, account, plan_hash, [*positions], by, now)
 
 
 def _mirrored(

@@ -26,7 +26,13 @@ from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.plan.store import store_plan
 from enerflo_sync.plan.undo_crm import undo_in_crm
 from enerflo_sync.plan.undo_enerflo import undo_in_enerflo
-from enerflo_sync.plan.undoing import MAKE_UNDOING, leave_redirected, leave_unmapped, leave_unvoided
+from enerflo_sync.plan.undoing import (
+    MAKE_UNDOING,
+    leave_redirected,
+    leave_unmapped,
+    leave_unvoided,
+    note_other_writes,
+)
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.warehouse.alone import alone
@@ -98,6 +104,7 @@ def _reverse(
         note_growth(connection, table, undone.change_count)
     connection.exec_driver_sql(MAKE_DECIDED)
     connection.exec_driver_sql(MAKE_UNDOING, values)
+    note_other_writes(connection, comparisons, account, plan_hash)
     leave_unmapped(connection, comparisons)
     leave_redirected(connection, account)
     for comparison in comparisons:

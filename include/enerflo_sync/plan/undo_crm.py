@@ -22,10 +22,13 @@ _MARKED = "a row of the CRM that is marked as deleted has its key"
 _GONE = "its row is gone from the CRM"
 _RELINKED = "its row names another record of Enerflo by now"
 _BARRED = "the column of the CRM may not be written any more (direction)"
+_NEVER_CHANGED = "the table''s rows are created and never changed later by now (create_only)"
 _TWICE = "more than one row of the CRM has its key"
 _NOT_KNOWN = "an older version made the row and did not note its other columns: somebody may have filled them"
 _NOT_MARKED = "the column that marked the row as deleted is not ours to write any more (deleted_when)"
 _NOT_KEPT = "an older version deleted the row and kept only its mapped columns"
+
+_TO_CRM = {Direction.BOTH, Direction.TO_CRM}
 
 _UPDATES = Template(f"""
 /* enerflo-sync undo $name: values that were written to one column of the CRM */
@@ -42,7 +45,8 @@ cross join lateral (
     when not ($same_record) then '{_RELINKED}'
     when v.now is distinct from v.written then '{_MOVED}'
     when u.written_later then '{WRITTEN_LATER}'
-    when $barred then '{_BARRED}' end as reason) r
+    when $barred then '{_BARRED}'
+    when $never_changed then '{_NEVER_CHANGED}' end as reason) r
 where u.table_name = $table and u.direction = 'to_crm' and u.op = 'update' and u.field = $field
 """)  # noqa: S608 - constants
 
@@ -121,7 +125,8 @@ def undo_in_crm(connection: sa.Connection, comparison: Comparison, account: str)
             policy=literal(mapping.source_of_truth) if mapping is not None else "u.policy",
             now=shown(comparison, field),
             said=said_in_enerflo(comparison, field, "u.enerflo_key"),
-            barred="true" if mapping is not None and mapping.direction is Direction.TO_ENERFLO else "false",
+            barred=str(mapping is not None and mapping.direction not in _TO_CRM).lower(),
+            never_changed=str(comparison.mapping.create_only).lower(),
         )
         try:
             with connection.begin_nested():

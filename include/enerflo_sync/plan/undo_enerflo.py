@@ -19,8 +19,10 @@ from enerflo_sync.reconcile.compare import Comparison
 
 _MOVED = "Enerflo says something else than the plan wrote: it moved since"
 _BARRED = "Enerflo's may not be written any more (direction)"
+_NEVER_CHANGED = "the table's records are created and never changed later by now (create_only)"
 _NOT_OURS = "Enerflo had it before the plan wrote anything: somebody else wrote it there"
 _GONE = "Enerflo has the record no longer"
+_TO_ENERFLO = {Direction.BOTH, Direction.TO_ENERFLO}
 _STAYS: Mapping[str, str] = {
     RecordKind.NOTES: "Enerflo's API takes no note back: delete it there by hand; the CRM's row keeps its id",
     RecordKind.LEADS: "Enerflo's API takes no lead back: close it there by hand; the CRM's row keeps its id",
@@ -92,8 +94,10 @@ def undo_in_enerflo(connection: sa.Connection, comparison: Comparison, account: 
                 reason = _MOVED
             elif row.written_later:
                 reason = WRITTEN_LATER
-            elif mapping.direction is Direction.TO_CRM:
+            elif mapping.direction not in _TO_ENERFLO:
                 reason = _BARRED
+            elif comparison.mapping.create_only:
+                reason = _NEVER_CHANGED
             values = {
                 "table": table,
                 "field": field,

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.whole_rows import digest_of
 from enerflo_sync.crm.mapping import Side
 from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.plan.same_writes import same_writes
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import kind_parameters
 from enerflo_sync.reconcile.values import translated_back
@@ -34,7 +35,7 @@ MAKE_UNDOING = f"""
 create temporary table undoing on commit drop as
 select l.table_name, l.key, l.op, l.field, nullif(l.old_value, 'null') as old_value,
        nullif(l.new_value, 'null') as new_value, nullif(l.kept_value, 'null') as kept_value, l.direction,
-       l.policy, l.rule, l.reason as how, l.recorded_at, c.enerflo_key,
+       l.policy, l.rule, l.reason as how, l.recorded_at, l.ledger_id, c.enerflo_key,
        c.row_digest, c.deleted_row is not null as row_kept, {digest_of("c.deleted_row")} as kept_digest,
        exists (
          select from sync.ledger n
@@ -53,6 +54,20 @@ join sync.ledger l on l.account = c.account and l.table_name = c.table_name and 
   and l.field is not distinct from c.field and l.decision = 'applied'
 where c.account = %(account)s and c.plan_hash = %(plan_hash)s and c.state = 'applied'
 """  # noqa: S608 - a constant
+
+# Another column, or another table, may have written the same field of the same record of Enerflo since.
+_WRITTEN_ELSEWHERE = Template("""
+/* enerflo-sync undo: fields of Enerflo that a later plan wrote from another column or table */
+update pg_temp.undoing u set written_later = true
+where u.direction = 'to_enerflo' and u.op = 'update' and exists (
+  select from sync.ledger n
+  join sync.plan_changes c on c.account = n.account and c.plan_hash = n.plan_hash
+    and c.table_name = n.table_name and c.key = n.key and c.op = n.op and c.direction = n.direction
+    and c.field = n.field
+  where n.account = %(account)s and n.plan_hash <> %(plan_hash)s and n.ledger_id > u.ledger_id
+    and n.op = 'update' and n.direction = 'to_enerflo' and n.decision = 'applied'
+    and (n.table_name, n.field, u.table_name, u.field) in ($same) and c.enerflo_key = u.enerflo_key)
+""")
 
 _UNMAPPED = sa.text(f"""
 /* enerflo-sync undo: changes of tables and columns that are not mapped any more */
@@ -104,6 +119,20 @@ def said_in_enerflo(comparison: Comparison, field: str | None, key: str) -> str:
         f"(select {value} from (select e.{column} from {comparison.mirror} e"  # noqa: S608 - names of the mapping
         f" where e.account = %(account)s and e.deleted_at is null and {on}) m)"
     )
+
+
+def note_other_writes(
+    connection: sa.Connection, comparisons: Sequence[Comparison], account: str, plan_hash: str
+) -> None:
+    """Note changes at Enerflo that a later plan wrote again from another column or table."""
+    tables = {comparison.name: comparison.mapping for comparison in comparisons}
+    same = [
+        (write.table, write.there, name, write.here) for name in tables for write in same_writes(name, tables)
+    ]
+    if same:
+        listed = ", ".join(f"({', '.join(map(literal, write))})" for write in same)
+        statement = _WRITTEN_ELSEWHERE.substitute(same=listed)
+        connection.exec_driver_sql(statement, {"account": account, "plan_hash": plan_hash})
 
 
 def leave_unmapped(connection: sa.Connection, comparisons: Sequence[Comparison]) -> None:

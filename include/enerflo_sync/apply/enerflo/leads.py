@@ -19,6 +19,7 @@ from enerflo_sync.apply.enerflo.customers import (
 from enerflo_sync.apply.enerflo.installs import ELSEWHERE
 from enerflo_sync.apply.enerflo.push_run import PushOutcome, PushRun
 from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
+from enerflo_sync.crm.mapping import Direction
 from enerflo_sync.enerflo.customers import update_customer
 from enerflo_sync.enerflo.leads import add_lead
 from enerflo_sync.errors import BadRecordError
@@ -125,7 +126,14 @@ def _of_earlier_key(
 def _new_body(run: PushRun, comparison: Comparison, key: str, changes: Sequence[Change]) -> dict[str, object]:
     row = {**changes[0].key, **{change.field or "": change.after for change in changes}}
     columns = _columns(comparison)
-    body = lead_body({field: row.get(name) for field, name in columns.items()}, columns)
+    values: dict[str, object] = {}
+    for field, names in columns.items():
+        found = {comparable(field, row[name]): row[name] for name in names if row.get(name) is not None}
+        if len(found) > 1:
+            differ = f"{' and '.join(names)} differ"
+            raise BadRecordError(f"the lead cannot be sent ({differ}): correct it in the CRM.")
+        values[field] = next(iter(found.values()), None)
+    body = lead_body(values, {field: names[0] for field, names in columns.items()})
     body["integration_record_id"] = key
     for name, templates in run.config.writes.lead.also.items():
         value = typed(templates, row)
@@ -261,7 +269,10 @@ def _same(run: PushRun, comparison: Comparison, change: Change, present: object,
     return run.same(comparison, change.field or "", present, wanted)
 
 
-def _columns(comparison: Comparison) -> Mapping[str, str]:
-    """Return by field of Enerflo the CRM column that is mapped to it, for fields that can be written."""
-    fields = comparison.mapping.fields.items()
-    return {mapping.enerflo: name for name, mapping in fields if mapping.enerflo in LEAD_FIELDS}
+def _columns(comparison: Comparison) -> Mapping[str, Sequence[str]]:
+    """Return by field of Enerflo the CRM columns from which it may be sent, in the order of the mapping."""
+    found: dict[str, list[str]] = {}
+    for name, mapping in comparison.mapping.fields.items():
+        if mapping.enerflo in LEAD_FIELDS and mapping.direction in {Direction.BOTH, Direction.TO_ENERFLO}:
+            found.setdefault(mapping.enerflo, []).append(name)
+    return found
