@@ -341,3 +341,26 @@ def test_the_zone_of_days_is_found_although_most_days_are_those_of_any_zone(
     step = findings(fit_of(untidy))["fields.Created__c"].next_step
     assert "time_zone: America/Denver}" in step
     assert "Los_Angeles" not in step
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "text"])
+def test_the_zone_of_days_is_found_where_the_crm_holds_them_as_moments(
+    untidy: TwoSides, tmp_path: Path, kind: str
+) -> None:
+    """The CRM's column has a zone of its own, and yet another zone makes other days of its moments."""
+    untidy.sql(
+        "update enerflo.installs set created_at = timestamptz '2025-01-06' + install_id * interval '25 hours'"
+    )
+    untidy.sql(f"""alter table salesforce."Opportunity" alter "Created__c" type {kind} using null""")
+    day = "date_trunc('day', e.created_at at time zone 'America/Denver') at time zone 'America/Denver'"
+    moment = f"replace(cast({day} at time zone 'UTC' as text), ' ', 'T') || 'Z'" if kind == "text" else day
+    untidy.sql(
+        f"""update salesforce."Opportunity" o set "Created__c" = {moment}
+      from enerflo.installs e where cast(trim(o."Enerflo_Id__c") as int) = e.install_id"""
+    )
+    text = CONFIG.replace("created_at, type: timestamp", "created_at, type: date")
+    untidy.with_config(text, tmp_path)
+    step = findings(fit_of(untidy))["fields.Created__c"].next_step
+    assert "time_zone: America/Denver}" in step
+    untidy.with_config(text.replace("type: date}", "type: date, time_zone: America/Denver}"), tmp_path)
+    assert "fields.Created__c" not in findings(fit_of(untidy))
