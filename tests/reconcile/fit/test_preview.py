@@ -364,3 +364,31 @@ def test_the_zone_of_days_is_found_where_the_crm_holds_them_as_moments(
     assert "time_zone: America/Denver}" in step
     untidy.with_config(text.replace("type: date}", "type: date, time_zone: America/Denver}"), tmp_path)
     assert "fields.Created__c" not in findings(fit_of(untidy))
+
+
+def test_a_line_that_would_make_more_rows_differ_is_not_proposed(untidy: TwoSides, tmp_path: Path) -> None:
+    untidy.sql(
+        "update enerflo.installs set battery_configuration = case when install_id % 10 = 0 then '12.0' else 'n/a' end"
+    )
+    untidy.sql("""update salesforce."Opportunity" o set "Battery__c" =
+      case when "Enerflo_Id__c" like '%0' then '12' else 'N/A' end""")
+    text = CONFIG.replace(
+        "battery_configuration, type: text", "battery_configuration, type: text, fold_case: true"
+    )
+    untidy.with_config(text, tmp_path)
+    step = findings(fit_of(untidy))["fields.Battery__c"].next_step
+    assert "write" not in step
+    assert "type: number would make them equal, and 240 rows more than now would differ." in step
+
+
+def test_a_line_that_would_hide_other_differences_is_not_proposed(untidy: TwoSides) -> None:
+    """One row says the day alone, another differs by hours: that is no matter of spelling."""
+    untidy.sql("""update salesforce."Opportunity" o set "Created__c" = e.created_at at time zone 'UTC'
+      from enerflo.installs e where e.install_id = cast(trim(o."Enerflo_Id__c") as int)""")
+    for key, value in ((1002, "'2025-01-08'"), (1003, "'2025-01-09 15:31:00'")):
+        untidy.sql(
+            f"""update salesforce."Opportunity" set "Created__c" = {value} where "Enerflo_Id__c" = '{key}'"""
+        )
+    step = findings(fit_of(untidy))["fields.Created__c"].next_step
+    assert "write" not in step
+    assert "type: date would make them equal, and 1 further row that differs by more than that" in step

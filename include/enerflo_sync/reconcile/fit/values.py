@@ -191,7 +191,8 @@ select zone from (
          max(avg((without_zone and $same)::int)) over () as best
   from (
     select * from (
-      select $mine as mine, $naive as naive, $instant as instant, $without_zone as without_zone from ($pairs) p
+      select $mine as mine, $naive as naive, $instant as instant, $without_zone as without_zone
+      from ($pairs) p
     ) s
     where mine is not null and naive is not null limit 2000
   ) s cross join unnest(%(zones)s::text[]) with ordinality as z (zone, place)
