@@ -217,7 +217,9 @@ def _option(
     if not wanted and hint in _BY_VIEW:
         further.append(f"For {fit.counts()[hint]:,} of them {_BY_VIEW[hint]}.")
     if "type" in wanted and "type" in options:
-        return bool(wanted["type"] == options["type"])
+        # Values of one instant are of one day.
+        same_day = (wanted["type"], options["type"]) == ("timestamp", "date")
+        return same_day or bool(wanted["type"] == options["type"])
     options.update(wanted)
     return bool(wanted)
 
