@@ -82,7 +82,10 @@ def story_sentences(story: FieldStory) -> list[str]:
             f"Nothing had been decided about it by then: {count_of(story.later, 'decision')} came later."
         )
     elif not story.steps:
-        found.append("Nothing was ever decided about it here: the ledger has no row of it.")
+        # The ledger keeps the names that sync.yaml had then.
+        found.append(
+            "Nothing was decided about it under these names of table and column: the ledger has no row of it."
+        )
     return [*found, *map(_step, story.steps), *map(_waiting, story.waiting)]
 
 
