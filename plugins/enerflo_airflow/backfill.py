@@ -15,7 +15,7 @@ from airflow.utils.types import DagRunType
 
 from enerflo_airflow.links import RunLink
 from enerflo_airflow.metrics import send_backfill
-from enerflo_airflow.notes import keep_note
+from enerflo_airflow.notes import backfill_note, keep_note
 from enerflo_airflow.operators import flag, noted_failure
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.process import moving_records
@@ -236,7 +236,6 @@ class FinishBackfillOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Finish and return the counts."""
         from enerflo_airflow.hook import open_account
-        from enerflo_sync.backfill.texts import report_lines
         from enerflo_sync.jobs.backfill import open_backfills
 
         with (
@@ -246,7 +245,7 @@ class FinishBackfillOperator(BaseOperator):
         ):
             report = open_backfills(opened).finish(str(self.backfill_id))
         send_backfill(report)
-        note = shown("\n".join(report_lines(report)))
+        note = backfill_note(report)
         self.log.info("backfill_finished backfill=%s %s", report.backfill_id, note)
         keep_note(context, note)
         counts = ("read", "new", "changed", "unchanged", "quarantined", "skipped", "missing", "requests")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from enerflo_sync.apply.carry import CarryReport
     from enerflo_sync.apply.report import ApplyReport
+    from enerflo_sync.backfill.report import BackfillReport
     from enerflo_sync.inbox.replay_report import ReplayReport
     from enerflo_sync.plan.report import PlanReport
     from enerflo_sync.quality.report import QualityReport
@@ -115,6 +116,16 @@ def replay_note(report: ReplayReport, by: str) -> str:
     if report.run_id:
         lines.append(f"sync.runs has it under {report.run_id}")
     return "\n".join(lines)
+
+
+@_as_shown
+def backfill_note(report: BackfillReport) -> str:
+    """Return a backfill's result; if records were quarantined or not read, the first line says so."""
+    # Import late: the scheduler imports this module but renders no report.
+    from enerflo_sync.backfill.texts import report_lines
+
+    first, *others = report_lines(report)
+    return "\n".join([f"partial · {first}" if report.is_partial else first, *others])
 
 
 @_as_shown

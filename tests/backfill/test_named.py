@@ -8,9 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.backfill.ids import ids_of_file, ids_of_query, ids_of_text
+from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.backfill.request import MOST_IDS, named_request
 from enerflo_sync.backfill.store import State
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.pages.run_page import RunFacts, RunPage, read_run
+from enerflo_sync.reconcile.render.verdict import Tone
 from tests.backfill.conftest import Desk, assert_identity, desk_of
 
 
@@ -45,6 +48,27 @@ def test_what_is_not_read_of_a_named_install_makes_the_run_partial(
     assert desk.mirrored() == {one}
     assert [why.partition(":")[0] for why in report.reasons["incomplete"]] == [part]
     assert report.needs_a_person
+    assert page_of(desk, report).tone is Tone.UNSURE
+    desk.faults = []
+    assert page_of(desk, desk.backfill(desk.named(one))).tone is Tone.GOOD
+
+
+def page_of(desk: Desk, report: BackfillReport) -> RunPage:
+    """Return the page of the DAG run that made a backfill, which Airflow calls a success."""
+    found = RunFacts(
+        dag_id="enerflo_backfill",
+        run_id="manual",
+        job="backfill",
+        account=desk.account,
+        state="success",
+        queued_at=None,
+        started_at=None,
+        ended_at=None,
+        note="",
+        results={"backfill_id": report.backfill_id},
+    )
+    with desk.warehouse.connect() as connection:
+        return read_run(connection, found)
 
 
 def test_what_the_source_does_not_know_is_missing_and_what_it_lost_is_deleted(desk: Desk) -> None:

@@ -275,6 +275,19 @@ def test_keys_that_never_meet_are_told(people: People) -> None:
     assert "- No row of notes stands on both sides" in message.text
 
 
+def test_an_old_list_that_no_poll_reads_is_told_as_no_all_clear(people: People) -> None:
+    """Of a list that polls read, mirror_stale tells."""
+    report_of(people, overdue=True, mirror_as_of=(people.now - timedelta(days=2)).isoformat())
+    assert people.tell() == []
+    resources = [one for one in people.config.poll.resources if str(one) != "notes"]
+    poll = people.config.poll.model_copy(update={"resources": tuple(resources)})
+    people.config = people.config.model_copy(update={"poll": poll})
+    (message,) = people.tell()
+    assert "- Enerflo was last read whole 2 d before the comparison" in message.text
+    report_of(people)
+    assert people.tell() == []
+
+
 def test_a_message_about_an_event_of_a_newer_program_is_left_to_it(people: People) -> None:
     people.sql(
         "insert into sync.notifications (account, event, route, subject, text, page, page_id, count, state, created_at)"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from airflow.models.dagrun import DagRun, DagRunNote
 from enerflo_airflow.notes import (
+    backfill_note,
     in_order,
     ingest_note,
     poll_note,
@@ -15,6 +17,8 @@ from enerflo_airflow.notes import (
     take_over_note,
 )
 
+from enerflo_sync.backfill.report import BackfillReport
+from enerflo_sync.backfill.store import State
 from enerflo_sync.inbox.replay_report import ReplayOutcome, ReplayReport, ReplayResult
 from enerflo_sync.warehouse.runs import RunReport, RunState
 from tests.reconcile.render.sample_reports import overdue
@@ -109,6 +113,42 @@ def test_a_replay_that_leaves_items_open_is_partial() -> None:
     assert note.startswith("partial · replayed by ana · 2 items · 1 replayed · 1 still failing\n")
     assert "sync.runs has it under replay-1" in note
     assert replay_note(replayed(False, ReplayOutcome.REPLAYED), "ana").startswith("replayed by ana · 1 items")
+
+
+def test_a_backfill_that_did_not_read_all_says_so_first() -> None:
+    counts = (
+        "read",
+        "new",
+        "changed",
+        "unchanged",
+        "quarantined",
+        "skipped",
+        "missing",
+        "requests",
+        "throttled",
+    )
+    whole = BackfillReport(
+        backfill_id="backfill-1",
+        account="default",
+        kind="window",
+        words="installs of March",
+        state=State.FINISHED,
+        minutes=None,
+        widened_seconds=0,
+        reasons={},
+        resources={},
+        chunks=[],
+        estimate=None,
+        compared=[],
+        created_at=NOON,
+        started_at=NOON,
+        finished_at=NOON,
+        **dict.fromkeys(counts, 0),
+    )
+    assert backfill_note(whole).startswith("read 0 · ")
+    partial = msgspec.structs.replace(whole, reasons={"incomplete": {"notes: 403": 1}})
+    assert backfill_note(partial).startswith("partial · read 0 · ")
+    assert in_order([backfill_note(whole), backfill_note(partial)])[0].startswith("partial")
 
 
 def test_runs_of_other_dags_are_left_alone() -> None:

@@ -56,6 +56,18 @@ def test_orders_that_nobody_checked_are_not_called_none(orders: Orders) -> None:
     assert "No change order was checked yet." in shown(orders, Listing.ORDERS)
 
 
+def test_orders_that_came_since_the_last_check_are_not_called_none(orders: Orders) -> None:
+    orders.order(10)
+    orders.checked()
+    assert '<section class="banner good"' in shown(orders)
+    orders.order(11, install_id=2)
+    page = shown(orders)
+    assert "None of 1 change order is held. 1 order came or changed since the last check" in page
+    assert '<section class="banner unsure"' in page
+    orders.checked()
+    assert '<section class="banner good"' in shown(orders)
+
+
 def test_before_the_first_order_both_say_so(orders: Orders) -> None:
     report = orders.checked()
     assert "There is no change order yet." in shown(orders)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.addresses import Addresses
 from enerflo_sync.errors import ConfigurationError, ConflictError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import read_refusals, run_approve, run_reject
 from enerflo_sync.jobs.plan import read_stored_plan
+from enerflo_sync.pages.record import read_record_page
+from enerflo_sync.pages.record_history import Happened
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.render import plan_lines
 from enerflo_sync.plan.render.shown_plan import show_plan
@@ -224,3 +227,22 @@ def test_a_plan_whose_time_is_over_is_not_said_to_wait(three: tuple[Desk, PlanRe
     with desk.engine.connect() as connection:
         shown = show_plan(connection, desk.context.config, "default", plan.plan_hash)
     assert any(line.text.endswith("expired: its time ran out") for line in plan_lines(shown))
+
+
+def test_the_history_of_a_record_tells_no_approval_of_which_it_is_no_part(
+    three: tuple[Desk, PlanReport, list[int]],
+) -> None:
+    """Pat approves what is about the first install; nothing is applied before a later plan takes its place."""
+    desk, plan, ids = three
+    run_approve(desk.context, plan.plan_hash, by="Pat", part=Part(only=[f"installs:{ids[0]}"]))
+    assert decisions_of(desk, ids[0]) == [("approved", "Pat")]
+    assert decisions_of(desk, ids[1]) == [("approved in part, without this record", "Pat")]
+
+
+def decisions_of(desk: Desk, install: int) -> list[tuple[str, str]]:
+    """Return what the record's page says of decisions, with the person."""
+    with desk.engine.connect() as connection:
+        page = read_record_page(
+            connection, desk.context.config, "default", "installs", str(install), Addresses("")
+        )
+    return [(one.words, one.by) for one in page.history.happenings if one.kind is Happened.DECISION]

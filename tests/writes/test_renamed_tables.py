@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.explain.text import story_sentences
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
+from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.test_changes import ALONE, AT_ONCE, HANDED, approved, copied, copy_shows, handed, install
@@ -52,6 +54,22 @@ def test_a_row_that_a_person_deleted_is_not_made_again(agreed: Desk) -> None:
     plan = agreed.plan()
     assert agreed.changes(plan) == []
     assert plan.undecided
+
+
+def test_what_was_decided_under_the_name_before_is_not_denied(agreed: Desk) -> None:
+    """The ledger is what it was: it keeps the name of its time."""
+    agreed.switched_on("both", QUICK)
+    site = agreed.one("select min(enerflo_install_id) from crm.installs where status = 'In progress'")
+    agreed.sql("update crm.installs set panel_count = 1 where enerflo_install_id = :i", i=site)
+    run_apply(agreed.context, agreed.plan().plan_hash, approved_by="Pat")
+    told = story_sentences(run_explain(agreed.context, "install", str(site), field="panel_count").fields[0])
+    assert "approved by Pat" in told[-1]
+    agreed.switched_on("both", QUICK, RENAMED)
+    agreed.plan()
+    told = story_sentences(run_explain(agreed.context, "job", str(site), field="panel_count").fields[0])
+    assert told[-1] == (
+        "Nothing was decided about it under these names of table and column: the ledger has no row of it."
+    )
 
 
 def test_an_edit_is_told_by_what_was_agreed_on_under_the_name_before(agreed: Desk) -> None:

@@ -108,6 +108,27 @@ def test_the_plan_of_now_is_the_one_that_plan_makes(desk: Desk, install: int) ->
     assert report.now.get("to_enerflo", 0) == sum(plan.count("to_enerflo") for plan in plans) == 1
 
 
+def test_a_change_that_could_not_be_made_is_a_question_in_both_plans(desk: Desk, install: int) -> None:
+    desk.sql("alter table crm.installs add constraint no_hold check (status <> 'On Hold') not valid")
+    desk.world.set_status(install, ON_HOLD)
+    run_poll(desk.context)
+    run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
+    report = what_if(desk)
+    assert (report.now, report.new) == ({"review": 1}, {"review": 1})
+    assert [plan.change_count for plan in run_plan(desk.context)] == [0]
+
+
+def test_a_table_under_another_name_is_the_same_table(desk: Desk, install: int) -> None:
+    """A row that somebody deleted is not made again, also where the table has another name in the new file."""
+    desk.sql("delete from crm.installs where enerflo_install_id = :id", id=install)
+    name = "  installs:\n    crm_table", "  projects:\n    of: installs\n    crm_table"
+    report = what_if(desk, name)
+    assert (report.now, report.new) == ({"review": 1}, {"review": 1})
+    desk.configured(BOTH, name)
+    (plan,) = run_plan(desk.context)
+    assert (plan.change_count, sum(plan.undecided.values())) == (0, 1)
+
+
 def test_a_field_that_is_left_out_is_only_in_the_present_plan(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
     run_poll(desk.context)

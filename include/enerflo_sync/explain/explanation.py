@@ -70,6 +70,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     :param changed_at: the modification time in the side's own row.
     :param evidence: the evidence for Enerflo's value; None for the CRM.
     :param pruned: a text about a pruned version between ``value`` and the time in question.
+    :param is_later: for a past time, whether this is the present record, which may have changed since.
     """
 
     exists: bool
@@ -79,6 +80,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence | None = None
     known_from: KnownFrom = KnownFrom.PRESENT
     pruned: str | None = None
+    is_later: bool = False
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +163,7 @@ class FieldStory(msgspec.Struct, frozen=True, kw_only=True):
     :param policy: the field's source of truth; None for a column that the mapping does not compare.
     :param same: whether the two values are equal as declared; None if a side lacks the record, and for a time
         in the past.
+    :param later: how many decisions about it came after the time that is explained.
     """
 
     field: str
@@ -173,6 +176,7 @@ class FieldStory(msgspec.Struct, frozen=True, kw_only=True):
     steps: Sequence[Step]
     waiting: Sequence[Waiting]
     masked: bool = False
+    later: int = 0
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):

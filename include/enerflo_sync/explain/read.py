@@ -58,6 +58,7 @@ class _Known:
     agreed: dict[str, Agreement]
     witness: Witness
     as_of: datetime | None
+    deleted_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ def read_known(
         agreed=agreed,
         witness=witness,
         as_of=as_of,
+        deleted_at=_deleted_at(connection, record, account),
     )
     names = _fields(comparison, known, field)
     explanation = Explanation(
@@ -143,7 +145,7 @@ def read_known(
         mode=str(config.mode_of(account, comparison.name)),
         as_of=as_of,
         in_enerflo=record.in_enerflo,
-        deleted_at=_deleted_at(connection, record, account),
+        deleted_at=known.deleted_at,
         crm_rows=record.crm_rows,
         outside_where=record.outside,
         crm_marked=record.marked,
@@ -275,6 +277,7 @@ def _story(name: str, known: _Known) -> FieldStory:
         agreed=known.agreed.get(name),
         steps=steps,
         waiting=[one for one in known.waiting if one.field == name],
+        later=len(later),
     )
 
 
@@ -301,6 +304,7 @@ def _enerflo_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
         rejected=not record.deleted and any(one.kind is WaitingKind.QUARANTINED for one in known.waiting),
         value=present,
         evidence=_evidence(known, name, present, seen) if seen is not None and record.in_enerflo else None,
+        is_later=_is_later(known, name, known.deleted_at or record.observed_at, "value", present),
     )
 
 
@@ -315,11 +319,26 @@ def _crm_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
     record, as_of = known.record, known.as_of
     if as_of is not None and later:
         return _side_before(later[0], "to_crm", as_of)
+    value = (record.crm_values or {}).get(name)
     return Side(
         exists=bool(record.crm_rows),
-        value=(record.crm_values or {}).get(name),
+        value=value,
         changed_at=record.changed_at,
+        is_later=_is_later(known, name, record.changed_at, "crm_value", value),
     )
+
+
+def _is_later(known: _Known, name: str, changed_at: datetime | None, side: str, value: Any) -> bool:
+    """Return whether a side's present value may be another one than at the time in the past.
+
+    It is the same if the record did not change since, or if both sides had agreed on it by then.
+
+    :param side: the attribute of an agreement with this side's value.
+    """
+    if known.as_of is None or (changed_at is not None and changed_at <= known.as_of):
+        return False
+    agreed = known.agreed.get(name)
+    return agreed is None or getattr(agreed, side) != value
 
 
 def _side_before(step: Step, written: str, as_of: datetime) -> Side:

@@ -77,8 +77,15 @@ def record_sentences(explanation: Explanation) -> list[str]:
 def story_sentences(story: FieldStory) -> list[str]:
     """Return the sentences about one field: its present values, then the past decisions, then what waits."""
     found = [*_present(story)]
-    if not story.steps:
-        found.append("Nothing was ever decided about it here: the ledger has no row of it.")
+    if not story.steps and story.later:
+        found.append(
+            f"Nothing had been decided about it by then: {count_of(story.later, 'decision')} came later."
+        )
+    elif not story.steps:
+        # The ledger keeps the names that sync.yaml had then.
+        found.append(
+            "Nothing was decided about it under these names of table and column: the ledger has no row of it."
+        )
     return [*found, *map(_step, story.steps), *map(_waiting, story.waiting)]
 
 
@@ -122,7 +129,9 @@ def _present(story: FieldStory) -> Iterator[str]:
         yield "The mapping does not compare this column."
         return
     said = "say" if mine.known_from is theirs.known_from is KnownFrom.PRESENT else "said"
-    if mine.exists and theirs.exists and mine.value == theirs.value:
+    if mine.is_later or theirs.is_later:
+        yield f"Enerflo {_side(mine)}. The CRM {_side(theirs)}."
+    elif mine.exists and theirs.exists and mine.value == theirs.value:
         yield f"Both sides {said} {_value(mine.value)}."
     elif story.same:
         values = f"{_value(mine.value)}, the CRM {_value(theirs.value)}"
@@ -141,6 +150,9 @@ def _says(side: Side) -> str:
 
 
 def _side(side: Side) -> str:
+    if side.is_later:
+        now = f"says {_value(side.value)} now" if side.exists else "has no such record now"
+        return f"{now}, and what it said then is not known"
     if not side.exists and side.rejected:
         return "has the record, but it is in quarantine"
     if not side.exists:

@@ -34,6 +34,17 @@ _FIRST = sa.text("""
 select min(started_at) from sync.runs where account = :account and job = :job
 """)
 
+_FIRST_AND_LAST = sa.text("""
+/* enerflo-sync gaps: the first run of a job, and the last one that read something whole */
+select
+  (select min(started_at) from sync.runs where account = :account and job = :job) as first,
+  (select started_at from sync.runs
+   where account = :account and job = :job and state <> 'failed' and started_at < :before
+     and (:name = 'files' or resources ? :name)
+     and not coalesce(resources->:name->'reasons' ? 'incomplete', false)
+   order by started_at desc limit 1) as last
+""")
+
 
 @dataclass(frozen=True)
 class JobRun:
@@ -117,6 +128,18 @@ def first_run(connection: sa.Connection, account: str, job: str) -> datetime | N
     """Return when a job first ran; None if it never ran."""
     found: datetime | None = connection.scalar(_FIRST, {"account": account, "job": job})
     return found
+
+
+def first_and_last(
+    connection: sa.Connection, account: str, job: str, name: str, before: datetime
+) -> tuple[datetime | None, datetime | None]:
+    """Return when a job first ran, and when its last run began that read a list or the ``files`` whole.
+
+    :param before: the last run is one that began earlier.
+    """
+    values = {"account": account, "job": job, "name": name, "before": before}
+    row = connection.execute(_FIRST_AND_LAST, values).one()
+    return row.first, row.last
 
 
 def read_looks(connection: sa.Connection, account: str, since: datetime, now: datetime) -> Looks:

@@ -306,7 +306,7 @@ def make_current(
     if NotifyEvent.CRM_COPY_LATE in wanted:
         values["late_copies"] = json.dumps(late_copies(connection, config, account, now))
     if NotifyEvent.NO_ALL_CLEAR in wanted:
-        values["verdicts"] = json.dumps(open_verdicts(connection, account))
+        values["verdicts"] = json.dumps(open_verdicts(connection, config, account))
     found = " union all ".join(
         f"select {literal(str(event))} as event, q.* from ({_QUERIES[event]}) q"  # noqa: S608 - constants
         for event in wanted

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.notify.late import polled_lists
 from enerflo_sync.reconcile.render.verdict import (
     Verdict,
     hardly_matched_tables,
@@ -17,6 +19,7 @@ from enerflo_sync.reconcile.render.verdict import (
     verdict_text,
 )
 from enerflo_sync.reconcile.report import ReconciliationReport
+from enerflo_sync.resources.registry import KINDS
 
 _NEWEST = sa.text("""
 /* enerflo-sync notify: the newest report */
@@ -29,7 +32,7 @@ _log = logging.getLogger(__name__)
 _TOLD_ELSEWHERE = frozenset({Verdict.OVER_BUDGET, Verdict.OVERDUE, Verdict.COPY_OVERDUE})
 
 
-def open_verdicts(connection: sa.Connection, account: str) -> list[dict[str, Any]]:
+def open_verdicts(connection: sa.Connection, config: SyncConfig, account: str) -> list[dict[str, Any]]:
     """Return the newest reconciliation's verdict if no other event tells that it is no all-clear."""
     content = connection.scalar(_NEWEST, {"account": account})
     if not content:
@@ -41,11 +44,21 @@ def open_verdicts(connection: sa.Connection, account: str) -> list[dict[str, Any
         _log.warning("report not read account=%s", account)
         return []
     words = verdict_text(report)
-    if is_all_clear(report) or words.verdict in _TOLD_ELSEWHERE:
+    unread = _unread(report, config, account) if words.verdict is Verdict.OVERDUE else []
+    if is_all_clear(report) or (words.verdict in _TOLD_ELSEWHERE and not unread):
         return []
     # The same tables are the same trouble, whatever the counts are by then.
-    name = " ".join([str(words.verdict), *sorted(_tables(report, words.verdict))])
+    name = " ".join([str(words.verdict), *sorted(unread or _tables(report, words.verdict))])
     return [{"name": name, "headline": words.headline, "at": report.finished_at.isoformat()}]
+
+
+def _unread(report: ReconciliationReport, config: SyncConfig, account: str) -> list[str]:
+    """Return the overdue tables whose list no poll reads: mirror_stale tells of polled lists alone."""
+    polled, tables = polled_lists(config), config.tables_for(account)
+    mapped = [
+        (one.table_name, tables[one.table_name]) for one in report.overdue_tables if one.table_name in tables
+    ]
+    return [name for name, table in mapped if KINDS[table.kind(name)][0].name not in polled]
 
 
 def _tables(report: ReconciliationReport, verdict: Verdict) -> Iterator[str]:

@@ -37,7 +37,7 @@ select
   (select jsonb_object_agg(n.name, r.started_at) from unnest(cast(:unmarked as text[])) n (name)
    cross join lateral (
      select started_at from sync.runs where account = :account and job = 'poll' and state <> 'failed'
-       and resources ? n.name
+       and resources ? n.name and not coalesce(resources->n.name->'reasons' ? 'incomplete', false)
      order by started_at desc limit 1) r) as looks,
   (select max(received_at) from sync.webhook_events where account = :account) as webhook_at,
   (select jsonb_agg(jsonb_build_object('table', c.table_name, 'crm_table', c.crm_table, 'read_at', c.read_at,

@@ -133,7 +133,8 @@ order by received_at desc, event_id collate "C" desc limit :most
 _PLANS = sa.text("""
 /* enerflo-sync pages: plans about a record, and what was decided about them */
 with mine as materialized (
-  select c.plan_hash, c.field, c.op, c.direction, c.before, c.after, c.position from sync.plan_changes c
+  select c.plan_hash, c.field, c.op, c.direction, c.before, c.after, c.position, c.state
+  from sync.plan_changes c
   where c.account = :account and c.table_name = :table
     and c.key = any(cast(cast(:keys as text[]) as jsonb[]))),
 planned as (
@@ -145,7 +146,8 @@ happened as (
   union all
   select decided_at, 4, plan_hash, kind, stands_on, change_count, state, decided_by, decision_reason,
          needs_approval, applied_at from planned where decided_at is not null)
-select h.*, case when h.rank = 3 then (
+select h.*, (select bool_and(m.state = 'left_out') from mine m where m.plan_hash = h.plan_hash) as left_out,
+  case when h.rank = 3 then (
     select jsonb_agg(jsonb_build_object('field', m.field, 'op', m.op, 'direction', m.direction,
       'before', m.before, 'after', m.after) order by m.position)
     from mine m where m.plan_hash = h.plan_hash) end as changes
@@ -256,6 +258,8 @@ def _decided(row: Any) -> str:
     # A plan that nobody answered in time is no longer called rejected once a later one took its place.
     if row.state == "rejected" or row.decided_by is None:
         return "rejected"
+    if row.left_out:
+        return "approved in part, without this record"
     return "the rest rejected" if row.state == "applied" and row.applied_at is None else "approved"
 
 

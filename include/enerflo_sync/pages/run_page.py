@@ -39,6 +39,8 @@ JOBS: Mapping[str, str] = {
 # States of a DAG run that is not finished.
 _GOING = ("queued", "running")
 _MOST_REASONS = 20
+# States of changes that an apply could not make.
+_NOT_MADE = ("parked", "moved")
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,14 @@ class RunPage:
     @property
     def is_partial(self) -> bool:
         """Return whether a run that Airflow calls a success left work for a person or a later run."""
-        return self.facts.tone is Tone.GOOD and self.stored is not None and self.stored.state == "partial"
+        if self.facts.tone is not Tone.GOOD:
+            return False
+        # A backfill is a run of its own in sync.runs, and changes of a plan are no records that were read.
+        return (
+            (self.stored is not None and self.stored.state == "partial")
+            or (self.backfill is not None and self.backfill.needs_a_person)
+            or any(plan.states.get(state) for plan in self.plans for state in _NOT_MADE)
+        )
 
     @property
     def tone(self) -> Tone:

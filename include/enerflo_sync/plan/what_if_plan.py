@@ -10,9 +10,15 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import agree_moved
+from enerflo_sync.agreed.arrivals import record_arrivals
+from enerflo_sync.agreed.changed_meanings import follow_meanings
+from enerflo_sync.agreed.key_changes import follow_keys
+from enerflo_sync.agreed.renamed_tables import follow_names
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.plan.make import decide_all
+from enerflo_sync.plan.parked import hold_parked
+from enerflo_sync.plan.sent_updates import agree_on_sent
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.store import Classes, masked_key, personal_data_classes
 from enerflo_sync.warehouse.bulk import driver_connection
@@ -135,10 +141,17 @@ def _decide(
         # The server made this name of letters, digits and dashes, so quoting it is safe.
         connection.exec_driver_sql(f"set transaction snapshot '{moment}'")
         comparisons = live_comparisons(connection, config, account, case_folding(connection), all_tables=True)
+        # As a plan does: what is stored under a former name, key or meaning is not that of a new table.
+        follow_names(connection, comparisons, account)
+        follow_keys(connection, comparisons, account)
+        comparisons = follow_meanings(connection, comparisons, account)
+        agree_on_sent(connection, comparisons, account)
+        record_arrivals(connection, comparisons, account)
         lookback = config.reconcile.lookback_minutes
         for comparison in comparisons:
             agree_moved(connection, comparison, account, config.hash(account), lookback)
         decide_all(connection, comparisons, config, account, None, tick)
+        hold_parked(connection, config, account)
         out = (
             f"copy (select {_COLUMNS} from pg_temp.decided"  # noqa: S608 - constants
             " where outcome in ('to_crm', 'to_enerflo', 'review')) to stdout"

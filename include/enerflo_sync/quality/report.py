@@ -142,7 +142,7 @@ class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
 
     :param checked: orders checked in this run; None without a run.
     :param held: held orders that wait for a person; ``dismissed`` counts those that stay held and do not.
-    :param unchecked: living orders of an account whose orders no run ever checked.
+    :param unchecked: living orders that are new, or that changed since they were checked.
     :param failing: failing orders, held ones first; at most the requested number.
     :param life_cycle: None if no install has a milestone, or it was not requested. It holds nothing back.
     """

@@ -55,15 +55,17 @@ order by array_position(array['held', 'shown', 'released', 'dismissed'],
 limit :most
 """)
 
-# Nothing changes between runs, so the newest run describes the state of all orders.
+# A check's result stands until the next run; what polls brought since is not checked.
 _STANDING = sa.text("""
-/* enerflo-sync quality: state of all orders */
-select orders, checks from sync.quality_runs where account = :account order by started_at desc limit 1
-""")
-
-_LIVING = sa.text("""
-/* enerflo-sync quality: orders of an account that no run ever checked */
-select count(*) from enerflo.change_orders where account = :account and deleted_at is null
+/* enerflo-sync quality: state of all orders, and how many are new or changed since they were checked */
+select coalesce(r.orders, 0) as orders, coalesce(r.checks, '{}') as checks, u.unchecked
+from (
+  select count(*) as unchecked from enerflo.change_orders o
+  left join sync.change_order_facts f using (account, change_order_id)
+  where o.account = :account and o.deleted_at is null and f.observed_at is distinct from o.observed_at
+) u left join lateral (
+  select orders, checks from sync.quality_runs where account = :account order by started_at desc limit 1
+) r on true
 """)
 
 _NEWEST_SUITE = sa.text("""
@@ -142,20 +144,20 @@ def read_report(
     states = connection.execute(_STATES, {"account": account}).one()
     orders = {"account": account, "most": most}
     rows = connection.execute(_ORDERS, orders).mappings().all() if most else []
-    standing = connection.execute(_STANDING, {"account": account}).one_or_none()
+    standing = connection.execute(_STANDING, {"account": account}).one()
     return QualityReport(
         account=account,
         run_id=run_id,
         checked=checked,
-        orders=standing.orders if standing else 0,
+        orders=standing.orders,
         held=states.held,
         released=states.released,
         dismissed=states.dismissed,
-        unchecked=0 if standing else int(connection.scalar(_LIVING, {"account": account}) or 0),
+        unchecked=standing.unchecked,
         warned=states.warned,
         not_validated=not_validated(connection, account),
         suite=suite.file.name,
-        checks=_check_counts(suite, standing.checks if standing else {}),
+        checks=_check_counts(suite, standing.checks),
         failing=[_order(row) for row in rows],
         runs=_runs(connection, account),
     )

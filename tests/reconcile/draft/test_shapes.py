@@ -108,6 +108,27 @@ def test_a_day_that_is_midnight_elsewhere_comes_with_what_helps(desk: Desk) -> N
     assert "map a view that converts the CRM's times" in line
 
 
+def test_a_draft_hides_no_difference_for_a_row_that_says_the_day_alone(desk: Desk) -> None:
+    rows = desk.sql(
+        "select c.enerflo_install_id as install, c.milestone_id as milestone from crm.milestones c"
+        " join enerflo.installs i on i.install_id = c.enerflo_install_id and i.status_name <> 'Voided'"
+        " where extract(hour from c.completed_at at time zone 'UTC') between 3 and 15 order by 1, 2 limit 3"
+    )
+    day = "date_trunc('day', completed_at at time zone 'UTC') at time zone 'UTC'"
+    moved = ("completed_at + interval '5 hours 13 seconds'", "completed_at + interval '165 minutes'")
+    for row, value in zip(rows, (day, *moved), strict=True):
+        desk.sql(
+            f"update crm.milestones set completed_at = {value}"
+            " where enerflo_install_id = :install and milestone_id = :milestone",
+            **row,
+        )
+    text = drafted(desk).text
+    assert "type: date would make them equal, and 2 further rows that differ by more than that" in text
+    use(desk, text)
+    (table,) = [one for one in run_reconcile(desk.context).tables if one.table_name == "milestones"]
+    assert [(one.field, one.differences) for one in table.by_field] == [("completed_at", 3)]
+
+
 def test_without_a_record_only_names_tell_and_the_file_says_so(desk: Desk) -> None:
     desk.sql("delete from enerflo.installs")
     draft = drafted(desk)

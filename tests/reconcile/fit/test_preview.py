@@ -341,3 +341,54 @@ def test_the_zone_of_days_is_found_although_most_days_are_those_of_any_zone(
     step = findings(fit_of(untidy))["fields.Created__c"].next_step
     assert "time_zone: America/Denver}" in step
     assert "Los_Angeles" not in step
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "text"])
+def test_the_zone_of_days_is_found_where_the_crm_holds_them_as_moments(
+    untidy: TwoSides, tmp_path: Path, kind: str
+) -> None:
+    """The CRM's column has a zone of its own, and yet another zone makes other days of its moments."""
+    untidy.sql(
+        "update enerflo.installs set created_at = timestamptz '2025-01-06' + install_id * interval '25 hours'"
+    )
+    untidy.sql(f"""alter table salesforce."Opportunity" alter "Created__c" type {kind} using null""")
+    day = "date_trunc('day', e.created_at at time zone 'America/Denver') at time zone 'America/Denver'"
+    moment = f"replace(cast({day} at time zone 'UTC' as text), ' ', 'T') || 'Z'" if kind == "text" else day
+    untidy.sql(
+        f"""update salesforce."Opportunity" o set "Created__c" = {moment}
+      from enerflo.installs e where cast(trim(o."Enerflo_Id__c") as int) = e.install_id"""
+    )
+    text = CONFIG.replace("created_at, type: timestamp", "created_at, type: date")
+    untidy.with_config(text, tmp_path)
+    step = findings(fit_of(untidy))["fields.Created__c"].next_step
+    assert "time_zone: America/Denver}" in step
+    untidy.with_config(text.replace("type: date}", "type: date, time_zone: America/Denver}"), tmp_path)
+    assert "fields.Created__c" not in findings(fit_of(untidy))
+
+
+def test_a_line_that_would_make_more_rows_differ_is_not_proposed(untidy: TwoSides, tmp_path: Path) -> None:
+    untidy.sql(
+        "update enerflo.installs set battery_configuration = case when install_id % 10 = 0 then '12.0' else 'n/a' end"
+    )
+    untidy.sql("""update salesforce."Opportunity" o set "Battery__c" =
+      case when "Enerflo_Id__c" like '%0' then '12' else 'N/A' end""")
+    text = CONFIG.replace(
+        "battery_configuration, type: text", "battery_configuration, type: text, fold_case: true"
+    )
+    untidy.with_config(text, tmp_path)
+    step = findings(fit_of(untidy))["fields.Battery__c"].next_step
+    assert "write" not in step
+    assert "type: number would make them equal, and 240 rows more than now would differ." in step
+
+
+def test_a_line_that_would_hide_other_differences_is_not_proposed(untidy: TwoSides) -> None:
+    """One row says the day alone, another differs by hours: that is no matter of spelling."""
+    untidy.sql("""update salesforce."Opportunity" o set "Created__c" = e.created_at at time zone 'UTC'
+      from enerflo.installs e where e.install_id = cast(trim(o."Enerflo_Id__c") as int)""")
+    for key, value in ((1002, "'2025-01-08'"), (1003, "'2025-01-09 15:31:00'")):
+        untidy.sql(
+            f"""update salesforce."Opportunity" set "Created__c" = {value} where "Enerflo_Id__c" = '{key}'"""
+        )
+    step = findings(fit_of(untidy))["fields.Created__c"].next_step
+    assert "write" not in step
+    assert "type: date would make them equal, and 1 further row that differs by more than that" in step

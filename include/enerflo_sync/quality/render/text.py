@@ -11,6 +11,7 @@ from enerflo_sync.reconcile.render.wording import count_of, visible
 
 _SHOWN = 20
 _LONGEST_VALUE = 200
+_NOT_CHECKED = "came or changed since the last check, and no plan takes them before the next one."
 _STATES = {
     "held": "held back from the CRM",
     "shown": "shown only",
@@ -25,10 +26,12 @@ def verdict(report: QualityReport) -> str:
         unchecked = f"None of {count_of(report.unchecked, 'change order')} was checked yet."
         return unchecked if report.unchecked else "There is no change order yet."
     of_all, held = f"of {count_of(report.orders, 'change order')}", report.held + report.dismissed
+    unchecked = f" {count_of(report.unchecked, 'order')} {_NOT_CHECKED}" if report.unchecked else ""
     if not held:
-        return f"None {of_all} is held."
+        return f"None {of_all} is held.{unchecked}"
     dismissed = f", {report.dismissed:,} of them dismissed by a person" if report.dismissed else ""
-    return f"{held:,} {of_all} {'is' if held == 1 else 'are'} held back from the CRM{dismissed}."
+    are = "is" if held == 1 else "are"
+    return f"{held:,} {of_all} {are} held back from the CRM{dismissed}.{unchecked}"
 
 
 def quality_text(report: QualityReport) -> str:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import LiveTable
-from enerflo_sync.crm.mapping import Mode, TableMapping, mirror_type
+from enerflo_sync.crm.mapping import Mode, TableMapping
 from enerflo_sync.reconcile.compare import Comparison, plan_comparison
-from enerflo_sync.reconcile.fit.advice import ZONES, FieldAdvice, field_advice
+from enerflo_sync.reconcile.fit.advice import FieldAdvice
 from enerflo_sync.reconcile.fit.keys import KeyFit, KeyProposal, key_fit, key_proposal
-from enerflo_sync.reconcile.fit.sample import Sample, sample_of
-from enerflo_sync.reconcile.fit.values import FieldFit, field_fits, fitting_zones
-from enerflo_sync.reconcile.values import mirror_kind
+from enerflo_sync.reconcile.fit.preview import advice_of
+from enerflo_sync.reconcile.fit.sample import sample_of
+from enerflo_sync.reconcile.fit.values import FieldFit, field_fits
 
 # One option may reveal the need for the next: labels show only after texts are trimmed.
 _ROUNDS = 3
@@ -67,7 +66,7 @@ def refined(
     first: dict[str, FieldAdvice] = {}
     for _ in range(_ROUNDS):
         fits = field_fits(connection, comparison, account, sample.of_values)
-        advice = _advice(connection, comparison, account, sample.of_values, fits)
+        advice = advice_of(connection, comparison, account, sample.of_values, fits)
         better = {one.field: dict(one.options) for one in advice.values() if one.options}
         first = advice | first
         if not better:
@@ -90,23 +89,6 @@ def _keyed(options: dict[str, Any], proposal: KeyProposal) -> dict[str, Any]:
         for column, mirror in options[place].items()
     }
     return {**options, place: columns}
-
-
-def _advice(
-    connection: sa.Connection,
-    comparison: Comparison,
-    account: str,
-    sample: Sample,
-    fits: Mapping[str, FieldFit],
-) -> dict[str, FieldAdvice]:
-    found = {}
-    for one in comparison.fields:
-        kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
-        zones = partial(fitting_zones, connection, comparison, one, account, sample, ZONES)
-        advice = field_advice(one, fits[one.name], kind, zones)
-        if advice is not None:
-            found[one.name] = advice
-    return found
 
 
 def _story(fit: FieldFit, first: FieldAdvice | None, last: FieldAdvice | None) -> FieldStory:

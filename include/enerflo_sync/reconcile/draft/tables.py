@@ -238,7 +238,8 @@ def _field_why(told: FieldStory) -> str:
         equal = max(told.compared - told.left, 0)
         return f"{equal:,} of {told.compared:,} rows say the same"
     left = f"; with this {told.left:,} rows differ" if told.left else ""
-    return ". ".join([f"of {told.compared:,} rows: {told.before}{left}", *told.further])
+    further = [one.removesuffix(".") for one in told.further]
+    return ". ".join([f"of {told.compared:,} rows: {told.before}{left}", *further])
 
 
 def _about(match: Match, kind: str) -> str:

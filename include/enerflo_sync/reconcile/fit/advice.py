@@ -64,12 +64,14 @@ class FieldAdvice(msgspec.Struct, frozen=True):
     :param found: numbers of rows by kind of difference.
     :param options: all options of the field with the helpful ones added; empty if no option helps.
     :param further: what to do besides or instead.
+    :param accepted: how many of the rows that differ are those that the options are for.
     """
 
     field: str
     found: str
     options: Mapping[str, Any]
     further: Sequence[str] = ()
+    accepted: int = 0
 
     @property
     def line(self) -> str | None:
@@ -88,12 +90,15 @@ def field_advice(
     counts = fit.counts()
     options: dict[str, Any] = {}
     further: list[str] = []
+    accepted = 0
     for hint, number in counts.items():
         if hint is Hint.CONSTANT_OFFSET:
-            _zone(one, fit, number, zones, options, further)
+            is_accepted = _zone(one, fit, number, zones, options, further)
         else:
-            _option(one.mapping, fit, hint, mirror, options, further)
+            is_accepted = _option(one.mapping, fit, hint, mirror, options, further)
+        accepted += number if is_accepted else 0
     labels = labels_of(fit)
+    accepted += sum(number for _, _, number, _ in labels)
     if labels:
         if one.mapping.type is FieldType.BOOLEAN:
             options["type"] = "text"
@@ -108,7 +113,7 @@ def field_advice(
         return None
     found = _found(one, fit, counts, labels)
     whole = _whole(one, options) if options else {}
-    return FieldAdvice(one.name, found, whole, tuple(dict.fromkeys(further)))
+    return FieldAdvice(one.name, found, whole, tuple(dict.fromkeys(further)), accepted)
 
 
 def labels_of(fit: FieldFit) -> list[tuple[str, str, int, int]]:
@@ -156,13 +161,14 @@ def _zone(
     zones: Callable[[], Sequence[str]],
     options: dict[str, Any],
     further: list[str],
-) -> None:
+) -> bool:
+    """Add the zone that makes the times equal; return whether there is one."""
     # If other rows are equal already, another zone would make them differ. Days of two zones differ only in
     # the hours around midnight; a zone fits only if it fits all rows.
     by_day = one.mapping.type is FieldType.DATE
     if not by_day and number < LABEL_SHARE * max(fit.compared, fit.differing):
         further.append("The offset is not that of all rows: look at those that differ.")
-        return
+        return False
     fitting = list(zones())
     if fitting:
         options["time_zone"] = fitting[0]
@@ -172,6 +178,7 @@ def _zone(
         further.append(
             "No time_zone makes them equal: map a view that converts the CRM's times, or correct its copy."
         )
+    return bool(fitting)
 
 
 def _option(
@@ -181,8 +188,11 @@ def _option(
     mirror: Kind,
     options: dict[str, Any],
     further: list[str],
-) -> None:
-    """Add the option that makes the differences of one hint equal; called with the most common hint first."""
+) -> bool:
+    """Add the option that makes the differences of one hint equal; return whether there is one.
+
+    Called with the most common hint first.
+    """
     wanted: dict[str, Any] = {}
     if hint in (Hint.EMPTY, Hint.CASE, Hint.BLANKS):
         wanted = _OF_HINT[hint]
@@ -207,8 +217,11 @@ def _option(
     if not wanted and hint in _BY_VIEW:
         further.append(f"For {fit.counts()[hint]:,} of them {_BY_VIEW[hint]}.")
     if "type" in wanted and "type" in options:
-        return
+        # Values of one instant are of one day.
+        same_day = (wanted["type"], options["type"]) == ("timestamp", "date")
+        return same_day or bool(wanted["type"] == options["type"])
     options.update(wanted)
+    return bool(wanted)
 
 
 def _whole(one: Field, options: Mapping[str, Any]) -> dict[str, Any]:

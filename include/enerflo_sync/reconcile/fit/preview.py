@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from enerflo_sync.reconcile.compare import Comparison, full_name, plan_compariso
 from enerflo_sync.reconcile.fit.advice import ZONES, FieldAdvice, field_advice, yaml_line
 from enerflo_sync.reconcile.fit.keys import KeyFit, KeyProposal, key_fit, key_proposal, written
 from enerflo_sync.reconcile.fit.sample import Sample, sample_of
-from enerflo_sync.reconcile.fit.values import field_fits, fitting_zones
+from enerflo_sync.reconcile.fit.trial import proven_advice
+from enerflo_sync.reconcile.fit.values import FieldFit, field_fits, fitting_zones
 from enerflo_sync.reconcile.values import mirror_kind
 
 # The timeout of one statement of a preview; a reconciliation has the whole answer.
@@ -154,25 +155,36 @@ def _field_findings(
     sample: Sample,
 ) -> Iterator[Finding]:
     fits = field_fits(connection, comparison, account, sample)
+    for name, advice in advice_of(connection, comparison, account, sample, fits).items():
+        yield _finding(
+            config,
+            account,
+            path,
+            comparison,
+            Severity.HINT,
+            (comparison.mapping.section, name),
+            f"{sample.words}{advice.found}",
+            "the same values on both sides",
+            _step(advice),
+        )
+
+
+def advice_of(
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    sample: Sample,
+    fits: Mapping[str, FieldFit],
+) -> dict[str, FieldAdvice]:
+    """Return the advice for each field whose differences look like mere spelling; its options were tried."""
+    found = {}
     for one in comparison.fields:
         kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
         zones = partial(fitting_zones, connection, comparison, one, account, sample, ZONES)
         advice = field_advice(one, fits[one.name], kind, zones)
         if advice is not None:
-            place = (comparison.mapping.section, one.name)
-            found = f"{sample.words}{advice.found}"
-            step = _step(advice)
-            yield _finding(
-                config,
-                account,
-                path,
-                comparison,
-                Severity.HINT,
-                place,
-                found,
-                "the same values on both sides",
-                step,
-            )
+            found[one.name] = advice
+    return proven_advice(connection, comparison, account, sample, fits, found)
 
 
 def _step(advice: FieldAdvice) -> str:

@@ -18,7 +18,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.fit.hints import Hint, field_hint_sql
 from enerflo_sync.reconcile.fit.sample import Sample
 from enerflo_sync.reconcile.mismatched import crm_side, current_side
-from enerflo_sync.reconcile.values import BLANK, NAIVE_TEXT, Field, mirror_kind
+from enerflo_sync.reconcile.values import BLANK, NAIVE_TEXT, ZONED_TEXT, Field, mirror_kind
 from enerflo_sync.reconcile.wide import OF_MILESTONE
 
 # A label is proposed if this many rows, and this share of a value's rows, have it.
@@ -190,7 +190,10 @@ select zone from (
   select z.zone, z.place, avg((without_zone and $same)::int) as share,
          max(avg((without_zone and $same)::int)) over () as best
   from (
-    select * from (select $mine as mine, $naive as naive, $without_zone as without_zone from ($pairs) p) s
+    select * from (
+      select $mine as mine, $naive as naive, $instant as instant, $without_zone as without_zone
+      from ($pairs) p
+    ) s
     where mine is not null and naive is not null limit 2000
   ) s cross join unnest(%(zones)s::text[]) with ordinality as z (zone, place)
   group by z.zone, z.place
@@ -211,26 +214,39 @@ def fitting_zones(
 ) -> list[str]:
     """Return the ``zones`` in which the CRM's times of a field equal Enerflo's, the best first.
 
-    Empty if the CRM's column has a time zone of its own, since declaring another one has no effect.
+    Empty if no zone has an effect: the values have zones of their own, and are not compared by day.
     """
     n = comparison.fields.index(one) + 1
     kind = comparison.live.columns[one.name].kind
     mirror = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
-    if mirror is not Kind.TIMESTAMPTZ or kind is Kind.TIMESTAMPTZ:
+    by_day = one.domain is FieldType.DATE
+    if mirror is not Kind.TIMESTAMPTZ and not (by_day and mirror is Kind.DATE):
         return []
-    if one.domain is FieldType.DATE:
-        naive, same = one.crm.value, "(mine at time zone z.zone)::date = naive"
+    if kind is Kind.TIMESTAMPTZ and not by_day:
+        return []
+    text, instant, without_zone = f"btrim(c{n}, {BLANK})", "null::timestamptz", "true"
+    if by_day:
+        mine = "mine" if mirror is Kind.DATE else "(mine at time zone z.zone)::date"
+        # A moment is of another day in another zone; a day, or a time without a zone, is not.
+        naive, same = one.crm.value, f"{mine} = coalesce((instant at time zone z.zone)::date, naive)"
+        if kind is Kind.TEXT:
+            instant = f"case when {text} ~ {literal(ZONED_TEXT)} then {text}::timestamptz end"
+        elif kind is Kind.TIMESTAMPTZ:
+            instant = f"c{n}"
     else:
         naive = f"({one.crm.value} at time zone {literal(one.zone)})"
         same = "date_trunc('second', mine) = date_trunc('second', naive at time zone z.zone)"
+        if kind is Kind.TEXT:
+            without_zone = f"{text} ~ {literal(NAIVE_TEXT)}"
     values: dict[str, Any] = {
         "name": comparison.name,
         "pairs": matched_rows(comparison, sample),
         "label_share": LABEL_SHARE,
         "mine": f"e{n}",
         "naive": naive,
+        "instant": instant,
         "same": same,
-        "without_zone": f"btrim(c{n}, {BLANK}) ~ {literal(NAIVE_TEXT)}" if kind is Kind.TEXT else "true",
+        "without_zone": without_zone,
     }
     rows = connection.exec_driver_sql(
         _ZONES_THAT_FIT.substitute(values), {"account": account, "zones": list(zones)}

@@ -1,0 +1,83 @@
+"""A trial of proposed options: whether they settle the rows that they are for, and no other row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.crm.mapping import FieldMapping, FieldType
+from enerflo_sync.reconcile.compare import Comparison, plan_comparison
+from enerflo_sync.reconcile.fit.advice import FieldAdvice
+from enerflo_sync.reconcile.fit.sample import Sample
+from enerflo_sync.reconcile.fit.values import FieldFit, field_fits
+
+
+def proven_advice(
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    sample: Sample,
+    fits: Mapping[str, FieldFit],
+    advice: Mapping[str, FieldAdvice],
+) -> dict[str, FieldAdvice]:
+    """Return the advice without options that would hide other differences, or make equal rows differ.
+
+    All matched rows of the sample are compared once more, with the options.
+
+    :param fits: what the rows show without the options, by field; ``advice``: the proposals, by field.
+    """
+    wanted = {name: one.options for name, one in advice.items() if one.options}
+    if not wanted:
+        return dict(advice)
+    fields = {
+        one.name: type(one.mapping).model_validate(wanted[one.name]) if one.name in wanted else one.mapping
+        for one in comparison.fields
+    }
+    mapping = comparison.mapping.model_copy(update={"fields": fields})
+    fold = comparison.fields[0].fold
+    trial = plan_comparison(comparison.name, mapping, comparison.live, fold=fold, mode=comparison.mode)
+    after = field_fits(connection, trial, account, sample)
+    proven = {}
+    for name, one in advice.items():
+        declared = comparison.mapping.fields[name]
+        why = " ".join(_objections(declared, one, fits[name].differing, after[name].differing))
+        proven[name] = msgspec.structs.replace(one, options={}, further=(why, *one.further)) if why else one
+    return proven
+
+
+def _objections(declared: FieldMapping, advice: FieldAdvice, before: int, after: int) -> Iterator[str]:
+    """Yield why a field's options are not proposed.
+
+    :param before: how many rows differ without the options; ``after``: with them.
+    """
+    if not advice.options:
+        return
+    options = _added(declared, advice.options)
+    hidden = before - after - advice.accepted
+    if after > before:
+        more = after - before
+        rows = "row more than now" if more == 1 else "rows more than now"
+        yield f"{options} would make them equal, and {more:,} {rows} would differ."
+    elif hidden > 0 and _is_coarse(declared, advice.options):
+        rows = "row that differs" if hidden == 1 else "rows that differ"
+        yield (
+            f"{options} would make them equal, and {hidden:,} further {rows} by more than that: look at"
+            f" {'that one' if hidden == 1 else 'those'} first."
+        )
+
+
+def _is_coarse(declared: FieldMapping, options: Mapping[str, Any]) -> bool:
+    """Return whether options make all values equal that are near each other, whatever the reason."""
+    by_day = options.get("type") == FieldType.DATE != declared.type
+    return by_day or any(options.get(name) != _given(declared, name) for name in ("tolerance", "precision"))
+
+
+def _added(declared: FieldMapping, options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in options.items() if value != _given(declared, name))
+
+
+def _given(declared: FieldMapping, name: str) -> Any:
+    return declared.model_dump(mode="json", exclude_unset=True).get(name)
