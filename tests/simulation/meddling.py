@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.simulation.desk import Desk
-from tests.simulation.shapes import DATES, Shape
+from tests.simulation.shapes import DATES, OTHER_TYPE, Shape
 
 # What waits to be written, what goes to Enerflo first.
 _WAITING = """
@@ -141,16 +141,19 @@ class Meddling:
             self._to_the_other_branch(row[0])
 
     def let_no_branch_be_empty(self) -> None:
-        """Give a row to a branch that has none: a condition that no row meets is a mistake of sync.yaml."""
+        """Let both branches have rows, or none: a condition that no row meets is a mistake of sync.yaml."""
         if self._shape.branched:
             self._desk.at_once(self._fill)
 
     def _fill(self) -> None:
         rows = self._desk.run(
-            f"select branch, min(ctid)::text, count(*) from crm.installs t where {self._shape.living} group by 1"
+            "select branch, min(ctid)::text, count(*) from crm.installs t"
+            f" where to_jsonb(t) ->> 'record_type' is distinct from '{OTHER_TYPE}' group by 1"
         )
         if len(rows) == 1 and rows[0][2] > 1:
             self._to_the_other_branch(rows[0][1])
+        elif len(rows) == 1:
+            self._desk.run("delete from crm.installs")
 
     def _to_the_other_branch(self, place: str) -> None:
         moves = "" if self._rng.random() < 0.3 else ", updated_at = %(now)s"

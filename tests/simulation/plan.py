@@ -144,10 +144,12 @@ def both_ways_plan_of(seed: int, troubles: Mapping[Trouble, float] | None = None
     troubles = troubles_of(seed) if troubles is None else troubles
     rng = random.Random(f"{seed}/both ways")
     share = rng.random() ** 2
+    shape = shape_of(seed, troubles)
     return replace(
         plan_of(seed, troubles),
-        shape=shape_of(seed, troubles),
-        installs=rng.randrange(3, 9),
+        shape=shape,
+        # Each of two branches has some.
+        installs=rng.randrange(3, 9) + (6 if shape.branched else 0),
         both_ways=True,
         poll_every=rng.choice((1, 2, 4)),
         edits=rng.choice((0.5, 1.0, 3.0)),
