@@ -115,7 +115,10 @@ class SimulatedDay(JobsBothWays):
             self.clock,
             random.Random(f"{seed}/desk"),
             late=0.7 * late,
-            unmoved=0.0 if self.shape.copied else 0.5 * plan.rate(Trouble.UNMOVED_TIMES),
+            # A database that keeps the time of the last change moves it with each.
+            unmoved=0.0
+            if self.shape.copied or self.shape.touched
+            else 0.5 * plan.rate(Trouble.UNMOVED_TIMES),
             slow=0.2 * late,
             tells_time=self.shape.salesforce,
             schema="office" if self.shape.copied else self.shape.seen,
