@@ -153,6 +153,20 @@ def an_install_with(desk: Desk, others: int) -> int:
     return install_id
 
 
+def opened_again(desk: Desk, install_id: int) -> None:
+    """Open the last milestone of an install on both sides, which agree then."""
+    last = desk.one(f"{LAST} limit 1", id=install_id)
+    desk.world.set_milestone(install_id, last, {"completed": None})
+    run_poll(desk.context)
+    desk.sql(
+        "update crm.milestones set completed_at = null, updated_at = now() where milestone_id = :m"
+        " and enerflo_install_id = :id",
+        m=last,
+        id=install_id,
+    )
+    desk.carried()
+
+
 def complete(desk: Desk, install_id: int, milestone_id: int) -> None:
     desk.sql(
         "update crm.milestones set completed_at = now() - interval '1 minute', updated_at = now()"
@@ -192,16 +206,6 @@ def test_an_undone_completion_does_not_come_again_with_a_corrected_date(agreed: 
     assert run_apply(agreed.context, undo.plan_hash, approved_by="Sam").applied == 2
     plan = finished(agreed, install_id, minutes_ago=50)
     assert [change.field for change in agreed.changes(plan)] == ["completed_at"]
-    # Open on both sides, and completed in the CRM once more: that is another completion.
     agreed.carried()
-    last = agreed.one(f"{LAST} limit 1", id=install_id)
-    agreed.world.set_milestone(install_id, last, {"completed": None})
-    run_poll(agreed.context)
-    agreed.sql(
-        "update crm.milestones set completed_at = null, updated_at = now() where milestone_id = :m"
-        " and enerflo_install_id = :id",
-        m=last,
-        id=install_id,
-    )
-    agreed.carried()
+    opened_again(agreed, install_id)
     assert len(agreed.changes(finished(agreed, install_id), rule=LAST_MILESTONE)) == 1
