@@ -189,6 +189,9 @@ def test_a_mode_writes_its_side_alone(wide: Desk, mode: str, direction: str) -> 
 
 def test_where_both_moved_the_later_one_stands(wide: Desk) -> None:
     one, other = two_sites(wide)
+    # Nobody has touched the rows for an hour, and a plan has seen that.
+    wide.sql("update crm.\"Opportunity\" set updated_at = now() - interval '1 hour'")
+    wide.plan()
     for site, minutes in ((one, 5), (other, -5)):
         now = wide.one("select now()")
         wide.world.set_milestone(site, PERMITTING, {"due": MIDNIGHT})

@@ -175,7 +175,10 @@ def test_what_changes_leave_behind(table: Rows, direction: str, by: AgreedBy) ->
         counts = direction == "to_crm" or not pinned or observed_at <= READ_AT or equal
         if (written or (op == "insert" and equal)) and counts:
             saw = None if source == NULL else source
-            sides = [saw if pinned and written and direction == d else now for d, now in
+            # An undo restores one side: the other one's half stays where the two differ.
+            kept = dict(zip(("to_crm", "to_enerflo"), (saw, saw) if pinned else KNOWN, strict=True))
+            chosen = written and (pinned or not equal)
+            sides = [kept[d] if chosen and direction == d else now for d, now in
                      (("to_crm", mine), ("to_enerflo", theirs))]  # fmt: skip
             pair = stored(*sides)
             wanted[number] = (pair[0], None if pair[1] == NULL else pair[1], str(by), True)
