@@ -9,6 +9,7 @@ import pytest
 from enerflo_sandbox.catalogue import IN_PROGRESS
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.completion import LAST_MILESTONE
@@ -209,3 +210,67 @@ def test_an_undone_completion_does_not_come_again_with_a_corrected_date(agreed: 
     agreed.carried()
     opened_again(agreed, install_id)
     assert len(agreed.changes(finished(agreed, install_id), rule=LAST_MILESTONE)) == 1
+
+
+MILESTONES_KEY = "    key: {enerflo_install_id: install_id, milestone_id: milestone_id}\n"
+OWN_KEY = "    key: [step]\n    join: {enerflo_install_id: install_id, milestone_id: milestone_id}\n    create_in: []\n"
+
+
+def test_a_row_that_is_given_to_another_milestone_completes_that_ones_install(desk: Desk) -> None:
+    """What both said when the row named the former milestone says nothing of the new one."""
+    desk.sql("alter table crm.milestones drop constraint milestones_pkey, add step serial primary key")
+    desk.switched_on("both", (MILESTONES_KEY, OWN_KEY))
+    desk.carried()
+    first = an_install_with(desk, 0)
+    last = desk.one(f"{LAST} limit 1", id=first)
+    row = "enerflo_install_id = :id and milestone_id = :m"
+    # The install's own row of its last milestone is gone, and a completed milestone's row takes its place.
+    desk.sql(f"delete from crm.milestones where {row}", id=first, m=last)
+    other = desk.one(
+        "select min(m.milestone_id) from crm.milestones m where enerflo_install_id = :id"
+        " and completed_at is not null",
+        id=first,
+    )
+    desk.sql(
+        f"update crm.milestones set milestone_id = :last, completed_at = now() - interval '1 minute',"
+        f" updated_at = now() where {row}",
+        id=first,
+        m=other,
+        last=last,
+    )
+    completed = [one for plan in run_plan(desk.context) for one in desk.changes(plan, rule=LAST_MILESTONE)]
+    assert len(completed) == 1
+
+
+def test_a_corrected_date_completes_nothing_after_its_row_went_to_another_table(desk: Desk) -> None:
+    """Two tables of sync.yaml stand for one CRM table: the row was known as completed in the former one."""
+    desk.sql("alter table crm.milestones add branch text not null default 'east'")
+    table = "  milestones:\n    crm_table: crm.milestones\n"
+    west = MILESTONES_OF_WEST
+    desk.switched_on("both", (table, f"{west}{table}    where: \"branch = 'east'\"\n"))
+    install_id = desk.a_site().install_id
+    other = "(select max(enerflo_install_id) from crm.milestones)"
+    desk.sql(f"update crm.milestones set branch = 'west' where enerflo_install_id = {other}")
+    desk.carried()
+    install_id = an_install_with(desk, 0)
+    assert len(desk.changes(finished(desk, install_id), rule=LAST_MILESTONE)) == 1
+    desk.carried()
+    desk.world.set_status(install_id, IN_PROGRESS)
+    run_poll(desk.context)
+    desk.carried()
+    desk.sql("update crm.milestones set branch = 'west' where enerflo_install_id = :id", id=install_id)
+    plan = finished(desk, install_id, minutes_ago=50)
+    assert [(change.table_name, change.field) for change in desk.changes(plan)] == [("west", "completed_at")]
+
+
+MILESTONES_OF_WEST = """\
+  west:
+    of: milestones
+    crm_table: crm.milestones
+    where: "branch = 'west'"
+    key: {enerflo_install_id: install_id, milestone_id: milestone_id}
+    updated_at: updated_at
+    create_in: []
+    fields:
+      completed_at: {enerflo: completed_at, type: timestamp, precision: second, source_of_truth: newest}
+"""

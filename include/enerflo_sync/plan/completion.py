@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from string import Template
 from typing import Any
 
@@ -61,10 +61,11 @@ where (d.table_name, d.field) in ($completed) and d.outcome = 'to_enerflo'
   and coalesce(d.after, 'null') <> 'null'
   and not exists (
     select from sync.agreed a
-    where a.account = %(account)s and a.table_name = d.table_name and a.key = d.key and a.field = d.field
+    where a.account = %(account)s and (a.table_name, d.table_name) in ($of_one_table) and a.key = d.key
+      and a.field = d.field and coalesce(a.enerflo_key = d.enerflo_key, true)
       and a.agreed_by not like 'former%%' and coalesce(a.crm_value, a.value, 'null') <> 'null')
   and $needs
-  and e.status_name is distinct from s.name and not ($voided) and $here
+  and e.status_name is distinct from s.name and not ($voided) and $here and not $outside
   and not exists (
     select from pg_temp.decided x where (x.table_name, x.field) in ($statuses)
       and x.enerflo_key = jsonb_build_object('install_id', e.install_id)
@@ -96,7 +97,7 @@ from (
 ) c
 join enerflo.installs e on e.account = c.account and e.deleted_at is null
   and e.install_id = (c.enerflo_key ->> 'install_id')::bigint and to_jsonb(e.status_name) = c.before
-where c.state in ('planned', 'superseded', 'sent', 'parked') and not ($voided) and $here
+where c.state in ('planned', 'superseded', 'sent', 'parked') and not ($voided) and not $outside
   and c.after in (
     select to_jsonb(s.name) from enerflo.install_statuses s
     where s.account = c.account and s.deleted_at is null
@@ -160,12 +161,35 @@ def complete_installs(
     ]
     if not completed:
         return
+    needs, wanted = config.statuses.completed_needs, config.statuses.completed
+    common = {
+        "completed": _listed(completed),
+        "statuses": _listed(statuses),
+        "of_one_table": _listed(
+            (name, one.name) for one in comparisons for name in (one.name, *one.siblings)
+        ),
+        "rule": LAST_MILESTONE,
+        "needs": _NEEDS[needs],
+        "needed": "all" if needs is CompletedNeeds.ALL else "1",
+        "days": APPOINTMENT_DAYS,
+        "voided": voided("e", "status"),
+    }
+    values = {
+        **values,
+        "completed_id": wanted if isinstance(wanted, int) else None,
+        "completed_name": wanted.strip().lower() if isinstance(wanted, str) else None,
+    }
+
+    def decide(statement: Template, comparison: Comparison, here: str = "true") -> None:
+        of_table = _of_table(comparison)
+        connection.exec_driver_sql(statement.substitute(common, **of_table, here=here), values)
+
     for comparison in installs if len(installs) > 1 else ():
-        _complete(connection, comparison, config, values, completed, statuses, here=_is_here(comparison))
+        decide(_COMPLETED, comparison, _is_here(comparison))
     for comparison in installs[:1]:
-        _complete(connection, comparison, config, values, completed, statuses, here="true")
+        decide(_COMPLETED, comparison)
     for comparison in installs:
-        _complete_late(connection, comparison, config, values, completed, statuses)
+        decide(_LATE, comparison)
 
 
 def leave_open(
@@ -181,64 +205,16 @@ def leave_open(
         connection.exec_driver_sql(statement, {"account": account})
 
 
-def _complete(
-    connection: sa.Connection,
-    comparison: Comparison,
-    config: SyncConfig,
-    values: dict[str, Any],
-    completed: Sequence[tuple[str, str]],
-    statuses: Sequence[tuple[str, str]],
-    *,
-    here: str,
-) -> None:
+def _of_table(comparison: Comparison) -> dict[str, str]:
+    """Return the SQL parts about a mapped table of installs and its row of the install ``e``."""
     (join,) = comparison.joins
-    connection.exec_driver_sql(
-        _COMPLETED.substitute(
-            key=_key(comparison, join),
-            installs=comparison.mirror_rows,
-            table=literal(comparison.name),
-            # Nothing is sent for an install whose CRM row the table's ``where`` excludes.
-            here=f"{here} and not {_stands_outside(comparison, join)}",
-            status=literal(_column(comparison, "status_name") or ""),
-            statuses=_listed(statuses),
-            completed=_listed(completed),
-            rule=LAST_MILESTONE,
-            needs=_NEEDS[config.statuses.completed_needs],
-            voided=voided("e", "status"),
-        ),
-        {**values, **_wanted(config)},
-    )
-
-
-def _complete_late(
-    connection: sa.Connection,
-    comparison: Comparison,
-    config: SyncConfig,
-    values: dict[str, Any],
-    completed: Sequence[tuple[str, str]],
-    statuses: Sequence[tuple[str, str]],
-) -> None:
-    (join,) = comparison.joins
-    statement = _LATE.substitute(
-        table=literal(comparison.name),
-        status=literal(_column(comparison, "status_name") or ""),
-        statuses=_listed(statuses),
-        completed=_listed(completed),
-        rule=LAST_MILESTONE,
-        days=APPOINTMENT_DAYS,
-        needed="all" if config.statuses.completed_needs is CompletedNeeds.ALL else "1",
-        voided=voided("e", "status"),
-        here=f"not {_stands_outside(comparison, join)}",
-    )
-    connection.exec_driver_sql(statement, {**values, **_wanted(config)})
-
-
-def _wanted(config: SyncConfig) -> dict[str, Any]:
-    """Return the parameters of the status that a completed install gets."""
-    wanted = config.statuses.completed
     return {
-        "completed_id": wanted if isinstance(wanted, int) else None,
-        "completed_name": wanted.strip().lower() if isinstance(wanted, str) else None,
+        "key": _key(comparison, join),
+        "installs": comparison.mirror_rows,
+        "table": literal(comparison.name),
+        "status": literal(_column(comparison, "status_name") or ""),
+        # Nothing is sent for an install whose CRM row the table's ``where`` excludes.
+        "outside": _stands_outside(comparison, join),
     }
 
 
@@ -286,7 +262,7 @@ def _columns(comparisons: Sequence[Comparison], kind: str, mirror: str) -> list[
     return found
 
 
-def _listed(columns: Sequence[tuple[str, str]]) -> str:
+def _listed(columns: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"({literal(table)}, {literal(column)})" for table, column in columns)
 
 
