@@ -84,17 +84,16 @@ where c.rule = '$rule' and c.outcome = 'to_enerflo'
 # the milestone is read back it is no change any more, so no later plan would complete the install.
 _LATE = Template("""
 /* enerflo-sync plan: installs that an older plan did not complete although it wrote their last milestone */
+with lately as materialized (
+  select c.*, p.created_at from sync.plan_changes c join sync.plans p using (account, plan_hash)
+  where c.account = %(account)s and c.table_name = $table and c.field = $status and c.rule = '$rule'
+    and p.created_at > now() - make_interval(days => $days)
+)
 insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, before, after, source_value,
   policy, cause, rule, changed_at, observed_at)
 select 'to_enerflo', $table, c.key, c.enerflo_key, 'update', c.field, c.before, c.after, c.source_value,
        c.policy, c.cause, c.rule, c.changed_at, c.observed_at
-from (
-  select distinct on (c.enerflo_key) c.*, p.created_at
-  from sync.plan_changes c join sync.plans p using (account, plan_hash)
-  where c.account = %(account)s and c.table_name = $table and c.field = $status and c.rule = '$rule'
-    and p.created_at > now() - make_interval(days => $days)
-  order by c.enerflo_key, p.created_at desc
-) c
+from (select distinct on (enerflo_key) * from lately order by enerflo_key, created_at desc) c
 join enerflo.installs e on e.account = c.account and e.deleted_at is null
   and e.install_id = (c.enerflo_key ->> 'install_id')::bigint and to_jsonb(e.status_name) = c.before
 where c.state in ('planned', 'superseded', 'sent', 'parked') and not ($voided) and not $outside
@@ -103,11 +102,10 @@ where c.state in ('planned', 'superseded', 'sent', 'parked') and not ($voided) a
     where s.account = c.account and s.deleted_at is null
       and (s.status_id = %(completed_id)s or lower(btrim(s.name)) = %(completed_name)s))
   and exists (
-    select from sync.plan_changes m join sync.plans p using (account, plan_hash)
-    where m.account = c.account and (m.table_name, m.field) in ($completed)
+    select from lately n join sync.plan_changes m using (account, plan_hash)
+    where n.enerflo_key = c.enerflo_key and (m.table_name, m.field) in ($completed)
       and m.direction = 'to_enerflo' and m.state = 'applied' and m.after = c.source_value
       and m.enerflo_key -> 'install_id' = c.enerflo_key -> 'install_id'
-      and p.created_at > now() - make_interval(days => $days)
       -- Nobody took the date away in the CRM since.
       and not exists (
         select from pg_temp.decided x where (x.table_name, x.field) = (m.table_name, m.field)

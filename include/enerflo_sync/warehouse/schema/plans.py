@@ -125,6 +125,12 @@ plan_changes = sync_table(
         *("account", "table_name"),
         postgresql_where="sent_at is not null and state <> 'applied'",
     ),
+    # Completions of installs: each plan looks whether an older one was not made; there are few.
+    Index(
+        "plan_changes_completed",
+        *("account", "table_name"),
+        postgresql_where="rule = 'last_milestone'",
+    ),
     # Each row is updated once, with its outcome.
     filled=50,
 )
