@@ -47,7 +47,8 @@ class JobsBothWays(Jobs):
                 self.promises.spelled.report = report
             return make_plan(warehouse.engine, config, self.account, report.reconciliation_id)
 
-        self.meddling.let_no_branch_be_empty()
+        if self.meddling.branches is not None:
+            self.meddling.branches.let_none_be_empty()
         with self.promises.planning() as was_made:
             plan = self._run("plan", job, end_at, end)
             if plan is not None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from tests.simulation.branches import Branches
 from tests.simulation.desk import Desk
 from tests.simulation.shapes import DATES, OTHER_TYPE, Shape
+from tests.simulation.troubles import Trouble
 
 # What waits to be written, what goes to Enerflo first.
 _WAITING = """
@@ -28,7 +31,16 @@ class Meddling:
         self._desk = desk
         self._shape = shape
         self._rng = random.Random(f"{seed}/meddling")
+        self.branches = Branches(desk, self._rng, OTHER_TYPE) if shape.branched else None
         self._copies = 0
+
+    @property
+    def oddities(self) -> dict[Trouble, Callable[[], None]]:
+        """Return what people do now and then of their own accord, by the trouble that it is."""
+        acts = {Trouble.RELINKS: self.relink, Trouble.TWINS: self.copy}
+        if self.branches is not None:
+            acts[Trouble.BRANCHES] = self.branches.give_one
+        return acts
 
     def before_it_is_written(self) -> None:
         """Change the source of one of the changes that wait."""
@@ -128,38 +140,6 @@ class Meddling:
             f" from unnest(%(keys)s::text[], {lists}) as v (key, {names}) where t.{key} = v.key",
             keys=list(links),
             **values,
-        )
-
-    def give_to_the_other_branch(self) -> None:
-        """Let an install's row go to the other branch."""
-        if self._shape.branched:
-            self._desk.edit(self._give)
-
-    def _give(self) -> None:
-        row = self._desk.some("installs", "ctid::text")
-        if row is not None:
-            self._to_the_other_branch(row[0])
-
-    def let_no_branch_be_empty(self) -> None:
-        """Let both branches have rows, or none: a condition that no row meets is a mistake of sync.yaml."""
-        if self._shape.branched:
-            self._desk.at_once(self._fill)
-
-    def _fill(self) -> None:
-        rows = self._desk.run(
-            "select branch, min(ctid)::text, count(*) from crm.installs t"
-            f" where to_jsonb(t) ->> 'record_type' is distinct from '{OTHER_TYPE}' group by 1"
-        )
-        if len(rows) == 1 and rows[0][2] > 1:
-            self._to_the_other_branch(rows[0][1])
-        elif len(rows) == 1:
-            self._desk.run("delete from crm.installs")
-
-    def _to_the_other_branch(self, place: str) -> None:
-        moves = "" if self._rng.random() < 0.3 else ", updated_at = %(now)s"
-        other = "case branch when 'east' then 'west' else 'east' end"
-        self._desk.run(
-            f"update crm.installs set branch = {other}{moves} where ctid = %(place)s::tid", place=place
         )
 
     def copy(self) -> None:

@@ -7,7 +7,6 @@ after it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -21,8 +20,9 @@ import yaml
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
+from tests.simulation.branches import ADD_BRANCH, split
 from tests.simulation.declared import COLUMN, MAX_LENGTH
-from tests.simulation.mapped import WEST, Mapped, SyncYaml
+from tests.simulation.mapped import Mapped, SyncYaml
 from tests.simulation.values import Row, as_it_stands, plain, whole
 from tests.simulation.versions import KEEP_VERSIONS, WITHOUT_KEYS
 from tests.simulation.wide_columns import WIDE_COLUMNS, wide_mapping
@@ -160,6 +160,11 @@ class Shape:
     yaml: SyncYaml = field(default_factory=SyncYaml, compare=False)
 
     @property
+    def keeps_times(self) -> bool:
+        """Return whether the CRM's database keeps the time of each change, whoever makes it."""
+        return self.copied or self.touched
+
+    @property
     def tables(self) -> dict[str, Table]:
         """Return the CRM's tables by name."""
         if not self.own_keys and not self.lender:
@@ -294,7 +299,7 @@ class Shape:
                 for name in ("installs", "milestones")
             ]
         if self.branched:
-            found.append("alter table crm.installs add branch text not null default 'east'")
+            found.append(ADD_BRANCH)
         if self.wide_table:
             columns = [f"{name} {one.type}" for name, one in WIDE_COLUMNS.items()]
             if self.wide_table == "permits":
@@ -380,21 +385,13 @@ class Shape:
                 tables[name]["on_insert"] = {column: text}
 
 
-def _split(tables: dict[str, Any]) -> None:
-    """Let each branch of the installs have a table of its own; new rows are of the first."""
-    east = tables["installs"]
-    chosen = f"({east['where']}) and " if "where" in east else ""
-    tables[WEST] = {"of": "installs", **deepcopy(east), "where": f"{chosen}branch = 'west'", "create_in": []}
-    east["where"] = f"{chosen}branch = 'east'"
-
-
 @cache
 def _configuration(shape: Shape, _policies: Any, path: str | None, says: Mapped) -> SyncConfig:
     config = yaml.safe_load(SHIPPED.read_text())
     shape._edit(config, path)
     says.edit(config)
     if shape.branched:
-        _split(config["tables"])
+        split(config["tables"])
     with TemporaryDirectory() as folder:
         file = Path(folder) / "sync.yaml"
         file.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))

@@ -115,10 +115,7 @@ class SimulatedDay(JobsBothWays):
             self.clock,
             random.Random(f"{seed}/desk"),
             late=0.7 * late,
-            # A database that keeps the time of the last change moves it with each.
-            unmoved=0.0
-            if self.shape.copied or self.shape.touched
-            else 0.5 * plan.rate(Trouble.UNMOVED_TIMES),
+            unmoved=0.0 if self.shape.keeps_times else 0.5 * plan.rate(Trouble.UNMOVED_TIMES),
             slow=0.2 * late,
             tells_time=self.shape.salesforce,
             schema="office" if self.shape.copied else self.shape.seen,
@@ -256,13 +253,8 @@ class SimulatedDay(JobsBothWays):
             self.courier.now_and_then()
 
     def _work_oddly(self) -> None:
-        """Let links change, and twins come and go."""
-        oddities = {
-            Trouble.RELINKS: self.meddling.relink,
-            Trouble.TWINS: self.meddling.copy,
-            Trouble.BRANCHES: self.meddling.give_to_the_other_branch,
-        }
-        for trouble, act in oddities.items():
+        """Let links change, rows go to the other branch, and twins come and go."""
+        for trouble, act in self.meddling.oddities.items():
             if rate := self.plan.rate(trouble):
                 for _ in range(int(self._meddles.expovariate(1 / (2 * rate)) + 0.5)):
                     act()
