@@ -24,12 +24,14 @@ class Branches:
     """People who give the rows of installs from one branch to the other.
 
     :param outside: the type of rows that ``where`` leaves out.
+    :param unmoved: the share of rows that go over with the time of change that they had.
     """
 
-    def __init__(self, desk: Desk, rng: random.Random, outside: str) -> None:
+    def __init__(self, desk: Desk, rng: random.Random, outside: str, unmoved: float) -> None:
         self._desk = desk
         self._rng = rng
         self._outside = outside
+        self._unmoved = unmoved
 
     def give_one(self) -> None:
         """Give one row to the other branch."""
@@ -55,7 +57,7 @@ class Branches:
             self._desk.run("delete from crm.installs")
 
     def _give(self, place: str) -> None:
-        moves = "" if self._rng.random() < 0.3 else ", updated_at = %(now)s"
+        moves = "" if self._rng.random() < self._unmoved else ", updated_at = %(now)s"
         other = "case branch when 'east' then 'west' else 'east' end"
         self._desk.run(
             f"update crm.installs set branch = {other}{moves} where ctid = %(place)s::tid", place=place

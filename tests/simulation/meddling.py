@@ -31,7 +31,10 @@ class Meddling:
         self._desk = desk
         self._shape = shape
         self._rng = random.Random(f"{seed}/meddling")
-        self.branches = Branches(desk, self._rng, OTHER_TYPE) if shape.branched else None
+        self.branches: Branches | None = None
+        if shape.branched:
+            unmoved = 0.0 if shape.keeps_times else 0.3
+            self.branches = Branches(desk, self._rng, OTHER_TYPE, unmoved)
         self._copies = 0
 
     @property
