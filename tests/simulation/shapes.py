@@ -95,14 +95,13 @@ LATE_HOURS = 2
 # are carried by a courier. And the columns of a record's id and of its last modification.
 AT_SALESFORCE = ("installs", "notes", "leads", "change_orders")
 RECORD_ID, MODIFIED = "sf_id", "modified_at"
-# As a database does that keeps the time of the last change. People, whose sessions have the machine's clock, say
-# the time themselves: the same time once more is a change in the same moment.
+# As a database does that keeps the time of the last change; people, who say the time themselves, may say it twice.
 _TOUCH = """
 create or replace function simulation.touch() returns trigger language plpgsql as $$
 begin
     if new.updated_at is distinct from old.updated_at then return new; end if;
-    new.updated_at := case coalesce(current_setting('simulation.now', true), '')
-        when '' then old.updated_at + interval '1 microsecond' else simulation.now() end;
+    new.updated_at := coalesce(nullif(current_setting('simulation.now', true), '')::timestamptz,
+        old.updated_at + interval '1 microsecond');
     return new;
 end $$;
 create trigger touch before update on crm.{} for each row execute function simulation.touch();
