@@ -72,6 +72,19 @@ def test_it_is_not_made_once_the_crm_took_the_date_away(agreed: Desk, cut_off: i
     assert agreed.changes(agreed.plan(), rule=LAST_MILESTONE) == []
 
 
+def test_it_is_not_made_where_the_crm_takes_the_date_away_before_the_request(agreed: Desk, cut_off: int) -> None:
+    plan = agreed.plan()
+    assert len(agreed.changes(plan, rule=LAST_MILESTONE)) == 1
+    agreed.sql(
+        "update crm.milestones set completed_at = null, updated_at = now() where enerflo_install_id = :i",
+        i=cut_off,
+    )
+    report = run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    assert report.reasons["moved"] == {"the CRM says something else than when the plan was made.": 1}
+    run_poll(agreed.context)
+    assert status(agreed, cut_off) == "In progress"
+
+
 def test_it_is_not_made_with_a_status_that_completes_no_install_any_more(agreed: Desk, cut_off: int) -> None:
     agreed.switched_on("both", ("completed: Completed", "completed: Pending KCA"))
     assert agreed.changes(agreed.plan(), rule=LAST_MILESTONE) == []

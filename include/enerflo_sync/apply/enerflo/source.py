@@ -54,14 +54,25 @@ where account = :account and plan_hash = :plan_hash and table_name = :table and 
   and key = cast(:key as jsonb)
 """)
 
-_MILESTONES = sa.text("""
-/* enerflo-sync push: the milestones by which a plan completes an install */
+_MILESTONES = """
+/* enerflo-sync push: the milestones by which {} */
 select position, table_name, key, enerflo_key, op, field, before, after, rule, sent_at, source_value
-from sync.plan_changes
-where account = :account and plan_hash = :plan_hash and table_name = :table and op = 'update'
-  and direction = 'to_enerflo' and field = any(:fields) and after = cast(:after as jsonb)
-  and (enerflo_key ->> 'install_id') = :install
-""").bindparams(sa.bindparam("fields", type_=sa.ARRAY(sa.Text)))
+from sync.plan_changes m
+where account = :account and op = 'update' and direction = 'to_enerflo' and table_name = :table
+  and field = any(:fields) and after = cast(:after as jsonb) and (enerflo_key ->> 'install_id') = :install
+  and {}
+"""
+_OF_PLAN = sa.text(_MILESTONES.format("a plan completes an install", "plan_hash = :plan_hash"))
+# A completion that a plan did not make is planned again after its milestone was written.
+_OF_EARLIER_PLANS = sa.text(
+    _MILESTONES.format(
+        "an earlier plan should have completed an install",
+        """state = 'applied' and plan_hash in (
+    select c.plan_hash from sync.plan_changes c
+    where c.account = m.account and c.table_name = :installs and c.rule = 'last_milestone'
+      and c.enerflo_key = cast(:record as jsonb))""",
+    )
+)
 
 
 class Sources:
@@ -133,21 +144,29 @@ class Sources:
     def _of_milestone(self, change: Change) -> str | None:
         """Return why an install must not be completed: the milestone that completes it has moved."""
         tables = [one for one in self._comparisons.values() if one.kind == RecordKind.MILESTONES]
-        return next((why for one in tables if (why := self._of_table(one, change)) is not None), None)
+        for statement in (_OF_PLAN, _OF_EARLIER_PLANS):
+            planned = [(one, some) for one in tables if (some := self._completing(statement, one, change))]
+            if planned:
+                reasons = (why for found in planned for why in self._moved_fields(*found, True).values())
+                return next(reasons, None)
+        return None
 
-    def _of_table(self, milestones: Comparison, change: Change) -> str | None:
+    def _completing(self, statement: sa.TextClause, milestones: Comparison, change: Change) -> list[Change]:
+        """Return the planned changes of a milestone table by which an install is completed."""
         fields = milestones.mapping.fields.items()
-        completed = [name for name, field in fields if field.enerflo == "completed_at"]
+        record = dict(change.enerflo_key or {})
         named = {
             "account": self._applying.account,
             "plan_hash": self._applying.plan_hash,
             "table": milestones.name,
-            "fields": completed,
+            "installs": change.table,
+            "fields": [name for name, field in fields if field.enerflo == "completed_at"],
             "after": json.dumps(change.source_value),
-            "install": str((change.enerflo_key or {}).get("install_id")),
+            "install": str(record.get("install_id")),
+            "record": json.dumps(record),
         }
-        found = [Change(*row) for row in self._connection.execute(_MILESTONES, named)]
-        return next(iter(self._moved_fields(milestones, found, True).values()), None) if found else None
+        of_this = {name: named[name] for name in statement.compile().params}
+        return [Change(*row) for row in self._connection.execute(statement, of_this)]
 
     def _moved_record(
         self, comparison: Comparison, change: Change, record: Mapping[str, Any] | None
