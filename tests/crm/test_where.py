@@ -106,6 +106,18 @@ def test_a_condition_that_excludes_every_row_is_an_error(crm: sa.Engine, tmp_pat
     assert check(crm, tmp_path, config("\\\"RecordTypeName\\\" = 'Wind'"), empty) == []
 
 
+def test_a_condition_may_exclude_every_row_where_each_belongs_to_another_account(
+    crm: sa.Engine, tmp_path: Path
+) -> None:
+    wind = "\\\"RecordTypeName\\\" = 'Wind'"
+    others = " or ".join(f"\\\"RecordTypeName\\\" {same}" for same in ("= 'Solar'", "= 'Roofing'", "is null"))
+    other = f'other: {{tables: {{installs: {{where: "{others}"}}}}}}'
+    text = config(wind).replace("accounts: {default: {}}", f"accounts: {{default: {{}}, {other}}}")
+    assert check(crm, tmp_path, text) == []
+    (finding,) = check(crm, tmp_path, text.replace("'Roofing'", "'Roof'"))
+    assert "no row of salesforce.Opportunity meets" in finding.found
+
+
 def test_columns_that_nothing_fills_in_a_new_row_are_named(crm: sa.Engine, tmp_path: Path) -> None:
     text = config(SOLAR).replace("accounts: {default: {}}", "accounts: {default: {mode: crm}}")
     (finding,) = [one for one in check(crm, tmp_path, text) if one.what.endswith(".where")]

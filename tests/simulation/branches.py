@@ -38,7 +38,10 @@ class Branches:
         self._desk.edit(self._give_one)
 
     def let_none_be_empty(self) -> None:
-        """Let both branches have rows, or none: a condition that no row meets is a mistake of sync.yaml."""
+        """Let both branches have rows, or none, where other rows belong to neither.
+
+        A condition that no row meets is then a mistake of ``sync.yaml``.
+        """
         self._desk.at_once(self._fill)
 
     def _give_one(self) -> None:
@@ -47,6 +50,9 @@ class Branches:
             self._give(row[0])
 
     def _fill(self) -> None:
+        outside = f"select from crm.installs t where to_jsonb(t) ->> 'record_type' = '{self._outside}'"
+        if not self._desk.run(f"select exists ({outside})")[0][0]:
+            return
         rows = self._desk.run(
             "select branch, min(ctid)::text, count(*) from crm.installs t"
             f" where to_jsonb(t) ->> 'record_type' is distinct from '{self._outside}' group by 1"

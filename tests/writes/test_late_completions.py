@@ -72,7 +72,9 @@ def test_it_is_not_made_once_the_crm_took_the_date_away(agreed: Desk, cut_off: i
     assert agreed.changes(agreed.plan(), rule=LAST_MILESTONE) == []
 
 
-def test_it_is_not_made_where_the_crm_takes_the_date_away_before_the_request(agreed: Desk, cut_off: int) -> None:
+def test_it_is_not_made_where_the_crm_takes_the_date_away_before_the_request(
+    agreed: Desk, cut_off: int
+) -> None:
     plan = agreed.plan()
     assert len(agreed.changes(plan, rule=LAST_MILESTONE)) == 1
     agreed.sql(

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from enerflo_sandbox import catalogue as c
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
@@ -64,6 +65,21 @@ def split(agreed: Desk) -> Desk:
     """Two branches of one CRM table, each a table of its own in sync.yaml."""
     brought(agreed, _split, branches())
     return agreed
+
+
+def test_a_branch_that_has_no_row_yet_stops_nothing(agreed: Desk) -> None:
+    agreed.sql("alter table crm.installs add branch text not null default 'east'")
+    mapped(agreed, "both", branches(), AT_ONCE)
+    agreed.carried()
+    site = a_site(agreed)
+    agreed.sql("update crm.installs set status = 'On hold' where enerflo_install_id = :i", i=site)
+    moved(agreed, site, "west")
+    (change,) = agreed.changes(run_plan(agreed.context)[0])
+    assert (change.table_name, change.direction) == ("west", "to_enerflo")
+    # Rows that belong to neither show that the condition may be wrong.
+    agreed.sql("update crm.installs set branch = 'wst' where enerflo_install_id = :i", i=site)
+    with pytest.raises(ConfigurationError, match=r"no row of crm\.installs meets"):
+        run_plan(agreed.context)
 
 
 def a_site(desk: Desk, branch: str = "east") -> int:

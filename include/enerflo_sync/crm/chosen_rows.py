@@ -56,9 +56,19 @@ def _where_step(text: str, found: str, table: LiveTable) -> str:
     return f"Did you mean {near}?" if near else f"The table has {listed(known.values(), limit=30)}."
 
 
-def no_row_left(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Notice | None:
-    """Return that ``where`` excludes all rows of a table that has some; None if it does not."""
-    if mapping.condition is None or not excludes_everything(connection, mapping.condition, table):
+def no_row_left(
+    connection: sa.Connection, config: SyncConfig, account: str, name: str, table: LiveTable
+) -> Notice | None:
+    """Return that ``where`` excludes all rows of a table; None if it does not.
+
+    It may exclude all if each belongs to another mapping of the table, as of a branch that has no row yet.
+    """
+    mine = config.tables_for(account)[name].condition
+    if mine is None:
+        return None
+    conditions = (theirs.condition for _, theirs in _of_one_table(config, account, name))
+    others = [one for one in conditions if one is not None and not condition_problem(connection, one, table)]
+    if not excludes_everything(connection, mine, table, others):
         return None
     return Notice(
         "error",

@@ -134,7 +134,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
         findings += _unread(config, mapping.kind(name), _Desk(config, account, name, path))
         if table is not None and not any(finding.severity is Severity.ERROR for finding in found):
             desk = _Desk(config, account, name, path)
-            if (left := no_row_left(connection, mapping, table)) is not None:
+            if (left := no_row_left(connection, config, account, name, table)) is not None:
                 findings.append(desk.noticed(left))
                 continue
             mode = config.mode_of(account, name)

@@ -219,14 +219,17 @@ def _said(error: sa.exc.DBAPIError) -> str:
     return f"what PostgreSQL does not take: {cause.diag.message_primary or 'an error'}"
 
 
-def excludes_everything(connection: sa.Connection, text: str, table: LiveTable) -> bool:
-    """Return whether a table has rows, and none of them meets the condition."""
+def excludes_everything(
+    connection: sa.Connection, text: str, table: LiveTable, others: Sequence[str] = ()
+) -> bool:
+    """Return whether no row of a table meets a condition, and some rows meet no other condition either."""
     whole = quoted(table.schema, table.name)
     met = rows_where(text, table)
+    elsewhere = " or ".join(met_by(other, table, "t") for other in others) or "false"
     return bool(
         connection.exec_driver_sql(
-            f"/* enerflo-sync where: is any row met */ select exists (select from {whole})"  # noqa: S608
-            f" and not exists (select from {met} t)",
+            f"/* enerflo-sync where: is any row met */ select not exists (select from {met} t)"  # noqa: S608
+            f" and exists (select from {whole} t where ({elsewhere}) is not true)",
             {},
         ).scalar_one()
     )

@@ -80,14 +80,13 @@ def require_rows(
 ) -> None:
     """Require that ``where`` leaves some rows of each table that has rows, before anything is compared.
 
-    :raises ConfigurationError: it leaves no rows, so every record of Enerflo would seem to be missing.
+    :raises ConfigurationError: it leaves no rows, so every record of Enerflo would seem to be missing. It may
+        leave none where all rows belong to other mappings of the table.
     """
+    names = {comparison.name: comparison.live for comparison in comparisons}
+    left = {name: no_row_left(connection, config, account, name, live) for name, live in names.items()}
     _require_none(
-        [
-            finding(config, account, comparison.name, left, config.file)
-            for comparison in comparisons
-            if (left := no_row_left(connection, comparison.mapping, comparison.live)) is not None
-        ]
+        [finding(config, account, name, one, config.file) for name, one in left.items() if one is not None]
     )
 
 
