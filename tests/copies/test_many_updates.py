@@ -24,12 +24,12 @@ def few_together(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def updates(rows: Rows) -> Iterator[list[str]]:
-    """Yield the updates that are sent to the other database."""
+def statements(rows: Rows, verb: str) -> Iterator[list[str]]:
+    """Yield the statements of a kind that are sent to the other database."""
     sent: list[str] = []
 
     def hear(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if statement.lstrip().lower().startswith("update"):
+        if statement.lstrip().lower().startswith(verb):
             sent.append(statement)
 
     sa.event.listen(rows.elsewhere.engine, "before_cursor_execute", hear)
@@ -57,7 +57,7 @@ def test_each_row_gets_its_own_values(rows: Rows) -> None:
         an_update(rows, f"k{n}", title=text, sequence=n or None, gone=bool(n % 2))
         for n, text in enumerate(TEXTS)
     ]
-    with updates(rows) as sent, writer(rows) as remote:
+    with statements(rows, "update") as sent, writer(rows) as remote:
         written = remote.write(writes)
     assert (written.changed, written.refused) == (set(range(len(TEXTS))), {})
     assert len(sent) == 2
@@ -71,7 +71,7 @@ def test_a_row_that_moved_is_left_alone_and_the_others_are_written_together(rows
     writes = [an_update(rows, f"k{n}", title=f"New {n}") for n in range(5)]
     rows.elsewhere.sql("update crm.rows set sequence = 2 where own = 'k1'")
     rows.elsewhere.sql("delete from crm.rows where own = 'k3'")
-    with updates(rows) as sent, writer(rows) as remote:
+    with statements(rows, "update") as sent, writer(rows) as remote:
         assert remote.write(writes).changed == {0, 2, 4}
     # One for the three, and one for each of the others.
     assert len(sent) == 3
@@ -125,7 +125,7 @@ def test_a_key_of_two_columns_means_both(rows: Rows) -> None:
         for row in found
         if (row["own"], row["kind"]) != ("b", "x")
     ]
-    with updates(rows) as sent, writer(rows) as remote:
+    with statements(rows, "update") as sent, writer(rows) as remote:
         assert len(remote.write(writes).changed) == 3
     assert len(sent) == 1
     titles = [row["title"] for row in rows.elsewhere.sql("select title from crm.rows")]

@@ -110,7 +110,7 @@ def test_a_condition_may_exclude_every_row_where_each_belongs_to_another_account
     crm: sa.Engine, tmp_path: Path
 ) -> None:
     wind = "\\\"RecordTypeName\\\" = 'Wind'"
-    others = " or ".join(f"\\\"RecordTypeName\\\" {same}" for same in ("= 'Solar'", "= 'Roofing'", "is null"))
+    others = " or ".join(f'\\"RecordTypeName\\" {same}' for same in ("= 'Solar'", "= 'Roofing'", "is null"))
     other = f'other: {{tables: {{installs: {{where: "{others}"}}}}}}'
     text = config(wind).replace("accounts: {default: {}}", f"accounts: {{default: {{}}, {other}}}")
     assert check(crm, tmp_path, text) == []
