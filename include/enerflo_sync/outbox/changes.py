@@ -63,6 +63,13 @@ where account = :account and plan_hash = :plan_hash and position = any(:position
     sa.bindparam("at", type_=sa.DateTime(timezone=True)),
 )
 
+# A server or database that reports commits before they are on disk would lose the last of them in a crash. A
+# request whose mark is lost is sent again.
+_COMMITTED_FOR_GOOD = sa.text("""
+/* enerflo-sync push: this commit outlives a crash of the server */
+select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = 'off'
+""")
+
 _ACCEPT = sa.text("""
 /* enerflo-sync push: Enerflo accepted a request */
 update sync.plan_changes set accepted_at = :at, accepted_id = :id
@@ -143,6 +150,7 @@ def open_changes(connection: sa.Connection, applying: Applying) -> list[Change]:
 
 def mark_sent(connection: sa.Connection, applying: Applying, changes: Iterable[Change], at: datetime) -> None:
     """Mark changes as sent, in the caller's transaction, which commits before the request is sent."""
+    connection.execute(_COMMITTED_FOR_GOOD)
     _mark(connection, applying, [change.position for change in changes], "sent", at)
 
 
@@ -155,6 +163,7 @@ def mark_accepted(
     """
     positions = [change.position for change in changes]
     values = {"account": applying.account, "plan_hash": applying.plan_hash, "positions": positions}
+    connection.execute(_COMMITTED_FOR_GOOD)
     connection.execute(_ACCEPT, {**values, "at": at, "id": new_id})
 
 

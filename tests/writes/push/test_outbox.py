@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+import sqlalchemy as sa
 
 from enerflo_sandbox.exchange import Request
 from enerflo_sandbox.world import World
@@ -129,6 +130,32 @@ def test_a_change_is_marked_sent_before_its_request_goes_out(outbox: Outbox) -> 
     outbox.api.before_request = look
     outbox.push()
     assert seen == [["sent"]]
+
+
+def test_that_mark_is_on_disk_before_where_the_database_puts_others_there_later(outbox: Outbox) -> None:
+    install = outbox.install()
+    outbox.status(install, "On Hold")
+    outbox.note("N1", install.install_id, "Call first")
+    engine = outbox.company.warehouse
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("show synchronous_commit").scalar_one() == "off"
+    marked: set[str] = set()
+
+    def look(connection: sa.Connection) -> None:
+        said = connection.exec_driver_sql("select state, accepted_id from sync.plan_changes").all()
+        if any(row.state == "sent" or row.accepted_id is not None for row in said):
+            marked.add(connection.exec_driver_sql("show synchronous_commit").scalar_one())
+
+    sa.event.listen(engine, "commit", look)
+
+    def stop_looking(request: Request, world: World) -> None:
+        if request.method != "GET":
+            sa.event.remove(engine, "commit", look)
+            outbox.api.before_request = None
+
+    outbox.api.before_request = stop_looking
+    assert outbox.push().applied > 0
+    assert marked == {"on"}
 
 
 def test_two_pushes_of_one_account_do_not_write_at_once(
