@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.reconcile.fit.advice import field_advice
+from enerflo_sync.reconcile.fit.values import FieldFit
+from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from tests.reconcile.conftest import TwoSides
 from tests.reconcile.fit.test_preview import CONFIG, findings, fit_of, untidy
 
@@ -24,3 +28,22 @@ def test_one_instant_in_two_spellings_is_no_further_difference_of_days(
     finding = findings(fit_of(untidy))["fields.Battery__c"]
     assert "further" not in finding.next_step
     assert "Battery__c: {enerflo: battery_configuration, type: date}" in finding.next_step
+
+
+def test_a_flag_that_the_crm_spells_in_one_way_gets_labels_since_with_them_it_can_be_written(
+    untidy: TwoSides,
+) -> None:
+    with untidy.engine.connect() as connection:
+        fold = case_folding(connection)
+        (comparison,) = live_comparisons(connection, untidy.config, "default", fold)
+    flag = next(one for one in comparison.fields if one.name == "Battery__c")
+    spelled = {"boolean_spelling": 19}
+    fit = FieldFit(19, spelled, [("true", "Yes", 10, 10), ("false", "No", 9, 9)])
+    advice = field_advice(flag, fit, Kind.BOOLEAN, list)
+    assert advice is not None
+    assert (advice.options["type"], advice.options["values"]) == ("text", {"true": "Yes", "false": "No"})
+    assert advice.accepted == 19
+    # Where people spell it in several ways, it can only be read.
+    advice = field_advice(flag, FieldFit(19, spelled), Kind.BOOLEAN, list)
+    assert advice is not None
+    assert advice.options["type"] == "boolean"

@@ -91,13 +91,16 @@ def field_advice(
     options: dict[str, Any] = {}
     further: list[str] = []
     accepted = 0
+    labels = labels_of(fit)
     for hint, number in counts.items():
+        if hint is Hint.BOOLEAN_SPELLING and labels:
+            # With labels a flag is also written as the CRM spells it.
+            continue
         if hint is Hint.CONSTANT_OFFSET:
             is_accepted = _zone(one, fit, number, zones, options, further)
         else:
             is_accepted = _option(one.mapping, fit, hint, mirror, options, further)
         accepted += number if is_accepted else 0
-    labels = labels_of(fit)
     accepted += sum(number for _, _, number, _ in labels)
     if labels:
         if one.mapping.type is FieldType.BOOLEAN:
