@@ -10,11 +10,12 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.soft_deletes import left_alone, mark_of, marks, shown_row
 from enerflo_sync.agreed.whole_rows import one_of_its_key, row_digest
-from enerflo_sync.agreed.written import as_written, names_record, of_key, shown
+from enerflo_sync.agreed.written import as_written, of_key, shown
 from enerflo_sync.crm.mapping import Direction
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.undoing import COLUMNS, UNDO, UNDONE, WRITTEN_LATER, said_in_enerflo
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.judge import names_record
 from enerflo_sync.warehouse.refused import refuses_a_row
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
