@@ -1,6 +1,8 @@
-"""Keys of the CRM that an import hands out anew: another row has the key of one that a person decided about."""
+"""Keys of the CRM that an import hands out anew: another row has the key of one that was sent or decided about."""
 
 from __future__ import annotations
+
+import pytest
 
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
@@ -9,6 +11,7 @@ from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.kept import brought
+from tests.writes.sending import lost_after_the_post, note, posts
 from tests.writes.test_boards import OWN_KEY, _deleted_too, a_site, said, to_west
 from tests.writes.test_moved_rows import _boards, at_enerflo
 
@@ -97,3 +100,30 @@ def test_it_holds_on_the_next_board_where_another_row_has_the_key_by_now(agreed:
         assert "west" not in said(agreed)
         agreed.carried()
     assert agreed.one("select stage from crm.west where record::bigint = :i", i=site) == "In progress"
+
+
+@pytest.mark.parametrize("polled", [True, False])
+def test_a_note_that_was_accepted_is_not_taken_for_the_note_that_has_its_key_by_now(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch, polled: bool
+) -> None:
+    install = agreed.a_site().install_id
+    note(agreed, "N1", install, "The roof is wet.")
+    lost_after_the_post(agreed, monkeypatch)
+    (sent,) = [one for one in agreed.world.truth.notes() if "The roof" in one.body]
+    # The process ended after it had noted the answer.
+    agreed.sql(
+        "update sync.plan_changes set accepted_at = now(), accepted_id = :n where state = 'sent'",
+        n=sent.note_id,
+    )
+    agreed.sql("update crm.notes set note_id = 'N2', updated_at = now() where note_id = 'N1'")
+    note(agreed, "N1", install, "The dog bites.")
+    if polled:
+        run_poll(agreed.context)
+    for _ in range(2):
+        agreed.carried()
+        run_poll(agreed.context)
+    assert len(posts(agreed)) == 2
+    named = {row["note_id"]: row["enerflo_note_id"] for row in agreed.sql("select * from crm.notes")}
+    bodies = {one.note_id: one.body for one in agreed.world.truth.notes()}
+    assert named["N2"] == sent.note_id
+    assert bodies[named["N1"]].startswith("The dog bites.")
