@@ -127,3 +127,24 @@ def test_a_note_that_was_accepted_is_not_taken_for_the_note_that_has_its_key_by_
     bodies = {one.note_id: one.body for one in agreed.world.truth.notes()}
     assert named["N2"] == sent.note_id
     assert bodies[named["N1"]].startswith("The dog bites.")
+
+
+def test_the_undo_of_a_deletion_says_that_another_row_has_the_key(agreed: Desk) -> None:
+    brought(agreed, _deleted_too, *OWN_KEY)
+    site = a_site(agreed)
+    key = agreed.one("select item from crm.east where record::bigint = :i", i=site)
+    agreed.world.delete_install(site)
+    run_poll(agreed.context, full=True)
+    plan = agreed.plan()
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    reused(agreed, key)
+    undo = run_undo(agreed.context, plan.plan_hash)
+    assert [one.reason for one in agreed.undecided(undo) if one.key == {"item": key}] == [
+        "another row of the CRM has its key by now"
+    ]
+    # The row itself is there again.
+    agreed.sql("update crm.east set record = :i where item = :k", i=str(site), k=key)
+    undo = run_undo(agreed.context, plan.plan_hash)
+    assert [one.reason for one in agreed.undecided(undo) if one.key == {"item": key}] == [
+        "its row is in the CRM again"
+    ]
