@@ -15,8 +15,10 @@ from enerflo_sync.agreed.arrivals import SEEN, record_arrivals
 from tests.writes.handed_rows import LONG_AGO, HandedRows
 
 AFTER, SAW, ELSE = "New", "Old", "Else"
-# What the copy has: nothing, a row with this text, a row that names another record, or two rows of one key.
-COPIES = ["nothing", AFTER, SAW, ELSE, "other record", "twice"]
+# What the copy has: nothing, a row with this text, a row that names another record (with the text of before, or
+# with the one that was handed over), or two rows of one key.
+OTHERS = {"other record": SAW, "other record, new": AFTER}
+COPIES = ["nothing", AFTER, SAW, ELSE, *OTHERS, "twice"]
 GONE = "its row is gone from the CRM's copy"
 DELETED = "Enerflo deleted the record meanwhile"
 AGAIN = "Enerflo says again what the CRM's copy shows"
@@ -50,16 +52,16 @@ def seen(op: str, state: str, kind: str, lives: bool | None, copy: str, mirrored
         if is_open and op == "update":
             return GONE
         return DELETED if is_open and kind != "undo" and not lives else None
-    text = SAW if copy == "other record" else copy
+    # Where the mirror has no record, nothing tells that a row names another one.
+    if op == "update" and copy in OTHERS and lives is not None:
+        return OTHER_RECORD if is_open else None
+    text = OTHERS.get(copy, copy)
     if text.lower() == AFTER.lower():
         return "arrived"
     if not is_open:
         return None
     if op == "insert":
         return NEW_ROW
-    # Where the mirror has no record, nothing tells that a row names another one.
-    if copy == "other record" and lives is not None:
-        return OTHER_RECORD
     if text != SAW:
         return ANOTHER
     if kind == "sync" and not lives:
@@ -83,18 +85,18 @@ def test_what_the_copy_shows_of_each_change(rows: HandedRows) -> None:
     wanted = {}
     for n, (op, state, kind, lives, copy, mirrored) in enumerate(CASES, 1):
         # A table whose key is the record's has one row for it, which names no other record.
-        if not rows.own and copy in ("other record", "twice"):
+        if not rows.own and (copy in OTHERS or copy == "twice"):
             continue
         # A new row is looked for by the record that it names.
-        if op == "insert" and rows.own and (lives is None or copy == "other record"):
+        if op == "insert" and rows.own and (lives is None or copy in OTHERS):
             continue
         if lives is not None:
             rows.mirror(n, title=mirrored, deleted_at=None if lives else LONG_AGO)
         for _ in range(2 if copy == "twice" else 0 if copy == "nothing" else 1):
-            text = SAW if copy in ("other record", "twice") else copy
+            text = SAW if copy == "twice" else OTHERS.get(copy, copy)
             # Case counts for nothing in this field.
             text = text.upper() if text == AFTER and n % 2 else text
-            rows.copy(n, title=text, **{"milestone": 10_000 + n} if copy == "other record" else {})
+            rows.copy(n, title=text, **{"milestone": 10_000 + n} if copy in OTHERS else {})
         column = None if op == "delete" else "title"
         number = rows.change(n, op=op, state=state, kind=kind, column=column)
         wanted[number] = (state, seen(op, state, kind, lives, copy, mirrored))

@@ -121,3 +121,26 @@ def test_one_that_was_accepted_and_moved_there_since_is_not_made_again_by_a_late
     assert a_round(desk).parked == 1
     assert desk.plan().change_count == 0
     assert len(desk.world.appointments) == 1
+
+
+def test_none_is_made_for_another_lead_that_an_import_gave_the_key(
+    scheduling: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = scheduling
+    monkeypatch.setattr("enerflo_sync.apply.enerflo.push_run.PushRun.pause", lambda *_: None)
+    lead(desk, "L-2")
+    desk.sql(
+        "update crm.leads set first_name = 'Bob', mobile = '5125550199', appointment_at = null where lead_id = 'L-2'"
+    )
+    a_round(desk)
+    # Who was delivered without an appointment gets none.
+    desk.sql("update crm.leads set appointment_at = now() + interval '9 days' where lead_id = 'L-2'")
+    lead(desk, "L-1")
+    faulty(desk, "503", "/api/v1/appointments", "POST")
+    assert a_round(desk).waiting == 1
+    assert desk.api is not None
+    desk.api.faults = Faults()
+    for before, after in (("L-1", "new"), ("L-2", "L-1"), ("new", "L-2")):
+        desk.sql("update crm.leads set lead_id = :a where lead_id = :b", a=after, b=before)
+    assert desk.plan().change_count == 0
+    assert desk.world.appointments == []

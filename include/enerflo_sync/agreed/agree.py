@@ -27,10 +27,11 @@ from enerflo_sync.agreed.twins import (
     watch,
 )
 from enerflo_sync.agreed.undone import apart_statement
-from enerflo_sync.agreed.written import names_record, not_kept, of_key, shown
+from enerflo_sync.agreed.written import not_kept, of_key, shown
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import moved_statement
+from enerflo_sync.reconcile.judge import names_record
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.observation import current_look, note_look
 from enerflo_sync.warehouse.engine import transaction_time

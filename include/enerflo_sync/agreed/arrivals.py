@@ -55,11 +55,12 @@ select o.number, o.plan_hash, o.position, o.key, o."column", o.op, o.kind, o.sta
       when o.state = 'open' and o.op = 'update' then 'its row is gone from the CRM''s copy'
       when o.state = 'open' and o.kind <> 'undo' and o.lives is not true
         then 'Enerflo deleted the record meanwhile' end
+    when o.op = 'update' and not o.linked then case
+      when o.state = 'open' then 'its row names another record of Enerflo by now' end
     when o.shows then 'arrived'
     when o.state <> 'open' then null
     when o.op = 'insert' and not $named then $otherwise
     when o.op = 'insert' then 'the CRM''s copy has the row, and shows another value'
-    when not o.linked then 'its row names another record of Enerflo by now'
     when not o.as_copied then 'the CRM''s copy shows another value'
     when o.kind = 'sync' and o.lives is not true then 'Enerflo deleted the record meanwhile'
     when o.kind = 'sync' and o.equal then 'Enerflo says again what the CRM''s copy shows' end as seen

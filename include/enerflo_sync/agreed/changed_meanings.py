@@ -15,12 +15,15 @@ from sqlalchemy.dialects.postgresql import JSONB
 from enerflo_sync.agreed.mapped_otherwise import end_mapped_otherwise
 from enerflo_sync.agreed.own_words import stand_for
 from enerflo_sync.agreed.renamed_columns import follow_columns, make_former, says_the_same
+from enerflo_sync.crm.mapping import FieldType
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.meanings import OF_ROWS, STORED_AS, changed_parts, stored_meanings
 from enerflo_sync.warehouse.engine import transaction_time
 
 # What was handed over is looked for by the mapping of its time, for some hours.
 _READS_KEPT = 5
+# Our write left the two halves apart: a number was rounded to what its column held.
+_ROUNDED = "and a.agreed_by = 'push' and a.crm_value is not null"
 
 _STORE = sa.text("""
 /* enerflo-sync plan: what the fields of agreed pairs are mapped to */
@@ -60,18 +63,30 @@ def follow_meanings(
                 if changed != {"crm"}:
                     # A word of ours stands for yet another value, and is nobody's edit still.
                     stand_for(connection, comparison, account, field, "and a.agreed_by = 'reworded'")
+            holds = _holds(comparison, field)
+            if holds is not None and (before or {}).get("holds", holds) != holds:
+                # The column may hold now what it rounded then.
+                make_former(connection, comparison, account, field, _ROUNDED)
             since = now if "enerflo" in changed else _since(before)
             meanings[field] = {**meaning, "enerflo_since": since}
             # What both sides say stands for something else from now on.
             said_since = now if changed - {"crm"} else (before or {}).get("said_since")
             if said_since is not None:
                 meanings[field]["said_since"] = said_since
+            if holds is not None:
+                meanings[field]["holds"] = holds
             if earlier := _earlier_reads(before, changed, now):
                 meanings[field]["read_before"] = earlier
         if meanings != by_table[comparison.name]:
             named = {"account": account, "stored_as": STORED_AS.format(comparison.name)}
             connection.execute(_STORE, {**named, "meanings": meanings})
     return [replace(comparison, remeant=frozenset()) for comparison in comparisons]
+
+
+def _holds(comparison: Comparison, field: str) -> str | None:
+    """Return the type of the CRM's column of a number, which may round what is written; None for others."""
+    numbers = {one.name for one in comparison.fields if one.domain in (FieldType.NUMBER, FieldType.INTEGER)}
+    return comparison.live.columns[field].type if field in numbers else None
 
 
 def _earlier_reads(

@@ -84,7 +84,7 @@ def deletion_undone(comparison: Comparison) -> str:
     ]
     undone += [
         f"select from sync.agreed q where q.account = %(account)s and q.table_name = {literal(name)}"
-        f" and {relative.of_record} and not {relative.stands('q.key')}"
+        f" and {relative.of_record} and not {relative.stands('q.key', 'q.enerflo_key')}"
         for name, relative in comparison.earlier.items()
     ]
     record = " and ".join(f"e.{quoted(name)} = o.p{n}" for n, name in enumerate(comparison.mirror_key, 1))

@@ -87,26 +87,6 @@ def alone_of_key(comparison: Comparison) -> str:
     return f" and not exists (with shared as materialized ({shared}) select from shared s where {same})"
 
 
-def names_record(comparison: Comparison, row: str, record_key: str) -> str:
-    """Return the condition that a CRM row names the record of Enerflo that has a jsonb key.
-
-    The statement needs the parameter ``account``. The condition is ``true`` if the CRM's key is the record's
-    id, because such a row cannot name another record.
-    """
-    if comparison.key_is_record:
-        return "true"
-    same = [
-        f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in comparison.mirror_key
-    ]
-    same += [
-        f"({join.mirror})::{join.type} = ({join.of_crm(f'{row}.{quoted(join.crm_name)}')})::{join.type}"
-        for join in comparison.joins
-    ]
-    return (
-        f"exists (select from {comparison.mirror} e where e.account = %(account)s and {' and '.join(same)})"
-    )
-
-
 def no_row_named(comparison: Comparison, links: Mapping[str, str | None]) -> str:
     """Return ``and …``: no row of the CRM names the record of a row to be inserted; or ``""``.
 

@@ -9,7 +9,6 @@ from enerflo_sync.agreed.whole_rows import may_take_link
 from enerflo_sync.agreed.written import (
     alone_of_key,
     column_value,
-    names_record,
     no_row_named,
     not_kept,
     of_key,
@@ -21,6 +20,7 @@ from enerflo_sync.agreed.written import (
 )
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.judge import names_record
 
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p

@@ -19,13 +19,14 @@ from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.handing_over import deliver, hand_over_sql, note_not_made, take_back_sql
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.whole_rows import may_take_link, one_of_its_key, row_digest, whole_row
-from enerflo_sync.agreed.written import alone_of_key, names_record, of_key, record_lives, shown
+from enerflo_sync.agreed.written import alone_of_key, of_key, record_lives, shown
 from enerflo_sync.crm.copies import copy_columns
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.plan.on_its_way import require_not_copied
 from enerflo_sync.plan.undoing import WITHDRAW
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.judge import names_record
 from enerflo_sync.reconcile.near_keys import no_near_row
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time

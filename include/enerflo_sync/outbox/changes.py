@@ -102,8 +102,25 @@ SENT_AND_UNNAMED = """p.account = :account and p.table_name = any(:notes) and p.
     and p.sent_at is not null and (p.state <> 'applied' or not exists (
       select from sync.agreed a
       where a.account = p.account and a.table_name = p.table_name and a.key = p.key and a.is_link))"""
-# The mark of a note that was found is copied only if the new change has the same values, because the key may
-# belong to another note now.
+# The sent values of a note ``p``, of which the new change under its key has another one.
+_EDITED = """exists (
+    select from sync.plan_changes o join sync.plan_changes n using (account, table_name, key, op, field)
+    where o.account = p.account and o.plan_hash = p.plan_hash and o.table_name = p.table_name
+      and o.key = p.key and o.op = p.op and n.plan_hash = :plan_hash and n.after is distinct from o.after)"""
+# The CRM has what was sent under another key: a new note with all of its values, or a row that takes the id.
+_ELSEWHERE = """exists (
+    select from sync.plan_changes w
+    where w.account = p.account and w.table_name = p.table_name and w.key <> p.key and w.state = 'planned'
+      and (w.op = 'update' and w.after = to_jsonb(p.accepted_id) or w.op = 'insert' and not exists (
+        select from sync.plan_changes o
+        where o.account = p.account and o.plan_hash = p.plan_hash and o.table_name = p.table_name
+          and o.key = p.key and o.op = p.op and not exists (
+            select from sync.plan_changes n
+            where n.account = w.account and n.plan_hash = w.plan_hash and n.table_name = w.table_name
+              and n.key = w.key and n.op = w.op and n.field = o.field and n.after is not distinct from o.after
+          ))))"""
+# The key may belong to another note now. So the mark of a note that was found is copied only if the new
+# change has the same values, and that of any other one unless the CRM has those values under another key.
 _CARRY_NOTES = sa.text(f"""
 /* enerflo-sync plan: notes whose request an older plan has sent */
 update sync.plan_changes c
@@ -111,10 +128,8 @@ set sent_at = s.sent_at, accepted_at = s.accepted_at, accepted_id = s.accepted_i
 from (
   select distinct on (p.table_name, p.key) p.table_name, p.key, p.sent_at, p.accepted_at, p.accepted_id
   from sync.plan_changes p
-  where {SENT_AND_UNNAMED} and p.plan_hash <> :plan_hash and (p.state <> 'applied' or not exists (
-    select from sync.plan_changes o join sync.plan_changes n using (account, table_name, key, op, field)
-    where o.account = p.account and o.plan_hash = p.plan_hash and o.table_name = p.table_name
-      and o.key = p.key and o.op = p.op and n.plan_hash = :plan_hash and n.after is distinct from o.after))
+  where {SENT_AND_UNNAMED} and p.plan_hash <> :plan_hash
+    and not ({_EDITED} and (p.state = 'applied' or {_ELSEWHERE}))
   order by p.table_name, p.key, p.accepted_at desc nulls last, p.sent_at desc
 ) s
 where c.account = :account and c.plan_hash = :plan_hash and c.table_name = s.table_name and c.op = 'insert'

@@ -21,6 +21,7 @@ from enerflo_sync.outbox.links import link_columns
 from enerflo_sync.plan.creations import due
 from enerflo_sync.reconcile.compare import Comparison
 
+KEY_AT_ENERFLO = "integration_record_id"
 # After this time a missing appointment is not planned any more; a person has to handle it.
 _FOR = timedelta(days=APPOINTMENT_DAYS)
 
@@ -38,6 +39,7 @@ from (
 ) c
 join $crm t on $of_key
 where c.state not in ('applied', 'refused') and t.$column is not null and $linked and ($due) $alone
+  and not $of_another_lead
   and exists (
     select from sync.plan_changes l
     where l.account = c.account and l.plan_hash = c.plan_hash and l.table_name = c.table_name
@@ -72,6 +74,25 @@ def plan_late_appointments(
         linked=" and ".join(links),
         due=due(comparison),
         alone=alone_of_key(comparison),
+        of_another_lead=_of_another_lead(comparison),
     )
     values: dict[str, Any] = {"account": account, "late": _FOR}
     connection.exec_driver_sql(statement, values)
+
+
+def _of_another_lead(comparison: Comparison) -> str:
+    """Return the condition that the customer of a CRM row ``t`` was delivered under another key.
+
+    An import may have given the key of the lead whose appointment is missing to another lead.
+    """
+    adopted = [name for name, mirror in comparison.mapping.adopt_columns.items() if mirror == KEY_AT_ENERFLO]
+    columns = adopted or comparison.mapping.key_columns
+    if len(columns) > 1:
+        return "false"
+    same = " and ".join(
+        f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in comparison.joins
+    )
+    return (
+        f"exists (select from {comparison.mirror} e where e.account = %(account)s and {same}"
+        f" and e.{KEY_AT_ENERFLO} <> t.{quoted(columns[0])}::text)"
+    )

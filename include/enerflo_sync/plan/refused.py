@@ -279,7 +279,7 @@ def _parts(
         same = f"r.op = 'delete' or r.op = 'update' and (r.field, d.field) in ({fields})"
         of_same_write.append(
             f"r.direction = 'to_crm' and r.table_name = {literal(name)} and ({same})"
-            f" and not {relative.stands('r.key')}"
+            f" and not {relative.stands('r.key', 'r.enerflo_key')}"
         )
     decided, refused = _RECORD.format("d"), _RECORD.format("r")
     same_record = _SAME_COLUMN if comparison.is_wide else "{0} = {1}"

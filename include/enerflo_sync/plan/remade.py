@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from string import Template
 
+from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import row_stands
+from enerflo_sync.reconcile.judge import crm_value_for_enerflo, row_stands
+from enerflo_sync.reconcile.mismatched import crm_side
 from enerflo_sync.reconcile.on_its_way import names_array
 
 # A row whose key a person changed, or that was made again, says the same under another key.
@@ -25,7 +27,7 @@ join (
 ) d on $says_the_same
 where r.account = %(account)s and r.table_name in ($of_tables) and r.ended_at is null and r.op = 'insert'
   and r.direction = 'to_enerflo' and d.after <> '{}'
-  and not $stands
+  and not ($stands)
 """)
 _SAYS_ALL = "d.after = jsonb_strip_nulls(r.after - {key_columns}) and d.record <> r.key"
 # Another CRM table may have other columns: each value of the new row was one of the refused row's.
@@ -53,12 +55,31 @@ def _refused_rows(comparison: Comparison, comparisons: Sequence[Comparison]) -> 
         "key_columns": key_columns,
         "of_tables": ", ".join(map(literal, (comparison.name, *of_kind))),
         "says_the_same": _SAYS_ALL.format(key_columns=key_columns),
-        "stands": row_stands(comparison, "r.key"),
+        "stands": f"{row_stands(comparison, 'r.key')} and not {_says_something_else(comparison)}",
     }
     for name, relative in comparison.relatives.items():
         yield {
             "key_columns": key_columns,
             "of_tables": literal(name),
             "says_the_same": _SAYS_PART.format(names=literal(json.dumps(dict(relative.fields)))),
-            "stands": relative.stands("r.key"),
+            "stands": relative.stands("r.key", None),
         }
+
+
+def _says_something_else(comparison: Comparison) -> str:
+    """Return the condition that the row of a refusal's key says something else than the refused one.
+
+    An import may have given the key to another row; the refused row is gone then.
+    """
+    names = comparison.mapping.key_columns
+    of_row = " and ".join(
+        f"c.k{n} = {fitting_key(comparison, 'r.key', name)}" for n, name in enumerate(names, 1)
+    )
+    columns = ", ".join(f"c.c{n}" for n, _ in enumerate(comparison.fields, 1))
+    other = " or ".join(
+        f"{crm_value_for_enerflo(comparison, field)} is distinct from r.after -> {literal(field.name)}"
+        f" and jsonb_exists(r.after, {literal(field.name)})"
+        for field in comparison.fields
+    )
+    said = f"select {columns} from ({crm_side(comparison)}) c where {of_row}"  # noqa: S608 - names of ours
+    return f"exists (select from ({said}) o where {other})"

@@ -10,16 +10,18 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.soft_deletes import left_alone, mark_of, marks, shown_row
 from enerflo_sync.agreed.whole_rows import one_of_its_key, row_digest
-from enerflo_sync.agreed.written import as_written, names_record, of_key, shown
+from enerflo_sync.agreed.written import as_written, of_key, shown
 from enerflo_sync.crm.mapping import Direction
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.undoing import COLUMNS, UNDO, UNDONE, WRITTEN_LATER, said_in_enerflo
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.judge import names_record
 from enerflo_sync.warehouse.refused import refuses_a_row
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
 _MARKED = "a row of the CRM that is marked as deleted has its key"
 _GONE = "its row is gone from the CRM"
+_REUSED = "another row of the CRM has its key by now"
 _RELINKED = "its row names another record of Enerflo by now"
 _BARRED = "the column of the CRM may not be written any more (direction)"
 _NEVER_CHANGED = "the table''s rows are created and never changed later by now (create_only)"
@@ -84,7 +86,8 @@ select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key
        '{UNDONE}', '{UNDO}', r.reason, u.recorded_at
 from pg_temp.undoing u
 cross join lateral (
-  select h.lives as here, case when h.lives then 'its row is in the CRM again'
+  select h.lives as here, case when h.again then 'its row is in the CRM again'
+    when h.lives then '{_REUSED}'
     when u.written_later then '{WRITTEN_LATER}'
     when u.new_value is not null and not h.there then '{_GONE}'
     when u.new_value is not null and not ($same_mark) then '{_NOT_MARKED}'
@@ -93,6 +96,7 @@ cross join lateral (
     when not u.row_kept then '{_NOT_KEPT}' end as reason
   from (
     select exists (select from $rows t where $on) as lives,
+           exists (select from $rows t where $on and (u.enerflo_key is null or $same_record)) as again,
            exists (select from $crm t where $on) as there) h) r
 cross join lateral (
   select null as field, null::jsonb as value where r.reason is not null

@@ -127,7 +127,8 @@ def row_moved(comparison: Comparison) -> str:
 def kept_elsewhere(comparison: Comparison) -> str:
     """Return whether both sides' values of ``f.field`` are as a write or undo left them in a former row."""
     pairs = [
-        f"{_of_relative(name, relative)} and q.agreed_by <> 'comparison' and not {relative.stands('q.key')}"
+        f"{_of_relative(name, relative)} and q.agreed_by <> 'comparison'"
+        f" and not {relative.stands('q.key', 'q.enerflo_key')}"
         for name, relative in comparison.earlier.items()
     ]
     if not pairs:

@@ -231,10 +231,35 @@ def _not_relinked(comparison: Comparison) -> str:
     return f"not exists (select from {comparison.crm_rows} t where {of_key} and {comparison.crm_key_known})"
 
 
-def row_stands(comparison: Comparison, key: str) -> str:
-    """Return the condition that the whole CRM table, whatever ``where`` says, has a living row of a key."""
+def row_stands(comparison: Comparison, key: str, record: str | None = None) -> str:
+    """Return the condition that the whole CRM table, whatever ``where`` says, has a living row of a key.
+
+    :param record: SQL of the mirror's key of a record as JSON, which the row must name: an import may give
+        the key to another row. Null where the key is the record's id.
+    """
     of_key = _of_stored_key(comparison, key)
-    return f"exists (select from {comparison.crm} t where {of_key} and {comparison.living('t')})"
+    of_record = "" if record is None else f" and {names_record(comparison, 't', record)}"
+    return f"exists (select from {comparison.crm} t where {of_key} and {comparison.living('t')}{of_record})"
+
+
+def names_record(comparison: Comparison, row: str, record_key: str) -> str:
+    """Return the condition that a CRM row names the record of Enerflo that has a jsonb key.
+
+    The statement needs the parameter ``account``. The condition is ``true`` if the CRM's key is the record's
+    id, because such a row cannot name another record.
+    """
+    if comparison.key_is_record:
+        return "true"
+    same = [
+        f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in comparison.mirror_key
+    ]
+    same += [
+        f"({join.mirror})::{join.type} = ({join.of_crm(f'{row}.{quoted(join.crm_name)}')})::{join.type}"
+        for join in comparison.joins
+    ]
+    return (
+        f"exists (select from {comparison.mirror} e where e.account = %(account)s and {' and '.join(same)})"
+    )
 
 
 def _of_stored_key(comparison: Comparison, key: str) -> str:

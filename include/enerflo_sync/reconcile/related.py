@@ -27,9 +27,10 @@ class Relative:
 
     :param fields: by column of the mismatched row, the column there that means the same.
     :param of_record: the condition that an agreed pair ``q`` is about the record of a mismatched row ``o``.
-    :param stands: makes of the SQL of a stored key the condition that its row is still in that CRM table.
+    :param stands: makes of the SQL of a stored key and of its record's key (None: any record) the condition
+        that the row is still in that CRM table.
     """
 
     fields: Mapping[str, str]
     of_record: str
-    stands: Callable[[str], str]
+    stands: Callable[[str, str | None], str]

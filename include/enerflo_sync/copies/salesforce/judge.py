@@ -20,7 +20,6 @@ from sqlalchemy.exc import DBAPIError
 from enerflo_sync.agreed.written import (
     as_written,
     column_value,
-    names_record,
     of_key,
     shown,
     zone_of,
@@ -32,6 +31,7 @@ from enerflo_sync.crm.mapping import FieldType
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.where import named_columns
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.judge import names_record
 from enerflo_sync.reconcile.values import Field, value_of_text
 
 BEFORE, AFTER, ELSE, UNLINKED, UNREADABLE = "before", "after", "else", "unlinked", "unreadable"

@@ -1,0 +1,150 @@
+"""Keys of the CRM that an import hands out anew: another row has the key of one that was sent or decided about."""
+
+from __future__ import annotations
+
+import pytest
+
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_reject
+from enerflo_sync.jobs.plan import run_plan
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.undo import run_undo
+from tests.writes.conftest import Desk
+from tests.writes.kept import brought
+from tests.writes.sending import lost_after_the_post, note, posts
+from tests.writes.test_boards import OWN_KEY, _deleted_too, a_site, said, to_west
+from tests.writes.test_moved_rows import _boards, at_enerflo
+
+NOTE = "insert into crm.notes (note_id, enerflo_install_id, body, updated_at) values (:n, :i, :b, now())"
+
+
+def imported(desk: Desk, site: int) -> None:
+    """Give the row of a record another key, and its former key to the row of another record."""
+    key = desk.one("select item from crm.east where record::bigint = :i", i=site)
+    desk.sql("update crm.east set item = 'again-' || item where record::bigint = :i", i=site)
+    reused(desk, key)
+
+
+def reused(desk: Desk, key: str) -> None:
+    desk.sql(
+        "update crm.east set item = :k where record = (select max(record) from crm.east where label = 'On Hold')",
+        k=key,
+    )
+    assert desk.one("select count(*) from crm.east where item = :k", k=key) == 1
+
+
+def due(desk: Desk) -> set[str]:
+    return {str(change.key["note_id"]) for plan in run_plan(desk.context) for change in desk.changes(plan)}
+
+
+def undone(desk: Desk) -> None:
+    """Apply what is planned, and undo it."""
+    plan = desk.plan()
+    assert run_apply(desk.context, plan.plan_hash, approved_by="Pat").applied > 0
+    undo = run_undo(desk.context, plan.plan_hash)
+    assert run_apply(desk.context, undo.plan_hash, approved_by="Sam").applied > 0
+
+
+def test_notes_that_a_person_refused_are_not_sent_under_the_keys_of_an_import(agreed: Desk) -> None:
+    site = agreed.a_site().install_id
+    for key, body in (("100", "The roof is wet."), ("101", "The dog bites.")):
+        agreed.sql(NOTE, n=key, i=site, b=body)
+    for plan in run_plan(agreed.context):
+        run_reject(agreed.context, plan.plan_hash, by="Sam Hill")
+    # An old note of the CRM gets the key of one that was refused, and that one the key of the other one.
+    agreed.sql("update crm.notes set note_id = '102' where note_id = '101'")
+    agreed.sql("update crm.notes set note_id = '101' where note_id = '100'")
+    agreed.sql(
+        "update crm.notes set note_id = '100' where enerflo_note_id = (select min(enerflo_note_id) from crm.notes)"
+    )
+    for _ in range(2):
+        assert due(agreed) == set()
+    agreed.sql("update crm.notes set body = 'The roof is dry.' where note_id = '101'")
+    assert due(agreed) == {"101"}
+
+
+def test_what_a_person_took_back_holds_where_an_import_gives_its_key_to_another_row(agreed: Desk) -> None:
+    brought(agreed, _boards, *OWN_KEY)
+    site = a_site(agreed)
+    at_enerflo(agreed, site, 4)
+    undone(agreed)
+    imported(agreed, site)
+    for _ in range(2):
+        assert "installs" not in said(agreed)
+        agreed.carried()
+    at_enerflo(agreed, site, 1304)
+    assert said(agreed)["installs"] == ["update to_crm"]
+
+
+def test_nor_is_a_row_deleted_that_an_undo_restored(agreed: Desk) -> None:
+    brought(agreed, _deleted_too, *OWN_KEY)
+    site = a_site(agreed)
+    agreed.world.delete_install(site)
+    run_poll(agreed.context, full=True)
+    undone(agreed)
+    imported(agreed, site)
+    for _ in range(2):
+        assert "installs" not in said(agreed)
+        agreed.carried()
+
+
+def test_it_holds_on_the_next_board_where_another_row_has_the_key_by_now(agreed: Desk) -> None:
+    brought(agreed, _boards, *OWN_KEY)
+    site = a_site(agreed)
+    at_enerflo(agreed, site, 4)
+    undone(agreed)
+    key = agreed.one("select item from crm.east where record::bigint = :i", i=site)
+    to_west(agreed, site)
+    reused(agreed, key)
+    for _ in range(2):
+        assert "west" not in said(agreed)
+        agreed.carried()
+    assert agreed.one("select stage from crm.west where record::bigint = :i", i=site) == "In progress"
+
+
+@pytest.mark.parametrize("polled", [True, False])
+def test_a_note_that_was_accepted_is_not_taken_for_the_note_that_has_its_key_by_now(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch, polled: bool
+) -> None:
+    install = agreed.a_site().install_id
+    note(agreed, "N1", install, "The roof is wet.")
+    lost_after_the_post(agreed, monkeypatch)
+    (sent,) = [one for one in agreed.world.truth.notes() if "The roof" in one.body]
+    # The process ended after it had noted the answer.
+    agreed.sql(
+        "update sync.plan_changes set accepted_at = now(), accepted_id = :n where state = 'sent'",
+        n=sent.note_id,
+    )
+    agreed.sql("update crm.notes set note_id = 'N2', updated_at = now() where note_id = 'N1'")
+    note(agreed, "N1", install, "The dog bites.")
+    if polled:
+        run_poll(agreed.context)
+    for _ in range(2):
+        agreed.carried()
+        run_poll(agreed.context)
+    assert len(posts(agreed)) == 2
+    named = {row["note_id"]: row["enerflo_note_id"] for row in agreed.sql("select * from crm.notes")}
+    bodies = {one.note_id: one.body for one in agreed.world.truth.notes()}
+    assert named["N2"] == sent.note_id
+    assert bodies[named["N1"]].startswith("The dog bites.")
+
+
+def test_the_undo_of_a_deletion_says_that_another_row_has_the_key(agreed: Desk) -> None:
+    brought(agreed, _deleted_too, *OWN_KEY)
+    site = a_site(agreed)
+    key = agreed.one("select item from crm.east where record::bigint = :i", i=site)
+    agreed.world.delete_install(site)
+    run_poll(agreed.context, full=True)
+    plan = agreed.plan()
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    reused(agreed, key)
+    undo = run_undo(agreed.context, plan.plan_hash)
+    assert [one.reason for one in agreed.undecided(undo) if one.key == {"item": key}] == [
+        "another row of the CRM has its key by now"
+    ]
+    # The row itself is there again.
+    agreed.sql("update crm.east set record = :i where item = :k", i=str(site), k=key)
+    undo = run_undo(agreed.context, plan.plan_hash)
+    assert [one.reason for one in agreed.undecided(undo) if one.key == {"item": key}] == [
+        "its row is in the CRM again"
+    ]
