@@ -16,9 +16,10 @@ def read_install(client: EnerfloClient, install_id: int | str) -> bytes:
     """Return one complete install as a JSON object.
 
     :raises NotFoundError: Enerflo has no such install; for a known install this is evidence of deletion.
-    :raises BadRecordError: the id is invalid, or the answer is not an object.
+    :raises BadRecordError: the id is invalid, or the answer is not an object, or another install.
     """
-    return object_body(client, f"/api/v3/installs/{integer_id(install_id, 'install id')}", "install")
+    number = integer_id(install_id, "install id")
+    return object_body(client, f"/api/v3/installs/{number}", "install", number)
 
 
 def find_install(client: EnerfloClient, deal_id: str) -> bytes:

@@ -1,0 +1,49 @@
+"""A vendor that answers otherwise than the sandbox does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.exchange import Request, Response
+from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.warehouse.runs import RunState
+from tests.mirror.conftest import Company
+
+Answer = Callable[[Any, Request], Any]
+
+
+def answers(company: Company, path: str, change: Answer) -> SandboxApi:
+    """Let the vendor answer a GET of ``path`` with what ``change`` makes of the sandbox's answer."""
+    api = company.api_of = company.api_of or SandboxApi(company.world, clock=company.clock)
+    real = api._route
+
+    def route(request: Request, asked: str, key: str) -> Response:
+        answer = real(request, asked, key)
+        if request.method != "GET" or asked != path or answer.status != 200:
+            return answer
+        said = json.dumps(change(json.loads(answer.body), request))
+        return Response(200, answer.headers, said.encode())
+
+    api._route = route  # type: ignore[method-assign]
+    return api
+
+
+def installs(company: Company) -> list[int]:
+    return sorted((row.install_id for row in company.world.truth.installs()), reverse=True)
+
+
+def test_a_direct_read_that_answers_another_install_takes_no_milestones_away(company: Company) -> None:
+    """A cache between us and Enerflo that mixes two answers up."""
+    company.lean_lists = True
+    company.api_of = SandboxApi(company.world, clock=company.clock, lean_lists=True)
+    company.poll(details=100)
+    asked, other = installs(company)[3:5]
+    its_own = company.world.rendered(company.world.number_of(other))
+    answers(company, f"/api/v3/installs/{asked}", lambda *_: json.loads(its_own) | {"id": other})
+    report = company.poll(PollResource.INSTALLS, details=100)
+    assert report.state is RunState.PARTIAL
+    assert any(f"{asked}: " in reason for reason in report.reasons["incomplete"]), report.reasons
+    assert company.rows("select count(*) from enerflo.milestones where deleted_at is not null") == [(0,)]
