@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from enerflo_sandbox.api import SandboxApi
 from enerflo_sandbox.exchange import Request, Response
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -47,3 +49,20 @@ def test_a_direct_read_that_answers_another_install_takes_no_milestones_away(com
     assert report.state is RunState.PARTIAL
     assert any(f"{asked}: " in reason for reason in report.reasons["incomplete"]), report.reasons
     assert company.rows("select count(*) from enerflo.milestones where deleted_at is not null") == [(0,)]
+
+
+COUNTED = {"/api/v3/installs": "total", "/api/v1/customers": "dataCount", "/api/v3/change-orders": "total"}
+
+
+@pytest.mark.parametrize("path", COUNTED)
+def test_a_total_that_is_smaller_than_the_list_hides_and_deletes_nothing(company: Company, path: str) -> None:
+    """A count that Enerflo keeps and brings up to date later than the list."""
+
+    def counted_before(said: Any, _: Request) -> Any:
+        return said | {COUNTED[path]: said[COUNTED[path]] - 3}
+
+    answers(company, path, counted_before)
+    for _ in range(3):
+        report = company.poll(per_page=2)
+        assert (report.state, report.reasons) == (RunState.OK, {})
+    company.assert_mirror_is_true()

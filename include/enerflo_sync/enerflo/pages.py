@@ -18,6 +18,9 @@ record, which the next walk catches.
 promises more. The walk requests such a page again. If the first page stays short, its length is the server's
 page limit, and later pages are measured by it. If any other page stays short, the walk is incomplete: it
 continues to the end, but absence from it proves nothing.
+
+A total may also be too small, where the vendor keeps a count that it updates later. When a page holds more
+rows than its total leaves for it, the walk uses the total no longer, and ends with the first empty page.
 """
 
 from __future__ import annotations
@@ -138,7 +141,7 @@ class PageWalk:
         # The server's page limit, known once a page has fewer rows than requested.
         self._cap: int | None = None
         self._pages: int | None = None
-        self._total_is_per_page = False
+        self._total_is_wrong = False
         self._short_seen = False
         self._most_rows = 0
         self._first_total: int | None = None
@@ -215,7 +218,7 @@ class PageWalk:
     def _expected_rows(self, listing: Listing) -> int:
         """Return how many rows the page must hold according to its own totals."""
         most = self._size if self._cap is None else min(self._size, self._cap)
-        if listing.total is not None and not self._total_is_per_page:
+        if listing.total is not None and not self._total_is_wrong:
             return min(most, max(0, listing.total - (self._number - 1) * most))
         pages = listing.total_pages
         if pages is None or self._number > pages or pages == 1:
@@ -255,10 +258,10 @@ class PageWalk:
         return None
 
     def _trusted_total(self, total: int | None, rows: int) -> int | None:
-        """Return ``total``, or None if it counts the page's rows instead of the list's."""
-        if total is not None and rows and total == rows and total < self._covered + rows:
-            self._total_is_per_page = True
-        return None if self._total_is_per_page else total
+        """Return ``total``, or None if the list has more rows: it counts the page's rows, or is outdated."""
+        if total is not None and rows and total < self._covered + rows:
+            self._total_is_wrong = True
+        return None if self._total_is_wrong else total
 
     def _reached(self, total: int | None, pages: int | None, rows: int, end: int) -> bool:
         if total is not None:
