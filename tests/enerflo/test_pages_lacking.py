@@ -164,7 +164,15 @@ ROW = b'[{"id": 4, "name": "On Hold"}]'
 
 
 @pytest.mark.parametrize("read", LISTS)
-@pytest.mark.parametrize("more", [b'"total": 2', b'"dataCount": "2"', b'"totalPages": 2'])
+@pytest.mark.parametrize(
+    "more",
+    [
+        *(b'"total": 2', b'"dataCount": "2"', b'"totalPages": 2'),
+        *(b'"current_page": 1, "last_page": 2', b'"next_page_url": "https://enerflo.io/?page=2"'),
+        *(b'"meta": {"current_page": 1, "last_page": 2}', b'"links": {"prev": null, "next": "?page=2"}'),
+        *(b'"meta": {"next_cursor": "eyJpZCI6NH0"}',),
+    ],
+)
 def test_a_list_that_comes_in_one_go_and_says_that_there_are_more_rows_is_not_taken_for_whole(
     client: EnerfloClient, server: ScriptedServer, read: Callable[[EnerfloClient], list[object]], more: bytes
 ) -> None:

@@ -66,3 +66,34 @@ def test_a_total_that_is_smaller_than_the_list_hides_and_deletes_nothing(company
         report = company.poll(per_page=2)
         assert (report.state, report.reasons) == (RunState.OK, {})
     company.assert_mirror_is_true()
+
+
+def test_statuses_of_which_a_next_page_is_named_are_not_taken_for_all(company: Company) -> None:
+    """Laravel's own form of a list in pages: its count and its pages stand in ``meta``."""
+    company.poll()
+    before = company.mirror("install_statuses", ["status_id"])
+
+    def first_page(said: Any, _: Request) -> Any:
+        rows = said["results"]
+        meta = {"current_page": 1, "last_page": 2, "per_page": len(rows) - 2, "total": len(rows)}
+        return {"data": rows[:-2], "links": {"next": "https://enerflo.io/?page=2"}, "meta": meta}
+
+    answers(company, "/api/v3/install-statuses", first_page)
+    for _ in range(2):
+        report = company.poll()
+        assert report.state is RunState.PARTIAL
+        assert any("there are more" in reason for reason in report.reasons["incomplete"])
+    assert company.mirror("install_statuses", ["status_id"]) == before
+
+
+def test_a_list_that_takes_no_page_number_and_names_a_next_page_was_not_read_whole(company: Company) -> None:
+    first: list[Any] = []
+
+    def always_the_first(said: Any, _: Request) -> Any:
+        first.extend(said["results"][: 5 - len(first)])
+        return {"data": first, "current_page": 1, "next_page_url": "https://enerflo.io/?page=2"}
+
+    answers(company, "/api/v3/change-orders", always_the_first)
+    report = company.poll()
+    assert report.state is RunState.PARTIAL
+    assert any("repeats an earlier page" in reason for reason in report.reasons["incomplete"])

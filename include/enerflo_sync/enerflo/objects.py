@@ -69,8 +69,9 @@ def row_list(
 ) -> list[msgspec.Raw]:
     """Return the rows at ``path`` from one answer, bare or under one of ``keys``.
 
-    :param whole: the caller needs all rows: an answer with fewer rows than its total says is requested again.
-    :raises ContractDriftError: no key holds the rows, or the total exceeds the rows in the answer.
+    :param whole: the caller needs all rows: an answer with fewer rows than its total says, or with a next
+        page, is requested again.
+    :raises ContractDriftError: no key holds the rows, or there are more rows than the answer holds.
     """
     envelope = Envelope(keys, ("total", "dataCount"), "totalPages") if whole else Envelope(keys)
 
@@ -80,7 +81,7 @@ def row_list(
     for _ in range(1 + ASKED_AGAIN):
         answer = client.read(path, params, decode).value
         rows = answer.records
-        if len(rows) >= (answer.total or 0) and (answer.total_pages or 0) <= 1:
+        if len(rows) >= (answer.total or 0) and (answer.total_pages or 0) <= 1 and not answer.more:
             return rows
     raise ContractDriftError(
         f"the answer holds {len(rows)} rows and says that there are more.",

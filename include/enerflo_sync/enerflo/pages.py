@@ -242,14 +242,14 @@ class PageWalk:
             self._go_to(max(0, self._covered - fell))
             return None
         if not rows:
-            self.complete = (total is None or end >= total) and not self.is_lacking
+            self.complete = (total is None or end >= total) and not self.is_lacking and not listing.more
             return StopReason.EMPTY_PAGE
         if grew:
             # Added records push rows onto later pages, which then legitimately repeat earlier ones.
             self._seen.clear()
         if self._is_repeated(listing.records):
-            return self._stop_repeating(total, pages, rows)
-        if self._reached(total, pages, rows, end):
+            return self._stop_repeating(listing, total, rows)
+        if self._reached(total, pages, rows, end) and not listing.more:
             self.complete = not self.is_lacking
             if self.is_lacking:
                 return StopReason.SHORT_PAGE
@@ -276,8 +276,9 @@ class PageWalk:
         self._seen.add(mark)
         return False
 
-    def _stop_repeating(self, total: int | None, pages: int | None, rows: int) -> StopReason:
-        if total is not None or (pages is not None and self._number <= pages):
+    def _stop_repeating(self, listing: Listing, total: int | None, rows: int) -> StopReason:
+        pages = listing.total_pages
+        if listing.more or total is not None or (pages is not None and self._number <= pages):
             raise ContractDriftError(
                 f"page {self._number} repeats an earlier page, while the answer says that there is more.",
                 where=f"GET {self._path}",
