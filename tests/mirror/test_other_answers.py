@@ -97,3 +97,64 @@ def test_a_list_that_takes_no_page_number_and_names_a_next_page_was_not_read_who
     report = company.poll()
     assert report.state is RunState.PARTIAL
     assert any("repeats an earlier page" in reason for reason in report.reasons["incomplete"])
+
+
+GONE_AT = "2026-03-01 10:00:00"
+
+
+def of_install(company: Company, install_id: int, table: str = "installs") -> set[tuple[bool]]:
+    query = f"select deleted_at is not null from enerflo.{table} where install_id = :id"
+    return {(deleted,) for (deleted,) in company.rows(query, id=install_id)}
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "not listed"])
+def test_an_install_of_which_enerflo_says_when_it_was_deleted_is_deleted(
+    company: Company, listed: bool
+) -> None:
+    """REFERENCE.md §8: an install has ``deleted_at``. Enerflo may go on to show such records."""
+    company.poll()
+    victim = installs(company)[7]
+
+    def in_list(said: Any, _: Request) -> Any:
+        for row in said["results"]:
+            row["deleted_at"] = GONE_AT if row["id"] == victim else None
+        kept = said["results"] if listed else [row for row in said["results"] if row["id"] != victim]
+        return said | {"results": kept, "total": said["total"] - (not listed)}
+
+    answers(company, "/api/v3/installs", in_list)
+    answers(company, f"/api/v3/installs/{victim}", lambda said, _: said | {"deleted_at": GONE_AT})
+    report = company.poll(per_page=500)
+    assert (report.state, report.reasons["notice"]) == (RunState.OK, {"absent": 1, "deleted": 1})
+    assert of_install(company, victim) == of_install(company, victim, "milestones") == {(True,)}
+    report = company.poll(per_page=500)
+    assert report.reasons == ({"skipped": {"deleted_in_enerflo": 1}} if listed else {})
+    # Somebody brings it back.
+    company.api_of = None
+    company.poll(per_page=500)
+    company.assert_mirror_is_true()
+
+
+def test_an_install_that_was_deleted_before_it_was_known_is_not_stored(company: Company) -> None:
+    victim = installs(company)[7]
+
+    def in_list(said: Any, _: Request) -> Any:
+        for row in said["results"]:
+            row["deleted_at"] = GONE_AT if row["id"] == victim else ""
+        return said
+
+    answers(company, "/api/v3/installs", in_list)
+    assert company.poll(per_page=500).state is RunState.OK
+    assert of_install(company, victim) == set()
+    assert company.rows("select count(*) from enerflo.installs") == [(59,)]
+
+
+def test_a_status_of_which_enerflo_says_when_it_was_deleted_is_none_of_the_companys(company: Company) -> None:
+    company.poll()
+
+    def with_an_older_one(said: Any, _: Request) -> Any:
+        older = said["results"][0] | {"id": 9_001, "deleted_at": GONE_AT}
+        return {"results": [older, *said["results"]]}
+
+    answers(company, "/api/v3/install-statuses", with_an_older_one)
+    company.poll()
+    company.assert_mirror_is_true()

@@ -7,6 +7,7 @@ from functools import partial
 
 from enerflo_sync.enerflo.envelopes import Envelope
 from enerflo_sync.enerflo.lists import VendorList
+from enerflo_sync.enerflo.times import is_time
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.resources.event import EventKind
 from enerflo_sync.resources.fields import (
@@ -216,6 +217,7 @@ INSTALLS = Resource(
     read=_read,
     read_usual=partial(read_usual, usual_reader(FIELDS)),
     known_fields=FIELDS,
+    says_deleted=lambda record: is_time(record.get("deleted_at")),
     dependents=(Part(notes, owner="install_id"), Part(change_orders, owner="install_id")),
     versions=install_versions,
     listing=INSTALL_LIST,
