@@ -11,6 +11,7 @@ import pytest
 from enerflo_sandbox.api import SandboxApi
 from enerflo_sandbox.exchange import Request, Response
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import Company
 
@@ -158,3 +159,21 @@ def test_a_status_of_which_enerflo_says_when_it_was_deleted_is_none_of_the_compa
     answers(company, "/api/v3/install-statuses", with_an_older_one)
     company.poll()
     company.assert_mirror_is_true()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"status": {"id": 4, "name": "On Hold"}, "status_id": 7}, (4, "On Hold")),
+        ({"status": {"id": 4}, "status_name": "On Hold"}, (4, "On Hold")),
+        ({"status": {}, "status_id": 4, "status_name": "On Hold"}, (4, "On Hold")),
+        ({"status": {"name": "On Hold"}, "status_id": "4"}, (4, "On Hold")),
+        ({"status": "On Hold", "status_id": 4}, (4, "On Hold")),
+    ],
+)
+def test_a_status_is_read_from_the_root_where_its_object_lacks_it(
+    said: dict[str, Any], expected: Any
+) -> None:
+    """REFERENCE.md §9: accept ``status.id``, else ``status_id``."""
+    ((row,), _) = INSTALLS.rows_by_column({"id": 5, **said})
+    assert (row["status_id"], row["status_name"]) == expected

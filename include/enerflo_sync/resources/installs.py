@@ -77,10 +77,16 @@ def _battery(record: Record) -> str | None:
 
 
 def _status(record: Record) -> tuple[int | None, str | None]:
-    nested_status = record.get("status")
-    if isinstance(nested_status, dict):
-        return integer(nested_status, "id"), text(nested_status, "name")
-    return integer(record, "status_id"), text(record, "status_name") or text(record, "status")
+    status = record.get("status")
+    is_object = isinstance(status, dict)
+    status_id = integer(status, "id") if is_object else None
+    name = text(status, "name") if is_object else None
+    # The root may have what the object lacks.
+    if status_id is None:
+        status_id = integer(record, "status_id")
+    if name is None:
+        name = text(record, "status_name") or (None if is_object else text(record, "status"))
+    return status_id, name
 
 
 def _install(record: Record) -> Row:
