@@ -177,3 +177,25 @@ def test_a_status_is_read_from_the_root_where_its_object_lacks_it(
     """REFERENCE.md §9: accept ``status.id``, else ``status_id``."""
     ((row,), _) = INSTALLS.rows_by_column({"id": 5, **said})
     assert (row["status_id"], row["status_name"]) == expected
+
+
+@pytest.mark.parametrize("read_ahead", [0, 1])
+def test_an_install_that_is_listed_twice_says_the_same_after_each_poll(
+    company: Company, read_ahead: int
+) -> None:
+    """An install in two offices, a row each: of rows on two pages the later counts, as on one page."""
+    company.poll()
+    first: list[Any] = []
+
+    def in_two_offices(said: Any, request: Request) -> Any:
+        if request.parameters()["page"] == "1":
+            first[:] = said["results"][3:4]
+        if request.parameters()["page"] == "2":
+            said["results"].append(first[0] | {"office": {"name": "Second"}})
+        return said | {"total": said["total"] + 1}
+
+    answers(company, "/api/v3/installs", in_two_offices)
+    for _ in range(4):
+        assert company.poll(PollResource.INSTALLS, read_ahead=read_ahead).state is RunState.OK
+        found = company.rows("select install_id from enerflo.installs where office_name = 'Second'")
+        assert found == [(first[0]["id"],)]

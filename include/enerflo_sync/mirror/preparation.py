@@ -20,6 +20,8 @@ from enerflo_sync.resources.fingerprint import content_hash, decode, same_bytes,
 from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import driver_connection
 
+# Ids that are remembered during a walk; beyond them, of two rows of one record either may be left.
+_MOST_REMEMBERED = 100_000
 _OLDER, _DELETED = "older_than_the_mirror", "deleted_in_enerflo"
 
 
@@ -31,6 +33,8 @@ class Preparation:
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
+        # Known records whose listed content was another than the mirror's.
+        self._listed_otherwise = set[int]()
         self._as_declared = AsDeclared(resource)
 
     def prepare(
@@ -73,6 +77,10 @@ class Preparation:
         batch.ids += by_id
         known = self._known(connection, observation.account, batch.ids)
         batch.all_new = not known
+        if listed:
+            # A list may have two rows of one record. A page that was prepared before the other row is stored
+            # would find the mirror's own row unchanged, and leave the other row's values there.
+            known.update(dict.fromkeys(self._listed_otherwise.intersection(by_id).intersection(known)))
         moved: dict[int, tuple[bytes, bytes]] = {}
         for record_id, raw in by_id.items():
             # Keep only changed bytes: most pages then need no memory beyond their own.
@@ -80,6 +88,8 @@ class Preparation:
             digest = resource.digest(stable)
             if known.get(record_id, b"") != digest:
                 moved[record_id] = (stable, digest)
+        if listed and len(self._listed_otherwise) < _MOST_REMEMBERED:
+            self._listed_otherwise.update(record_id for record_id in moved if record_id in known)
         # A changed reader version means parsing again, even if the bytes are unchanged.
         before = {
             record_id: stable
