@@ -77,10 +77,9 @@ def _battery(record: Record) -> str | None:
 
 
 def _status(record: Record) -> tuple[int | None, str | None]:
-    status = record.get("status")
-    is_object = isinstance(status, dict)
-    status_id = integer(status, "id") if is_object else None
-    name = text(status, "name") if is_object else None
+    is_object = isinstance(record.get("status"), dict)
+    own = nested(record, "status") if is_object else {}
+    status_id, name = integer(own, "id"), text(own, "name")
     # The root may have what the object lacks.
     if status_id is None:
         status_id = integer(record, "status_id")
