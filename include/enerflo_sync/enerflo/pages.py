@@ -242,7 +242,9 @@ class PageWalk:
             self._go_to(max(0, self._covered - fell))
             return None
         if not rows:
-            self.complete = (total is None or end >= total) and not self.is_lacking and not listing.more
+            # Some vendors name a next page on every page, so that a total says more.
+            is_end = end >= total if total is not None else not listing.more
+            self.complete = is_end and not self.is_lacking
             return StopReason.EMPTY_PAGE
         if grew:
             # Added records push rows onto later pages, which then legitimately repeat earlier ones.
