@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from enerflo_sandbox.exchange import Request, Response
 from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
 from enerflo_sandbox.server import SandboxServer
 from enerflo_sandbox.truth import InstallRow
@@ -102,3 +105,22 @@ def test_a_lost_answer_is_not_called_an_acceptance(run: Run, world: World, serve
     found = checks_of(run("doctor", "--json", "--write-check", str(install)))
     assert [name for name, check in found.items() if not check["ok"]] == ["writes.status"]
     assert "nobody can tell whether Enerflo takes it" in found["writes.status"]["detail"]
+
+
+def test_a_write_that_removes_the_other_dates_is_not_called_harmless(
+    run: Run, world: World, served: SandboxServer
+) -> None:
+    """A PUT that replaces the whole milestone: no date of it may be sent alone."""
+    install = install_with_dates(world).install_id
+    real = served.api._write
+
+    def replacing(request: Request, path: str) -> Response:
+        if "/milestones/" in path:
+            body = {"started_at": None, "due_at": None, "completed_at": None, **json.loads(request.body)}
+            request = dataclasses.replace(request, body=json.dumps(body).encode())
+        return real(request, path)
+
+    served.api._write = replacing  # type: ignore[method-assign]
+    found = checks_of(run("doctor", "--json", "--write-check", str(install)))
+    assert [name for name, check in found.items() if not check["ok"]] == ["writes.milestone"]
+    assert "once more changed due_at, started_at, too." in found["writes.milestone"]["detail"]

@@ -164,7 +164,15 @@ ROW = b'[{"id": 4, "name": "On Hold"}]'
 
 
 @pytest.mark.parametrize("read", LISTS)
-@pytest.mark.parametrize("more", [b'"total": 2', b'"dataCount": "2"', b'"totalPages": 2'])
+@pytest.mark.parametrize(
+    "more",
+    [
+        *(b'"total": 2', b'"dataCount": "2"', b'"totalPages": 2'),
+        *(b'"current_page": 1, "last_page": 2', b'"next_page_url": "https://enerflo.io/?page=2"'),
+        *(b'"meta": {"current_page": 1, "last_page": 2}', b'"links": {"prev": null, "next": "?page=2"}'),
+        *(b'"meta": {"next_cursor": "eyJpZCI6NH0"}',),
+    ],
+)
 def test_a_list_that_comes_in_one_go_and_says_that_there_are_more_rows_is_not_taken_for_whole(
     client: EnerfloClient, server: ScriptedServer, read: Callable[[EnerfloClient], list[object]], more: bytes
 ) -> None:
@@ -175,3 +183,19 @@ def test_a_list_that_comes_in_one_go_and_says_that_there_are_more_rows_is_not_ta
     # Where that passes it is read.
     server.handler = lambda asked: lacking if len(server.asked) == 4 else Reply(body=ROW)
     assert len(read(client)) == 1
+
+
+@pytest.mark.parametrize("count", [True, False], ids=["with total", "without"])
+def test_an_empty_page_that_names_a_next_one_is_the_end_only_where_the_total_says_so(
+    client: EnerfloClient, server: ScriptedServer, count: bool
+) -> None:
+    def answer(asked: Asked) -> Reply:
+        start = (int(asked.query["page"]) - 1) * 10
+        rows = [{"id": number} for number in newest_first(25)[start : start + 10]]
+        body = {"results": rows, "next_page_url": "https://enerflo.io/?page=9"}
+        return Reply(body=json.dumps(body | ({"total": 25} if count else {})).encode())
+
+    server.handler = answer
+    walk = PageWalk(client, PATH, TOTALS, per_page=10)
+    assert ids_of(walk) == newest_first(25)
+    assert walk.complete is count

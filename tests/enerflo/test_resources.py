@@ -52,7 +52,7 @@ LEAD = {
         (lambda c: read_customer(c, 5), "GET", "/api/v3/customers/5"),
         (lambda c: read_customer(c, DEAL), "GET", f"/api/v3/customers/{DEAL.lower()}"),
         (lambda c: update_customer(c, 5, {}), "PUT", "/api/v3/customers/5"),
-        (lambda c: read_change_order(c, 9), "GET", "/api/v3/change-orders/9"),
+        (lambda c: read_change_order(c, 12), "GET", "/api/v3/change-orders/12"),
     ],
 )
 def test_each_call_goes_to_its_endpoint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -38,6 +39,16 @@ def test_a_404_of_a_known_record_is_a_tombstone_and_applies_the_event(polled: In
     left = "select count(*) from enerflo.{} where install_id = :i and deleted_at is null"
     for table in ("milestones", "notes", "change_orders"):
         assert polled.one(left.format(table), i=one) == 0, table
+
+
+def test_so_is_an_answer_that_says_when_the_record_was_deleted(polled: Inbox) -> None:
+    one = ids(polled)[0]
+    shown = json.loads(polled.world.rendered(0)) | {"deleted_at": "2026-03-01 10:00:00"}
+    answering(polled, f"/api/v3/installs/{one}", Response(200, {}, json.dumps(shown).encode()))
+    polled.drop(update_install(one))
+    polled.ingest()
+    assert polled.states() == {"applied": 1}
+    assert polled.install(one, "deleted_at is not null") == (True,)
 
 
 def test_a_404_of_a_known_deal_is_a_tombstone(polled: Inbox) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,8 @@ class WriteCheck:
 
         Enerflo may ignore a field name that it does not know, and the status is the same then, too.
 
-        :raises EnerfloSyncError: Enerflo refuses it, its answer is lost, or the status differs afterwards.
+        :raises EnerfloSyncError: Enerflo refuses it, its answer is lost, or the status or another field
+            differs afterwards.
         """
         option = f"writes.status.status: {self.writes.status.status}"
         before, _ = self._read()
@@ -62,6 +63,7 @@ class WriteCheck:
         after, _ = self._read()
         if after["status_id"] != before["status_id"]:
             raise _changed(option, f"status id {before['status_id']}", f"{after['status_id']}")
+        _require_no_other_change(option, "status", before, after)
         if not answered:
             raise _not_answered(option)
         return f"{option} is not refused, and the status stays {after['status_name']}"
@@ -78,9 +80,11 @@ class WriteCheck:
         body = milestone_body(self.writes, {column: moment})
         answered = _sent(option, lambda: update_milestone(self.client, self.install_id, milestone_id, body))
         _, rows = self._read()
-        now = next((sent_time(one[column]) for one in rows if one["milestone_id"] == milestone_id), None)
+        after = next((one for one in rows if one["milestone_id"] == milestone_id), {})
+        now = sent_time(after.get(column))
         if now != moment:
             raise _changed(option, f"{column} of milestone {milestone_id} {moment}", f"{now}")
+        _require_no_other_change(option, f"{column} of milestone {milestone_id}", row, after)
         if not answered:
             raise _not_answered(option)
         return f"{option} is not refused, and {column} of milestone {milestone_id} stays {moment}"
@@ -148,6 +152,23 @@ def _not_answered(option: str) -> EnerfloSyncError:
         where=option,
         next_step="Run the check again.",
     )
+
+
+def _require_no_other_change(
+    option: str, what: str, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    """Return if a write left the record's other fields as they were.
+
+    :raises EnerfloSyncError: it did not; the error names the fields.
+    """
+    others = sorted(name for name in before if name != "updated_at" and before[name] != after.get(name))
+    if others:
+        raise EnerfloSyncError(
+            f"writing the {what} once more changed {', '.join(others)}, too.",
+            where=option,
+            next_step="Set it right in Enerflo, and let nothing of this kind be written (direction: to_crm)"
+            " before Enerflo's support says how one field is set alone.",
+        )
 
 
 def _changed(option: str, before: str, after: str) -> EnerfloSyncError:

@@ -20,9 +20,10 @@ def read_change_order(client: EnerfloClient, change_order_id: int | str) -> byte
     """Return one change order as a JSON object.
 
     :raises NotFoundError: there is no such change order.
+    :raises BadRecordError: the answer is not an object, or another change order.
     """
-    path = f"/api/v3/change-orders/{integer_id(change_order_id, 'change order id')}"
-    return object_body(client, path, "change order")
+    number = integer_id(change_order_id, "change order id")
+    return object_body(client, f"/api/v3/change-orders/{number}", "change order", number)
 
 
 def read_install_change_orders(client: EnerfloClient, install_id: int | str) -> list[msgspec.Raw]:

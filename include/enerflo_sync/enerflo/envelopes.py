@@ -13,6 +13,11 @@ from enerflo_sync.errors import BadRecordError, ContractDriftError
 from enerflo_sync.json_parts import elements, members
 
 _COUNT = re.compile(r"[0-9]{1,15}")
+# How Laravel, which answers for Enerflo (REFERENCE.md §2), says that a list goes on: a link or cursor of the
+# next page, or a last page after the present one, at the root or within one of the two objects.
+_NEXT = ("next_page_url", "next_cursor")
+_PLACES = ("links", "meta")
+_PAGING = (*_NEXT, "current_page", "last_page", *_PLACES)
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -21,11 +26,13 @@ class Listing(msgspec.Struct, frozen=True):
     :param records: undecoded rows; each row keeps the whole answer's bytes in memory.
     :param total: number of all rows, if the endpoint returns it.
     :param total_pages: number of pages at the requested size, if the endpoint returns it.
+    :param more: whether the answer names a next page.
     """
 
     records: list[msgspec.Raw]
     total: int | None
     total_pages: int | None
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ class Envelope:
                     list(rows.values()) if isinstance(rows, dict) else rows,
                     _first_count(answer, self.total_key),
                     _first_count(answer, self.total_pages_key),
+                    _goes_on(answer),
                 )
         raise ContractDriftError(
             f"the answer has no rows under {' or '.join(_names(self.records_key))}.",
@@ -128,8 +136,22 @@ def _decoder(envelope: Envelope) -> msgspec.json.Decoder[msgspec.Struct]:
         (key, list[msgspec.Raw] | dict[str, msgspec.Raw] | None, None) for key in _names(envelope.records_key)
     ]
     counts = (*_names(envelope.total_key), *_names(envelope.total_pages_key), envelope.ok_key)
-    fields = [*rows, *((key, object, None) for key in counts)]
+    fields = [*rows, *((key, object, None) for key in dict.fromkeys((*counts, *_PAGING)))]
     return msgspec.json.Decoder(msgspec.defstruct("EnvelopeOfAnswer", fields))
+
+
+def _goes_on(answer: msgspec.Struct) -> bool:
+    """Return whether an answer names a page after its own."""
+    root = {name: getattr(answer, name) for name in _PAGING}
+    for place in (root, *(root[name] for name in _PLACES)):
+        if not isinstance(place, dict):
+            continue
+        if any(place.get(name) for name in _NEXT) or (place is root["links"] and place.get("next")):
+            return True
+        present, last = place.get("current_page"), place.get("last_page")
+        if isinstance(present, int) and isinstance(last, int) and present < last:
+            return True
+    return False
 
 
 def _first_count(answer: msgspec.Struct, keys: str | tuple[str, ...]) -> int | None:

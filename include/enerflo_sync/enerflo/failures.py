@@ -5,7 +5,7 @@ No error text contains a body, a key or the query of an address.
 
 from __future__ import annotations
 
-from enerflo_sync.errors import FatalError, RetriableError
+from enerflo_sync.errors import FatalError, NotFoundError, RetriableError
 
 
 class VendorRefusedError(FatalError):
@@ -35,6 +35,10 @@ class PermissionRefusedError(VendorRefusedError):
 
 class OutcomeUnknownError(RetriableError):
     """A write may or may not have been applied: read the record back before sending it again."""
+
+
+class DeletedRecordError(NotFoundError):
+    """Enerflo shows the record and says when it was deleted (``deleted_at``, REFERENCE.md §8)."""
 
 
 class AnswerTooHeavyError(RetriableError):

@@ -17,11 +17,20 @@ if TYPE_CHECKING:
 _rows = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def object_body(client: EnerfloClient, path: str, what: str) -> bytes:
+class _Id(msgspec.Struct):
+    id: object = None
+
+
+_id = msgspec.json.Decoder(_Id)
+
+
+def object_body(client: EnerfloClient, path: str, what: str, record_id: str | None = None) -> bytes:
     """Return the JSON object at ``path``.
 
     :param what: name of the object in the error: ``"install"``.
-    :raises BadRecordError: the answer is a list, which is PHP's form of an empty object.
+    :param record_id: the number that was requested. An answer without an id is returned all the same.
+    :raises BadRecordError: the answer is a list, which is PHP's form of an empty object, or another record
+        (``another_id``).
     """
     body = client.get(path)
     if body[:1] != b"{" or body.strip() == b"{}":
@@ -30,7 +39,24 @@ def object_body(client: EnerfloClient, path: str, what: str) -> bytes:
             where=f"GET {path}",
             next_step="Look at the record in Enerflo; if it is there, replay this item.",
         )
+    if record_id is not None and _is_another(body, record_id):
+        raise BadRecordError(
+            "another_id",
+            where=f"GET {path}",
+            next_step=f"Enerflo answered with another {what} than the requested one; nothing of it is used.",
+            field="id",
+        )
     return body
+
+
+def _is_another(body: bytes, record_id: str) -> bool:
+    try:
+        found = _id.decode(body).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # The reader of the record gives the reason.
+        return False
+    spelled = str(found).strip() if isinstance(found, int | str) and not isinstance(found, bool) else ""
+    return spelled.isascii() and spelled.isdigit() and spelled.lstrip("0") != record_id
 
 
 def row_list(
@@ -43,8 +69,9 @@ def row_list(
 ) -> list[msgspec.Raw]:
     """Return the rows at ``path`` from one answer, bare or under one of ``keys``.
 
-    :param whole: the caller needs all rows: an answer with fewer rows than its total says is requested again.
-    :raises ContractDriftError: no key holds the rows, or the total exceeds the rows in the answer.
+    :param whole: the caller needs all rows: an answer with fewer rows than its total says, or with a next
+        page, is requested again.
+    :raises ContractDriftError: no key holds the rows, or there are more rows than the answer holds.
     """
     envelope = Envelope(keys, ("total", "dataCount"), "totalPages") if whole else Envelope(keys)
 
@@ -54,7 +81,7 @@ def row_list(
     for _ in range(1 + ASKED_AGAIN):
         answer = client.read(path, params, decode).value
         rows = answer.records
-        if len(rows) >= (answer.total or 0) and (answer.total_pages or 0) <= 1:
+        if len(rows) >= (answer.total or 0) and (answer.total_pages or 0) <= 1 and not answer.more:
             return rows
     raise ContractDriftError(
         f"the answer holds {len(rows)} rows and says that there are more.",

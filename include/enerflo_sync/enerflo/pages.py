@@ -18,6 +18,9 @@ record, which the next walk catches.
 promises more. The walk requests such a page again. If the first page stays short, its length is the server's
 page limit, and later pages are measured by it. If any other page stays short, the walk is incomplete: it
 continues to the end, but absence from it proves nothing.
+
+A total may also be too small, where the vendor keeps a count that it updates later. When a page holds more
+rows than its total leaves for it, the walk uses the total no longer, and ends with the first empty page.
 """
 
 from __future__ import annotations
@@ -138,7 +141,7 @@ class PageWalk:
         # The server's page limit, known once a page has fewer rows than requested.
         self._cap: int | None = None
         self._pages: int | None = None
-        self._total_is_per_page = False
+        self._total_is_wrong = False
         self._short_seen = False
         self._most_rows = 0
         self._first_total: int | None = None
@@ -215,7 +218,7 @@ class PageWalk:
     def _expected_rows(self, listing: Listing) -> int:
         """Return how many rows the page must hold according to its own totals."""
         most = self._size if self._cap is None else min(self._size, self._cap)
-        if listing.total is not None and not self._total_is_per_page:
+        if listing.total is not None and not self._total_is_wrong:
             return min(most, max(0, listing.total - (self._number - 1) * most))
         pages = listing.total_pages
         if pages is None or self._number > pages or pages == 1:
@@ -239,14 +242,16 @@ class PageWalk:
             self._go_to(max(0, self._covered - fell))
             return None
         if not rows:
-            self.complete = (total is None or end >= total) and not self.is_lacking
+            # Some vendors name a next page on every page, so that a total says more.
+            is_end = end >= total if total is not None else not listing.more
+            self.complete = is_end and not self.is_lacking
             return StopReason.EMPTY_PAGE
         if grew:
             # Added records push rows onto later pages, which then legitimately repeat earlier ones.
             self._seen.clear()
         if self._is_repeated(listing.records):
-            return self._stop_repeating(total, pages, rows)
-        if self._reached(total, pages, rows, end):
+            return self._stop_repeating(listing, total, rows)
+        if self._reached(total, pages, rows, end) and not listing.more:
             self.complete = not self.is_lacking
             if self.is_lacking:
                 return StopReason.SHORT_PAGE
@@ -255,10 +260,10 @@ class PageWalk:
         return None
 
     def _trusted_total(self, total: int | None, rows: int) -> int | None:
-        """Return ``total``, or None if it counts the page's rows instead of the list's."""
-        if total is not None and rows and total == rows and total < self._covered + rows:
-            self._total_is_per_page = True
-        return None if self._total_is_per_page else total
+        """Return ``total``, or None if the list has more rows: it counts the page's rows, or is outdated."""
+        if total is not None and rows and total < self._covered + rows:
+            self._total_is_wrong = True
+        return None if self._total_is_wrong else total
 
     def _reached(self, total: int | None, pages: int | None, rows: int, end: int) -> bool:
         if total is not None:
@@ -273,8 +278,9 @@ class PageWalk:
         self._seen.add(mark)
         return False
 
-    def _stop_repeating(self, total: int | None, pages: int | None, rows: int) -> StopReason:
-        if total is not None or (pages is not None and self._number <= pages):
+    def _stop_repeating(self, listing: Listing, total: int | None, rows: int) -> StopReason:
+        pages = listing.total_pages
+        if listing.more or total is not None or (pages is not None and self._number <= pages):
             raise ContractDriftError(
                 f"page {self._number} repeats an earlier page, while the answer says that there is more.",
                 where=f"GET {self._path}",

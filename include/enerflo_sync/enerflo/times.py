@@ -89,6 +89,14 @@ def parse_date(value: object) -> date | None:
     return None if moment is None else moment.date()
 
 
+def is_time(value: object) -> bool:
+    """Return whether ``value`` is a time that :func:`parse_time` accepts, and not empty."""
+    try:
+        return parse_time(value) is not None
+    except BadRecordError:
+        return False
+
+
 def _from_text(value: str, zone: tzinfo) -> datetime | None:
     text = value.strip()
     if text in _EMPTY or text.startswith("0000-00-00"):

@@ -16,7 +16,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.enerflo.failures import AuthenticationError, DeletedRecordError
 from enerflo_sync.enerflo.installs import read_install
 from enerflo_sync.errors import (
     BadRecordError,
@@ -228,6 +228,8 @@ class CompanyGuard:
             read_install(self._client, install_id)
         except AuthenticationError:
             raise
+        except DeletedRecordError:
+            return True
         except NotFoundError:
             return False
         except (BadRecordError, FatalError, ContractDriftError) as error:

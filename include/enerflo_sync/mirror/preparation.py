@@ -20,6 +20,10 @@ from enerflo_sync.resources.fingerprint import content_hash, decode, same_bytes,
 from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import driver_connection
 
+# Ids that are remembered during a walk; beyond them, of two rows of one record either may be left.
+_MOST_REMEMBERED = 100_000
+_OLDER, _DELETED = "older_than_the_mirror", "deleted_in_enerflo"
+
 
 class Preparation:
     """Sorts the records of one resource by what happens to them.
@@ -29,6 +33,8 @@ class Preparation:
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
+        # Known records whose listed content was another than the mirror's.
+        self._listed_otherwise = set[int]()
         self._as_declared = AsDeclared(resource)
 
     def prepare(
@@ -71,6 +77,10 @@ class Preparation:
         batch.ids += by_id
         known = self._known(connection, observation.account, batch.ids)
         batch.all_new = not known
+        if listed:
+            # A list may have two rows of one record. A page that was prepared before the other row is stored
+            # would find the mirror's own row unchanged, and leave the other row's values there.
+            known.update(dict.fromkeys(self._listed_otherwise.intersection(by_id).intersection(known)))
         moved: dict[int, tuple[bytes, bytes]] = {}
         for record_id, raw in by_id.items():
             # Keep only changed bytes: most pages then need no memory beyond their own.
@@ -78,6 +88,8 @@ class Preparation:
             digest = resource.digest(stable)
             if known.get(record_id, b"") != digest:
                 moved[record_id] = (stable, digest)
+        if listed and len(self._listed_otherwise) < _MOST_REMEMBERED:
+            self._listed_otherwise.update(record_id for record_id in moved if record_id in known)
         # A changed reader version means parsing again, even if the bytes are unchanged.
         before = {
             record_id: stable
@@ -91,22 +103,29 @@ class Preparation:
         batch.good += [record_id for record_id in by_id if record_id not in moved or record_id in said_before]
         standing = [record_id for record_id in moved if listed and record_id in known]
         lag = Lag(connection, resource, observation.account, standing, observation.observed_at)
+        gone = set[int]()
         for record_id, (stable, digest) in moved.items():
             if record_id in said_before:
                 continue
             try:
-                is_held = self._parse(batch, record_id, stable, digest, lag)
+                why = self._parse(batch, record_id, stable, digest, lag)
             except Exception as error:
                 # This block handles one record only, so any exception is that record's fault.
                 reject(connection, batch, stable, bad_record(error), record_id)
                 continue
-            if is_held:
-                batch.held.append(record_id)
+            if why is not None:
+                if why == _DELETED:
+                    gone.add(record_id)
+                else:
+                    batch.held.append(record_id)
                 tally.skipped += 1
-                tally.because("skipped", "older_than_the_mirror")
+                tally.because("skipped", why)
             else:
                 batch.changed[record_id] = observation.observed_at
                 batch.good.append(record_id)
+        if gone:
+            # A list that shows deleted records does not list them as existing.
+            batch.ids = [record_id for record_id in batch.ids if record_id not in gone]
         batch.observed = lag.observed(batch.changed) if listed else {}
         encode_batch(
             connection, resource, batch, lambda bad, why: reject(connection, batch, moved[bad][0], why, bad)
@@ -133,8 +152,11 @@ class Preparation:
         )
         return dict(cursor.fetchall())
 
-    def _parse(self, batch: Batch, record_id: int, stable: bytes, digest: bytes, lag: Lag) -> bool:
-        """Parse a record with new content; return whether to hold it instead because its list lags."""
+    def _parse(self, batch: Batch, record_id: int, stable: bytes, digest: bytes, lag: Lag) -> str | None:
+        """Parse a record with new content; return why it is skipped instead, None if it is not.
+
+        A record is skipped if its list lags, or if it says that it was deleted.
+        """
         data = stable
         try:
             stable.decode()
@@ -146,6 +168,8 @@ class Preparation:
             contents: Contents = usual
         else:
             record, data = decode(stable)
+            if resource.says_deleted(record):
+                return _DELETED
             contents = resource.read(record)
             self._notice(batch, record, stable, data)
         contents, data = without_personal_data(resource, contents, data, batch.forgotten)
@@ -153,9 +177,9 @@ class Preparation:
             raise BadRecordError("two_ids", field=resource.id_field)
         version = None if resource.versions is None else content_hash(data)
         if lag.holds(record_id, contents[0][0], digest, version):
-            return True
+            return _OLDER
         self._add(batch, record_id, contents, digest, data, version)
-        return False
+        return None
 
     def _add(
         self,

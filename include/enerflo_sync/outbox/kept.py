@@ -97,11 +97,16 @@ def _spelled(text: str) -> str:
 def is_alike(sent: str, found: str) -> bool:
     """Return whether two texts may be the same note: only letters and digits are compared.
 
-    Texts without letters and digits, for example only emoji, are all alike.
+    Texts without letters and digits, for example only emoji, are all alike. Enerflo may make HTML of a text,
+    and add words before or after it; a short text may be part of another note by chance.
     """
     if is_respelled(sent, found):
         return True
-    return any(_plain(one) == _plain(found) for one in (sent, _TAG.sub("", sent)))
+    theirs = {_plain(one) for one in (found, _TAG.sub(" ", found))}
+    mine = {_plain(one) for one in (sent, _TAG.sub("", sent))}
+    return not mine.isdisjoint(theirs) or any(
+        len(one) >= _LONG_ENOUGH and one in other for one in mine for other in theirs
+    )
 
 
 def may_be_one(mine: str, theirs: str) -> bool:

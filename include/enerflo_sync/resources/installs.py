@@ -7,6 +7,7 @@ from functools import partial
 
 from enerflo_sync.enerflo.envelopes import Envelope
 from enerflo_sync.enerflo.lists import VendorList
+from enerflo_sync.enerflo.times import is_time
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.resources.event import EventKind
 from enerflo_sync.resources.fields import (
@@ -76,10 +77,15 @@ def _battery(record: Record) -> str | None:
 
 
 def _status(record: Record) -> tuple[int | None, str | None]:
-    nested_status = record.get("status")
-    if isinstance(nested_status, dict):
-        return integer(nested_status, "id"), text(nested_status, "name")
-    return integer(record, "status_id"), text(record, "status_name") or text(record, "status")
+    is_object = isinstance(record.get("status"), dict)
+    own = nested(record, "status") if is_object else {}
+    status_id, name = integer(own, "id"), text(own, "name")
+    # The root may have what the object lacks.
+    if status_id is None:
+        status_id = integer(record, "status_id")
+    if name is None:
+        name = text(record, "status_name") or (None if is_object else text(record, "status"))
+    return status_id, name
 
 
 def _install(record: Record) -> Row:
@@ -216,6 +222,7 @@ INSTALLS = Resource(
     read=_read,
     read_usual=partial(read_usual, usual_reader(FIELDS)),
     known_fields=FIELDS,
+    says_deleted=lambda record: is_time(record.get("deleted_at")),
     dependents=(Part(notes, owner="install_id"), Part(change_orders, owner="install_id")),
     versions=install_versions,
     listing=INSTALL_LIST,

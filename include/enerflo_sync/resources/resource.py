@@ -120,6 +120,8 @@ class Resource:
         contain; its errors reach callers as :class:`BadRecordError`.
     :param known_fields: known top-level fields; other fields are stored and reported.
     :param unknown_within: returns the paths of further unknown fields, below the top level.
+    :param says_deleted: whether a record of the list says that it was deleted: then it counts as not listed.
+        False for a resource whose rows have the time of the deletion (``deleted_at``).
     :param unfilled: returns the declared columns that stay null because of the record's content, and why.
     :param read_usual: returns the result of ``read`` from the bytes of a record in its usual form, or None.
     :param dependents: rows of other resources that cannot exist without the record.
@@ -149,6 +151,7 @@ class Resource:
     known_fields: frozenset[str]
     order: int = 100
     unknown_within: Callable[[Record], Iterable[str]] = lambda _: ()
+    says_deleted: Callable[[Record], bool] = lambda _: False
     unfilled: Callable[[Record], Iterable[str]] = lambda _: ()
     read_usual: Callable[[bytes], Sequence[Sequence[Row]] | None] | None = None
     dependents: tuple[Part, ...] = ()

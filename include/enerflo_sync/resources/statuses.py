@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from enerflo_sync.enerflo.statuses import read_status_rows
+from enerflo_sync.enerflo.times import is_time
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.resources.fields import Record, identity, text
 from enerflo_sync.resources.resource import SMALLEST_SHRINK, Part, Resource, Row
@@ -28,6 +29,7 @@ STATUSES = Resource(
         """id name status company_id epc_company_id color order sequence active is_default type
         created_at updated_at deleted_at""".split()
     ),
+    says_deleted=lambda record: is_time(record.get("deleted_at")),
     read_all=read_status_rows,
     shrink_floor=SMALLEST_SHRINK,
 )

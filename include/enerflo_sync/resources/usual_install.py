@@ -117,6 +117,8 @@ _READ: list[tuple[str, Any] | tuple[str, Any, Any]] = [
     ("cost", _Cost | Nothing | None, None),
     ("created_at", str | None, None),
     ("updated_at", str | None, None),
+    # The other reader's caller asks whether the install was deleted.
+    ("deleted_at", None, None),
     ("logged_in_user", None, None),
     # The other reader also reads these fields in other forms.
     ("status", UnsetType, UNSET),

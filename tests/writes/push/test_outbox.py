@@ -205,3 +205,16 @@ def test_a_table_that_is_not_mapped_is_refused(outbox: Outbox) -> None:
     outbox.status(outbox.install(), "On Hold")
     outbox.push(without=("notes",))
     assert outbox.states() == ["refused"] * 3 + ["applied"]
+
+
+def test_nothing_is_written_to_an_install_of_which_enerflo_says_that_it_was_deleted(outbox: Outbox) -> None:
+    gone, other = outbox.install(0), outbox.install(1)
+    outbox.status(gone, "On Hold")
+    outbox.status(other, "On Hold")
+    path = f"/api/v3/installs/{gone.install_id}"
+    shown = b'{"id": %d, "deleted_at": "2026-03-01 10:00:00"}' % gone.install_id
+    outbox.answering("GET", path, 200, shown)
+    outbox.push()
+    assert outbox.states() == ["parked", "applied"]
+    assert outbox.reasons()[0] == "not there: Enerflo says that the record was deleted."
+    assert len(outbox.received("PUT")) == 1

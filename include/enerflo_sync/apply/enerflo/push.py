@@ -24,7 +24,7 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import RecordKind
-from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.enerflo.failures import AuthenticationError, DeletedRecordError
 from enerflo_sync.errors import (
     BadRecordError,
     ContractDriftError,
@@ -107,6 +107,8 @@ def _troubled(run: PushRun, task: Task, changes: Sequence[Change]) -> bool:
     except RetriableError as error:
         log.warning("push_waits table=%s error=%s", changes[0].table, type(error).__name__)
         return True
+    except DeletedRecordError:
+        _park(run, changes, "not there: Enerflo says that the record was deleted.")
     except NotFoundError:
         _park(run, changes, "not there (404): Enerflo has no such record.")
     except (BadRecordError, ContractDriftError) as error:
