@@ -198,7 +198,11 @@ def test_the_null_option_and_words_that_yaml_1_1_takes_for_booleans_are_text(fol
         ),
         ("version: 1", "version: [1", "a YAML document"),
         ("version: 1", "\tversion: 1", "indented by blanks and not by tabs"),
-        ("crm_table: crm.inst", 'crm_table: "crm.inst', "end of stream at column 1 in the quoted text that begins on line 10,"),
+        (
+            "crm_table: crm.inst",
+            'crm_table: "crm.inst',
+            "end of stream at column 1 in the quoted text that begins on line 10,",
+        ),
         ("version: 1", "version: {1\naccounts: {}", "found no ',' or '}' at column "),
         ("version: 1", "version: {1\naccounts: {}", " in the { } that begins on line 1, expected"),
         ("version: 1", "a: &x {b: *x}\nversion: 1", "an alias of itself"),

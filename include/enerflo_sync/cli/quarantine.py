@@ -92,7 +92,10 @@ def show_command(
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Show everything about one item: what, when, from where, and its content with personal data masked."""
+    """Show everything about one item: what, when, from where, and its content with personal data masked.
+
+    Exit code 1 while the item is open.
+    """
     context = open_account(account, os.environ)
     detail = read_item(context, item, reveal=reveal, by=who(by))
     if as_json:
