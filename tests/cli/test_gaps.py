@@ -49,7 +49,7 @@ def test_a_poll_closes_it_and_then_it_is_told_with_all(unseen_for_a_day: Run, wa
     result = unseen_for_a_day("gaps")
     assert (result.code, result.out) == (
         0,
-        "Nothing is open: all that was due was seen. Of the last 14 days 1 was, and is closed.\n",
+        "Nothing is open: all that was due was seen. 1 gap is closed of the last 14 days.\n",
     )
     everything = unseen_for_a_day("gaps", "--all")
     assert everything.code == 0

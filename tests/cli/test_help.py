@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -88,6 +89,11 @@ def test_each_command_that_may_end_with_1_says_in_its_help_when() -> None:
     ]
     assert {"doctor", "poll", "plan", "quarantine list"} <= dict(waiting).keys()
     assert [words for words, text in waiting if "Exit code 1" not in text] == []
+
+
+def test_the_program_says_its_version() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.output) == (0, f"enerflo-sync {version('enerflo-sync')}\n")
 
 
 @pytest.mark.parametrize(

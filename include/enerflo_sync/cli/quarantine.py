@@ -208,9 +208,10 @@ def who(by: str | None) -> str:
 
 
 def _print_group(group: QuarantineGroup) -> None:
+    times = "once" if group.count == 1 else f"{group.count:,} times"
     console.print(
         f"[bold]{group.items:,} x {group.kind}[/] {escape(group.reason)}"
-        f"  (seen {group.count:,} times, {_when(group.first_seen_at)} to {_when(group.last_seen_at)})"
+        f"  (seen {times}, {_when(group.first_seen_at)} to {_when(group.last_seen_at)})"
     )
     example = _json(group.example)
     if len(example) > _EXAMPLE_CHARACTERS:
