@@ -70,9 +70,10 @@ def all_accounts(request: Request, user: GetUserDep, q: str = "", page: str = ""
     return Page(render_accounts(shown, Frame(to)))
 
 
+@accounts.get("/")
 @accounts.get("/reports")
-def reports_before(request: Request, user: GetUserDep) -> Response:
-    """Lead from the address that earlier versions had in the menu to the accounts."""
+def accounts_from_elsewhere(request: Request, user: GetUserDep) -> Response:
+    """Lead to the accounts: from the root, and from the address that earlier versions had in the menu."""
     _readable(user)
     return RedirectResponse(Addresses(here(request)).accounts(), 308)
 
@@ -110,7 +111,11 @@ def overview(visit: Reading, session: SessionDep) -> Response:
         runs = (_next_runs(session, account), _failed_runs(session, account))
         shown = read_overview(connection, opened.config, account, *runs)
         tables = opened.config.tables_for(account)
-    return Page(render_overview(shown, tables, account_name("reconcile", account), frame))
+    return Page(
+        render_overview(
+            shown, tables, account_name("reconcile", account), account_name("poll", account), frame
+        )
+    )
 
 
 def _next_runs(session: Session, account: str) -> Mapping[str, NextRun]:

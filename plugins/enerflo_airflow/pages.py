@@ -95,11 +95,12 @@ def refuse(request: Request, error: HTTPException) -> Response:
             else "Your Airflow user may not read the runs of this account's reconciliation DAG."
         )
         return Page(render_message("No access", body, tone=Tone.BAD, frame=_bare(request)), 403)
-    body = str(error.detail)
+    body, link = str(error.detail), None
     if body == HTTPStatus(error.status_code).phrase:
         # The router's own words, for an address that none of the pages has.
-        body = "No page has this address, or it is one that a form sends something to. Begin at the accounts."
-    return Page(render_message("Not found", body, frame=_bare(request)), error.status_code)
+        body = "No page has this address, or it is one that a form sends something to."
+        link = Addresses(here(request)).accounts(), "Begin at the accounts"
+    return Page(render_message("Not found", body, link=link, frame=_bare(request)), error.status_code)
 
 
 def _bare(request: Request) -> Frame:

@@ -55,7 +55,8 @@ def test_the_report_in_every_format(run: Run, tmp_path: Path, form: str) -> None
     result = run("reconcile", "--format", form, "--out", str(out))
     content = out.read_bytes()
     assert result.out == ""
-    assert f"Written to {out}" in result.err.replace("\n", "")
+    assert f"Written to {out}. " in result.err.replace("\n", "")
+    assert "differences are " in result.err.replace("\n", " "), "why it ends with this exit code"
     if form == "parquet":
         assert len(pd.read_parquet(io.BytesIO(content))) > 5
     elif form == "xlsx":

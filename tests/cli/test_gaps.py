@@ -20,7 +20,7 @@ def unseen_for_a_day(run: Run, warehouse_url: str) -> Run:
 def test_without_a_poll_there_is_nothing_to_have_holes_in(run: Run) -> None:
     result = run("gaps")
     assert (result.code, result.err) == (0, "")
-    assert "No poll ever ran" in result.out
+    assert result.out == "No poll ever ran for this account: nothing was read yet.\n"
 
 
 def test_after_a_poll_nothing_is_open(run: Run) -> None:
@@ -33,7 +33,7 @@ def test_an_open_hole_is_shown_with_what_closes_it(unseen_for_a_day: Run) -> Non
     result = unseen_for_a_day("gaps")
     assert result.code == 1
     lines = result.out.splitlines()
-    assert lines[0] == "1 hole is open."
+    assert lines[0] == "1 gap is open."
     assert lines[2].split() == ["kind", "from", "to", "for", "state", "not", "seen"]
     assert lines[3].startswith("  records  20")
     assert " now " in lines[3]
@@ -49,7 +49,7 @@ def test_a_poll_closes_it_and_then_it_is_told_with_all(unseen_for_a_day: Run, wa
     result = unseen_for_a_day("gaps")
     assert (result.code, result.out) == (
         0,
-        "Nothing is open: all that was due was seen. Of the last 14 days 1 was, and is closed.\n",
+        "Nothing is open: all that was due was seen. 1 gap is closed of the last 14 days.\n",
     )
     everything = unseen_for_a_day("gaps", "--all")
     assert everything.code == 0
@@ -58,7 +58,7 @@ def test_a_poll_closes_it_and_then_it_is_told_with_all(unseen_for_a_day: Run, wa
 
 def test_the_same_as_json(unseen_for_a_day: Run) -> None:
     document = unseen_for_a_day("gaps", "--json").json
-    assert (document["open"], document["sentence"], document["polled"]) == (1, "1 hole is open.", True)
+    assert (document["open"], document["sentence"], document["polled"]) == (1, "1 gap is open.", True)
     (hole,) = document["holes"]
     assert (hole["kind"], hole["open"], hole["to"], hole["closed_by"]) == ("records", True, None, None)
     assert hole["closes"] == "enerflo-sync poll"

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from enerflo_sync.cli.app import app
@@ -61,6 +68,32 @@ def test_each_command_has_help_of_its_own(name: str) -> None:
     assert result.exit_code == 0, result.output
     assert f"Usage: enerflo-sync {name}" in result.output or f" {name} " in result.output.splitlines()[0]
     assert len(result.output.splitlines()) > 3
+
+
+def commands_of(group: Any, *words: str) -> Iterator[tuple[str, Any]]:
+    """Yield each command below ``group`` with its words."""
+    if not isinstance(group, TyperGroup):
+        yield " ".join(words), group
+        return
+    context = typer.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        yield from commands_of(found, *words, name)
+
+
+def test_each_command_that_may_end_with_1_says_in_its_help_when() -> None:
+    waiting = [
+        (words, " ".join((one.help or "").split()))
+        for words, one in commands_of(get_command(app))
+        if one.callback is not None and "NEEDS_A_PERSON" in inspect.getsource(inspect.unwrap(one.callback))
+    ]
+    assert {"doctor", "poll", "plan", "quarantine list"} <= dict(waiting).keys()
+    assert [words for words, text in waiting if "Exit code 1" not in text] == []
+
+
+def test_the_program_says_its_version() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.output) == (0, f"enerflo-sync {version('enerflo-sync')}\n")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def migrated(run: Run) -> Run:
 def test_a_held_order_is_told_and_let_through(migrated: Run, world: World) -> None:
     assert (
         migrated("quality").out
-        == "There is no change order yet.\n0 checked now; the others did not change.\n"
+        == "Change orders were not read whole yet.\n0 checked now; the others did not change.\n"
     )
     migrated("poll")
     told = migrated("quality")

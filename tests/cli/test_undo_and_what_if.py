@@ -58,6 +58,19 @@ def test_an_undo_is_made_and_applied_as_any_plan(written: Run, plan_hash: str) -
     assert "Nothing to take back: 1 question is left to a person." in again.out
 
 
+def test_a_plan_shows_whole_rows_and_lists_in_words(written: Run) -> None:
+    context = open_account("default", os.environ)
+    with context.engine.begin() as connection:
+        connection.execute(sa.text("delete from crm.change_orders where adders is not null"))
+    plan = run_plan(context)[0]
+    context.close()
+    assert '[{"cost": ' in written("plan").out
+    assert written("apply", plan.plan_hash, "--approve", "Me").code == 0
+    rows = [line for line in written("undo", plan.plan_hash).out.splitlines() if " whole row " in line]
+    assert any("adders [" in line for line in rows)
+    assert [line for line in rows if "{'" in line] == []
+
+
 def test_an_undo_of_an_unknown_plan_exits_with_2(written: Run) -> None:
     ended = written("undo", "0123456789")
     assert (ended.code, ended.out) == (2, "")

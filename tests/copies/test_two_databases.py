@@ -24,7 +24,7 @@ def test_a_lock_in_the_warehouse_is_told_as_the_warehouses(rows: Rows) -> None:
         with pytest.raises(RetriableError, match=r"database\.locked") as told:
             refresh_copies(engine, rows.crm, rows.config, "default")
     engine.dispose()
-    assert told.value.where == "warehouse, while running copy"
+    assert told.value.where == "warehouse, during copy"
 
 
 @everywhere

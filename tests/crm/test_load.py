@@ -56,6 +56,8 @@ def test_an_unset_variable_is_an_error_only_when_its_account_needs_it(folder: Pa
         config.account("second").need("api_key")
     with pytest.raises(ConfigurationError, match="warehouse_url: it has no value"):
         config.account("default").need("warehouse_url")
+    with pytest.raises(ConfigurationError, match=r"sync\.yaml:4: accounts\.default\.api_key: .* is not set"):
+        load(folder, SMALL).account("default").need("api_key")
 
 
 def test_variables_fill_numbers_and_secrets_stay_text(folder: Path) -> None:
@@ -196,6 +198,13 @@ def test_the_null_option_and_words_that_yaml_1_1_takes_for_booleans_are_text(fol
         ),
         ("version: 1", "version: [1", "a YAML document"),
         ("version: 1", "\tversion: 1", "indented by blanks and not by tabs"),
+        (
+            "crm_table: crm.inst",
+            'crm_table: "crm.inst',
+            "end of stream at column 1 in the quoted text that begins on line 10,",
+        ),
+        ("version: 1", "version: {1\naccounts: {}", "found no ',' or '}' at column "),
+        ("version: 1", "version: {1\naccounts: {}", " in the { } that begins on line 1, expected"),
         ("version: 1", "a: &x {b: *x}\nversion: 1", "an alias of itself"),
         ("version: 1", "version: \x01", "characters that YAML does not allow"),
     ],

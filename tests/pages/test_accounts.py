@@ -79,8 +79,15 @@ def counted() -> Iterator[list[str]]:
 def test_with_one_account_it_leads_to_that_ones_overview(visitor: Callable[..., Visitor]) -> None:
     answer = visitor("VIEWER").get("accounts")
     assert (answer.status_code, answer.headers["location"]) == (303, "/enerflo/overview/default")
-    before = visitor("VIEWER").get("reports")
-    assert (before.status_code, before.headers["location"]) == (308, "/enerflo/accounts")
+    for other in ("", "reports"):
+        found = visitor("VIEWER").get(other)
+        assert (found.status_code, found.headers["location"]) == (308, "/enerflo/accounts")
+
+
+def test_an_address_that_no_page_has_leads_to_the_accounts(visitor: Callable[..., Visitor]) -> None:
+    answer = visitor("VIEWER").get("nowhere/at/all")
+    assert answer.status_code == 404
+    assert '<a href="/enerflo/accounts">Begin at the accounts</a>' in answer.text
 
 
 def test_the_worst_stands_first_with_the_verdict_that_its_overview_has(

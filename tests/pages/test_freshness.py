@@ -51,7 +51,7 @@ def test_the_page_says_what_the_command_says(visitor: Callable[..., Visitor]) ->
         if hole.is_open:
             assert hole.closes in found
     lists = section(text, "lists")
-    assert lists.count("a hole is open") >= 2
+    assert lists.count("a gap is open") >= 2
     assert re.search(r'<th scope="row">notes</th>.*?>5 h<', lists, re.DOTALL)
 
 

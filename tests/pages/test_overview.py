@@ -142,6 +142,12 @@ def test_an_account_that_was_never_compared_says_how_to_start(visitor: Callable[
     text = pat.text(PAGE)
     assert "Nothing was compared yet" in text
     assert "Reconcile now" in text
+    assert "run the DAG enerflo_poll first" not in text
+    pat.sql("delete from sync.watermarks")
+    assert (
+        "Enerflo was not read whole yet: run the DAG enerflo_poll first, then enerflo_reconcile."
+        in pat.text(PAGE)
+    )
 
 
 def test_reconcile_now_starts_one_run_in_the_users_name_however_often_it_is_sent(

@@ -69,8 +69,17 @@ def test_orders_that_came_since_the_last_check_are_not_called_none(orders: Order
 
 
 def test_before_the_first_order_both_say_so(orders: Orders) -> None:
+    orders.checked()
+    page = shown(orders)
+    assert "Change orders were not read whole yet." in page, "an empty mirror says nothing of Enerflo"
+    assert '<section class="banner unsure"' in page
+    orders.sql(
+        "insert into sync.watermarks (account, name, value, recorded_at, run_id)"
+        " values ('default', 'change_orders', now(), now(), 'poll')"
+    )
     report = orders.checked()
     assert "There is no change order yet." in shown(orders)
+    assert '<section class="banner good"' in shown(orders)
     assert "there is nothing to look at here" in shown(orders, Listing.ORDERS)
     assert "No install was judged yet" in shown(orders, Listing.FINDINGS)
     assert quality_text(report).startswith("There is no change order yet.")

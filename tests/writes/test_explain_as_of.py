@@ -39,3 +39,12 @@ def test_as_of_counts_the_decisions_that_came_later(desk: Desk, install: int) ->
     assert "Nothing had been decided about it by then: 1 decision came later." in said
     assert "the ledger has no row" not in said
     assert "the ledger has no row" in text(desk, install, "panel_type", as_of=start)
+
+
+def test_as_of_a_time_before_the_first_poll_no_value_is_known_since_then(desk: Desk, install: int) -> None:
+    start = desk.one("select min(first_seen_at) - interval '1 day' from enerflo.install_versions")
+    said = text(desk, install, "status", as_of=start)
+    assert "what it said then is not known. The CRM" in said
+    assert f"known since {start:%Y-%m-%d %H:%M:%S}" not in said
+    known = desk.one("select first_seen_at from enerflo.install_versions where install_id = :id", id=install)
+    assert f"Enerflo's present value is known since {known:%Y-%m-%d %H:%M:%S} UTC, by poll" in said

@@ -16,9 +16,10 @@ def estimate_lines(report: BackfillReport) -> Iterator[str]:
     if estimate is None:
         return
     yield f"{report.words}: about {estimate.records:,} installs by {_requests(estimate)}"
+    parts = "1 part" if estimate.chunks == 1 else f"{estimate.chunks:,} parts"
     yield (
         f"about {_minutes(estimate.minutes_alone)} alone,"
-        f" {_minutes(estimate.minutes_beside_live)} beside live work, in {estimate.chunks:,} parts"
+        f" {_minutes(estimate.minutes_beside_live)} beside live work, in {parts}"
     )
     if estimate.sampled:
         yield (
@@ -54,7 +55,8 @@ def report_lines(report: BackfillReport) -> Iterator[str]:
         f" · skipped {report.skipped:,} · missing from the source {report.missing:,}"
     )
     took = "" if report.minutes is None else f" in {report.minutes:,.1f} minutes"
-    yield f"{report.requests:,} requests{took}, {report.throttled:,} of them answered by 429"
+    among = f"the estimate's among them, {report.throttled:,} answered by 429"
+    yield f"{report.requests:,} requests{took}, {among}"
     for why in report.reasons.get("incomplete", {}):
         yield f"not read whole: {why}"
     for why, count in sorted(report.reasons.get("quarantined", {}).items()):

@@ -27,9 +27,20 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"enerflo-sync {version('enerflo-sync')}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what happens on standard error."),
+    _version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+    ),
 ) -> None:
     """Set up logging for all commands."""
     level = logging.INFO if verbose else logging.ERROR

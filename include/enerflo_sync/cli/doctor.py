@@ -76,6 +76,9 @@ def command(
     where changes go there (write_to), and how the rows of both sides match: which keys meet, and which values
     differ only in how they are written, with the line of sync.yaml that accepts them. Where the CRM is in
     another database, our copies of its tables are brought up to date for that.
+
+    Exit code 1 when a finding is an error of the mapping or a warning, 2 when a check could not run; hints
+    do not count.
     """
     if write_check is not None:
         require_one_account(group, "--write-check")

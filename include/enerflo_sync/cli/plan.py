@@ -52,8 +52,8 @@ def command(
     these changes, each only if it still finds the value that the plan expects. If some of the changes need
     a person's approval (`approval` in sync.yaml) and the others do not, there are two plans: the one that
     needs nobody comes first, and `plans` of the JSON lists both. Exit code 1 when a plan waits for an
-    approval. A change that a person refused is not part of a plan; it is listed with the name (`reopen`).
-    Personal data is masked in every format.
+    approval, or in report mode would wait for one. A change that a person refused is not part of a plan; it
+    is listed with the name (`reopen`). Personal data is masked in every format.
     """
     if out is not None or plan_format is PlanFormat.HTML:
         require_one_account(group, "--out" if out is not None else "--format html")

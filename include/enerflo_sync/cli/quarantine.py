@@ -92,7 +92,10 @@ def show_command(
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Show everything about one item: what, when, from where, and its content with personal data masked."""
+    """Show everything about one item: what, when, from where, and its content with personal data masked.
+
+    Exit code 1 while the item is open.
+    """
     context = open_account(account, os.environ)
     detail = read_item(context, item, reveal=reveal, by=who(by))
     if as_json:
@@ -205,9 +208,10 @@ def who(by: str | None) -> str:
 
 
 def _print_group(group: QuarantineGroup) -> None:
+    times = "once" if group.count == 1 else f"{group.count:,} times"
     console.print(
         f"[bold]{group.items:,} x {group.kind}[/] {escape(group.reason)}"
-        f"  (seen {group.count:,} times, {_when(group.first_seen_at)} to {_when(group.last_seen_at)})"
+        f"  (seen {times}, {_when(group.first_seen_at)} to {_when(group.last_seen_at)})"
     )
     example = _json(group.example)
     if len(example) > _EXAMPLE_CHARACTERS:

@@ -16,7 +16,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.reconcile.render import ReportFormat, write_report
-from enerflo_sync.reconcile.render.verdict import is_all_clear
+from enerflo_sync.reconcile.render.verdict import is_all_clear, verdict_text
 from enerflo_sync.reconcile.store import read_differences
 
 
@@ -66,7 +66,7 @@ def command(
             sys.stdout.flush()
         else:
             write_whole(out, lambda stream: write_report(report, report_format, stream, differences, tables))
-            errors.print(f"Written to {out}.")
+            errors.print(f"Written to {out}. {verdict_text(report).headline}.", markup=False)
         return Exit.DONE if is_all_clear(report) else Exit.NEEDS_A_PERSON
 
     finish_each(account, group, reconcile, as_json=report_format is ReportFormat.JSON)

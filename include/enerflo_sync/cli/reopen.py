@@ -21,10 +21,10 @@ from enerflo_sync.reconcile.render.wording import count_of, utc, visible
 
 
 def command(
-    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help=RECORD_WORDS)] = None,
+    table: Annotated[str | None, typer.Argument(metavar="TABLE", help=RECORD_WORDS)] = None,
     key: Annotated[
         str | None,
-        typer.Argument(metavar="[KEY]", help="The CRM's key, its parts joined by /; or enerflo:ID."),
+        typer.Argument(metavar="KEY", help="The CRM's key, its parts joined by /; or enerflo:ID."),
     ] = None,
     account: Account = "default",
     field: Annotated[str | None, typer.Option("--field", metavar="F", help="Only this CRM column.")] = None,

@@ -23,9 +23,9 @@ _MOST_LINES = 50
 
 
 def command(
-    table: Annotated[str | None, typer.Argument(metavar="[TABLE", help=RECORD_WORDS)] = None,
+    table: Annotated[str | None, typer.Argument(metavar="TABLE", help=RECORD_WORDS)] = None,
     key: Annotated[
-        str | None, typer.Argument(metavar="KEY]", help="The record's key, as explain takes it.")
+        str | None, typer.Argument(metavar="KEY", help="The record's key, as explain takes it.")
     ] = None,
     account: Account = "default",
     field: Annotated[

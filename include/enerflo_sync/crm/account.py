@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import Field, PrivateAttr
@@ -15,6 +16,7 @@ from enerflo_sync.crm.overrides import TableOverride
 from enerflo_sync.crm.rhythm import Rhythm
 from enerflo_sync.crm.salesforce import SECRETS, SalesforceAccount
 from enerflo_sync.crm.schedule import Schedule
+from enerflo_sync.crm.source import Places
 from enerflo_sync.errors import ConfigurationError
 
 ACCOUNT_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -81,7 +83,7 @@ class AccountConfig(AccountDefaults):
     )
 
     _name: str = PrivateAttr("")
-    _where: str = PrivateAttr("")
+    _places: Places = PrivateAttr(default_factory=lambda: Places(Path("sync.yaml")))
     _unset: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
@@ -121,8 +123,9 @@ class AccountConfig(AccountDefaults):
 
     def _missing(self, option: str) -> NoReturn:
         variable = self._unset.get(option)
+        spot = self._places.find(("accounts", self._name, *option.split(".")))
         raise ConfigurationError(
             f"the environment variable {variable} is not set." if variable else "it has no value.",
-            where=f"{self._where}: accounts.{self._name}.{option}",
+            where=f"{spot}: accounts.{self._name}.{option}",
             next_step=f"Set {variable or option.upper().replace('.', '_')}, or give {option} a value there.",
         )

@@ -119,7 +119,7 @@ def _remember(config: SyncConfig, source: Source, tables: dict[str, dict[str, Ta
             }
     for name, account in config.accounts.items():
         account._name = name
-        account._where = str(source.places.find(("accounts", name)))
+        account._places = source.places
         account._unset = unset.get(name, {})
 
 

@@ -28,6 +28,13 @@ _BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
+# What libyaml was in when it met a mistake: the mistake is often where that begins, many lines above.
+_OPEN = {
+    "while scanning a quoted scalar": "the quoted text",
+    "while parsing a flow mapping": "the { }",
+    "while parsing a flow sequence": "the [ ]",
+}
+
 # libyaml's loader if PyYAML has it: a twentieth of the time, which every command and DAG file pays.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -160,9 +167,12 @@ class Source:
     def _unreadable(self, error: yaml.YAMLError, text: str) -> None:
         mark = getattr(error, "problem_mark", None)
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        reason = (getattr(error, "problem", None) or "characters that YAML does not allow").removeprefix(
-            "found "
-        )
+        reason = getattr(error, "problem", None) or "characters that YAML does not allow"
+        reason = reason.removeprefix("found ").replace("did not find expected", "no")
+        reason = f"{reason} at column {column}"
+        context, begun = _OPEN.get(getattr(error, "context", "")), getattr(error, "context_mark", None)
+        if context and begun and begun.line + 1 < line:
+            reason += f" in {context} that begins on line {begun.line + 1}"
         expected = "a YAML document"
         if mark and text.splitlines()[mark.line : mark.line + 1] and "\t" in text.splitlines()[mark.line]:
             expected += ", indented by blanks and not by tabs"
@@ -170,7 +180,7 @@ class Source:
             # A variable's braces end a flow map, which is the most common way to break this file.
             expected += " (inside { } a ${NAME} stands in quotes)"
         place = ".".join(self.root)
-        self.problems.append(Problem(str(self.file), line, place, f"{reason} at column {column}", expected))
+        self.problems.append(Problem(str(self.file), line, place, reason, expected))
 
     def _value(self, node: yaml.Node, place: Place) -> Any:
         if len(place) > MAX_DEPTH:

@@ -298,13 +298,15 @@ def _enerflo_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
             )
         if later:
             return _side_before(later[0], "to_enerflo", as_of)
-    seen = as_of or record.observed_at
+    is_later = _is_later(known, name, known.deleted_at or record.observed_at, "value", present)
+    # The evidence of a value that may have come later is that of the present.
+    seen = record.observed_at if is_later else as_of or record.observed_at
     return Side(
         exists=record.in_enerflo,
         rejected=not record.deleted and any(one.kind is WaitingKind.QUARANTINED for one in known.waiting),
         value=present,
         evidence=_evidence(known, name, present, seen) if seen is not None and record.in_enerflo else None,
-        is_later=_is_later(known, name, known.deleted_at or record.observed_at, "value", present),
+        is_later=is_later,
     )
 
 

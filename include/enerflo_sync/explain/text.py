@@ -141,7 +141,8 @@ def _present(story: FieldStory) -> Iterator[str]:
     if mine.pruned is not None:
         yield f"That is of the last version before it that is kept: {mine.pruned}."
     if mine.exists and mine.evidence is not None:
-        yield f"Enerflo's value is known since {_evidence(mine.evidence)}."
+        which = "present value" if mine.is_later else "value"
+        yield f"Enerflo's {which} is known since {_evidence(mine.evidence)}."
     yield _agreed(story.agreed, mine.value)
 
 

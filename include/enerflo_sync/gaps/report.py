@@ -95,13 +95,13 @@ class GapReport(msgspec.Struct, frozen=True):
     def sentence(self) -> str:
         """Return the report's summary in a sentence."""
         if not self.polled and not self.open:
-            return "No poll ever ran for this account, so there is nothing yet to have holes in."
+            return "No poll ever ran for this account: nothing was read yet."
         if not self.open:
             closed, days = len(self.holes), (self.as_of - self.since).days
-            are = "was, and is closed" if closed == 1 else "were, and are closed"
-            past = f" Of the last {days} days {closed:,} {are}." if closed else ""
+            are = "gap is" if closed == 1 else "gaps are"
+            past = f" {closed:,} {are} closed of the last {days} days." if closed else ""
             return "Nothing is open: all that was due was seen." + past
-        return f"{self.open:,} {'hole is' if self.open == 1 else 'holes are'} open."
+        return f"{self.open:,} {'gap is' if self.open == 1 else 'gaps are'} open."
 
 
 def account_option(account: str) -> str:

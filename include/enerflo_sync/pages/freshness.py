@@ -273,5 +273,5 @@ def _next_step(page: FreshnessPage) -> str:
     if not page.open_holes:
         return "" if page.gaps.polled else "Switch the DAG of the poll on, or run `enerflo-sync poll`."
     first = page.open_holes[0]
-    what = f"See what closes the {'hole' if page.gaps.open == 1 else 'holes'} below, first `{first.closes}`."
+    what = f"See what closes the {'gap' if page.gaps.open == 1 else 'gaps'} below, first `{first.closes}`."
     return what if closing_job(first) else "Decide in the inbox about what arrived and was not read."

@@ -280,10 +280,12 @@ def _failures(failed: Sequence[FailedRun]) -> str:
     return f"The last runs of {len(failed)} jobs failed, that of {JOBS[failed[0].job]} latest."
 
 
-def render_overview(shown: Overview, tables: Mapping[str, TableMapping], dag_id: str, frame: Frame) -> str:
+def render_overview(
+    shown: Overview, tables: Mapping[str, TableMapping], dag_id: str, poll_dag_id: str, frame: Frame
+) -> str:
     """Return the page.
 
-    :param dag_id: the DAG that reconciles the account.
+    :param dag_id: the DAG that reconciles the account; ``poll_dag_id`` is the one that reads Enerflo.
     """
     return render_page(
         "overview.html.j2",
@@ -300,6 +302,7 @@ def render_overview(shown: Overview, tables: Mapping[str, TableMapping], dag_id:
         step=next_step(shown, frame.to),
         chart=day_chart(shown.days, shown.now),
         dag_id=dag_id,
+        poll_dag_id=poll_dag_id,
         jobs=JOBS,
         report_of=lambda id_: frame.to.report(shown.account, id_),
         record_of=lambda one: record_address(frame.to, shown.account, tables, one.table, one.bare_key),

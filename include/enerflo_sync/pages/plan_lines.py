@@ -24,7 +24,6 @@ from enerflo_sync.reconcile.render.wording import (
     key_values,
     number,
     record_words,
-    visible,
 )
 
 PAGE: Final = 50
@@ -272,7 +271,7 @@ def shown_value(value: object, instead: str = "") -> ShownValue:
     if isinstance(value, dict):
         words = _cut(record_words(value), _RECORD_WIDTH)
         return ShownValue(words, words)
-    text = visible(value if isinstance(value, str) else str(value))
+    text = record_words(value)
     return ShownValue(_cut(text, _WIDTH), _cut(text, _FULL))
 
 

@@ -216,7 +216,8 @@ def render_checks(page: ChecksPage, frame: Frame) -> str:
 def _tone(report: QualityReport) -> Tone:
     if report.held:
         return Tone.BAD
-    return Tone.UNSURE if report.warned or report.dismissed or report.unchecked else Tone.GOOD
+    unread = not report.orders and not report.is_read
+    return Tone.UNSURE if report.warned or report.dismissed or report.unchecked or unread else Tone.GOOD
 
 
 def _gravity(check: CheckCount) -> tuple[bool, bool]:

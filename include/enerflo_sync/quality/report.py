@@ -143,6 +143,7 @@ class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
     :param checked: orders checked in this run; None without a run.
     :param held: held orders that wait for a person; ``dismissed`` counts those that stay held and do not.
     :param unchecked: living orders that are new, or that changed since they were checked.
+    :param is_read: whether Enerflo's list of change orders was ever read whole.
     :param failing: failing orders, held ones first; at most the requested number.
     :param life_cycle: None if no install has a milestone, or it was not requested. It holds nothing back.
     """
@@ -162,6 +163,7 @@ class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
     life_cycle: LifeCycleReport | None = None
     dismissed: int = 0
     unchecked: int = 0
+    is_read: bool = True
 
     @property
     def needs_a_person(self) -> bool:

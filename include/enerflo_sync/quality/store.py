@@ -58,7 +58,8 @@ limit :most
 # A check's result stands until the next run; what polls brought since is not checked.
 _STANDING = sa.text("""
 /* enerflo-sync quality: state of all orders, and how many are new or changed since they were checked */
-select coalesce(r.orders, 0) as orders, coalesce(r.checks, '{}') as checks, u.unchecked
+select coalesce(r.orders, 0) as orders, coalesce(r.checks, '{}') as checks, u.unchecked,
+  exists (select from sync.watermarks where account = :account and name = 'change_orders') as is_read
 from (
   select count(*) as unchecked from enerflo.change_orders o
   left join sync.change_order_facts f using (account, change_order_id)
@@ -154,6 +155,7 @@ def read_report(
         released=states.released,
         dismissed=states.dismissed,
         unchecked=standing.unchecked,
+        is_read=standing.is_read,
         warned=states.warned,
         not_validated=not_validated(connection, account),
         suite=suite.file.name,

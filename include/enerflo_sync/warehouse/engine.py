@@ -171,7 +171,7 @@ _TAKES_TOO_LONG = {
 def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
     """Describe a driver's error in our words, never quoting a statement or a row."""
     state = getattr(error, "sqlstate", None) or ""
-    place = f"warehouse, while running {where}"
+    place = f"warehouse, during {where}"
     if state in _TO_CHANGE:
         return _to_change(getattr(error, "diag", None), state, place)
     # A refused connection has no SQLSTATE, only the server's message.

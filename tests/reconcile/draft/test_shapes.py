@@ -264,6 +264,22 @@ def test_the_tables_own_key_names_its_rows_whatever_other_columns_are_unique(des
     assert tables(drafted(desk))["notes"]["join"] == {"enerflo_note_id": "note_id"}
 
 
+@pytest.mark.parametrize("unique", ["", "alter table crm.contacts add primary key (_airbyte_raw_id)"])
+def test_a_copy_tools_own_id_names_no_row_since_the_next_copy_changes_it(desk: Desk, unique: str) -> None:
+    run(
+        desk,
+        "drop table crm.leads",
+        "create table crm.contacts as select md5(customer_id::text) as _airbyte_raw_id,"
+        " now() as _airbyte_extracted_at, nullif(customer_id % 7, 0) * 0 + customer_id as enerflo_customer_id,"
+        " (100000 + customer_id)::text as hs_object_id, first_name, last_name, email, mobile"
+        " from enerflo.customers where deleted_at is null",
+        *filter(None, [unique]),
+    )
+    leads = tables(drafted(desk))["leads"]
+    assert (leads["crm_table"], leads["key"]) == ("crm.contacts", ["hs_object_id"])
+    assert list(leads["join"]) == ["enerflo_customer_id"]
+
+
 def test_installs_that_are_named_by_their_deal_alone_are_found_by_it(desk: Desk) -> None:
     run(
         desk,

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from enerflo_sync.plan.render.shown_plan import ShownPlan, group_title, headline, question_values, state_words
 from enerflo_sync.plan.report import Change, Group, PlanReport, Undecided
 from enerflo_sync.reconcile.render.lines import Line, grid, section, wrapped
-from enerflo_sync.reconcile.render.wording import count_of, key_names, key_values, number, utc, visible
+from enerflo_sync.reconcile.render.wording import (
+    count_of,
+    key_names,
+    key_values,
+    number,
+    record_words,
+    utc,
+    visible,
+)
 
 _VALUE_WIDTH = 30
 
@@ -116,5 +124,5 @@ def _reasons(title: str, reasons: Mapping[str, int]) -> Iterator[Line]:
 def _short(value: object) -> str:
     if value is None:
         return "no value"
-    text = visible(value if isinstance(value, str) else str(value))
+    text = record_words(value)
     return text if len(text) <= _VALUE_WIDTH else f"{text[: _VALUE_WIDTH - 1]}…"

@@ -24,7 +24,8 @@ def verdict(report: QualityReport) -> str:
     """Return the headline: the number of held orders, dismissed ones among them, and of all orders."""
     if not report.orders:
         unchecked = f"None of {count_of(report.unchecked, 'change order')} was checked yet."
-        return unchecked if report.unchecked else "There is no change order yet."
+        none = "There is no change order yet." if report.is_read else "Change orders were not read whole yet."
+        return unchecked if report.unchecked else none
     of_all, held = f"of {count_of(report.orders, 'change order')}", report.held + report.dismissed
     unchecked = f" {count_of(report.unchecked, 'order')} {_NOT_CHECKED}" if report.unchecked else ""
     if not held:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table
 from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.crm.live.copies import CopyTool, tool_of
+from enerflo_sync.crm.marks import is_of_copy_tool
 from enerflo_sync.crm.names import quoted
 from enerflo_sync.reconcile.draft.beside import Column
 from enerflo_sync.reconcile.draft.words import (
@@ -168,14 +169,18 @@ def _rows(
 
 
 def key_columns(candidate: Candidate) -> list[str]:
-    """Return the columns that identify a row: the unique key; for a view, judged by names and values."""
-    keys = [key for key in candidate.live.unique_keys if set(key) <= set(candidate.names)]
+    """Return the columns that identify a row: the unique key; for a view, judged by names and values.
+
+    A copy tool's own id (``_airbyte_raw_id``) is none: the next copy gives the same row another one.
+    """
+    names = [name for name in candidate.names if not is_of_copy_tool(name)]
+    keys = [key for key in candidate.live.unique_keys if set(key) <= set(names)]
     columns = candidate.live.columns
     # A unique index on a nullable column leaves rows without an identity; a primary key does not.
     keys.sort(key=lambda key: (sum(not columns[name].not_null for name in key), len(key)))
     if keys:
         return list(keys[0])
-    for name in candidate.names:
+    for name in names:
         if words_of(name)[-1] in {"id", "key"} and is_unique(candidate.values(name)):
             return [name]
     return []

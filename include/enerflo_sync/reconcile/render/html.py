@@ -139,12 +139,14 @@ def render_message(
     command: str = "",
     tone: Tone = Tone.UNSURE,
     links: PageLinks | None = None,
+    link: tuple[str, str] | None = None,
     frame: Frame | None = None,
 ) -> str:
     """Return a page with one message: an error, or that there is nothing to show yet.
 
     :param body: plain text; what happened and what to do.
     :param command: a command line to copy, ``""`` for none.
+    :param link: an address to go on from, and its words.
     """
     return render_page(
         "message.html.j2",
@@ -154,6 +156,7 @@ def render_message(
         command=command,
         tone=tone,
         links=links or PageLinks(),
+        link=link,
     )
 
 
