@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "poll": ("enerflo_sync.cli.poll", "Read Enerflo and bring the mirror up to date."),
     "ingest": ("enerflo_sync.cli.ingest", "Load the webhook files of the drop."),
     "reconcile": ("enerflo_sync.cli.reconcile", "Compare the mirror with the CRM's tables."),
+    "suggest": ("enerflo_sync.cli.suggest", "Write lines that settle differences to a copy of sync.yaml."),
     "plan": ("enerflo_sync.cli.plan", "Decide about every difference; write nothing yet."),
     "apply": ("enerflo_sync.cli.apply", "Make exactly the changes of a plan."),
     "carry": ("enerflo_sync.cli.carry", "Bring approved changes that are open still to Salesforce."),

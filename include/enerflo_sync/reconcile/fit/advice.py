@@ -262,10 +262,13 @@ _OneLine.add_representer(str, _OneLine.represent_str)
 def yaml_line(value: Mapping[str, Any]) -> str:
     """Return a map with one entry as one line of YAML."""
     ((name, inner),) = value.items()
-    key, flow = _flow(name), _flow(inner)
+    return f"{_flow(name)}: {yaml_value(inner)}"
+
+
+def yaml_value(value: Any) -> str:
+    """Return a value as YAML on one line, which may stand anywhere in a file."""
     # Keys of sync.yaml are text, even if YAML would read them as something else.
-    flow = flow.replace("'null': empty_is_null", "null: empty_is_null")
-    return f"{key}: {flow}"
+    return _flow(value).replace("'null': empty_is_null", "null: empty_is_null")
 
 
 def _flow(value: Any) -> str:

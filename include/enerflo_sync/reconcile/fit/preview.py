@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
@@ -28,6 +29,19 @@ from enerflo_sync.reconcile.values import mirror_kind
 SECONDS = 30
 
 
+class ProposedOption(msgspec.Struct, frozen=True):
+    """An option of ``sync.yaml`` that settles differences.
+
+    :param option: its path within the table: ``("key",)`` or ``("fields", NAME)``.
+    :param value: all that it is to say.
+    :param found: the rows that it is for.
+    """
+
+    option: tuple[str, ...]
+    value: Mapping[str, Any]
+    found: str
+
+
 class TableFit(msgspec.Struct, frozen=True):
     """How well the two sides of one table fit. ``keys`` is None if not compared, see ``why_not``."""
 
@@ -36,6 +50,7 @@ class TableFit(msgspec.Struct, frozen=True):
     keys: KeyFit | None
     why_not: str = ""
     findings: tuple[Finding, ...] = ()
+    proposed: tuple[ProposedOption, ...] = ()
 
 
 def table_fits(connection: sa.Connection, config: SyncConfig, account: str, path: Path) -> Iterator[TableFit]:
@@ -75,11 +90,12 @@ def _table_fit(
     if not keys.enerflo or not keys.crm:
         empty = f"{table} is empty" if keys.enerflo else f"the mirror holds no {name} yet: poll first"
         return TableFit(name, table, None, f"not previewed: {empty}.")
-    findings = [
+    found = [
         *_key_findings(connection, config, account, path, comparison, sample, keys),
         *_field_findings(connection, config, account, path, comparison, sample.of_values),
     ]
-    return TableFit(name, table, keys, findings=tuple(findings))
+    proposed = tuple(option for _, option in found if option is not None)
+    return TableFit(name, table, keys, findings=tuple(finding for finding, _ in found), proposed=proposed)
 
 
 def _finding(
@@ -104,7 +120,7 @@ def _key_findings(
     comparison: Comparison,
     sample: Sample,
     keys: KeyFit,
-) -> Iterator[Finding]:
+) -> Iterator[tuple[Finding, ProposedOption | None]]:
     """Yield the reading of the key that would match more rows, if both sides have rows without a match."""
     if not keys.only_enerflo or not (keys.only_crm or keys.without_key):
         return
@@ -112,30 +128,27 @@ def _key_findings(
     if proposal is None:
         return
     option = "key" if comparison.mapping.joined_by_key else "join"
-    yield _finding(
-        config,
-        account,
-        path,
-        comparison,
-        Severity.WARNING,
-        (option,),
-        f"{sample.words}{keys.only_crm:,} CRM rows and {keys.only_enerflo:,} of Enerflo's records whose keys"
-        " meet nothing",
-        "keys that meet",
-        _proposed(comparison, option, proposal),
-    )
-
-
-def _proposed(comparison: Comparison, option: str, proposal: KeyProposal) -> str:
-    readings = list(dict.fromkeys(written(options) for options in proposal.options.values()))
     columns = {
         column: {"enerflo": mirror, **proposal.options[column]} if column in proposal.options else mirror
         for column, mirror in comparison.mapping.join_columns.items()
     }
+    found = (
+        f"{sample.words}{keys.only_crm:,} CRM rows and {keys.only_enerflo:,} of Enerflo's records whose keys"
+        " meet nothing"
+    )
+    step = _proposed_step(proposal, {option: columns})
+    finding = _finding(
+        config, account, path, comparison, Severity.WARNING, (option,), found, "keys that meet", step
+    )
+    yield finding, ProposedOption((option,), columns, found)
+
+
+def _proposed_step(proposal: KeyProposal, option: Mapping[str, Any]) -> str:
+    readings = list(dict.fromkeys(written(options) for options in proposal.options.values()))
     text = f"{proposal.more:,} more would match with {'; '.join(readings)}"
     if proposal.less:
         text += f", and {proposal.less:,} no longer"
-    text += f". Write {yaml_line({option: columns})}."
+    text += f". Write {yaml_line(option)}."
     if proposal.duplicate_keys:
         text += (
             f" Then {proposal.duplicate_rows:,} CRM rows share {proposal.duplicate_keys:,} keys: they are"
@@ -153,20 +166,13 @@ def _field_findings(
     path: Path,
     comparison: Comparison,
     sample: Sample,
-) -> Iterator[Finding]:
+) -> Iterator[tuple[Finding, ProposedOption | None]]:
     fits = field_fits(connection, comparison, account, sample)
     for name, advice in advice_of(connection, comparison, account, sample, fits).items():
-        yield _finding(
-            config,
-            account,
-            path,
-            comparison,
-            Severity.HINT,
-            (comparison.mapping.section, name),
-            f"{sample.words}{advice.found}",
-            "the same values on both sides",
-            _step(advice),
-        )
+        place, found = (comparison.mapping.section, name), f"{sample.words}{advice.found}"
+        same, step = "the same values on both sides", _step(advice)
+        finding = _finding(config, account, path, comparison, Severity.HINT, place, found, same, step)
+        yield finding, ProposedOption(place, advice.options, found) if advice.options else None
 
 
 def advice_of(

@@ -1,0 +1,69 @@
+"""One option of a YAML file is replaced in its text, and nothing else changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from enerflo_sync.crm.edited import NotReplacedError, replaced
+
+TEXT = """\
+# Ours: \u00fc \U0001f600.
+version: 1
+tables:
+  installs:
+    crm_table: crm.installs   # the demo's
+    key: {id: install_id}
+    fields:
+      flow: {enerflo: a, type: text}   # 41 of 60 rows agree
+      block:
+        enerflo: b   # goes with the value
+        type: text
+
+      # of the next one
+      short: c
+      "odd: name": {enerflo: d, type: text}
+      last:
+        enerflo: e
+        values:
+          - x
+    where: "a = 'b'"
+  milestones:
+    <<: &shared {updated_at: at}
+    fields: &fields
+      flow: {enerflo: a, type: text}
+  steps:
+    <<: *shared
+    fields: *fields
+"""
+NEW = "{enerflo: n, type: text, values: {A: 'B, #}'}}"
+
+
+@pytest.mark.parametrize(
+    ("place", "old", "new"),
+    [
+        (("key",), "{id: install_id}", NEW),
+        (("fields", "flow"), "{enerflo: a, type: text}   # 41", f"{NEW}   # 41"),
+        (("fields", "block"), "enerflo: b   # goes with the value\n        type: text\n", f"{NEW}\n"),
+        (("fields", "short"), "short: c", f"short: {NEW}"),
+        (("fields", "odd: name"), "{enerflo: d, type: text}", NEW),
+        (("fields", "last"), "enerflo: e\n        values:\n          - x\n", f"{NEW}\n"),
+    ],
+)
+def test_the_value_alone_is_replaced(place: tuple[str, ...], old: str, new: str) -> None:
+    assert TEXT.count(old) >= 1
+    assert replaced(TEXT, ("tables", "installs", *place), NEW) == TEXT.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("milestones", "fields", "flow"),
+        ("steps", "fields", "flow"),
+        ("steps", "updated_at"),
+        ("installs", "fields", "none"),
+        ("installs", "where", "none"),
+    ],
+)
+def test_a_value_that_others_share_or_that_is_not_there_is_left_alone(place: tuple[str, ...]) -> None:
+    with pytest.raises(NotReplacedError):
+        replaced(TEXT, ("tables", *place), NEW)
