@@ -19,6 +19,11 @@ def shipped(name: str) -> Path:
     return (_PACKAGED if _PACKAGED.is_dir() else _IN_CHECKOUT) / name
 
 
+def is_packaged(path: Path) -> bool:
+    """Return whether a file is part of the installed package, which nobody edits."""
+    return path.resolve().is_relative_to(_PACKAGED)
+
+
 def named_config(environ: Mapping[str, str]) -> Path:
     """Return the path of sync.yaml wherever a process runs: ``ENERFLO_SYNC_CONFIG``, or the shipped one."""
     return Path(environ.get(CONFIG_VARIABLE) or shipped("sync.yaml"))

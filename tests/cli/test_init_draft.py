@@ -82,3 +82,36 @@ def test_an_address_that_is_none_says_how_to_write_it(run: Run) -> None:
     code, output = run("--warehouse-url", "mysql://somewhere")
     assert code == 2
     assert "Write it as postgresql://user:password@host:5432/database." in " ".join(output.split())
+
+
+def test_only_the_schema_that_is_named_is_drafted(
+    desk: Desk, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for statement in ("create schema old", "create table old.installs as select * from crm.installs"):
+        desk.sql(statement)
+    desk.sql("delete from crm.installs")
+    monkeypatch.setenv("WAREHOUSE_URL", address(desk))
+    code, output = run("a", "--crm", "crm", "--json")
+    assert code == 0, output
+    tables = {one["options"]["crm_table"] for one in json.loads(output)["tables"]}
+    assert tables
+    assert all(one.startswith("crm.") for one in tables), tables
+    code, output = run("b", "--crm", "old", "--json")
+    assert [one["options"]["crm_table"] for one in json.loads(output)["tables"]] == ["old.installs"]
+
+
+def test_a_schema_without_tables_is_an_error_and_the_nearest_is_named(
+    desk: Desk, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, output = run("--crm", "crm")
+    assert (code, "no warehouse is named" in output) == (2, True)
+    monkeypatch.setenv("WAREHOUSE_URL", address(desk))
+    code, output = run("--crm", "CRM")
+    assert (code, "no table of schema CRM can be read" in output, "Did you mean crm?" in output) == (
+        2,
+        True,
+        True,
+    )
+    code, output = run("--crm", "enerflo")
+    assert (code, "The role can read tables of the schemas crm" in " ".join(output.split())) == (2, True)
+    assert not Path("sync.yaml").exists()

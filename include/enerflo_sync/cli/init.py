@@ -33,7 +33,20 @@ Address = Annotated[
 ]
 
 
-def command(folder: Folder = Path(), warehouse_url: Address = None, as_json: Json = False) -> None:
+Schema = Annotated[
+    str | None,
+    typer.Option(
+        "--crm",
+        metavar="SCHEMA",
+        help="Draft only tables of this schema of the warehouse. By default all that the role can read are"
+        " looked at.",
+    ),
+]
+
+
+def command(
+    folder: Folder = Path(), crm: Schema = None, warehouse_url: Address = None, as_json: Json = False
+) -> None:
     """Write a commented sync.yaml, and the schema by which editors validate it.
 
     With a warehouse its tables are drafted: which of them hold Enerflo's records, and how each column is
@@ -47,7 +60,7 @@ def command(folder: Folder = Path(), warehouse_url: Address = None, as_json: Jso
         raise ConfigurationError(
             "the file is there already.", where=str(there), next_step="Edit it, or name another folder."
         )
-    drafted = _drafted(warehouse_url)
+    drafted = _drafted(warehouse_url, crm)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in paths:
@@ -63,24 +76,29 @@ def command(folder: Folder = Path(), warehouse_url: Address = None, as_json: Jso
     _tell(paths, drafted, as_json)
 
 
-def _drafted(warehouse_url: str | None) -> Draft | None:
+def _drafted(warehouse_url: str | None, schema: str | None) -> Draft | None:
     """Return the draft of the warehouse that is named; None without one.
 
-    A warehouse that only the environment names, and that cannot be read, is a remark: the file is wanted.
+    A warehouse that only the environment names, and that cannot be read, is a remark: the file is wanted. It
+    is an error if a schema of it is named.
     """
     url = warehouse_url or os.environ.get("WAREHOUSE_URL")
-    if not url:
+    if not url and schema is None:
         return None
+    if not url:
+        raise ConfigurationError(
+            "no warehouse is named.", where="--crm", next_step="Set WAREHOUSE_URL, or add --warehouse-url."
+        )
     try:
         engine = warehouse_engine(url, application="enerflo-sync init")
         try:
             with warehouse_errors("init"), engine.connect() as connection, connection.begin():
                 connection.exec_driver_sql("set transaction read only")
-                return draft(connection)
+                return draft(connection, schema)
         finally:
             engine.dispose()
     except EnerfloSyncError as error:
-        if warehouse_url:
+        if warehouse_url or schema is not None:
             raise
         return not_drafted(str(error))
 

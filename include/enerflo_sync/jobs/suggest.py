@@ -14,6 +14,7 @@ from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.copy import run_copy
 from enerflo_sync.reconcile.fit.advice import yaml_line, yaml_value
 from enerflo_sync.reconcile.fit.preview import ProposedOption, TableFit, table_fits
+from enerflo_sync.shipped import is_packaged
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
@@ -56,7 +57,8 @@ class Suggestions(msgspec.Struct, frozen=True):
 def run_suggest(context: AccountContext, out: Path | None, environ: Mapping[str, str]) -> Suggestions:
     """Look at the rows that match, as the doctor does, and write what settles differences into a copy.
 
-    :param out: the copy; by default ``sync.suggested.yaml`` beside the file.
+    :param out: the copy; by default ``sync.suggested.yaml`` beside the file, or in the working folder if the
+        file is the packaged one.
     :param environ: fills the variables of the copy, to check it.
     :raises ConfigurationError: the copy is there already or cannot be written, or ``out`` is one name for two
         files.
@@ -102,14 +104,18 @@ def _line(context: AccountContext, table: str, one: ProposedOption, texts: dict[
 
 
 def _copies(context: AccountContext, files: Sequence[Path], out: Path | None) -> dict[Path, Path]:
-    """Return by file its copy. That of an account's file is beside sync.yaml: its folder holds accounts."""
+    """Return by file its copy, beside sync.yaml: the folder of accounts' files holds only accounts.
+
+    That of the packaged file is in the working folder.
+    """
     if out is not None and len(files) > 1:
         raise ConfigurationError(
             f"lines belong into {len(files)} files: {', '.join(file.name for file in files)}.",
             where="--out",
             next_step="Leave --out away: each gets a copy of its own.",
         )
-    folder = context.config.file.parent
+    main = context.config.file
+    folder = Path() if is_packaged(main) else main.parent
     copies = {file: out or folder / f"{file.stem}.suggested{file.suffix}" for file in files}
     for copy in copies.values():
         if copy.exists():

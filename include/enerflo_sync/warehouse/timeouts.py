@@ -41,7 +41,7 @@ _WHOLE = Timeouts(30, 6 * HOUR)
 DEFAULT = _PAGES
 BY_JOB: Mapping[str, Timeouts] = {
     "the request budget": Timeouts(10, MINUTE),
-    "doctor": Timeouts(5, 5 * MINUTE),
+    **dict.fromkeys(("doctor", "suggest"), Timeouts(5, 5 * MINUTE)),
     **dict.fromkeys(
         (
             *("a look at the schema version", "a look at a report", "a look at differences", "report pages"),

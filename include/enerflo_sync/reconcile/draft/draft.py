@@ -17,10 +17,11 @@ from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
 from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.mapping import RecordKind
-from enerflo_sync.crm.problems import InvalidConfigurationError, Problem
+from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, nearest
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.draft.drafted import DraftedTable, one_line
 from enerflo_sync.reconcile.draft.identify import Match, by_names, matches
-from enerflo_sync.reconcile.draft.look import candidate_of, readable_tables
+from enerflo_sync.reconcile.draft.look import candidate_of, readable_schemas, readable_tables
 from enerflo_sync.reconcile.draft.mirrored import Mirror
 from enerflo_sync.reconcile.draft.tables import draft_table, draft_wide
 from enerflo_sync.reconcile.fit.preview import SECONDS
@@ -51,15 +52,19 @@ class Draft:
     remarks: Sequence[str] = ()
 
 
-def draft(connection: sa.Connection) -> Draft:
+def draft(connection: sa.Connection, schema: str | None = None) -> Draft:
     """Return a sync.yaml for the warehouse; reads only.
 
     :param connection: in a transaction; the draft sets its statement timeout.
+    :param schema: the one that holds the CRM's tables; otherwise all are looked into.
+    :raises ConfigurationError: the schema has no table that the role can read.
     """
+    if schema is not None and not readable_tables(connection, schema):
+        raise _no_table(connection, schema)
     connection.exec_driver_sql(f"set local statement_timeout = '{SECONDS}s'")
     # In a checkout, the packaged file may be the team's own, with its own accounts.
     account = next(iter(load_config(shipped("sync.yaml"), {}).accounts))
-    drafter = _Drafter(connection, account)
+    drafter = _Drafter(connection, account, schema)
     tables = drafter.tables()
     whole = shipped("sync.yaml").read_text(encoding="utf-8")
     if not tables:
@@ -68,6 +73,17 @@ def draft(connection: sa.Connection) -> Draft:
         drafter.remarks.insert(0, _ONLY_NAMES)
     tables = drafter.without_errors(whole, tables)
     return Draft(_text(whole, tables, drafter.remarks), tables, tuple(drafter.remarks))
+
+
+def _no_table(connection: sa.Connection, schema: str) -> ConfigurationError:
+    there = readable_schemas(connection)
+    near = nearest(schema, there)
+    known = f"tables of the schemas {', '.join(there[:10])}" if there else "no table of any schema"
+    return ConfigurationError(
+        f"no table of schema {schema} can be read.",
+        where="--crm",
+        next_step=f"Did you mean {near}?" if near else f"The role can read {known}.",
+    )
 
 
 def not_drafted(reason: str) -> Draft:
@@ -79,8 +95,8 @@ def not_drafted(reason: str) -> Draft:
 class _Drafter:
     """Drafts the tables of one account and collects remarks about them."""
 
-    def __init__(self, connection: sa.Connection, account: str) -> None:
-        self._connection, self._account = connection, account
+    def __init__(self, connection: sa.Connection, account: str, schema: str | None) -> None:
+        self._connection, self._account, self._schema = connection, account, schema
         self._fold = case_folding(connection)
         self.mirror = Mirror(connection, account)
         self.remarks: list[str] = []
@@ -116,7 +132,7 @@ class _Drafter:
 
     def _matches(self) -> Iterator[Match]:
         unread = {kind for kind in _KINDS if not self.mirror.counts[kind]}
-        for table in readable_tables(self._connection):
+        for table in readable_tables(self._connection, self._schema):
             with self._skipping(f"{table.schema}.{table.name}"):
                 candidate = candidate_of(self._connection, table)
                 if candidate is not None and candidate.rows and not self.mirror.is_empty:

@@ -42,6 +42,7 @@ join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 join pg_catalog.pg_attribute a on a.attrelid = c.oid
 where c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition and a.attnum > 0 and not a.attisdropped
   and n.nspname <> all(:ours) and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
+  and n.nspname = coalesce(:only, n.nspname)
   and has_schema_privilege(n.oid, 'usage') and has_column_privilege(c.oid, a.attnum, 'select')
 group by n.nspname, c.relname
 order by 1, 2
@@ -123,9 +124,13 @@ class Readable:
     share: float
 
 
-def readable_tables(connection: sa.Connection) -> list[Readable]:
-    """Return the tables that may hold Enerflo's records, the ones with the most telling names first."""
-    found = connection.execute(_READABLE, {"ours": [*OWN_SCHEMAS, COPIES_SCHEMA]}).mappings().all()
+def readable_tables(connection: sa.Connection, schema: str | None = None) -> list[Readable]:
+    """Return the tables that may hold Enerflo's records, the ones with the most telling names first.
+
+    :param schema: the only one to look into; otherwise all are.
+    """
+    named = {"ours": [*OWN_SCHEMAS, COPIES_SCHEMA], "only": schema}
+    found = connection.execute(_READABLE, named).mappings().all()
     telling = sorted(found, key=lambda one: -_telling(one["columns"]))[:TABLES]
     return [
         Readable(
@@ -135,6 +140,12 @@ def readable_tables(connection: sa.Connection) -> list[Readable]:
         )
         for one in telling
     ]
+
+
+def readable_schemas(connection: sa.Connection) -> list[str]:
+    """Return the schemas that have tables the role can read, without our own."""
+    named = {"ours": [*OWN_SCHEMAS, COPIES_SCHEMA], "only": None}
+    return sorted({one.schema for one in connection.execute(_READABLE, named)})
 
 
 def candidate_of(connection: sa.Connection, table: Readable) -> Candidate | None:
