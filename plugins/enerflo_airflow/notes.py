@@ -178,6 +178,8 @@ def apply_note(report: ApplyReport) -> str:
     )
     lines = [report.message] if report.message else []
     lines.append(" · ".join([*counts, f"decided by {report.decided_by}"]))
+    if report.before:
+        lines.append(f"{report.before:,} of the applied were made before")
     if report.handed_over:
         lines.append(
             f"{report.handed_over:,} handed over for the CRM, on their way until its copy shows them"

@@ -226,6 +226,18 @@ def test_a_part_is_refused_listed_and_opened_again(writing: Run) -> None:
     assert table in {change["table_name"] for change in again["changes"]}
 
 
+def test_a_second_part_says_how_many_of_the_applied_changes_were_made_before(writing: Run) -> None:
+    plan = writing("plan", "--json").json
+    short, change = plan["plan_hash"][:12], plan["changes"][0]
+    (key,) = change["key"].values()
+    part = f"{change['table_name']}:{key}"
+    first = writing("apply", short, "--approve", "Pat", "--only", part, "--json").json
+    assert (first["applied"] > 0, first["before"]) == (True, 0)
+    rest = writing("apply", short, "--approve", "Pat")
+    whole = plan["counts"]["changes"]
+    assert f"{whole:,} changes applied ({first['applied']} of them before), decided by Pat." in rest.out
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

@@ -136,13 +136,15 @@ def apply_plan(
             return report_of(plan, outcomes, run.run_id, None, message=nothing)
         applying = Applying(account, plan.plan_hash, run.run_id, plan.decided_by or BY_RULE)
         stopped: list[str] = []
+        with connection.begin():
+            before = sum(count for state, _, count in outcomes_of(connection, plan) if state == "applied")
         with run.recording(calls):
             carry = _carrying(connection, crm, salesforce, config, applying, clock, stopped)
             _apply(connection, run, client, crm, carry, config, plan, applying, clock, progress, stopped)
             with connection.begin():
                 outcomes = outcomes_of(connection, plan)
                 plan = _ended(connection, plan, outcomes)
-        return report_of(plan, outcomes, run.run_id, stopped[0] if stopped else None)
+        return report_of(plan, outcomes, run.run_id, stopped[0] if stopped else None, before=before)
 
 
 def _needs_approval(plan: PlanReport, reasons: Sequence[str]) -> ConfigurationError:

@@ -35,6 +35,7 @@ Outcomes = Sequence[tuple[str, str | None, int]]
 class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
     """The outcomes of a plan's changes in all its applications, in counts.
 
+    ``before`` of the ``applied`` changes were made by an earlier application, as of another part of the plan.
     ``waiting`` changes have no outcome yet; ``stopped`` is the reason why they wait. ``left_open`` changes
     were not part of the approval, and nobody has decided about them. ``handed_over`` changes are on their way
     to a CRM of which we see only a copy; they are applied once the copy shows them. ``reasons`` counts, by
@@ -60,6 +61,7 @@ class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
     already: bool = False
     message: str = ""
     handed_over: int = 0
+    before: int = 0
 
     @property
     def needs_a_person(self) -> bool:
@@ -93,10 +95,12 @@ def report_of(
     *,
     already: bool = False,
     message: str = "",
+    before: int = 0,
 ) -> ApplyReport:
     """Return the report of an apply.
 
     :param outcomes: the counts of the changes by state and reason.
+    :param before: how many changes were made already when this application began.
     :param already: whether the plan had been applied before.
     :param message: the reason why nothing was done now.
     """
@@ -124,6 +128,7 @@ def report_of(
         applied_at=plan.applied_at,
         already=already,
         message=_already(plan) if already else message,
+        before=before,
     )
 
 

@@ -141,8 +141,9 @@ def _print(report: ApplyReport) -> None:
     if report.message:
         console.print(report.message, markup=False)
         return
+    before = f" ({number(report.before)} of them before)" if report.before else ""
     console.print(
-        f"{count_of(report.applied, 'change')} applied, decided by {report.decided_by}.", markup=False
+        f"{count_of(report.applied, 'change')} applied{before}, decided by {report.decided_by}.", markup=False
     )
     if report.handed_over:
         console.print(
