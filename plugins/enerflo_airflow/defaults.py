@@ -10,6 +10,7 @@ from airflow.sdk import CronTriggerTimetable
 from enerflo_airflow.accounts import account_name
 from enerflo_airflow.alerts import alert_callbacks
 from enerflo_airflow.deadlines import run_deadline
+from enerflo_airflow.own_callbacks import with_own_callbacks
 from enerflo_airflow.retry import EnerfloRetryPolicy
 from enerflo_sync.crm.account import AccountDefaults
 from enerflo_sync.crm.config import AccountConfig
@@ -51,7 +52,7 @@ def task_defaults(settings: AccountDefaults, *, alerts: bool = True) -> dict[str
         "execution_timeout": timedelta(hours=2),
         "priority_weight": options.priority_weight,
         **{name: value for name, value in where.items() if value is not None},
-        **(alert_callbacks() if alerts else {}),
+        **with_own_callbacks(alert_callbacks() if alerts else {}, options.callbacks),
     }
 
 

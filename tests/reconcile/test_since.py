@@ -97,3 +97,32 @@ def test_the_verdict_is_stored_beside_the_report_as_the_report_says_it(differing
     assert (read.differences, read.unexplained, read.rows) == (report.differences, report.unexplained, 3)
     assert read.mirror_as_of == LONG_AGO
     assert not read.all_clear
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_stored_difference_says_when_it_was_first_seen_and_its_hint_beside_its_detail(
+    differing: TwoSides, full: bool
+) -> None:
+    hour = timedelta(minutes=60)
+    differing.install(4, crm_customer_name="JO ")
+    differing.mirror("milestones", install_id=4, milestone_id=1, due_at=LONG_AGO)
+    differing.crm("milestones", enerflo_install_id=4, milestone_id=1, due_at=LONG_AGO + hour)
+    query = """select key, field, first_seen_at, hint, hint_detail from sync.differences
+        where reconciliation_id = :id order by table_name, key, field"""
+    differing.reconcile(NOW)
+    report = differing.reconcile(NOW + DAY, full=full)
+    with differing.engine.connect() as connection:
+        rows = connection.execute(sa.text(query), {"id": report.reconciliation_id}).all()
+    assert {row.first_seen_at for row in rows} == {NOW}
+    assert {row.field: (row.hint, row.hint_detail) for row in rows if row.hint is not None} == {
+        "due_at": ("constant_offset", {"minutes": 60})
+    }
+    assert len(rows) == 5
+    # Rows of an older program have the detail in the hint, until the next run.
+    differing.sql(
+        "update sync.differences set hint = 'constant_offset:60', hint_detail = null where hint is not null"
+    )
+    report = differing.reconcile(NOW + 2 * DAY, full=full)
+    with differing.engine.connect() as connection:
+        rows = connection.execute(sa.text(query), {"id": report.reconciliation_id}).all()
+    assert [(row.hint, row.hint_detail) for row in rows if row.hint] == [("constant_offset", {"minutes": 60})]

@@ -18,6 +18,18 @@ class Approver(Options):
     name: Name = Field(description="The name that Airflow shows.")
 
 
+FunctionPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$", max_length=250)]
+
+
+class Callbacks(Options):
+    """Functions of your own that Airflow calls with the context of a task, each by the path of its import."""
+
+    failure: FunctionPath | None = Field(None, description="When a task failed for good.")
+    retry: FunctionPath | None = Field(None, description="When a task failed and is tried again.")
+    success: FunctionPath | None = Field(None, description="When a task succeeded.")
+    skipped: FunctionPath | None = Field(None, description="When a task was skipped.")
+
+
 class AirflowOptions(Options):
     """How Airflow runs the account's DAGs, and the ids of the account's connections in Airflow.
 
@@ -49,6 +61,11 @@ class AirflowOptions(Options):
     )
     retries: int = Field(
         3, ge=0, le=100, description="How often a task is tried again where trying again can help."
+    )
+    callbacks: Callbacks = Field(
+        default_factory=lambda: Callbacks.model_validate({}),
+        description="Functions of your own, as company.alerts.page, called when a task ends. They are called"
+        " after ours, which tell the routes of notify.",
     )
     approvers: list[Name | Approver] = Field(
         [],

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined, voided
+from enerflo_sync.reconcile.fit.hint_columns import hint_detail, hint_word
 from enerflo_sync.reconcile.join_columns import keys_of_difference, wanted_difference
 from enerflo_sync.reconcile.on_its_way import handed_over_keys
 from enerflo_sync.reconcile.report import Cause
@@ -120,12 +121,16 @@ _ENERFLOS = "('missing_in_crm', 'deleted_in_crm', 'voided')"
 _CARRY = Template(f"""
 /* enerflo-sync reconcile $name: differences whose rows did not move */
 with carried as materialized (
-  select d.key, d.field, d.enerflo_value, d.crm_value, d.cause, d.since, d.hint, $keys from sync.differences d
+  select d.key, d.field, d.enerflo_value, d.crm_value, d.cause, d.since,
+         $word as hint, $detail as hint_detail, $keys
+  from sync.differences d
   where {_CARRIED_BEFORE} and not exists (select from $wanted w where $on)
 ), stored as (
   insert into sync.differences
-    (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since, hint)
-  select %(account)s, %(reconciliation_id)s, $table, key, field, enerflo_value, crm_value, cause, since, hint
+    (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause,
+     since, first_seen_at, hint, hint_detail)
+  select %(account)s, %(reconciliation_id)s, $table, key, field, enerflo_value, crm_value, cause,
+         since, since, hint, hint_detail
   from carried
 )
 select count(*) filter (where field is null and cause in {_ENERFLOS}) as only_enerflo,
@@ -147,5 +152,8 @@ def carry(connection: sa.Connection, comparison: Comparison, parameters: dict[st
         table=literal(comparison.name),
         wanted=comparison.wanted,
         on=wanted_difference(comparison.joins),
+        # Rows of older programs have the detail in the hint.
+        word=hint_word("d.hint"),
+        detail=f"coalesce(d.hint_detail, {hint_detail('d.hint')})",
     )
     return dict(connection.exec_driver_sql(query, parameters).mappings().one())

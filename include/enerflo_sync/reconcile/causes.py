@@ -9,6 +9,7 @@ from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Resolution
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
+from enerflo_sync.reconcile.fit.hint_columns import hint_detail, hint_word
 from enerflo_sync.reconcile.fit.hints import difference_hint
 from enerflo_sync.reconcile.join_columns import stored_join_key, wanted_difference
 from enerflo_sync.reconcile.judge import judged
@@ -84,14 +85,21 @@ def _numbers(names: Collection[str]) -> str:
 _DIFFERENCES = Template("""
 /* enerflo-sync reconcile $name: differences with their causes */
 insert into sync.differences
-  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since, hint)
-select d.*, $hint from (
-  select %(account)s, %(reconciliation_id)s, $table as table_name, o.key, f.field,
-         case when f.field is not null then f.mine when o.in_enerflo then o.enerflo_key end as enerflo_value,
-         case when f.field is not null then f.theirs when o.in_crm then o.key end as crm_value,
-         $cause as cause, coalesce(s.since, %(moment)s) as since
-  from $judged
-  left join $before s on s.key = o.key and s.field is not distinct from f.field
+  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause,
+   since, first_seen_at, hint, hint_detail)
+select %(account)s, %(reconciliation_id)s, $table, d.key, d.field, d.enerflo_value, d.crm_value, d.cause,
+       d.since, d.since, $word, $detail
+from (
+  select d.*, $hint as hint from (
+    select $table as table_name, o.key, f.field,
+           case when f.field is not null then f.mine
+             when o.in_enerflo then o.enerflo_key end as enerflo_value,
+           case when f.field is not null then f.theirs when o.in_crm then o.key end as crm_value,
+           $cause as cause, coalesce(s.since, %(moment)s) as since
+    from $judged
+    left join $before s on s.key = o.key and s.field is not distinct from f.field
+    offset 0
+  ) d
   offset 0
 ) d
 """)
@@ -113,6 +121,8 @@ def differences_statement(comparison: Comparison) -> str:
         judged=judged(comparison),
         before=before_table(comparison),
         hint=difference_hint({comparison.name: comparison.mapping}, "d"),
+        word=hint_word("d.hint"),
+        detail=hint_detail("d.hint"),
     )
 
 
@@ -174,9 +184,10 @@ _DUPLICATES = Template("""
 /* enerflo-sync reconcile $name: join keys that more than one row has */
 with $sides
 insert into sync.differences
-  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since)
+  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since, first_seen_at)
 select %(account)s, %(reconciliation_id)s, $table, $join, null, mine.rows, $theirs,
-       case when $quarantined then 'quarantined' else 'duplicate_identity' end, coalesce(s.since, %(moment)s)
+       case when $quarantined then 'quarantined' else 'duplicate_identity' end,
+       coalesce(s.since, %(moment)s), coalesce(s.since, %(moment)s)
 from (select $joined_d, $key, $owner as owner from (select distinct $joined from $twice) d) d
 left join theirs on $on_theirs left join mine on $on_mine
 left join $before s on s.key = $join and s.field is null

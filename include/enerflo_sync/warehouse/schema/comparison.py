@@ -46,8 +46,13 @@ differences = sync_table(
     Column("difference_id", BigInteger, Identity(always=True), nullable=False),
     # Since when it was found by each reconciliation; null in rows of versions that did not tell.
     time("since"),
-    # Which spelling the two values seem to differ by, with a detail after a colon; null where none fits.
+    # The same time by the name that analysts were promised.
+    time("first_seen_at"),
+    # Which spelling the two values seem to differ by; null where none fits. Older programs wrote a detail
+    # after a colon.
     Column("hint", Text),
+    # By how much: {"tolerance": 0.005}, {"unit": "minute"}, {"minutes": -420}, {"trim": true}.
+    Column("hint_detail", JSONB),
     PrimaryKeyConstraint("account", "reconciliation_id", "table_name", "difference_id"),
 )
 
