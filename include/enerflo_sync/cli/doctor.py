@@ -21,6 +21,7 @@ from enerflo_sync.cli.output import Account, Exit, Json, console, errors, print_
 from enerflo_sync.cli.salesforce_check import goes_to_salesforce, salesforce_check
 from enerflo_sync.cli.write_check import write_checks
 from enerflo_sync.clock import skew_of
+from enerflo_sync.copies.grants import as_comment, remote_grants
 from enerflo_sync.crm.columns import column_places, declared
 from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
 from enerflo_sync.crm.live.grants import grants_sql
@@ -103,10 +104,11 @@ def command(
 def _print_grants(context: AccountContext, role: str, as_json: bool) -> None:
     with warehouse_errors("doctor"), context.engine.connect() as connection:
         sql = grants_sql(connection, context.config, context.account, role)
+        there = remote_grants(connection, context.crm, context.config, context.account, role)
     if as_json:
-        print_json({"account": context.account, "role": role, "sql": sql})
+        print_json({"account": context.account, "role": role, "sql": sql, "crm_sql": there})
     else:
-        console.print(sql, end="", markup=False)
+        console.print(sql + as_comment(there), end="", markup=False)
 
 
 def checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:

@@ -7,10 +7,12 @@ from string import Template
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Resolution
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.reconcile.carry import can_carry
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
 from enerflo_sync.reconcile.fit.hint_columns import hint_detail, hint_word
 from enerflo_sync.reconcile.fit.hints import difference_hint
+from enerflo_sync.reconcile.fit.swapped import swapped_statement
 from enerflo_sync.reconcile.join_columns import stored_join_key, wanted_difference
 from enerflo_sync.reconcile.judge import judged
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
@@ -124,6 +126,18 @@ def differences_statement(comparison: Comparison) -> str:
         word=hint_word("d.hint"),
         detail=hint_detail("d.hint"),
     )
+
+
+def differences_statements(comparison: Comparison, *, wanted_only: bool) -> list[str]:
+    """Return :func:`differences_statement`, and what gives its rows the hint that needs two of them.
+
+    :param wanted_only: only wanted records were judged; where the others are carried, they have their hints.
+    """
+    wanted = f"exists (select from {comparison.wanted} w where {wanted_difference(comparison.joins)})"
+    swapped = swapped_statement(
+        comparison.name, comparison.mapping, wanted if wanted_only and can_carry(comparison) else "true"
+    )
+    return [differences_statement(comparison), *([] if swapped is None else [swapped])]
 
 
 _BEFORE = Template("""

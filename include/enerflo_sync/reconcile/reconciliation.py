@@ -21,7 +21,7 @@ from enerflo_sync.reconcile.carry import can_carry, carry
 from enerflo_sync.reconcile.causes import (
     before_statement,
     before_table,
-    differences_statement,
+    differences_statements,
     duplicates_statement,
 )
 from enerflo_sync.reconcile.compare import Comparison, full_name
@@ -357,11 +357,11 @@ class _Reconciliation:
                 self._remember(comparison, parameters, wanted_only)
                 self._execute(duplicates_statement(comparison), parameters)
         found = mismatched_counts(self.connection, comparison)
-        # Skip the statement where nothing differs: planning it takes longer than executing it over a few
-        # rows.
+        # Skip them where nothing differs: planning takes longer than executing over a few rows.
         if found["only_enerflo"] or found["only_crm"] or found["differing"]:
             self._remember(comparison, parameters, wanted_only)
-            self._execute(differences_statement(comparison), parameters)
+            for statement in differences_statements(comparison, wanted_only=wanted_only):
+                self._execute(statement, parameters)
         return found
 
     def _remember(self, comparison: Comparison, parameters: dict[str, Any], wanted_only: bool) -> None:

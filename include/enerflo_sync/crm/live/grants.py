@@ -91,7 +91,7 @@ def _mapped(
     table = live_table(connection, schema, relname)
     yield f"-- {name}, mode {mode}."
     if mapping.is_kept:
-        yield "-- Its copy. In the CRM's own database the role needs SELECT, and what mode crm writes."
+        yield "-- Its copy."
         yield f"create schema if not exists {pasted(schema)};"
         yield f"grant usage, create on schema {pasted(schema)} to {pasted(role)};"
         if table is not None:

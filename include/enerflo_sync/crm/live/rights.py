@@ -93,7 +93,12 @@ def writes_of(mapping: TableMapping, table: LiveTable, mode: Mode) -> Writes:
 
     Nothing if the table is only a copy and changes are handed over (write_to).
     """
-    if "to_crm" not in mode.writes or mapping.handed_to is not None:
+    return Writes() if mapping.handed_to is not None else written_by(mapping, table, mode)
+
+
+def written_by(mapping: TableMapping, table: LiveTable, mode: Mode) -> Writes:
+    """Return what reaches a table in a mode, whoever carries it there."""
+    if "to_crm" not in mode.writes:
         return Writes()
     fields = _fields_to_crm(mapping)
     changed = [name for name in fields if mapping.fields[name].source_of_truth is not SourceOfTruth.CRM]

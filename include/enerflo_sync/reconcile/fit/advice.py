@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -80,12 +81,17 @@ class FieldAdvice(msgspec.Struct, frozen=True):
 
 
 def field_advice(
-    one: Field, fit: FieldFit, mirror: Kind, zones: Callable[[], Sequence[str]]
+    one: Field,
+    fit: FieldFit,
+    mirror: Kind,
+    zones: Callable[[], Sequence[str]],
+    fields: Mapping[str, FieldMapping] = MappingProxyType({}),
 ) -> FieldAdvice | None:
     """Return the advice for a field; None if no hint and no label was found.
 
     :param zones: finds the zones in which the CRM's times equal Enerflo's; called only if the two sides
         differ by a constant offset.
+    :param fields: how all fields of the table are mapped.
     """
     counts = fit.counts()
     options: dict[str, Any] = {}
@@ -98,6 +104,8 @@ def field_advice(
             continue
         if hint is Hint.CONSTANT_OFFSET:
             is_accepted = _zone(one, fit, number, zones, options, further)
+        elif hint is Hint.SWAPPED:
+            is_accepted = _swapped(fit, number, fields, options, further)
         else:
             is_accepted = _option(one.mapping, fit, hint, mirror, options, further)
         accepted += number if is_accepted else 0
@@ -141,6 +149,8 @@ def _found(
 
 
 def _text(one: Field, fit: FieldFit, hint: Hint) -> str:
+    if hint is Hint.SWAPPED:
+        return f"{' and '.join(fit.details(hint))} having this column's value, and this column its own"
     if hint is not Hint.CONSTANT_OFFSET:
         return HINT_TEXTS[hint]
     offsets = [int(detail) for detail in fit.details(hint)]
@@ -182,6 +192,26 @@ def _zone(
             "No time_zone makes them equal: map a view that converts the CRM's times, or correct its copy."
         )
     return bool(fitting)
+
+
+def _swapped(
+    fit: FieldFit,
+    number: int,
+    fields: Mapping[str, FieldMapping],
+    options: dict[str, Any],
+    further: list[str],
+) -> bool:
+    """Map the column to what the other one is mapped to, if all rows are so; return whether they are."""
+    (other,) = fit.details(Hint.SWAPPED)
+    if number < LABEL_SHARE * max(fit.compared, fit.differing):
+        further.append(
+            f"In {number:,} of them {other} has this column's value: correct those rows in the CRM."
+        )
+        return False
+    of_other = fields[other].model_dump(mode="json", exclude_unset=True)
+    options.update({name: of_other[name] for name in ("milestone", "enerflo") if name in of_other})
+    further.append(f"Write the line of {other} with it: the two columns have each other's value.")
+    return True
 
 
 def _option(

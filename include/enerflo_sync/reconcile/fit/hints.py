@@ -1,7 +1,8 @@
 """How two differing values may be the same: a hint for the mapping, which excuses nothing.
 
-A hint depends only on the mapping and on the two values in ``sync.differences``, so the doctor and the
-reconciliation's report give the same difference the same hint.
+A hint depends only on the mapping and on the values in ``sync.differences``, so the doctor and the
+reconciliation's report give the same difference the same hint. All hints but ``swapped``
+(:mod:`enerflo_sync.reconcile.fit.swapped`) depend on the difference's own two values.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Hint(StrEnum):
     DAY_ONLY = "day_only"
     CONSTANT_OFFSET = "constant_offset"
     BOOLEAN_SPELLING = "boolean_spelling"
+    SWAPPED = "swapped"
 
 
 HINT_TEXTS: Mapping[Hint, str] = {
@@ -50,6 +52,7 @@ HINT_TEXTS: Mapping[Hint, str] = {
     Hint.DAY_ONLY: "the time of day, which one side leaves out",
     Hint.CONSTANT_OFFSET: "whole quarters of an hour, as two time zones do",
     Hint.BOOLEAN_SPELLING: "how yes and no are written",
+    Hint.SWAPPED: "two columns having each other's value",
 }
 
 # The first tolerance that covers the difference is the one to declare.

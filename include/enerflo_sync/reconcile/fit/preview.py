@@ -187,7 +187,7 @@ def advice_of(
     for one in comparison.fields:
         kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
         zones = partial(fitting_zones, connection, comparison, one, account, sample, ZONES)
-        advice = field_advice(one, fits[one.name], kind, zones)
+        advice = field_advice(one, fits[one.name], kind, zones, comparison.mapping.fields)
         if advice is not None:
             found[one.name] = advice
     return proven_advice(connection, comparison, account, sample, fits, found)

@@ -17,6 +17,7 @@ from enerflo_sync.masking import PersonalData
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.fit.hints import Hint, field_hint_sql
 from enerflo_sync.reconcile.fit.sample import Sample
+from enerflo_sync.reconcile.fit.swapped import swapped_rows
 from enerflo_sync.reconcile.mismatched import crm_side, current_side
 from enerflo_sync.reconcile.values import BLANK, NAIVE_TEXT, ZONED_TEXT, Field, mirror_kind
 from enerflo_sync.reconcile.wide import OF_MILESTONE
@@ -76,6 +77,14 @@ class FieldFit:
         """Return how many rows differ as declared."""
         return sum(self.hints.values())
 
+    def take_swapped(self, others: Mapping[str, int]) -> None:
+        """Give rows without a hint the hint that another field has the value, by that field's name."""
+        other, number = max(others.items(), key=lambda one: one[1])
+        rest = self.hints.pop(None, 0) - number
+        self.hints[f"{Hint.SWAPPED}:{other}"] = number
+        if rest > 0:
+            self.hints[None] = rest
+
     def counts(self) -> dict[Hint, int]:
         """Return the differing rows by hint, most first."""
         found: dict[Hint, int] = defaultdict(int)
@@ -109,6 +118,10 @@ def field_fits(
             fit.labels.append((row.a, row.b, row.n, row.total))
         else:
             fit.compared = row.n
+    unhinted = {name: fit.hints.get(None, 0) for name, fit in found.items()}
+    pairs = matched_rows(comparison, sample)
+    for name, others in swapped_rows(connection, comparison, account, pairs, unhinted).items():
+        found[name].take_swapped(others)
     for fit in found.values():
         fit.labels.sort(key=lambda one: (-one[2], one[0]))
     return found
