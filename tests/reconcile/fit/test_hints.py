@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.mapping import FieldMapping
+from enerflo_sync.reconcile.fit.hint_columns import hint_detail, hint_word
 from enerflo_sync.reconcile.fit.hints import HINT_TEXTS, Hint, hint_sql
 from enerflo_sync.reconcile.render import ReportFormat, render
 from enerflo_sync.reconcile.report import Cause, Scope
@@ -30,7 +32,7 @@ from tests.reconcile.conftest import TwoSides
         ("text", "text", "2025-06-01T12:00:00Z", "2025-06-01", "day_only"),
         ("text", "text", "A & B", "A &amp; B", "entities"),
         ("text", "text", "(303) 555-0100", "3035550100", "punctuation"),
-        ("text", "text", "Powerwall 2 with gateway", "Powerwall 2 with", "truncated"),
+        ("text", "text", "Powerwall 2 with gateway", "Powerwall 2 with", "truncated:16"),
         ("text", "boolean", "true", "Yes", "boolean_spelling"),
         ("text", "text", "true", "Yes", None),
         ("text", "text", "On Hold", "Completed", None),
@@ -92,6 +94,26 @@ def test_a_pair_of_values_gets_its_hint(
     query = f"select {hint_sql(mapping, Kind(mirror), 'a', 'b', 'UTC')} from (select %(a)s::text, %(b)s::text) v (a, b)"
     with warehouse.connect() as connection:
         assert connection.exec_driver_sql(query, {"a": mine, "b": theirs}).scalar() == hint
+
+
+@pytest.mark.parametrize(
+    ("hint", "detail"),
+    [
+        ("truncated:16", {"length": 16}),
+        ("rounded:0.005", {"tolerance": 0.005}),
+        ("rounded:minute", {"unit": "minute"}),
+        ("constant_offset:-420", {"minutes": -420}),
+        ("case:trim", {"trim": True}),
+        ("case", None),
+    ],
+)
+def test_the_detail_of_a_hint_is_an_object(
+    warehouse: sa.Engine, hint: str, detail: Mapping[str, Any] | None
+) -> None:
+    with warehouse.connect() as connection:
+        query = f"select {hint_word('h')}, {hint_detail('h')} from (select %(h)s::text) v (h)"
+        found = connection.exec_driver_sql(query, {"h": hint}).one()
+    assert tuple(found) == (hint.partition(":")[0], detail)
 
 
 def test_every_hint_has_its_words() -> None:

@@ -151,6 +151,8 @@ def _found(
 def _text(one: Field, fit: FieldFit, hint: Hint) -> str:
     if hint is Hint.SWAPPED:
         return f"{' and '.join(fit.details(hint))} having this column's value, and this column its own"
+    if hint is Hint.TRUNCATED and len(fit.details(hint)) == 1:
+        return f"{HINT_TEXTS[hint]} at {next(iter(fit.details(hint)))} letters"
     if hint is not Hint.CONSTANT_OFFSET:
         return HINT_TEXTS[hint]
     offsets = [int(detail) for detail in fit.details(hint)]

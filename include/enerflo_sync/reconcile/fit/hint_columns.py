@@ -14,5 +14,6 @@ def hint_detail(hint: str) -> str:
     return f"""(case when coalesce({detail}, '') = '' then null
       when {detail} = 'trim' then jsonb_build_object('trim', true)
       when {hint_word(hint)} = 'constant_offset' then jsonb_build_object('minutes', {detail}::numeric)
+      when {hint_word(hint)} = 'truncated' then jsonb_build_object('length', {detail}::integer)
       when {detail} ~ '^[0-9]' then jsonb_build_object('tolerance', {detail}::numeric)
       else jsonb_build_object('unit', {detail}) end)"""

@@ -212,7 +212,7 @@ def _texts(pair: _Pair, mirror: Kind) -> list[tuple[str, str]]:
         (pair.same(_bare), literal(Hint.PUNCTUATION)),
         (
             f"{shorter} >= {_LONG_ENOUGH} and left({pair.a}, {shorter}) = left({pair.b}, {shorter})",
-            literal(Hint.TRUNCATED),
+            _detailed(Hint.TRUNCATED, f"{shorter}::text"),
         ),
     ]
 

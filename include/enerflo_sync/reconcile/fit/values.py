@@ -45,7 +45,7 @@ select 'label', field, a, b, n, total from (
   from h where field = any(%(labels)s::text[])
 ) l
 where not same and a is not null and btrim(b) <> '' and n >= $label_rows and n >= $label_share * total
-  and coalesce(hint in ($labelled), true)
+  and coalesce(split_part(hint, ':', 1) in ($labelled), true)
   -- If a value equals itself in other rows, it is a value of Enerflo: this row is late, and shows no label.
   and not exists (select from h s where s.field = l.field and s.a = l.b and s.b = l.b)
 union all
