@@ -28,6 +28,11 @@ _BASES = (
         {"base_known": True, "base_kept": kept, "enerflo_moved": mine, "crm_moved": theirs}
         for kept, mine, theirs in product(_BOTH, _BOTH, _BOTH)
     ),
+    # A side whose time was later when both agreed.
+    *(
+        {"base_known": True, f"{side}_older": True, "enerflo_moved": mine, "crm_moved": theirs}
+        for side, mine, theirs in product(("enerflo", "crm"), _BOTH, _BOTH)
+    ),
     # What was written is no value that both sides seemed to agree on by themselves.
     *(
         {"base_known": True, "agreed_late": True, "enerflo_moved": mine, "crm_moved": theirs}
@@ -79,7 +84,9 @@ def whose_value(policy: SourceOfTruth, facts: dict[str, bool]) -> tuple[Resoluti
     return Resolution.TO_ENERFLO if facts["crm_later"] else Resolution.TO_CRM, "later_time"
 
 
-def in_the_way(winner: Resolution, facts: dict[str, bool]) -> tuple[Resolution, str] | None:
+def in_the_way(
+    policy: SourceOfTruth, winner: Resolution, facts: dict[str, bool]
+) -> tuple[Resolution, str] | None:
     """Return what keeps the winner's value from being written."""
     if winner not in {Resolution.TO_CRM, Resolution.TO_ENERFLO}:
         return None
@@ -106,6 +113,8 @@ def in_the_way(winner: Resolution, facts: dict[str, bool]) -> tuple[Resolution, 
         return Resolution.REVIEW, "row_moved"
     if target == "enerflo" and facts["own_word"] and not facts["crm_moved"]:
         return Resolution.REVIEW, "own_word"
+    if policy is SourceOfTruth.NEWEST and facts[f"{source}_older"]:
+        return Resolution.REVIEW, "older_row"
     if target == "enerflo" and not facts["enerflo_writable"]:
         return Resolution.REVIEW, "no_call"
     return (Resolution.KEEP, "void") if facts[f"{target}_barred"] else None
@@ -117,7 +126,7 @@ def test_every_world_is_decided_as_the_prose_says(policy: SourceOfTruth) -> None
         winner = whose_value(policy, facts)
         outcome, rule = decide(policy, facts)
         held = sorted(name for name, holds in facts.items() if holds)
-        assert (outcome, rule.name) == (in_the_way(winner[0], facts) or winner), held
+        assert (outcome, rule.name) == (in_the_way(policy, winner[0], facts) or winner), held
 
 
 def test_what_enerflos_api_can_set_is_this() -> None:

@@ -72,7 +72,7 @@ FOUND_BY = {
     "stamped_by_the_worker": 3,
     "superseded_is_applied": 12,
     "twins_believed": 1,
-    "unmoved_time_believed": 2,
+    "unmoved_time_believed": 3,
     "written_whatever_it_says": 3,
 }
 ALL = (*PLANTED, *OF_SIDES, *OF_ACCESS, *OF_COLUMNS, *OF_COPIES, *OF_ELSEWHERE, *OF_KEYS, *OF_MAPPINGS)

@@ -191,6 +191,9 @@ def test_a_change_that_arrives_after_its_row_moved_is_no_edit(agreed: Desk) -> N
         "update crm.installs set status = 'On Hold', updated_at = now() where enerflo_install_id = :i", i=site
     )
     assert of_status(agreed, site) == [("west", "asked")]
+    # Nor is it one when nobody looks for the change any more.
+    agreed.sql("update sync.crm_changes set ended_at = now()")
+    assert of_status(agreed, site) == [("west", "asked")]
     # What a person says there is an edit.
     agreed.sql(
         "update crm.installs set status = 'Completed', updated_at = now() where enerflo_install_id = :i",

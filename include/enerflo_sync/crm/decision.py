@@ -54,6 +54,8 @@ FACTS = (
     "row_moved",
     "kept_elsewhere",
     "own_word",
+    "crm_older",
+    "enerflo_older",
     "enerflo_moved",
     "crm_moved",
     "enerflo_null",
@@ -227,6 +229,20 @@ BLOCKING_RULES: Sequence[Rule] = (
         "to_enerflo and own_word and not crm_moved",
         Resolution.REVIEW,
         "the CRM's value came from Enerflo and was handed over when it stood for another one",
+    ),
+    Rule(
+        "older_row",
+        "newest and to_enerflo and crm_older",
+        Resolution.REVIEW,
+        "the time of the CRM's row is earlier than it was when both sides agreed: an older row may have come"
+        " back",
+    ),
+    Rule(
+        "older_row",
+        "newest and to_crm and enerflo_older",
+        Resolution.REVIEW,
+        "the time of Enerflo's record is earlier than it was when both sides agreed: an older state of the"
+        " record may have come back",
     ),
     Rule(
         "no_call",

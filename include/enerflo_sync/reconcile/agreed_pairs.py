@@ -64,6 +64,16 @@ _HANDED_OVER = Template("""exists (
       where w.account = %(account)s and w.table_name in ($siblings) and w.key = o.key and w.op = 'update'
         and w."column" = f.field and w.ended_at is null and $same)""")
 
+# The value was handed over for the row when it was in another table, or named another record, and nothing was
+# agreed on since. Whether the copy is still looked at for the change does not matter. Changes that ended are
+# found by their plan: `sync.crm_changes` has an index by key only of the others.
+_HANDED_OVER_BEFORE = Template("""exists (
+      select from sync.plan_changes p join sync.crm_changes w
+        on w.account = p.account and w.plan_hash = p.plan_hash and w.position = p.position
+      where p.account = %(account)s and p.key = o.key and w.key = o.key and w.op <> 'delete'
+        and w."column" = f.field and ($elsewhere) and (a.account is null or w.made_at >= a.agreed_at)
+        and $same)""")
+
 
 # Found once for all rows: the inner query does not depend on them.
 _ALONE = Template("""not exists (with shared as materialized (
@@ -148,13 +158,20 @@ def _of_relative(name: str, relative: Relative) -> str:
 
 
 def handed_over_elsewhere(comparison: Comparison) -> str:
-    """Return whether the CRM's value of ``f.field`` is one that was handed over for a sibling's row."""
-    if not comparison.siblings or not comparison.hands_over:
+    """Return whether the CRM's value of ``f.field`` was handed over for a sibling's row or another record."""
+    if not comparison.hands_over or (comparison.key_is_record and not comparison.siblings):
         return "false"
-    return _HANDED_OVER.substitute(
-        siblings=", ".join(map(literal, comparison.siblings)),
-        same=same_as_agreed(comparison, "f.theirs", "w.after", in_crm=True),
-    )
+    same = same_as_agreed(comparison, "f.theirs", "w.after", in_crm=True)
+    elsewhere, found = [], []
+    if comparison.siblings:
+        siblings = ", ".join(map(literal, comparison.siblings))
+        elsewhere.append(f"w.table_name in ({siblings})")
+        found.append(_HANDED_OVER.substitute(siblings=siblings, same=same))
+    if not comparison.key_is_record:
+        of_table = f"w.table_name = {literal(comparison.name)}"
+        elsewhere.append(f"{of_table} and w.enerflo_key <> o.enerflo_key")
+    found.append(_HANDED_OVER_BEFORE.substitute(elsewhere=" or ".join(elsewhere), same=same))
+    return f"({' or '.join(found)})"
 
 
 def _meant(comparison: Comparison) -> str:

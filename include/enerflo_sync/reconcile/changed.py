@@ -127,6 +127,19 @@ def left_its_time(comparison: Comparison) -> str:
     return "coalesce(o.changed_at <= a.crm_time or o.record_time <= a.enerflo_time, false)"
 
 
+def is_older(comparison: Comparison) -> tuple[str, str]:
+    """Return, for the CRM and for Enerflo, the condition that a side's time was later in the pair ``a``.
+
+    Such a side may show an older state again, as a table that is restored from a backup. Then its value is no
+    edit, and the other side's later value must not be lost to it.
+    """
+    if not comparison.goes_by_time:
+        return "false", "false"
+    # A row without a time tells nothing.
+    in_crm = "coalesce(nullif(o.changed_at, '-infinity') < a.crm_time, false)"
+    return in_crm, "coalesce(o.record_time < a.enerflo_time, false)"
+
+
 def changed_in_enerflo(comparison: Comparison) -> str:
     """Return when somebody else last changed Enerflo's record of ``o``.
 

@@ -28,6 +28,7 @@ from enerflo_sync.reconcile.agreed_pairs import (
 from enerflo_sync.reconcile.changed import (
     changed_in_crm,
     changed_in_enerflo,
+    is_older,
     is_time_unsure,
     left_its_time,
     own_writes,
@@ -111,6 +112,7 @@ _JUDGED = Template("""(
            n.account is null and (a.account is null and $row_moved or $handed_over) as row_moved,
            n.account is null and a.account is null and $kept_elsewhere as kept_elsewhere,
            coalesce(a.agreed_by = 'reworded', false) as own_word,
+           $crm_older as crm_older, $enerflo_older as enerflo_older,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
            coalesce(o.changed_in_crm > $in_enerflo_then, false) as crm_later,
            $unsure or $unmoved as time_unsure offset 0
@@ -154,6 +156,7 @@ def judged(comparison: Comparison) -> str:
     }
     of_install = comparison.mirror_has_install and not comparison.is_installs
     # In a wide table each field has its own milestone, and so its own time of observation.
+    crm_older, enerflo_older = is_older(comparison)
     in_enerflo_then = f"least({CHANGED}, f.seen_at)" if comparison.is_wide else CHANGED
     return _JUDGED.substitute(
         key=difference_key(comparison),
@@ -174,6 +177,8 @@ def judged(comparison: Comparison) -> str:
         record_time=record_time(comparison, "o.own_time", "i.install_updated_at"),
         unsure=is_time_unsure(comparison, in_enerflo_then),
         unmoved=left_its_time(comparison),
+        crm_older=crm_older,
+        enerflo_older=enerflo_older,
         own_writes=own_writes(comparison),
         was_agreed=_was_agreed(comparison),
         mismatched=comparison.mismatched,
