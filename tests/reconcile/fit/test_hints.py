@@ -177,7 +177,7 @@ def test_people_read_what_seems_to_be_spelling_and_who_proposes_the_line(
 ) -> None:
     shown = " ".join(render(spelled.reconcile(), form, []).decode().split())
     assert "Perhaps mere spelling: contract_amount 3 by one side being rounded; customer_name 1 by" in shown
-    assert "enerflo-sync doctor proposes what to write" in shown
+    assert "enerflo-sync suggest writes these lines" in " ".join(shown.split())
 
 
 def test_what_moved_gets_the_hints_of_a_full_run(spelled: TwoSides) -> None:

@@ -7,6 +7,10 @@ from enerflo_sync.reconcile.render.wording import number
 from enerflo_sync.reconcile.report import FieldCount, TableReport
 
 _FIELDS = 8
+_NEXT = (
+    "enerflo-sync doctor says what settles each, and enerflo-sync suggest writes these lines into a copy of"
+    " sync.yaml."
+)
 
 
 def spelling_sentence(table: TableReport) -> str:
@@ -16,7 +20,7 @@ def spelling_sentence(table: TableReport) -> str:
         return ""
     shown = "; ".join(f"{count.field} {_hints(count)}" for count in hinted[:_FIELDS])
     more = f"; and {len(hinted) - _FIELDS} more fields" if len(hinted) > _FIELDS else ""
-    return f"Perhaps mere spelling: {shown}{more}. enerflo-sync doctor proposes what to write in sync.yaml."
+    return f"Perhaps mere spelling: {shown}{more}. {_NEXT}"
 
 
 def hint_label(hint: str) -> str:
