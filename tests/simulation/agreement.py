@@ -281,10 +281,14 @@ class Agreement(Sides):
                 rows.pop((name, text_of(key)), None)
             elif name in self._tables and column in self._shape.mapped(name):
                 rows[name, text_of(key)][column] = new
+        # What a row that we made has in other columns is agreed on with the last of those that we wrote.
         alike = {
             (name, text_of(key), field)
             for name, key, field in self._rows(
-                "select table_name, key, field from told.agreed where agreed_by = 'comparison'"
+                "select a.table_name, a.key, a.field from told.agreed a where a.agreed_by = 'comparison'"
+                " or a.agreed_by = 'push' and not exists (select from told.ledger l where l.decision = 'applied'"
+                " and (l.table_name, l.key, l.field) = (a.table_name, a.key, a.field)"
+                " and l.recorded_at >= a.agreed_at)"
             )
         }
         wrong = []
