@@ -182,25 +182,3 @@ def test_events_wait_while_everything_is_refused_to_the_key(polled: Inbox) -> No
     with pytest.raises(AuthenticationError, match="refuses everything"):
         polled.ingest()
     assert polled.states() == {"received": 1}
-
-
-@pytest.mark.parametrize("source", ["list", "order", "payload"])
-def test_an_order_of_an_installs_list_that_names_no_install_is_that_installs(
-    polled: Inbox, source: str
-) -> None:
-    """The example of the documentation names the install, its table the company alone (REFERENCE.md §13.6)."""
-    one = polled.world.install_id(0)
-    path = f"/api/v3/installs/{one}/change-order-data"
-    order = {"id": ORDER, "epc_company_id": 3104, "status": "complete", "change_values": {}}
-    if source == "list":
-        answer(polled, path, {"change_orders": [order]})
-    else:
-        answer(polled, path, {}, 404)
-    if source == "order":
-        answer(polled, f"/api/v3/change-orders/{ORDER}", order)
-    signed(polled, "complete", "2026-03-02 08:00:00", epc_install_id=None)
-    polled.ingest()
-    assert polled.states() == {"applied": 1}
-    assert (
-        polled.one("select install_id from enerflo.change_orders where change_order_id = :o", o=ORDER) == one
-    )

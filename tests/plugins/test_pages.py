@@ -50,6 +50,7 @@ def viewer(anonymous: TestClient) -> TestClient:
 # How pages look is told to everybody who is signed in: the page that refuses one is among them.
 STYLE = "/enerflo/style.css"
 PATHS = [
+    "/enerflo/",
     "/enerflo/accounts",
     STYLE,
     "/enerflo/card",

@@ -24,13 +24,7 @@ from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources import change_orders, customers, installs, notes
-from enerflo_sync.resources.change_orders import (
-    ComponentKeys,
-    change_orders_of,
-    change_orders_resource,
-    names_install,
-    of_install,
-)
+from enerflo_sync.resources.change_orders import ComponentKeys, change_orders_of, change_orders_resource
 from enerflo_sync.resources.customers import CUSTOMERS
 from enerflo_sync.resources.event import Need
 from enerflo_sync.resources.fingerprint import decode, stable_bytes
@@ -224,7 +218,7 @@ class Reads:
         """
         install_id = int(need.key)
         rows = given(lambda: read_install_change_orders(self._client, need.key))
-        listed = [_of_install(bytes(row), install_id) for row in rows or ()]
+        listed = [bytes(row) for row in rows or ()]
         if rows is None and self._is_gone(install_id):
             # The install's deletion includes its orders, whatever an older payload contains.
             return Answer([], install_id=install_id)
@@ -237,7 +231,7 @@ class Reads:
             if answered is None:
                 said.append(payload)
             else:
-                listed.append(_of_install(answered, install_id))
+                listed.append(answered)
         orders = self._change_orders
         if rows is None:
             if not all(change_orders_of([body]) for body in bodies):
@@ -370,16 +364,6 @@ class Reads:
         )
         found = self._connection.scalar(query)
         return None if found is None else (resource, found)
-
-
-def _of_install(raw: bytes, install_id: int) -> bytes:
-    """Return a change order that was read for an install, with that install if it names none itself."""
-    try:
-        order, _ = decode(stable_bytes(raw))
-    except BadRecordError:
-        # The reader of the record gives the reason.
-        return raw
-    return raw if names_install(order) else of_install(order, install_id)
 
 
 def _updated_at(raw: bytes | memoryview) -> datetime | None:

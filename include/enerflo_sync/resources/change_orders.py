@@ -228,19 +228,6 @@ EVENTS = (
 )
 
 
-def of_install(order: Record, install_id: object) -> bytes:
-    """Return a change order of an install's list, with that install if the order names none itself."""
-    told = {"epc_install_id": install_id, **order}
-    if not names_install(order):
-        told["epc_install_id"] = install_id
-    return msgspec.json.encode(told)
-
-
-def names_install(order: Record) -> bool:
-    """Return whether a change order names its install."""
-    return any(order.get(name) for name in ("epc_install_id", "install_id"))
-
-
 def change_orders_of(bodies: Sequence[Body]) -> dict[str, bytes]:
     """Return the change orders in payloads by id, in their newest state.
 
@@ -253,7 +240,7 @@ def change_orders_of(bodies: Sequence[Body]) -> dict[str, bytes]:
             listed = list(listed.values())
         for order in listed if isinstance(listed, list) else ():
             if isinstance(order, dict) and isinstance(order.get("id"), int | str):
-                found[str(order["id"])] = of_install(order, body.get("id"))
+                found[str(order["id"])] = msgspec.json.encode({"epc_install_id": body.get("id"), **order})
     return found
 
 
