@@ -86,6 +86,21 @@ def test_single_rows_are_named_and_no_line_is_proposed(columns: TwoSides) -> Non
     assert finding.next_step == "In 1 of them battery has this column's value: correct those rows in the CRM."
 
 
+def test_half_an_exchange_is_not_proposed(columns: TwoSides) -> None:
+    """Each battery of the CRM is a panel, and half of its panels are batteries."""
+    for install in range(1, 9):
+        exchanged(columns, install)
+    for install in range(9, 17):
+        panel = f"Panel {install}"
+        columns.install(
+            install, enerflo_panel_type=panel, crm_panel=panel, enerflo_battery_configuration=None
+        )
+    found = advice(columns)
+    assert set(found) == {"battery", "panel"}
+    assert [one.next_step for one in found.values() if "write" in one.next_step.lower()] == []
+    assert "Not all rows of panel have this column's value" in found["battery"].next_step
+
+
 def test_numbers_are_compared_as_numbers(columns: TwoSides) -> None:
     columns.sql("alter table crm.installs alter contract_amount type numeric(12, 3)")
     figures = {"enerflo_system_size_kw": 7.5, "enerflo_contract_amount": 31000}

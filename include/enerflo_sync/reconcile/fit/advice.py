@@ -39,6 +39,8 @@ ZONES = (
     "UTC",
 )
 ZONES_SHOWN = 3
+# The options that say which field of Enerflo a column is mapped to.
+MAPPED_TO = ("milestone", "enerflo")
 SHOWN_LABELS = 4
 
 # Only another view or column can mend these: no option of a field accepts them.
@@ -211,7 +213,7 @@ def _swapped(
         )
         return False
     of_other = fields[other].model_dump(mode="json", exclude_unset=True)
-    options.update({name: of_other[name] for name in ("milestone", "enerflo") if name in of_other})
+    options.update({name: of_other[name] for name in MAPPED_TO if name in of_other})
     further.append(f"Write the line of {other} with it: the two columns have each other's value.")
     return True
 

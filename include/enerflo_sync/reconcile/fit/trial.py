@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.mapping import FieldMapping, FieldType
 from enerflo_sync.reconcile.compare import Comparison, plan_comparison
-from enerflo_sync.reconcile.fit.advice import FieldAdvice
+from enerflo_sync.reconcile.fit.advice import MAPPED_TO, FieldAdvice
+from enerflo_sync.reconcile.fit.hints import Hint
 from enerflo_sync.reconcile.fit.sample import Sample
 from enerflo_sync.reconcile.fit.values import FieldFit, field_fits
 
@@ -45,7 +46,25 @@ def proven_advice(
         declared = comparison.mapping.fields[name]
         why = " ".join(_objections(declared, one, fits[name].differing, after[name].differing))
         proven[name] = msgspec.structs.replace(one, options={}, further=(why, *one.further)) if why else one
-    return proven
+    return dict(_whole_exchanges(comparison.mapping.fields, fits, proven))
+
+
+def _whole_exchanges(
+    fields: Mapping[str, FieldMapping], fits: Mapping[str, FieldFit], advice: Mapping[str, FieldAdvice]
+) -> Iterator[tuple[str, FieldAdvice]]:
+    """Yield the advice without half an exchange of two columns: both would be mapped to one field."""
+    exchanged = {
+        name
+        for name, one in advice.items()
+        if any(one.options and one.options.get(of) != _given(fields[name], of) for of in MAPPED_TO)
+    }
+    for name, one in advice.items():
+        others = fits[name].details(Hint.SWAPPED)
+        if name in exchanged and not exchanged.issuperset(others):
+            why = f"Not all rows of {' and '.join(others)} have this column's value: correct those that do."
+            yield name, msgspec.structs.replace(one, options={}, further=(why,))
+        else:
+            yield name, one
 
 
 def _objections(declared: FieldMapping, advice: FieldAdvice, before: int, after: int) -> Iterator[str]:
