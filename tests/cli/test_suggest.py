@@ -91,6 +91,11 @@ def test_programs_get_the_lines_and_the_copy_where_they_want_it(
     assert (again.code, str(out) in again.err, "there already" in again.err) == (2, True, True)
 
 
+def deal_line(file: Path) -> str:
+    """Return the line by which the file maps an install's deal."""
+    return next(one for one in file.read_text().splitlines() if one.strip().startswith("deal_id:"))
+
+
 def text_of(line: int, file: Path) -> str:
     return file.read_text().splitlines()[line - 1]
 
@@ -112,29 +117,39 @@ def test_an_option_that_yaml_shares_is_named_and_left_to_a_person(
     run: Run, file: Path, warehouse_url: str
 ) -> None:
     demo(run, warehouse_url, UNTIDY[2])
-    text = file.read_text()
-    line = next(one for one in text.splitlines() if one.strip().startswith("deal_id:"))
+    text, line = file.read_text(), deal_line(file)
     name, _, value = line.partition(": ")
     other = f"  other:\n    tables:\n      installs:\n        fields:\n          deal_id: &deal {value}\n"
     first = text.replace(line, f"{name}: *deal").replace("\naccounts:\n", f"\naccounts:\n{other}")
     file.write_text(first)
     result = run("suggest")
-    assert "(write it yourself: YAML shares the option)" in result.out
+    assert "(write it yourself: the option contains a variable, or YAML shares it" in result.out
     assert sorted(path.name for path in file.parent.iterdir()) == ["sync.yaml"]
+
+
+def test_line_ends_stay_and_a_line_that_counts_for_other_accounts_says_so(
+    run: Run, file: Path, warehouse_url: str
+) -> None:
+    demo(run, warehouse_url, UNTIDY[2])
+    other = "\naccounts:\n  other: {mode: report}\n"
+    file.write_bytes(file.read_text().replace("\naccounts:\n", other).replace("\n", "\r\n").encode())
+    result = run("suggest")
+    assert "These lines count for every account; only the rows of default were looked at." in result.out
+    copy = file.with_name("sync.suggested.yaml").read_bytes()
+    assert copy.count(b"\r\n") == copy.count(b"\n") == file.read_bytes().count(b"\n")
 
 
 def test_the_line_of_an_accounts_own_file_goes_into_a_copy_of_that(
     run: Run, file: Path, warehouse_url: str
 ) -> None:
     demo(run, warehouse_url, UNTIDY[2])
-    text = file.read_text()
-    line = next(one for one in text.splitlines() if one.strip().startswith("deal_id:"))
+    line = deal_line(file)
     folder = file.parent / "accounts"
     folder.mkdir()
-    assert "\naccounts:\n  default:" in text
     own = folder / "north.yaml"
     own.write_text(
-        f"base_url: ${{ENERFLO_BASE_URL}}\nwarehouse_url: ${{WAREHOUSE_URL}}\napi_key: ${{ENERFLO_API_KEY}}\ntables:\n  installs:\n    fields:\n{line}\n"
+        "base_url: ${ENERFLO_BASE_URL}\nwarehouse_url: ${WAREHOUSE_URL}\napi_key: ${ENERFLO_API_KEY}\n"
+        f"tables:\n  installs:\n    fields:\n{line}\n"
     )
     polled = run("poll", "--account", "north")
     assert polled.code != 2, polled.err
@@ -144,3 +159,4 @@ def test_the_line_of_an_accounts_own_file_goes_into_a_copy_of_that(
     assert f"Wrote {copy}: {own} with 1 line changed." in result.out
     assert "what-if" not in result.out
     assert "fold_case: true" in copy.read_text()
+    assert "every account" not in result.out

@@ -21,6 +21,7 @@ tables:
 
       # of the next one
       short: c
+      zoned: {enerflo: z, time_zone: "${ZONE}"}
       "odd: name": {enerflo: d, type: text}
       last:
         enerflo: e
@@ -61,9 +62,12 @@ def test_the_value_alone_is_replaced(place: tuple[str, ...], old: str, new: str)
         ("steps", "fields", "flow"),
         ("steps", "updated_at"),
         ("installs", "fields", "none"),
+        ("installs", "fields", "zoned"),
         ("installs", "where", "none"),
     ],
 )
-def test_a_value_that_others_share_or_that_is_not_there_is_left_alone(place: tuple[str, ...]) -> None:
+def test_a_value_that_others_share_that_has_a_variable_or_is_not_there_is_left_alone(
+    place: tuple[str, ...],
+) -> None:
     with pytest.raises(NotReplacedError):
         replaced(TEXT, ("tables", *place), NEW)

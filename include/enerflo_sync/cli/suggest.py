@@ -16,6 +16,8 @@ from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.suggest import Suggestions, run_suggest
 from enerflo_sync.reconcile.render.wording import count_of
 
+_BY_HAND = "write it yourself: the option contains a variable, or YAML shares it with others"
+
 
 def command(
     account: Account = "default",
@@ -46,7 +48,9 @@ def command(
 def _lines(found: Suggestions) -> Iterator[str]:
     for one in found.lines:
         yield f"{one.file}:{one.line}: {one.what}: {one.found}."
-        yield f"    {one.write}" + ("" if one.written else "  (write it yourself: YAML shares the option)")
+        yield f"    {one.write}" + ("" if one.written else f"  ({_BY_HAND})")
+    if any(one.of_every_account for one in found.lines):
+        yield f"These lines count for every account; only the rows of {found.account} were looked at."
     for table, why in found.not_looked_at.items():
         yield f"{table}: {why}"
     if not found.lines:

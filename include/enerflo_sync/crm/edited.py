@@ -1,4 +1,4 @@
-"""Values of a YAML file replaced in its text: comments and all other lines stay as they are."""
+"""An option of a YAML file replaced in the file's text: comments and all other lines stay as they are."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Any
 
 import yaml
 
-from enerflo_sync.crm.source import Place
+from enerflo_sync.crm.source import ACCOUNT, Place
 
 
 class NotReplacedError(Exception):
-    """The value cannot be replaced by itself: an anchor or a merge (``<<``) shares it, or it is not there."""
+    """The option cannot be replaced alone.
+
+    An anchor or a merge (``<<``) of YAML shares it, it contains a variable, or it is not there.
+    """
 
 
 def replaced(text: str, place: Place, value: str) -> str:
@@ -19,12 +22,17 @@ def replaced(text: str, place: Place, value: str) -> str:
 
     :param place: the option's path, whose parts are keys of maps.
     :param value: the new value as YAML on one line.
-    :raises NotReplacedError: the file has no such option, or another option would change with it.
+    :raises NotReplacedError: the file has no such option, it contains a variable, or another option would
+        change with it.
     """
     root = _composed(text)
     node = _found(root, place)
     # ``compose`` gives a block map the end of the blanks and comments after it.
-    new = text[: node.start_mark.index] + value + text[_end(node) :]
+    begin, end = node.start_mark.index, _end(node)
+    if "${" in text[begin:end] or ACCOUNT in text[begin:end]:
+        # The new value has what the variable stands for now.
+        raise NotReplacedError
+    new = text[:begin] + value + text[end:]
     try:
         after = _content(_composed(new))
     except yaml.YAMLError as error:

@@ -27,8 +27,9 @@ class SuggestedLine(msgspec.Struct, frozen=True):
     :param file: where the option is now, with its ``line``; ``what`` is its path.
     :param found: the rows that it is for.
     :param write: the option as it is to be.
-    :param written: whether a copy has it; otherwise a person has to write it, because an anchor or a merge of
-        YAML shares the option with others.
+    :param written: whether a copy has it; otherwise a person has to write it, because the option contains a
+        variable, or an anchor or a merge of YAML shares it with others.
+    :param of_every_account: whether the line counts for other accounts, too, whose rows were not looked at.
     """
 
     file: str
@@ -37,6 +38,7 @@ class SuggestedLine(msgspec.Struct, frozen=True):
     found: str
     write: str
     written: bool
+    of_every_account: bool
 
 
 class Suggestions(msgspec.Struct, frozen=True):
@@ -93,14 +95,16 @@ def _line(context: AccountContext, table: str, one: ProposedOption, texts: dict[
     if spot.place[-len(one.option) - 2 :] == ("tables", table, *one.option):
         place = spot.place if spot.file == context.config.file else spot.place[2:]
         try:
-            text = texts.get(spot.file) or spot.file.read_text(encoding="utf-8")
+            # Line ends stay as they are.
+            text = texts.get(spot.file) or spot.file.read_bytes().decode()
             texts[spot.file] = replaced(text, place, yaml_value(one.value))
             is_written = True
         except NotReplacedError:
             pass
     what = ".".join(("tables", table, *one.option))
     write = yaml_line({one.option[-1]: one.value})
-    return SuggestedLine(str(spot.file), spot.line, what, one.found, write, is_written)
+    is_shared = spot.place[:1] != ("accounts",) and len(context.config.names) > 1
+    return SuggestedLine(str(spot.file), spot.line, what, one.found, write, is_written, is_shared)
 
 
 def _copies(context: AccountContext, files: Sequence[Path], out: Path | None) -> dict[Path, Path]:
@@ -129,7 +133,7 @@ def _copies(context: AccountContext, files: Sequence[Path], out: Path | None) ->
 
 def _write(copy: Path, text: str) -> None:
     try:
-        copy.write_text(text, encoding="utf-8")
+        copy.write_bytes(text.encode())
     except OSError as error:
         raise ConfigurationError(
             f"the copy cannot be written ({error.strerror}).",
