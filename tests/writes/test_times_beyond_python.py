@@ -10,20 +10,34 @@ from enerflo_sync.jobs.reconcile import run_reconcile
 from tests.writes.conftest import Desk
 
 
-@pytest.mark.parametrize("time", ["infinity", "-infinity", "0044-03-15 BC", "12000-01-01"])
-def test_a_row_that_never_changes_or_always_did_is_explained(agreed: Desk, time: str) -> None:
-    install = agreed.a_site().install_id
-    agreed.sql(
+def edited_at(desk: Desk, time: str) -> int:
+    """Let the CRM's row of an install say another status at ``time``, reconcile, plan, and return the install."""
+    install = desk.a_site().install_id
+    desk.sql(
         "update crm.installs set updated_at = cast(:time as timestamptz), status = 'On Hold'"
         " where enerflo_install_id = :id",
         time=time,
         id=install,
     )
-    before = run_explain(agreed.context, "install", str(install), field="status")
+    before = run_explain(desk.context, "install", str(install), field="status")
     assert before.fields[0].crm is not None
     assert (before.fields[0].crm.value, before.fields[0].crm.changed_at) == ("On Hold", None)
-    run_reconcile(agreed.context, full=True)
-    agreed.carried()
+    run_reconcile(desk.context, full=True)
+    desk.carried()
+    return install
+
+
+@pytest.mark.parametrize("time", ["infinity", "-infinity", "12000-01-01"])
+def test_a_row_that_never_changes_or_always_did_is_explained(agreed: Desk, time: str) -> None:
+    install = edited_at(agreed, time)
     after = run_explain(agreed.context, "install", str(install), field="status")
     assert [step.said for step in after.fields[0].steps] == ["On Hold"]
+    assert "On Hold" in render_explanation(after)
+
+
+def test_a_row_of_before_our_era_is_an_older_row_and_waits_for_a_person(agreed: Desk) -> None:
+    install = edited_at(agreed, "0044-03-15 BC")
+    after = run_explain(agreed.context, "install", str(install), field="status")
+    assert (after.fields[0].steps, len(after.fields[0].waiting)) == ([], 1)
+    assert "an older row may have come back" in after.fields[0].waiting[0].why
     assert "On Hold" in render_explanation(after)
