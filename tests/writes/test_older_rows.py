@@ -1,4 +1,4 @@
-"""Under ``newest``: an older state of one side that comes back with its old time overwrites no later edit."""
+"""Where either side's change is taken: an older state that comes back with its old time overwrites no later edit."""
 
 from __future__ import annotations
 
@@ -60,6 +60,44 @@ def test_a_table_that_is_restored_from_a_backup_overwrites_no_later_edit_at_ener
     assert status_at_enerflo(both, install) == 4
 
 
+NEWEST = "status: {enerflo: status_name, type: text, trim: true, fold_case: true, source_of_truth: newest"
+REVIEW = NEWEST.replace("newest", "review")
+
+
+@pytest.fixture(params=["reviewed from the beginning", "reviewed since then"])
+def reviewed(request: pytest.FixtureRequest, agreed: Desk) -> Desk:
+    """An account of which a person decides what both sides changed; its pairs may be older than the option."""
+    if "since" in request.param:
+        agreed.carried()
+    agreed.switched_on("both", (NEWEST, REVIEW))
+    agreed.carried()
+    return agreed
+
+
+def test_nor_where_a_person_decides_what_both_sides_changed(reviewed: Desk) -> None:
+    install = reviewed.a_site().install_id
+    restore = backed_up(reviewed)
+    mirror_status(reviewed, install, "On Hold", "now()")
+    reviewed.carried()
+    assert reviewed.crm("installs", enerflo_install_id=install)["status"] == "On Hold"
+    restore()
+    (reason,) = asked(reviewed)
+    assert OLDER_ROW in reason
+    # Saved again in the CRM.
+    reviewed.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
+    assert direction(reviewed) == ["to_enerflo"]
+
+
+def test_so_does_no_record_that_enerflo_restores_there(reviewed: Desk) -> None:
+    install = reviewed.a_site().install_id
+    crm_status(reviewed, install, "On Hold")
+    reviewed.carried()
+    assert status_at_enerflo(reviewed, install) == 4
+    mirror_status(reviewed, install, "In progress", "now() - interval '2 days'")
+    (reason,) = asked(reviewed)
+    assert OLDER_RECORD in reason
+
+
 def test_so_does_no_date_of_a_restored_milestone(agreed: Desk) -> None:
     install = agreed.a_site().install_id
     milestone = agreed.one(
@@ -117,8 +155,7 @@ def test_so_does_declaring_enerflo_the_source_of_truth_for_a_while(agreed: Desk)
     agreed.carried()
     restore()
     assert len(asked(agreed)) == 1
-    newest = "status: {enerflo: status_name, type: text, trim: true, fold_case: true, source_of_truth: newest"
-    agreed.switched_on("both", (newest, newest.replace("newest", "enerflo")))
+    agreed.switched_on("both", (NEWEST, NEWEST.replace("newest", "enerflo")))
     agreed.carried()
     assert agreed.crm("installs", enerflo_install_id=install)["status"] == "On Hold"
     agreed.switched_on("both")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
@@ -10,10 +12,12 @@ from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
+from tests.writes.copies import mapped
 from tests.writes.kept import brought
 from tests.writes.sending import lost_after_the_post, note, posts
 from tests.writes.test_boards import OWN_KEY, _deleted_too, a_site, said, to_west
-from tests.writes.test_moved_rows import _boards, at_enerflo
+from tests.writes.test_moved_rows import AT_ONCE, _boards, at_enerflo
+from tests.writes.test_refused import status_at_enerflo
 
 NOTE = "insert into crm.notes (note_id, enerflo_install_id, body, updated_at) values (:n, :i, :b, now())"
 
@@ -72,6 +76,7 @@ def test_what_a_person_took_back_holds_where_an_import_gives_its_key_to_another_
     for _ in range(2):
         assert "installs" not in said(agreed)
         agreed.carried()
+        assert status_at_enerflo(agreed, site) == 4
     at_enerflo(agreed, site, 1304)
     assert said(agreed)["installs"] == ["update to_crm"]
 
@@ -148,3 +153,92 @@ def test_the_undo_of_a_deletion_says_that_another_row_has_the_key(agreed: Desk) 
     assert [one.reason for one in agreed.undecided(undo) if one.key == {"item": key}] == [
         "its row is in the CRM again"
     ]
+
+
+DEALS = """tables:
+  installs:
+    crm_table: crm.deals
+    key: [item]
+    join: {record: install_id}
+    updated_at: updated_at
+    create_in: []
+    fields:
+      stage: {enerflo: status_name, type: text, source_of_truth: newest}
+"""
+
+
+@pytest.fixture
+def deals(agreed: Desk) -> Desk:
+    """A company whose CRM numbers its rows by itself; each of them agrees with its install."""
+    agreed.sql(
+        "create table crm.deals (item text primary key, record bigint, stage text, updated_at timestamptz)"
+    )
+    agreed.sql(
+        "insert into crm.deals select 'i' || row_number() over (order by install_id), install_id, status_name,"
+        " now() - interval '1 day' from enerflo.installs where deleted_at is null"
+    )
+    mapped(agreed, "both", DEALS, AT_ONCE)
+    agreed.carried()
+    return agreed
+
+
+def numbered_anew(desk: Desk) -> None:
+    """Let an import give each row the number after its own, and the time of the import."""
+    desk.sql(
+        "create table crm.import as select 'i' || substr(item, 2)::int + 1 as item, record, stage, now() as at"
+        " from crm.deals"
+    )
+    desk.sql("delete from crm.deals")
+    desk.sql("insert into crm.deals select * from crm.import")
+    desk.sql("drop table crm.import")
+
+
+def in_front_of_another_stage(desk: Desk) -> int:
+    """Return the install of a row whose next number had a row with another stage."""
+    return int(
+        desk.one(
+            "select min(a.record) from crm.deals a join crm.deals b"
+            " on substr(b.item, 2)::int = substr(a.item, 2)::int + 1"
+            " where a.stage = 'In progress' and b.stage <> a.stage"
+        )
+    )
+
+
+def the_last(desk: Desk) -> int:
+    """Return the install of the row with the highest number: an import gives it one that no row had."""
+    return int(desk.one("select record from crm.deals order by substr(item, 2)::int desc limit 1"))
+
+
+@pytest.mark.parametrize("which", [in_front_of_another_stage, the_last])
+@pytest.mark.parametrize("times", [1, 2])
+def test_rows_that_an_import_numbers_and_dates_anew_send_no_value_that_nobody_changed(
+    deals: Desk, which: Callable[[Desk], int], times: int
+) -> None:
+    site = which(deals)
+    deals.world.set_status(site, 323)
+    run_poll(deals.context)
+    for _ in range(times):
+        numbered_anew(deals)
+        (found,) = [one for one in deals.undecided(deals.plan()) if one.field == "stage"]
+        assert any(why in str(found.reason) for why in ("under another key", "another row of the CRM"))
+    deals.carried()
+    assert status_at_enerflo(deals, site) == 323
+    # Whoever knows better than the import writes it into the row: then both sides are equal.
+    deals.sql(
+        "update crm.deals set stage = e.status_name, updated_at = now() from enerflo.installs e"
+        " where e.install_id = record and record = :i",
+        i=site,
+    )
+    assert deals.plan().change_count == 0
+    deals.sql("update crm.deals set stage = 'On Hold', updated_at = now() where record = :i", i=site)
+    deals.carried()
+    assert status_at_enerflo(deals, site) == 4
+
+
+def test_an_edit_after_an_import_that_numbers_rows_anew_is_sent(deals: Desk) -> None:
+    numbered_anew(deals)
+    deals.carried()
+    site = in_front_of_another_stage(deals)
+    deals.sql("update crm.deals set stage = 'On Hold', updated_at = now() where record = :i", i=site)
+    deals.carried()
+    assert status_at_enerflo(deals, site) == 4

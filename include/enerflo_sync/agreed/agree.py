@@ -15,8 +15,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.former_rows import keep_former_rows
 from enerflo_sync.agreed.last_look import since_last_look, watermark_name
-from enerflo_sync.agreed.pair_times import stored_times, times_of_field, times_statement
+from enerflo_sync.agreed.pair_times import stored_times, times_of_column, times_of_field, times_statement
 from enerflo_sync.agreed.twins import (
     alone,
     clear_equal,
@@ -29,6 +30,7 @@ from enerflo_sync.agreed.twins import (
 from enerflo_sync.agreed.undone import apart_statement
 from enerflo_sync.agreed.written import not_kept, of_key, shown
 from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.changed import keeps_times
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import moved_statement
 from enerflo_sync.reconcile.judge import names_record
@@ -43,7 +45,8 @@ class AgreedBy(StrEnum):
     """How a pair of values became the agreed pair.
 
     When ``sync.yaml`` maps a field to something else, ``former_`` is put before this word: such a pair shows
-    that the row once existed on both sides, and no change is computed from it.
+    that the row once existed on both sides, and no change is computed from it. ``former_row_``:
+    :mod:`enerflo_sync.agreed.former_rows`.
 
     ``reworded``: the CRM shows a word of ours that stood for another value when it was handed over. The pair
     has what the word stands for now as Enerflo's value, although Enerflo never said so.
@@ -193,11 +196,11 @@ def agree_moved(
         look_further(connection, comparison, account, reconciliation_id, watching=watching)
         connection.exec_driver_sql(f"analyze {keys}")
     if may_have_twins(comparison):
-        names = [name for name, _ in equal]
-        mark_twins(connection, comparison, account, names, now, wanted_only=bool(keys))
+        mark_twins(connection, comparison, account, [name for name, _ in equal], now, wanted_only=bool(keys))
+    keep_former_rows(connection, comparison, keys, values)
     found = connection.exec_driver_sql(_statement(comparison, keys), values)
     note_growth(connection, "sync.agreed", found.rowcount)
-    if keys and comparison.goes_by_time:
+    if keys and keeps_times(comparison):
         sides = [(name, mine, theirs) for name, mine, theirs, _ in _pairs(comparison)]
         connection.exec_driver_sql(times_statement(comparison, keys, sides), values)
     if watching:
@@ -266,9 +269,7 @@ def _column_parts(comparison: Comparison, column: str) -> dict[str, str]:
         "set_record": "" if comparison.key_is_record else ", enerflo_key = n.enerflo_key",
         "record_of_made": "" if comparison.key_is_record else ", m.enerflo_key",
         "record_of_change": "null::jsonb" if comparison.key_is_record else "p.enerflo_key",
-        "set_time": ", crm_time = n.crm_time" if comparison.goes_by_time else "",
-        "time_of_made": ", m.crm_time" if comparison.goes_by_time else "",
-        "changed": comparison.changed_at("t") if comparison.goes_by_time else "null::timestamptz",
+        **times_of_column(comparison),
     }
 
 

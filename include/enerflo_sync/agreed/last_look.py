@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.fields import SourceOfTruth
+from enerflo_sync.reconcile.changed import keeps_times
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import looking_back
 from enerflo_sync.reconcile.observation import Look, find_look, since_look, still_holds
@@ -55,8 +57,10 @@ def since_last_look(
 def watermark_name(comparison: Comparison, config_hash: str) -> str:
     """Return the name of the watermark: it has the mapping's hash, so another mapping compares all rows.
 
-    A table with a field of ``newest`` has a name of its own: when pairs began to store times, the next run
-    had to compare all its rows once.
+    A table whose pairs store times has a name of its own: when they began to, the next run had to compare all
+    its rows once. They began with fields of ``newest``, and those of ``review`` followed.
     """
     times = "/times" if comparison.goes_by_time else ""
+    if keeps_times(comparison) and comparison.mapping.has_policy(SourceOfTruth.REVIEW):
+        times += "/review"
     return f"agreed/{comparison.name}/{config_hash[:16]}{times}"

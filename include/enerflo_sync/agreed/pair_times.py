@@ -2,7 +2,8 @@
 
 Where the later change wins (``newest``), a value may differ from its pair although its side's time is still
 that of the pair: somebody wrote past what keeps the time, an import kept it, or a webhook brought a record
-without it. Then the time does not tell when that side was edited.
+without it. Then the time does not tell when that side was edited. And where either side's change is taken
+(``newest``, ``review``), a record whose time is earlier than in the pair may be an older state of itself.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from string import Template
 
-from enerflo_sync.crm.mapping import RecordKind, SourceOfTruth
+from enerflo_sync.crm.fields import EITHER_SIDE
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.names import literal
-from enerflo_sync.reconcile.changed import record_time
+from enerflo_sync.reconcile.changed import keeps_times, record_time
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 
@@ -50,7 +52,7 @@ from (
 
 
 def stored_times(comparison: Comparison) -> dict[str, str]:
-    """Return the parts of a statement that stores pairs with times; empty if no field goes by time."""
+    """Return the parts of a statement that stores pairs with times; empty if no field needs them."""
     parts = {
         "record_time": f", {record_time(comparison, 'm.own_time', 'i.updated_at')} as record_time",
         "of_install": _of_install(comparison),
@@ -62,20 +64,28 @@ def stored_times(comparison: Comparison) -> dict[str, str]:
             " is distinct from (excluded.enerflo_time, excluded.crm_time)"
         ),
     }
-    return parts if comparison.goes_by_time else dict.fromkeys(parts, "")
+    return parts if keeps_times(comparison) else dict.fromkeys(parts, "")
+
+
+def times_of_column(comparison: Comparison) -> dict[str, str]:
+    """Return the parts of the statements that store pairs of one written column, with the CRM row's time."""
+    if not keeps_times(comparison):
+        return {"set_time": "", "time_of_made": "", "changed": "null::timestamptz"}
+    time = comparison.changed_at("t")
+    return {"set_time": ", crm_time = n.crm_time", "time_of_made": ", m.crm_time", "changed": time}
 
 
 def times_of_field(comparison: Comparison, name: str, now: tuple[str, str], pair: tuple[str, str]) -> str:
-    """Return ``, … as enerflo_time, … as crm_time`` of a field of a row ``o``; ``""`` if none goes by time.
+    """Return ``, … as enerflo_time, … as crm_time`` of a field of a row ``o``; ``""`` if no field needs them.
 
     A side's time counts only if the pair gets the value that the side has now.
 
     :param now: SQL of both sides' present values.
     :param pair: SQL of the values that the pair gets.
     """
-    if not comparison.goes_by_time:
+    if not keeps_times(comparison):
         return ""
-    if not _goes_by_time(comparison, name):
+    if not _takes_either(comparison, name):
         return ", null::timestamptz as enerflo_time, null::timestamptz as crm_time"
     times = "o.record_time", "o.changed_at"
     held = [
@@ -100,7 +110,7 @@ def times_statement(comparison: Comparison, keys: str, fields: Iterable[_Values]
         f"select {literal(name)} as field, {mine} as mine, {theirs} as theirs"
         + times_of_field(comparison, name, (mine, theirs), (mine, theirs))
         for name, mine, theirs in fields
-        if _goes_by_time(comparison, name)
+        if _takes_either(comparison, name)
     ]
     return _SEEN_AGAIN.substitute(
         name=comparison.name,
@@ -119,6 +129,6 @@ def times_statement(comparison: Comparison, keys: str, fields: Iterable[_Values]
     )
 
 
-def _goes_by_time(comparison: Comparison, name: str) -> bool:
+def _takes_either(comparison: Comparison, name: str) -> bool:
     field = comparison.mapping.fields.get(name)
-    return field is not None and field.source_of_truth is SourceOfTruth.NEWEST
+    return field is not None and field.source_of_truth in EITHER_SIDE

@@ -90,9 +90,9 @@ def deletion_undone(comparison: Comparison) -> str:
     record = " and ".join(f"e.{quoted(name)} = o.p{n}" for n, name in enumerate(comparison.mirror_key, 1))
     # Another undo, from before the deletion at Enerflo, restored no row.
     since = f"select e.deleted_at from {comparison.mirror} e where e.account = %(account)s and {record}"  # noqa: S608
+    by = "'undo', 'former_undo', 'former_row_undo'"
     return " or ".join(
-        f"exists ({one} and q.agreed_by in ('undo', 'former_undo') and q.agreed_at > ({since}))"
-        for one in undone
+        f"exists ({one} and q.agreed_by in ({by}) and q.agreed_at > ({since}))" for one in undone
     )
 
 

@@ -19,6 +19,7 @@ from enerflo_sync.agreed.written import (
     zone_of,
 )
 from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.changed import keeps_times
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import names_record
 
@@ -50,7 +51,7 @@ def update_statement(comparison: Comparison, column: str) -> str:
         theirs=shown(comparison, column),
         not_kept=not_kept(comparison, column, "p"),
         record="" if comparison.key_is_record else ", p.enerflo_key",
-        time=f", {comparison.changed_at('t')} as crm_time" if comparison.goes_by_time else "",
+        time=f", {comparison.changed_at('t')} as crm_time" if keeps_times(comparison) else "",
     )
 
 

@@ -221,8 +221,8 @@ BLOCKING_RULES: Sequence[Rule] = (
         "row_moved",
         "to_enerflo and row_moved",
         Resolution.REVIEW,
-        "the CRM's row got this value when it named another record of Enerflo, or as a row of another table"
-        " of sync.yaml",
+        "the CRM's row may have an older value: it got it when it named another record of Enerflo, under"
+        " another key, or as a row of another table of sync.yaml",
     ),
     Rule(
         "own_word",
@@ -232,14 +232,14 @@ BLOCKING_RULES: Sequence[Rule] = (
     ),
     Rule(
         "older_row",
-        "newest and to_enerflo and crm_older",
+        "not crm and to_enerflo and crm_older",
         Resolution.REVIEW,
         "the time of the CRM's row is earlier than it was when both sides agreed: an older row may have come"
         " back",
     ),
     Rule(
         "older_row",
-        "newest and to_crm and enerflo_older",
+        "not enerflo and to_crm and enerflo_older",
         Resolution.REVIEW,
         "the time of Enerflo's record is earlier than it was when both sides agreed: an older state of the"
         " record may have come back",

@@ -52,6 +52,10 @@ class SourceOfTruth(StrEnum):
     REVIEW = "review"
 
 
+# Where either side's change may be taken, so that it matters whether a side shows an older state again.
+EITHER_SIDE = (SourceOfTruth.NEWEST, SourceOfTruth.REVIEW)
+
+
 class Direction(StrEnum):
     """In which directions a field's value may be written."""
 

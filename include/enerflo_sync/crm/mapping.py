@@ -284,7 +284,11 @@ class TableMapping(Options):
     @property
     def goes_by_time(self) -> bool:
         """Return whether a field takes the value of the side that changed later."""
-        return any(field.source_of_truth is SourceOfTruth.NEWEST for field in self.fields.values())
+        return self.has_policy(SourceOfTruth.NEWEST)
+
+    def has_policy(self, *policies: SourceOfTruth) -> bool:
+        """Return whether a field has one of these values of ``source_of_truth``."""
+        return any(field.source_of_truth in policies for field in self.fields.values())
 
     @property
     def mirror_columns(self) -> frozenset[str]:

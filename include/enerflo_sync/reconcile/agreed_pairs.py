@@ -39,7 +39,8 @@ _LATEST_PAIR = Template("""left join lateral (
     order by s.agreed_at desc, s.table_name = $table desc limit 1
   ) a on n.account is null$meant""")
 
-# The CRM's value was agreed on for another record or in another table, and nobody changed it since.
+# The CRM's value was agreed on for another record, in another table or for the record's former row, and
+# nobody changed it since.
 _ROW_MOVED = Template("""exists (
       select from ($pairs) q cross join lateral (
         select case when q.crm_value is null then q.value else nullif(q.crm_value, 'null') end as theirs) h
@@ -47,9 +48,14 @@ _ROW_MOVED = Template("""exists (
 _OF_ROW = Template("""select q.value, q.crm_value from sync.agreed q
         where q.account = %(account)s and q.table_name in ($tables) and q.key = o.key and q.field = f.field
           and q.agreed_by not like 'former%%'""")
+# See enerflo_sync.agreed.former_rows.
+_OF_FORMER_KEY = Template("""select q.value, q.crm_value from sync.agreed q
+        where q.account = %(account)s and q.table_name = $table and q.key = o.key and q.field = f.field
+          and q.enerflo_key = o.enerflo_key and q.agreed_by like 'former_row%%'""")
 _OF_RELATIVE = Template("""select q.value, q.crm_value from sync.agreed q
         where q.account = %(account)s and q.table_name = $table and $of_record
-          and q.field = case f.field $fields end and q.agreed_by not like 'former%%'""")
+          and q.field = case f.field $fields end
+          and (q.agreed_by not like 'former%%' or q.agreed_by like 'former_row%%')""")
 
 # A person took back a write to the record's former row, under another key or in another CRM table, or what we
 # wrote there was kept as something else.
@@ -57,6 +63,8 @@ _KEPT_ELSEWHERE = Template("""exists (
       select from ($pairs) q cross join lateral (
         select case when q.crm_value is null then q.value else nullif(q.crm_value, 'null') end as theirs) h
       where $mine_same and $theirs_same$meant)""")
+
+_KEPT = "q.agreed_by not in ('comparison', 'former_row_comparison')"
 
 # The row went over to this table while a change of ours was on its way to the row.
 _HANDED_OVER = Template("""exists (
@@ -120,11 +128,12 @@ def agreed_pair(comparison: Comparison) -> str:
 
 
 def row_moved(comparison: Comparison) -> str:
-    """Return whether the CRM's value of ``f.field`` was agreed on for another record, or in another table."""
+    """Return whether the CRM's value of ``f.field`` was agreed on for another record, row or table."""
     pairs = []
     if comparison.siblings or not comparison.key_is_record:
         pairs.append(_OF_ROW.substitute(tables=comparison.names_of_table))
-    pairs += [_of_relative(name, relative) for name, relative in comparison.relatives.items()]
+    pairs += [_of_relative(name, relative) for name, relative in comparison.earlier.items()]
+    pairs += _of_former_key(comparison)
     if not pairs:
         return "false"
     return _ROW_MOVED.substitute(
@@ -137,10 +146,10 @@ def row_moved(comparison: Comparison) -> str:
 def kept_elsewhere(comparison: Comparison) -> str:
     """Return whether both sides' values of ``f.field`` are as a write or undo left them in a former row."""
     pairs = [
-        f"{_of_relative(name, relative)} and q.agreed_by <> 'comparison'"
-        f" and not {relative.stands('q.key', 'q.enerflo_key')}"
+        f"{_of_relative(name, relative)} and {_KEPT} and not {relative.stands('q.key', 'q.enerflo_key')}"
         for name, relative in comparison.earlier.items()
     ]
+    pairs += [f"{of_key} and {_KEPT}" for of_key in _of_former_key(comparison)]
     if not pairs:
         return "false"
     return _KEPT_ELSEWHERE.substitute(
@@ -149,6 +158,12 @@ def kept_elsewhere(comparison: Comparison) -> str:
         theirs_same=same_as_agreed(comparison, "f.theirs", "h.theirs", in_crm=True),
         meant=_meant(comparison),
     )
+
+
+def _of_former_key(comparison: Comparison) -> list[str]:
+    if comparison.former_rows is None:
+        return []
+    return [_OF_FORMER_KEY.substitute(table=literal(comparison.name))]
 
 
 def _of_relative(name: str, relative: Relative) -> str:

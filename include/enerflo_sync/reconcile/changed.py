@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from string import Template
 
 from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.fields import EITHER_SIDE
 from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
@@ -62,6 +63,11 @@ def needs_own_times(comparison: Comparison) -> bool:
     """Return whether the time that our own write leaves on a row is needed: here, or in a sibling."""
     siblings = any(sibling.compares_times for sibling in comparison.siblings.values())
     return comparison.updated_at is not None and (comparison.goes_by_time or siblings)
+
+
+def keeps_times(comparison: Comparison) -> bool:
+    """Return whether pairs of the table are stored with the times of both sides' records."""
+    return comparison.updated_at is not None and comparison.mapping.has_policy(*EITHER_SIDE)
 
 
 def own_writes(comparison: Comparison) -> str:
@@ -133,7 +139,7 @@ def is_older(comparison: Comparison) -> tuple[str, str]:
     Such a side may show an older state again, as a table that is restored from a backup. Then its value is no
     edit, and the other side's later value must not be lost to it.
     """
-    if not comparison.goes_by_time:
+    if not keeps_times(comparison):
         return "false", "false"
     # A row without a time tells nothing.
     in_crm = "coalesce(nullif(o.changed_at, '-infinity') < a.crm_time, false)"
@@ -152,11 +158,11 @@ def changed_in_enerflo(comparison: Comparison) -> str:
 
 
 def record_time(comparison: Comparison, own: str, of_install: str) -> str:
-    """Return the time of Enerflo's record, as it tells it; null if it has none, or if no field goes by time.
+    """Return the time of Enerflo's record, as it tells it; null if it has none, or if no field needs it.
 
     :param own: SQL of the record's own time.
     :param of_install: SQL of the time of its install, which is the time of a milestone.
     """
-    if not comparison.goes_by_time or times_record(comparison.kind) is None:
+    if not keeps_times(comparison) or times_record(comparison.kind) is None:
         return "null::timestamptz"
     return of_install if comparison.kind == RecordKind.MILESTONES else own

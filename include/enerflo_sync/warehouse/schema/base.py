@@ -26,7 +26,8 @@ agreed = sync_table(
     Column("crm_value", JSONB(none_as_null=True)),
     time("agreed_at", nullable=False),
     # comparison: found equal; push: written by us and read back; undo: intentionally left different. With
-    # former_ before it: the field stood for something else then, and the pair is no base for a decision.
+    # former_ before it: the field stood for something else then, and with former_row_: the record's row had
+    # another key. Such a pair is no base for a decision.
     required("agreed_by"),
     # The field holds the other side's id, which identifies a row deleted from the CRM.
     Column("is_link", Boolean, nullable=False, server_default="false"),
