@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.simulation.shapes import Shape
-from tests.simulation.values import Row
+from tests.simulation.values import Row, number_in
 from tests.simulation.watch import Watch, Written
 from tests.simulation.writes import Arrival
 
@@ -67,6 +67,8 @@ class Lineage:
     def _remember_row(self, table: str, before: Row | None, after: Row) -> None:
         link = self._shape.join_of(table, after)
         key = self._key_of(table, after)
+        if before is not None and self._key_of(table, before) != key:
+            self._take_along(table, self._key_of(table, before), key)
         for column in self._shape.tables[table].fields:
             if before is None or before[column] != after[column]:
                 self._born[table, key, column] = link
@@ -74,6 +76,16 @@ class Lineage:
             return
         self._rows[table, link].append(after)
         self._touched.add((table, link))
+
+    def _take_along(self, table: str, before: Record, key: Record) -> None:
+        """Know of a row under its new key what was known under the one before."""
+        for column in self._shape.tables[table].fields:
+            self._born.pop((table, key, column), None)
+            if (born := self._born.pop((table, before, column), None)) is not None:
+                self._born[table, key, column] = born
+        self._tainted.pop((table, key), None)
+        if (tainted := self._tainted.pop((table, before), None)) is not None:
+            self._tainted[table, key] = tainted
 
     def transaction_ends(self) -> None:
         """Take out the records that one row names by now from those that a plan is made beside."""
@@ -147,8 +159,18 @@ class Lineage:
             # Enerflo knows the lead by its own key, whether its row has the id already or not.
             return
         # A field that is empty at Enerflo takes what the CRM has.
-        if born not in (None, write.record) and theirs is not None and theirs[column] is not None:
+        if (
+            born is not None
+            and not self._names(born, write.record)
+            and theirs is not None
+            and theirs[column] is not None
+        ):
             self._watch.breaks(f"{write.words}: {column} was written for the record {born}")
+
+    @staticmethod
+    def _names(born: Record, record: Record | None) -> bool:
+        """Return whether a row named the record, in whatever spelling."""
+        return record is not None and [number_in(one) for one in born] == [number_in(one) for one in record]
 
     def _key_of(self, table: str, row: Row) -> Record:
         return tuple(self._shape.key_of(table, row).values())

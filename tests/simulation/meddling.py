@@ -36,6 +36,7 @@ class Meddling:
             unmoved = 0.0 if shape.keeps_times else 0.3
             self.branches = Branches(desk, self._rng, OTHER_TYPE, unmoved)
         self._copies = 0
+        self._imports = 0
 
     @property
     def oddities(self) -> dict[Trouble, Callable[[], None]]:
@@ -43,6 +44,9 @@ class Meddling:
         acts = {Trouble.RELINKS: self.relink, Trouble.TWINS: self.copy}
         if self.branches is not None:
             acts[Trouble.BRANCHES] = self.branches.give_one
+        # A copy, and a table with each older version of a row, know a row by its key alone.
+        if self._shape.own_keys and not (self._shape.copied or self._shape.numbered):
+            acts[Trouble.RENUMBERED] = self.renumber
         return acts
 
     def before_it_is_written(self) -> None:
@@ -144,6 +148,25 @@ class Meddling:
             keys=list(links),
             **values,
         )
+
+    def renumber(self) -> None:
+        """Now and then let an import give each row of a table the key of the next one, and the last a new key."""
+        if self._rng.random() < 0.1:
+            self._desk.at_once(self._renumber)
+
+    def _renumber(self) -> None:
+        table = self._rng.choice(("installs", "milestones"))
+        (key,) = self._shape.tables[table].key
+        self._imports += 1
+        with self._desk.together():
+            # No two rows may have one key at any time.
+            self._desk.run(f"update crm.{table} set {key} = '~' || {key}")
+            self._desk.run(
+                f"update crm.{table} t set {key} = n.next, updated_at = %(now)s"
+                f" from (select {key}, coalesce(substr(lead({key}) over (order by {key}), 2), %(last)s) as next"
+                f" from crm.{table}) n where n.{key} = t.{key}",
+                last=f"{'J' if table == 'installs' else 'S'}~{self._imports}",
+            )
 
     def copy(self) -> None:
         """Copy a row, edit one of two twins, or delete one of them."""

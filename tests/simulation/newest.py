@@ -208,6 +208,7 @@ class Newest:
         if write.table not in _COLUMNS or write.record is None:
             return
         for column in write.values:
+            self._was_changed(write, write.record, column)
             times = self._times(write.table, write.record, column)
             theirs = self._values.get((write.table, write.record), {})
             if times is None or self._is_back(write.table, write.record, column, theirs):
@@ -220,3 +221,21 @@ class Newest:
                 self._watch.breaks(
                     f"{write.words}: {column} was changed later at Enerflo, and was overwritten"
                 )
+
+    def _was_changed(self, write: Arrival, record: Record, column: str) -> None:
+        """Complain where a write carries what both had agreed on over a change at Enerflo."""
+        place = write.table, record, column
+        theirs, row = self._theirs.get(place), self._rows.get((write.table, record))
+        if theirs is None or row is None or place in self._ours or (write.table, record) in self._moved:
+            return
+        if self._shape.policy(write.table, column) not in ("newest", "review"):
+            return
+        if write.table == "installs" and write.values[column] == "Completed":
+            return
+        if self._is_back(write.table, record, column, self._values.get((write.table, record), row)):
+            return
+        said = self._shape.plain(write.table, column, row[column])
+        if said in self._agreed.get(place, ()) and theirs.done < write.process.started_at:
+            self._watch.breaks(
+                f"{write.words}: {column} was changed at Enerflo, and in the CRM by nobody since both agreed"
+            )

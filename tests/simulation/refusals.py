@@ -44,6 +44,8 @@ class Refused:
     row: Row | None
     theirs: Any
     mapped: frozenset[str]
+    #: The key that the row had then.
+    former_key: Row
 
 
 class Refusals:
@@ -161,7 +163,7 @@ class Refusals:
         theirs = self._stands(table, record) if record is not None else None
         if column is not None:
             theirs = (theirs or {}).get(column)
-        return Refused(table, key, op, column, direction, None, record, row, theirs, mapped)
+        return Refused(table, key, op, column, direction, None, record, row, theirs, mapped, key)
 
     def _row(self, table: str, key: Row) -> Row | None:
         for (row,) in self._connection.execute(
@@ -182,7 +184,7 @@ class Refusals:
         self.active = [
             one
             for one in self.active
-            if (one.table, str(one.key), one.op, one.column, one.direction)
+            if (one.table, str(one.former_key), one.op, one.column, one.direction)
             != (
                 first_name(opened.table_name),
                 str(opened.key),
@@ -266,6 +268,7 @@ class Refusals:
         row = written.after or written.before
         assert row is not None
         if written.by_people:
+            self._follow_key(written)
             self._keep(lambda one: not self._opens(written, row, one))
         else:
             for one in self._not_to_be_made():
@@ -273,6 +276,16 @@ class Refusals:
                     self._watch.breaks(
                         f"the CRM got what was refused or left out: {written.op} {one.table} {one.key} {one.column}"
                     )
+
+    def _follow_key(self, written: Written) -> None:
+        """Know what was refused of a row under the key that an import gives the row."""
+        if written.before is None or written.after is None:
+            return
+        before, after = (self._shape.key_of(written.table, row) for row in (written.before, written.after))
+        record = self._shape.join_of(written.table, written.before)
+        for one in (*self._not_to_be_made(), *self._brought_back) if before != after else ():
+            if (one.table, one.key) == (written.table, before) and one.record in (None, record):
+                one.key = after
 
     def _opens(self, written: Written, row: Row, one: Refused) -> bool:
         if written.table != one.table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from enerflo_sync.reconcile.render.verdict import is_all_clear
 from enerflo_sync.reconcile.report import ReconciliationReport
 from tests.simulation.desk import Desk
 from tests.simulation.shapes import OTHER_TYPE, Shape
+from tests.simulation.values import number_in
 from tests.simulation.watch import Watch, Written
 
 _TABLES = ("installs", "milestones")
@@ -91,7 +91,7 @@ class Spelled:
         row = self._desk.some(table, "enerflo_install_id, ctid::text", "enerflo_install_id is not null")
         if row is None:
             return
-        plain = _number(str(row[0]))
+        plain = str(number_in(row[0]))
         back = str(row[0]) != plain and self._rng.random() < 0.7
         self._desk.run(
             f"update crm.{table} set enerflo_install_id = %(link)s, updated_at = %(now)s where ctid = %(place)s::tid",
@@ -167,14 +167,8 @@ class Spelled:
         mirror = self._connection.execute(
             "select install_id from enerflo.installs where deleted_at is null"
         ).fetchall()
-        spelled = {_number(one) for one in said if not _is_plain(one)}
+        spelled = {str(number_in(one)) for one in said if not _is_plain(one)}
         return {number for (number,) in mirror if str(number) in spelled and str(number) not in said}
-
-
-def _number(text: str) -> str:
-    found = re.search(_NUMBER, text)
-    assert found is not None
-    return found[0]
 
 
 def _is_plain(text: str) -> bool:

@@ -56,6 +56,8 @@ class Trouble(StrEnum):
     CHOSEN_ROWS = "chosen_rows"
     # Two tables of sync.yaml stand for one CRM table of installs, whose rows go from one branch to the other.
     BRANCHES = "branches"
+    # An import gives each row the key of the next one, where rows have keys of their own.
+    RENUMBERED = "renumbered"
     # A person says no to a plan.
     REFUSALS = "refusals"
     # The CRM has another shape: milestones by the day, ids as text, keys of its own beside the links.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -42,6 +43,12 @@ def as_it_stands(value: Any) -> Any:
     """Return an id as a number where it is written as one; another spelling is another id."""
     number = whole(value)
     return number if str(number) == value else value
+
+
+def number_in(value: Any) -> str | None:
+    """Return the number that an id has, whatever stands around it."""
+    found = re.search("[1-9][0-9]*", str(value))
+    return None if found is None else found[0]
 
 
 def whole(value: Any) -> Any:

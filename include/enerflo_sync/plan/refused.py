@@ -22,6 +22,7 @@ from enerflo_sync.plan.remade import remade_statements
 from enerflo_sync.plan.same_writes import SameWrite, same_writes
 from enerflo_sync.reconcile.agreed_pairs import is_alone
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.judge import row_stands
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import names_array
 
@@ -308,10 +309,7 @@ def _both_sides(comparison: Comparison) -> dict[str, str]:
             f"m.p{n} = (r.enerflo_key ->> {literal(column)})::bigint"
             for n, column in enumerate(comparison.mirror_key, 1)
         ),
-        "of_row": " and ".join(
-            f"c.k{n} = {fitting_key(comparison, 'r.key', column)}"
-            for n, column in enumerate(comparison.mapping.key_columns, 1)
-        ),
+        "of_row": _row_of_refusal(comparison),
         "values": ", ".join(
             [
                 *(f"m.e{n}" for n in numbers),
@@ -324,6 +322,19 @@ def _both_sides(comparison: Comparison) -> dict[str, str]:
         if comparison.is_installs
         else "",
     }
+
+
+def _row_of_refusal(comparison: Comparison) -> str:
+    """Return the condition that ``c`` is the CRM row that a refusal ``r`` is about, whatever key it has now."""
+    of_key = " and ".join(
+        f"c.k{n} = {fitting_key(comparison, 'r.key', column)}"
+        for n, column in enumerate(comparison.mapping.key_columns, 1)
+    )
+    if comparison.key_is_record:
+        return of_key
+    # An import may have given the key to another record's row.
+    stands = row_stands(comparison, "r.key", "r.enerflo_key")
+    return f"{comparison.on('m', 'c')} and ({of_key} or not {stands})"
 
 
 def _as_before(comparison: Comparison) -> str:
