@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
+from enerflo_sync.plan import make
 from tests.writes.conftest import Desk
 from tests.writes.copies import mapped
 from tests.writes.kept import brought
@@ -242,3 +244,66 @@ def test_an_edit_after_an_import_that_numbers_rows_anew_is_sent(deals: Desk) -> 
     deals.sql("update crm.deals set stage = 'On Hold', updated_at = now() where record = :i", i=site)
     deals.carried()
     assert status_at_enerflo(deals, site) == 4
+
+
+def test_what_a_person_refused_of_a_row_stays_refused_where_another_row_has_its_key(deals: Desk) -> None:
+    site = in_front_of_another_stage(deals)
+    deals.sql("update crm.deals set stage = 'On Hold', updated_at = now() where record = :i", i=site)
+    for plan in run_plan(deals.context):
+        run_reject(deals.context, plan.plan_hash, by="Sam Hill")
+    for _ in range(3):
+        numbered_anew(deals)
+        assert due_stages(deals) == []
+        deals.carried()
+    assert status_at_enerflo(deals, site) != 4
+    # Another value is another change.
+    deals.sql("update crm.deals set stage = 'Cancelled', updated_at = now() where record = :i", i=site)
+    assert due_stages(deals) == ["to_enerflo"]
+
+
+def test_nor_where_rows_are_numbered_anew_while_a_plan_is_made(
+    deals: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = in_front_of_another_stage(deals)
+    deals.sql("update crm.deals set stage = 'On Hold', updated_at = now() where record = :i", i=site)
+    for plan in run_plan(deals.context):
+        run_reject(deals.context, plan.plan_hash, by="Sam Hill")
+    # The key goes to a row that says what Enerflo says of the refused one's install.
+    deals.sql(
+        "update crm.deals set stage = 'In progress', updated_at = now() where substr(item, 2)::int = ("
+        " select substr(item, 2)::int - 1 from crm.deals where record = :i)",
+        i=site,
+    )
+    decide_all = make.decide_all
+
+    def meanwhile(*args: Any) -> None:
+        monkeypatch.undo()
+        numbered_anew(deals)
+        decide_all(*args)
+
+    deals.carried()
+    monkeypatch.setattr(make, "decide_all", meanwhile)
+    for _ in range(2):
+        assert due_stages(deals) == []
+    deals.carried()
+    assert status_at_enerflo(deals, site) != 4
+
+
+def test_a_refusal_ends_where_both_sides_agree_under_another_key(deals: Desk) -> None:
+    site = in_front_of_another_stage(deals)
+    deals.sql("update crm.deals set stage = 'On Hold', updated_at = now() where record = :i", i=site)
+    for plan in run_plan(deals.context):
+        run_reject(deals.context, plan.plan_hash, by="Sam Hill")
+    numbered_anew(deals)
+    deals.sql("update crm.deals set stage = 'In progress', updated_at = now() where record = :i", i=site)
+    assert due_stages(deals) == []
+    deals.sql("update crm.deals set stage = 'On Hold', updated_at = now() where record = :i", i=site)
+    assert due_stages(deals) == ["to_enerflo"]
+
+
+def due_stages(desk: Desk) -> list[str]:
+    return [
+        str(change.direction)
+        for plan in run_plan(desk.context)
+        for change in desk.changes(plan, field="stage")
+    ]

@@ -20,6 +20,7 @@ from enerflo_sync.agreed.own_writes import noting_rows
 from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.due import RowWrite, due_writes, numbers_of, unfit_changes
+from enerflo_sync.copies.named_rows import NAMED, named_already
 from enerflo_sync.copies.refresh import JOB
 from enerflo_sync.copies.remote_table import RemoteTable, remote_table
 from enerflo_sync.copies.remote_writes import RemoteWriter
@@ -98,6 +99,11 @@ def _carry(
             break
         with crm.connected(f"writing {comparison.mapping.crm_table}") as theirs:
             remote = remote_table(theirs, crm, config, account, comparison.name)
+            with connection.begin():
+                there = named_already(connection, theirs, remote, comparison, writes)
+                unmade = [number for place in sorted(there) for number in writes[place].numbers]
+                end_unmade(connection, account, run_id, unmade, Decision.MOVED, NAMED)
+            writes = [write for place, write in enumerate(writes) if place not in there]
             theirs.commit()
             writer = RemoteWriter(theirs, remote)
             written = writer.write(writes)

@@ -325,7 +325,7 @@ def _both_sides(comparison: Comparison) -> dict[str, str]:
 
 
 def _row_of_refusal(comparison: Comparison) -> str:
-    """Return the condition that ``c`` is the CRM row that a refusal ``r`` is about, whatever key it has now."""
+    """Return the condition that ``c`` is the row of the CRM that a refusal ``r`` is about, under any key."""
     of_key = " and ".join(
         f"c.k{n} = {fitting_key(comparison, 'r.key', column)}"
         for n, column in enumerate(comparison.mapping.key_columns, 1)
