@@ -63,11 +63,16 @@ def no_row_left(
 
     It may exclude all if each belongs to another mapping of the table, as of a branch that has no row yet.
     """
-    mine = config.tables_for(account)[name].condition
+    mapping = config.tables_for(account)[name]
+    mine = mapping.condition
     if mine is None:
         return None
-    conditions = (theirs.condition for _, theirs in _of_one_table(config, account, name))
-    others = [one for one in conditions if one is not None and not condition_problem(connection, one, table)]
+    others = []
+    for _, theirs in _of_one_table(config, account, name):
+        if mapping.is_kept:
+            others += _in_other_copy(connection, mapping, theirs)
+        elif theirs.condition is not None and not condition_problem(connection, theirs.condition, table):
+            others.append(met_by(theirs.condition, table, "t"))
     if not excludes_everything(connection, mine, table, others):
         return None
     return Notice(
@@ -77,6 +82,19 @@ def no_row_left(
         "one that some of its rows meet",
         "Compare it with the values that the columns hold; every record would be taken for a missing one.",
     )
+
+
+def _in_other_copy(connection: sa.Connection, mapping: TableMapping, theirs: TableMapping) -> Iterator[str]:
+    """Yield the condition that a row ``t`` of a mapping's copy belongs to another one, by that one's copy.
+
+    Each copy says of the rows of the CRM's table whether they meet the ``where`` of its own mapping.
+    """
+    keys = mapping.key_columns
+    if theirs.is_kept and theirs.condition is not None and set(keys) == set(theirs.key_columns):
+        copy = quoted(*theirs.relation)
+        if connection.scalar(sa.text("select to_regclass(:copy)"), {"copy": copy}) is not None:
+            same = " and ".join(f"o.{quoted(key)} is not distinct from t.{quoted(key)}" for key in keys)
+            yield f"exists (select from {copy} o where {same} and o.{theirs.condition})"
 
 
 def hidden_rows(connection: sa.Connection, table: LiveTable) -> Iterator[Notice]:

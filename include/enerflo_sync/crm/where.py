@@ -222,10 +222,13 @@ def _said(error: sa.exc.DBAPIError) -> str:
 def excludes_everything(
     connection: sa.Connection, text: str, table: LiveTable, others: Sequence[str] = ()
 ) -> bool:
-    """Return whether no row of a table meets a condition, and some rows meet no other condition either."""
+    """Return whether no row of a table meets a condition, and some rows meet no other condition either.
+
+    :param others: the other conditions as SQL about a row ``t``.
+    """
     whole = quoted(table.schema, table.name)
     met = rows_where(text, table)
-    elsewhere = " or ".join(met_by(other, table, "t") for other in others) or "false"
+    elsewhere = " or ".join(others) or "false"
     return bool(
         connection.exec_driver_sql(
             f"/* enerflo-sync where: is any row met */ select not exists (select from {met} t)"  # noqa: S608
