@@ -10,7 +10,7 @@ import pytest
 
 from enerflo_sandbox.changes import ChangeKind
 from enerflo_sandbox.emitter import Mess
-from enerflo_sync.agreed import twins
+from enerflo_sync.agreed import agree, twins
 from enerflo_sync.clock import DatabaseClock
 from enerflo_sync.plan import make as plan_of_sync
 from enerflo_sync.reconcile import incremental, judge, live
@@ -25,6 +25,12 @@ from tests.simulation.troubles import Trouble
 def base_of_the_key_alone(patch: pytest.MonkeyPatch) -> None:
     """A pair of agreed values is found by the CRM's key, whichever record its row names by now."""
     patch.setattr(Comparison, "of_record", lambda *_: "")
+
+
+def former_rows_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What both sides agreed on is known by the CRM's key alone, whatever row an import gives the key to."""
+    patch.setattr(agree, "keep_former_rows", lambda *_: None)
+    patch.setattr(Comparison, "earlier", property(lambda one: one.relatives))
 
 
 def twins_believed(patch: pytest.MonkeyPatch) -> None:
@@ -126,6 +132,24 @@ OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
             Shape(own_keys=True, policies=_REVIEWED),
             Trouble.RELINKS,
             rate=3.0,
+        ),
+        50,
+    ),
+    (
+        former_rows_forgotten,
+        _plan(
+            replace(
+                _BUSY,
+                installs=8,
+                tick=10,
+                edits=0.3,
+                edit_kinds=(Edit.STATUS,),
+                kinds=(ChangeKind.STATUS_CHANGED,),
+                poll_every=1,
+            ),
+            Shape(own_keys=True),
+            Trouble.RENUMBERED,
+            rate=2.0,
         ),
         50,
     ),

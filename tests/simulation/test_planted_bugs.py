@@ -48,14 +48,15 @@ LONGER = {
 FOUND_BY = {
     "acknowledged_is_arrived": 1,
     "archive_before_commit": 10,
-    "base_of_the_key_alone": 13,
+    "base_of_the_key_alone": 16,
     "copies_counted_again": 3,
+    "former_rows_forgotten": 13,
     "marked_after_the_request": 2,
     "marked_rows_live": 4,
     "names_of_tables_not_followed": 1,
     "near_keys_looked_for_once": 5,
     "near_keys_unseen": 2,
-    "newest_by_first_sight": 3,
+    "newest_by_first_sight": 1,
     "no_compare_and_set": 2,
     "no_second_look": 2,
     "note_sent_again": 1,
@@ -72,7 +73,7 @@ FOUND_BY = {
     "stamped_by_the_worker": 3,
     "superseded_is_applied": 12,
     "twins_believed": 1,
-    "unmoved_time_believed": 3,
+    "unmoved_time_believed": 0,
     "written_whatever_it_says": 3,
 }
 ALL = (*PLANTED, *OF_SIDES, *OF_ACCESS, *OF_COLUMNS, *OF_COPIES, *OF_ELSEWHERE, *OF_KEYS, *OF_MAPPINGS)

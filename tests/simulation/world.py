@@ -92,7 +92,7 @@ class SimulatedDay(JobsBothWays):
             server.clock = self.clock
         self.ever_bad: set[int] = set()
         # What a courier writes is dated with its own time: which change is the later one is not known.
-        newest = Trouble.BOTH_CHANGE in plan.troubles and not (self.shape.copied or self.shape.wide_table)
+        copied = self.shape.copied or bool(self.shape.wide_table)
         self.promises = Promises(
             database.people,
             self.api,
@@ -100,7 +100,7 @@ class SimulatedDay(JobsBothWays):
             self.ever_bad,
             self.clock,
             sources=Trouble.MEDDLING in plan.troubles,
-            newest=newest,
+            newest=not copied and bool(plan.troubles.keys() & {Trouble.BOTH_CHANGE, Trouble.RENUMBERED}),
         )
         if isinstance(self.world, LendingWorld):
             self.promises.column = FilledColumn(

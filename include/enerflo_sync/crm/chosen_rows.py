@@ -67,7 +67,7 @@ def no_row_left(
     mine = mapping.condition
     if mine is None:
         return None
-    others = []
+    others: list[str] = []
     for _, theirs in _of_one_table(config, account, name):
         if mapping.is_kept:
             others += _in_other_copy(connection, mapping, theirs)
