@@ -279,7 +279,7 @@ class Refusals:
 
     def _follow_key(self, written: Written) -> None:
         """Know what was refused of a row under the key that an import gives the row."""
-        if written.before is None or written.after is None:
+        if written.before is None or written.after is None or written.table not in self._shape.tables:
             return
         before, after = (self._shape.key_of(written.table, row) for row in (written.before, written.after))
         record = self._shape.join_of(written.table, written.before)

@@ -63,21 +63,35 @@ def _alike(
     columns: Mapping[str, RemoteColumn],
     new: Mapping[int, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Return the links of rows there that may name one of the records: texts contain its id."""
+    """Return the links of rows there that may name one of the records: texts equal its id, or contain it."""
     dialect = remote.dialect
-    conditions, parameters = [], {}
+    texts = [name for name, column in columns.items() if column.is_text]
+    exact, spelled, parameters = [], [], dict[str, Any]()
     for place, values in new.items():
-        parts = []
+        equal, contained = [], []
         for n, (name, column) in enumerate(columns.items()):
-            parameter = f"l{place}_{n}"
-            own = dialect.quoted(column.own)
-            if column.is_text:
-                parts.append(f"{dialect.as_text(column)} like :{parameter}")
-                parameters[parameter] = f"%{_significant(values[name])}%"
+            one = f"l{place}_{n}"
+            if name in texts:
+                equal.append(f"{dialect.as_text(column)} = :{one}")
+                contained.append(f"{dialect.as_text(column)} like :{one}_like")
+                parameters[one] = str(values[name])
+                parameters[f"{one}_like"] = f"%{_significant(values[name])}%"
             else:
-                parts.append(f"{own} = {dialect.compared(f':{parameter}', column)}")
-                parameters[parameter] = dialect.parameter(column, values[name])
-        conditions.append(f"({' and '.join(parts)})")
+                same = f"{dialect.quoted(column.own)} = {dialect.compared(f':{one}', column)}"
+                equal.append(same)
+                contained.append(same)
+                parameters[one] = dialect.parameter(column, values[name])
+        exact.append(f"({' and '.join(equal)})")
+        spelled.append(f"({' and '.join(contained)})")
+    conditions = list(exact)
+    if texts:
+        # Another spelling is longer. Nearly all rows have the plain one, and are looked at no further.
+        longer = []
+        for n, name in enumerate(texts):
+            least = min(len(_significant(values[name])) for values in new.values())
+            longer.append(f"{dialect.as_text(columns[name])} like :longer{n}")
+            parameters[f"longer{n}"] = "_" * (least + 1) + "%"
+        conditions.append(f"(({' or '.join(longer)}) and ({' or '.join(spelled)}))")
     links = ", ".join(dialect.as_text(column) for column in columns.values())
     query = f"select distinct {links} from {remote.table} where {' or '.join(conditions)}"  # noqa: S608 - quoted
     rows = theirs.execute(dialect.statement(query, parameters), parameters)
