@@ -123,11 +123,15 @@ def test_its_changes_are_handed_over_and_arrive_with_the_next_copy(copied: Desk)
 def test_a_day_that_a_person_set_reaches_enerflo_as_denvers_and_nothing_is_written_again(
     copied: Desk,
 ) -> None:
+    for table in ("installs", "milestones"):
+        copied.sql(f"update enerflo.{table} set observed_at = observed_at - interval '1 day'")
     mapped(copied, "both", TABLES)
     copied.plan()
     _, permit, _ = planted(copied)
     copied.sql(
-        'update salesforce."Opportunity" set "LastModifiedDate" = now() at time zone \'UTC\' where "Id" = :id',
+        # The copy brings the row: by that the plan finds it, however long ago the mirror was read.
+        'update salesforce."Opportunity" set "LastModifiedDate" = now() at time zone \'UTC\','
+        ' _fivetran_synced = now() where "Id" = :id',
         id=f"006{permit}",
     )
     said = 'select "Permit_Approved_Date__c" from salesforce."Opportunity" where "Id" = :id'
