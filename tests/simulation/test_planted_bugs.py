@@ -66,7 +66,7 @@ FOUND_BY = {
     "older_over_newer": 20,
     "older_versions_are_twins": 1,
     "one_spelling_of_a_number": 5,
-    "other_side_agreed_unseen": 0,
+    "other_side_agreed_unseen": 2,
     "part_is_the_whole": 1,
     "set_whatever_was_modified": 1,
     "short_page_is_whole": 1,
