@@ -17,6 +17,8 @@ _BASES = (
     {},
     {"was_twin": True},
     {"row_replaced": True},
+    {"enerflo_as_before": True},
+    {"row_replaced": True, "enerflo_as_before": True},
     {"row_moved": True},
     {"row_moved": True, "kept_elsewhere": True},
     # A word of ours, by what it stands for now; nobody wrote it, whichever side moves later.
@@ -108,6 +110,8 @@ def in_the_way(
     if target == "enerflo" and facts["was_twin"]:
         return Resolution.REVIEW, "twin"
     if target == "enerflo" and facts["row_replaced"]:
+        return Resolution.REVIEW, "row_replaced"
+    if target == "crm" and policy is not SourceOfTruth.ENERFLO and facts["enerflo_as_before"]:
         return Resolution.REVIEW, "row_replaced"
     if target == "enerflo" and facts["row_moved"]:
         return Resolution.REVIEW, "row_moved"

@@ -158,11 +158,13 @@ class Meddling:
         table = self._rng.choice(("installs", "milestones"))
         (key,) = self._shape.tables[table].key
         self._imports += 1
+        # Some imports keep the times of their source.
+        dated = ", updated_at = %(now)s" if self._rng.random() < 0.5 else ""
         with self._desk.together():
             # No two rows may have one key at any time.
             self._desk.run(f"update crm.{table} set {key} = '~' || {key}")
             self._desk.run(
-                f"update crm.{table} t set {key} = n.next, updated_at = %(now)s"
+                f"update crm.{table} t set {key} = n.next{dated}"
                 f" from (select {key}, coalesce(substr(lead({key}) over (order by {key}), 2), %(last)s) as next"
                 f" from crm.{table}) n where n.{key} = t.{key}",
                 last=f"{'J' if table == 'installs' else 'S'}~{self._imports}",

@@ -141,6 +141,7 @@ class Newest:
                 else:
                     if not self._is_back(table, record, column, written.before):
                         self._overwritten(table, record, column)
+                        self._was_only_ours(table, record, column, row)
                     self._add_agreed(table, record, column, row)
             self._agree(table, record, column)
 
@@ -182,6 +183,18 @@ class Newest:
         """Return whether a side says again what both agreed on before."""
         said = self._shape.plain(table, column, row[column])
         return said in self._agreed.get((table, record, column), ())
+
+    def _was_only_ours(self, table: str, record: Record, column: str, row: Row) -> None:
+        """Complain where a job puts what both had agreed on over an edit in the CRM alone."""
+        place = table, record, column
+        if place not in self._ours or place in self._theirs or (table, record) in self._moved:
+            return
+        if self._shape.policy(table, column) in ("newest", "review") and self._is_back(
+            table, record, column, row
+        ):
+            self._watch.breaks(
+                f"crm.{table} {record}: {column} was edited, at Enerflo by nobody since both agreed, and was overwritten"
+            )
 
     def _times(self, table: str, record: Record, column: str) -> tuple[list[datetime], list[datetime]] | None:
         """Return when Enerflo's and the CRM's side changed, by field and by record; None where not both did."""

@@ -33,6 +33,11 @@ def former_rows_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Comparison, "earlier", property(lambda one: one.relatives))
 
 
+def edits_of_former_rows_unseen(patch: pytest.MonkeyPatch) -> None:
+    """A row that an import numbered anew gets Enerflo's value by its time, although nobody changed it there."""
+    patch.setattr(judge, "enerflo_as_before", lambda *_: "false")
+
+
 def twins_believed(patch: pytest.MonkeyPatch) -> None:
     """Nobody remembers that a row was one of two."""
     patch.setattr(
@@ -150,6 +155,24 @@ OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
             Shape(own_keys=True),
             Trouble.RENUMBERED,
             rate=2.0,
+        ),
+        50,
+    ),
+    (
+        edits_of_former_rows_unseen,
+        _plan(
+            replace(
+                _BUSY,
+                installs=6,
+                tick=10,
+                events=4.0,
+                edit_kinds=(Edit.MILESTONE,),
+                kinds=(ChangeKind.STATUS_CHANGED,),
+                poll_every=1,
+            ),
+            Shape(own_keys=True),
+            Trouble.RENUMBERED,
+            rate=5.0,
         ),
         50,
     ),

@@ -45,8 +45,8 @@ class AgreedBy(StrEnum):
     """How a pair of values became the agreed pair.
 
     When ``sync.yaml`` maps a field to something else, ``former_`` is put before this word: such a pair shows
-    that the row once existed on both sides, and no change is computed from it. ``former_row_``:
-    :mod:`enerflo_sync.agreed.former_rows`.
+    that the row once existed on both sides, and no change is computed from it. ``former_row_`` is put before
+    it if the record's row had another key then (:mod:`enerflo_sync.agreed.former_rows`).
 
     ``reworded``: the CRM shows a word of ours that stood for another value when it was handed over. The pair
     has what the word stands for now as Enerflo's value, although Enerflo never said so.

@@ -53,6 +53,7 @@ FACTS = (
     "row_replaced",
     "row_moved",
     "kept_elsewhere",
+    "enerflo_as_before",
     "own_word",
     "crm_older",
     "enerflo_older",
@@ -218,11 +219,18 @@ BLOCKING_RULES: Sequence[Rule] = (
         "another row of the CRM stood for it before, and this one was not equal to Enerflo's record since",
     ),
     Rule(
+        "row_replaced",
+        "not enerflo and to_crm and enerflo_as_before",
+        Resolution.REVIEW,
+        "another row of the CRM stood for it before, and Enerflo still says what both agreed on then: the"
+        " CRM's value may be an edit",
+    ),
+    Rule(
         "row_moved",
         "to_enerflo and row_moved",
         Resolution.REVIEW,
-        "the CRM's row may have an older value: it got it when it named another record of Enerflo, under"
-        " another key, or as a row of another table of sync.yaml",
+        "the CRM's value may be an older one: its row got it when it named another record of Enerflo, had"
+        " another key, or was a row of another table of sync.yaml",
     ),
     Rule(
         "own_word",

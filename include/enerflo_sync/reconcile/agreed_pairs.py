@@ -64,6 +64,12 @@ _KEPT_ELSEWHERE = Template("""exists (
         select case when q.crm_value is null then q.value else nullif(q.crm_value, 'null') end as theirs) h
       where $mine_same and $theirs_same$meant)""")
 
+# Enerflo's value is the one that both agreed on for the record's former row, and the CRM's row says another.
+_AS_BEFORE = Template("""exists (
+      select from ($pairs) q cross join lateral (
+        select case when q.crm_value is null then q.value else nullif(q.crm_value, 'null') end as theirs) h
+      where $mine_same and not $theirs_same$meant)""")
+
 _KEPT = "q.agreed_by not in ('comparison', 'former_row_comparison')"
 
 # The row went over to this table while a change of ours was on its way to the row.
@@ -145,14 +151,27 @@ def row_moved(comparison: Comparison) -> str:
 
 def kept_elsewhere(comparison: Comparison) -> str:
     """Return whether both sides' values of ``f.field`` are as a write or undo left them in a former row."""
+    return _of_former_rows(comparison, _KEPT_ELSEWHERE, f" and {_KEPT}")
+
+
+def enerflo_as_before(comparison: Comparison) -> str:
+    """Return whether Enerflo's value of ``f.field`` was agreed on for a former row, and the CRM's was not."""
+    return _of_former_rows(comparison, _AS_BEFORE)
+
+
+def _of_former_rows(comparison: Comparison, condition: Template, which: str = "") -> str:
+    """Return a condition about pairs of the record's rows that are gone or belong to other records by now.
+
+    :param which: ``and …``, the pairs ``q`` that count.
+    """
     pairs = [
-        f"{_of_relative(name, relative)} and {_KEPT} and not {relative.stands('q.key', 'q.enerflo_key')}"
+        f"{_of_relative(name, relative)}{which} and not {relative.stands('q.key', 'q.enerflo_key')}"
         for name, relative in comparison.earlier.items()
     ]
-    pairs += [f"{of_key} and {_KEPT}" for of_key in _of_former_key(comparison)]
+    pairs += [f"{of_key}{which}" for of_key in _of_former_key(comparison)]
     if not pairs:
         return "false"
-    return _KEPT_ELSEWHERE.substitute(
+    return condition.substitute(
         pairs=" union all ".join(pairs),
         mine_same=same_as_agreed(comparison, "f.mine", "q.value"),
         theirs_same=same_as_agreed(comparison, "f.theirs", "h.theirs", in_crm=True),

@@ -18,6 +18,7 @@ from enerflo_sync.crm.mapping import FieldType, NullRule, Side, mirror_type
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.agreed_pairs import (
     agreed_pair,
+    enerflo_as_before,
     handed_over_elsewhere,
     is_alone,
     kept_elsewhere,
@@ -111,6 +112,7 @@ _JUDGED = Template("""(
            n.account is null and a.account is null and $replaced as row_replaced,
            n.account is null and (a.account is null and $row_moved or $handed_over) as row_moved,
            n.account is null and a.account is null and $kept_elsewhere as kept_elsewhere,
+           n.account is null and a.account is null and $as_before as enerflo_as_before,
            coalesce(a.agreed_by = 'reworded', false) as own_word,
            $crm_older as crm_older, $enerflo_older as enerflo_older,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
@@ -191,6 +193,7 @@ def judged(comparison: Comparison) -> str:
         pair=agreed_pair(comparison),
         row_moved=row_moved(comparison),
         kept_elsewhere=kept_elsewhere(comparison),
+        as_before=enerflo_as_before(comparison),
         handed_over=handed_over_elsewhere(comparison),
         replaced=row_replaced(comparison),
         mine_same=same_as_agreed(comparison, "f.mine", "a.value"),
