@@ -52,7 +52,7 @@ FOUND_BY = {
     "base_of_the_key_alone": 16,
     "copies_counted_again": 3,
     "edits_of_former_rows_unseen": 1,
-    "former_rows_forgotten": 13,
+    "former_rows_forgotten": 5,
     "marked_after_the_request": 2,
     "marked_rows_live": 4,
     "names_of_tables_not_followed": 1,
