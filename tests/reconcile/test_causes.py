@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from enerflo_sync.reconcile.causes import RULES
+from enerflo_sync.reconcile.causes import FIELD_RULES, ROW_RULES
 from enerflo_sync.reconcile.report import Cause
 
 if TYPE_CHECKING:
@@ -204,7 +205,12 @@ def test_another_account_s_mirror_is_not_compared(sides: TwoSides) -> None:
     assert sides.stored(sides.reconcile()) == []
 
 
-def test_the_rules_stand_in_the_order_of_the_causes() -> None:
+@pytest.mark.parametrize("rules", [ROW_RULES, FIELD_RULES])
+def test_the_rules_stand_in_the_order_of_the_causes(rules: Sequence[tuple[Cause, str]]) -> None:
     order = list(Cause)
-    places = [order.index(cause) for cause, _ in RULES]
+    places = [order.index(cause) for cause, _ in rules]
     assert places == sorted(places)
+
+
+def test_every_cause_has_a_rule_but_what_is_left_and_what_is_held_back() -> None:
+    assert {cause for cause, _ in (*ROW_RULES, *FIELD_RULES)} == set(Cause) - {Cause.UNEXPLAINED, Cause.GONE_AT_ONCE}

@@ -33,7 +33,7 @@ from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.changed import keeps_times
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import moved_statement
-from enerflo_sync.reconcile.judge import names_record
+from enerflo_sync.reconcile.judged_rows import names_record
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.observation import current_look, note_look
 from enerflo_sync.warehouse.engine import transaction_time

@@ -19,7 +19,7 @@ from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.join_columns import JoinColumn
-from enerflo_sync.reconcile.judge import names_record
+from enerflo_sync.reconcile.judged_rows import names_record
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 
 # A column's name, the JSON type of its values, and the mirror's column that it is matched with.

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.written import shown
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import stored_key
+from enerflo_sync.reconcile.judged_rows import stored_key
 from enerflo_sync.reconcile.meanings import OF_ROWS, changed_parts, zone_read_in
 
 _SAME_VALUE = Template("""exists (

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import differing_keys
-from enerflo_sync.reconcile.judge import stored_key
+from enerflo_sync.reconcile.judged_rows import stored_key
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side, twice_statement
 
 _WATCHED = Template("""

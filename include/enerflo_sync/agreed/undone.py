@@ -6,7 +6,7 @@ from string import Template
 
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import once_agreed
+from enerflo_sync.reconcile.judged_rows import once_agreed
 from enerflo_sync.reconcile.mismatched import mirror_side
 from enerflo_sync.reconcile.on_its_way import names_array
 

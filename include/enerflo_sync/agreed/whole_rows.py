@@ -26,7 +26,7 @@ from enerflo_sync.crm.catalog import insertable_columns
 from enerflo_sync.crm.copies import copy_columns
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import names_record
+from enerflo_sync.reconcile.judged_rows import names_record
 
 _MADE = Template("""
 /* enerflo-sync apply $name: new rows of the CRM */

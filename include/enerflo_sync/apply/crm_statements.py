@@ -21,7 +21,7 @@ from enerflo_sync.agreed.written import (
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.changed import keeps_times
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import names_record
+from enerflo_sync.reconcile.judged_rows import names_record
 
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p

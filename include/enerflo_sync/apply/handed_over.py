@@ -26,7 +26,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.plan.on_its_way import require_not_copied
 from enerflo_sync.plan.undoing import WITHDRAW
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import names_record
+from enerflo_sync.reconcile.judged_rows import names_record
 from enerflo_sync.reconcile.near_keys import no_near_row
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time

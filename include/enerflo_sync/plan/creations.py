@@ -19,9 +19,10 @@ from enerflo_sync.crm.templates import template_sql
 from enerflo_sync.plan.adopt import adopted_table
 from enerflo_sync.plan.new_key import mirror_text, new_key, taken
 from enerflo_sync.plan.row_kinds import RowKinds
-from enerflo_sync.reconcile.causes import cause_of
+from enerflo_sync.reconcile.causes import cause_of_row
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm, judged
+from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm
+from enerflo_sync.reconcile.judged_rows import judged_rows
 from enerflo_sync.reconcile.near_keys import OTHER_SPELLING, keep_near_keys
 from enerflo_sync.reconcile.report import Cause
 
@@ -56,7 +57,7 @@ select case when f.is_empty then 'keep' when o.reason is null then 'to_crm' else
 from (
   select o.*, case
       when o.quarantined then 'its record stands in quarantine'
-      when $undone then '$creation_undone'
+      when o.undone then '$creation_undone'
       when o.marked_deleted then 'its row in the CRM is marked as deleted (deleted_when)'
       when o.stands_outside then '$outside'
       when o.was_agreed then 'it was deleted from the CRM since both agreed'
@@ -65,11 +66,11 @@ from (
       when not $may_create then 'the CRM''s rows are not created here (create_in)'
       when o.new_key is null then 'no key can be made for it (on_insert)'
       when o.taken then 'another row has, or would get, the key that on_insert makes for it' end as reason,
-    case when not o.quarantined and ($undone or o.stands_outside) then 'keep'
+    case when not o.quarantined and (o.undone or o.stands_outside) then 'keep'
       when (o.voided or not $may_create and not $near) and not o.quarantined and not o.was_agreed then 'keep'
       else 'review' end as otherwise
   from (
-    select o.*, k.new_key, $cause as cause, $taken as taken
+    select o.*, k.new_key, $cause as cause, $taken as taken, $undone as undone
     from $judged
     cross join lateral (select $new_key as new_key offset 0) k
     where o.in_enerflo and not o.in_crm $not_adopted offset 0
@@ -149,8 +150,8 @@ def decide_rows(
         "name": comparison.name,
         "table": literal(comparison.name),
         "columns": _COLUMNS,
-        "judged": judged(comparison),
-        "cause": cause_of(comparison, Cause.ON_ITS_WAY),
+        "judged": judged_rows(comparison, on_both=False),
+        "cause": cause_of_row(comparison, Cause.ON_ITS_WAY),
     }
     known = f"and not exists (select from {adopted_table(comparison)} d where {{}})" if adopted else ""
     if kinds.only_enerflo:

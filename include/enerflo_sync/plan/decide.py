@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, FACTS, POLICIES, WINNER_RULES, Resolution
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
-from enerflo_sync.reconcile.causes import DUPLICATE_ROWS, cause_of, duplicate_sides
+from enerflo_sync.reconcile.causes import DUPLICATE_ROWS, cause_of_field, duplicate_sides
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import differing_keys
 from enerflo_sync.reconcile.join_columns import stored_join_key
@@ -81,7 +81,7 @@ cross join lateral (
       then 'review'
     else coalesce(($blocking_outcomes)[d.blocking + 1], ($winner_outcomes)[d.winner + 1]) end as outcome
 ) r
-where o.in_enerflo and o.in_crm and not f.equal
+where not f.equal
 """)
 
 _UNKNOWN_STATUS = """f.field = $status and not exists (
@@ -211,7 +211,7 @@ def decide_updates(connection: sa.Connection, comparison: Comparison, values: di
             name=comparison.name,
             table=literal(comparison.name),
             policy="case " + " ".join(f"when x.{name} then '{name}'" for name in POLICIES) + " end",
-            cause=cause_of(comparison, *_NOT_ASKED),
+            cause=cause_of_field(comparison, *_NOT_ASKED),
             facts=held_facts("x"),
             judged=judged(comparison),
             enerflo_key=_written_key(comparison),

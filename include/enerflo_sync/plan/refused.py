@@ -22,7 +22,7 @@ from enerflo_sync.plan.remade import remade_statements
 from enerflo_sync.plan.same_writes import SameWrite, same_writes
 from enerflo_sync.reconcile.agreed_pairs import is_alone
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import row_stands
+from enerflo_sync.reconcile.judged_rows import row_stands
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import names_array
 

@@ -9,7 +9,8 @@ from string import Template
 from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import crm_value_for_enerflo, row_stands
+from enerflo_sync.reconcile.judge import crm_value_for_enerflo
+from enerflo_sync.reconcile.judged_rows import row_stands
 from enerflo_sync.reconcile.mismatched import crm_side
 from enerflo_sync.reconcile.on_its_way import names_array
 

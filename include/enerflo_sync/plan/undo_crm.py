@@ -15,7 +15,7 @@ from enerflo_sync.crm.mapping import Direction
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.undoing import COLUMNS, UNDO, UNDONE, WRITTEN_LATER, said_in_enerflo
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import names_record
+from enerflo_sync.reconcile.judged_rows import names_record
 from enerflo_sync.warehouse.refused import refuses_a_row
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from string import Template
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Resolution
@@ -15,29 +15,38 @@ from enerflo_sync.reconcile.fit.hints import difference_hint
 from enerflo_sync.reconcile.fit.swapped import swapped_statement
 from enerflo_sync.reconcile.join_columns import stored_join_key, wanted_difference
 from enerflo_sync.reconcile.judge import judged
+from enerflo_sync.reconcile.judged_rows import judged_rows
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
-from enerflo_sync.reconcile.on_its_way import on_its_way
+from enerflo_sync.reconcile.on_its_way import field_on_its_way, row_on_its_way
 from enerflo_sync.reconcile.report import Cause
 
 _AGREED_APART = ", ".join(str(n) for n, rule in enumerate(WINNER_RULES) if rule.name == "agreed_apart")
 
 _KEEPING = ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.outcome is Resolution.KEEP)
 
-# Conditions over the columns of :func:`enerflo_sync.reconcile.judge.judged`. Rows that share a key have a
-# statement of their own (:func:`duplicates_statement`).
-RULES: Sequence[tuple[Cause, str]] = (
+# Conditions over the columns of :mod:`enerflo_sync.reconcile.judged_rows` and of
+# :mod:`enerflo_sync.reconcile.judge`. Rows that share a key have a statement of their own
+# (:func:`duplicates_statement`).
+ROW_RULES: Sequence[tuple[Cause, str]] = (
     (Cause.QUARANTINED, "o.quarantined"),
-    (Cause.DUPLICATE_IDENTITY, "x.was_twin and not f.equal or x.milestone_twice"),
     (Cause.ON_ITS_WAY, "$on_its_way"),
     (Cause.DELETED_IN_ENERFLO, "o.tombstone"),
     (Cause.DELETED_IN_CRM, "o.was_agreed"),
     (Cause.VOIDED, "o.voided"),
     (Cause.MISSING_IN_CRM, "not o.in_crm and not o.stands_outside"),
-    (Cause.MISSING_IN_ENERFLO, "not o.in_enerflo or x.milestone_missing"),
+    (Cause.MISSING_IN_ENERFLO, "not o.in_enerflo"),
+    (Cause.POLICY, "o.stands_outside"),
+)
+FIELD_RULES: Sequence[tuple[Cause, str]] = (
+    (Cause.QUARANTINED, "o.quarantined"),
+    (Cause.DUPLICATE_IDENTITY, "x.was_twin and not f.equal or x.milestone_twice"),
+    (Cause.ON_ITS_WAY, "not f.equal and $on_its_way"),
+    (Cause.VOIDED, "o.voided"),
+    (Cause.MISSING_IN_ENERFLO, "x.milestone_missing"),
     (Cause.EQUAL_AFTER_NORMALISATION, f"f.equal or (d.winner in ({_AGREED_APART}) and a.agreed_by = 'push')"),
-    (Cause.IN_FLIGHT, "o.young and not o.stands_outside"),
+    (Cause.IN_FLIGHT, "o.young"),
     (Cause.PLANNED, "(o.key, f.field) in ($pending and p.op = 'update')"),
-    (Cause.POLICY, "o.stands_outside or $declared"),
+    (Cause.POLICY, "$declared"),
     (Cause.LEFT_APART, f"d.blocking in ({_KEEPING}) or d.winner in ({_AGREED_APART})"),
     (Cause.CONFLICT, "x.enerflo_moved and x.crm_moved"),
     (Cause.EDITED_IN_CRM, "x.crm_moved"),
@@ -45,21 +54,40 @@ RULES: Sequence[tuple[Cause, str]] = (
 )
 
 
-def cause_of(comparison: Comparison, *without: Cause) -> str:
-    """Return the SQL expression of a difference's cause; takes ``account`` and ``now``.
+def cause_of_row(comparison: Comparison, *without: Cause) -> str:
+    """Return the SQL expression of why only one side has a record; takes ``account`` and ``now``.
 
     :param without: causes that the statement does not need.
     """
-    asked = {cause: condition for cause, condition in RULES if cause not in without}
-    if not comparison.hands_over:
-        asked.pop(Cause.ON_ITS_WAY, None)
-    cases = [f"when {condition} then '{cause}'" for cause, condition in asked.items()]
+    return _cause(comparison, ROW_RULES, without, row_on_its_way, {})
+
+
+def cause_of_field(comparison: Comparison, *without: Cause) -> str:
+    """Return the SQL expression of a differing field's cause; takes ``account`` and ``now``.
+
+    :param without: causes that the statement does not need.
+    """
     parts = {"pending": pending_changes(comparison, "p.key, p.field"), "declared": _declared(comparison)}
-    if Cause.ON_ITS_WAY in asked:
-        parts["on_its_way"] = on_its_way(comparison)
-        # A change that is late must not get a later rule's cause, which would excuse it.
-        cases.insert(list(asked).index(Cause.ON_ITS_WAY) + 1, f"when $late then '{Cause.UNEXPLAINED}'")
-        parts["late"] = on_its_way(comparison, late=True)
+    return _cause(comparison, FIELD_RULES, without, field_on_its_way, parts)
+
+
+def _cause(
+    comparison: Comparison,
+    rules: Sequence[tuple[Cause, str]],
+    without: Collection[Cause],
+    waits: Callable[..., str],
+    parts: dict[str, str],
+) -> str:
+    cases = []
+    for cause, condition in rules:
+        if cause in without or (cause is Cause.ON_ITS_WAY and not comparison.hands_over):
+            continue
+        cases.append(f"when {condition} then '{cause}'")
+        if cause is Cause.ON_ITS_WAY:
+            parts["on_its_way"], parts["late"] = waits(comparison), waits(comparison, late=True)
+            # A change that is late must not get a later rule's cause, which would excuse it.
+            late = condition.replace("$on_its_way", "$late")
+            cases.append(f"when {late} then '{Cause.UNEXPLAINED}'")
     return Template(f"case {' '.join(cases)} else '{Cause.UNEXPLAINED}' end").substitute(parts)
 
 
@@ -84,8 +112,25 @@ def _numbers(names: Collection[str]) -> str:
     return ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.name in names)
 
 
-_DIFFERENCES = Template("""
-/* enerflo-sync reconcile $name: differences with their causes */
+# One of these statements is skipped where a table has no such rows: for a few rows PostgreSQL takes longer to
+# plan it than to execute it.
+_LACKING = Template("""
+/* enerflo-sync reconcile $name: rows that one side lacks, with their causes */
+insert into sync.differences
+  (account, reconciliation_id, table_name, key, enerflo_value, crm_value, cause, since, first_seen_at)
+select %(account)s, %(reconciliation_id)s, $table, d.key, d.enerflo_value, d.crm_value, d.cause,
+       d.since, d.since
+from (
+  select o.key, case when o.in_enerflo then o.enerflo_key end as enerflo_value,
+         case when o.in_crm then o.key end as crm_value, $cause as cause,
+         coalesce(s.since, %(moment)s) as since
+  from $rows
+  left join $before s on s.key = o.key and s.field is null
+) d
+""")
+
+_DIFFERING = Template("""
+/* enerflo-sync reconcile $name: differing fields with their causes */
 insert into sync.differences
   (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause,
    since, first_seen_at, hint, hint_detail)
@@ -93,13 +138,10 @@ select %(account)s, %(reconciliation_id)s, $table, d.key, d.field, d.enerflo_val
        d.since, d.since, $word, $detail
 from (
   select d.*, $hint as hint from (
-    select $table as table_name, o.key, f.field,
-           case when f.field is not null then f.mine
-             when o.in_enerflo then o.enerflo_key end as enerflo_value,
-           case when f.field is not null then f.theirs when o.in_crm then o.key end as crm_value,
+    select $table as table_name, o.key, f.field, f.mine as enerflo_value, f.theirs as crm_value,
            $cause as cause, coalesce(s.since, %(moment)s) as since
     from $judged
-    left join $before s on s.key = o.key and s.field is not distinct from f.field
+    left join $before s on s.key = o.key and s.field = f.field
     offset 0
   ) d
   offset 0
@@ -107,37 +149,45 @@ from (
 """)
 
 
-def differences_statement(comparison: Comparison) -> str:
-    """Return the statement that stores a row per differing field, and one per record that only one side has.
+def lacking_statement(comparison: Comparison) -> str:
+    """Return the statement that stores one difference for each record that only one side has.
 
-    Each row stores its hint, which depends only on the two values and the mapping; so later runs can copy it.
-    A record that only one side has is stored with its key as that side's value, and null for the other side.
-
-    Takes ``account``, ``reconciliation_id``, ``moment`` and :func:`cause_parameters`, and the table that
+    Its key is stored as that side's value, and null for the other side. Takes ``account``,
+    ``reconciliation_id``, ``moment`` and :func:`cause_parameters`, and the table that
     :func:`before_statement` makes.
     """
-    return _DIFFERENCES.substitute(
+    return _LACKING.substitute(
         name=comparison.name,
         table=literal(comparison.name),
-        cause=cause_of(comparison),
+        cause=cause_of_row(comparison),
+        rows=judged_rows(comparison, on_both=False),
+        before=before_table(comparison),
+    )
+
+
+def differing_statements(comparison: Comparison, *, wanted_only: bool) -> list[str]:
+    """Return what stores one difference for each differing field, and gives some the hint that needs two.
+
+    A hint depends only on the two values and the mapping; so later runs can copy it. Both statements take the
+    parameters of :func:`lacking_statement`.
+
+    :param wanted_only: only wanted records were judged; where the others are carried, they have their hints.
+    """
+    differing = _DIFFERING.substitute(
+        name=comparison.name,
+        table=literal(comparison.name),
+        cause=cause_of_field(comparison),
         judged=judged(comparison),
         before=before_table(comparison),
         hint=difference_hint({comparison.name: comparison.mapping}, "d"),
         word=hint_word("d.hint"),
         detail=hint_detail("d.hint"),
     )
-
-
-def differences_statements(comparison: Comparison, *, wanted_only: bool) -> list[str]:
-    """Return :func:`differences_statement`, and what gives its rows the hint that needs two of them.
-
-    :param wanted_only: only wanted records were judged; where the others are carried, they have their hints.
-    """
     wanted = f"exists (select from {comparison.wanted} w where {wanted_difference(comparison.joins)})"
     swapped = swapped_statement(
         comparison.name, comparison.mapping, wanted if wanted_only and can_carry(comparison) else "true"
     )
-    return [differences_statement(comparison), *([] if swapped is None else [swapped])]
+    return [differing, *([] if swapped is None else [swapped])]
 
 
 _BEFORE = Template("""

@@ -20,7 +20,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import FieldType, WideColumn
 from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
-from enerflo_sync.reconcile.judge import row_stands
+from enerflo_sync.reconcile.judged_rows import row_stands
 from enerflo_sync.reconcile.related import Relative, Sibling
 from enerflo_sync.reconcile.values import Field
 

@@ -53,23 +53,31 @@ where w.account = %(account)s and w.table_name = $table and w.ended_at is null a
 """)
 
 
-def on_its_way(comparison: Comparison, *, late: bool = False) -> str:
-    """Return the condition on a row of ``judged`` that its change is on its way to the CRM.
+def field_on_its_way(comparison: Comparison, *, late: bool = False) -> str:
+    """Return the condition on a differing field of ``judged`` that its change is on its way to the CRM.
 
     Takes ``account`` and ``now``.
 
     :param late: the change has been on its way for longer than ``late_hours``.
     """
-    table = literal(comparison.name)
-    when = _is_late(comparison) if late else f"not ({_is_late(comparison)})"
     as_copied, arrived = (_shows(comparison, f"w.{value}") for value in ("copy_value", "after"))
-    field = _FIELD.substitute(table=table, when=when, as_copied=as_copied, arrived=arrived)
+    return _FIELD.substitute(
+        table=literal(comparison.name), when=_when(comparison, late), as_copied=as_copied, arrived=arrived
+    )
+
+
+def row_on_its_way(comparison: Comparison, *, late: bool = False) -> str:
+    """Return the condition on a row of ``judged_rows`` that its row or its link is on its way to the CRM.
+
+    Takes the parameters of :func:`field_on_its_way`.
+    """
+    table, when = literal(comparison.name), _when(comparison, late)
     record = _RECORD.substitute(table=table, when=when)
-    one_sided = [f"(o.in_enerflo is distinct from o.in_crm) and {record}"]
+    conditions = [f"(o.in_enerflo is distinct from o.in_crm) and {record}"]
     if links := link_names(comparison):
         waits = _LINK.substitute(table=table, when=when, links=names_array(links))
-        one_sided.append(f"o.in_crm and not o.in_enerflo and {waits}")
-    return f"case when f.field is not null then not f.equal and {field} else {' or '.join(one_sided)} end"
+        conditions.append(f"o.in_crm and not o.in_enerflo and {waits}")
+    return f"({' or '.join(conditions)})"
 
 
 def handed_over_keys(comparison: Comparison) -> str:
@@ -117,6 +125,10 @@ def _shows(comparison: Comparison, value: str) -> str:
         for field in comparison.fields
     )
     return f"(f.theirs is not distinct from {value} or case f.field {cases} else false end)"
+
+
+def _when(comparison: Comparison, late: bool) -> str:
+    return _is_late(comparison) if late else f"not ({_is_late(comparison)})"
 
 
 def _is_late(comparison: Comparison) -> str:

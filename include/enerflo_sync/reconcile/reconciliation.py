@@ -21,8 +21,9 @@ from enerflo_sync.reconcile.carry import can_carry, carry
 from enerflo_sync.reconcile.causes import (
     before_statement,
     before_table,
-    differences_statements,
+    differing_statements,
     duplicates_statement,
+    lacking_statement,
 )
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.conditions import cause_parameters
@@ -357,11 +358,12 @@ class _Reconciliation:
                 self._remember(comparison, parameters, wanted_only)
                 self._execute(duplicates_statement(comparison), parameters)
         found = mismatched_counts(self.connection, comparison)
-        # Skip them where nothing differs: planning takes longer than executing over a few rows.
-        if found["only_enerflo"] or found["only_crm"] or found["differing"]:
+        statements = [lacking_statement(comparison)] if found["only_enerflo"] or found["only_crm"] else []
+        if found["differing"]:
+            statements += differing_statements(comparison, wanted_only=wanted_only)
+        for statement in statements:
             self._remember(comparison, parameters, wanted_only)
-            for statement in differences_statements(comparison, wanted_only=wanted_only):
-                self._execute(statement, parameters)
+            self._execute(statement, parameters)
         return found
 
     def _remember(self, comparison: Comparison, parameters: dict[str, Any], wanted_only: bool) -> None:

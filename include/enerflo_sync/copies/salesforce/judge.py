@@ -31,7 +31,7 @@ from enerflo_sync.crm.mapping import FieldType
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.where import named_columns
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judge import names_record
+from enerflo_sync.reconcile.judged_rows import names_record
 from enerflo_sync.reconcile.values import Field, value_of_text
 
 BEFORE, AFTER, ELSE, UNLINKED, UNREADABLE = "before", "after", "else", "unlinked", "unreadable"
