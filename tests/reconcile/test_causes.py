@@ -213,4 +213,7 @@ def test_the_rules_stand_in_the_order_of_the_causes(rules: Sequence[tuple[Cause,
 
 
 def test_every_cause_has_a_rule_but_what_is_left_and_what_is_held_back() -> None:
-    assert {cause for cause, _ in (*ROW_RULES, *FIELD_RULES)} == set(Cause) - {Cause.UNEXPLAINED, Cause.GONE_AT_ONCE}
+    assert {cause for cause, _ in (*ROW_RULES, *FIELD_RULES)} == set(Cause) - {
+        Cause.UNEXPLAINED,
+        Cause.GONE_AT_ONCE,
+    }

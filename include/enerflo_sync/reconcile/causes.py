@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from string import Template
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Resolution
@@ -149,45 +149,42 @@ from (
 """)
 
 
-def lacking_statement(comparison: Comparison) -> str:
-    """Return the statement that stores one difference for each record that only one side has.
+def differences_statements(
+    comparison: Comparison, found: Mapping[str, int], *, wanted_only: bool
+) -> list[str]:
+    """Return what stores one difference for each differing field, and for each record that only one side has.
 
-    Its key is stored as that side's value, and null for the other side. Takes ``account``,
-    ``reconciliation_id``, ``moment`` and :func:`cause_parameters`, and the table that
+    Such a record is stored with its key as that side's value, and null for the other side. The statements
+    take ``account``, ``reconciliation_id``, ``moment`` and :func:`cause_parameters`, and the table that
     :func:`before_statement` makes.
-    """
-    return _LACKING.substitute(
-        name=comparison.name,
-        table=literal(comparison.name),
-        cause=cause_of_row(comparison),
-        rows=judged_rows(comparison, on_both=False),
-        before=before_table(comparison),
-    )
 
-
-def differing_statements(comparison: Comparison, *, wanted_only: bool) -> list[str]:
-    """Return what stores one difference for each differing field, and gives some the hint that needs two.
-
-    A hint depends only on the two values and the mapping; so later runs can copy it. Both statements take the
-    parameters of :func:`lacking_statement`.
-
+    :param found: the numbers of mismatched rows by kind.
     :param wanted_only: only wanted records were judged; where the others are carried, they have their hints.
     """
-    differing = _DIFFERING.substitute(
-        name=comparison.name,
-        table=literal(comparison.name),
-        cause=cause_of_field(comparison),
-        judged=judged(comparison),
-        before=before_table(comparison),
-        hint=difference_hint({comparison.name: comparison.mapping}, "d"),
-        word=hint_word("d.hint"),
-        detail=hint_detail("d.hint"),
-    )
-    wanted = f"exists (select from {comparison.wanted} w where {wanted_difference(comparison.joins)})"
-    swapped = swapped_statement(
-        comparison.name, comparison.mapping, wanted if wanted_only and can_carry(comparison) else "true"
-    )
-    return [differing, *([] if swapped is None else [swapped])]
+    named = {
+        "name": comparison.name,
+        "table": literal(comparison.name),
+        "before": before_table(comparison),
+    }
+    statements = []
+    if found["only_enerflo"] or found["only_crm"]:
+        rows = judged_rows(comparison, on_both=False)
+        statements.append(_LACKING.substitute(named, cause=cause_of_row(comparison), rows=rows))
+    if found["differing"]:
+        differing = _DIFFERING.substitute(
+            named,
+            cause=cause_of_field(comparison),
+            judged=judged(comparison),
+            # It depends only on the two values and the mapping; so later runs can copy it.
+            hint=difference_hint({comparison.name: comparison.mapping}, "d"),
+            word=hint_word("d.hint"),
+            detail=hint_detail("d.hint"),
+        )
+        wanted = f"exists (select from {comparison.wanted} w where {wanted_difference(comparison.joins)})"
+        of_wanted = wanted if wanted_only and can_carry(comparison) else "true"
+        swapped = swapped_statement(comparison.name, comparison.mapping, of_wanted)
+        statements += [differing, *([] if swapped is None else [swapped])]
+    return statements
 
 
 _BEFORE = Template("""

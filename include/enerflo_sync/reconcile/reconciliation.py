@@ -21,9 +21,8 @@ from enerflo_sync.reconcile.carry import can_carry, carry
 from enerflo_sync.reconcile.causes import (
     before_statement,
     before_table,
-    differing_statements,
+    differences_statements,
     duplicates_statement,
-    lacking_statement,
 )
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.conditions import cause_parameters
@@ -358,10 +357,7 @@ class _Reconciliation:
                 self._remember(comparison, parameters, wanted_only)
                 self._execute(duplicates_statement(comparison), parameters)
         found = mismatched_counts(self.connection, comparison)
-        statements = [lacking_statement(comparison)] if found["only_enerflo"] or found["only_crm"] else []
-        if found["differing"]:
-            statements += differing_statements(comparison, wanted_only=wanted_only)
-        for statement in statements:
+        for statement in differences_statements(comparison, found, wanted_only=wanted_only):
             self._remember(comparison, parameters, wanted_only)
             self._execute(statement, parameters)
         return found

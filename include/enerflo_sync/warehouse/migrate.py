@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
+from enerflo_sync.warehouse.large_indexes import build_large_indexes
 from enerflo_sync.warehouse.revision import (
     LATEST_REVISION,
     may_use,
@@ -41,8 +42,11 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def alembic_config(connection: sa.Connection) -> Config:
-    """Return Alembic's configuration for running the migrations in the caller's transaction."""
+def alembic_config(connection: sa.Connection | None) -> Config:
+    """Return Alembic's configuration for running the migrations in the caller's transaction.
+
+    :param connection: None: the migrations' files are read, and none of them runs.
+    """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
@@ -51,6 +55,8 @@ def alembic_config(connection: sa.Connection) -> Config:
 
 def migrate(engine: sa.Engine, *, tries: int = TRIES) -> tuple[str | None, str]:
     """Run the missing migrations in one transaction, and return the revisions before and after.
+
+    Indexes of large tables are built before it, while jobs write.
 
     Waits at most two seconds for a table in use, because later readers of the table queue behind the waiting
     migration. Then rolls everything back and retries after a pause. Tables that a newer program migrated stay
@@ -61,6 +67,8 @@ def migrate(engine: sa.Engine, *, tries: int = TRIES) -> tuple[str | None, str]:
         tables, and this program may not write them.
     :raises RetriableError: the server is unreachable, or a table was in use at each try.
     """
+    with warehouse_errors("migrate"):
+        build_large_indexes(engine, alembic_config(None))
     return in_turn(engine, _migrate, tries=tries)
 
 

@@ -18,38 +18,35 @@ def _words(text: str) -> str:
     )
 
 
+_OF_INSTALL = _words("coalesce(customer_name, '')")
+_OF_CUSTOMER = _words("(coalesce(first_name, '') || ' ') || coalesce(last_name, '')")
+_GIN = "with (gin_pending_list_limit = 256)"
+
+concurrently = {
+    "enerflo.installs_deal": "create index {} installs_deal on enerflo.installs (account, deal_id)",
+    "enerflo.installs_customer": "create index {} installs_customer on enerflo.installs"
+    " (account, customer_id)",
+    "enerflo.installs_words": "create index {} installs_words on enerflo.installs"
+    f" using gin ({_OF_INSTALL}) {_GIN}",
+    "enerflo.customers_words": "create index {} customers_words on enerflo.customers"
+    f" using gin ({_OF_CUSTOMER}) {_GIN}",
+    "enerflo.customers_email": "create index {} customers_email on enerflo.customers"
+    " (account, left(lower(email), 320) text_pattern_ops)",
+    "sync.quarantine_record": "create index {} quarantine_record on sync.quarantine using hash (key)",
+    "sync.webhook_events_install": "create index {} webhook_events_install on sync.webhook_events"
+    " (account, install_id, received_at) where install_id is not null",
+    "sync.webhook_events_record": "create index {} webhook_events_record on sync.webhook_events"
+    " (account, record, received_at) where install_id is null",
+}
+
+
 def upgrade() -> None:
-    """Make the indexes."""
-    op.create_index("installs_deal", "installs", ["account", "deal_id"], schema="enerflo")
-    op.create_index("installs_customer", "installs", ["account", "customer_id"], schema="enerflo")
-    op.execute(
-        "create index installs_words on enerflo.installs"
-        f" using gin ({_words('''coalesce(customer_name, '')''')}) with (gin_pending_list_limit = 256)"
-    )
-    name = "(coalesce(first_name, '') || ' ') || coalesce(last_name, '')"
-    op.execute(
-        f"create index customers_words on enerflo.customers using gin ({_words(name)})"
-        " with (gin_pending_list_limit = 256)"
-    )
-    op.execute(
-        "create index customers_email on enerflo.customers"
-        " (account, left(lower(email), 320) text_pattern_ops)"
-    )
-    op.execute("create index quarantine_record on sync.quarantine using hash (key)")
-    op.execute(
-        "create index webhook_events_install on sync.webhook_events (account, install_id, received_at)"
-        " where install_id is not null"
-    )
-    op.execute(
-        "create index webhook_events_record on sync.webhook_events (account, record, received_at)"
-        " where install_id is null"
-    )
+    """Make the indexes, unless they were built before."""
+    for statement in concurrently.values():
+        op.execute(statement.format("if not exists"))
 
 
 def downgrade() -> None:
     """Drop the indexes."""
-    for name in ("installs_deal", "installs_customer", "installs_words", "customers_words"):
-        op.execute(f"drop index enerflo.{name}")
-    op.execute("drop index enerflo.customers_email")
-    for name in ("quarantine_record", "webhook_events_install", "webhook_events_record"):
-        op.execute(f"drop index sync.{name}")
+    for name in concurrently:
+        op.execute(f"drop index {name}")

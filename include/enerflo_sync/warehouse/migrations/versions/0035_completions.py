@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0035"
 down_revision = "0034"
 older_programs = "write"
 
-_NAME = "plan_changes_completed"
+concurrently = {
+    "sync.plan_changes_completed": "create index {} plan_changes_completed on sync.plan_changes"
+    " (account, table_name) where rule = 'last_milestone'",
+}
 
 
 def upgrade() -> None:
-    """Make the index."""
-    op.create_index(
-        _NAME,
-        "plan_changes",
-        ["account", "table_name"],
-        schema="sync",
-        postgresql_where=sa.text("rule = 'last_milestone'"),
-    )
+    """Make the index, unless it was built before."""
+    for statement in concurrently.values():
+        op.execute(statement.format("if not exists"))
 
 
 def downgrade() -> None:
     """Drop the index: a plan reads the changes of all plans instead."""
-    op.drop_index(_NAME, table_name="plan_changes", schema="sync")
+    for name in concurrently:
+        op.execute(f"drop index {name}")
