@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -94,10 +95,10 @@ select i.indisunique and i.indpred is null and i.indexprs is null and i.indisval
              where k.place <= i.indnkeyatts order by k.place) as columns
 from pg_catalog.pg_index i where i.indrelid = r.oid and i.indislive"""
 
-# One statement: a job looks at each table several times, and each statement is a round trip.
-_TABLE = sa.text(f"""
-/* enerflo-sync catalog: one relation */
-select r.relkind in ('v', 'm', 'f') as view,
+# One statement for all tables of a job: PostgreSQL takes longer to plan it than to execute it.
+_TABLES = sa.text(f"""
+/* enerflo-sync catalog: relations */
+select n.nspname::text as schema, r.relname::text as name, r.relkind in ('v', 'm', 'f') as view,
        has_schema_privilege(n.oid, 'usage') and has_table_privilege(r.oid, 'select') as readable,
        has_schema_privilege(n.oid, 'usage') as usable,
        r.relkind <> 'r' or r.relhasrules or r.relhassubclass or exists (
@@ -106,7 +107,8 @@ select r.relkind in ('v', 'm', 'f') as view,
        array(select to_json(one) from ({_COLUMNS}) one) as columns,
        array(select to_json(one) from ({_INDEXES}) one) as indexes
 from pg_catalog.pg_class r join pg_catalog.pg_namespace n on n.oid = r.relnamespace
-where n.nspname = :schema and r.relname = :name and r.relkind in ('r', 'p', 'v', 'm', 'f')
+where (n.nspname, r.relname) in (select * from unnest(cast(:schemas as text[]), cast(:names as text[])))
+  and r.relkind in ('r', 'p', 'v', 'm', 'f')
 """)  # noqa: S608 - constants
 
 # Opens the relation, which waits for another session's lock, so only the doctor and plans ask.
@@ -196,12 +198,21 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
 
     Names are compared letter by letter. No right on the table itself is needed.
     """
-    row = connection.execute(_TABLE, {"schema": schema, "name": name}).first()
-    if row is None:
-        return None
+    return live_tables(connection, [(schema, name)]).get((schema, name))
+
+
+def live_tables(
+    connection: sa.Connection, relations: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], LiveTable]:
+    """Return what :func:`live_table` says about each table or view that there is, by schema and name."""
+    named = {"schemas": [schema for schema, _ in relations], "names": [name for _, name in relations]}
+    return {(row.schema, row.name): _live(row) for row in connection.execute(_TABLES, named)}
+
+
+def _live(row: sa.Row[Any]) -> LiveTable:
     return LiveTable(
-        schema=schema,
-        name=name,
+        schema=row.schema,
+        name=row.name,
         view=row.view,
         usable=row.usable,
         readable=row.readable,

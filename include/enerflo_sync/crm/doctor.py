@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names
+from enerflo_sync.crm.catalog import Kind, LiveTable, live_tables, relation_names
 from enerflo_sync.crm.chosen_rows import (
     duplicates,
     hidden_rows,
@@ -170,10 +170,12 @@ def check_table(
     path: Path,
     *,
     to_plan: bool = True,
+    relations: Mapping[tuple[str, str], LiveTable] | None = None,
 ) -> tuple[LiveTable | None, list[Finding]]:
     """Return one mapped table as it is live, and the mismatches that its catalog entry shows.
 
     :param to_plan: also check the columns that only a plan needs.
+    :param relations: what the catalog says, if it was read for all tables; absent: it is read for this one.
     """
     mapping = config.tables_for(account)[name]
     desk = _Desk(config, account, name, path)
@@ -183,7 +185,9 @@ def check_table(
         step = "Write the CRM's table. What Enerflo sent is compared with it, not with itself."
         expected = f"a table outside of the schemas {', '.join(_OURS)}"
         return None, [desk.finding(Severity.ERROR, ("crm_table",), found, expected, step)]
-    table = live_table(connection, schema, relname)
+    if relations is None:
+        relations = live_tables(connection, [(schema, relname)])
+    table = relations.get((schema, relname))
     if table is None:
         ours = tuple(f"{one}." for one in _OURS)
         names = [one for one in relation_names(connection) if not one.startswith(ours)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.catalog import writable_columns
+from enerflo_sync.crm.catalog import live_tables, writable_columns
 from enerflo_sync.crm.chosen_rows import keys_proven, no_row_left
 from enerflo_sync.crm.columns import column_places, declared
 from enerflo_sync.crm.config import SyncConfig
@@ -58,9 +58,12 @@ def live_comparisons(
     }
     places = column_places(config.columns, config.spot)
     require_filled(connection, account, _mapped_columns(config, tables), places)
+    relations = live_tables(connection, [mapping.relation for mapping in tables.values()])
     found, problems = [], []
     for name, mapping in tables.items():
-        live, findings = check_table(connection, config, account, name, config.file, to_plan=all_tables)
+        live, findings = check_table(
+            connection, config, account, name, config.file, to_plan=all_tables, relations=relations
+        )
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         problems += errors
         if live is not None and not errors:
