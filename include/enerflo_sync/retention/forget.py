@@ -40,8 +40,10 @@ from enerflo_sync.retention.forget_documents import (
 from enerflo_sync.retention.forget_former import (
     FormerVersion,
     erase_former_rows,
+    erase_under_their_keys,
     former_rows,
     former_versions,
+    texts_of_nobody_else,
 )
 from enerflo_sync.retention.forget_rows import (
     CustomerRows,
@@ -267,8 +269,10 @@ class _Forgetting:
         before = dict(self._counts)
         with connection.begin() as transaction:
             documents = documents_of(connection, account, self._who, self._values)
+            theirs = texts_of_nobody_else(connection, account, self._who, self._values.all)
             for rows in self._rows:
                 self._count(*erase_rows(connection, account, rows))
+                self._count(*erase_under_their_keys(connection, account, rows, theirs))
             for rows in self._former_rows:
                 self._count(*erase_former_rows(connection, account, rows, self._values.all))
             self._count(*erase_documents(connection, account, self._who, documents, self._former))
