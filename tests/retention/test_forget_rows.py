@@ -358,7 +358,9 @@ def test_by_which_values_a_customer_was_told_of(connection: sa.Connection, found
 
 
 @pytest.mark.parametrize("record", [THEIRS, STRANGER, None])
-@pytest.mark.parametrize("planned", ["site", "another key", "another plan", "another table", "another account"])
+@pytest.mark.parametrize(
+    "planned", ["site", "another key", "another plan", "another table", "another account"]
+)
 def test_a_row_of_the_ledger_is_about_the_record_of_its_change(
     connection: sa.Connection, found: Found, record: dict[str, int] | None, planned: str
 ) -> None:

@@ -153,7 +153,7 @@ class CustomerRows:
         return f"({self._by_key}) and not {_DECIDED_OF_ANOTHER}" if table in _DECIDED else self._by_key
 
     def under_their_keys(self, table: str) -> str:
-        """Return the condition that a row ``t`` has the key of one of the records, and is about another record."""
+        """Return the condition that a row ``t`` has the key of such a record, and is about another one."""
         if table in HAS_RECORD:
             return f"({self._by_key}) and not coalesce({_IS_THEIRS.format(row='t')}, true)"
         return f"({self._by_key}) and {_DECIDED_OF_ANOTHER}" if table in _DECIDED else "false"
