@@ -29,6 +29,10 @@ from enerflo_sync.reconcile.report import Cause
 CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
 
 FORGOTTEN = "its customer was forgotten: what the CRM says of them is not sent, and not kept"
+LINK_LOST = (
+    "it named a record of Enerflo when both sides agreed, and names none now: let it name that record again, or"
+    " give it another key if it is a new one"
+)
 NO_VALUE = "no mapped field of its record has a value that a new row could get"
 OUTSIDE = "its row in the CRM stands outside the table''s where"
 # The question about a row whose record Enerflo deleted, if we cannot mark the row.
@@ -99,6 +103,7 @@ from (
       when $unreadable then $no_key
       when not $may_create then $not_created
       when not ($due) then 'it is not due yet (create_when)'
+      when $lost_link then $link_lost
       $no_install
       when forgotten.yes then $forgotten end as reason,
     case when not o.quarantined and ($loose)
@@ -209,6 +214,8 @@ def _into_enerflo(comparison: Comparison, config: SyncConfig, common: dict[str, 
         ),
         loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(comparison.joins, 1)),
         due=due(comparison),
+        lost_link=_lost_link(comparison),
+        link_lost=literal(LINK_LOST),
         no_install=_no_install(comparison),
         of_forgotten=_of_forgotten(comparison),
         forgotten=literal(FORGOTTEN),
@@ -328,6 +335,19 @@ def _no_install(comparison: Comparison) -> str:
     return (
         "when not exists (select from enerflo.installs i where i.account = %(account)s"
         " and i.install_id = o.owner and i.deleted_at is null) then 'Enerflo has no such install'"
+    )
+
+
+def _lost_link(comparison: Comparison) -> str:
+    """Return the condition that a CRM row had a record when both sides agreed that no row of the CRM has now."""
+    same = " and ".join(
+        f"m.p{n} = (a.enerflo_key ->> {literal(name)})::bigint"
+        for n, name in enumerate(comparison.mirror_key, 1)
+    )
+    return (
+        "exists (select from sync.agreed a where a.account = %(account)s"
+        f" and a.table_name = {literal(comparison.name)} and a.key = o.key and a.is_link and exists ("
+        f" select from {comparison.mismatched} m where m.in_enerflo and not m.in_crm and {same}))"
     )
 
 
