@@ -30,8 +30,8 @@ CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
 
 FORGOTTEN = "its customer was forgotten: what the CRM says of them is not sent, and not kept"
 LINK_LOST = (
-    "it named a record of Enerflo when both sides agreed, and names none now: let it name that record again, or"
-    " give it another key if it is a new one"
+    "it named a record of Enerflo when both sides agreed, and names none now: let it name that record again,"
+    " or give it another key if it is a new one"
 )
 NO_VALUE = "no mapped field of its record has a value that a new row could get"
 OUTSIDE = "its row in the CRM stands outside the table''s where"
@@ -120,6 +120,10 @@ cross join lateral (
 ) f
 where o.reason is not null or coalesce(f.value, 'null') <> 'null'
 """)
+
+_LOST_LINK = Template("""exists (
+        select from sync.agreed a join $mismatched m on $same and m.in_enerflo and not m.in_crm
+        where a.account = %(account)s and a.table_name = $table and a.key = o.key and a.is_link)""")
 
 _DELETES = Template("""
 /* enerflo-sync plan $name: rows whose record Enerflo deleted */
@@ -339,15 +343,14 @@ def _no_install(comparison: Comparison) -> str:
 
 
 def _lost_link(comparison: Comparison) -> str:
-    """Return the condition that a CRM row had a record when both sides agreed that no row of the CRM has now."""
-    same = " and ".join(
-        f"m.p{n} = (a.enerflo_key ->> {literal(name)})::bigint"
-        for n, name in enumerate(comparison.mirror_key, 1)
-    )
-    return (
-        "exists (select from sync.agreed a where a.account = %(account)s"
-        f" and a.table_name = {literal(comparison.name)} and a.key = o.key and a.is_link and exists ("
-        f" select from {comparison.mismatched} m where m.in_enerflo and not m.in_crm and {same}))"
+    """Return the condition that a CRM row had a record when both sides agreed, which has no row now."""
+    return _LOST_LINK.substitute(
+        table=literal(comparison.name),
+        mismatched=comparison.mismatched,
+        same=" and ".join(
+            f"m.p{n} = (a.enerflo_key ->> {literal(name)})::bigint"
+            for n, name in enumerate(comparison.mirror_key, 1)
+        ),
     )
 
 
