@@ -57,6 +57,8 @@ from enerflo_sync.reconcile.remarks import (
     duplicate_remarks,
     late_copy,
     milestone_remarks,
+    quarantine_remarks,
+    quarantined_records,
     size_remarks,
     stranger_remarks,
     unread_remarks,
@@ -238,6 +240,7 @@ class _Reconciliation:
         is_near = unmet and may_be_near(comparison)
         near = count_near_keys(self.connection, comparison, parameters) if is_near else 0
         waiting = count_waiting(self.connection, comparison, parameters) if summary.by_cause else 0
+        in_quarantine = quarantined_records(self.connection, comparison, self.account)
         last = last_arrival(self.connection, comparison.mapping, comparison.live, self.now)
         report = TableReport(
             table_name=str(comparison.name),
@@ -257,6 +260,7 @@ class _Reconciliation:
                 *size_remarks(comparison, sizes, polled.get(comparison.kind)),
                 *age_remarks(comparison, polled),
                 *unread_remarks(self.connection, comparison, self.account),
+                *quarantine_remarks(in_quarantine),
                 *([] if reason is None or previous else [reason or _NOT_SEEN]),
                 *duplicate_remarks(found),
                 *milestone_remarks(self.connection, comparison, parameters),
@@ -270,6 +274,7 @@ class _Reconciliation:
             unreadable=unreadable_installs(
                 self.connection, self.config, self.account, comparison.kind, self.now
             ),
+            quarantined=in_quarantine,
             unlinked=sizes.unlinked,
             near_keys=near,
             late_copy=late_copy(comparison, last),
