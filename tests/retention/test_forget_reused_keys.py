@@ -106,3 +106,13 @@ def test_nothing_stays_of_whom_a_row_named_another_person_before(agreed: Desk) -
     assert agreed.one(told, name="Zyxwvut") > 0
     run_forget(agreed.context, first["customer"], by="Pat", write=True)
     assert agreed.one(told, name="Zyxwvut") == 0
+
+
+def test_nothing_stays_in_the_ledger_once_the_plan_was_pruned(agreed: Desk, two: tuple[int, int]) -> None:
+    """Neither the row's key nor a plan tells any more whose value it was; its text does."""
+    forgotten, _ = two
+    for table in ("plan_changes", "plans"):
+        agreed.sql(f"delete from sync.{table}")
+    run_forget(agreed.context, forgotten, by="Pat", write=True)
+    values = [row["new_value"] for row in agreed.ledger(table_name="leads", field="last_name")]
+    assert f"Once{forgotten}" not in values

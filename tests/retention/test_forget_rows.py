@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.mirror.forgotten import Forgotten
 from enerflo_sync.reconcile.live import live_comparisons
-from enerflo_sync.retention.forget_former import erase_under_their_keys
+from enerflo_sync.retention.forget_former import erase_of_others
 from enerflo_sync.retention.forget_rows import (
     CustomerRows,
     erase_mirror,
@@ -379,7 +379,7 @@ def test_a_row_of_the_ledger_is_about_the_record_of_its_change(
     of_another = planned == "site" and record == STRANGER
     assert connection.execute(value).one() == (("Bo", SECRET) if of_another else (None, None))
     # Of another's row only the customer's texts go.
-    list(erase_under_their_keys(connection, ACCOUNT, found.sites, [SECRET]))
+    list(erase_of_others(connection, ACCOUNT, found.sites, [SECRET]))
     assert connection.execute(value).one() == (("Bo", None) if of_another else (None, None))
 
 

@@ -40,7 +40,7 @@ from enerflo_sync.retention.forget_documents import (
 from enerflo_sync.retention.forget_former import (
     FormerVersion,
     erase_former_rows,
-    erase_under_their_keys,
+    erase_of_others,
     former_rows,
     former_versions,
     texts_of_nobody_else,
@@ -272,7 +272,7 @@ class _Forgetting:
             theirs = texts_of_nobody_else(connection, account, self._who, self._values.all)
             for rows in self._rows:
                 self._count(*erase_rows(connection, account, rows))
-                self._count(*erase_under_their_keys(connection, account, rows, theirs))
+                self._count(*erase_of_others(connection, account, rows, theirs))
             for rows in self._former_rows:
                 self._count(*erase_former_rows(connection, account, rows, self._values.all))
             self._count(*erase_documents(connection, account, self._who, documents, self._former))

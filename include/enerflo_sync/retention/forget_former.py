@@ -133,14 +133,14 @@ def erase_former_rows(
     yield from _erase_texts(connection, account, rows, texts, rows.of_customer)
 
 
-def erase_under_their_keys(
+def erase_of_others(
     connection: sa.Connection, account: str, rows: CustomerRows, texts: Collection[str]
 ) -> Iterator[tuple[str, int]]:
-    """Erase the customer's texts in values about other records whose row in the CRM had a key of theirs.
+    """Erase the customer's texts in rows that are about other records, or about nobody knows which.
 
     :param texts: :func:`texts_of_nobody_else`.
     """
-    yield from _erase_texts(connection, account, rows, texts, rows.under_their_keys)
+    yield from _erase_texts(connection, account, rows, texts, rows.of_others)
 
 
 def _erase_texts(

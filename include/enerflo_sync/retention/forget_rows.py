@@ -73,6 +73,8 @@ _DECIDED = {"sync.ledger"}
 _DECIDED_OF_ANOTHER = f"""exists (select from sync.plan_changes o
   where o.account = t.account and o.plan_hash = t.plan_hash and o.table_name = t.table_name and o.key = t.key
     and not {_IS_THEIRS.format(row="o")})"""
+_UNPLANNED = """not exists (select from sync.plans o
+  where o.account = t.account and o.plan_hash = t.plan_hash)"""
 _DIFFERENCES = """
 /* enerflo-sync forget: differences of a customer's records */
 update sync.differences t set enerflo_value = null, crm_value = null
@@ -152,11 +154,14 @@ class CustomerRows:
             return f"coalesce({_IS_THEIRS.format(row='t')}, {self._by_key})"
         return f"({self._by_key}) and not {_DECIDED_OF_ANOTHER}" if table in _DECIDED else self._by_key
 
-    def under_their_keys(self, table: str) -> str:
-        """Return the condition that a row ``t`` has the key of such a record, and is about another one."""
+    def of_others(self, table: str) -> str:
+        """Return the condition that a row ``t`` may have texts of theirs, and is about another record or any.
+
+        Its key is or was that of one of the records; or its plan was pruned, and nothing tells the record.
+        """
         if table in HAS_RECORD:
             return f"({self._by_key}) and not coalesce({_IS_THEIRS.format(row='t')}, true)"
-        return f"({self._by_key}) and {_DECIDED_OF_ANOTHER}" if table in _DECIDED else "false"
+        return f"({self._by_key}) and {_DECIDED_OF_ANOTHER} or {_UNPLANNED}" if table in _DECIDED else "false"
 
     @property
     def _by_key(self) -> str:
