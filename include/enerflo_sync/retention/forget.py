@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 
 import msgspec
 import sqlalchemy as sa
@@ -63,8 +63,8 @@ JOB = "forget"
 Progress = Callable[[str, int, int | None], None]
 # How many files are read from the archive together.
 _FILES = 200
-# Added to the present time, so that the files of all days are read.
-_ALL_DAYS = timedelta(days=3)
+# Before this moment are all days of an archive: a clock that was wrong may have named one of them.
+_EVERY_DAY = datetime.max.replace(tzinfo=UTC)
 
 _KNOWN = sa.text("""
 /* enerflo-sync forget: whether a customer is known, and by which ids */
@@ -176,9 +176,9 @@ def forget(
             # a poll prepared before is prepared again.
             work.write_receipt()
         # Rows are erased last, because a repeated run needs their values to find the customer's files.
-        work.erase_archive(drop(), limits, clock.now() + _ALL_DAYS, tell)
+        work.erase_archive(drop(), limits, _EVERY_DAY, tell)
         for one in former:
-            work.erase_former_archive(one, limits, clock.now() + _ALL_DAYS, tell)
+            work.erase_former_archive(one, limits, _EVERY_DAY, tell)
         work.erase_rows()
         return work.report()
 
