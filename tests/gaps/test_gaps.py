@@ -14,7 +14,7 @@ from tests.gaps.conftest import change, failing_poll, gaps, holes, only, poll, s
 from tests.inbox.conftest import Inbox, answering
 
 EVERY = frozenset(USUAL)
-ALL = {"installs", "customers", "change_orders", "notes", "milestones"}
+ALL = {"statuses", "installs", "customers", "change_orders", "notes", "milestones"}
 
 
 def test_an_account_that_was_never_polled_has_no_holes(inbox: Inbox) -> None:
@@ -39,7 +39,7 @@ def test_one_failed_poll_is_a_hole_until_the_next(polled: Inbox) -> None:
     assert (hole.kind, hole.start, hole.end, hole.is_open) == (HoleKind.RECORDS, last[1], None, True)
     assert set(hole.not_seen) == ALL
     assert hole.evidence.runs == [started(polled)[0]]
-    assert set(hole.evidence.watermarks) == ALL - {"milestones"}
+    assert set(hole.evidence.watermarks) == ALL - {"milestones", "statuses"}
     assert hole.why.startswith("1 poll failed (AuthenticationError)")
     assert hole.closes == "enerflo-sync poll"
     polled.company.poll()

@@ -31,10 +31,24 @@ def test_a_drop_that_nobody_looks_into_for_weeks_is_unread_since_the_last_look(p
 
 def test_statuses_that_were_read_weeks_ago_are_not_called_never_read(polled: Inbox) -> None:
     poll(polled)
+    last = started(polled)
     for _ in range(20):
         wait(polled, 24)
         poll(polled, resources={"installs", "notes", "customers", "change_orders"})
-    assert not any("statuses" in hole.not_seen for hole in holes(polled, lists=EVERY))
+    hole = next(hole for hole in holes(polled, lists=EVERY) if "statuses" in hole.not_seen)
+    assert (hole.start, hole.is_open, "Never read" in hole.why) == (last[1], True, False)
+
+
+def test_statuses_that_are_refused_since_they_were_read_are_a_hole_until_they_are_read(polled: Inbox) -> None:
+    last = started(polled)
+    polled.fault("403@/api/v3/install-statuses#1-9")
+    poll(polled, 3)
+    hole = only(polled)
+    assert (hole.start, hole.is_open, set(hole.not_seen)) == (last[1], True, {"statuses"})
+    assert hole.why.startswith("3 polls did not read all (")
+    polled.fault()
+    poll(polled)
+    assert gaps(polled).open == 0
 
 
 def test_a_list_without_a_watermark_is_as_fresh_as_the_last_poll_that_read_it(polled: Inbox) -> None:

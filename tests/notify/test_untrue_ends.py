@@ -288,6 +288,15 @@ def test_an_old_list_that_no_poll_reads_is_told_as_no_all_clear(people: People) 
     assert people.tell() == []
 
 
+def test_milestones_that_could_not_be_read_are_told_as_no_all_clear(people: People) -> None:
+    """Their list is read in time, so mirror_stale tells nothing."""
+    report_of(people, unreadable=3, mirror_as_of=(people.now - timedelta(days=2)).isoformat())
+    (message,) = people.tell()
+    assert "- Enerflo was last read whole 2 d before the comparison" in message.text
+    report_of(people)
+    assert people.tell() == []
+
+
 def test_a_message_about_an_event_of_a_newer_program_is_left_to_it(people: People) -> None:
     people.sql(
         "insert into sync.notifications (account, event, route, subject, text, page, page_id, count, state, created_at)"

@@ -98,6 +98,28 @@ def test_milestones_that_are_read_some_in_each_poll_are_in_time_while_polls_come
     assert found.overdue_tables == []
 
 
+def test_milestones_that_could_not_be_read_are_no_all_clear_until_they_are(
+    company: Company, report: Report
+) -> None:
+    """Enerflo's list is read in time, and does not tell milestones; the reads that do are refused."""
+    company.lean_lists = True
+    company.poll(details=100)
+    company.clock.advance(900)
+    company.faults = [f"403@/api/v3/installs/{company.world.install_id(5)}#1-9"]
+    company.poll(details=100)
+    # One poll that fails is no reason yet, and what it could not read is tried by the next one.
+    assert is_all_clear(report(0))
+    company.clock.advance(7200)
+    company.poll(details=100)
+    found = report(0)
+    assert [table.table_name for table in found.overdue_tables] == ["milestones"]
+    words = verdict_text(found)
+    assert (words.verdict, words.tone, is_all_clear(found)) == (Verdict.OVERDUE, Tone.UNSURE, False)
+    company.faults = []
+    company.poll(details=100)
+    assert is_all_clear(report(0))
+
+
 def test_what_is_over_budget_stays_so_and_says_the_age_too(company: Company, report: Report) -> None:
     with company.warehouse.begin() as connection:
         connection.execute(sa.text("update crm.installs set panel_count = 1, updated_at = '2026-01-01'"))

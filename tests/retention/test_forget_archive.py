@@ -24,8 +24,8 @@ def update_of(person: Person) -> bytes:
     return body_of(person.desk, "update_customer")
 
 
-def archived(person: Person, name: str, data: bytes) -> Path:
-    folder = Path(person.desk.environ["WEBHOOK_DROP_URI"]).parent / "archive" / "2026" / "01" / "31"
+def archived(person: Person, name: str, data: bytes, day: str = "2026/01/31") -> Path:
+    folder = Path(person.desk.environ["WEBHOOK_DROP_URI"]).parent / "archive" / day
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data)
     return folder / name
@@ -119,6 +119,14 @@ def test_a_file_over_the_limit_is_searched_to_its_end(plain: Person) -> None:
     other = archived(plain, "other.json", filled % b"somebody@else.example")
     plain.forget()
     assert (large.exists(), other.exists()) == (False, True)
+    assert found(plain.desk) == {}
+
+
+def test_a_file_of_a_day_to_come_is_erased(plain: Person) -> None:
+    """The clock of the machine that ingested it was wrong for a while."""
+    archived(plain, "a.json", update_of(plain), day="2031/01/31")
+    assert found(plain.desk) != {}
+    plain.forget()
     assert found(plain.desk) == {}
 
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.mirror.forgotten import Forgotten
 from enerflo_sync.reconcile.live import live_comparisons
+from enerflo_sync.retention.forget_former import erase_of_others
 from enerflo_sync.retention.forget_rows import (
     CustomerRows,
     erase_mirror,
@@ -140,13 +141,14 @@ def test_which_keys_and_records_are_a_customers(connection: sa.Connection, tmp_p
     )
 
 
-# Which rows are about the customer: the table, the CRM's key and the record's, and whether either says so.
+# Which rows are about the customer: the table, the CRM's key and the record's, whether the first says so, and
+# whether both together do.
 Whose = tuple[dict[str, Any], bool, bool]
 STRANGER, THEIRS = {"install_id": 80}, {"install_id": 70}
 WHOSE: dict[str, list[Whose]] = {
     "installs": [
         ({"key": {"install": 70}}, True, True),
-        ({"key": {"install": "71"}, "enerflo_key": STRANGER}, True, True),
+        ({"key": {"install": "71"}, "enerflo_key": STRANGER}, True, False),
         ({"key": {"install": 80}, "enerflo_key": THEIRS}, False, True),
         ({"key": {"install": 80}, "enerflo_key": STRANGER}, False, False),
         ({"key": {"other": 70}, "enerflo_key": {"other": 70}}, False, False),
@@ -155,7 +157,7 @@ WHOSE: dict[str, list[Whose]] = {
     ],
     "sites": [
         ({"key": {"own": "theirs"}}, True, True),
-        ({"key": {"own": "theirs"}, "enerflo_key": STRANGER}, True, True),
+        ({"key": {"own": "theirs"}, "enerflo_key": STRANGER}, True, False),
         ({"key": {"own": "stranger"}, "enerflo_key": THEIRS}, False, True),
         ({"key": {"own": "stranger"}, "enerflo_key": STRANGER}, False, False),
         ({"key": {"install": 70}}, False, False),
@@ -342,7 +344,7 @@ def test_by_which_values_a_customer_was_told_of(connection: sa.Connection, found
             row = {"account": ACCOUNT, "table_name": name, "field": field, **needed}
             row |= without_record(table, given)
             if table == "sync.plan_changes":
-                row["position"] = next(numbers)
+                row |= {"position": next(numbers), "plan_hash": "of none of the ledger"}
             if table == "sync.agreed" and not is_first(seen, row):
                 continue
             put(connection, table, **{**row, **texts})
@@ -353,6 +355,32 @@ def test_by_which_values_a_customer_was_told_of(connection: sa.Connection, found
     for value in (5, True, [SECRET], {"a": SECRET}):
         put(connection, "sync.ledger", **{**row, **WHOSE[name][0][0], "new_value": value})
     assert set(stored_values(connection, ACCOUNT, getattr(found, name))) == wanted
+
+
+@pytest.mark.parametrize("record", [THEIRS, STRANGER, None])
+@pytest.mark.parametrize(
+    "planned", ["site", "another key", "another plan", "another table", "another account"]
+)
+def test_a_row_of_the_ledger_is_about_the_record_of_its_change(
+    connection: sa.Connection, found: Found, record: dict[str, int] | None, planned: str
+) -> None:
+    row = {"account": ACCOUNT, "table_name": "sites", "key": {"own": "theirs"}, "plan_hash": "p", **DIRECTED}
+    put(connection, "sync.ledger", **row, decision="applied", field=HIDDEN, new_value=SECRET, old_value="Bo")
+    other = {
+        "another key": {"key": {"own": "also theirs"}},
+        "another plan": {"plan_hash": "q"},
+        "another table": {"table_name": "installs"},
+        "another account": {"account": "other"},
+    }
+    change = row | other.get(planned, {}) | {"state": "applied", "position": 1, "enerflo_key": record}
+    put(connection, "sync.plan_changes", **change)
+    list(erase_rows(connection, ACCOUNT, found.sites))
+    value = sa.text("select old_value, new_value from sync.ledger")
+    of_another = planned == "site" and record == STRANGER
+    assert connection.execute(value).one() == (("Bo", SECRET) if of_another else (None, None))
+    # Of another's row only the customer's texts go.
+    list(erase_of_others(connection, ACCOUNT, found.sites, [SECRET]))
+    assert connection.execute(value).one() == (("Bo", None) if of_another else (None, None))
 
 
 def test_personal_columns_of_the_mirror_are_erased(connection: sa.Connection) -> None:

@@ -41,7 +41,8 @@ def command(
     the customer's records without it, and the mapped fields that hold it are neither compared nor planned.
     The CRM's own rows and Enerflo are not touched: erase there as well.
 
-    Refused while a change of the customer's records waits in a plan or is on its way.
+    Refused while a change of the customer's records waits in a plan or is on its way. Exit code 1 when an
+    archive that webhooks went to before could not be read: erase there by hand.
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:
@@ -51,7 +52,7 @@ def command(
     else:
         for line in _lines(report):
             console.print(Text(line), soft_wrap=True)
-    finish(Exit.DONE)
+    finish(Exit.NEEDS_A_PERSON if report.not_read else Exit.DONE)
 
 
 def _lines(report: ForgetReport) -> Iterator[str]:
@@ -65,6 +66,10 @@ def _lines(report: ForgetReport) -> Iterator[str]:
     if report.shared:
         left = "was left" if report.erased else "would be left"
         yield f"Other customers have {', '.join(report.shared)} too: a document that only this names {left}."
+    for place in report.not_read:
+        yield f"The former archive {place} could not be read: what it holds of them is still there."
+    for place in report.not_there:
+        yield f"The former archive {place} has no file here: where it lies elsewhere, erase there as well."
     if report.erased:
         yield f"The receipt is in sync.forgotten, run {report.run_id}. The CRM's own rows were not touched."
     else:

@@ -107,6 +107,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     :param evidence: the evidence for the winning value if it is Enerflo's.
     :param plan_kind: sync or undo; for an undo, ``undoes`` is the plan that was undone.
     :param plan_pruned: a text about the pruning of the plan: when, and by which limit.
+    :param of_another: the other record of Enerflo that the row with this key named then.
     """
 
     ledger_id: int
@@ -137,6 +138,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: str
     decided_at: datetime | None
     plan_pruned: str | None = None
+    of_another: str | None = None
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,11 +31,12 @@ select l.ledger_id, l.op, l.field, l.direction, l.old_value, l.new_value, l.kept
        l.cause, l.facts,
        l.observed_at, l.recorded_at, l.decision, l.reason, l.run_id, l.plan_hash, l.decided_by, l.evidence,
        {python_time("l.changed_at")} as changed_at,
-       p.source_value, p.agreed_at, q.kind, q.stands_on, q.decided_at, q.plan_hash is null as without_plan
+       p.source_value, p.agreed_at, p.enerflo_key, q.kind, q.stands_on, q.decided_at,
+       q.plan_hash is null as without_plan
 from sync.ledger l
 left join sync.plans q on q.account = l.account and q.plan_hash = l.plan_hash
 left join lateral (
-  select c.source_value, c.agreed_at from sync.plan_changes c
+  select c.source_value, c.agreed_at, c.enerflo_key from sync.plan_changes c
   where c.account = l.account and c.plan_hash = l.plan_hash and c.table_name = l.table_name and c.key = l.key
     and c.op = l.op and c.direction = l.direction and c.field is not distinct from l.field limit 1
 ) p on true
@@ -76,7 +77,8 @@ def _step(
         undoes = row["evidence"].removeprefix("undo:")
     said = row["source_value"] if row["source_value"] is not None else row["new_value"]
     evidence = None
-    if row["direction"] == "to_crm" and row["rule"] != "undo":
+    of_another = _of_another(row, record)
+    if row["direction"] == "to_crm" and row["rule"] != "undo" and of_another is None:
         seen = row["observed_at"] or row["recorded_at"]
         evidence = evidence_of(witness, record, row["field"], said, seen)
     return Step(
@@ -87,6 +89,7 @@ def _step(
         plan_kind=kind,
         undoes=undoes if kind == "undo" else None,
         plan_pruned=None if pruned is None else str(pruned),
+        of_another=of_another,
         **{
             name: row[name]
             for name in (
@@ -97,6 +100,15 @@ def _step(
             )
         },
     )
+
+
+def _of_another(row: sa.RowMapping, record: FoundRecord) -> str | None:
+    """Return the other record that the row with this key named then: an import gives keys to other rows."""
+    then, now = row["enerflo_key"] or {}, record.enerflo_key or record.named_key or {}
+    # The key of a wide table's change names the milestone as well.
+    if all(str(then[name]) == str(now[name]) for name in then.keys() & now.keys()):
+        return None
+    return ", ".join(str(value) for value in then.values())
 
 
 def evidence_of(

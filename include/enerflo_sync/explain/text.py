@@ -205,7 +205,8 @@ def _source(reference: str) -> str:
 
 def _step(step: Step) -> str:
     pruned = "" if step.plan_pruned is None else f"The plan was {step.plan_pruned}."
-    parts = [_what_was_said(step), _why(step), _what_came_of_it(step), pruned]
+    another = "" if step.of_another is None else f"The row with this key was of {step.of_another} then."
+    parts = [another, _what_was_said(step), _why(step), _what_came_of_it(step), pruned]
     return f"{_moment(step.recorded_at)}: {' '.join(part for part in parts if part)}"
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from enerflo_sync.gaps.looks import LISTS, UNMARKED, first_and_last, read_looks, read_runs
+from enerflo_sync.gaps.looks import LISTS, UNMARKED, Look, first_and_last, read_looks, read_runs
 from enerflo_sync.gaps.report import GapReport, Hole
 from enerflo_sync.gaps.schedule import Due
 from enerflo_sync.gaps.stretches import drop_holes, note_edit_holes, record_holes
@@ -45,19 +45,18 @@ def find_gaps(
     since = now - timedelta(days=days)
     wanted = [name for name in LISTS if name in lists]
     looks = read_looks(connection, account, since, now)
-    never = [
-        name
-        for name in UNMARKED
-        if name in lists
-        and not looks.by_list[name]
-        and first_and_last(connection, account, "poll", name, now)[1] is None
-    ]
+    unmarked = [name for name in UNMARKED if name in lists]
+    for name in unmarked:
+        # What was read before the days that are looked at is not called never read.
+        last = None if looks.by_list[name] else first_and_last(connection, account, "poll", name, now)[1]
+        if last is not None:
+            looks.by_list[name] = [Look(last, None)]
     missed = missed_rows(connection, account, now)
     # A hole that lasts begins at the last ingest, however long ago that was.
     took_in, looked = first_and_last(connection, account, "webhooks", "files", since)
     ingests = read_runs(connection, account, "webhooks", looked or since, now)
     holes: list[Hole] = [
-        *record_holes(looks, [*wanted, *never], account, poll_due, now),
+        *record_holes(looks, [*wanted, *unmarked], account, poll_due, now),
         *(note_edit_holes(looks, account, sweep_every, poll_due, now) if NOTES.name in wanted else ()),
         *webhook_holes(connection, missed, looks, wanted, account, since, now),
         *unconfirmed_holes(connection, account),

@@ -15,7 +15,7 @@ from enerflo_sync.warehouse.schema import watermarks
 
 # Lists with a watermark.
 LISTS = tuple(one.name for one in ALL if one.listing is not None)
-# Short lists that every poll reads, without a watermark: reported only if they were never read.
+# Short lists that every poll reads, without a watermark: only the runs tell when they were read.
 UNMARKED = tuple(one.name for one in ALL if one.listing is None)
 
 _RUNS = sa.text("""

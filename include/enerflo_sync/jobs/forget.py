@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from enerflo_sync.drop.drop import Drop, open_drop, storable
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.ingest import ingest_options, open_account_drop
@@ -15,6 +16,14 @@ _READ_FILES = sa.text("""
 /* enerflo-sync forget: whether webhooks were read from files */
 select exists (select from sync.webhook_events where account = :account and source_uri is not null)
     or exists (select from sync.quarantine where account = :account and kind = 'file')
+""")
+_PLACES = sa.text(r"""
+/* enerflo-sync forget: the archives that files of webhooks went to */
+select distinct regexp_replace(f.uri, '/\d{4}/\d\d/\d\d/.*$', '') as place from (
+  select source_uri as uri from sync.webhook_events where account = :account
+  union all
+  select evidence_uri from sync.quarantine where account = :account and kind in ('file', 'event')
+) f where f.uri ~ '/\d{4}/\d\d/\d\d/' order by 1
 """)
 
 
@@ -47,6 +56,7 @@ def run_forget(
         context.account,
         customer_id,
         lambda: drop,
+        former=[] if drop is None else _former_archives(context, drop),
         by=by,
         limits=ingest_options(context).limits,
         clock=context.clock,
@@ -55,6 +65,18 @@ def run_forget(
         run_id=run_id,
         progress=progress,
     )
+
+
+def _former_archives(context: AccountContext, drop: Drop) -> list[Drop]:
+    """Return the archives that the account had before ``sync.yaml`` named another place for its webhooks."""
+    with warehouse_errors("forget"), context.engine.connect() as connection:
+        places = connection.scalars(_PLACES, {"account": context.account}).all()
+    # Only the archive matters; the place that stands for the drop is never accessed.
+    return [
+        open_drop(f"{place}.no-drop", place, 0.0, context.credentials.storage)
+        for place in places
+        if place != storable(drop.archive_uri)
+    ]
 
 
 def _has_read_files(context: AccountContext) -> bool:

@@ -53,9 +53,10 @@ _SHARE = 6
 _LOOKS = sa.text("""
 /* enerflo-sync: last read of milestones that the list omits */
 select min(looked_at) as oldest, count(*) filter (where waits) as waiting,
-  count(*) filter (where looked_at is null) as never, min(observed_at) filter (where waits) as since
+  count(*) filter (where looked_at is null) as never, min(observed_at) filter (where waits) as since,
+  count(*) filter (where detail_read_at = :unreadable) as failed
 from (
-  select i.observed_at, i.detail_read_at <= :unreadable as waits,
+  select i.observed_at, i.detail_read_at, i.detail_read_at <= :unreadable as waits,
     case when i.detail_read_at > :unreadable then i.detail_read_at else (
       select max(m.observed_at) from enerflo.milestones m
       where m.account = i.account and m.install_id = i.install_id) end as looked_at
@@ -74,12 +75,14 @@ class MilestoneLooks:
     :param waiting: installs that changed since, or could not be read: their milestones are unknown.
     :param never: those of ``waiting`` whose milestones were never read.
     :param since: when the first of ``waiting`` changed.
+    :param failed: those of ``waiting`` whose last read failed.
     """
 
     oldest: datetime | None
     waiting: int
     never: int
     since: datetime | None
+    failed: int
 
 
 def read_directly(client: EnerfloClient, install_id: int, unreadable: Callable[[str], None]) -> bytes | None:
@@ -208,7 +211,7 @@ def next_due(connection: sa.Connection, account: str, limit: int, now: datetime)
 def milestone_looks(connection: sa.Connection, account: str) -> MilestoneLooks:
     """Return when the milestones that the list omits were last read."""
     row = connection.execute(_LOOKS, {"account": account, "unreadable": UNREADABLE}).one()
-    return MilestoneLooks(row.oldest, row.waiting, row.never, row.since)
+    return MilestoneLooks(row.oldest, row.waiting, row.never, row.since, row.failed)
 
 
 def _set(connection: sa.Connection, account: str, install_ids: Sequence[int], at: datetime) -> None:

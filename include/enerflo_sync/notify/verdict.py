@@ -53,12 +53,17 @@ def open_verdicts(connection: sa.Connection, config: SyncConfig, account: str) -
 
 
 def _unread(report: ReconciliationReport, config: SyncConfig, account: str) -> list[str]:
-    """Return the overdue tables whose list no poll reads: mirror_stale tells of polled lists alone."""
+    """Return the overdue tables of which mirror_stale does not tell.
+
+    It tells of lists that polls read, and of no milestones that could not be read beside their list.
+    """
     polled, tables = polled_lists(config), config.tables_for(account)
-    mapped = [
-        (one.table_name, tables[one.table_name]) for one in report.overdue_tables if one.table_name in tables
+    mapped = [(one, tables[one.table_name]) for one in report.overdue_tables if one.table_name in tables]
+    return [
+        one.table_name
+        for one, table in mapped
+        if not one.overdue or KINDS[table.kind(one.table_name)][0].name not in polled
     ]
-    return [name for name, table in mapped if KINDS[table.kind(name)][0].name not in polled]
 
 
 def _tables(report: ReconciliationReport, verdict: Verdict) -> Iterator[str]:

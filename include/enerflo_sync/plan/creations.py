@@ -30,6 +30,10 @@ from enerflo_sync.reconcile.report import Cause
 CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
 
 FORGOTTEN = "its customer was forgotten: what the CRM says of them is not sent, and not kept"
+LINK_LOST = (
+    "it named a record of Enerflo when both sides agreed, and names none now: let it name that record again,"
+    " or give it another key if it is a new one"
+)
 NO_VALUE = "no mapped field of its record has a value that a new row could get"
 OUTSIDE = "its row in the CRM stands outside the table''s where"
 # The question about a row whose record Enerflo deleted, if we cannot mark the row.
@@ -100,6 +104,7 @@ from (
       when $unreadable then $no_key
       when not $may_create then $not_created
       when not ($due) then 'it is not due yet (create_when)'
+      when $lost_link then $link_lost
       $no_install
       when forgotten.yes then $forgotten end as reason,
     case when not o.quarantined and ($loose)
@@ -116,6 +121,10 @@ cross join lateral (
 ) f
 where o.reason is not null or coalesce(f.value, 'null') <> 'null'
 """)
+
+_LOST_LINK = Template("""exists (
+        select from sync.agreed a join $mismatched m on $same and m.in_enerflo and not m.in_crm
+        where a.account = %(account)s and a.table_name = $table and a.key = o.key and a.is_link)""")
 
 _DELETES = Template("""
 /* enerflo-sync plan $name: rows whose record Enerflo deleted */
@@ -210,6 +219,8 @@ def _into_enerflo(comparison: Comparison, config: SyncConfig, common: dict[str, 
         ),
         loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(comparison.joins, 1)),
         due=due(comparison),
+        lost_link=_lost_link(comparison),
+        link_lost=literal(LINK_LOST),
         no_install=_no_install(comparison),
         of_forgotten=_of_forgotten(comparison),
         forgotten=literal(FORGOTTEN),
@@ -329,6 +340,18 @@ def _no_install(comparison: Comparison) -> str:
     return (
         "when not exists (select from enerflo.installs i where i.account = %(account)s"
         " and i.install_id = o.owner and i.deleted_at is null) then 'Enerflo has no such install'"
+    )
+
+
+def _lost_link(comparison: Comparison) -> str:
+    """Return the condition that a CRM row had a record when both sides agreed, which has no row now."""
+    return _LOST_LINK.substitute(
+        table=literal(comparison.name),
+        mismatched=comparison.mismatched,
+        same=" and ".join(
+            f"m.p{n} = (a.enerflo_key ->> {literal(name)})::bigint"
+            for n, name in enumerate(comparison.mirror_key, 1)
+        ),
     )
 
 

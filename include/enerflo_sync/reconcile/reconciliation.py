@@ -12,10 +12,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.live.arrivals import last_arrival
-from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.retention import differences_days
-from enerflo_sync.gaps import schedule
-from enerflo_sync.gaps.stretches import is_missed
 from enerflo_sync.mirror.witness_report import witness_report
 from enerflo_sync.reconcile.carry import can_carry, carry
 from enerflo_sync.reconcile.causes import (
@@ -53,13 +50,15 @@ from enerflo_sync.reconcile.mismatched import (
 from enerflo_sync.reconcile.near_keys import count_near_keys, may_be_near
 from enerflo_sync.reconcile.observation import OBSERVATION, Look, observe, still_holds
 from enerflo_sync.reconcile.on_its_way import late_remarks
+from enerflo_sync.reconcile.overdue import is_overdue, unreadable_installs
 from enerflo_sync.reconcile.remarks import (
-    LATER,
     age_remarks,
     chosen_remarks,
     duplicate_remarks,
     late_copy,
     milestone_remarks,
+    quarantine_remarks,
+    quarantined_records,
     size_remarks,
     stranger_remarks,
     unread_remarks,
@@ -241,6 +240,7 @@ class _Reconciliation:
         is_near = unmet and may_be_near(comparison)
         near = count_near_keys(self.connection, comparison, parameters) if is_near else 0
         waiting = count_waiting(self.connection, comparison, parameters) if summary.by_cause else 0
+        in_quarantine = quarantined_records(self.connection, comparison, self.account)
         last = last_arrival(self.connection, comparison.mapping, comparison.live, self.now)
         report = TableReport(
             table_name=str(comparison.name),
@@ -260,6 +260,7 @@ class _Reconciliation:
                 *size_remarks(comparison, sizes, polled.get(comparison.kind)),
                 *age_remarks(comparison, polled),
                 *unread_remarks(self.connection, comparison, self.account),
+                *quarantine_remarks(in_quarantine),
                 *([] if reason is None or previous else [reason or _NOT_SEEN]),
                 *duplicate_remarks(found),
                 *milestone_remarks(self.connection, comparison, parameters),
@@ -269,7 +270,11 @@ class _Reconciliation:
                 *stranger_remarks(self.connection, comparison, parameters, fold),
             ],
             mirror_as_of=polled.get(comparison.kind),
-            overdue=self._is_overdue(comparison.kind, polled),
+            overdue=is_overdue(self.config, self.account, comparison.kind, polled, self.now),
+            unreadable=unreadable_installs(
+                self.connection, self.config, self.account, comparison.kind, self.now
+            ),
+            quarantined=in_quarantine,
             unlinked=sizes.unlinked,
             near_keys=near,
             late_copy=late_copy(comparison, last),
@@ -279,16 +284,6 @@ class _Reconciliation:
 
     def _summarize(self, comparison: Comparison, parameters: dict[str, Any]) -> Summary:
         return summarize(self.connection, comparison, parameters, self.config.reconcile.samples)
-
-    def _is_overdue(self, kind: str, polled: Mapping[str, datetime]) -> bool:
-        """Return whether two polls were due since Enerflo's list was read, the second at least an hour ago.
-
-        Milestones that the list lacks are read in parts, some in each poll, so only missed polls count.
-        """
-        listed = polled.get(RecordKind.INSTALLS if kind == RecordKind.MILESTONES else kind)
-        times = self.config.account(self.account).schedule
-        due = schedule.cron(times.poll, times.time_zone)
-        return listed is not None and is_missed(listed, self.now - LATER, due)
 
     def _parameters(self) -> dict[str, Any]:
         causes = cause_parameters(self.config.statuses, self.now, self.config.reconcile.in_flight_minutes)

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.live.arrivals import LastArrival, longest_silence
-from enerflo_sync.crm.mapping import RecordKind, WideColumn
+from enerflo_sync.crm.mapping import MIRROR_TABLES, RecordKind, WideColumn
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.masking import PersonalData, mask, shape
 from enerflo_sync.mirror.details import milestone_looks
@@ -19,6 +19,11 @@ from enerflo_sync.reconcile.counts import Sizes
 from enerflo_sync.reconcile.report import Cause, LateCopy
 from enerflo_sync.reconcile.values import Field, normal_text, translated
 
+_QUARANTINED = sa.text("""
+/* enerflo-sync reconcile: records whose present version could not be read */
+select count(distinct coalesce(key::text, item_id)) from sync.quarantine
+where account = :account and table_name = :table and kind = 'record' and state = 'open'
+""")
 STRANGERS_SHOWN = 10
 # Enerflo's list is called old if it was read this long before the newest list.
 LATER = timedelta(hours=1)
@@ -46,6 +51,23 @@ def unread_remarks(connection: sa.Connection, comparison: Comparison, account: s
     return [
         f"Milestones of {looks.waiting:,} install(s) wait to be read{never}: Enerflo's list does not tell"
         " them, and each poll reads some."
+    ]
+
+
+def quarantined_records(connection: sa.Connection, comparison: Comparison, account: str) -> int:
+    """Return of how many records what Enerflo says now could not be read: they stand in quarantine."""
+    named = {"account": account, "table": MIRROR_TABLES[comparison.kind]}
+    return int(connection.execute(_QUARANTINED, named).scalar_one())
+
+
+def quarantine_remarks(number: int) -> list[str]:
+    """Return a sentence on records that stand in quarantine."""
+    if not number:
+        return []
+    records = "record" if number == 1 else "records"
+    return [
+        f"What Enerflo says now of {number:,} {records} could not be read, and was not compared:"
+        " `enerflo-sync quarantine list` says why."
     ]
 
 

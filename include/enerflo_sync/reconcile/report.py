@@ -108,6 +108,10 @@ class TableReport(msgspec.Struct, frozen=True):
     # Two polls by schedule.poll were due since then, the second at least an hour ago, and neither read the
     # list.
     overdue: bool = False
+    # Installs whose milestones the list lacks, and could not be read although two polls were due.
+    unreadable: int = 0
+    # Records in quarantine: what Enerflo says of them now could not be read, and was not compared.
+    quarantined: int = 0
     # CRM rows without a key, if the mapping says how to read keys, or that such rows do not count.
     unlinked: int = 0
     # Of ``only_enerflo``: records that a CRM row names with another spelling of the key.
@@ -184,7 +188,7 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
     @property
     def overdue_tables(self) -> Sequence[TableReport]:
         """Return the tables whose list at Enerflo was not read when due, so that it may have changed."""
-        return [table for table in self.tables if table.overdue]
+        return [table for table in self.tables if table.overdue or table.unreadable]
 
     @property
     def late_copies(self) -> Sequence[TableReport]:
@@ -200,6 +204,11 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
     def waiting(self) -> int:
         """Return the number of explained differences that wait for a person."""
         return sum(table.waiting for table in self.tables)
+
+    @property
+    def quarantined(self) -> int:
+        """Return the number of records of which what Enerflo says now could not be read."""
+        return sum(table.quarantined for table in self.tables)
 
     @property
     def within_budget(self) -> bool:

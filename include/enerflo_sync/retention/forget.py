@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 
 import msgspec
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from enerflo_sync.agreed.seals import note_rewritten
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.drop.drop import Drop, storable
-from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.inbox.archive import erase_archived, files_of_others
 from enerflo_sync.inbox.batch import Limits
 from enerflo_sync.inbox.forgotten_files import Theirs
@@ -40,8 +40,10 @@ from enerflo_sync.retention.forget_documents import (
 from enerflo_sync.retention.forget_former import (
     FormerVersion,
     erase_former_rows,
+    erase_of_others,
     former_rows,
     former_versions,
+    texts_of_nobody_else,
 )
 from enerflo_sync.retention.forget_rows import (
     CustomerRows,
@@ -61,8 +63,8 @@ JOB = "forget"
 Progress = Callable[[str, int, int | None], None]
 # How many files are read from the archive together.
 _FILES = 200
-# Added to the present time, so that the files of all days are read.
-_ALL_DAYS = timedelta(days=3)
+# Before this moment are all days of an archive: a clock that was wrong may have named one of them.
+_EVERY_DAY = datetime.max.replace(tzinfo=UTC)
 
 _KNOWN = sa.text("""
 /* enerflo-sync forget: whether a customer is known, and by which ids */
@@ -101,6 +103,8 @@ class ForgetReport(msgspec.Struct, frozen=True, kw_only=True):
     :param shared: masked e-mail addresses and phone numbers that other customers of the account have too. A
         document that only such a value links to the customer is not erased.
     :param run_id: the run in ``sync.runs``; None if nothing was erased.
+    :param not_read: archives of the account from before, which could not be read or written.
+    :param not_there: archives from before in which there is no file any more.
     """
 
     account: str
@@ -111,6 +115,8 @@ class ForgetReport(msgspec.Struct, frozen=True, kw_only=True):
     installs: Sequence[int]
     counts: dict[str, int]
     shared: Sequence[str] = ()
+    not_read: Sequence[str] = ()
+    not_there: Sequence[str] = ()
 
     @property
     def erased(self) -> bool:
@@ -125,6 +131,7 @@ def forget(
     customer_id: int,
     drop: Callable[[], Drop | None],
     *,
+    former: Sequence[Drop] = (),
     by: str,
     limits: Limits,
     clock: Clock,
@@ -140,6 +147,7 @@ def forget(
     with personal data are neither compared nor planned. The CRM's own rows are not changed. A repeated run
     erases what is left.
 
+    :param former: the archives that the account had before its webhooks went to another place.
     :param by: the person who orders it; stored in the receipt.
     :param limits: the limits of files and events, as in the ingest.
     :param write: whether data is erased; otherwise it is only counted.
@@ -168,7 +176,9 @@ def forget(
             # a poll prepared before is prepared again.
             work.write_receipt()
         # Rows are erased last, because a repeated run needs their values to find the customer's files.
-        work.erase_archive(drop(), limits, clock.now() + _ALL_DAYS, tell)
+        work.erase_archive(drop(), limits, _EVERY_DAY, tell)
+        for one in former:
+            work.erase_former_archive(one, limits, _EVERY_DAY, tell)
         work.erase_rows()
         return work.report()
 
@@ -200,6 +210,8 @@ class _Forgetting:
         self._former: list[FormerVersion] = []
         self._former_rows: list[CustomerRows] = []
         self._counts: dict[str, int] = {}
+        self._not_read: list[str] = []
+        self._not_there: list[str] = []
 
     def require_no_open_writes(self) -> None:
         """Find the customer's records, and require that no change of them is planned or on its way.
@@ -267,8 +279,10 @@ class _Forgetting:
         before = dict(self._counts)
         with connection.begin() as transaction:
             documents = documents_of(connection, account, self._who, self._values)
+            theirs = texts_of_nobody_else(connection, account, self._who, self._values.all)
             for rows in self._rows:
                 self._count(*erase_rows(connection, account, rows))
+                self._count(*erase_of_others(connection, account, rows, theirs))
             for rows in self._former_rows:
                 self._count(*erase_former_rows(connection, account, rows, self._values.all))
             self._count(*erase_documents(connection, account, self._who, documents, self._former))
@@ -297,10 +311,21 @@ class _Forgetting:
         }
         self._connection.execute(_RECEIPT, values)
 
-    def erase_archive(self, drop: Drop | None, limits: Limits, until: datetime, tell: Progress) -> None:
-        """Erase the customer's data in all files: a duplicate delivery is in a file that no event names."""
+    def erase_former_archive(self, drop: Drop, limits: Limits, until: datetime, tell: Progress) -> None:
+        """Erase the customer's data in an archive from before; one that is gone stops nothing else."""
+        try:
+            if not self.erase_archive(drop, limits, until, tell):
+                self._not_there.append(drop.archive_uri)
+        except (EnerfloSyncError, OSError):
+            self._not_read.append(drop.archive_uri)
+
+    def erase_archive(self, drop: Drop | None, limits: Limits, until: datetime, tell: Progress) -> int:
+        """Erase the customer's data in all files: a duplicate delivery is in a file that no event names.
+
+        Returns how many files there are.
+        """
         if drop is None:
-            return
+            return 0
         some: list[str] = []
         seen = hits = 0
         texts = [value.encode() for value in sorted(self._values.reached_at)]
@@ -322,6 +347,7 @@ class _Forgetting:
         if hits and self._write:
             with self._connection.begin():
                 self._receipt({"archive": hits})
+        return seen
 
     def _is_of_another(self, body: Body) -> bool:
         with self._connection.begin():
@@ -341,6 +367,8 @@ class _Forgetting:
             installs=sorted(self._who.installs),
             counts=dict(sorted(self._counts.items())),
             shared=sorted({_masked(value) for value in self._values.shared}),
+            not_read=self._not_read,
+            not_there=self._not_there,
         )
 
 

@@ -7,7 +7,7 @@ texts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from string import Template
@@ -20,7 +20,7 @@ from enerflo_sync.mirror.forgotten import Forgotten
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.resources.registry import ALL
 from enerflo_sync.resources.resource import Resource
-from enerflo_sync.retention.forget_rows import HAS_RECORD, VALUES, CustomerRows, keys_of_records, owned, used
+from enerflo_sync.retention.forget_rows import VALUES, CustomerRows, keys_of_records, owned, used
 
 _VERSIONS = Template("""
 /* enerflo-sync forget: versions of $name that name a customer, of records of another owner */
@@ -43,6 +43,13 @@ delete from {table} t
 where t.account = :account and t.table_name = :table and ({of_records})
   and (t.value #>> '{{}}' = any(:texts) or t.crm_value #>> '{{}}' = any(:texts))
 """
+_THEIRS_ALONE = sa.text("""
+/* enerflo-sync forget: texts that no other customer has */
+select v.value from unnest(cast(:texts as text[])) v (value)
+where not exists (select from enerflo.customers c where c.account = :account
+  and not c.customer_id = any(:customers)
+  and v.value in (c.first_name, c.last_name, c.email, c.mobile, c.address, c.city, c.zip))
+""")
 _MORE = (
     ("update sync.differences", ("enerflo_value", "crm_value")),
     ("update sync.plan_changes", ("deleted_row",)),
@@ -111,15 +118,42 @@ def former_rows(
     return keys_of_records(connection, account, comparison, listed, unmapped)
 
 
+def texts_of_nobody_else(
+    connection: sa.Connection, account: str, forgotten: Forgotten, texts: Collection[str]
+) -> list[str]:
+    """Return those texts of a customer that no other customer of the account has."""
+    values = {"account": account, "customers": sorted(forgotten.customers), "texts": sorted(texts)}
+    return list(connection.scalars(_THEIRS_ALONE, values))
+
+
 def erase_former_rows(
     connection: sa.Connection, account: str, rows: CustomerRows, texts: Collection[str]
 ) -> Iterator[tuple[str, int]]:
     """Erase the customer's texts in values about former records; yield each table and its number of rows."""
+    yield from _erase_texts(connection, account, rows, texts, rows.of_customer)
+
+
+def erase_of_others(
+    connection: sa.Connection, account: str, rows: CustomerRows, texts: Collection[str]
+) -> Iterator[tuple[str, int]]:
+    """Erase the customer's texts in rows that are about other records, or about nobody knows which.
+
+    :param texts: :func:`texts_of_nobody_else`.
+    """
+    yield from _erase_texts(connection, account, rows, texts, rows.of_others)
+
+
+def _erase_texts(
+    connection: sa.Connection,
+    account: str,
+    rows: CustomerRows,
+    texts: Collection[str],
+    of: Callable[[str], str],
+) -> Iterator[tuple[str, int]]:
     values = rows.values | {"account": account, "texts": sorted(texts)}
 
     def done(table: str, sql: str, **parts: str) -> tuple[str, int]:
-        of_records = rows.of_customer(has_record=table in HAS_RECORD)
-        statement = sa.text(sql.format(table=table, of_records=of_records, **parts))
+        statement = sa.text(sql.format(table=table, of_records=of(table), **parts))
         return table, connection.execute(statement, used(statement, values)).rowcount
 
     for update, columns in (*((update, columns) for update, (_, columns) in VALUES.items()), *_MORE):

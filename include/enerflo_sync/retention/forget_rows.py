@@ -67,6 +67,14 @@ VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 # Tables whose rows have Enerflo's key beside the CRM's key.
 HAS_RECORD = {"sync.plan_changes", "sync.refusals", "sync.crm_changes", "sync.agreed"}
+_IS_THEIRS = "{row}.enerflo_key ->> cast(:id as text) = any(:ids)"
+# Tables of which the change in the plan has the record, as long as the plan is kept.
+_DECIDED = {"sync.ledger"}
+_DECIDED_OF_ANOTHER = f"""exists (select from sync.plan_changes o
+  where o.account = t.account and o.plan_hash = t.plan_hash and o.table_name = t.table_name and o.key = t.key
+    and not {_IS_THEIRS.format(row="o")})"""
+_UNPLANNED = """not exists (select from sync.plans o
+  where o.account = t.account and o.plan_hash = t.plan_hash)"""
 _DIFFERENCES = """
 /* enerflo-sync forget: differences of a customer's records */
 update sync.differences t set enerflo_value = null, crm_value = null
@@ -136,14 +144,30 @@ class CustomerRows:
         names = {"table": self.table, "id": self.id_column, "in_key": self.in_key}
         return {**names, "keys": list(self.keys), "ids": list(self.ids), "harmless": list(self.harmless)}
 
-    def of_customer(self, *, has_record: bool) -> str:
-        """Return the condition that a row ``t`` is about one of the records."""
-        found = ["t.key = any(cast(cast(:keys as text[]) as jsonb[]))"]
-        if self.in_key is not None:
-            found.append("t.key ->> cast(:in_key as text) = any(:ids)")
-        if has_record:
-            found.append("t.enerflo_key ->> cast(:id as text) = any(:ids)")
-        return " or ".join(found)
+    def of_customer(self, table: str) -> str:
+        """Return the condition that a row ``t`` of a table is about one of the records.
+
+        A row's key in the CRM may be another record's row by now, or may have been before. So the key decides
+        only where nothing tells the record.
+        """
+        if table in HAS_RECORD:
+            return f"coalesce({_IS_THEIRS.format(row='t')}, {self._by_key})"
+        return f"({self._by_key}) and not {_DECIDED_OF_ANOTHER}" if table in _DECIDED else self._by_key
+
+    def of_others(self, table: str) -> str:
+        """Return the condition that a row ``t`` may have texts of theirs, and is about another record or any.
+
+        Its key is or was that of one of the records; or its plan was pruned, and nothing tells the record.
+        """
+        if table in HAS_RECORD:
+            return f"({self._by_key}) and not coalesce({_IS_THEIRS.format(row='t')}, true)"
+        return f"({self._by_key}) and {_DECIDED_OF_ANOTHER} or {_UNPLANNED}" if table in _DECIDED else "false"
+
+    @property
+    def _by_key(self) -> str:
+        found = "t.key = any(cast(cast(:keys as text[]) as jsonb[]))"
+        in_key = " or t.key ->> cast(:in_key as text) = any(:ids)"
+        return found if self.in_key is None else found + in_key
 
 
 def unmapped_tables(connection: sa.Connection, account: str, comparisons: Iterable[Comparison]) -> list[str]:
@@ -218,8 +242,8 @@ def keys_of_records(
 
 def stored_values(connection: sa.Connection, account: str, rows: CustomerRows) -> Iterator[tuple[str, str]]:
     """Yield personal values stored in ledger, plans and agreed pairs, each with its mirror column."""
-    sql = _TOLD.replace("{of_key}", rows.of_customer(has_record=False))
-    statement = _statement(sql.replace("{{}}", "{}"), rows, has_record=True)
+    sql = _TOLD.replace("{of_key}", rows.of_customer("sync.ledger"))
+    statement = _statement(sql.replace("{{}}", "{}"), rows, "sync.plan_changes")
     values = rows.values | {"account": account, "fields": list(rows.hidden)}
     for row in connection.execute(statement, used(statement, values)):
         yield rows.hidden[row.field], row.value
@@ -227,7 +251,7 @@ def stored_values(connection: sa.Connection, account: str, rows: CustomerRows) -
 
 def open_writes(connection: sa.Connection, account: str, rows: CustomerRows) -> list[sa.RowMapping]:
     """Return by plan the number of changes of a customer's records that wait or are on their way."""
-    statement = _statement(_OPEN, rows, has_record=True)
+    statement = _statement(_OPEN, rows, "sync.plan_changes")
     values = used(statement, rows.values | {"account": account})
     return list(connection.execute(statement, values).mappings())
 
@@ -244,20 +268,19 @@ def erase_rows(connection: sa.Connection, account: str, rows: CustomerRows) -> I
             changes=" or ".join(f"t.{name} is distinct from {text}" for name, text in clean.items()),
             of_customer="{of_customer}",
         )
-        statement = _statement(sql, rows, has_record=table in HAS_RECORD)
+        statement = _statement(sql, rows, table)
         yield table, connection.execute(statement, used(statement, values)).rowcount
     for table, sql in (
         ("sync.differences", _DIFFERENCES),
         ("sync.agreed", _AGREED),
         ("sync.plan_changes", _DELETED),
     ):
-        statement = _statement(sql, rows, has_record=table in HAS_RECORD)
+        statement = _statement(sql, rows, table)
         yield table, connection.execute(statement, used(statement, values)).rowcount
 
 
-def _statement(sql: str, rows: CustomerRows, *, has_record: bool) -> sa.TextClause:
-    of_customer = rows.of_customer(has_record=has_record)
-    return sa.text(sql.replace("{of_customer}", of_customer))
+def _statement(sql: str, rows: CustomerRows, table: str) -> sa.TextClause:
+    return sa.text(sql.replace("{of_customer}", rows.of_customer(table)))
 
 
 def used(statement: sa.TextClause, values: dict[str, Any]) -> dict[str, Any]:

@@ -153,6 +153,11 @@ def verdict_text(report: ReconciliationReport) -> VerdictText:
         further.append(_overdue(report))
     if report.late_copies and words.verdict is not Verdict.COPY_OVERDUE:
         further.append(_late_copies(report))
+    if report.quarantined:
+        further.append(
+            f"What Enerflo says now of {count_of(report.quarantined, 'record')} could not be read, and was"
+            " not compared (`enerflo-sync quarantine list`)."
+        )
     if report.waiting:
         verb = "waits" if report.waiting == 1 else "wait"
         further.append(
@@ -207,7 +212,9 @@ def _in_words(report: ReconciliationReport) -> VerdictText:
             )
             return VerdictText(verdict, headline, f"{compared}.", "")
         case Verdict.AGREED:
-            return VerdictText(verdict, "Both sides agree", f"{compared}, without a difference.", "")
+            headline = "Both sides agree, but for records that could not be read"
+            headline = headline if report.quarantined else "Both sides agree"
+            return VerdictText(verdict, headline, f"{compared}, without a difference.", "")
 
 
 _CHECK_SET_UP = (

@@ -1,0 +1,72 @@
+"""The webhooks of the account went to another archive before: the person's files are there as well."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from enerflo_sync.cli import forget as command
+from enerflo_sync.retention import forget as retention
+from tests.retention.test_forget import CANARIES, Person, found, person
+
+__all__ = ["person"]
+
+
+@pytest.fixture
+def moved(person: Person) -> Person:
+    """The account's drop, and the archive beside it, are in another place by now."""
+    desk = person.desk
+    before = found(desk)
+    assert any(name.endswith(".json") for name in before)
+    drop = desk.folder / "later" / "drop"
+    drop.mkdir(parents=True)
+
+    desk.environ["WEBHOOK_DROP_URI"] = str(drop)
+    desk.read_configuration()
+    return person
+
+
+def archive(person: Person) -> Path:
+    return person.desk.folder / "archive"
+
+
+def left(person: Person) -> list[str]:
+    """Return the canaries in the former archive."""
+    text = b"".join(path.read_bytes() for path in archive(person).rglob("*") if path.is_file())
+    return [one for one in CANARIES if one.encode() in text]
+
+
+def test_the_files_of_a_former_archive_are_erased_as_well(moved: Person) -> None:
+    assert left(moved)
+    looked = moved.forget(write=False)
+    report = moved.forget()
+    assert left(moved) == []
+    assert report.counts["archive"] == looked.counts["archive"] > 0
+    assert (report.not_read, report.not_there) == ([], [])
+
+
+def test_a_former_archive_that_is_not_there_is_named(moved: Person) -> None:
+    shutil.rmtree(archive(moved))
+    report = moved.forget()
+    assert (report.not_read, report.not_there) == ([], [str(archive(moved))])
+    assert f"The former archive {archive(moved)} has no file here" in "\n".join(command._lines(report))
+
+
+def test_a_former_archive_that_cannot_be_read_is_named_and_waits_for_a_person(
+    moved: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = retention.erase_archived
+
+    def refusing(drop, uris, *rest, **options):  # type: ignore[no-untyped-def]
+        if drop.archive_uri == str(archive(moved)):
+            raise PermissionError
+        return real(drop, uris, *rest, **options)
+
+    monkeypatch.setattr(retention, "erase_archived", refusing)
+    report = moved.forget()
+    assert report.not_read == [str(archive(moved))]
+    assert "could not be read" in "\n".join(command._lines(report))
+    # The rows are erased all the same.
+    assert not any("." in name and name.startswith("enerflo") for name in found(moved.desk))
