@@ -17,6 +17,7 @@ from enerflo_sync.crm.keys import fitting
 from enerflo_sync.crm.mapping import FieldType, NullRule, Side, mirror_type
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.agreed_pairs import (
+    HAD_ANOTHER_KEY,
     agreed_pair,
     enerflo_as_before,
     handed_over_elsewhere,
@@ -234,9 +235,21 @@ def once_agreed(comparison: Comparison) -> str:
 
 
 def _not_relinked(comparison: Comparison) -> str:
-    """Return the condition that the CRM row of a pair ``a`` does not name another record now."""
-    of_key = _of_stored_key(comparison, "a.key")
-    return f"not exists (select from {comparison.crm_rows} t where {of_key} and {comparison.crm_key_known})"
+    """Return the condition that nobody let the CRM row of a pair ``a`` name another record since.
+
+    A row that had another key before was not relinked: an import numbered the rows anew.
+    """
+    names = f"{_of_stored_key(comparison, 'a.key')} and {comparison.crm_key_known}"
+    if comparison.former_rows is not None:
+        link = comparison.links[-1]
+        renumbered = HAD_ANOTHER_KEY.substitute(
+            table=literal(comparison.name),
+            field=literal(link.crm_name),
+            link=f"to_jsonb(({link.crm})::{link.type})",
+            key="a.key",
+        )
+        names += f" and not {renumbered}"
+    return f"not exists (select from {comparison.crm_rows} t where {names})"
 
 
 def row_stands(comparison: Comparison, key: str, record: str | None = None) -> str:
