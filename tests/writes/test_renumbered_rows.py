@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
@@ -141,3 +143,28 @@ def test_what_was_agreed_on_before_an_import_is_no_base_once_the_column_is_mappe
     mapped(deals, "both", DEALS.replace("type: text", "type: text, values: {On Hold: Halted}"), AT_ONCE)
     for _ in range(2):
         assert [change.field for change in deals.changes(deals.plan())] == ["stage"]
+
+
+@pytest.mark.parametrize("between", [True, False])
+@pytest.mark.parametrize("truth", ["crm", "newest", "review"])
+def test_a_write_that_a_person_takes_back_after_its_row_got_another_key_stays_taken_back(
+    deals: Desk, truth: str, between: bool
+) -> None:
+    mapped(deals, "both", DEALS.replace("newest", truth), AT_ONCE)
+    deals.carried()
+    site = in_front_of_another_stage(deals)
+    deals.sql("update crm.deals set stage = 'On Hold', updated_at = now() where record = :i", i=site)
+    plan = deals.plan()
+    assert run_apply(deals.context, plan.plan_hash, approved_by="Pat").applied == 1
+    numbered_anew(deals)
+    if between:
+        deals.carried()
+    undo = run_undo(deals.context, plan.plan_hash)
+    assert run_apply(deals.context, undo.plan_hash, approved_by="Sam").applied == 1
+    for _ in range(2):
+        plan = deals.plan()
+        assert (plan.change_count, deals.undecided(plan)) == (0, [])
+    assert deals.one("select stage from crm.deals where record = :i", i=site) == "On Hold"
+    # Another value is another change.
+    deals.sql("update crm.deals set stage = 'Cancelled', updated_at = now() where record = :i", i=site)
+    assert [change.direction for change in deals.changes(deals.plan())] == ["to_enerflo"]
