@@ -36,7 +36,11 @@ _CREATION_UNDONE = Template("""(o.was_agreed and exists (
         select from sync.agreed a where $which and a.agreed_by in ($undone) and not exists (
           select from sync.agreed b join lateral ($fields) f on f.field = b.field
           where b.account = a.account and b.table_name = a.table_name and b.key = a.key$of_record
-            and (b.agreed_by not like 'former%%' or b.agreed_by like 'former_row%%') and not f.same)))""")
+            and (b.agreed_by not like 'former%%' or b.agreed_by like 'former_row%%')
+            and (not f.same or $by_others))))""")
+# Where a creation was undone, all pairs of the row say so. Else an undo took back single values, and somebody
+# deleted the row later.
+_BY_OTHERS = "b.agreed_by not in ({}) or b.crm_value is not null"
 # How pairs say so, also those that stand for something else, or of another row, by now.
 _UNDONE = "'undo', 'former_undo', 'former_row_undo'"
 
@@ -64,6 +68,7 @@ def creation_undone(comparison: Comparison) -> str:
     return _CREATION_UNDONE.substitute(
         which=once_agreed(comparison),
         undone=_UNDONE,
+        by_others=_BY_OTHERS.format(_UNDONE),
         fields=_same_fields(comparison),
         of_record=comparison.of_record("b", "a.enerflo_key"),
     )
