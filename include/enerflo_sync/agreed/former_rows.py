@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.names import literal
-from enerflo_sync.reconcile.agreed_pairs import HAD_ANOTHER_KEY, is_overtaken
+from enerflo_sync.reconcile.agreed_pairs import had_another_key, is_overtaken
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import row_stands
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
@@ -34,7 +34,7 @@ _FIND = Template("""
 /* enerflo-sync agree $name: pairs of records whose rows have other keys now */
 create temporary table $found on commit drop as
 with o as materialized (
-  select $key as key, $record as record, to_jsonb(m.j$link_number) as link
+  select $key as key, $record as record, to_jsonb(m.j$first_number) as link
   from $keys ($mirror) m $on_mirror join ($crm) c on $on
 )
 select q.key, q.field, q.value, q.crm_value, q.agreed_at, q.agreed_by, q.enerflo_key, q.is_link,
@@ -51,7 +51,7 @@ union all
 select q.key, q.field, q.value, q.crm_value, q.agreed_at, q.agreed_by, q.enerflo_key, q.is_link, false, $ids
 from o
 join sync.agreed l on l.account = %(account)s and l.table_name = $table and l.link = o.link
-  and l.field = $link and l.enerflo_key = o.record and l.key <> o.key
+  and l.field = $first_link and l.enerflo_key = o.record and l.key <> o.key
 join sync.agreed q on q.account = %(account)s and q.table_name = $table and q.key = l.key
   and q.enerflo_key = o.record
 where (q.agreed_by not like 'former%%' or q.agreed_by like 'former_row%%') and ($parked or exists (
@@ -113,20 +113,19 @@ def keep_former_rows(
         return
     found = f"pg_temp.former_rows_{comparison.name}"
     numbered = list(enumerate(comparison.mirror_key, 1))
-    link = comparison.links[-1]
+    first = comparison.links[0]
     parts = {
         "name": comparison.name,
         "found": found,
         "table": literal(comparison.name),
-        "link": literal(link.crm_name),
-        "link_number": str(list(comparison.joins).index(link) + 1),
+        "link": literal(comparison.links[-1].crm_name),
+        "first_link": literal(first.crm_name),
+        "first_number": str(list(comparison.joins).index(first) + 1),
         "key": comparison.crm_key(f"c.k{n}" for n, _ in enumerate(comparison.mapping.key_columns, 1)),
         "record": comparison.record_of("m"),
         "ids": ", ".join(f"(q.enerflo_key ->> {literal(name)})::bigint as p{n}" for n, name in numbered),
         "is_record": " and ".join(f"m.p{n} = q.p{n}" for n, _ in numbered),
-        "is_renumbered": HAD_ANOTHER_KEY.substitute(
-            table=literal(comparison.name), field=literal(link.crm_name), link="o.link", key="o.key"
-        ),
+        "is_renumbered": had_another_key(comparison, "o.link", "o.key", "w.enerflo_key = o.record"),
         "overtaken": is_overtaken("s", "q"),
         "stands": row_stands(comparison, "q.key", "q.enerflo_key"),
         "parked": PARKED.format("q"),

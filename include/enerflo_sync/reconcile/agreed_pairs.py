@@ -50,9 +50,9 @@ _OVERTAKEN = Template("""
         and $overtaken)""")
 
 # The row that names a record had another key before: an import gave it the key of another row.
-HAD_ANOTHER_KEY = Template("""exists (
+_HAD_ANOTHER_KEY = Template("""exists (
       select from sync.agreed w where w.account = %(account)s and w.table_name = $table
-        and w.link = $link and w.field = $field and w.key <> $key)""")
+        and w.link = $link and w.field = $field and w.key <> $key and $of_record)""")
 
 # The CRM's value was agreed on for another record, in another table or for the record's former row, and
 # nobody changed it since.
@@ -154,7 +154,7 @@ def _overtaken(comparison: Comparison, pair: str) -> str:
     """Return ``and not …``: the record has a later pair of the field with other values, under another key."""
     if comparison.former_rows is None:
         return ""
-    link = comparison.links[-1]
+    link = comparison.links[0]
     return _OVERTAKEN.substitute(
         table=literal(comparison.name),
         field=literal(link.crm_name),
@@ -168,6 +168,22 @@ def is_overtaken(pair: str, later: str) -> str:
     return (
         f"{pair}.agreed_at < {later}.agreed_at"
         f" and ({pair}.value, {pair}.crm_value) is distinct from ({later}.value, {later}.crm_value)"
+    )
+
+
+def had_another_key(comparison: Comparison, link: str, key: str, of_record: str) -> str:
+    """Return the condition that the record of a row was agreed on before with a row of another key.
+
+    :param link: SQL of the value in the row's first column that names the record, as JSON.
+    :param key: SQL of the row's key.
+    :param of_record: the condition that a pair ``w`` is about the record.
+    """
+    return _HAD_ANOTHER_KEY.substitute(
+        table=literal(comparison.name),
+        field=literal(comparison.links[0].crm_name),
+        link=link,
+        key=key,
+        of_record=of_record,
     )
 
 

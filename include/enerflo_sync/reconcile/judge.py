@@ -17,9 +17,9 @@ from enerflo_sync.crm.keys import fitting
 from enerflo_sync.crm.mapping import FieldType, NullRule, Side, mirror_type
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.agreed_pairs import (
-    HAD_ANOTHER_KEY,
     agreed_pair,
     enerflo_as_before,
+    had_another_key,
     handed_over_elsewhere,
     is_alone,
     kept_elsewhere,
@@ -241,14 +241,9 @@ def _not_relinked(comparison: Comparison) -> str:
     """
     names = f"{_of_stored_key(comparison, 'a.key')} and {comparison.crm_key_known}"
     if comparison.former_rows is not None:
-        link = comparison.links[-1]
-        renumbered = HAD_ANOTHER_KEY.substitute(
-            table=literal(comparison.name),
-            field=literal(link.crm_name),
-            link=f"to_jsonb(({link.crm})::{link.type})",
-            key="a.key",
-        )
-        names += f" and not {renumbered}"
+        link = f"to_jsonb(({comparison.links[0].crm})::{comparison.links[0].type})"
+        of_record = names_record(comparison, "t", "w.enerflo_key")
+        names += f" and not {had_another_key(comparison, link, 'a.key', of_record)}"
     return f"not exists (select from {comparison.crm_rows} t where {names})"
 
 
