@@ -21,7 +21,7 @@ LAST_MILESTONE = "last_milestone"
 # Open milestones are counted as they will be after the plan is applied. If several milestones of an install
 # are completed, the change of the last milestone is used. A milestone that the CRM called completed before,
 # when both last agreed, is not completed again by another date: a person may have opened the install since.
-# The row may have had another key then. A pair of a wide table names the install, a change its milestone, too.
+# The row may have had another key then. A wide pair names the install, a change its milestone, too.
 _COMPLETED = Template("""
 /* enerflo-sync plan: installs whose last milestone is completed in the CRM */
 with completing as materialized (
