@@ -12,11 +12,16 @@ from tests.copies.test_made_once import a_new_row
 
 def with_text_links(rows: Rows) -> None:
     """Let the table name its installs by text."""
+    with_links(rows, "text", "int8")
+
+
+def with_links(rows: Rows, install: str, milestone: str) -> None:
+    """Let the table name its records by columns of these types."""
     there = rows.elsewhere
     text, number = there.types["text"], there.types["int8"]
     types = {
-        **dict.fromkeys(("own", "title", "kind", "install"), text),
-        **dict.fromkeys(("milestone", "sequence"), number),
+        **dict.fromkeys(("own", "title", "kind"), text),
+        **{"install": there.types[install], "milestone": there.types[milestone], "sequence": number},
         **{"gone": there.types["bool"], "updated_at": there.types["timestamptz"]},
     }
     types["kind"] += " default 'in'"
@@ -39,6 +44,17 @@ def test_no_row_is_made_beside_one_that_somebody_made_under_another_key(rows: Ro
     assert {(planned, state, reason) for planned, state, reason, _ in ended(rows).values()} == {
         ("moved", "superseded", NAMED)
     }
+
+
+@pytest.mark.parametrize("number", ["float8", "numeric"])
+def test_nor_where_its_database_writes_the_number_with_a_point(rows: Rows, number: str) -> None:
+    """A table that a spreadsheet or pandas filled has ids in columns of floats, where some rows have none."""
+    with_links(rows, number, number)
+    rows.refresh()
+    a_new_row(rows)
+    rows.row("by hand", milestone=rows.record("new")["milestone_id"])
+    carried(rows)
+    assert own_names(rows) == ["by hand"]
 
 
 @pytest.mark.parametrize("spelled", ["INS-0001", " 1", "1.0"])

@@ -20,6 +20,7 @@ from enerflo_sync.plan.render import plan_lines, write_plan
 from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided, show_plan
 from enerflo_sync.plan.report import PlanReport
 from tests.writes.conftest import Desk
+from tests.writes.copies import mapped
 from tests.writes.kept import brought
 
 TOUCHED = {"the CRM says something else than the plan wrote: it moved since": 1}
@@ -28,6 +29,14 @@ NO_TIME = (
     "    key: [note_id]\n    join: {enerflo_note_id: note_id}\n    updated_at: updated_at\n",
     "    key: [note_id]\n    join: {enerflo_note_id: note_id}\n",
 )
+ONE_FIELD = """tables:
+  installs:
+    crm_table: crm.installs
+    key: {enerflo_install_id: install_id}
+    updated_at: updated_at
+    fields:
+      status: {enerflo: status_name, type: text, trim: true, fold_case: true, source_of_truth: newest}
+"""
 DELETED_TOO = ("    create_only: true\n", "    create_only: true\n    delete_in: [crm]\n")
 NOT_IN_FLIGHT = ("in_flight_minutes: 30", "in_flight_minutes: 0")
 
@@ -342,3 +351,23 @@ def test_a_deleted_row_whose_return_a_trigger_passes_over_is_parked(
     assert bool(report.parked) is not taken
     if not taken:
         assert "passes over the write" in str(report.reasons["parked"])
+
+
+@pytest.mark.parametrize("fields", ["many", "one"])
+def test_a_row_that_is_deleted_after_an_undo_of_a_value_is_not_called_an_undone_creation(
+    agreed: Desk, fields: str
+) -> None:
+    if fields == "one":
+        mapped(agreed, "both", ONE_FIELD)
+        agreed.carried()
+    install = agreed.a_site().install_id
+    agreed.world.set_status(install, 4)
+    run_poll(agreed.context)
+    plan = agreed.plan()
+    run_apply(agreed.context, plan.plan_hash, approved_by="Me")
+    undo = run_undo(agreed.context, plan.plan_hash)
+    assert run_apply(agreed.context, undo.plan_hash, approved_by="Me").applied == 1
+    agreed.sql("delete from crm.installs where enerflo_install_id = :i", i=install)
+    for _ in range(2):
+        (asked,) = agreed.undecided(agreed.plan())
+        assert asked.reason == "it was deleted from the CRM since both agreed"

@@ -29,11 +29,11 @@ from enerflo_sync.agreed.twins import (
 )
 from enerflo_sync.agreed.undone import apart_statement
 from enerflo_sync.agreed.written import not_kept, of_key, shown
+from enerflo_sync.agreed.written_keys import written_keys_statement
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.changed import keeps_times
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import moved_statement
-from enerflo_sync.reconcile.judged_rows import names_record
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.observation import current_look, note_look
 from enerflo_sync.warehouse.engine import transaction_time
@@ -145,17 +145,6 @@ select %(account)s, $table, n.key, $field, n.value, n.crm_value, %(now)s, '{Agre
 from ($pairs) n
 on conflict (account, table_name, key, field) do nothing
 """)  # noqa: S608 - constants
-
-_WRITTEN_KEYS = Template("""
-/* enerflo-sync agree $name: join keys of written rows, with the written fields */
-create temporary table $into on commit drop as
-select $joins, p.key as written_key, bool_or(p.op = 'insert') as made, min(p.direction) as direction,
-       coalesce(jsonb_object_agg(p.field, p.source_value) filter (where p.field is not null), '{}') as written
-from sync.plan_changes p join $crm t on $on
-where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
-  and p.position = any(%(positions)s::bigint[]) and $known and (p.op <> 'update' or $same_record)
-group by $names, p.key
-""")
 
 _DROP = "/* enerflo-sync agree: drop the temporary tables */ drop table if exists {}"
 
@@ -307,20 +296,7 @@ def agree_written(
         "now": transaction_time(connection),
     }
     connection.exec_driver_sql(f"drop table if exists {keys}")
-    connection.exec_driver_sql(
-        _WRITTEN_KEYS.substitute(
-            name=comparison.name,
-            into=keys,
-            joins=comparison.select_join("crm"),
-            names=", ".join(str(n) for n, _ in enumerate(comparison.joins, 1)),
-            crm=comparison.crm_rows,
-            on=of_key(comparison, "p.key"),
-            table=literal(comparison.name),
-            known=comparison.crm_key_known,
-            same_record=names_record(comparison, "t", "p.enerflo_key"),
-        ),
-        values,
-    )
+    connection.exec_driver_sql(written_keys_statement(comparison, keys), values)
     connection.exec_driver_sql(f"analyze {keys}")
     connection.exec_driver_sql(_statement(comparison, keys, written=True, undone=undone), values)
     if by is AgreedBy.UNDO:

@@ -1,9 +1,12 @@
-"""Values that both sides agreed on for rows of the CRM whose keys now belong to rows of other records.
+"""Values that both sides agreed on for rows of the CRM that have other keys now, or none.
 
 An import may number all rows of a table anew. Then a row has the key of another record's row, and its agreed
 pairs would replace those of that record. They are kept under the key that the record's row has now, with
 ``former_row_`` before how they were agreed: no change is computed from them, but a value that the row has had
 since then is nobody's edit, so only a person sends it to Enerflo (rule ``row_moved``).
+
+A record may have no row at that moment: somebody deleted it before, or the import is not through yet. Then
+its pairs wait under a key of their own (:data:`PARKED`), until it has a row again.
 """
 
 from __future__ import annotations
@@ -15,49 +18,87 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.agreed_pairs import had_another_key, is_overtaken
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.judged_rows import row_stands
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 
+# No column of a key has this name, so no row of the CRM has such a key.
+PARKED = "jsonb_exists({}.key, '')"
+
 # Only links are looked up for each row: there is one for a row. The pairs are read before any of them is
-# replaced, so rows that exchange their keys lose nothing.
+# replaced, so rows that exchange their keys lose nothing. ``is_renumbered``: the row that has the key now had
+# another one before; else somebody relinked it. A row may also have its former key again, after its pairs of
+# then were overtaken by others.
 _FIND = Template("""
-/* enerflo-sync agree $name: pairs under keys that rows of other records have now */
+/* enerflo-sync agree $name: pairs of records whose rows have other keys now */
 create temporary table $found on commit drop as
-select q.key, q.field, q.value, q.crm_value, q.agreed_at, q.agreed_by, q.enerflo_key, $ids
+with o as materialized (
+  select $key as key, $record as record, to_jsonb(m.j$first_number) as link
+  from $keys ($mirror) m $on_mirror join ($crm) c on $on
+)
+select q.key, q.field, q.value, q.crm_value, q.agreed_at, q.agreed_by, q.enerflo_key, q.is_link,
+       g.is_renumbered, $ids
 from (
-  select o.key, o.record
-  from (select $key as key, $record as record
-        from $keys ($mirror) m $on_mirror join ($crm) c on $on where m.lives offset 0) o
-  join sync.agreed l
+  select o.key, o.record, $is_renumbered as is_renumbered
+  from o join sync.agreed l
     on l.account = %(account)s and l.table_name = $table and l.key = o.key and l.field = $link
   where l.enerflo_key <> o.record
 ) g
 join sync.agreed q on q.account = %(account)s and q.table_name = $table and q.key = g.key
-where q.enerflo_key <> g.record and not q.is_link
-  and (q.agreed_by not like 'former%%' or q.agreed_by like 'former_row%%')
+where q.enerflo_key <> g.record and (q.agreed_by not like 'former%%' or q.agreed_by like 'former_row%%')
+union all
+select q.key, q.field, q.value, q.crm_value, q.agreed_at, q.agreed_by, q.enerflo_key, q.is_link, false, $ids
+from o
+join sync.agreed l on l.account = %(account)s and l.table_name = $table and l.link = o.link
+  and l.field = $first_link and l.enerflo_key = o.record and l.key <> o.key
+join sync.agreed q on q.account = %(account)s and q.table_name = $table and q.key = l.key
+  and q.enerflo_key = o.record
+where (q.agreed_by not like 'former%%' or q.agreed_by like 'former_row%%') and ($parked or exists (
+    select from sync.agreed s where s.account = %(account)s and s.table_name = $table and s.key = o.key
+      and s.field = q.field and s.enerflo_key = o.record and $overtaken) and not $stands)
 """)
 _KEEP = Template("""
-/* enerflo-sync agree $name: pairs of records whose rows have other keys now */
+/* enerflo-sync agree $name: pairs of records under the keys that their rows have now */
 insert into sync.agreed
   (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link, enerflo_key)
-select distinct on (r.key, r.field)
-       %(account)s, $table, r.key, r.field, r.value, r.crm_value, r.agreed_at,
-       case when r.agreed_by like 'former_row%%' then r.agreed_by else 'former_row_' || r.agreed_by end,
-       false, r.enerflo_key
+select distinct on (q.key, q.field)
+       %(account)s, $table, q.key, q.field, q.value, q.crm_value, q.agreed_at, $by, false, q.enerflo_key
 from (
   select $key as key, q.key as former_key, q.field, q.value, q.crm_value, q.agreed_at, q.agreed_by,
          q.enerflo_key
-  from $found q join ($mirror) m on $is_record join ($crm) c on $on
-) r
-where r.key <> r.former_key and not exists (
-  select from sync.agreed s where s.account = %(account)s and s.table_name = $table and s.key = r.key
-    and s.field = r.field and s.enerflo_key = r.enerflo_key)
-order by r.key, r.field, r.agreed_at desc
+  from $found q join ($mirror) m on $is_record join ($crm) c on $on where not q.is_link
+) q
+where q.key <> q.former_key and not exists (
+  select from sync.agreed s where s.account = %(account)s and s.table_name = $table and s.key = q.key
+    and s.field = q.field and s.enerflo_key = q.enerflo_key and not ($overtaken))
+order by q.key, q.field, q.agreed_at desc
 on conflict (account, table_name, key, field) do update
 set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
     agreed_by = excluded.agreed_by, is_link = false, enerflo_key = excluded.enerflo_key,
     enerflo_time = null, crm_time = null
 """)
+_PARK = Template("""
+/* enerflo-sync agree $name: pairs of records that have no row now */
+insert into sync.agreed
+  (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link, enerflo_key)
+select distinct on (q.enerflo_key, q.field)
+       %(account)s, $table, jsonb_build_object('', q.enerflo_key), q.field, q.value, q.crm_value, q.agreed_at,
+       $by, q.is_link, q.enerflo_key
+from $found q
+where q.is_renumbered and not exists (select from ($mirror) m join ($crm) c on $on where $is_record)
+order by q.enerflo_key, q.field, q.agreed_at desc
+on conflict (account, table_name, key, field) do update
+set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
+    agreed_by = excluded.agreed_by, is_link = excluded.is_link
+where agreed.agreed_at <= excluded.agreed_at
+""")
+_UNPARK = Template("""
+/* enerflo-sync agree $name: records that have a row again */
+delete from sync.agreed a using $found q
+where a.account = %(account)s and a.table_name = $table and a.key = q.key and $parked
+""")
+_BY = "case when q.agreed_by like 'former_row%%' then q.agreed_by else 'former_row_' || q.agreed_by end"
 
 
 def keep_former_rows(
@@ -72,15 +113,23 @@ def keep_former_rows(
         return
     found = f"pg_temp.former_rows_{comparison.name}"
     numbered = list(enumerate(comparison.mirror_key, 1))
+    first = comparison.links[0]
     parts = {
         "name": comparison.name,
         "found": found,
         "table": literal(comparison.name),
         "link": literal(comparison.links[-1].crm_name),
+        "first_link": literal(first.crm_name),
+        "first_number": str(list(comparison.joins).index(first) + 1),
         "key": comparison.crm_key(f"c.k{n}" for n, _ in enumerate(comparison.mapping.key_columns, 1)),
         "record": comparison.record_of("m"),
         "ids": ", ".join(f"(q.enerflo_key ->> {literal(name)})::bigint as p{n}" for n, name in numbered),
         "is_record": " and ".join(f"m.p{n} = q.p{n}" for n, _ in numbered),
+        "is_renumbered": had_another_key(comparison, "o.link", "o.key", "w.enerflo_key = o.record"),
+        "overtaken": is_overtaken("s", "q"),
+        "stands": row_stands(comparison, "q.key", "q.enerflo_key"),
+        "parked": PARKED.format("q"),
+        "by": _BY,
         "keys": f"{keys} w join" if keys else "",
         "on_mirror": f"on {comparison.on('m', 'w')}" if keys else "",
         "mirror": mirror_side(comparison),
@@ -90,5 +139,6 @@ def keep_former_rows(
     if connection.exec_driver_sql(_FIND.substitute(parts), values).rowcount:
         # An import may number very many rows anew: the statistics decide how they are found.
         connection.exec_driver_sql(f"analyze {found}")
-        connection.exec_driver_sql(_KEEP.substitute(parts), values)
+        for statement in (_KEEP, _PARK, _UNPARK):
+            connection.exec_driver_sql(statement.substitute(parts), values)
     connection.exec_driver_sql(f"drop table {found}")

@@ -70,7 +70,7 @@ select old_key, new_key, record from (
 """)
 _BY_RECORD = Template("""select a.key as old_key, $new_key as new_key, a.record
   from (select distinct key, $record_of_pair as record from sync.agreed a
-        where a.account = %(account)s and a.table_name = $table) a
+        where a.account = %(account)s and a.table_name = $table and not jsonb_exists(a.key, '')) a
   join $mirror e on e.account = %(account)s and $on""")
 _BY_ROW = Template("""select distinct a.key as old_key, $new_key as new_key, a.record
   from (select distinct key, $record_of_pair as record from sync.agreed a
@@ -103,7 +103,7 @@ where a.account = %(account)s and a.table_name = $table and a.is_link and a.fiel
 _LOST = Template("""
 /* enerflo-sync plan $name: rows whose pairs are not found any more */
 select count(distinct a.key) from sync.agreed a
-where a.account = %(account)s and a.table_name = $table and not ($fits)
+where a.account = %(account)s and a.table_name = $table and not ($fits) and not jsonb_exists(a.key, '')
 """)
 
 

@@ -23,7 +23,7 @@ _FORMER = Template("""
 /* enerflo-sync plan $name: pairs of a field that is mapped to something else */
 update sync.agreed a set agreed_by = 'former_' || agreed_by, value = null, crm_value = null
 where a.account = %(account)s and a.table_name = $table and a.field = $field and not a.is_link
-  and a.agreed_by not like 'former%%' $which
+  and (a.agreed_by not like 'former%%' or a.agreed_by like 'former_row%%') $which
 """)
 _REPLACED = Template("""
 /* enerflo-sync plan $name: what was stored before under the name that a column gets */

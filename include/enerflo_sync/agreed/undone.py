@@ -33,10 +33,16 @@ set value = excluded.value, crm_value = null, agreed_at = excluded.agreed_at, ag
 """)
 
 _CREATION_UNDONE = Template("""(o.was_agreed and exists (
-        select from sync.agreed a where $which and a.agreed_by in ('undo', 'former_undo') and not exists (
+        select from sync.agreed a where $which and a.agreed_by in ($undone) and not exists (
           select from sync.agreed b join lateral ($fields) f on f.field = b.field
           where b.account = a.account and b.table_name = a.table_name and b.key = a.key$of_record
-            and b.agreed_by not like 'former%%' and not f.same)))""")
+            and (b.agreed_by not like 'former%%' or b.agreed_by like 'former_row%%')
+            and (not f.same or $by_others))))""")
+# Where a creation was undone, all pairs of the row say so. Else an undo took back single values, and somebody
+# deleted the row later.
+_BY_OTHERS = "b.agreed_by not in ({}) or b.crm_value is not null"
+# How pairs say so, also those that stand for something else, or of another row, by now.
+_UNDONE = "'undo', 'former_undo', 'former_row_undo'"
 
 
 def apart_statement(comparison: Comparison) -> str:
@@ -61,6 +67,8 @@ def creation_undone(comparison: Comparison) -> str:
     """Return the condition that an undo deleted the CRM row of ``o`` and Enerflo's record is unchanged."""
     return _CREATION_UNDONE.substitute(
         which=once_agreed(comparison),
+        undone=_UNDONE,
+        by_others=_BY_OTHERS.format(_UNDONE),
         fields=_same_fields(comparison),
         of_record=comparison.of_record("b", "a.enerflo_key"),
     )
@@ -90,9 +98,8 @@ def deletion_undone(comparison: Comparison) -> str:
     record = " and ".join(f"e.{quoted(name)} = o.p{n}" for n, name in enumerate(comparison.mirror_key, 1))
     # Another undo, from before the deletion at Enerflo, restored no row.
     since = f"select e.deleted_at from {comparison.mirror} e where e.account = %(account)s and {record}"  # noqa: S608
-    by = "'undo', 'former_undo', 'former_row_undo'"
     return " or ".join(
-        f"exists ({one} and q.agreed_by in ({by}) and q.agreed_at > ({since}))" for one in undone
+        f"exists ({one} and q.agreed_by in ({_UNDONE}) and q.agreed_at > ({since}))" for one in undone
     )
 
 

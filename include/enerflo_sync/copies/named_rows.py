@@ -7,6 +7,8 @@ for the row's own key only. So the links are looked up there just before new row
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import sqlalchemy as sa
@@ -112,6 +114,14 @@ def _is_named(
     return all(
         is_near_any(connection, str(values[name]), [str(row[name])])
         if column.is_text
-        else str(values[name]) == str(row[name])
+        else _is_same(values[name], str(row[name]))
         for name, column in columns.items()
     )
+
+
+def _is_same(key: Any, text: str) -> bool:
+    """Return whether a key equals one that the CRM's database gave as text: it may write ``1`` as ``1.0``."""
+    if isinstance(key, int | float | Decimal):
+        with suppress(InvalidOperation):
+            return Decimal(str(key)) == Decimal(text)
+    return str(key) == text

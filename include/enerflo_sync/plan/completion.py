@@ -21,6 +21,7 @@ LAST_MILESTONE = "last_milestone"
 # Open milestones are counted as they will be after the plan is applied. If several milestones of an install
 # are completed, the change of the last milestone is used. A milestone that the CRM called completed before,
 # when both last agreed, is not completed again by another date: a person may have opened the install since.
+# The row may have had another key then. A wide pair names the install, a change its milestone, too.
 _COMPLETED = Template("""
 /* enerflo-sync plan: installs whose last milestone is completed in the CRM */
 with completing as materialized (
@@ -62,8 +63,16 @@ where (d.table_name, d.field) in ($completed) and d.outcome = 'to_enerflo'
   and not exists (
     select from sync.agreed a
     where a.account = %(account)s and (a.table_name, d.table_name) in ($of_one_table) and a.key = d.key
-      and a.field = d.field and coalesce(a.enerflo_key = d.enerflo_key, true)
+      and a.field = d.field and coalesce(a.enerflo_key <@ d.enerflo_key, true)
       and a.agreed_by not like 'former%%' and coalesce(a.crm_value, a.value, 'null') <> 'null')
+  and (d.agreed_at is not null or coalesce((
+    select coalesce(a.crm_value, a.value, 'null')
+    from sync.agreed l join sync.agreed a on a.account = l.account and a.table_name = l.table_name
+      and a.key = l.key and a.field = d.field and a.enerflo_key <@ d.enerflo_key
+    where l.account = %(account)s and l.table_name = d.table_name
+      and l.link in (d.enerflo_key -> 'install_id', to_jsonb(d.enerflo_key ->> 'install_id'))
+      and (a.agreed_by not like 'former%%' or a.agreed_by like 'former_row%%')
+    order by a.agreed_at desc limit 1), 'null') = 'null')
   and $needs
   and e.status_name is distinct from s.name and not ($voided) and $here and not $outside
   and not exists (

@@ -27,17 +27,32 @@ _REPLACED = Template("""not exists (
 
 _PAIR = Template("""left join sync.agreed a on a.account = %(account)s and a.table_name = $table
     and a.key = o.key and a.field = f.field and n.account is null
-    and a.agreed_by not like 'former%%'$of_record$meant""")
+    and a.agreed_by not like 'former%%'$of_record$overtaken$meant""")
 
 # A person may have moved the row from one table of sync.yaml to another one of the same CRM table, and back.
 # But another row of the same key (an opportunity of another type for the same install) has its own pair.
 _LATEST_PAIR = Template("""left join lateral (
     select s.*, s.ctid from sync.agreed s
     where s.account = %(account)s and s.table_name in ($tables) and s.key = o.key and s.field = f.field
-      and $means_the_same and s.agreed_by not like 'former%%'$of_record
+      and $means_the_same and s.agreed_by not like 'former%%'$of_record$overtaken
       and (s.table_name = $table or o.is_alone)
     order by s.agreed_at desc, s.table_name = $table desc limit 1
   ) a on n.account is null$meant""")
+
+# The record's row had another key meanwhile, and both sides agreed on other values under that one: what is
+# stored of the row's first time under its key is no base any more.
+_OVERTAKEN = Template("""
+    and not exists (
+      select from sync.agreed l join sync.agreed q on q.account = l.account and q.table_name = l.table_name
+        and q.key = l.key and q.field = f.field and q.enerflo_key = o.enerflo_key
+      where l.account = %(account)s and l.table_name = $table and l.link = $link and l.field = $field
+        and l.key <> o.key and (q.agreed_by not like 'former%%' or q.agreed_by like 'former_row%%')
+        and $overtaken)""")
+
+# The row that names a record had another key before: an import gave it the key of another row.
+_HAD_ANOTHER_KEY = Template("""exists (
+      select from sync.agreed w where w.account = %(account)s and w.table_name = $table
+        and w.link = $link and w.field = $field and w.key <> $key and $of_record)""")
 
 # The CRM's value was agreed on for another record, in another table or for the record's former row, and
 # nobody changed it since.
@@ -119,7 +134,8 @@ def agreed_pair(comparison: Comparison) -> str:
     table, meant = literal(comparison.name), _meant(comparison)
     if not comparison.siblings:
         of_record = comparison.of_record("a", "o.enerflo_key")
-        return _PAIR.substitute(table=table, of_record=of_record, meant=meant)
+        overtaken = _overtaken(comparison, "a")
+        return _PAIR.substitute(table=table, of_record=of_record, overtaken=overtaken, meant=meant)
     same = [
         f"(s.table_name <> {literal(name)} or s.field = any({names_array(sorted(sibling.same_fields))}))"
         for name, sibling in comparison.siblings.items()
@@ -129,7 +145,45 @@ def agreed_pair(comparison: Comparison) -> str:
         tables=comparison.names_of_table,
         means_the_same=" and ".join(same),
         of_record=comparison.of_record("s", "o.enerflo_key"),
+        overtaken=_overtaken(comparison, "s"),
         meant=meant,
+    )
+
+
+def _overtaken(comparison: Comparison, pair: str) -> str:
+    """Return ``and not …``: the record has a later pair of the field with other values, under another key."""
+    if comparison.former_rows is None:
+        return ""
+    link = comparison.links[0]
+    return _OVERTAKEN.substitute(
+        table=literal(comparison.name),
+        field=literal(link.crm_name),
+        link=f"to_jsonb(o.j{list(comparison.joins).index(link) + 1})",
+        overtaken=is_overtaken(pair, "q"),
+    )
+
+
+def is_overtaken(pair: str, later: str) -> str:
+    """Return the condition that one pair is older than another one of its field, and has other values."""
+    return (
+        f"{pair}.agreed_at < {later}.agreed_at"
+        f" and ({pair}.value, {pair}.crm_value) is distinct from ({later}.value, {later}.crm_value)"
+    )
+
+
+def had_another_key(comparison: Comparison, link: str, key: str, of_record: str) -> str:
+    """Return the condition that the record of a row was agreed on before with a row of another key.
+
+    :param link: SQL of the value in the row's first column that names the record, as JSON.
+    :param key: SQL of the row's key.
+    :param of_record: the condition that a pair ``w`` is about the record.
+    """
+    return _HAD_ANOTHER_KEY.substitute(
+        table=literal(comparison.name),
+        field=literal(comparison.links[0].crm_name),
+        link=link,
+        key=key,
+        of_record=of_record,
     )
 
 

@@ -7,7 +7,7 @@ from string import Template
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.keys import fitting
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
-from enerflo_sync.reconcile.agreed_pairs import is_alone
+from enerflo_sync.reconcile.agreed_pairs import had_another_key, is_alone
 from enerflo_sync.reconcile.changed import changed_in_crm, changed_in_enerflo, own_writes, record_time
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import OWNERS, difference_key, quarantined, voided, young
@@ -88,9 +88,16 @@ def once_agreed(comparison: Comparison) -> str:
 
 
 def _not_relinked(comparison: Comparison) -> str:
-    """Return the condition that the CRM row of a pair ``a`` does not name another record now."""
-    of_key = _of_stored_key(comparison, "a.key")
-    return f"not exists (select from {comparison.crm_rows} t where {of_key} and {comparison.crm_key_known})"
+    """Return the condition that nobody let the CRM row of a pair ``a`` name another record since.
+
+    A row that had another key before was not relinked: an import numbered the rows anew.
+    """
+    names = f"{_of_stored_key(comparison, 'a.key')} and {comparison.crm_key_known}"
+    if comparison.former_rows is not None:
+        link = f"to_jsonb(({comparison.links[0].crm})::{comparison.links[0].type})"
+        of_record = names_record(comparison, "t", "w.enerflo_key")
+        names += f" and not {had_another_key(comparison, link, 'a.key', of_record)}"
+    return f"not exists (select from {comparison.crm_rows} t where {names})"
 
 
 def row_stands(comparison: Comparison, key: str, record: str | None = None) -> str:

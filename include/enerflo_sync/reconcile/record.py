@@ -42,7 +42,7 @@ select observed_by from $mirror e where e.account = %(account)s and $on
 _KEY_BY_LINK = sa.text("""
 /* enerflo-sync explain: the CRM row that named a record */
 select key from sync.agreed
-where account = :account and table_name = :table
+where account = :account and table_name = :table and not jsonb_exists(key, '')
   and link in (to_jsonb(cast(:value as bigint)), to_jsonb(cast(cast(:value as bigint) as text))) limit 1
 """)
 

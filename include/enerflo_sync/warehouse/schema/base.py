@@ -18,7 +18,8 @@ from enerflo_sync.warehouse.schema.columns import required, sync_table, time
 agreed = sync_table(
     "agreed",
     required("table_name"),
-    # The CRM table's key columns.
+    # The CRM table's key columns; {"": …} with the record's own key for pairs of a record that has no row
+    # now, whose former key another row has (enerflo_sync.agreed.former_rows).
     required("key", JSONB),
     required("field"),
     # The value in Enerflo's form, and in the CRM's form if that differs (JSON null included).
