@@ -23,6 +23,7 @@ NAMED = "a row of the CRM names the record by now, or may do so in another spell
 
 # How many new rows one query looks for.
 _TOGETHER = 200
+_FLOATS = ("double precision", "real")
 
 
 def named_already(
@@ -94,7 +95,11 @@ def _alike(
             longer.append(f"{dialect.as_text(columns[name])} like :longer{n}")
             parameters[f"longer{n}"] = "_" * (least + 1) + "%"
         conditions.append(f"(({' or '.join(longer)}) and ({' or '.join(spelled)}))")
-    links = ", ".join(dialect.as_text(column) for column in columns.values())
+    # As text, a number may have fewer digits than it holds, or be a digest of it (Snowflake).
+    links = ", ".join(
+        dialect.quoted(column.own) if column.type in _FLOATS else dialect.as_text(column)
+        for column in columns.values()
+    )
     query = f"select distinct {links} from {remote.table} where {' or '.join(conditions)}"  # noqa: S608 - quoted
     rows = theirs.execute(dialect.statement(query, parameters), parameters)
     return [dict(zip(columns, row, strict=True)) for row in rows]
