@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from enerflo_sync.cli import forget as command
-from enerflo_sync.retention import forget as retention
+from enerflo_sync.inbox.archive import erase_archived
 from tests.retention.test_forget import CANARIES, Person, found, person
 
 __all__ = ["person"]
@@ -57,14 +57,12 @@ def test_a_former_archive_that_is_not_there_is_named(moved: Person) -> None:
 def test_a_former_archive_that_cannot_be_read_is_named_and_waits_for_a_person(
     moved: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = retention.erase_archived
-
     def refusing(drop, uris, *rest, **options):  # type: ignore[no-untyped-def]
         if drop.archive_uri == str(archive(moved)):
             raise PermissionError
-        return real(drop, uris, *rest, **options)
+        return erase_archived(drop, uris, *rest, **options)
 
-    monkeypatch.setattr(retention, "erase_archived", refusing)
+    monkeypatch.setattr("enerflo_sync.retention.forget.erase_archived", refusing)
     report = moved.forget()
     assert report.not_read == [str(archive(moved))]
     assert "could not be read" in "\n".join(command._lines(report))
