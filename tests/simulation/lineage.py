@@ -111,6 +111,9 @@ class Lineage:
 
         def was_made(_plan_hash: str) -> None:
             self._watch.look()
+            if self._shape.yaml.says.account != "default":
+                # What a plan under another name of the account sees is known under that name alone.
+                return
             for (table, _), keys in shared.items():
                 for key in keys:
                     self._tainted[table, key] = set(self._shape.tables[table].fields)
