@@ -135,6 +135,7 @@ TARGETS = (
     ),
     Target("reconcile/mismatched.py", ("tests/reconcile/test_tombstones.py", *_COMPARE)),
     Target("reconcile/judge.py", _COMPARE),
+    Target("reconcile/judged_rows.py", _COMPARE),
     Target("reconcile/values.py", ("tests/reconcile/test_values.py", *_COMPARE)),
     Target(
         "reconcile/changed.py", ("tests/writes/test_later_rows.py", "tests/writes/test_newest.py", *_COMPARE)

@@ -13,7 +13,7 @@ from enerflo_sandbox.emitter import Mess
 from enerflo_sync.agreed import agree, twins
 from enerflo_sync.clock import DatabaseClock
 from enerflo_sync.plan import make as plan_of_sync
-from enerflo_sync.reconcile import incremental, judge, live
+from enerflo_sync.reconcile import incremental, judge, judged_rows, live
 from enerflo_sync.reconcile.compare import Comparison
 from tests.simulation.people import Edit
 from tests.simulation.plan import Plan
@@ -64,7 +64,7 @@ def stamped_by_the_worker(patch: pytest.MonkeyPatch) -> None:
 
 def newest_by_first_sight(patch: pytest.MonkeyPatch) -> None:
     """Enerflo's side counts as changed when we saw it."""
-    patch.setattr(judge, "changed_in_enerflo", lambda _plan: "o.observed_at")
+    patch.setattr(judged_rows, "changed_in_enerflo", lambda _plan: "o.observed_at")
 
 
 def unmoved_time_believed(patch: pytest.MonkeyPatch) -> None:

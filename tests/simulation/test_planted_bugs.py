@@ -49,7 +49,7 @@ LONGER = {
 FOUND_BY = {
     "acknowledged_is_arrived": 1,
     "archive_before_commit": 10,
-    "base_of_the_key_alone": 16,
+    "base_of_the_key_alone": 20,
     "copies_counted_again": 3,
     "edits_of_former_rows_unseen": 1,
     "former_rows_forgotten": 5,
@@ -75,7 +75,7 @@ FOUND_BY = {
     "stamped_by_the_worker": 3,
     "superseded_is_applied": 12,
     "twins_believed": 1,
-    "unmoved_time_believed": 0,
+    "unmoved_time_believed": 2,
     "written_whatever_it_says": 3,
 }
 ALL = (*PLANTED, *OF_SIDES, *OF_ACCESS, *OF_COLUMNS, *OF_COPIES, *OF_ELSEWHERE, *OF_KEYS, *OF_MAPPINGS)

@@ -141,7 +141,8 @@ def test_a_relinked_row_agrees_anew_and_is_a_base_from_then_on(desk: Desk) -> No
     assert status_of(desk, first) == "In progress"
 
 
-def test_the_record_that_a_relinked_row_named_before_was_not_deleted_from_the_crm(desk: Desk) -> None:
+def test_the_record_that_a_relinked_row_named_before_is_not_made_again(desk: Desk) -> None:
+    """The row that the other record had is gone: an import may have numbered the rows anew. A person is asked."""
     projects(desk, status="review", mode="crm")
     first, other = in_progress(desk)[:2]
     relink(desk, first, other)
@@ -152,7 +153,7 @@ def test_the_record_that_a_relinked_row_named_before_was_not_deleted_from_the_cr
             "select cause from sync.differences where reconciliation_id = :id and field is null",
             id=report.reconciliation_id,
         )
-        assert [row["cause"] for row in causes if row["cause"] != "duplicate_identity"] == ["missing_in_crm"]
+        assert [row["cause"] for row in causes if row["cause"] != "duplicate_identity"] == ["deleted_in_crm"]
         desk.plan()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.former_rows import keep_former_rows
+from enerflo_sync.agreed.former_rows import forget_former_keys, keep_former_rows
 from enerflo_sync.agreed.last_look import since_last_look, watermark_name
 from enerflo_sync.agreed.pair_times import stored_times, times_of_column, times_of_field, times_statement
 from enerflo_sync.agreed.twins import (
@@ -194,6 +194,7 @@ def agree_moved(
         connection.exec_driver_sql(times_statement(comparison, keys, sides), values)
     if watching:
         clear_equal(connection, comparison, account, equal)
+    forget_former_keys(connection, comparison, keys, values)
     name = watermark_name(comparison, config_hash)
     move_watermark(connection, account, name, now, run_id="plan", now=now)
     if look is not None:

@@ -98,6 +98,42 @@ _UNPARK = Template("""
 delete from sync.agreed a using $found q
 where a.account = %(account)s and a.table_name = $table and a.key = q.key and $parked
 """)
+
+# A CRM that is loaded anew under new keys would leave the pairs of all its former keys for ever. What both
+# sides agreed on since, under the key that the record's row has now, is what counts.
+_FIND_LEFT = Template("""
+/* enerflo-sync agree $name: keys that rows of the same records had before */
+create temporary table $left on commit drop as
+with o as materialized (
+  select $key as key, $record as record, to_jsonb(m.j$first_number) as link
+  from $keys ($mirror) m $on_mirror join ($crm) c on $on where m.lives
+)
+select distinct l.key, o.record, o.key as present
+from o join sync.agreed l on l.account = %(account)s and l.table_name = $table and l.link = o.link
+  and l.field = $first_link and l.enerflo_key = o.record and l.key <> o.key
+where not $parked and not $stands
+""")
+_FORGET_FIELDS = Template("""
+/* enerflo-sync agree $name: pairs of former keys whose fields were agreed on since */
+delete from sync.agreed a using $left g
+where a.account = %(account)s and a.table_name = $table and a.key = g.key and a.enerflo_key = g.record
+  and not a.is_link and exists (
+    select from sync.agreed s where s.account = a.account and s.table_name = a.table_name
+      and s.key = g.present and s.field = a.field and s.enerflo_key = g.record
+      and s.agreed_by not like 'former%%' and s.agreed_at > a.agreed_at)
+""")
+# As long as a field of the former key counts, it is found by the links of that key.
+_FORGET_LINKS = Template("""
+/* enerflo-sync agree $name: links of former keys of which no field is left */
+delete from sync.agreed a using $left g
+where a.account = %(account)s and a.table_name = $table and a.key = g.key and a.enerflo_key = g.record
+  and a.is_link and not exists (
+    select from sync.agreed f where f.account = a.account and f.table_name = a.table_name and f.key = a.key
+      and f.enerflo_key = g.record and not f.is_link)
+  and exists (
+    select from sync.agreed s where s.account = a.account and s.table_name = a.table_name
+      and s.key = g.present and s.field = a.field and s.enerflo_key = g.record)
+""")
 _BY = "case when q.agreed_by like 'former_row%%' then q.agreed_by else 'former_row_' || q.agreed_by end"
 
 
@@ -113,28 +149,22 @@ def keep_former_rows(
         return
     found = f"pg_temp.former_rows_{comparison.name}"
     numbered = list(enumerate(comparison.mirror_key, 1))
-    first = comparison.links[0]
-    parts = {
-        "name": comparison.name,
+    parts = _common(comparison, keys) | {
         "found": found,
-        "table": literal(comparison.name),
         "link": literal(comparison.links[-1].crm_name),
-        "first_link": literal(first.crm_name),
-        "first_number": str(list(comparison.joins).index(first) + 1),
-        "key": comparison.crm_key(f"c.k{n}" for n, _ in enumerate(comparison.mapping.key_columns, 1)),
-        "record": comparison.record_of("m"),
         "ids": ", ".join(f"(q.enerflo_key ->> {literal(name)})::bigint as p{n}" for n, name in numbered),
         "is_record": " and ".join(f"m.p{n} = q.p{n}" for n, _ in numbered),
-        "is_renumbered": had_another_key(comparison, "o.link", "o.key", "w.enerflo_key = o.record"),
+        "is_renumbered": had_another_key(
+            comparison,
+            "o.link",
+            "o.key",
+            "w.enerflo_key = o.record",
+            row_stands(comparison, "w.key", "w.enerflo_key"),
+        ),
         "overtaken": is_overtaken("s", "q"),
         "stands": row_stands(comparison, "q.key", "q.enerflo_key"),
         "parked": PARKED.format("q"),
         "by": _BY,
-        "keys": f"{keys} w join" if keys else "",
-        "on_mirror": f"on {comparison.on('m', 'w')}" if keys else "",
-        "mirror": mirror_side(comparison),
-        "crm": crm_side(comparison),
-        "on": comparison.on("m", "c"),
     }
     if connection.exec_driver_sql(_FIND.substitute(parts), values).rowcount:
         # An import may number very many rows anew: the statistics decide how they are found.
@@ -142,3 +172,42 @@ def keep_former_rows(
         for statement in (_KEEP, _PARK, _UNPARK):
             connection.exec_driver_sql(statement.substitute(parts), values)
     connection.exec_driver_sql(f"drop table {found}")
+
+
+def forget_former_keys(
+    connection: sa.Connection, comparison: Comparison, keys: str, values: Mapping[str, Any]
+) -> None:
+    """Delete pairs of keys that no row has any more: fields that were agreed on since, under another key.
+
+    The parameters are those of :func:`keep_former_rows`.
+    """
+    if comparison.former_rows is None:
+        return
+    left = f"pg_temp.former_keys_{comparison.name}"
+    parts = _common(comparison, keys) | {
+        "left": left,
+        "stands": row_stands(comparison, "l.key", "l.enerflo_key"),
+        "parked": PARKED.format("l"),
+    }
+    if connection.exec_driver_sql(_FIND_LEFT.substitute(parts), values).rowcount:
+        connection.exec_driver_sql(f"analyze {left}")
+        for statement in (_FORGET_FIELDS, _FORGET_LINKS):
+            connection.exec_driver_sql(statement.substitute(parts), values)
+    connection.exec_driver_sql(f"drop table {left}")
+
+
+def _common(comparison: Comparison, keys: str) -> dict[str, str]:
+    first = comparison.links[0]
+    return {
+        "name": comparison.name,
+        "table": literal(comparison.name),
+        "first_link": literal(first.crm_name),
+        "first_number": str(list(comparison.joins).index(first) + 1),
+        "key": comparison.crm_key(f"c.k{n}" for n, _ in enumerate(comparison.mapping.key_columns, 1)),
+        "record": comparison.record_of("m"),
+        "keys": f"{keys} w join" if keys else "",
+        "on_mirror": f"on {comparison.on('m', 'w')}" if keys else "",
+        "mirror": mirror_side(comparison),
+        "crm": crm_side(comparison),
+        "on": comparison.on("m", "c"),
+    }

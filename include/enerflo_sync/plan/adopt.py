@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.agree import AgreedBy
+from enerflo_sync.agreed.adopted import agree_adopted
 from enerflo_sync.agreed.whole_rows import row_digest
 from enerflo_sync.agreed.written import of_key
 from enerflo_sync.crm.config import SyncConfig
@@ -57,23 +57,6 @@ select 'to_crm', $table, d.key, jsonb_build_object($p1, d.p1), 'update', $column
        'enerflo', 'missing_in_crm', 'adopted', e.observed_at, e.observed_at, $digest
 from $adopted d join $mirror e on e.account = %(account)s and e.$p1_name = d.p1
 join $crm t on $of_key
-""")
-
-# A note's text at Enerflo may be the CRM's in the form in which we send it. Nobody edited it then.
-_AGREE = Template("""
-/* enerflo-sync plan $name: what adopted rows say in the form in which we send it */
-insert into sync.agreed
-  (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, enerflo_key)
-select %(account)s, $table, d.key, f.field, f.mine, coalesce(f.theirs, 'null'), %(now)s, '$by',
-       jsonb_build_object($p1, d.p1)
-from $adopted d
-join (select o.p1, $mine from $mismatched o where o.in_enerflo and not o.in_crm) m using (p1)
-join (select $key as key, $theirs from $mismatched o where o.in_crm and not o.in_enerflo) c on c.key = d.key
-cross join lateral ($fields) f
-where not f.same
-on conflict (account, table_name, key, field) do update
-set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
-    agreed_by = excluded.agreed_by, is_link = false, enerflo_key = excluded.enerflo_key
 """)
 
 
@@ -141,28 +124,8 @@ def adopt(
         values,
     )
     if comparison.kind == RecordKind.NOTES and not comparison.mapping.adopt:
-        connection.exec_driver_sql(_agree(comparison, adopted), values)
+        agree_adopted(connection, comparison, adopted, values)
     return True
-
-
-def _agree(comparison: Comparison, adopted: str) -> str:
-    numbers = range(1, len(comparison.fields) + 1)
-    return _AGREE.substitute(
-        name=comparison.name,
-        table=literal(comparison.name),
-        by=AgreedBy.PUSH,
-        p1=literal(comparison.mirror_key[0]),
-        adopted=adopted,
-        mismatched=comparison.mismatched,
-        mine=", ".join(f"o.e{n}" for n in numbers),
-        key=difference_key(comparison),
-        theirs=", ".join(f"o.c{n}" for n in numbers),
-        fields=" union all ".join(
-            f"select {literal(field.name)} as field, {field.enerflo.shown} as mine,"
-            f" {field.crm.shown} as theirs, {field.equal} as same"
-            for field in comparison.fields
-        ),
-    )
 
 
 def _same(comparison: Comparison, config: SyncConfig, fold: str) -> list[str]:

@@ -7,7 +7,7 @@ from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.handing_over import deliver
+from enerflo_sync.agreed.adopted import supersede_given_away
 from enerflo_sync.crm.copies import copy_columns
 from enerflo_sync.crm.names import literal
 from enerflo_sync.errors import ConfigurationError
@@ -55,20 +55,6 @@ _KEPT_LINKS = (
     "d.outcome in ('to_enerflo', 'review') and d.op = 'insert' and w.op = 'update' and w.key = d.key"
 )
 
-# An import gave the key of a row that we sent to another one before a tool wrote the id. The row that
-# says what the record says is there under another key, and was adopted (enerflo_sync.plan.adopt).
-_GIVEN_AWAY = Template("""
-/* enerflo-sync plan $name: ids of records whose rows have other keys now */
-update sync.crm_changes w
-set state = 'superseded', state_at = now(), ended_at = now(),
-    reason = 'the row that the record was made of has another key by now'
-from pg_temp.decided d
-where d.table_name = $table and d.op = 'update' and d.outcome = 'to_crm' and d.rule = 'adopted'
-  and w.account = %(account)s and w.table_name = $table and w.kind = 'link' and w.state = 'open'
-  and w.ended_at is null and coalesce(w.acknowledged_at, w.sent_as_of) is null
-  and w.enerflo_key = d.enerflo_key and w."column" = d.field and w.key <> d.key
-""")
-
 _WRITTEN_COPIES = """
 /* enerflo-sync plan: tables of the CRM that a plan writes */
 select distinct table_name, case when direction = 'to_crm' then 'to_crm' else 'link' end as how
@@ -114,9 +100,8 @@ def keep_on_its_way(connection: sa.Connection, comparisons: Sequence[Comparison]
     for comparison in comparisons:
         if not comparison.hands_over:
             continue
+        supersede_given_away(connection, comparison, account)
         named = {"name": comparison.name, "table": literal(comparison.name)}
-        if connection.exec_driver_sql(_GIVEN_AWAY.substitute(named), {"account": account}).rowcount:
-            deliver(connection, [comparison], account)
         kept = list(_KEPT)
         if links := link_names(comparison):
             of_link = f'w."column" = any({names_array(links)})'

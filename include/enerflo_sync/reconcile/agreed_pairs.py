@@ -49,10 +49,11 @@ _OVERTAKEN = Template("""
         and l.key <> o.key and (q.agreed_by not like 'former%%' or q.agreed_by like 'former_row%%')
         and $overtaken)""")
 
-# The row that names a record had another key before: an import gave it the key of another row.
+# The row that names a record had another key before: an import gave it the key of another row. If the row of
+# the other key still names the record, somebody let a second row name it.
 _HAD_ANOTHER_KEY = Template("""exists (
       select from sync.agreed w where w.account = %(account)s and w.table_name = $table
-        and w.link = $link and w.field = $field and w.key <> $key and $of_record)""")
+        and w.link = $link and w.field = $field and w.key <> $key and $of_record and not $stands)""")
 
 # The CRM's value was agreed on for another record, in another table or for the record's former row, and
 # nobody changed it since.
@@ -171,12 +172,13 @@ def is_overtaken(pair: str, later: str) -> str:
     )
 
 
-def had_another_key(comparison: Comparison, link: str, key: str, of_record: str) -> str:
-    """Return the condition that the record of a row was agreed on before with a row of another key.
+def had_another_key(comparison: Comparison, link: str, key: str, of_record: str, stands: str) -> str:
+    """Return the condition that the row of a record was agreed on before under another key.
 
     :param link: SQL of the value in the row's first column that names the record, as JSON.
     :param key: SQL of the row's key.
     :param of_record: the condition that a pair ``w`` is about the record.
+    :param stands: the condition that a row with the key of ``w`` names the record of ``w`` now.
     """
     return _HAD_ANOTHER_KEY.substitute(
         table=literal(comparison.name),
@@ -184,6 +186,7 @@ def had_another_key(comparison: Comparison, link: str, key: str, of_record: str)
         link=link,
         key=key,
         of_record=of_record,
+        stands=stands,
     )
 
 

@@ -96,7 +96,8 @@ def _not_relinked(comparison: Comparison) -> str:
     if comparison.former_rows is not None:
         link = f"to_jsonb(({comparison.links[0].crm})::{comparison.links[0].type})"
         of_record = names_record(comparison, "t", "w.enerflo_key")
-        names += f" and not {had_another_key(comparison, link, 'a.key', of_record)}"
+        stands = row_stands(comparison, "w.key", "w.enerflo_key")
+        names += f" and not {had_another_key(comparison, link, 'a.key', of_record, stands)}"
     return f"not exists (select from {comparison.crm_rows} t where {names})"
 
 

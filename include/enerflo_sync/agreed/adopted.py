@@ -1,0 +1,84 @@
+"""What follows for pairs, and for changes that were handed over, where a CRM row takes the id of its record.
+
+Rows are adopted by :mod:`enerflo_sync.plan.adopt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.agree import AgreedBy
+from enerflo_sync.agreed.handing_over import deliver
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.conditions import difference_key
+
+# A note's text at Enerflo may be the CRM's in the form in which we send it. Nobody edited it then.
+_AGREE = Template("""
+/* enerflo-sync plan $name: what adopted rows say in the form in which we send it */
+insert into sync.agreed
+  (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, enerflo_key)
+select %(account)s, $table, d.key, f.field, f.mine, coalesce(f.theirs, 'null'), %(now)s, '$by',
+       jsonb_build_object($p1, d.p1)
+from $adopted d
+join (select o.p1, $mine from $mismatched o where o.in_enerflo and not o.in_crm) m using (p1)
+join (select $key as key, $theirs from $mismatched o where o.in_crm and not o.in_enerflo) c on c.key = d.key
+cross join lateral ($fields) f
+where not f.same
+on conflict (account, table_name, key, field) do update
+set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
+    agreed_by = excluded.agreed_by, is_link = false, enerflo_key = excluded.enerflo_key
+""")
+
+# An import gave the key of a row that we sent to another one before a tool wrote the id. The row that
+# says what the record says is there under another key, and was adopted (enerflo_sync.plan.adopt).
+_GIVEN_AWAY = Template("""
+/* enerflo-sync plan $name: ids of records whose rows have other keys now */
+update sync.crm_changes w
+set state = 'superseded', state_at = now(), ended_at = now(),
+    reason = 'the row that the record was made of has another key by now'
+from pg_temp.decided d
+where d.table_name = $table and d.op = 'update' and d.outcome = 'to_crm' and d.rule = 'adopted'
+  and w.account = %(account)s and w.table_name = $table and w.kind = 'link' and w.state = 'open'
+  and w.ended_at is null and coalesce(w.acknowledged_at, w.sent_as_of) is null
+  and w.enerflo_key = d.enerflo_key and w."column" = d.field and w.key <> d.key
+""")
+
+
+def agree_adopted(
+    connection: sa.Connection, comparison: Comparison, adopted: str, values: Mapping[str, Any]
+) -> None:
+    """Store what adopted rows say where it is Enerflo's value in the form in which we send it.
+
+    :param adopted: the temporary table of adopted rows, with ``p1`` and ``key``.
+    :param values: ``account`` and ``now``.
+    """
+    numbers = range(1, len(comparison.fields) + 1)
+    statement = _AGREE.substitute(
+        name=comparison.name,
+        table=literal(comparison.name),
+        by=AgreedBy.PUSH,
+        p1=literal(comparison.mirror_key[0]),
+        adopted=adopted,
+        mismatched=comparison.mismatched,
+        mine=", ".join(f"o.e{n}" for n in numbers),
+        key=difference_key(comparison),
+        theirs=", ".join(f"o.c{n}" for n in numbers),
+        fields=" union all ".join(
+            f"select {literal(field.name)} as field, {field.enerflo.shown} as mine,"
+            f" {field.crm.shown} as theirs, {field.equal} as same"
+            for field in comparison.fields
+        ),
+    )
+    connection.exec_driver_sql(statement, values)
+
+
+def supersede_given_away(connection: sa.Connection, comparison: Comparison, account: str) -> None:
+    """End changes that hand over an id for a row whose key another row has by now, also in the outlet."""
+    named = {"name": comparison.name, "table": literal(comparison.name)}
+    if connection.exec_driver_sql(_GIVEN_AWAY.substitute(named), {"account": account}).rowcount:
+        deliver(connection, [comparison], account)
