@@ -35,17 +35,17 @@ set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded
 """)
 
 # An import gave the key of a row that we sent to another one before a tool wrote the id. The row that
-# says what the record says is there under another key, and was adopted (enerflo_sync.plan.adopt).
+# says what the record says is there under another key, and was adopted; the one with the former key does
+# not say it.
 _GIVEN_AWAY = Template("""
 /* enerflo-sync plan $name: ids of records whose rows have other keys now */
 update sync.crm_changes w
 set state = 'superseded', state_at = now(), ended_at = now(),
     reason = 'the row that the record was made of has another key by now'
-from pg_temp.decided d
-where d.table_name = $table and d.op = 'update' and d.outcome = 'to_crm' and d.rule = 'adopted'
-  and w.account = %(account)s and w.table_name = $table and w.kind = 'link' and w.state = 'open'
+from $adopted d
+where w.account = %(account)s and w.table_name = $table and w.kind = 'link' and w.state = 'open'
   and w.ended_at is null and coalesce(w.acknowledged_at, w.sent_as_of) is null
-  and w.enerflo_key = d.enerflo_key and w."column" = d.field and w.key <> d.key
+  and w.enerflo_key = jsonb_build_object($p1, d.p1) and w."column" = $column and w.key <> all(d.alike)
 """)
 
 
@@ -77,8 +77,20 @@ def agree_adopted(
     connection.exec_driver_sql(statement, values)
 
 
-def supersede_given_away(connection: sa.Connection, comparison: Comparison, account: str) -> None:
-    """End changes that hand over an id for a row whose key another row has by now, also in the outlet."""
-    named = {"name": comparison.name, "table": literal(comparison.name)}
-    if connection.exec_driver_sql(_GIVEN_AWAY.substitute(named), {"account": account}).rowcount:
+def supersede_given_away(
+    connection: sa.Connection, comparison: Comparison, account: str, adopted: str
+) -> None:
+    """End changes that hand over an id for a row whose key another row has by now, also in the outlet.
+
+    :param adopted: the temporary table of adopted rows, with ``p1``, and ``alike``, the keys of all rows that
+        say what the record says.
+    """
+    statement = _GIVEN_AWAY.substitute(
+        name=comparison.name,
+        table=literal(comparison.name),
+        adopted=adopted,
+        p1=literal(comparison.mirror_key[0]),
+        column=literal(comparison.joins[0].crm_name),
+    )
+    if connection.exec_driver_sql(statement, {"account": account}).rowcount:
         deliver(connection, [comparison], account)

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.adopted import agree_adopted
+from enerflo_sync.agreed.adopted import agree_adopted, supersede_given_away
 from enerflo_sync.agreed.whole_rows import row_digest
 from enerflo_sync.agreed.written import of_key
 from enerflo_sync.crm.config import SyncConfig
@@ -30,13 +30,14 @@ from enerflo_sync.reconcile.values import BLANK, Field
 _PAIRS = Template("""
 /* enerflo-sync plan $name: CRM rows that are a record of Enerflo without saying so */
 create temporary table $adopted on commit drop as
-select o.p1, o.key, o.link from (
+select o.p1, o.key, o.link, o.alike from (
   select o.*, row_number() over (partition by o.key order by o.p1) as nth_record,
          row_number() over (partition by o.p1 order by o.key) as nth_row
   from (
   select m.p1, $link as link, c.key,
          dense_rank() over (partition by c.key order by m.p1) as of_record,
-         dense_rank() over (partition by m.p1 order by c.key) as of_row
+         dense_rank() over (partition by m.p1 order by c.key) as of_row,
+         array_agg(c.key) over (partition by m.p1) as alike
   from (select o.p1, o.j1, o.owner, $mine from $mismatched o where o.in_enerflo and not o.in_crm $unmarked) m
   join $mirror r on r.account = %(account)s and r.$p1 = m.p1
   cross join (
@@ -63,7 +64,7 @@ join $crm t on $of_key
 def adopted_table(comparison: Comparison) -> str:
     """Return the name of the temporary table of adopted rows; empty if the table cannot have any.
 
-    Its columns are ``p1``, ``key`` and ``link``.
+    Its columns are ``p1``, ``key`` and ``link``, and ``alike``, the keys of all rows that match the record.
     """
     # The rows of a wide table belong to installs, and the table of installs holds their ids.
     return (
@@ -123,6 +124,8 @@ def adopt(
         ),
         values,
     )
+    if comparison.hands_over:
+        supersede_given_away(connection, comparison, values["account"], adopted)
     if comparison.kind == RecordKind.NOTES and not comparison.mapping.adopt:
         agree_adopted(connection, comparison, adopted, values)
     return True

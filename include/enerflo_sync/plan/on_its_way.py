@@ -7,7 +7,6 @@ from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.adopted import supersede_given_away
 from enerflo_sync.crm.copies import copy_columns
 from enerflo_sync.crm.names import literal
 from enerflo_sync.errors import ConfigurationError
@@ -100,7 +99,6 @@ def keep_on_its_way(connection: sa.Connection, comparisons: Sequence[Comparison]
     for comparison in comparisons:
         if not comparison.hands_over:
             continue
-        supersede_given_away(connection, comparison, account)
         named = {"name": comparison.name, "table": literal(comparison.name)}
         kept = list(_KEPT)
         if links := link_names(comparison):
