@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from tests.writes.conftest import Desk
 
 JUDGING = re.compile(
-    r"/\* enerflo-sync (?P<of>plan|reconcile) (?P<table>\w+): (?P<what>differences with their causes"
-    r"|fields of rows that both sides have|rows that the CRM lacks|rows that Enerflo lacks"
+    r"/\* enerflo-sync (?P<of>plan|reconcile) (?P<table>\w+): (?P<what>differing fields with their causes"
+    r"|rows that one side lacks, with their causes|fields of rows that both sides have|rows that the CRM lacks|rows that Enerflo lacks"
     r"|rows whose record Enerflo deleted|CRM rows that are a record of Enerflo without saying so) \*/"
 )
 
@@ -57,22 +57,25 @@ NOTE = (
 )
 
 
+FIELDS, ROWS = "differing fields with their causes", "rows that one side lacks, with their causes"
+
+
 @pytest.mark.parametrize(
-    ("edit", "table", "what"),
+    ("edit", "table", "differences", "what"),
     [
-        (EDITED, "installs", "fields of rows that both sides have"),
-        (LACKING, "milestones", "rows that the CRM lacks"),
-        (NOTE, "notes", "rows that Enerflo lacks"),
+        (EDITED, "installs", FIELDS, "fields of rows that both sides have"),
+        (LACKING, "milestones", ROWS, "rows that the CRM lacks"),
+        (NOTE, "notes", ROWS, "rows that Enerflo lacks"),
     ],
 )
-def test_one_kind_of_rows_that_differ_takes_one_statement(
-    alike: Desk, edit: str, table: str, what: str
+def test_one_kind_of_rows_that_differ_takes_one_statement_of_each_job(
+    alike: Desk, edit: str, table: str, differences: str, what: str
 ) -> None:
     alike.sql(edit, i=alike.a_site().install_id)
     with judged(alike) as sent:
         plan = alike.plan()
     assert {change.table_name for change in [*alike.changes(plan), *alike.undecided(plan)]} == {table}
-    assert sent == [("reconcile", table, "differences with their causes"), ("plan", table, what)]
+    assert sent == [("reconcile", table, differences), ("plan", table, what)]
 
 
 def test_rows_of_both_kinds_are_compared_with_each_other(alike: Desk) -> None:
