@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sandbox.bad_records import BadKind
 from enerflo_sandbox.exchange import Response, json_answer
 from enerflo_sync.gaps.report import HoleKind
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -101,20 +100,6 @@ def test_lists_that_a_failed_poll_had_read_before_it_failed_were_seen(polled: In
             polled.company.poll()
     hole = only(polled)
     assert (hole.start, set(hole.not_seen)) == (last[1], {"notes"})
-
-
-def test_a_record_that_a_poll_could_not_read_is_unread_until_it_is(polled: Inbox) -> None:
-    install = polled.world.install_id(0)
-    for kind in (BadKind.ABSURD_DATE, BadKind.ABSURD_NUMBER):
-        polled.world.set_status(install, 4)
-        polled.world.plant_bad(install, kind)
-        poll(polled)
-    hole = only(polled)
-    assert (hole.kind, hole.is_open, hole.not_seen) == (HoleKind.UNREAD, True, {"installs": 1})
-    assert hole.why.startswith("Events, files and records that arrived (1) lie in quarantine")
-    polled.world.mend(install)
-    poll(polled)
-    assert holes(polled) == []
 
 
 def test_a_list_that_was_never_read_whole_is_open_from_the_first_poll_on(inbox: Inbox) -> None:

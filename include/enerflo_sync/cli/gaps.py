@@ -42,8 +42,8 @@ def command(
 
     records: lists were not read completely when a poll was due. note_edits: edited and deleted notes were not
     read. webhooks: changes that polls saw without a webhook. unconfirmed: changes with a webhook that no poll
-    finds. unread: events arrived and their records were not read, because they wait or are in quarantine, or
-    records are in quarantine. drop: the drop was not read.
+    finds. unread: events arrived and their records were not read, because they wait or are in quarantine.
+    drop: the drop was not read.
 
     A poll reads all lists completely and so closes most of them; a backfill reads again what was created in a
     period. Reads only the warehouse. Exit code 1 when a period is open.

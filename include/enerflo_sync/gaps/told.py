@@ -106,7 +106,7 @@ from (
 ) e
 """)
 
-# One event, and one record, may have several quarantine items. An input that is no event may have been one.
+# One event may have several quarantine items. An input that is no event may have been one.
 _PUT_ASIDE = sa.text("""
 /* enerflo-sync gaps: quarantined arrivals that were not read */
 select min(at) as start, max(at) as until, count(*) as items, jsonb_object_agg(name, n) as by_name,
@@ -114,15 +114,13 @@ select min(at) as start, max(at) as until, count(*) as items, jsonb_object_agg(n
 from (
   select name, event_id, at, count(*) over (partition by name) as n
   from (
-    select distinct on (coalesce(e.event_id, q.table_name || q.key::text, q.item_id)) e.event_id,
-      case q.kind when 'record' then coalesce(q.table_name, 'records') else coalesce(e.event, 'files') end
-        as name,
+    select distinct on (coalesce(e.event_id, q.item_id)) e.event_id, coalesce(e.event, 'files') as name,
       coalesce(e.received_at, q.first_seen_at) as at
     from sync.quarantine q
     left join sync.webhook_events e on e.account = q.account and q.table_name = 'webhook_events'
       and e.event_id = q.key->>'event_id'
     where q.account = :account and q.state = 'open'
-      and (q.kind in ('file', 'record') or q.kind = 'event' and e.state = 'quarantined')
+      and (q.kind = 'file' or q.kind = 'event' and e.state = 'quarantined')
   ) i
 ) i
 """)
@@ -228,8 +226,8 @@ def _quarantine_holes(connection: sa.Connection, account: str) -> Iterator[Hole]
             start=row.start,
             end=row.until,
             not_seen=row.by_name,
-            why=f"Events, files and records that arrived ({row.items:,}) lie in quarantine, unread until"
-            " somebody replays or dismisses them, or Enerflo tells them in a form that can be read.",
+            why=f"Events and files that arrived ({row.items:,}) lie in quarantine, unread until"
+            " somebody replays or dismisses them.",
             evidence=Evidence(events=row.ids or ()),
             is_open=True,
             closes=f"enerflo-sync quarantine list{account_option(account)}",
