@@ -37,7 +37,7 @@ def test_an_open_hole_is_shown_with_what_closes_it(unseen_for_a_day: Run) -> Non
     assert lines[2].split() == ["kind", "from", "to", "for", "state", "not", "seen"]
     assert lines[3].startswith("  records  20")
     assert " now " in lines[3]
-    assert lines[3].endswith("open   installs, customers, change_orders, notes, milestones")
+    assert lines[3].endswith("open   installs, customers, change_orders, notes, statuses, milestones")
     assert "due polls did not run." in result.out
     assert "closes it:  enerflo-sync poll\n" in result.out
     assert "created then:  enerflo-sync backfill --from 20" in result.out
