@@ -58,7 +58,7 @@ FOUND_BY = {
     "names_of_tables_not_followed": 1,
     "near_keys_looked_for_once": 5,
     "near_keys_unseen": 2,
-    "newest_by_first_sight": 1,
+    "newest_by_first_sight": 13,
     "no_compare_and_set": 2,
     "no_second_look": 2,
     "note_sent_again": 1,
