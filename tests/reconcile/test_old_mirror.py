@@ -115,6 +115,9 @@ def test_milestones_that_could_not_be_read_are_no_all_clear_until_they_are(
     assert [table.table_name for table in found.overdue_tables] == ["milestones"]
     words = verdict_text(found)
     assert (words.verdict, words.tone, is_all_clear(found)) == (Verdict.OVERDUE, Tone.UNSURE, False)
+    # The list itself was read just now.
+    assert words.headline == "Milestones of 1 install could not be read before the comparison"
+    assert "the mirror has" not in words.detail
     company.faults = []
     company.poll(details=100)
     assert is_all_clear(report(0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from enerflo_sandbox.bad_records import BadKind
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
@@ -30,6 +32,8 @@ def test_a_report_says_of_which_records_what_enerflo_says_now_could_not_be_read(
         }
         words = verdict_text(report)
         assert words.headline == "Both sides agree, but for records that could not be read"
+        # Two CRM tables of installs are about the same records.
+        assert replace(report, tables=[*report.tables, *report.tables]).quarantined == 1
         assert "What Enerflo says now of 1 record could not be read, and was not compared" in words.detail
         assert "was not compared: `enerflo-sync quarantine list`" in " ".join(render_text(report).split())
     agreed.world.mend(install)

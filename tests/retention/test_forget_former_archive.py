@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from enerflo_sync.cli import forget as command
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.archive import erase_archived
 from tests.retention.test_forget import CANARIES, Person, found, person
 
@@ -67,4 +68,18 @@ def test_a_former_archive_that_cannot_be_read_is_named_and_waits_for_a_person(
     assert report.not_read == [str(archive(moved))]
     assert "could not be read" in "\n".join(command._lines(report))
     # The rows are erased all the same.
+    assert not any("." in name and name.startswith("enerflo") for name in found(moved.desk))
+
+
+def test_a_former_archive_that_nothing_installed_can_open_stops_nothing(
+    moved: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Webhooks went to a bucket before, and what reads it is not installed any more."""
+
+    def refusing(uri, archive_uri, *rest):  # type: ignore[no-untyped-def]
+        raise ConfigurationError("the part that reads gs:// is not installed.", where="webhook_drop_uri")
+
+    monkeypatch.setattr("enerflo_sync.jobs.forget.open_drop", refusing)
+    report = moved.forget()
+    assert report.not_read == [str(archive(moved))]
     assert not any("." in name and name.startswith("enerflo") for name in found(moved.desk))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import sqlalchemy as sa
 
 from enerflo_sync.drop.drop import Drop, open_drop, storable
@@ -56,7 +59,7 @@ def run_forget(
         context.account,
         customer_id,
         lambda: drop,
-        former=[] if drop is None else _former_archives(context, drop),
+        former={} if drop is None else _former_archives(context, drop),
         by=by,
         limits=ingest_options(context).limits,
         clock=context.clock,
@@ -67,16 +70,19 @@ def run_forget(
     )
 
 
-def _former_archives(context: AccountContext, drop: Drop) -> list[Drop]:
-    """Return the archives that the account had before ``sync.yaml`` named another place for its webhooks."""
+def _former_archives(context: AccountContext, drop: Drop) -> dict[str, Callable[[], Drop]]:
+    """Return what opens the archives that the account had before ``sync.yaml`` named another place.
+
+    By their addresses. To open one may fail: what reads a former bucket may not be installed any more.
+    """
     with warehouse_errors("forget"), context.engine.connect() as connection:
         places = connection.scalars(_PLACES, {"account": context.account}).all()
     # Only the archive matters; the place that stands for the drop is never accessed.
-    return [
-        open_drop(f"{place}.no-drop", place, 0.0, context.credentials.storage)
+    return {
+        place: partial(open_drop, f"{place}.no-drop", place, 0.0, context.credentials.storage)
         for place in places
         if place != storable(drop.archive_uri)
-    ]
+    }
 
 
 def _has_read_files(context: AccountContext) -> bool:

@@ -244,6 +244,7 @@ class _Reconciliation:
         last = last_arrival(self.connection, comparison.mapping, comparison.live, self.now)
         report = TableReport(
             table_name=str(comparison.name),
+            kind=str(comparison.kind),
             crm_table=full_name(comparison.mapping),
             mode=str(self.config.mode_of(self.account, comparison.name)),
             enerflo_rows=sizes.enerflo,

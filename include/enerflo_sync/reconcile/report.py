@@ -120,6 +120,8 @@ class TableReport(msgspec.Struct, frozen=True):
     late_copy: LateCopy | None = None
     # Explained differences that the last plan left to a person: it asks, or the change could not be made.
     waiting: int = 0
+    # What its rows are at Enerflo; several tables may be of one kind. Empty in reports of older versions.
+    kind: str = ""
 
 
 class GoneAtOnce(msgspec.Struct, frozen=True):
@@ -208,7 +210,13 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
     @property
     def quarantined(self) -> int:
         """Return the number of records of which what Enerflo says now could not be read."""
-        return sum(table.quarantined for table in self.tables)
+        # The same records stand in quarantine for each table of one kind.
+        return sum({table.kind: table.quarantined for table in self.tables}.values())
+
+    @property
+    def unreadable(self) -> int:
+        """Return the number of installs whose milestones could not be read although it was due."""
+        return max((table.unreadable for table in self.tables), default=0)
 
     @property
     def within_budget(self) -> bool:

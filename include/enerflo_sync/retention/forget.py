@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -131,7 +131,7 @@ def forget(
     customer_id: int,
     drop: Callable[[], Drop | None],
     *,
-    former: Sequence[Drop] = (),
+    former: Mapping[str, Callable[[], Drop]] | None = None,
     by: str,
     limits: Limits,
     clock: Clock,
@@ -147,7 +147,7 @@ def forget(
     with personal data are neither compared nor planned. The CRM's own rows are not changed. A repeated run
     erases what is left.
 
-    :param former: the archives that the account had before its webhooks went to another place.
+    :param former: opens each archive that the account had before its webhooks went to another place.
     :param by: the person who orders it; stored in the receipt.
     :param limits: the limits of files and events, as in the ingest.
     :param write: whether data is erased; otherwise it is only counted.
@@ -177,8 +177,8 @@ def forget(
             work.write_receipt()
         # Rows are erased last, because a repeated run needs their values to find the customer's files.
         work.erase_archive(drop(), limits, _EVERY_DAY, tell)
-        for one in former:
-            work.erase_former_archive(one, limits, _EVERY_DAY, tell)
+        for place, open_archive in (former or {}).items():
+            work.erase_former_archive(place, open_archive, limits, _EVERY_DAY, tell)
         work.erase_rows()
         return work.report()
 
@@ -311,13 +311,15 @@ class _Forgetting:
         }
         self._connection.execute(_RECEIPT, values)
 
-    def erase_former_archive(self, drop: Drop, limits: Limits, until: datetime, tell: Progress) -> None:
-        """Erase the customer's data in an archive from before; one that is gone stops nothing else."""
+    def erase_former_archive(
+        self, place: str, opens: Callable[[], Drop], limits: Limits, until: datetime, tell: Progress
+    ) -> None:
+        """Erase the customer's data in an archive from before; one that cannot be read stops nothing else."""
         try:
-            if not self.erase_archive(drop, limits, until, tell):
-                self._not_there.append(drop.archive_uri)
+            if not self.erase_archive(opens(), limits, until, tell):
+                self._not_there.append(place)
         except (EnerfloSyncError, OSError):
-            self._not_read.append(drop.archive_uri)
+            self._not_read.append(place)
 
     def erase_archive(self, drop: Drop | None, limits: Limits, until: datetime, tell: Progress) -> int:
         """Erase the customer's data in all files: a duplicate delivery is in a file that no event names.

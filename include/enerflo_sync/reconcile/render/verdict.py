@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 from enerflo_sync.reconcile.render.summary import compared_rows
@@ -189,9 +190,12 @@ def _in_words(report: ReconciliationReport) -> VerdictText:
         case Verdict.KEYS_APART:
             return _keys_apart(report)
         case Verdict.OVERDUE:
+            unreadable = f"Milestones of {count_of(report.unreadable, 'install')} could not be read"
             return VerdictText(
                 verdict,
-                f"Enerflo was last read whole {_age(report)} before the comparison",
+                f"Enerflo was last read whole {age} before the comparison"
+                if (age := _age(report)) is not None
+                else f"{unreadable} before the comparison",
                 f"{compared}; {_share_unexplained(report)}. {_overdue(report)}",
                 _READ_AGAIN,
             )
@@ -240,18 +244,32 @@ def _compared(report: ReconciliationReport) -> str:
     return f"{rows} in {tables} (compared now: those that changed)"
 
 
-def _age(report: ReconciliationReport) -> str:
-    oldest = min(table.mirror_as_of for table in report.overdue_tables if table.mirror_as_of is not None)
-    return duration(report.started_at - oldest)
+def _lists_overdue(report: ReconciliationReport) -> list[tuple[str, datetime]]:
+    """Return the tables whose list was not read when it was due, each with when it was read last."""
+    return [
+        (table.table_name, table.mirror_as_of)
+        for table in report.tables
+        if table.overdue and table.mirror_as_of is not None
+    ]
+
+
+def _age(report: ReconciliationReport) -> str | None:
+    """Return how old the oldest list is that was due, if there is one."""
+    times = [read_at for _, read_at in _lists_overdue(report)]
+    return duration(report.started_at - min(times)) if times else None
 
 
 def _overdue(report: ReconciliationReport) -> str:
-    lists = ", ".join(
-        f"{table.table_name} as of {utc(table.mirror_as_of)}"
-        for table in report.overdue_tables
-        if table.mirror_as_of is not None
-    )
-    return f"Polls were due since and did not read all of Enerflo: the mirror has {lists}."
+    sentences = []
+    if lists := ", ".join(f"{name} as of {utc(read_at)}" for name, read_at in _lists_overdue(report)):
+        sentences.append(f"Polls were due since and did not read all of Enerflo: the mirror has {lists}.")
+    if report.unreadable:
+        installs = count_of(report.unreadable, "install")
+        sentences.append(
+            f"The milestones of {installs} are not told by Enerflo's list, and could not be read although"
+            " polls were due: what Enerflo says of them now was not compared."
+        )
+    return " ".join(sentences)
 
 
 def _late_copies(report: ReconciliationReport) -> str:
