@@ -62,8 +62,10 @@ def test_jobs_write_while_an_index_is_built(older: sa.Engine) -> None:
     write = "delete from sync.plan_changes"
     with ThreadPoolExecutor(1) as pool, older.connect() as job, older.connect() as other:
         job.exec_driver_sql(write)
-        migration = pool.submit(migrate, older)
+        told: list[str] = []
+        migration = pool.submit(migrate, older, building=told.append)
         until(lambda: number(older, BUILDING))
+        assert told == ["sync.plan_changes_completed"]
         other.exec_driver_sql("set lock_timeout = '1s'")
         other.exec_driver_sql(write)
         other.commit()

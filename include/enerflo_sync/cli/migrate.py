@@ -46,7 +46,7 @@ def command(
 
 
 def _migrated(context: AccountContext, *, drop_columns: bool, as_json: bool) -> Exit:
-    before, after = migrate(context.engine)
+    before, after = migrate(context.engine, building=_nothing if as_json else _say_building)
     with moving_records(), progress_bars() as tick:
         columns = run_columns(context, drop=drop_columns, progress=tick)
     if as_json:
@@ -65,6 +65,19 @@ def _migrated(context: AccountContext, *, drop_columns: bool, as_json: bool) -> 
     for line in _lines(columns):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     return Exit.DONE
+
+
+def _say_building(index: str) -> None:
+    console.print(
+        f"Building the index {index}. Jobs go on meanwhile; it waits for transactions that began before it.",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+
+
+def _nothing(_index: str) -> None:
+    """Say nothing: the output is JSON."""
 
 
 def _lines(columns: ColumnsReport) -> Iterator[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -35,19 +35,22 @@ _UNLOCK = sa.text("select pg_advisory_unlock(:key)")
 log = logging.getLogger(__name__)
 
 
-def build_large_indexes(engine: sa.Engine, config: Config) -> None:
+def build_large_indexes(
+    engine: sa.Engine, config: Config, tell: Callable[[str], None] = lambda _: None
+) -> None:
     """Build the indexes of the missing migrations whose tables exist; an interrupted build starts again.
 
     Waits for transactions that began before it, however long they take; nobody waits for it.
 
     :param config: Alembic's, with any connection: only the migrations' files are read.
+    :param tell: called with the name of each index before it is built.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if not (missing := _missing(connection, config)):
             return
         with _alone(connection):
             for name, statement in missing.items():
-                _build(connection, name, statement)
+                _build(connection, name, statement, tell)
 
 
 def _missing(connection: sa.Connection, config: Config) -> dict[str, str]:
@@ -94,7 +97,7 @@ def _alone(connection: sa.Connection) -> Iterator[None]:
         connection.invalidate()
 
 
-def _build(connection: sa.Connection, name: str, statement: str) -> None:
+def _build(connection: sa.Connection, name: str, statement: str, tell: Callable[[str], None]) -> None:
     valid = connection.scalar(_IS_VALID, {"name": name})
     if valid:
         # Another process built it in the meantime.
@@ -103,6 +106,7 @@ def _build(connection: sa.Connection, name: str, statement: str) -> None:
         # What an interrupted build left.
         connection.exec_driver_sql(f"drop index concurrently {name}")
     log.info("migrate_index index=%s jobs=go on", name)
+    tell(name)
     try:
         connection.exec_driver_sql(statement.format("concurrently"))
     except sa.exc.ProgrammingError as error:

@@ -53,7 +53,9 @@ def alembic_config(connection: sa.Connection | None) -> Config:
     return config
 
 
-def migrate(engine: sa.Engine, *, tries: int = TRIES) -> tuple[str | None, str]:
+def migrate(
+    engine: sa.Engine, *, tries: int = TRIES, building: Callable[[str], None] = lambda _: None
+) -> tuple[str | None, str]:
     """Run the missing migrations in one transaction, and return the revisions before and after.
 
     Indexes of large tables are built before it, while jobs write.
@@ -63,12 +65,13 @@ def migrate(engine: sa.Engine, *, tries: int = TRIES) -> tuple[str | None, str]:
     as they are, so that an older program may be started again after an upgrade.
 
     :param tries: total number of tries.
+    :param building: called with the name of each index of a large table before it is built.
     :raises ConfigurationError: server too old, or no right to create schemas; or a newer program migrated the
         tables, and this program may not write them.
     :raises RetriableError: the server is unreachable, or a table was in use at each try.
     """
     with warehouse_errors("migrate"):
-        build_large_indexes(engine, alembic_config(None))
+        build_large_indexes(engine, alembic_config(None), building)
     return in_turn(engine, _migrate, tries=tries)
 
 
