@@ -157,6 +157,23 @@ def test_the_record_that_a_relinked_row_named_before_is_not_made_again(desk: Des
         desk.plan()
 
 
+def test_where_the_other_record_still_has_its_row_the_row_was_relinked(desk: Desk) -> None:
+    """No import numbered the rows anew: the record that the row named before may get a row again."""
+    projects(desk, unique=False, status="review", mode="crm")
+    first, other = in_progress(desk)[:2]
+    desk.sql(
+        "update crm.installs set enerflo_install_id = :other, updated_at = now() where project_id = :id",
+        other=other,
+        id=f"p-{first}",
+    )
+    report = run_reconcile(desk.context, full=True)
+    causes = desk.sql(
+        "select cause from sync.differences where reconciliation_id = :id and field is null order by 1",
+        id=report.reconciliation_id,
+    )
+    assert [row["cause"] for row in causes] == ["duplicate_identity", "missing_in_crm"]
+
+
 def test_a_row_that_is_relinked_between_plan_and_apply_is_not_written(desk: Desk) -> None:
     projects(desk)
     first, other = in_progress(desk)[:2]

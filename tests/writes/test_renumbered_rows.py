@@ -13,7 +13,13 @@ from tests.writes.conftest import Desk
 from tests.writes.copies import mapped
 from tests.writes.test_moved_rows import AT_ONCE
 from tests.writes.test_refused import status_at_enerflo
-from tests.writes.test_reused_keys import DEALS, deals, in_front_of_another_stage, numbered_anew
+from tests.writes.test_reused_keys import (
+    DEALS,
+    an_edit_is_one_again,
+    deals,
+    in_front_of_another_stage,
+    numbered_anew,
+)
 
 __all__ = ["deals"]
 
@@ -33,6 +39,14 @@ def numbered_in_two_parts(desk: Desk, site: int) -> None:
         desk.carried()
 
 
+def taken_back(deals: Desk) -> None:
+    """Apply the plan of one change, and take it back."""
+    plan = deals.plan()
+    assert run_apply(deals.context, plan.plan_hash, approved_by="Pat").applied == 1
+    undo = run_undo(deals.context, plan.plan_hash)
+    assert run_apply(deals.context, undo.plan_hash, approved_by="Sam").applied == 1
+
+
 def at_enerflo(desk: Desk, site: int, status: int) -> None:
     desk.world.set_status(site, status)
     run_poll(desk.context)
@@ -45,25 +59,13 @@ def test_a_plan_in_the_middle_of_an_import_forgets_nothing_of_rows_that_are_not_
     for _ in range(2):
         deals.carried()
         assert status_at_enerflo(deals, site) == 323
-    # Whoever knows better than the import writes it into the row. From then on an edit is one again.
-    deals.sql(
-        "update crm.deals set stage = e.status_name, updated_at = now() from enerflo.installs e"
-        " where e.install_id = record and record = :i",
-        i=site,
-    )
-    assert deals.plan().change_count == 0
-    deals.sql("update crm.deals set stage = 'On Hold', updated_at = now() where record = :i", i=site)
-    deals.carried()
-    assert status_at_enerflo(deals, site) == 4
+    an_edit_is_one_again(deals, site)
 
 
 def test_nor_what_a_person_took_back_of_them(deals: Desk) -> None:
     site = in_front_of_another_stage(deals)
     at_enerflo(deals, site, 4)
-    plan = deals.plan()
-    assert run_apply(deals.context, plan.plan_hash, approved_by="Pat").applied == 1
-    undo = run_undo(deals.context, plan.plan_hash)
-    assert run_apply(deals.context, undo.plan_hash, approved_by="Sam").applied == 1
+    taken_back(deals)
     numbered_in_two_parts(deals, site)
     for _ in range(2):
         plan = deals.plan()
@@ -182,10 +184,7 @@ def test_a_table_that_is_loaded_anew_under_new_keys_leaves_no_more_behind_each_t
     """Whatever comes of a former key, what a person took back stays as it was left."""
     site = in_front_of_another_stage(deals)
     at_enerflo(deals, site, 4)
-    plan = deals.plan()
-    assert run_apply(deals.context, plan.plan_hash, approved_by="Pat").applied == 1
-    undo = run_undo(deals.context, plan.plan_hash)
-    assert run_apply(deals.context, undo.plan_hash, approved_by="Sam").applied == 1
+    taken_back(deals)
     stored = []
     for load in range(4):
         loaded_anew(deals, load)
