@@ -11,6 +11,7 @@ from enerflo_sync.backfill.ids import ids_of_file, ids_of_query, ids_of_text
 from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.backfill.request import MOST_IDS, named_request
 from enerflo_sync.backfill.store import State
+from enerflo_sync.backfill.texts import report_lines
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.pages.run_page import RunFacts, RunPage, read_run
 from enerflo_sync.reconcile.render.verdict import Tone
@@ -83,6 +84,21 @@ def test_what_the_source_does_not_know_is_missing_and_what_it_lost_is_deleted(de
     assert desk.rows("select count(*) from enerflo.installs where deleted_at is not null") == [(1,)]
 
 
+def test_ids_that_nobody_knows_are_named_and_need_a_person(desk: Desk) -> None:
+    desk.poll()
+    gone, read, *_ = desk.mirrored()
+    desk.world.delete_install(gone)
+    report = desk.backfill(
+        desk.named(gone, read, 99_999_999, deals=("ffffffff-0000-4000-8000-000000000000",))
+    )
+    assert report.unknown == ["99999999", "ffffffff-0000-4000-8000-000000000000"]
+    assert report.needs_a_person
+    assert any("named: 99999999, ffffffff" in line for line in report_lines(report))
+    assert page_of(desk, report).tone is Tone.UNSURE
+    # What Enerflo had, and lost, was found out: that is what such a backfill is for.
+    assert not desk.backfill(desk.named(gone, read)).needs_a_person
+
+
 def test_so_many_missing_at_once_are_not_believed(desk: Desk) -> None:
     desk.poll()
     lost = sorted(desk.mirrored())[:80]
@@ -102,6 +118,7 @@ def test_many_ids_are_read_by_their_pages(warehouse: sa.Engine) -> None:
     assert desk.mirrored() == set(ids)
     assert report.requests < len(ids)
     assert report.missing == 2
+    assert report.unknown == ["1", "99999999"]
     assert report.skipped > 0
 
 

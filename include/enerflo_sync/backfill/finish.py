@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.backfill.chunks import PAGES
 from enerflo_sync.backfill.context import Context
+from enerflo_sync.backfill.named import UNKNOWN
 from enerflo_sync.backfill.report import run_report
 from enerflo_sync.backfill.request import Kind
 from enerflo_sync.backfill.store import (
@@ -41,10 +42,10 @@ log = logging.getLogger(__name__)
 
 _ALL = 1_000_000
 
-_LIVING = sa.text("""
-/* enerflo-sync backfill: which installs the mirror holds as living */
-select install_id from enerflo.installs
-where account = :account and deleted_at is null and install_id = any(:ids)
+_KNOWN = sa.text("""
+/* enerflo-sync backfill: which installs the mirror knows, and whether they live there */
+select install_id, deleted_at is null as lives from enerflo.installs
+where account = :account and install_id = any(:ids)
 """)
 
 
@@ -117,8 +118,10 @@ def _conclude(
     most = context.options.confirmations
     _ask_for(context, connection, backfill, missing[:most], rest)
     if missing[most:]:
+        # Whoever names installs wants each of them read; of all others a later run asks.
+        group = "incomplete" if backfill.request.kind is Kind.IDS else "notice"
         rest.of("installs").because(
-            "notice", "not named by the list, and not asked for yet", len(missing[most:])
+            group, "installs: not named by the list, and not asked for yet", len(missing[most:])
         )
 
 
@@ -194,10 +197,13 @@ def _ask_for(
                 (batch,) = intake.take_or_refuse(connection, [raw], observation, own_answer=True)
             tally.add(batch.tally)
     with connection.begin():
-        living = set(
-            connection.scalars(_LIVING, {"account": context.account, "ids": [one for one, _ in gone]})
-        )
-    gone = [(install_id, observed_at) for install_id, observed_at in gone if install_id in living]
+        ids = {"account": context.account, "ids": [one for one, _ in gone]}
+        lives = {row.install_id: row.lives for row in connection.execute(_KNOWN, ids)}
+    if backfill.request.kind is Kind.IDS:
+        for install_id, _ in gone:
+            if install_id not in lives:
+                tally.because(UNKNOWN, str(install_id))
+    gone = [(install_id, observed_at) for install_id, observed_at in gone if lives.get(install_id)]
     if gone and not deletions.is_believed(len(gone)):
         rest.missing -= len(gone)
         tally.because("incomplete", f"installs: {NOT_BELIEVED}", len(gone))

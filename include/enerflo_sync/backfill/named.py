@@ -34,6 +34,8 @@ OF_INSTALL = {
 }
 # Name in reports for a requested install that Enerflo does not have.
 MISSING = "missing"
+# Name in reports for a requested install that neither Enerflo nor the mirror knows: its id is mistyped.
+UNKNOWN = "unknown"
 _NOT_TOLD = "Enerflo does not list them by install: the poll reads their whole list"
 
 
@@ -134,6 +136,8 @@ class NamedInstalls:
         known = self._reads.known_record(need)
         if known is not None:
             self._gone.append((known, observation.observed_at))
+        else:
+            missing.because(UNKNOWN, need.key)
         progress.count("installs", missing)
 
     def _tombstone(self, progress: Progress, save: Callable[[], None]) -> None:

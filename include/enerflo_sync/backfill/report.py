@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from enerflo_sync.backfill.estimate import Compared, Estimate, compare
-from enerflo_sync.backfill.named import MISSING
+from enerflo_sync.backfill.named import MISSING, UNKNOWN
 from enerflo_sync.backfill.store import Backfill, ChunkState, State, StoredChunk
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.warehouse.runs import RunReport, RunState
@@ -70,9 +70,14 @@ class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.quarantined or self.reasons.get("incomplete"))
 
     @property
+    def unknown(self) -> Sequence[str]:
+        """Return the ids and uuids that were named and that neither Enerflo nor the mirror knows."""
+        return sorted(self.reasons.get(UNKNOWN, ()))
+
+    @property
     def needs_a_person(self) -> bool:
         """Return whether a finished backfill needs a person."""
-        return self.state is State.FINISHED and self.is_partial
+        return self.state is State.FINISHED and (self.is_partial or bool(self.unknown))
 
 
 def totals(chunks: Sequence[StoredChunk], rest: Mapping[str, Tally]) -> dict[str, Tally]:

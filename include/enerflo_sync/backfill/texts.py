@@ -9,6 +9,9 @@ from enerflo_sync.backfill.estimate import Compared, Estimate
 from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.backfill.store import ChunkState, State
 
+# As many unknown installs are named; the report has them all.
+_NAMED = 10
+
 
 def estimate_lines(report: BackfillReport) -> Iterator[str]:
     """Yield the estimate, the most important figures first; nothing without an estimate."""
@@ -59,6 +62,9 @@ def report_lines(report: BackfillReport) -> Iterator[str]:
     yield f"{report.requests:,} requests{took}, {among}"
     for why in report.reasons.get("incomplete", {}):
         yield f"not read whole: {why}"
+    if unknown := report.unknown:
+        more = f" and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else ""
+        yield f"no install of Enerflo has what you named: {', '.join(unknown[:_NAMED])}{more}"
     for why, count in sorted(report.reasons.get("quarantined", {}).items()):
         yield f"quarantined: {why} ({count:,})"
     for why, count in sorted(report.reasons.get("notice", {}).items()):

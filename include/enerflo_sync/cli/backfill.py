@@ -74,7 +74,8 @@ def command(
     Prints an estimate first. Polls and webhooks have priority: a backfill uses at most half of the request
     budget while they run, and nearly all of it otherwise. Killed at any point, --resume continues. Records
     that it loads cause no notifications, and the next plan marks their changes as coming from a backfill.
-    Exit code 1 when it finished and records were quarantined, or a part was not read.
+    Exit code 1 when it finished and records were quarantined, a part was not read, or Enerflo knows no
+    install that was named.
     """
     context = open_account(account, os.environ)
     request = _request(context, start, end, ids, ids_file, query, everything, resource)
