@@ -257,6 +257,8 @@ def test_a_plan_of_which_nothing_was_applied_gives_an_empty_one(desk: Desk, in_p
     plan = polled(desk)
     undo = run_undo(desk.context, plan.plan_hash)
     assert (undo.change_count, undo.undecided, undo.state) == (0, {}, PlanState.APPLIED)
+    # It takes nobody's place: the plan that waits can still be approved.
+    assert run_apply(desk.context, plan.plan_hash, approved_by="Me").applied == plan.change_count
 
 
 def test_the_same_undo_is_the_same_plan(desk: Desk, in_progress: int) -> None:

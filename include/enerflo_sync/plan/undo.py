@@ -45,12 +45,14 @@ _KEEP = sa.text("""
 select from sync.plans where account = :account and plan_hash = :plan_hash for key share
 """)
 
+_ANY_CHANGE = sa.text("select exists (select from pg_temp.planned)")
+
 
 def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: str) -> PlanReport:
     """Store the plan that reverses the applied changes of a plan, and return it; nothing is applied yet.
 
     The undo is approved and applied like any other plan, and supersedes older waiting plans. If the plan has
-    no applied change, the undo is empty. To make the same undo again gives the same plan with the same hash.
+    no applied change, the undo is empty and supersedes none. To make the same undo again gives the same plan with the same hash.
 
     :param plan_hash: the hash of the plan to undo, or its first eight characters; it may itself be an undo.
     :raises ConfigurationError: there is no such plan, the mapping does not fit the live tables, or the former
@@ -88,6 +90,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
             stands_on=undone.plan_hash,
             reasons=approval_reasons(connection, config, account),
             lifetime=timedelta(hours=config.approval.expires_hours),
+            ends_others=bool(connection.scalar(_ANY_CHANGE)),
         )
     with warehouse_errors("undo"), engine.connect() as connection:
         return read_plan(connection, account, found)
