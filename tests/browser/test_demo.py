@@ -39,6 +39,7 @@ from enerflo_demo.story import (
 )
 from enerflo_sync.reconcile.store import load_report
 from tests.browser.backfill_runs import BACKFILL, Window, answer, full_months, new_run, run_ids, stored
+from tests.browser.demo_canary import canaries, left_behind
 from tests.browser.trigger_dialog import (
     choose_backfill,
     fill_dates,
@@ -434,3 +435,17 @@ def test_no_answer_in_time_is_a_no(told: Told) -> None:
     told.demo.api.wait_for_run(APPROVE, run_id)
     assert panels(told, install_id) == 93
     assert state_of(told, run_id) == ("rejected", None)
+
+
+def test_nothing_of_people_or_secrets_is_left_outside_the_warehouse(told: Told) -> None:
+    """Of all that the tests above did: logs, XComs, notes, rendered fields, approvals, the demo's own files."""
+    secret = canaries(told.demo)
+    assert len(secret) > 500
+    found = left_behind(told.demo)
+    assert {"airflow.xcom", "airflow.rendered_task_instance_fields", "airflow.hitl_detail"} <= {
+        name for name, lines in found.items() if lines
+    }
+    assert any(name.startswith("airflow/logs/") for name in found)
+    # A name is told, and no value: the failure itself would stand in a log.
+    spoken = {name for name, lines in found.items() if any(one in line for line in lines for one in secret)}
+    assert spoken == set()

@@ -52,7 +52,8 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
     """Store the plan that reverses the applied changes of a plan, and return it; nothing is applied yet.
 
     The undo is approved and applied like any other plan, and supersedes older waiting plans. If the plan has
-    no applied change, the undo is empty and supersedes none. To make the same undo again gives the same plan with the same hash.
+    no applied change, the undo is empty and supersedes none. To make the same undo again gives the same plan
+    with the same hash.
 
     :param plan_hash: the hash of the plan to undo, or its first eight characters; it may itself be an undo.
     :raises ConfigurationError: there is no such plan, the mapping does not fit the live tables, or the former

@@ -12,6 +12,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
 from enerflo_sync.reconcile.fit.hint_columns import hint_detail, hint_word
 from enerflo_sync.reconcile.fit.hints import difference_hint
+from enerflo_sync.reconcile.fit.labels import label_statement
 from enerflo_sync.reconcile.fit.swapped import swapped_statement
 from enerflo_sync.reconcile.join_columns import stored_join_key, wanted_difference
 from enerflo_sync.reconcile.judge import judged
@@ -183,7 +184,8 @@ def differences_statements(
         wanted = f"exists (select from {comparison.wanted} w where {wanted_difference(comparison.joins)})"
         of_wanted = wanted if wanted_only and can_carry(comparison) else "true"
         swapped = swapped_statement(comparison.name, comparison.mapping, of_wanted)
-        statements += [differing, *([] if swapped is None else [swapped])]
+        several = [swapped, label_statement(comparison)]
+        statements += [differing, *(one for one in several if one is not None)]
     return statements
 
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TypeVar
 
-from enerflo_sync.reconcile.fit.values import LABELS
+from enerflo_sync.reconcile.fit.labels import LABELS
 
 _T = TypeVar("_T")
 

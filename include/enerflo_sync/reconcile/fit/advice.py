@@ -12,7 +12,8 @@ import yaml
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.mapping import FieldMapping, FieldType
 from enerflo_sync.reconcile.fit.hints import HINT_TEXTS, Hint
-from enerflo_sync.reconcile.fit.values import LABEL_SHARE, LABELS, FieldFit
+from enerflo_sync.reconcile.fit.labels import LABEL_SHARE, LABELS
+from enerflo_sync.reconcile.fit.values import FieldFit
 from enerflo_sync.reconcile.values import Field
 
 # Time zones of Enerflo's customers, then of offices elsewhere. The first zones that fit are named.

@@ -2,7 +2,8 @@
 
 A hint depends only on the mapping and on the values in ``sync.differences``, so the doctor and the
 reconciliation's report give the same difference the same hint. All hints but ``swapped``
-(:mod:`enerflo_sync.reconcile.fit.swapped`) depend on the difference's own two values.
+(:mod:`enerflo_sync.reconcile.fit.swapped`) and ``label`` (:mod:`enerflo_sync.reconcile.fit.labels`) depend on
+the difference's own two values.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Hint(StrEnum):
     CONSTANT_OFFSET = "constant_offset"
     BOOLEAN_SPELLING = "boolean_spelling"
     SWAPPED = "swapped"
+    LABEL = "label"
 
 
 HINT_TEXTS: Mapping[Hint, str] = {
@@ -53,6 +55,7 @@ HINT_TEXTS: Mapping[Hint, str] = {
     Hint.CONSTANT_OFFSET: "whole quarters of an hour, as two time zones do",
     Hint.BOOLEAN_SPELLING: "how yes and no are written",
     Hint.SWAPPED: "two columns having each other's value",
+    Hint.LABEL: "a label of the CRM's own, which always stands for this value",
 }
 
 # The first tolerance that covers the difference is the one to declare.

@@ -13,20 +13,14 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.mapping import FieldType, mirror_type
 from enerflo_sync.crm.names import literal
-from enerflo_sync.masking import PersonalData
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.fit.hints import Hint, field_hint_sql
+from enerflo_sync.reconcile.fit.labels import LABEL_ROWS, LABEL_SHARE, may_have_labels
 from enerflo_sync.reconcile.fit.sample import Sample
 from enerflo_sync.reconcile.fit.swapped import swapped_rows
 from enerflo_sync.reconcile.mismatched import crm_side, current_side
 from enerflo_sync.reconcile.values import BLANK, NAIVE_TEXT, ZONED_TEXT, Field, mirror_kind
 from enerflo_sync.reconcile.wide import OF_MILESTONE
-
-# A label is proposed if this many rows, and this share of a value's rows, have it.
-LABEL_ROWS = 5
-LABEL_SHARE = 0.95
-# A field with more different values than this does not hold labels.
-LABELS = 50
 
 _PAIRS = Template("""
 /* enerflo-sync doctor $name: what stands beside what in matched rows */
@@ -125,16 +119,6 @@ def field_fits(
     for fit in found.values():
         fit.labels.sort(key=lambda one: (-one[2], one[0]))
     return found
-
-
-def may_have_labels(comparison: Comparison, one: Field) -> bool:
-    """Return whether a field's values may be shown and can be labels: never personal data."""
-    if one.mapping.personal_kind is not PersonalData.NONE:
-        return False
-    kind = mirror_kind(mirror_type(comparison.kind, comparison.mapping, one.mapping.enerflo))
-    if one.mapping.type is FieldType.BOOLEAN:
-        return comparison.live.columns[one.name].kind is Kind.TEXT
-    return one.mapping.type is FieldType.TEXT and kind in {Kind.TEXT, Kind.INTEGER, Kind.BOOLEAN}
 
 
 def matched_rows(comparison: Comparison, sample: Sample) -> str:
