@@ -19,13 +19,20 @@ JUDGING = re.compile(
 )
 
 
+AGREEING = re.compile(
+    r"/\* enerflo-sync (?P<of>agree) (?P<table>\w+): (?P<what>pairs of values on which both sides agree"
+    r"|times at which the sides were last seen|pairs of records whose rows have other keys"
+    r"|keys that rows of the same records had before)"
+)
+
+
 @contextmanager
-def judged(desk: Desk) -> Iterator[list[tuple[str, str, str]]]:
+def judged(desk: Desk, statements: re.Pattern[str] = JUDGING) -> Iterator[list[tuple[str, str, str]]]:
     """Yield the statements that judge rows, as they are sent: of which job, which table, and what about."""
     sent: list[tuple[str, str, str]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if found := JUDGING.search(statement):
+        if found := statements.search(statement):
             sent.append((found["of"], found["table"], found["what"]))
 
     sa.event.listen(desk.engine, "before_cursor_execute", note)
@@ -45,6 +52,20 @@ def test_where_nothing_differs_no_row_is_judged(alike: Desk) -> None:
         plan = alike.plan()
     assert plan.change_count == 0
     assert sent == []
+
+
+def test_values_are_agreed_on_of_tables_with_a_row_that_moved(alike: Desk) -> None:
+    # What a poll read a moment ago counts as moved for that long.
+    alike.switched_on("both", ("lookback_minutes: 15\n  shrink", "lookback_minutes: 0\n  shrink"))
+    alike.plan()
+    with judged(alike, AGREEING) as sent:
+        alike.plan()
+    assert sent == []
+    alike.sql(EDITED, i=alike.a_site().install_id)
+    with judged(alike, AGREEING) as sent:
+        alike.plan()
+    assert {table for _, table, _ in sent} == {"installs"}
+    assert {what for _, _, what in sent} >= {"pairs of values on which both sides agree"}
 
 
 EDITED = (

@@ -175,15 +175,39 @@ def agree_moved(
     now = transaction_time(connection)
     look = current_look(connection, comparison, account, now)
     since = since_last_look(connection, comparison, account, config_hash, lookback_minutes, now)
-    values: dict[str, Any] = {"account": account, "now": now, "by": str(AgreedBy.COMPARISON)}
-    keys = ""
-    equal = [(name, condition) for name, _, _, condition in _pairs(comparison)]
     watching = watch(connection, comparison, account)
-    if since is not None:
+    if since is None:
+        _agree_on(connection, comparison, account, "", now, watching=watching)
+    else:
         keys = comparison.wanted
-        connection.exec_driver_sql(moved_statement(comparison, keys), {"account": account, **since})
-        look_further(connection, comparison, account, reconciliation_id, watching=watching)
-        connection.exec_driver_sql(f"analyze {keys}")
+        moved = connection.exec_driver_sql(moved_statement(comparison, keys), {"account": account, **since})
+        further = look_further(connection, comparison, account, reconciliation_id, watching=watching)
+        if moved.rowcount + further:
+            connection.exec_driver_sql(f"analyze {keys}")
+            _agree_on(connection, comparison, account, keys, now, watching=watching)
+    name = watermark_name(comparison, config_hash)
+    move_watermark(connection, account, name, now, run_id="plan", now=now)
+    if look is not None:
+        note_look(connection, comparison, account, look, name)
+    # In what-if the decisions run in the same transaction and create temporary tables of these names.
+    connection.exec_driver_sql(_DROP.format(", ".join([comparison.wanted, *temporary_tables(comparison)])))
+
+
+def _agree_on(
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    keys: str,
+    now: datetime,
+    *,
+    watching: bool,
+) -> None:
+    """Store agreed pairs of the rows whose join keys are in the temporary table ``keys``; empty: of all rows.
+
+    :param watching: whether some of the rows are known twins.
+    """
+    values: dict[str, Any] = {"account": account, "now": now, "by": str(AgreedBy.COMPARISON)}
+    equal = [(name, condition) for name, _, _, condition in _pairs(comparison)]
     if may_have_twins(comparison):
         mark_twins(connection, comparison, account, [name for name, _ in equal], now, wanted_only=bool(keys))
     keep_former_rows(connection, comparison, keys, values)
@@ -195,12 +219,6 @@ def agree_moved(
     if watching:
         clear_equal(connection, comparison, account, equal)
     forget_former_keys(connection, comparison, keys, values)
-    name = watermark_name(comparison, config_hash)
-    move_watermark(connection, account, name, now, run_id="plan", now=now)
-    if look is not None:
-        note_look(connection, comparison, account, look, name)
-    # In what-if the decisions run in the same transaction and create temporary tables of these names.
-    connection.exec_driver_sql(_DROP.format(", ".join([comparison.wanted, *temporary_tables(comparison)])))
 
 
 def column_agreed(comparison: Comparison, column: str) -> str:

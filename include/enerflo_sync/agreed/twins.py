@@ -102,23 +102,27 @@ def look_further(
     reconciliation_id: str | None,
     *,
     watching: bool,
-) -> None:
-    """Add unchanged rows to ``wanted`` that must be compared too: known twins, and rows that differed."""
+) -> int:
+    """Add unchanged rows to ``wanted`` that must be compared too: known twins, and rows that differed.
+
+    :return: how many keys were added.
+    """
     further = ""
     if watching:
         further = f"union all select {comparison.join_names()} from {_watched(comparison)}"  # noqa: S608
     if reconciliation_id is not None and may_have_twins(comparison) and comparison.mapping.reconcile:
         further += differing_keys(comparison)
-    if further:
-        statement = _FURTHER_KEYS.substitute(
-            name=comparison.name,
-            keys=comparison.wanted,
-            names=comparison.join_names(),
-            mine=comparison.select_join("mirror"),
-            mirror=comparison.mirror,
-            further=further,
-        )
-        connection.exec_driver_sql(statement, {"account": account, "previous": reconciliation_id})
+    if not further:
+        return 0
+    statement = _FURTHER_KEYS.substitute(
+        name=comparison.name,
+        keys=comparison.wanted,
+        names=comparison.join_names(),
+        mine=comparison.select_join("mirror"),
+        mirror=comparison.mirror,
+        further=further,
+    )
+    return connection.exec_driver_sql(statement, {"account": account, "previous": reconciliation_id}).rowcount
 
 
 def mark_twins(
