@@ -16,8 +16,9 @@ tables:
     fields:
       flow: {enerflo: a, type: text}   # 41 of 60 rows agree
       block:
-        enerflo: b   # goes with the value
-        type: text
+        enerflo: b   # stays behind it
+        # and so does this: "#"
+        type: 'te#xt'
 
       # of the next one
       short: c
@@ -44,7 +45,11 @@ NEW = "{enerflo: n, type: text, values: {A: 'B, #}'}}"
     [
         (("key",), "{id: install_id}", NEW),
         (("fields", "flow"), "{enerflo: a, type: text}   # 41", f"{NEW}   # 41"),
-        (("fields", "block"), "enerflo: b   # goes with the value\n        type: text\n", f"{NEW}\n"),
+        (
+            ("fields", "block"),
+            "enerflo: b   # stays behind it\n        # and so does this: \"#\"\n        type: 'te#xt'\n",
+            f'{NEW}   # stays behind it   # and so does this: "#"\n',
+        ),
         (("fields", "short"), "short: c", f"short: {NEW}"),
         (("fields", "odd: name"), "{enerflo: d, type: text}", NEW),
         (("fields", "last"), "enerflo: e\n        values:\n          - x\n", f"{NEW}\n"),

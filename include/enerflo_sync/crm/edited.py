@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -22,6 +23,7 @@ def replaced(text: str, place: Place, value: str) -> str:
 
     :param place: the option's path, whose parts are keys of maps.
     :param value: the new value as YAML on one line.
+    :return: comments between the lines of the old value stand behind the new one.
     :raises NotReplacedError: the file has no such option, it contains a variable, or another option would
         change with it.
     """
@@ -32,7 +34,8 @@ def replaced(text: str, place: Place, value: str) -> str:
     if "${" in text[begin:end] or ACCOUNT in text[begin:end]:
         # The new value has what the variable stands for now.
         raise NotReplacedError
-    new = text[:begin] + value + text[end:]
+    kept = "".join(f"   {comment}" for comment in _comments(text, begin, end))
+    new = text[:begin] + value + kept + text[end:]
     try:
         after = _content(_composed(new))
     except yaml.YAMLError as error:
@@ -66,6 +69,16 @@ def _end(node: yaml.Node) -> int:
         return int(node.end_mark.index)
     last = node.value[-1]
     return _end(last[1] if isinstance(last, tuple) else last)
+
+
+def _comments(text: str, begin: int, end: int) -> Iterator[str]:
+    """Yield the comments between the places of a text: what lies between two tokens is blank otherwise."""
+    tokens = yaml.scan(text, Loader=yaml.SafeLoader)
+    for one, other in pairwise(tokens):
+        gap = text[max(begin, one.end_mark.index) : min(end, other.start_mark.index)]
+        for line in gap.splitlines():
+            if "#" in line:
+                yield line.strip()
 
 
 def _content(node: yaml.Node) -> Any:
