@@ -302,3 +302,25 @@ def test_a_key_that_the_copy_spells_in_its_own_way_is_found_again(copied: Desk) 
     copied.sql("update crm.installs set enerflo_install_id = lpad(enerflo_install_id, 10, '0')")
     copied.settled()
     assert {row["state"] for row in handed(copied, every=True)} == {"arrived"}
+
+
+def test_a_deletion_on_its_way_does_not_go_over_what_a_person_edits_meanwhile(copied: Desk) -> None:
+    copied.switched_on("both", HANDED, DELETED_TOO, AT_ONCE)
+    copied.carried()
+    install = copied.a_site().install_id
+    copied.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=install)
+    approved(copied)
+    assert [one["op"] for one in handed(copied)] == ["delete"]
+    # The next copy brings what somebody wrote into the CRM's row since.
+    copied.sql(
+        "update crm.installs set customer_name = 'Call Jo before Friday', updated_at = now()"
+        " where enerflo_install_id = :id",
+        id=install,
+    )
+    plan = copied.plan()
+    assert handed(copied) == []
+    (change,) = copied.changes(plan, table_name="installs")
+    assert (change.op, plan.needs_approval) == ("delete", True)
+    (old,) = (one for one in handed(copied, every=True) if one["op"] == "delete")
+    assert old["state"] == "superseded"
+    assert old["reason"] == "the CRM's copy shows another row than was to be deleted"

@@ -21,8 +21,8 @@ from enerflo_sync.agreed.mapped_otherwise import OTHERWISE, end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.own_words import stand_for
 from enerflo_sync.agreed.renamed_columns import make_former
-from enerflo_sync.agreed.whole_rows import note_new_rows
-from enerflo_sync.agreed.written import fitting_key
+from enerflo_sync.agreed.whole_rows import as_planned, note_new_rows
+from enerflo_sync.agreed.written import fitting_key, of_key
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
@@ -77,6 +77,15 @@ from (
     where w.account = %(account)s and w.table_name = $table and w.ended_at is null and w.op = 'insert'
   ) o
 ) o
+""")
+
+# A deletion is to delete the row that the plan saw; what a person has edited since is decided about anew.
+_ANOTHER_ROW = Template("""
+/* enerflo-sync plan $name: rows that changed since their deletion was handed over */
+update $looked l set seen = 'the CRM''s copy shows another row than was to be deleted'
+from sync.crm_changes w join $crm t on $on and $counts
+where w.account = %(account)s and w.number = l.number and l.op = 'delete' and l.state = 'open'
+  and l.seen is null and not ($as_planned)
 """)
 
 _NEWER_THAN = """n.key = a.key and n.op = 'update' and a.op = 'update' and n."column" = a."column"
@@ -169,6 +178,7 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     note_growth(connection, looked, found.rowcount, "number", "op", '"column"', "seen", "key")
     named = {"name": str(comparison.name), "table": literal(comparison.name), "looked": looked}
     named["newer_than"] = _NEWER_THAN
+    _end_deletions_of_changed_rows(connection, comparison, looked, values)
     for row in connection.exec_driver_sql(_RECORD_ARRIVALS.substitute(named), values).all():
         applying = Applying(account, row.plan_hash, "copy", row.approved_by)
         if row.kind == "link":
@@ -183,6 +193,20 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     )
     forget = _FORGET.substitute(named, since=SINCE)
     connection.exec_driver_sql(forget, {**values, "hours": timedelta(hours=hours)})
+
+
+def _end_deletions_of_changed_rows(
+    connection: sa.Connection, comparison: Comparison, looked: str, values: Mapping[str, Any]
+) -> None:
+    statement = _ANOTHER_ROW.substitute(
+        name=str(comparison.name),
+        looked=looked,
+        crm=comparison.crm,
+        on=of_key(comparison, "w.key"),
+        counts=comparison.counts("t"),
+        as_planned=as_planned(comparison),
+    )
+    connection.exec_driver_sql(statement, values)
 
 
 def _follow_words(

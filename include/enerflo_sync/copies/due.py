@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.agreed.soft_deletes import marking_value
+from enerflo_sync.agreed.whole_rows import as_planned
 from enerflo_sync.agreed.written import as_written, column_value, of_key, shown, typed_key, zone_of
 from enerflo_sync.crm.copies import KEY_HASH, ROW_HASH
 from enerflo_sync.crm.marks import own_mark
@@ -64,7 +65,8 @@ def due_writes(
 
     If the table's mode does not write the CRM any more, only ids of records created at Enerflo are returned.
     The second result has the numbers of changes whose column has neither the value that the plan saw nor the
-    planned value. A column that already has the planned value is not written again.
+    planned value, and of deletions whose row is not as the plan saw it. A column that already has the planned
+    value is not written again.
 
     A row that the copy does not have, or has twice, is left out, as is a deletion where no column marks one.
     """
@@ -76,7 +78,7 @@ def due_writes(
             mark = _mark(comparison)
             if mark is None:
                 continue
-            (name, value), says = mark, "'before'"
+            (name, value), says = mark, f"case when {as_planned(comparison)} then 'before' else 'else' end"
         else:
             if name not in comparison.live.columns:
                 continue
