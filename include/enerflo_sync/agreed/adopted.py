@@ -48,7 +48,7 @@ from $adopted d
 where w.account = %(account)s and w.table_name = $table and w.kind = 'link' and w.state = 'open'
   and w.ended_at is null and ($ours or coalesce(w.acknowledged_at, w.sent_as_of) is null)
   and w.enerflo_key = jsonb_build_object($p1, d.p1) and w."column" = $column and w.key <> all(d.alike)
-""")
+""")  # noqa: S608 - a constant
 
 
 def agree_adopted(

@@ -42,8 +42,8 @@ where {_OPEN} and w.op = 'insert' and u.number = %(number)s
 
 
 # What was sent of the row ``w.key``, and a row ``t`` does not say.
-_SENT = """c.account = w.account and c.plan_hash = w.plan_hash and c.table_name = w.table_name and c.key = w.key
-      and c.op = 'insert' and c.direction = 'to_enerflo'"""
+_SENT = """c.account = w.account and c.plan_hash = w.plan_hash and c.table_name = w.table_name
+      and c.key = w.key and c.op = 'insert' and c.direction = 'to_enerflo'"""
 _DIFFERS = Template(f"""exists (select from sync.plan_changes c
       where {_SENT} and $says is distinct from nullif(c.source_value, 'null'))""")  # noqa: S608 - a constant
 _GIVEN_AWAY = Template(f"""
