@@ -324,3 +324,23 @@ def test_a_deletion_on_its_way_does_not_go_over_what_a_person_edits_meanwhile(co
     (old,) = (one for one in handed(copied, every=True) if one["op"] == "delete")
     assert old["state"] == "superseded"
     assert old["reason"] == "the CRM's copy shows another row than was to be deleted"
+
+
+def test_a_deletion_has_not_arrived_where_the_copy_is_loaded_anew(copied: Desk) -> None:
+    copied.switched_on("both", HANDED, DELETED_TOO, AT_ONCE)
+    copied.carried()
+    install = copied.a_site().install_id
+    copied.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=install)
+    plan, _ = approved(copied)
+    # The copy tool empties the table and loads it anew, and a plan is made meanwhile.
+    copied.sql("create table kept as select * from crm.installs")
+    copied.sql("delete from crm.installs")
+    copied.plan()
+    copied.sql("insert into crm.installs select * from kept")
+    assert [(one["op"], one["state"]) for one in handed(copied)] == [("delete", "open")]
+    assert [change.state for change in copied.changes(plan)] == ["handed_over"]
+    assert copied.plan().change_count == 0
+    # The next copy is whole, and lacks the row that the tool deleted.
+    copied.sql("delete from crm.installs where enerflo_install_id = :id", id=install)
+    copied.plan()
+    assert [change.state for change in copied.changes(plan)] == ["applied"]

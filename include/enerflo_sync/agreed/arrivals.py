@@ -26,6 +26,7 @@ from enerflo_sync.agreed.written import fitting_key, of_key
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.levels import tables_in_doubt
 from enerflo_sync.reconcile.meanings import stored_meanings, zone_read_in
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import SINCE, names_array
@@ -33,6 +34,7 @@ from enerflo_sync.reconcile.values import NUMBER_TEXT, Field, shown_in_crm
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.statistics import note_growth
 
+_GONE = "its row is gone from the CRM''s copy"
 SEEN = "it was handed over, and the CRM's copy shows it"
 # The limit for tables whose mapping has no ``write_to: changes`` any more: the default of ``late_hours``.
 _DEFAULT_HOURS = 24.0
@@ -52,7 +54,7 @@ select o.number, o.plan_hash, o.position, o.key, o."column", o.op, o.kind, o.sta
     when o.op = 'delete' then case when o.in_crm is null then 'arrived'
       when o.state = 'open' and o.kind <> 'undo' and o.lives then 'Enerflo has the record again' end
     when o.in_crm is null then case
-      when o.state = 'open' and o.op = 'update' then 'its row is gone from the CRM''s copy'
+      when o.state = 'open' and o.op = 'update' then '$gone'
       when o.state = 'open' and o.kind <> 'undo' and o.lives is not true
         then 'Enerflo deleted the record meanwhile' end
     when o.op = 'update' and not o.linked then case
@@ -77,6 +79,13 @@ from (
     where w.account = %(account)s and w.table_name = $table and w.ended_at is null and w.op = 'insert'
   ) o
 ) o
+""")
+
+# While a copy is loaded anew, its rows are missing; nothing arrived by that, and nothing is in the way.
+_NOT_LOADED = Template("""
+/* enerflo-sync plan $name: rows that are missing while the CRM's copy has lost many at once */
+update $looked set seen = null
+where op = 'delete' and seen = 'arrived' or op = 'update' and seen = '$gone'
 """)
 
 # A deletion is to delete the row that the plan saw; what a person has edited since is decided about anew.
@@ -159,16 +168,21 @@ def record_arrivals(connection: sa.Connection, comparisons: Sequence[Comparison]
     """
     end_mapped_otherwise(connection, comparisons, account)
     tables = set(connection.execute(_FOLLOWED, {"account": account}).scalars())
+    in_doubt = tables_in_doubt(connection, account, None) if tables else {}
     for comparison in comparisons:
         if comparison.name in tables:
             load_acknowledgements(connection, comparison, account)
-            _record_arrivals(connection, comparison, account)
+            # What we write ourselves is read back row by row.
+            loads = str(comparison.name) in in_doubt and not comparison.mapping.is_carried
+            _record_arrivals(connection, comparison, account, loads=loads)
     if tables:
         note_not_made(connection, account, "copy")
         deliver(connection, comparisons, account)
 
 
-def _record_arrivals(connection: sa.Connection, comparison: Comparison, account: str) -> None:
+def _record_arrivals(
+    connection: sa.Connection, comparison: Comparison, account: str, *, loads: bool
+) -> None:
     now = transaction_time(connection)
     values: dict[str, Any] = {"account": account, "now": now}
     looked = f"pg_temp.looked_{comparison.name}"
@@ -178,6 +192,8 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     note_growth(connection, looked, found.rowcount, "number", "op", '"column"', "seen", "key")
     named = {"name": str(comparison.name), "table": literal(comparison.name), "looked": looked}
     named["newer_than"] = _NEWER_THAN
+    if loads:
+        connection.exec_driver_sql(_NOT_LOADED.substitute(named, gone=_GONE), values)
     _end_deletions_of_changed_rows(connection, comparison, looked, values)
     for row in connection.exec_driver_sql(_RECORD_ARRIVALS.substitute(named), values).all():
         applying = Applying(account, row.plan_hash, "copy", row.approved_by)
@@ -276,6 +292,7 @@ def _look(comparison: Comparison, looked: str, meanings: Mapping[str, Mapping[st
     same_link = " and ".join(f"c.j{n} = m.j{n}" for n in joins)
     return _LOOK.substitute(
         name=comparison.name,
+        gone=_GONE,
         looked=looked,
         table=literal(comparison.name),
         columns=", ".join(
