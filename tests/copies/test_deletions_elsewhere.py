@@ -10,7 +10,9 @@ from enerflo_sync.copies.due import RowWrite
 from enerflo_sync.copies.remote_writes import RemoteWriter, Written
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.report import PlanReport
 from tests.copies.conftest import CRM, Elsewhere
 from tests.writes.conftest import Desk
@@ -75,3 +77,21 @@ def test_nor_is_one_marked_that_was_edited_while_the_crm_was_away(
     again = away.plan()
     assert [change.op for change in away.changes(again)] == ["delete"]
     assert again.needs_approval
+
+
+def test_the_undo_of_a_mark_is_a_question_and_what_a_person_then_does_stays(
+    away: Desk, elsewhere: Elsewhere, deletion: tuple[int, PlanReport]
+) -> None:
+    note, plan = deletion
+    assert run_apply(away.context, plan.plan_hash, approved_by="Pat").applied == 1
+    undo = run_undo(away.context, plan.plan_hash)
+    assert undo.change_count == 0
+    (asked,) = away.undecided(undo)
+    assert asked.reason == "a row of the CRM that is marked as deleted has its key"
+    elsewhere.sql("update crm.notes set is_deleted = false where enerflo_note_id = :id", id=note)
+    again = away.plan()
+    assert [change.op for change in away.changes(again)] == ["delete"]
+    run_reject(away.context, again.plan_hash, by="Pat")
+    for _ in range(2):
+        assert away.plan().change_count == 0
+    assert not elsewhere.one("notes", enerflo_note_id=note)["is_deleted"]

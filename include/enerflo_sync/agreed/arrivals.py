@@ -180,9 +180,7 @@ def record_arrivals(connection: sa.Connection, comparisons: Sequence[Comparison]
         deliver(connection, comparisons, account)
 
 
-def _record_arrivals(
-    connection: sa.Connection, comparison: Comparison, account: str, *, loads: bool
-) -> None:
+def _record_arrivals(connection: sa.Connection, comparison: Comparison, account: str, *, loads: bool) -> None:
     now = transaction_time(connection)
     values: dict[str, Any] = {"account": account, "now": now}
     looked = f"pg_temp.looked_{comparison.name}"
