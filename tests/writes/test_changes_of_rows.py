@@ -11,7 +11,7 @@ from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.sending import in_crm, note, posts
-from tests.writes.test_changes import ALONE, AT_ONCE, HANDED, approved, copied, handed
+from tests.writes.test_changes import ALONE, AT_ONCE, HANDED, INSTALLS, approved, copied, handed
 
 __all__ = ["copied"]
 
@@ -344,3 +344,18 @@ def test_a_deletion_has_not_arrived_where_the_copy_is_loaded_anew(copied: Desk) 
     copied.sql("delete from crm.installs where enerflo_install_id = :id", id=install)
     copied.plan()
     assert [change.state for change in copied.changes(plan)] == ["applied"]
+
+
+def test_a_deletion_has_not_arrived_where_its_row_went_to_another_branch(copied: Desk) -> None:
+    where = (INSTALLS, f"{INSTALLS}    where: \"coalesce(branch, '') <> 'archive'\"\n")
+    copied.sql("alter table crm.installs add branch text")
+    copied.switched_on("both", HANDED, DELETED_TOO, where, AT_ONCE)
+    copied.carried()
+    install = copied.a_site().install_id
+    copied.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=install)
+    plan, _ = approved(copied)
+    copied.sql("update crm.installs set branch = 'archive' where enerflo_install_id = :id", id=install)
+    copied.plan()
+    (change,) = copied.changes(plan)
+    assert change.state == "superseded"
+    assert handed(copied) == []

@@ -88,13 +88,15 @@ update $looked set seen = null
 where op = 'delete' and seen = 'arrived' or op = 'update' and seen = '$gone'
 """)
 
-# A deletion is to delete the row that the plan saw; what a person has edited since is decided about anew.
+# A deletion is to delete the row that the plan saw; what a person has edited since is decided about anew. A
+# row that does not count any more is not deleted by that.
 _ANOTHER_ROW = Template("""
 /* enerflo-sync plan $name: rows that changed since their deletion was handed over */
-update $looked l set seen = 'the CRM''s copy shows another row than was to be deleted'
-from sync.crm_changes w join $crm t on $on and $counts
+update $looked l set seen = case when $inside then 'the CRM''s copy shows another row than was to be deleted'
+  else 'its row stands outside where by now' end
+from sync.crm_changes w join $crm t on $on and $living
 where w.account = %(account)s and w.number = l.number and l.op = 'delete' and l.state = 'open'
-  and l.seen is null and not ($as_planned)
+  and case when $inside then l.seen is null and not ($as_planned) else l.seen = 'arrived' end
 """)
 
 _NEWER_THAN = """n.key = a.key and n.op = 'update' and a.op = 'update' and n."column" = a."column"
@@ -217,7 +219,8 @@ def _end_deletions_of_changed_rows(
         looked=looked,
         crm=comparison.crm,
         on=of_key(comparison, "w.key"),
-        counts=comparison.counts("t"),
+        living=comparison.living("t"),
+        inside=comparison.inside("t"),
         as_planned=as_planned(comparison),
     )
     connection.exec_driver_sql(statement, values)
