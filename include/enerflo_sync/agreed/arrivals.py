@@ -20,6 +20,7 @@ from enerflo_sync.agreed.handing_over import deliver, load_acknowledgements, not
 from enerflo_sync.agreed.mapped_otherwise import OTHERWISE, end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.own_words import stand_for
+from enerflo_sync.agreed.own_writes import note_unseen
 from enerflo_sync.agreed.renamed_columns import make_former
 from enerflo_sync.agreed.whole_rows import as_planned, note_new_rows
 from enerflo_sync.agreed.written import fitting_key, of_key
@@ -160,13 +161,17 @@ where account = :account and plan_hash = :plan_hash and table_name = :table and 
 """)
 
 
-def record_arrivals(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
+def record_arrivals(
+    connection: sa.Connection, comparisons: Sequence[Comparison], account: str, *, read_back: bool = False
+) -> None:
     """Look up handed-over changes in the CRM's copies and record their outcomes, in the caller's transaction.
 
     A change whose value the copy shows is recorded as applied in the plan and in the ledger, and its values
     become agreed values. A change that cannot arrive any more, because the copy or Enerflo has another value,
     is superseded; the next plan decides again. Changes whose column or row ``sync.yaml`` now maps differently
     end first. Tables without handed-over changes are not read.
+
+    :param read_back: the rows that we wrote ourselves were read back after it, and their times are stored.
     """
     end_mapped_otherwise(connection, comparisons, account)
     tables = set(connection.execute(_FOLLOWED, {"account": account}).scalars())
@@ -176,13 +181,15 @@ def record_arrivals(connection: sa.Connection, comparisons: Sequence[Comparison]
             load_acknowledgements(connection, comparison, account)
             # What we write ourselves is read back row by row.
             loads = str(comparison.name) in in_doubt and not comparison.mapping.is_carried
-            _record_arrivals(connection, comparison, account, loads=loads)
+            looked = _record_arrivals(connection, comparison, account, loads=loads)
+            if comparison.mapping.is_carried and not read_back:
+                note_unseen(connection, comparison, account, looked)
     if tables:
         note_not_made(connection, account, "copy")
         deliver(connection, comparisons, account)
 
 
-def _record_arrivals(connection: sa.Connection, comparison: Comparison, account: str, *, loads: bool) -> None:
+def _record_arrivals(connection: sa.Connection, comparison: Comparison, account: str, *, loads: bool) -> str:
     now = transaction_time(connection)
     values: dict[str, Any] = {"account": account, "now": now}
     looked = f"pg_temp.looked_{comparison.name}"
@@ -209,6 +216,7 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     )
     forget = _FORGET.substitute(named, since=SINCE)
     connection.exec_driver_sql(forget, {**values, "hours": timedelta(hours=hours)})
+    return looked
 
 
 def _end_deletions_of_changed_rows(

@@ -97,7 +97,7 @@ def _carry(
             end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
             note_taken(connection, account, numbers_of(writes))
             if not writes:
-                record_arrivals(connection, [comparison], account)
+                record_arrivals(connection, [comparison], account, read_back=True)
         if not writes:
             break
         with crm.connected(f"writing {comparison.mapping.crm_table}") as theirs:
@@ -123,7 +123,7 @@ def _carry(
                 altered, moved = sorted(made.intersection(moved)), sorted({*moved} - made)
                 end_unmade(connection, account, run_id, altered, Decision.PARKED, _NOT_KEPT)
                 end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
-                record_arrivals(connection, [comparison], account)
+                record_arrivals(connection, [comparison], account, read_back=True)
     with connection.begin():
         named = {
             "account": account,
