@@ -195,9 +195,9 @@ def apply_note(report: ApplyReport) -> str:
 
 @_as_shown
 def carry_note(report: CarryReport) -> str:
-    """Return what became of changes that were open for Salesforce."""
+    """Return what became of changes that were open for a CRM outside the warehouse."""
     counts = " · ".join(f"{getattr(report, name):,} {name}" for name in ("taken", "unmade", "open"))
-    return "\n".join([f"to Salesforce: {counts}", *([report.stopped] if report.stopped else [])])
+    return "\n".join([f"to the CRM: {counts}", *([report.stopped] if report.stopped else [])])
 
 
 @_as_shown

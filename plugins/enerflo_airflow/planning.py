@@ -219,7 +219,7 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
         return result
 
     def _carry(self, context: Context) -> None:
-        """Bring what an earlier apply left open to Salesforce, where the account writes there."""
+        """Bring what an earlier apply left open to the CRM, where that is outside the warehouse."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.carry import run_carry
 

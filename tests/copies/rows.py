@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.whole_rows import row_digest
+from enerflo_sync.agreed.written import of_key
 from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.refresh import CopyReport, refresh_copies
 from enerflo_sync.crm.config import SyncConfig
@@ -95,7 +97,18 @@ class Rows:
 
     def refresh(self) -> CopyReport:
         (report,) = refresh_copies(self.engine, self.crm, self.config, "default")
+        self._see_deletions()
         return report
+
+    def _see_deletions(self) -> None:
+        """Let the plans of deletions have seen the rows as the first copy after them has these."""
+        with self.engine.begin() as connection:
+            plan = self.plan(connection)
+            connection.exec_driver_sql(
+                f"update sync.plan_changes p set row_digest = {row_digest(plan)} from {plan.crm} t"
+                f" where p.op = 'delete' and p.row_digest is null and {of_key(plan, 'p.key')}",
+                {},
+            )
 
     def plan(self, connection: sa.Connection) -> Comparison:
         (plan,) = live_comparisons(connection, self.config, "default", "", all_tables=True)

@@ -99,4 +99,4 @@ def test_the_task_without_a_plan_goes_on_with_what_is_open(
     with pytest.raises(AirflowSkipException):
         task.execute(context)
     assert office.company.writes == [("PATCH", id_, {"System_Size__c": 9.99})]
-    assert notes == {"apply_plan": "to Salesforce: 1 taken · 0 unmade · 0 open"}
+    assert notes == {"apply_plan": "to the CRM: 1 taken · 0 unmade · 0 open"}

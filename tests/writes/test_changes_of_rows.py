@@ -11,7 +11,7 @@ from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.sending import in_crm, note, posts
-from tests.writes.test_changes import ALONE, AT_ONCE, HANDED, approved, copied, handed
+from tests.writes.test_changes import ALONE, AT_ONCE, HANDED, INSTALLS, approved, copied, handed
 
 __all__ = ["copied"]
 
@@ -302,3 +302,60 @@ def test_a_key_that_the_copy_spells_in_its_own_way_is_found_again(copied: Desk) 
     copied.sql("update crm.installs set enerflo_install_id = lpad(enerflo_install_id, 10, '0')")
     copied.settled()
     assert {row["state"] for row in handed(copied, every=True)} == {"arrived"}
+
+
+def test_a_deletion_on_its_way_does_not_go_over_what_a_person_edits_meanwhile(copied: Desk) -> None:
+    copied.switched_on("both", HANDED, DELETED_TOO, AT_ONCE)
+    copied.carried()
+    install = copied.a_site().install_id
+    copied.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=install)
+    approved(copied)
+    assert [one["op"] for one in handed(copied)] == ["delete"]
+    # The next copy brings what somebody wrote into the CRM's row since.
+    copied.sql(
+        "update crm.installs set customer_name = 'Call Jo before Friday', updated_at = now()"
+        " where enerflo_install_id = :id",
+        id=install,
+    )
+    plan = copied.plan()
+    assert handed(copied) == []
+    (change,) = copied.changes(plan, table_name="installs")
+    assert (change.op, plan.needs_approval) == ("delete", True)
+    (old,) = (one for one in handed(copied, every=True) if one["op"] == "delete")
+    assert old["state"] == "superseded"
+    assert old["reason"] == "the CRM's copy shows another row than was to be deleted"
+
+
+def test_a_deletion_has_not_arrived_where_the_copy_is_loaded_anew(copied: Desk) -> None:
+    copied.switched_on("both", HANDED, DELETED_TOO, AT_ONCE)
+    copied.carried()
+    install = copied.a_site().install_id
+    copied.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=install)
+    plan, _ = approved(copied)
+    # The copy tool empties the table and loads it anew, and a plan is made meanwhile.
+    copied.sql("create table kept as select * from crm.installs")
+    copied.sql("delete from crm.installs")
+    copied.plan()
+    copied.sql("insert into crm.installs select * from kept")
+    assert [(one["op"], one["state"]) for one in handed(copied)] == [("delete", "open")]
+    assert [change.state for change in copied.changes(plan)] == ["handed_over"]
+    assert copied.plan().change_count == 0
+    # The next copy is whole, and lacks the row that the tool deleted.
+    copied.sql("delete from crm.installs where enerflo_install_id = :id", id=install)
+    copied.plan()
+    assert [change.state for change in copied.changes(plan)] == ["applied"]
+
+
+def test_a_deletion_has_not_arrived_where_its_row_went_to_another_branch(copied: Desk) -> None:
+    where = (INSTALLS, f"{INSTALLS}    where: \"coalesce(branch, '') <> 'archive'\"\n")
+    copied.sql("alter table crm.installs add branch text")
+    copied.switched_on("both", HANDED, DELETED_TOO, where, AT_ONCE)
+    copied.carried()
+    install = copied.a_site().install_id
+    copied.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=install)
+    plan, _ = approved(copied)
+    copied.sql("update crm.installs set branch = 'archive' where enerflo_install_id = :id", id=install)
+    copied.plan()
+    (change,) = copied.changes(plan)
+    assert change.state == "superseded"
+    assert handed(copied) == []

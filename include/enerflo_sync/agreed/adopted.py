@@ -34,19 +34,21 @@ set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded
     agreed_by = excluded.agreed_by, is_link = false, enerflo_key = excluded.enerflo_key
 """)
 
+GIVEN_AWAY = "the row that the record was made of has another key by now"
+
 # An import gave the key of a row that we sent to another one before a tool wrote the id. The row that
 # says what the record says is there under another key, and was adopted; the one with the former key does
 # not say it.
-_GIVEN_AWAY = Template("""
+_GIVEN_AWAY = Template(f"""
 /* enerflo-sync plan $name: ids of records whose rows have other keys now */
 update sync.crm_changes w
 set state = 'superseded', state_at = now(), ended_at = now(),
-    reason = 'the row that the record was made of has another key by now'
+    reason = '{GIVEN_AWAY}'
 from $adopted d
 where w.account = %(account)s and w.table_name = $table and w.kind = 'link' and w.state = 'open'
-  and w.ended_at is null and coalesce(w.acknowledged_at, w.sent_as_of) is null
+  and w.ended_at is null and ($ours or coalesce(w.acknowledged_at, w.sent_as_of) is null)
   and w.enerflo_key = jsonb_build_object($p1, d.p1) and w."column" = $column and w.key <> all(d.alike)
-""")
+""")  # noqa: S608 - a constant
 
 
 def agree_adopted(
@@ -91,6 +93,8 @@ def supersede_given_away(
         adopted=adopted,
         p1=literal(comparison.mirror_key[0]),
         column=literal(comparison.joins[0].crm_name),
+        # No tool carries it: what the copy does not show was not written.
+        ours=str(comparison.mapping.is_carried).lower(),
     )
     if connection.exec_driver_sql(statement, {"account": account}).rowcount:
         deliver(connection, [comparison], account)

@@ -20,12 +20,14 @@ from enerflo_sync.agreed.handing_over import deliver, load_acknowledgements, not
 from enerflo_sync.agreed.mapped_otherwise import OTHERWISE, end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.own_words import stand_for
+from enerflo_sync.agreed.own_writes import note_unseen
 from enerflo_sync.agreed.renamed_columns import make_former
-from enerflo_sync.agreed.whole_rows import note_new_rows
-from enerflo_sync.agreed.written import fitting_key
+from enerflo_sync.agreed.whole_rows import as_planned, note_new_rows
+from enerflo_sync.agreed.written import fitting_key, of_key
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.levels import tables_in_doubt
 from enerflo_sync.reconcile.meanings import stored_meanings, zone_read_in
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import SINCE, names_array
@@ -33,6 +35,7 @@ from enerflo_sync.reconcile.values import NUMBER_TEXT, Field, shown_in_crm
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.statistics import note_growth
 
+_GONE = "its row is gone from the CRM''s copy"
 SEEN = "it was handed over, and the CRM's copy shows it"
 # The limit for tables whose mapping has no ``write_to: changes`` any more: the default of ``late_hours``.
 _DEFAULT_HOURS = 24.0
@@ -52,7 +55,7 @@ select o.number, o.plan_hash, o.position, o.key, o."column", o.op, o.kind, o.sta
     when o.op = 'delete' then case when o.in_crm is null then 'arrived'
       when o.state = 'open' and o.kind <> 'undo' and o.lives then 'Enerflo has the record again' end
     when o.in_crm is null then case
-      when o.state = 'open' and o.op = 'update' then 'its row is gone from the CRM''s copy'
+      when o.state = 'open' and o.op = 'update' then '$gone'
       when o.state = 'open' and o.kind <> 'undo' and o.lives is not true
         then 'Enerflo deleted the record meanwhile' end
     when o.op = 'update' and not o.linked then case
@@ -77,6 +80,24 @@ from (
     where w.account = %(account)s and w.table_name = $table and w.ended_at is null and w.op = 'insert'
   ) o
 ) o
+""")
+
+# While a copy is loaded anew, its rows are missing; nothing arrived by that, and nothing is in the way.
+_NOT_LOADED = Template("""
+/* enerflo-sync plan $name: rows that are missing while the CRM's copy has lost many at once */
+update $looked set seen = null
+where op = 'delete' and seen = 'arrived' or op = 'update' and seen = '$gone'
+""")
+
+# A deletion is to delete the row that the plan saw; what a person has edited since is decided about anew. A
+# row that does not count any more is not deleted by that.
+_ANOTHER_ROW = Template("""
+/* enerflo-sync plan $name: rows that changed since their deletion was handed over */
+update $looked l set seen = case when $inside then 'the CRM''s copy shows another row than was to be deleted'
+  else 'its row stands outside where by now' end
+from sync.crm_changes w join $crm t on $on and $living
+where w.account = %(account)s and w.number = l.number and l.op = 'delete' and l.state = 'open'
+  and case when $inside then l.seen is null and not ($as_planned) else l.seen = 'arrived' end
 """)
 
 _NEWER_THAN = """n.key = a.key and n.op = 'update' and a.op = 'update' and n."column" = a."column"
@@ -140,26 +161,35 @@ where account = :account and plan_hash = :plan_hash and table_name = :table and 
 """)
 
 
-def record_arrivals(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
+def record_arrivals(
+    connection: sa.Connection, comparisons: Sequence[Comparison], account: str, *, read_back: bool = False
+) -> None:
     """Look up handed-over changes in the CRM's copies and record their outcomes, in the caller's transaction.
 
     A change whose value the copy shows is recorded as applied in the plan and in the ledger, and its values
     become agreed values. A change that cannot arrive any more, because the copy or Enerflo has another value,
     is superseded; the next plan decides again. Changes whose column or row ``sync.yaml`` now maps differently
     end first. Tables without handed-over changes are not read.
+
+    :param read_back: the rows that we wrote ourselves were read back after it, and their times are stored.
     """
     end_mapped_otherwise(connection, comparisons, account)
     tables = set(connection.execute(_FOLLOWED, {"account": account}).scalars())
+    in_doubt = tables_in_doubt(connection, account, None) if tables else {}
     for comparison in comparisons:
         if comparison.name in tables:
             load_acknowledgements(connection, comparison, account)
-            _record_arrivals(connection, comparison, account)
+            # What we write ourselves is read back row by row.
+            loads = str(comparison.name) in in_doubt and not comparison.mapping.is_carried
+            looked = _record_arrivals(connection, comparison, account, loads=loads)
+            if comparison.mapping.is_carried and not read_back:
+                note_unseen(connection, comparison, account, looked)
     if tables:
         note_not_made(connection, account, "copy")
         deliver(connection, comparisons, account)
 
 
-def _record_arrivals(connection: sa.Connection, comparison: Comparison, account: str) -> None:
+def _record_arrivals(connection: sa.Connection, comparison: Comparison, account: str, *, loads: bool) -> str:
     now = transaction_time(connection)
     values: dict[str, Any] = {"account": account, "now": now}
     looked = f"pg_temp.looked_{comparison.name}"
@@ -169,6 +199,9 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     note_growth(connection, looked, found.rowcount, "number", "op", '"column"', "seen", "key")
     named = {"name": str(comparison.name), "table": literal(comparison.name), "looked": looked}
     named["newer_than"] = _NEWER_THAN
+    if loads:
+        connection.exec_driver_sql(_NOT_LOADED.substitute(named, gone=_GONE), values)
+    _end_deletions_of_changed_rows(connection, comparison, looked, values)
     for row in connection.exec_driver_sql(_RECORD_ARRIVALS.substitute(named), values).all():
         applying = Applying(account, row.plan_hash, "copy", row.approved_by)
         if row.kind == "link":
@@ -183,6 +216,22 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     )
     forget = _FORGET.substitute(named, since=SINCE)
     connection.exec_driver_sql(forget, {**values, "hours": timedelta(hours=hours)})
+    return looked
+
+
+def _end_deletions_of_changed_rows(
+    connection: sa.Connection, comparison: Comparison, looked: str, values: Mapping[str, Any]
+) -> None:
+    statement = _ANOTHER_ROW.substitute(
+        name=str(comparison.name),
+        looked=looked,
+        crm=comparison.crm,
+        on=of_key(comparison, "w.key"),
+        living=comparison.living("t"),
+        inside=comparison.inside("t"),
+        as_planned=as_planned(comparison),
+    )
+    connection.exec_driver_sql(statement, values)
 
 
 def _follow_words(
@@ -252,6 +301,7 @@ def _look(comparison: Comparison, looked: str, meanings: Mapping[str, Mapping[st
     same_link = " and ".join(f"c.j{n} = m.j{n}" for n in joins)
     return _LOOK.substitute(
         name=comparison.name,
+        gone=_GONE,
         looked=looked,
         table=literal(comparison.name),
         columns=", ".join(

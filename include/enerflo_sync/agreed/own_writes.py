@@ -63,6 +63,20 @@ on conflict (account, side, table_name, key) do update
 set others_at = excluded.others_at, left_at = excluded.left_at
 """)
 
+# The row shows what we wrote, and nobody saw its time before and after: it may be ours, or a person's.
+_UNSEEN = Template("""
+/* enerflo-sync apply $name: rows that we wrote without reading them back */
+insert into sync.own_writes (account, side, table_name, key, others_at, left_at)
+select distinct on (w.key) %(account)s, 'crm', $table, w.key, '-infinity'::timestamptz, $changed
+from $looked l join sync.crm_changes w on w.account = %(account)s and w.number = l.number
+join $crm t on $on
+where l.seen = 'arrived' and w.op = 'update' and w.acknowledged_at is not null and $changed is not null
+  and not exists (select from sync.own_writes o where o.account = w.account and o.side = 'crm'
+    and o.table_name in ($tables) and o.key = w.key and o.left_at = $changed)
+on conflict (account, side, table_name, key) do update
+set others_at = excluded.others_at, left_at = excluded.left_at
+""")
+
 # When a request is sent again, the time noted before its first attempt counts: the present time may already
 # be the result of that attempt.
 _SENDING = Template("""
@@ -156,6 +170,16 @@ def noting_rows(
     )
     yield
     connection.exec_driver_sql(_LEFT.substitute(parts, on=of_key(comparison, "b.key")), named)
+
+
+def note_unseen(connection: sa.Connection, comparison: Comparison, account: str, looked: str) -> None:
+    """Store of rows that show what we wrote, and were not read back, that nobody knows whose their time is.
+
+    :param looked: the temporary table of changes that were handed over, with ``number`` and ``seen``.
+    """
+    if needs_own_times(comparison):
+        statement = _UNSEEN.substitute(_parts(comparison), looked=looked, on=of_key(comparison, "w.key"))
+        connection.exec_driver_sql(statement, {"account": account})
 
 
 def note_sending(

@@ -110,6 +110,17 @@ def digest_of(row: str) -> str:
     return f"encode(sha256(convert_to(jsonb_strip_nulls({row})::text, 'UTF8')), 'hex')"
 
 
+def as_planned(comparison: Comparison) -> str:
+    """Return the condition that a CRM row ``t`` is as the plan of the handed-over deletion ``w`` saw it.
+
+    A deletion may wait until the next copy: what a person edited meanwhile is in the row then.
+    """
+    return (
+        f"{row_digest(comparison)} = (select p.row_digest from sync.plan_changes p"  # noqa: S608 - a constant
+        " where p.account = w.account and p.plan_hash = w.plan_hash and p.position = w.position)"
+    )
+
+
 def may_take_link(comparison: Comparison, column: str, change: str) -> str:
     """Return the condition that a CRM row ``t`` may get the id of its record in a link column.
 

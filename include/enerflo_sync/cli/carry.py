@@ -1,4 +1,4 @@
-"""``enerflo-sync carry``: bring approved changes that are open still to Salesforce."""
+"""``enerflo-sync carry``: bring approved changes that are open still to the CRM."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from enerflo_sync.reconcile.render.wording import count_of, number
 
 
 def command(account: Account = "default", as_json: Json = False) -> None:
-    """Bring approved changes that are open still to Salesforce (write_to: salesforce).
+    """Bring approved changes that are open still to Salesforce, or to a CRM in another database.
 
-    `apply` does so by itself. Some stay open where Salesforce was away or its day's requests were used up;
-    the next apply goes on with them, and so does this command, without a plan. Exit code 1 when a change is
+    `apply` does so by itself. Some stay open where the CRM was away or its day's requests were used up; the
+    next apply goes on with them, and so does this command, without a plan. Exit code 1 when a change is
     not made or stays open.
     """
     report = run_carry(open_account(account, os.environ))
@@ -25,8 +25,8 @@ def command(account: Account = "default", as_json: Json = False) -> None:
         print_json(msgspec.to_builtins(report))
     elif report is None:
         console.print(
-            "No table of this account has write_to: salesforce, so there is nothing to carry. Changes of a"
-            " CRM in another database (accounts.*.crm) are carried by apply.",
+            "No table of this account has write_to: salesforce, and nothing waits for a CRM in another"
+            " database (accounts.*.crm), so there is nothing to carry.",
             markup=False,
         )
     else:
@@ -37,7 +37,7 @@ def command(account: Account = "default", as_json: Json = False) -> None:
 
 def carried(report: CarryReport) -> list[str]:
     """Return what became of the changes, in lines."""
-    lines = [f"{count_of(report.taken, 'change')} taken to Salesforce."]
+    lines = [f"{count_of(report.taken, 'change')} taken to the CRM."]
     if report.unmade:
         lines.append(f"  {number(report.unmade)} could not be made: the plan's report says why.")
     if report.open:

@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "suggest": ("enerflo_sync.cli.suggest", "Write lines that settle differences to a copy of sync.yaml."),
     "plan": ("enerflo_sync.cli.plan", "Decide about every difference; write nothing yet."),
     "apply": ("enerflo_sync.cli.apply", "Make exactly the changes of a plan."),
-    "carry": ("enerflo_sync.cli.carry", "Bring approved changes that are open still to Salesforce."),
+    "carry": ("enerflo_sync.cli.carry", "Bring approved changes that are open still to the CRM."),
     "reopen": ("enerflo_sync.cli.reopen", "Allow refused changes to be planned again."),
     "ledger": ("enerflo_sync.cli.ledger", "Check that the ledger is as the jobs wrote it."),
     "explain": ("enerflo_sync.cli.explain", "Explain why a record's fields have their values."),

@@ -13,13 +13,14 @@ from collections.abc import Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.adopted import GIVEN_AWAY
 from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.handing_over import end_unmade, note_taken
 from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.agreed.own_writes import noting_rows
 from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.database import CrmConnections
-from enerflo_sync.copies.due import RowWrite, due_writes, numbers_of, unfit_changes
+from enerflo_sync.copies.due import RowWrite, due_writes, given_away, numbers_of, unfit_changes
 from enerflo_sync.copies.named_rows import NAMED, named_already
 from enerflo_sync.copies.refresh import JOB
 from enerflo_sync.copies.remote_table import RemoteTable, remote_table
@@ -87,6 +88,8 @@ def _carry(
         with connection.begin():
             for number, reason in unfit_changes(connection, comparison, account).items():
                 end_unmade(connection, account, run_id, [number], Decision.PARKED, reason)
+            lost = given_away(connection, comparison, account)
+            end_unmade(connection, account, run_id, lost, Decision.MOVED, GIVEN_AWAY)
             writes, moved = due_writes(connection, comparison, account)
             if undone := sorted(made.intersection(numbers_of(writes))):
                 end_unmade(connection, account, run_id, undone, Decision.PARKED, _NOT_KEPT)
@@ -94,7 +97,7 @@ def _carry(
             end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
             note_taken(connection, account, numbers_of(writes))
             if not writes:
-                record_arrivals(connection, [comparison], account)
+                record_arrivals(connection, [comparison], account, read_back=True)
         if not writes:
             break
         with crm.connected(f"writing {comparison.mapping.crm_table}") as theirs:
@@ -120,7 +123,7 @@ def _carry(
                 altered, moved = sorted(made.intersection(moved)), sorted({*moved} - made)
                 end_unmade(connection, account, run_id, altered, Decision.PARKED, _NOT_KEPT)
                 end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
-                record_arrivals(connection, [comparison], account)
+                record_arrivals(connection, [comparison], account, read_back=True)
     with connection.begin():
         named = {
             "account": account,

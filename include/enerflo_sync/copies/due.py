@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from string import Template
 from typing import Any
 
 import psycopg
@@ -11,10 +12,11 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.agreed.soft_deletes import marking_value
+from enerflo_sync.agreed.whole_rows import as_planned
 from enerflo_sync.agreed.written import as_written, column_value, of_key, shown, typed_key, zone_of
 from enerflo_sync.crm.copies import KEY_HASH, ROW_HASH
 from enerflo_sync.crm.marks import own_mark
-from enerflo_sync.crm.names import quoted
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.refused import refuses_a_row
 
@@ -37,6 +39,20 @@ _OF_ONE_ROW = f"""
 select w.number from sync.crm_changes w join sync.crm_changes u on u.key = w.key
 where {_OPEN} and w.op = 'insert' and u.number = %(number)s
 """  # noqa: S608 - a constant
+
+
+# What was sent of the row ``w.key``, and a row ``t`` does not say.
+_SENT = """c.account = w.account and c.plan_hash = w.plan_hash and c.table_name = w.table_name
+      and c.key = w.key and c.op = 'insert' and c.direction = 'to_enerflo'"""
+_DIFFERS = Template(f"""exists (select from sync.plan_changes c
+      where {_SENT} and $says is distinct from nullif(c.source_value, 'null'))""")  # noqa: S608 - a constant
+_GIVEN_AWAY = Template(f"""
+/* enerflo-sync carry $name: ids whose row has another key by now */
+select w.number from sync.crm_changes w
+where {_OPEN} and w.kind = 'link' and exists (select from sync.plan_changes c where {_SENT})
+  and exists (select from $crm t where $on and $counts and $differs)
+  and exists (select from $crm t where not ($on) and $counts and $unlinked and not $differs)
+""")  # noqa: S608 - constants
 
 
 @dataclass
@@ -64,7 +80,8 @@ def due_writes(
 
     If the table's mode does not write the CRM any more, only ids of records created at Enerflo are returned.
     The second result has the numbers of changes whose column has neither the value that the plan saw nor the
-    planned value. A column that already has the planned value is not written again.
+    planned value, and of deletions whose row is not as the plan saw it. A column that already has the planned
+    value is not written again.
 
     A row that the copy does not have, or has twice, is left out, as is a deletion where no column marks one.
     """
@@ -76,7 +93,7 @@ def due_writes(
             mark = _mark(comparison)
             if mark is None:
                 continue
-            (name, value), says = mark, "'before'"
+            (name, value), says = mark, f"case when {as_planned(comparison)} then 'before' else 'else' end"
         else:
             if name not in comparison.live.columns:
                 continue
@@ -100,6 +117,31 @@ def due_writes(
             pairs = zip(comparison.mapping.key_columns, write.key, strict=True)
             write.values = dict(pairs) | write.values
     return list(writes.values()), moved
+
+
+def given_away(connection: sa.Connection, comparison: Comparison, account: str) -> list[int]:
+    """Return the numbers of open ids whose row says something else than was sent, while another row says it.
+
+    An import gave the row's key to another one before the id was written.
+    """
+    values = {"account": account, "table": str(comparison.name), "to_crm": "to_crm" in comparison.mode.writes}
+    links = [join for join in comparison.joins if join.crm_name not in comparison.mapping.key_columns]
+    if not links:
+        return []
+    cases = " ".join(
+        f"when {literal(one.name)} then nullif({shown(comparison, one.name)}, 'null')"
+        for one in comparison.fields
+        if one.name not in comparison.mapping.key_columns
+    )
+    query = _GIVEN_AWAY.substitute(
+        name=comparison.name,
+        crm=comparison.crm,
+        on=of_key(comparison, "w.key"),
+        counts=comparison.counts("t"),
+        unlinked=" and ".join(join.is_open("t") for join in links),
+        differs=_DIFFERS.substitute(says=f"case c.field {cases} else nullif(c.source_value, 'null') end"),
+    )
+    return list(connection.exec_driver_sql(query, values).scalars())
 
 
 def unfit_changes(connection: sa.Connection, comparison: Comparison, account: str) -> dict[int, str]:

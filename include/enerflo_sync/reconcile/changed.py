@@ -97,7 +97,8 @@ def changed_in_crm(comparison: Comparison) -> str:
 def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     """Return the condition that the CRM's time does not tell whether its row changed after Enerflo's record.
 
-    A row that has no time may have changed at any moment. A day says nothing of the hour. A time without a
+    A row that has no time may have changed at any moment, and so may one that we wrote and did not read back
+    (:func:`enerflo_sync.agreed.own_writes.note_unseen`). A day says nothing of the hour. A time without a
     zone comes twice when clocks go back, and is taken for the second one.
 
     :param in_enerflo: SQL of the time at which Enerflo's record changed.
@@ -105,7 +106,7 @@ def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     if not comparison.goes_by_time or comparison.updated_at is None:
         return "false"
     zone = literal(comparison.mapping.time_zone)
-    unknown = "coalesce(o.changed_at, '-infinity') = '-infinity'"
+    unknown = "coalesce(o.changed_at, '-infinity') = '-infinity' or o.changed_in_crm = '-infinity'"
     match comparison.live.columns[comparison.updated_at].kind:
         case Kind.DATE:
             until = f"(((o.changed_at at time zone {zone}) + interval '1 day') at time zone {zone})"
@@ -119,7 +120,7 @@ def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
             unsure = f"{in_enerflo} < o.changed_at and ({before})"
         case _:
             unsure = "false"
-    return f"({unknown} or coalesce({unsure}, false))"
+    return f"(coalesce({unknown}, false) or coalesce({unsure}, false))"
 
 
 def left_its_time(comparison: Comparison) -> str:

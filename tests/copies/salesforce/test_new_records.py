@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.carry import run_carry
 from tests.copies.salesforce.conftest import TO, Office, id_of, killed_at, opened, revived
 from tests.copies.salesforce.fake import refused
 from tests.writes.conftest import Desk
@@ -247,6 +248,23 @@ def test_an_edit_of_any_field_keeps_a_record_also_where_updated_at_is_not_mapped
     office.company.edit(id_, Permit_Approved_Date__c="2026-01-01")
     report = run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
     assert (report.moved, office.company.writes) == (1, [])
+
+
+def test_a_deletion_that_waits_does_not_go_over_an_edit_that_the_next_copy_brings(office: Office) -> None:
+    """The edited field is none of the mapping: only the row that the plan saw tells of it."""
+    office.copy()
+    ids = [gone(office, ALLOWED), id_of(office.install())]
+    gone(office, ALLOWED)
+    office.company.limit, office.company.used = 100, 100
+    office.applied()
+    office.company.edit(ids[0], Permit_Approved_Date__c="2026-01-01")
+    office.copy()
+    office.company.used = 0
+    office.desk.context.__dict__.pop("salesforce")
+    report = run_carry(office.desk.context)
+    assert report is not None
+    assert office.company.writes == [("DELETE", ids[1], {})]
+    assert (report.taken, report.unmade, report.open) == (1, 1, 0)
 
 
 def test_without_the_time_of_its_last_modification_no_record_is_deleted(office: Office) -> None:

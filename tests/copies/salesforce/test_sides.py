@@ -251,10 +251,10 @@ def test_the_command_says_what_went_and_what_stays_open(
         said.append((ended.value.code, capsys.readouterr().out))
     (code, first), last = said
     assert code == 1
-    assert "0 changes taken to Salesforce." in first
+    assert "0 changes taken to the CRM." in first
     assert "1 stay open." in first
     assert "used up" in first
-    assert last == (0, "1 change taken to Salesforce.\n")
+    assert last == (0, "1 change taken to the CRM.\n")
 
 
 def test_a_row_with_an_id_that_is_none_is_parked_alone(office: Office) -> None:

@@ -17,6 +17,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from enerflo_sync.agreed.whole_rows import as_planned
 from enerflo_sync.agreed.written import (
     as_written,
     column_value,
@@ -278,6 +279,9 @@ class Judge:
             if self._modified is not None:
                 # A new record gets fields that are not mapped as well.
                 same += f" and t._modified is not distinct from t.{quoted(self._modified)}"
+            # The copy may be a later one than the plan's, which shows edits since.
+            row = f"{of_key(comparison, 'w.key')} and {comparison.counts('t')} and {as_planned(comparison)}"
+            same += f" and exists (select from {comparison.crm} t where {row})"
             same = f"when {same} then 'before'"
             return f"case when not ({linked}) then 'unlinked' {old} {same} else 'else' end"
         assert name is not None  # noqa: S101 - a defect of ours
