@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.apply import crm as apply_crm
+from enerflo_sync.apply import crm_pages
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.jobs.apply import run_apply, run_verify
 from enerflo_sync.jobs.approval import run_approve, run_reject
@@ -301,7 +302,7 @@ def test_what_we_wrote_is_no_difference_afterwards(agreeing: Desk) -> None:
 def test_a_plan_of_many_pages_is_applied_whole_and_no_record_is_torn(
     agreeing: Desk, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
-    monkeypatch.setattr(apply_crm, "PAGE", page)
+    monkeypatch.setattr(crm_pages, "PAGE", page)
     agreeing.switched_on("both", ("percent: 10", "percent: 100"))
     ids = installs(agreeing, 9)
     spoiled(agreeing, *ids)
