@@ -188,6 +188,23 @@ def test_a_json_null_of_the_crm_is_written_over(agreeing: Desk) -> None:
     assert agreeing.plan().change_count == 0
 
 
+def test_a_json_of_the_crm_that_no_text_can_hold_stops_nothing_and_is_written_over(agreeing: Desk) -> None:
+    agreeing.sql(
+        "alter table crm.change_orders alter adders drop default, alter adders type json using adders::json"
+    )
+    order = agreeing.one("select min(enerflo_change_order_id) from crm.change_orders")
+    before = agreeing.crm("change_orders", enerflo_change_order_id=order)["adders"]
+    agreeing.sql(
+        "update crm.change_orders set adders = cast(:v as json) where enerflo_change_order_id = :i",
+        i=order,
+        v=r'[{"name": "a\u0000b"}]',
+    )
+    report = agreeing.carried()
+    assert (report.applied, report.moved) == (1, 0)
+    assert agreeing.crm("change_orders", enerflo_change_order_id=order)["adders"] == before
+    agreeing.settled()
+
+
 def test_a_new_row_gets_the_tables_own_defaults(agreeing: Desk) -> None:
     agreeing.sql("alter table crm.installs add column owner text not null default 'operations'")
     install = agreeing.world.create_install()
