@@ -19,6 +19,7 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_column, agree_written, column_agreed
+from enerflo_sync.agreed.altered import note_altered
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.own_writes import note_made, noting_updates
 from enerflo_sync.agreed.refusals import why_refused
@@ -276,6 +277,8 @@ class _Job:
                 agree_column(self._connection, self.comparison, group.fields[0], span, self._values)
         elif self.counts[Decision.APPLIED]:
             self._agree()
+        if self.comparison.live.has_own_rules and self._by is AgreedBy.PUSH and self.op != "delete":
+            self._note_altered()
 
     def _write(self, group: Any) -> bool:
         """Make the changes of a group; return whether the agreed pair of each applied change is stored."""
@@ -354,6 +357,13 @@ class _Job:
             self.counts[decision] += number
             if decision == Decision.APPLIED:
                 self._pairs += pairs
+
+    def _note_altered(self) -> None:
+        """Mark the agreed pairs of values of which the table, by a rule of its own, made other ones."""
+        values = self._values | dict(zip(("first", "until"), self._span, strict=True))
+        written = {name for group in self._groups for name in group.fields}
+        for column in sorted(written & self.comparison.mapping.fields.keys()):
+            note_altered(self._connection, self.comparison, column, values)
 
     def _agree(self) -> None:
         """Store the agreed pairs of all applied changes of the page, after all are made."""
