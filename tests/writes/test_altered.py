@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import pytest
+
 from enerflo_sync.explain.text import render_explanation
 from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
 from tests.writes.conftest import Desk
@@ -33,7 +38,7 @@ def test_a_value_of_which_a_trigger_makes_another_one_is_not_called_equal(agreei
     agreeing.settled()
     assert causes(agreeing) == {"status": "left_apart"}
     told = " ".join(render_explanation(run_explain(agreeing.context, "install", str(install))).split())
-    assert "a trigger or rule of the CRM's table made another" in told
+    assert "a trigger, rule or default of the CRM's table made another" in told
 
 
 def test_nor_is_one_of_a_new_row(agreeing: Desk) -> None:
@@ -71,3 +76,43 @@ def test_a_value_that_the_table_takes_later_is_agreed_on_as_any_other(agreeing: 
     agreeing.settled()
     assert causes(agreeing) == {}
     assert agreeing.agreed("installs", "status", enerflo_install_id=install) == "On Hold"
+
+
+_FILLED = [
+    "alter table crm.milestones alter started_at set default now(), alter due_at set default now()",
+    """create function crm.fills() returns trigger language plpgsql as $$ begin
+      new.started_at := coalesce(new.started_at, now()); new.due_at := coalesce(new.due_at, now());
+      return new; end $$;
+    create trigger fills before insert on crm.milestones for each row execute function crm.fills()""",
+]
+
+
+@pytest.mark.parametrize("fills", _FILLED, ids=["default", "trigger"])
+def test_what_a_table_fills_in_by_itself_in_a_new_row_is_nobodys_edit(agreed: Desk, fills: str) -> None:
+    agreed.sql(fills)
+    install = agreed.world.create_install()
+    run_poll(agreed.context)
+    agreed.carried()
+    filled = "select count(*) from crm.milestones where enerflo_install_id = :i and due_at is not null"
+    assert agreed.one(filled, i=install) == 6
+    agreed.settled()
+    # What a person says is one, and so is what Enerflo says.
+    first, last = agreed.sql(
+        "select milestone_id as id from enerflo.milestones"
+        " where install_id = :i order by milestone_id limit 2",
+        i=install,
+    )
+    due = datetime(2027, 3, 1, 12, tzinfo=UTC)
+    agreed.sql(
+        "update crm.milestones set due_at = :due, updated_at = now()"
+        " where (enerflo_install_id, milestone_id) = (:i, :m)",
+        due=due,
+        i=install,
+        m=first["id"],
+    )
+    agreed.world.set_milestone(install, last["id"], {"due": due})
+    run_poll(agreed.context)
+    plans = run_plan(agreed.context)
+    changes = [one for plan in plans for one in agreed.changes(plan)]
+    told = {(one.direction, one.key["milestone_id"], one.field) for one in changes}
+    assert told == {("to_enerflo", first["id"], "due_at"), ("to_crm", last["id"], "due_at")}

@@ -19,7 +19,7 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_column, agree_written, column_agreed
-from enerflo_sync.agreed.altered import note_altered
+from enerflo_sync.agreed.altered import note_altered, note_filled
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.own_writes import note_made, noting_updates
 from enerflo_sync.agreed.refusals import why_refused
@@ -277,7 +277,7 @@ class _Job:
                 agree_column(self._connection, self.comparison, group.fields[0], span, self._values)
         elif self.counts[Decision.APPLIED]:
             self._agree()
-        if self.comparison.live.has_own_rules and self._by is AgreedBy.PUSH and self.op != "delete":
+        if self._by is AgreedBy.PUSH and self.op != "delete" and self.counts[Decision.APPLIED]:
             self._note_altered()
 
     def _write(self, group: Any) -> bool:
@@ -359,8 +359,12 @@ class _Job:
                 self._pairs += pairs
 
     def _note_altered(self) -> None:
-        """Mark the agreed pairs of values of which the table, by a rule of its own, made other ones."""
+        """Note the values of which the table, by a rule of its own, made other ones."""
         values = self._values | dict(zip(("first", "until"), self._span, strict=True))
+        if self.op == "insert":
+            note_filled(self._connection, self.comparison, values)
+        if not self.comparison.live.has_own_rules:
+            return
         written = {name for group in self._groups for name in group.fields}
         for column in sorted(written & self.comparison.mapping.fields.keys()):
             note_altered(self._connection, self.comparison, column, values)

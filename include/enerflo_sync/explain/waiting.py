@@ -270,7 +270,7 @@ def _differing(
 
 _LEFT_BY = {
     "undo": "an undo left them so",
-    "altered": "a trigger or rule of the CRM's table made another value of the one that was written",
+    "altered": "a trigger, rule or default of the CRM's table made another value of what was written",
 }
 
 
