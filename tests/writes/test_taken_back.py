@@ -46,3 +46,18 @@ def test_a_value_that_goes_on_each_day_is_no_such_value(agreeing: Desk) -> None:
         )
         agreeing.carried()
     assert told(agreeing) == []
+
+
+def test_a_role_that_may_not_read_the_ledger_yet_is_told_the_rest(agreeing: Desk) -> None:
+    config, path = agreeing.context.config, agreeing.context.config_path
+    role = f"looks_{agreeing.engine.url.database}"
+    agreeing.sql(f"create role {role}; grant usage on schema crm, enerflo to {role}")
+    agreeing.sql(f"grant select on all tables in schema crm, enerflo to {role}")
+    try:
+        with agreeing.engine.connect() as connection:
+            connection.exec_driver_sql(f"set role {role}")
+            found = check_mapping(connection, config, agreeing.context.account, path)
+            connection.exec_driver_sql("reset role")
+        assert any("grant" in one.next_step for one in found)
+    finally:
+        agreeing.sql(f"drop owned by {role}; drop role {role}")

@@ -13,7 +13,14 @@ from enerflo_sync.crm.notice import Notice
 OFTEN = 3
 DAYS = 14
 
-_KNOWN = sa.text("/* enerflo-sync doctor: is there a ledger */ select to_regclass('sync.ledger') is not null")
+# Before the first migration there is no ledger, and a role that lacks rights is told of these elsewhere.
+_KNOWN = sa.text("""
+/* enerflo-sync doctor: whether there is a ledger that may be read */
+select exists (
+  select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = 'sync' and c.relname = 'ledger'
+    and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select'))
+""")
 _OFTEN = sa.text("""
 /* enerflo-sync doctor: values that were written to one table again and again */
 select count(*) from (
