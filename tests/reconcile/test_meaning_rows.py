@@ -33,7 +33,7 @@ tables:
       pto: {{milestone: PTO, enerflo: due_at, type: date, source_of_truth: review}}
 """
 PLACE = "postgresql:crm-server/crm"
-STORED = ("nothing", "the same", "enerflo", "crm", "reads", "an older one", "of others")
+STORED = ("nothing", "the same", "enerflo", "crm", "reads", "clock", "no clock", "an older one", "of others")
 
 
 def meanings(place: str | None) -> dict[str, dict[str, Any]]:
@@ -42,6 +42,7 @@ def meanings(place: str | None) -> dict[str, dict[str, Any]]:
     return {
         "milestones": {
             "due": {
+                "clock": "timestamptz",
                 "enerflo": ["milestones", "due_at", None, None],
                 "crm": ["crm.milestones", place],
                 "reads": ["timestamp", "America/Denver", {}],
@@ -82,6 +83,12 @@ def test_what_a_field_stands_for_and_whether_that_changed(
         for name, meaning in fields.items():
             if stored in meaning:
                 fields[name] = {**meaning, stored: [*meaning[stored][:-1], "else"]}
+                if stored == "clock":
+                    fields[name]["clock"] = "timestamp"
+    if stored == "no clock":
+        # A version before the clock was noted.
+        before["milestones"]["due"] = {**wanted["milestones"]["due"]}
+        del before["milestones"]["due"]["clock"]
     if stored == "an older one":
         # A version that told less of one field, and nothing of another.
         before["milestones"] = {"due": {"enerflo": wanted["milestones"]["due"]["enerflo"]}}
@@ -89,7 +96,7 @@ def test_what_a_field_stands_for_and_whether_that_changed(
         table: set(fields) if stored in ("enerflo", "crm", "reads") else set()
         for table, fields in wanted.items()
     }
-    if stored == "an older one":
+    if stored in ("an older one", "clock"):
         changed["milestones"] = {"due"}
     with warehouse.begin() as connection:
         connection.exec_driver_sql(

@@ -311,3 +311,27 @@ def test_json_is_compared_by_what_it_says(
     with warehouse.connect() as connection:
         row = connection.execute(sa.text(f"select {field.equal}, {field.differs}".replace(":", "\\:"))).one()
     assert tuple(row) == (equal, not equal)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "equal"),
+    [
+        # What a json keeps as it is written, and no jsonb holds.
+        (r'["a\u0000b"]', False),
+        (r'["a\ud83d b"]', False),
+        (r'["\ude00"]', False),
+        (r'["\\\u0000"]', False),
+        (r'["😀", "\\u0000"]', True),
+        (r'["\ud83d\ude00", "\\u0000"]', True),
+    ],
+)
+def test_a_json_that_no_jsonb_can_hold_stops_nothing(warehouse: sa.Engine, theirs: str, equal: bool) -> None:
+    mapping = FieldMapping.model_validate({"enerflo": "x", "type": "json", "source_of_truth": "review"})
+    live = LiveColumn("v", "json", Kind.JSON, False, True, "json")
+    mine = (r"""'["😀", "\\u0000"]'::jsonb""", Kind.JSONB)
+    field = field_sql("v", mapping, mine, ("t.v", live), table_zone="UTC", fold="")
+    query = f"select {field.equal}, {field.differs}, {field.crm.shown} from (select '{theirs}'::json as v) t"
+    with warehouse.connect() as connection:
+        row = connection.exec_driver_sql(query).one()
+    assert tuple(row)[:2] == (equal, not equal)
+    assert (row[2] == theirs) is not equal

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.apply import crm as apply_crm
+from enerflo_sync.apply import crm_pages
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.jobs.apply import run_apply, run_verify
 from enerflo_sync.jobs.approval import run_approve, run_reject
@@ -187,6 +188,23 @@ def test_a_json_null_of_the_crm_is_written_over(agreeing: Desk) -> None:
     assert agreeing.plan().change_count == 0
 
 
+def test_a_json_of_the_crm_that_no_text_can_hold_stops_nothing_and_is_written_over(agreeing: Desk) -> None:
+    agreeing.sql(
+        "alter table crm.change_orders alter adders drop default, alter adders type json using adders::json"
+    )
+    order = agreeing.one("select min(enerflo_change_order_id) from crm.change_orders")
+    before = agreeing.crm("change_orders", enerflo_change_order_id=order)["adders"]
+    agreeing.sql(
+        "update crm.change_orders set adders = cast(:v as json) where enerflo_change_order_id = :i",
+        i=order,
+        v=r'[{"name": "a\u0000b"}]',
+    )
+    report = agreeing.carried()
+    assert (report.applied, report.moved) == (1, 0)
+    assert agreeing.crm("change_orders", enerflo_change_order_id=order)["adders"] == before
+    agreeing.settled()
+
+
 def test_a_new_row_gets_the_tables_own_defaults(agreeing: Desk) -> None:
     agreeing.sql("alter table crm.installs add column owner text not null default 'operations'")
     install = agreeing.world.create_install()
@@ -301,7 +319,7 @@ def test_what_we_wrote_is_no_difference_afterwards(agreeing: Desk) -> None:
 def test_a_plan_of_many_pages_is_applied_whole_and_no_record_is_torn(
     agreeing: Desk, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
-    monkeypatch.setattr(apply_crm, "PAGE", page)
+    monkeypatch.setattr(crm_pages, "PAGE", page)
     agreeing.switched_on("both", ("percent: 10", "percent: 100"))
     ids = installs(agreeing, 9)
     spoiled(agreeing, *ids)

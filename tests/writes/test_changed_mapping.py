@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.report import PlanReport
@@ -134,3 +137,19 @@ def test_a_row_whose_creation_was_undone_stays_away_where_a_column_is_mapped_oth
         assert {one.op for one in desk.changes(plan)} == {"update"}
         assert plan.undecided == {}
     assert desk.one("select count(*) from crm.installs where enerflo_install_id = :id", id=new) == 0
+
+
+@pytest.mark.parametrize("policy", ["review", "newest"])
+def test_a_column_of_times_that_loses_its_zone_sends_nothing_as_an_edit_of_the_crm(
+    agreed: Desk, policy: str
+) -> None:
+    started = STARTED.replace("source_of_truth: newest", f"source_of_truth: {policy}")
+    agreed.switched_on("both", QUICK, (STARTED, started))
+    agreed.carried()
+    # The company's own zone, of which the mapping says nothing: each time is read hours off from now on.
+    agreed.sql(
+        "alter table crm.milestones alter started_at type timestamp"
+        " using started_at at time zone 'America/Denver'"
+    )
+    sent = [change for plan in run_plan(agreed.context) for change in agreed.changes(plan)]
+    assert {change.direction for change in sent} <= {"to_crm"}

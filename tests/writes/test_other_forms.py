@@ -228,3 +228,20 @@ def test_a_flag_that_is_spelt_otherwise_than_we_write_it_is_not_written_over(
     else:
         assert [(direction, after) for direction, _, after in written] == [("to_crm", enerflo)]
         assert asked == []
+
+
+@pytest.mark.parametrize("kind", ["smallint", "integer"])
+def test_a_flag_is_written_to_a_column_of_numbers_as_one_or_zero(agreed: Desk, kind: str) -> None:
+    declared(
+        agreed,
+        mapped="      has_lender: {enerflo: has_lender, type: boolean, source_of_truth: enerflo}\n",
+        has_lender="{path: company.name, type: boolean}",
+    )
+    run_columns(agreed.context)
+    agreed.sql(f"alter table crm.installs add has_lender {kind} default 0")
+    agreed.sql("update enerflo.installs set has_lender = install_id % 2 = 0")
+    agreed.sql("update crm.installs set has_lender = null where enerflo_install_id % 3 = 0")
+    agreed.carried()
+    same = "has_lender = (enerflo_install_id % 2 = 0)::int"
+    assert agreed.one(f"select bool_and({same}) from crm.installs") is True
+    assert agreed.plan().change_count == 0

@@ -48,6 +48,8 @@ class AgreedBy(StrEnum):
     that the row once existed on both sides, and no change is computed from it. ``former_row_`` is put before
     it if the record's row had another key then (:mod:`enerflo_sync.agreed.former_rows`).
 
+    ``altered``: pushed, and the CRM's table made another value of ours, by a trigger, rule or default.
+
     ``reworded``: the CRM shows a word of ours that stood for another value when it was handed over. The pair
     has what the word stands for now as Enerflo's value, although Enerflo never said so.
     """
@@ -55,6 +57,7 @@ class AgreedBy(StrEnum):
     COMPARISON = "comparison"
     PUSH = "push"
     UNDO = "undo"
+    ALTERED = "altered"
     REWORDED = "reworded"
 
 

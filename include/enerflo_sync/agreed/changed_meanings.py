@@ -23,7 +23,7 @@ from enerflo_sync.warehouse.engine import transaction_time
 # What was handed over is looked for by the mapping of its time, for some hours.
 _READS_KEPT = 5
 # Our write left the two halves apart: a number was rounded to what its column held.
-_ROUNDED = "and a.agreed_by = 'push' and a.crm_value is not null"
+_ROUNDED = "and a.agreed_by in ('push', 'altered') and a.crm_value is not null"
 
 _STORE = sa.text("""
 /* enerflo-sync plan: what the fields of agreed pairs are mapped to */

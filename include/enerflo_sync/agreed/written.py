@@ -31,9 +31,10 @@ def column_value(live: LiveColumn, value: str, zone: str) -> str:
             day = f"case when length({text}) = 10 then {text}::date"
             return f"({day} else ({text}::timestamptz at time zone {literal(zone)})::date end)"
         case Kind.INTEGER:
-            # No number but a whole one becomes an oid.
+            # No number but a whole one becomes an oid. A flag is 1 or 0.
             whole = "::int8" if live.base == "oid" else ""
-            return f"{text}::numeric{whole}::{live.type}"
+            number = f"case {text} when 'true' then '1' when 'false' then '0' else {text} end"
+            return f"({number})::numeric{whole}::{live.type}"
         case _:
             return typed(live, text)
 

@@ -19,11 +19,13 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_column, agree_written, column_agreed
+from enerflo_sync.agreed.altered import note_altered, note_filled
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.own_writes import note_made, noting_updates
 from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.agreed.soft_deletes import note_marked_rows, removal_statement, return_statement
 from enerflo_sync.agreed.whole_rows import note_new_rows
+from enerflo_sync.apply.crm_pages import OF_PLAN, pages_of_plan
 from enerflo_sync.apply.crm_statements import insert_statement, update_statement
 from enerflo_sync.apply.left_out import (
     NOT_KEPT,
@@ -43,8 +45,6 @@ from enerflo_sync.warehouse.refused import crm_refuses_a_row, refused_by_rule
 
 Progress = Callable[[str, int, int], None]
 
-# Changes of one page: it bounds the memory, and must exceed the number of changes of one record.
-PAGE = 20_000
 # Room for the changes of a page between two steps of a statement, which take ten megabytes at most.
 _ROOM = "set local work_mem = '32MB'"
 # Checks deferred constraints now, and all constraints immediately from now on.
@@ -53,41 +53,11 @@ _MOVED = "the CRM says something else than when the plan was made"
 
 _OTHER_KEY = "the CRM's table gives the new row another key, by a trigger or rule of its own"
 
-_OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.direction = 'to_crm'
-  and p.state = 'planned'"""
-
-# The changes of a record have consecutive positions, and a page holds all of them or none. New rows with the
-# same columns are inserted together; columns without a value are left out, so that the table's defaults
-# apply.
-_PAGE = f"""
-/* enerflo-sync apply: what there is to do on the CRM's side */
-with page as materialized (
-  select p.position, p.table_name, p.op, p.field, p.key
-  from sync.plan_changes p where {_OF_PLAN} and p.position > %(after)s order by p.position limit %(limit)s
-), torn as materialized (
-  select min(position) as first from page
-  where (select count(*) from page) = %(limit)s
-    and (table_name, op, key) = (select table_name, op, key from page order by position desc limit 1)
-), whole as (
-  select p.* from page p, torn where coalesce(p.position < torn.first, true)
-)
-select table_name, op, array[field] as fields, min(position) as first, max(position) as last,
-       max(position) as until
-from whole where op <> 'insert' group by 1, 2, 3
-union all
-select table_name, op, fields, min(first), max(first), max(last) from (
-  select table_name, op, array_agg(field order by field) as fields, min(position) as first,
-         max(position) as last
-  from whole where op = 'insert' group by table_name, op, key
-) r group by 1, 2, 3
-order by first
-"""  # noqa: S608 - a constant
-
 _DUE = Template(f"""
   select p.ctid as id, p.key, p.enerflo_key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row,
          p.row_digest
   from sync.plan_changes p
-  where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s and p.position between %(first)s and %(last)s
+  where {OF_PLAN} and p.table_name = $table and p.op = %(op)s and p.position between %(first)s and %(last)s
     and p.field is not distinct from %(field)s::text
 """)  # noqa: S608 - a constant
 
@@ -96,7 +66,7 @@ _DUE_RECORDS = Template(f"""
     select p.ctid as id, p.key, p.enerflo_key, p.field, p.after, min(p.position) over record as first,
            array_agg(p.field) over record as fields
     from sync.plan_changes p
-    where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s
+    where {OF_PLAN} and p.table_name = $table and p.op = %(op)s
       and p.position between %(since)s and %(until)s
     window record as (partition by p.key order by p.field
                       rows between unbounded preceding and unbounded following)
@@ -219,20 +189,30 @@ def _make(
 ) -> tuple[Counter[str], dict[str, set[str]]]:
     """Make the changes page by page; return their outcomes, and by operation the tables that were changed.
 
+    Rows are deleted last, and from the last table to the first: rows of a later table may refer to those of
+    an earlier one (milestones to their install), which a foreign key keeps, or takes them along. Where two
+    tables of ``sync.yaml`` are one CRM table, a row may be deleted here and made there: that order is kept.
+
     Agreed pairs are stored after all is written and checked, because until then a table's trigger, even a
     deferred one, may write another value.
     """
     counts: Counter[str] = Counter()
     jobs: list[_Job] = []
-    after = -1
+    deletions: list[_Job] = []
     with ExitStack() as noting:
-        while groups := _page(connection, values, after):
-            after = max(group.until for group in groups)
+        for groups in pages_of_plan(connection, values):
             for (table, op), some in groupby(groups, key=lambda group: (group.table_name, group.op)):
                 job = _Job(connection, comparisons[table], op, values, by, list(some))
+                if op == "delete" and not job.comparison.siblings:
+                    deletions.append(job)
+                    continue
                 noting.enter_context(job.noting())
                 counts += job.write()
                 jobs.append(job)
+            tick(sum(counts.values()))
+        for job in reversed(deletions):
+            counts += job.write()
+            jobs.append(job)
             tick(sum(counts.values()))
         driver_connection(connection).execute(_CHECK)
     for job in jobs:
@@ -242,15 +222,6 @@ def _make(
         if job.counts[Decision.APPLIED]:
             changed[job.op].add(job.comparison.name)
     return counts, changed
-
-
-def _page(connection: sa.Connection, values: Mapping[str, Any], after: int) -> Sequence[Any]:
-    """Return the next changes as groups of one table, operation and set of columns, in their order.
-
-    For updates and deletions, ``first`` and ``last`` are positions of changes. For new rows they are
-    positions of the first change of a record, and ``until`` is the position of the last change.
-    """
-    return connection.exec_driver_sql(_PAGE, {**values, "after": after, "limit": PAGE}).all()
 
 
 class _Job:
@@ -306,6 +277,8 @@ class _Job:
                 agree_column(self._connection, self.comparison, group.fields[0], span, self._values)
         elif self.counts[Decision.APPLIED]:
             self._agree()
+        if self._by is AgreedBy.PUSH and self.op != "delete" and self.counts[Decision.APPLIED]:
+            self._note_altered()
 
     def _write(self, group: Any) -> bool:
         """Make the changes of a group; return whether the agreed pair of each applied change is stored."""
@@ -384,6 +357,17 @@ class _Job:
             self.counts[decision] += number
             if decision == Decision.APPLIED:
                 self._pairs += pairs
+
+    def _note_altered(self) -> None:
+        """Note the values of which the table, by a rule of its own, made other ones."""
+        values = self._values | dict(zip(("first", "until"), self._span, strict=True))
+        if self.op == "insert":
+            note_filled(self._connection, self.comparison, values)
+        if not self.comparison.live.has_own_rules:
+            return
+        written = {name for group in self._groups for name in group.fields}
+        for column in sorted(written & self.comparison.mapping.fields.keys()):
+            note_altered(self._connection, self.comparison, column, values)
 
     def _agree(self) -> None:
         """Store the agreed pairs of all applied changes of the page, after all are made."""

@@ -29,6 +29,7 @@ from enerflo_sync.crm.live.arrivals import no_arrivals, untold_arrivals
 from enerflo_sync.crm.live.copies import copy_hints
 from enerflo_sync.crm.live.doubtful_marks import doubtful_marks
 from enerflo_sync.crm.live.rights import present_role
+from enerflo_sync.crm.live.taken_back import taken_back
 from enerflo_sync.crm.live.writing import writing_notices
 from enerflo_sync.crm.mapping import NOT_NULL, FieldType, RecordKind, Side, TableMapping
 from enerflo_sync.crm.names import pasted
@@ -149,6 +150,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
                 *no_arrivals(connection, mapping, table),
                 *hidden_rows(connection, table),
                 *doubtful_marks(connection, mapping, table),
+                *(taken_back(connection, mapping, account, name) if writes else ()),
             ]
             findings += [desk.noticed(one) for one in chosen]
             findings += [desk.noticed(one) for one in copy_hints(mapping, table)]

@@ -86,7 +86,8 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """The pair of values on which both sides last agreed.
 
-    :param agreed_by: comparison (found equal), push (written and read back), undo (left apart on purpose) or
+    :param agreed_by: comparison (found equal), push (written and read back), altered
+        (written, and the CRM's table made another value of it), undo (left apart on purpose) or
         reworded (a word of ours arrived when it stood for another value).
     """
 

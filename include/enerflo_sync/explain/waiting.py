@@ -268,6 +268,12 @@ def _differing(
         )
 
 
+_LEFT_BY = {
+    "undo": "an undo left them so",
+    "altered": "a trigger, rule or default of the CRM's table made another value of what was written",
+}
+
+
 def _left_apart(record: FoundRecord, field: str | None, agreed: Mapping[str, Agreement]) -> str | None:
     """Return why a difference is intended: an undo or a write left it, and neither side changed since."""
     mine, theirs = record.enerflo_values or {}, record.crm_values or {}
@@ -281,11 +287,7 @@ def _left_apart(record: FoundRecord, field: str | None, agreed: Mapping[str, Agr
         return None
     if (one.value, one.crm_value) != (mine.get(field), theirs.get(field)):
         return None
-    how = (
-        "an undo left them so"
-        if one.agreed_by == "undo"
-        else "they are as they were when it was last written"
-    )
+    how = _LEFT_BY.get(one.agreed_by, "they are as they were when it was last written")
     return f"{how}, until a side moves"
 
 

@@ -28,6 +28,8 @@ from enerflo_sync.reconcile.values import Field
 STORED_AS = "{}/fields"
 # The meaning of the rows is stored beside those of the fields, under a name that no column can have.
 OF_ROWS = ""
+# The part of a meaning that says whether the CRM's column holds moments, or times without a zone.
+_CLOCK = "clock"
 
 _BY_LINK = Template("""q.enerflo_key = $record and q.key in (
           select l.key from sync.agreed l where l.account = %(account)s and l.table_name = $table
@@ -154,8 +156,12 @@ def stored_meanings(
 
 
 def changed_parts(stored: Mapping[str, Any] | None, meaning: Mapping[str, Any]) -> set[str]:
-    """Return the parts of a field's meaning that differ from the stored ones: enerflo, crm, reads."""
-    return set() if stored is None else {part for part, said in meaning.items() if stored.get(part) != said}
+    """Return the parts of a field's meaning that differ from the stored ones: enerflo, crm, reads, clock."""
+    if stored is None:
+        return set()
+    # An older version stored no clock.
+    known = {part: said for part, said in meaning.items() if part != _CLOCK or part in stored}
+    return {part for part, said in known.items() if stored.get(part) != said}
 
 
 def zone_read_in(stored: Mapping[str, Any] | None) -> str | None:
@@ -174,7 +180,11 @@ def _meaning(config: SyncConfig, comparison: Comparison, field: Field, place: st
     mapping = field.mapping
     column = config.columns.get(comparison.kind, {}).get(mapping.enerflo)
     timed = field.domain in (FieldType.TIMESTAMP, FieldType.DATE)
+    kind = comparison.live.columns[field.name].kind
+    # Whoever gives the column the other type decides in which zone its times are, and edits none of them.
+    clock = {_CLOCK: str(kind)} if timed and kind in (Kind.TIMESTAMPTZ, Kind.TIMESTAMP) else {}
     return {
+        **clock,
         "enerflo": [
             comparison.kind,
             mapping.enerflo,

@@ -24,6 +24,12 @@ ZONED_TEXT = rf"^{_DAY}{_TIME} ?(?:Z|[-+](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?)$"
 NAIVE_TEXT = rf"^{_DAY}(?:{_TIME})?$"
 WHOLE_TEXT = "^-?[0-9]{1,18}$"
 BLANK = "E' \\t\\r\\n'"
+# In the text of a json: an escaped backslash, the begin of an escape, a pair of surrogates, and what is no
+# character of a text.
+_BACKSLASH = r"'\\\\'"
+_ESCAPE = r"'\u'"
+_PAIR = r"'\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}'"
+_NO_CHARACTER = r"'\\u(0000|[dD][89a-fA-F])'"
 
 
 @dataclass(frozen=True)
@@ -176,11 +182,22 @@ def _operand(raw: str, kind: Kind, domain: FieldType, zone: str) -> Operand:
         case FieldType.BOOLEAN:
             return _boolean(raw, kind)
         case FieldType.JSON:
-            value = raw if kind is Kind.JSONB else f"{raw}::jsonb"
+            value = raw if kind is Kind.JSONB else _jsonb(raw)
             return Operand(value, _NOTHING, value)
         case _:
             value = _text(raw, kind)
             return Operand(value, _NOTHING, f"to_jsonb({value})")
+
+
+def _jsonb(raw: str) -> str:
+    r"""Return a value of type json as jsonb; as its own text if it has an escape that no jsonb can hold.
+
+    A json keeps ``\u0000`` and halves of surrogate pairs as they are written, and jsonb refuses both.
+    """
+    text = f"{raw}::text"
+    alone = f"regexp_replace(regexp_replace({text}, {_BACKSLASH}, '', 'g'), {_PAIR}, '', 'g')"
+    kept = f"strpos({text}, {_ESCAPE}) > 0 and {alone} ~ {_NO_CHARACTER}"
+    return f"(case when {kept} then to_jsonb({text}) else {raw}::jsonb end)"
 
 
 def value_of_text(text: str, domain: FieldType, zone: str) -> str:
