@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.jobs.undo import run_undo
@@ -17,6 +18,8 @@ STATUS = "status: {enerflo: status_name, type: text, trim: true, fold_case: true
 STARTED = "started_at: {enerflo: started_at, type: timestamp, precision: second, source_of_truth: newest}"
 DUE = "due_at: {enerflo: due_at, type: timestamp, precision: second, source_of_truth: newest}"
 REVIEW = "source_of_truth: review"
+RULES = ("new_mapping", "first_to_enerflo", "nulling")
+WITHOUT_A_ZONE = "The CRM's column of milestones.started_at changed from timestamptz to timestamp"
 
 
 def called(word: str) -> tuple[str, str]:
@@ -153,3 +156,29 @@ def test_a_column_of_times_that_loses_its_zone_sends_nothing_as_an_edit_of_the_c
     )
     sent = [change for plan in run_plan(agreed.context) for change in agreed.changes(plan)]
     assert {change.direction for change in sent} <= {"to_crm"}
+
+
+def test_nor_does_newest_send_one_without_a_person(agreed: Desk) -> None:
+    """One milestone's row is the newer one: by the times of both records its time would be Enerflo's."""
+    free = [("percent: 10\n", "percent: 100\n"), *((f"{name}: true", f"{name}: false") for name in RULES)]
+    agreed.switched_on("both", QUICK, *free)
+    agreed.carried()
+    agreed.sql(
+        "alter table crm.milestones alter started_at type timestamp"
+        " using started_at at time zone 'America/Denver'"
+    )
+    (key,) = agreed.sql(
+        "update crm.milestones set updated_at = now() where (enerflo_install_id, milestone_id) = ("
+        " select enerflo_install_id, milestone_id from crm.milestones where started_at is not null limit 1)"
+        " returning enerflo_install_id, milestone_id"
+    )
+    for _ in range(2):
+        plans = run_plan(agreed.context)
+        sent = [change for plan in plans for change in agreed.changes(plan, direction="to_enerflo")]
+        assert [dict(change.key) for change in sent] == [dict(key)]
+        (waiting,) = [plan for plan in plans if plan.needs_approval]
+        assert WITHOUT_A_ZONE in waiting.reasons[0]
+        assert agreed.changes(waiting, direction="to_enerflo")
+    run_apply(agreed.context, waiting.plan_hash, approved_by="Pat")
+    agreed.sql("update crm.milestones set started_at = started_at + interval '1 day', updated_at = now()")
+    assert not any(plan.needs_approval for plan in run_plan(agreed.context))

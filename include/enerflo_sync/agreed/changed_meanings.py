@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from enerflo_sync.agreed.changed_clocks import noted_clock
 from enerflo_sync.agreed.mapped_otherwise import end_mapped_otherwise
 from enerflo_sync.agreed.own_words import stand_for
 from enerflo_sync.agreed.renamed_columns import follow_columns, make_former, says_the_same
@@ -75,6 +76,8 @@ def follow_meanings(
                 meanings[field]["said_since"] = said_since
             if holds is not None:
                 meanings[field]["holds"] = holds
+            place = str(comparison.name), field
+            meanings[field] |= noted_clock(connection, account, place, before, meaning, now)
             if earlier := _earlier_reads(before, changed, now):
                 meanings[field]["read_before"] = earlier
         if meanings != by_table[comparison.name]:

@@ -9,6 +9,7 @@ certain, and the next plan waits for a person.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from string import Template
 from typing import Any
 
@@ -53,7 +54,7 @@ select table_name, columns, columns_before, rows_lost from sync.agreed_keys
 where account = :account and columns_before is not null order by table_name
 """)
 _APPROVED = sa.text("""
-/* enerflo-sync plan: whether a person applied a plan that named the changed key columns */
+/* enerflo-sync plan: whether a person applied a plan that named this reason to wait */
 select exists (select from sync.plans where account = :account and state = 'applied' and change_count > 0
                and created_at >= :since and reasons @> :reasons)
 """).bindparams(sa.bindparam("reasons", type_=JSONB))
@@ -138,6 +139,12 @@ def key_change_reasons(connection: sa.Connection, account: str) -> list[tuple[st
     return [(row["table_name"], _sentence(row["table_name"], row)) for row in rows]
 
 
+def was_approved(connection: sa.Connection, account: str, sentence: str, since: datetime | str) -> bool:
+    """Return whether a person applied a plan that was made since then and named this reason to wait."""
+    said = {"account": account, "reasons": [sentence], "since": since}
+    return bool(connection.scalar(_APPROVED, said))
+
+
 def columns_of(comparison: Comparison) -> Columns:
     """Return the columns that make the table's stored keys, and the columns by which its rows are matched."""
     joins = comparison.mapping.join_columns
@@ -165,8 +172,8 @@ def _remember(
     if stored is None:
         connection.execute(_STORE, {**named, "columns": present, "before": None, "lost": -1})
     elif stored["columns_before"] is not None:
-        said = {"reasons": [_sentence(named["table"], stored)], "since": stored["changed_at"]}
-        if connection.scalar(_APPROVED, {"account": named["account"], **said}):
+        sentence = _sentence(named["table"], stored)
+        if was_approved(connection, named["account"], sentence, stored["changed_at"]):
             connection.execute(_STORE, {**named, "columns": present, "before": None, "lost": -1})
 
 

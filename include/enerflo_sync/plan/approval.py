@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.changed_clocks import changed_clocks
 from enerflo_sync.agreed.key_changes import key_change_reasons
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal, quoted
@@ -38,6 +39,11 @@ select p.table_name || '.' || p.field as name, count(*) as changes
 from pg_temp.planned p
 where p.op = 'update' and (p.table_name, p.field) in ($fields) group by 1 order by 1
 """)
+
+_FIELDS = """
+/* enerflo-sync plan: fields that change */
+select distinct table_name, field from pg_temp.planned where field is not null order by 1, 2
+"""
 
 _MAPPING_BEFORE = sa.text("""
 /* enerflo-sync plan: the mapping of what was applied last */
@@ -131,6 +137,10 @@ def _of_kind(connection: sa.Connection, config: SyncConfig, account: str) -> Ite
         yield f"It changes the protected field {name} {count:,} times (protected)."
     for _, sentence in key_change_reasons(connection, account):
         yield sentence
+    clocks = {(table, field): sentence for table, field, sentence in changed_clocks(connection, account)}
+    if clocks:
+        planned = connection.exec_driver_sql(_FIELDS).tuples()
+        yield from (clocks[table, field] for table, field in planned if (table, field) in clocks)
     if rules.new_mapping and (which := changed_mapping(connection, config, account)):
         yield f"{_NEW_TO[which]} (approval.new_mapping)."
     to_enerflo = rules.first_to_enerflo and counts["to_enerflo"]

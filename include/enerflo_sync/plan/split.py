@@ -16,6 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.changed_clocks import changed_clocks
 from enerflo_sync.agreed.key_changes import key_change_reasons
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import MIRROR_TABLES, RecordKind
@@ -173,6 +174,10 @@ def _mark_each(connection: sa.Connection, config: SyncConfig, account: str) -> N
         conditions.append(
             "p.op = 'update' and coalesce(p.after, 'null') = 'null' and coalesce(p.before, 'null') <> 'null'"
         )
+    conditions += [
+        f"p.table_name = {literal(table)} and p.field = {literal(field)}"
+        for table, field, _ in changed_clocks(connection, account)
+    ]
     if fields := protected_fields(config, account):
         listed = ", ".join(f"({literal(table)}, {literal(field)})" for table, field in fields)
         conditions.append(f"p.op = 'update' and (p.table_name, p.field) in ({listed})")

@@ -29,7 +29,7 @@ STORED_AS = "{}/fields"
 # The meaning of the rows is stored beside those of the fields, under a name that no column can have.
 OF_ROWS = ""
 # The part of a meaning that says whether the CRM's column holds moments, or times without a zone.
-_CLOCK = "clock"
+CLOCK = "clock"
 
 _BY_LINK = Template("""q.enerflo_key = $record and q.key in (
           select l.key from sync.agreed l where l.account = %(account)s and l.table_name = $table
@@ -160,7 +160,7 @@ def changed_parts(stored: Mapping[str, Any] | None, meaning: Mapping[str, Any]) 
     if stored is None:
         return set()
     # An older version stored no clock.
-    known = {part: said for part, said in meaning.items() if part != _CLOCK or part in stored}
+    known = {part: said for part, said in meaning.items() if part != CLOCK or part in stored}
     return {part for part, said in known.items() if stored.get(part) != said}
 
 
@@ -182,7 +182,7 @@ def _meaning(config: SyncConfig, comparison: Comparison, field: Field, place: st
     timed = field.domain in (FieldType.TIMESTAMP, FieldType.DATE)
     kind = comparison.live.columns[field.name].kind
     # Whoever gives the column the other type decides in which zone its times are, and edits none of them.
-    clock = {_CLOCK: str(kind)} if timed and kind in (Kind.TIMESTAMPTZ, Kind.TIMESTAMP) else {}
+    clock = {CLOCK: str(kind)} if timed and kind in (Kind.TIMESTAMPTZ, Kind.TIMESTAMP) else {}
     return {
         **clock,
         "enerflo": [
