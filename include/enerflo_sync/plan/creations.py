@@ -25,6 +25,7 @@ from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_fo
 from enerflo_sync.reconcile.judged_rows import judged_rows
 from enerflo_sync.reconcile.near_keys import OTHER_SPELLING, keep_near_keys
 from enerflo_sync.reconcile.report import Cause
+from enerflo_sync.reconcile.waiting import UNWRITTEN
 
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
 CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
@@ -41,6 +42,8 @@ NO_MARK = (
     "Enerflo deleted its record, and no column of deleted_when is ours to write: mark its row in the CRM as"
     " deleted by hand"
 )
+
+_NOT_CREATED = "the CRM's rows are not created here (create_in)"
 
 _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_value, policy, cause, rule,
   reason, changed_at, observed_at"""
@@ -67,7 +70,7 @@ from (
       when o.was_agreed then 'it was deleted from the CRM since both agreed'
       when o.voided then 'a voided install is not created'
       when $near then $other_spelling
-      when not $may_create then 'the CRM''s rows are not created here (create_in)'
+      when not $may_create then $not_created
       when o.new_key is null then 'no key can be made for it (on_insert)'
       when o.taken then 'another row has, or would get, the key that on_insert makes for it' end as reason,
     case when not o.quarantined and (o.undone or o.stands_outside) then 'keep'
@@ -164,9 +167,10 @@ def decide_rows(
     }
     known = f"and not exists (select from {adopted_table(comparison)} d where {{}})" if adopted else ""
     if kinds.only_enerflo:
-        statement = _into_crm(
-            comparison, common, known, keep_near_keys(connection, comparison, values["account"])
-        )
+        declared = config.tables_for(values["account"])[comparison.name]
+        not_created = UNWRITTEN if Side.CRM in declared.create_in else _NOT_CREATED
+        near = keep_near_keys(connection, comparison, values["account"])
+        statement = _into_crm(comparison, common, known, near, not_created)
         connection.exec_driver_sql(statement, values)
     if kinds.only_crm:
         connection.exec_driver_sql(_into_enerflo(comparison, config, common, known), values)
@@ -175,7 +179,7 @@ def decide_rows(
         connection.exec_driver_sql(_deletes(comparison, common, mark), values)
 
 
-def _into_crm(comparison: Comparison, common: dict[str, Any], known: str, near: str) -> str:
+def _into_crm(comparison: Comparison, common: dict[str, Any], known: str, near: str, not_created: str) -> str:
     columns = [*_crm_columns(comparison)]
     return _INTO_CRM.substitute(
         common,
@@ -186,6 +190,7 @@ def _into_crm(comparison: Comparison, common: dict[str, Any], known: str, near: 
         creation_undone=CREATION_UNDONE,
         outside=OUTSIDE,
         may_create=_yes(Side.CRM in comparison.mapping.create_in),
+        not_created=literal(not_created),
         near=near,
         other_spelling=literal(OTHER_SPELLING),
         mirror=comparison.mirror,

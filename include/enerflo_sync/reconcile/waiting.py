@@ -67,5 +67,5 @@ def unwritten_remarks(connection: sa.Connection, account: str) -> list[str]:
     verb = "difference of the last plan is" if number == 1 else "differences of the last plan are"
     return [
         f"{number:,} {verb} written nowhere: {UNWRITTEN}. enerflo-sync doctor names the columns;"
-        " direction: to_enerflo says that it is meant."
+        " direction: to_enerflo, or create_in without crm, says that it is meant."
     ]
