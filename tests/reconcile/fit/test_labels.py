@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from enerflo_sync.reconcile.fit.labels import LABEL_ROWS
+from enerflo_sync.reconcile.fit.labels import LABEL_ROWS, LABELS
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope
 from tests.reconcile.conftest import NOW, TwoSides
 
@@ -91,6 +91,13 @@ def test_what_may_be_another_value_is_no_label(
 ) -> None:
     add(stages, range(1, 8), "Completed", "Closed Won")
     add(stages, installs, status, stage)
+    assert hints(stages.reconcile()) == {}
+
+
+def test_a_field_of_many_values_has_no_labels(stages: TwoSides) -> None:
+    add(stages, range(1, 8), "Completed", "Closed Won")
+    for install in range(100, 100 + LABELS):
+        add(stages, range(install, install + 1), f"Stage {install}", f"Other {install}")
     assert hints(stages.reconcile()) == {}
 
 

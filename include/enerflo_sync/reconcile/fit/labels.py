@@ -29,10 +29,13 @@ with said as materialized (
   where d.account = %(account)s and d.reconciliation_id = %(reconciliation_id)s and d.table_name = $table
     and d.field in ($names) and d.cause <> 'equal_after_normalisation'
   group by 1, 2, 3
+), few as materialized (
+  select field from said group by field having count(distinct mine) <= $most
 ), labels as materialized (
-  select * from (select s.*, sum(n) over (partition by field, mine) as of_mine from said s) s
+  select * from (
+    select s.*, sum(n) over (partition by field, mine) as of_mine from said s join few using (field)
+  ) s
   where is_plain and mine is not null and btrim(theirs) <> '' and n >= $rows and n >= $share * of_mine
-    and (select count(distinct o.mine) from said o where o.field = s.field) <= $most
     and not exists (select from said o where o.field = s.field and o.mine = s.theirs)
 ), fresh as materialized (
   select field, mine, theirs, n from labels where not is_known
