@@ -48,6 +48,8 @@ AGAINST_THE_ORDER = {
     ("agreed", "sync.plans"): "a pair is agreed on by the plan that wrote it",
     ("agreed", "sync.plan_changes"): "what a plan expected, and what became of it",
     ("outbox", "sync.plan_changes"): "what is to be sent",
+    ("copies", "sync.plan_changes"): "whether a row whose id waits still says what was sent of it",
+    ("crm", "sync.ledger"): "the doctor: a table that takes back what plans write to it",
     ("plan", "sync.change_order_facts"): "an order that a check holds is not planned",
     ("plan", "sync.quality_results"): "the reason why an order is held",
     ("retention", "sync.notifications"): "old messages are deleted",

@@ -41,6 +41,7 @@ from enerflo_sync.warehouse.watermarks import move_watermark
 log = logging.getLogger(__name__)
 
 _ALL = 1_000_000
+_NOT_ASKED = "not named by the list, and not asked for yet"
 
 _KNOWN = sa.text("""
 /* enerflo-sync backfill: which installs the mirror knows, and whether they live there */
@@ -120,9 +121,7 @@ def _conclude(
     if missing[most:]:
         # Whoever names installs wants each of them read; of all others a later run asks.
         group = "incomplete" if backfill.request.kind is Kind.IDS else "notice"
-        rest.of("installs").because(
-            group, "installs: not named by the list, and not asked for yet", len(missing[most:])
-        )
+        rest.of("installs").because(group, _NOT_ASKED, len(missing[most:]))
 
 
 def _missing_of_named(connection: sa.Connection, backfill: Backfill) -> list[int]:
