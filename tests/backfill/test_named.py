@@ -120,6 +120,13 @@ def test_many_ids_are_read_by_their_pages(warehouse: sa.Engine) -> None:
     assert report.missing == 2
     assert report.unknown == ["1", "99999999"]
     assert report.skipped > 0
+    # Whoever names installs wants each of them read: those that were not asked for are told.
+    report = desk.backfill(desk.named(*ids, 1, 99_999_999), confirmations=1)
+    assert (report.unknown, report.reasons["incomplete"]) == (
+        ["1"],
+        {"not named by the list, and not asked for yet": 1},
+    )
+    assert report.needs_a_person
 
 
 def test_a_hundred_thousand_ids_take_no_more_requests_than_their_pages(warehouse: sa.Engine) -> None:
