@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from enerflo_demo.processes import free_port
+
 # From a warehouse's address, a pool mode and further lines of the configuration to the address behind it.
 Start = Callable[..., str]
 
@@ -40,7 +42,7 @@ def bouncers() -> Iterator[Start]:
 
         def start(warehouse_url: str, mode: str, *settings: str) -> str:
             url = sa.make_url(warehouse_url)
-            server, port = Path(str(url.query["host"])), _free_port()
+            server, port = Path(str(url.query["host"])), free_port()
             lines = [
                 f"[databases]\n* = host={server} user={url.username}",
                 f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =",
@@ -66,12 +68,6 @@ def bouncers() -> Iterator[Start]:
                 process.terminate()
             for process in started:
                 process.wait(20)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,13 +17,24 @@ from enerflo_sync.interruption import ENDINGS, uninterrupted
 
 _PATIENCE = ((signal.SIGINT, 3.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
 
+_PORTS = range(20_000, 32_000)
+
 
 def free_port() -> int:
-    """Return a port of this machine that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of this machine that nothing uses at the moment.
+
+    The kernel gives ports above these to connections that begin: one of them may be taken again before its
+    server listens, and Airflow's takes half a minute for that.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ConfigurationError(
+        f"no port from {_PORTS[0]} to {_PORTS[-1]} is free.",
+        where="demo",
+        next_step="End what listens on them.",
+    )
 
 
 def require_free(port: int) -> None:
