@@ -8,13 +8,13 @@ import pytest
 
 from enerflo_sync.copies.due import RowWrite
 from enerflo_sync.copies.remote_writes import RemoteWriter, Written
-from enerflo_sync.errors import RetriableError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.plan.report import PlanReport
 from tests.copies.conftest import CRM, Elsewhere
+from tests.copies.interrupted import interrupted
 from tests.writes.conftest import Desk
 from tests.writes.test_changes import AT_ONCE
 
@@ -61,14 +61,7 @@ def test_nor_is_one_marked_that_was_edited_while_the_crm_was_away(
     away: Desk, elsewhere: Elsewhere, deletion: tuple[int, PlanReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     note, plan = deletion
-
-    def cut_off(_: RemoteWriter, __: Sequence[RowWrite]) -> Written:
-        raise RetriableError("the CRM is away.")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(RemoteWriter, "write", cut_off)
-        with pytest.raises(RetriableError):
-            run_apply(away.context, plan.plan_hash, approved_by="Pat")
+    interrupted(away, plan, monkeypatch)
     elsewhere.sql("update crm.notes set body = 'Call back' where enerflo_note_id = :id", id=note)
     report = run_apply(away.context, plan.plan_hash, approved_by="Pat")
     assert not elsewhere.one("notes", enerflo_note_id=note)["is_deleted"]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from enerflo_sync.copies.due import RowWrite
-from enerflo_sync.copies.remote_writes import RemoteWriter, Written
-from enerflo_sync.errors import RetriableError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from tests.copies.conftest import CRM, Elsewhere
+from tests.copies.interrupted import interrupted
 from tests.writes.conftest import Desk
 from tests.writes.sending import posts
 from tests.writes.test_changes import AT_ONCE
@@ -43,14 +40,7 @@ def test_an_id_is_not_written_to_the_note_that_has_the_key_by_now(
     away.carried()
     a_note(away, elsewhere, "N1", "Call back")
     plan = away.plan()
-
-    def cut_off(_: RemoteWriter, __: Sequence[RowWrite]) -> Written:
-        raise RetriableError("the CRM is away.")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(RemoteWriter, "write", cut_off)
-        with pytest.raises(RetriableError):
-            run_apply(away.context, plan.plan_hash, approved_by="Pat")
+    interrupted(away, plan, monkeypatch)
     assert len(posts(away)) == 1
     # An import numbers the notes anew.
     elsewhere.sql("update crm.notes set note_id = 'N9' where note_id = 'N1'")

@@ -17,7 +17,9 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.copy import run_copy
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.plan.parts import Part
+from enerflo_sync.plan.report import PlanReport
 from tests.copies.conftest import CRM, Elsewhere, MariaDB, OtherPostgreSQL, Snowflake
+from tests.copies.interrupted import interrupted
 from tests.copies.test_elsewhere import INSTALLS, approved, install
 from tests.pgbouncer import bouncers
 from tests.warehouse.test_tls import certificate
@@ -237,15 +239,15 @@ def test_a_row_that_moves_in_the_moment_before_it_is_written_is_left_alone(
     assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 41
 
 
-def test_our_own_write_makes_no_other_field_of_the_row_the_later_one(
-    away: Desk, elsewhere: Elsewhere, install: int
-) -> None:
-    """The database itself moves updated_at with each write."""
-    only(elsewhere, MariaDB)
+def dates_its_rows(elsewhere: Elsewhere) -> None:
+    """Let MariaDB itself move ``updated_at`` with each write."""
     elsewhere.sql(
         "alter table crm.installs modify updated_at timestamp(6) null on update current_timestamp(6)"
     )
-    away.carried()
+
+
+def edited_on_both_sides(away: Desk, elsewhere: Elsewhere, install: int) -> PlanReport:
+    """Plan a panel count of Enerflo's; the CRM edited the status an hour ago, and Enerflo after the plan."""
     counted(away, install, 50)
     elsewhere.sql(
         "update crm.installs set status = 'On Hold', updated_at = now(6) - interval 1 hour"
@@ -257,6 +259,17 @@ def test_our_own_write_makes_no_other_field_of_the_row_the_later_one(
     time.sleep(1.1)
     away.world.set_status(install, 323)
     time.sleep(1.5)
+    return plan
+
+
+def test_our_own_write_makes_no_other_field_of_the_row_the_later_one(
+    away: Desk, elsewhere: Elsewhere, install: int
+) -> None:
+    """The database itself moves updated_at with each write."""
+    only(elsewhere, MariaDB)
+    dates_its_rows(elsewhere)
+    away.carried()
+    plan = edited_on_both_sides(away, elsewhere, install)
     part = Part(only=["installs.panel_count"])
     assert run_apply(away.context, plan.plan_hash, approved_by="Pat", part=part).applied == 1
     run_poll(away.context)
@@ -269,14 +282,7 @@ def test_what_is_open_is_not_written_once_the_tables_mode_does_not_allow_it(
     away: Desk, elsewhere: Elsewhere, install: int, monkeypatch: pytest.MonkeyPatch, stopped: str
 ) -> None:
     only(elsewhere, OtherPostgreSQL)
-
-    def cut_off(_: RemoteWriter, __: Sequence[RowWrite]) -> Written:
-        raise RetriableError("the CRM is away.")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(RemoteWriter, "write", cut_off)
-        with pytest.raises(RetriableError):
-            approved(away)
+    interrupted(away, away.plan(), monkeypatch)
     # Somebody stops it, and another table goes on.
     table = "  installs:\n    crm_table: crm.installs\n"
     away.switched_on("both", CRM, AT_ONCE, (table, f"{table}    mode: {stopped}\n"))

@@ -10,18 +10,9 @@ import pytest
 from enerflo_sync.reconcile.fit.labels import LABEL_ROWS, LABELS
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope
 from tests.reconcile.conftest import NOW, TwoSides
+from tests.reconcile.fit.test_swapped import CONFIG as SWAPPED
 
-CONFIG = """\
-version: 1
-accounts: {default: {}}
-tables:
-  installs:
-    crm_table: crm.installs
-    key: {enerflo_install_id: install_id}
-    updated_at: updated_at
-    fields:
-      stage: {enerflo: status_name, type: text}
-"""
+CONFIG = SWAPPED.partition("      panel:")[0] + "      stage: {enerflo: status_name, type: text}\n"
 
 
 @pytest.fixture
