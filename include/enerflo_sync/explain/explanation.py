@@ -14,6 +14,10 @@ from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.reconcile.store import masked_key, personal_data_classes
 
+BY_ITS_TABLE = (
+    "a trigger, rule or default of the CRM's table made another value of what was written, or filled it in"
+)
+
 
 class KnownFrom(StrEnum):
     """The source of a side's value: its present row, a stored version of that time, or the ledger."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from enerflo_sync.explain.explanation import (
+    BY_ITS_TABLE,
     Agreement,
     Evidence,
     Explanation,
@@ -37,7 +38,7 @@ _SIDES = {"to_crm": ("Enerflo", "the CRM"), "to_enerflo": ("The CRM", "Enerflo")
 _AGREED_BY = {
     "comparison": "a comparison found them equal",
     "push": "the value was written and read back",
-    "altered": "a trigger, rule or default of the CRM's table made another value of what was written",
+    "altered": BY_ITS_TABLE,
     "undo": "an undo left them so, on purpose",
     "reworded": "the CRM's value was handed over before sync.yaml changed what it stands for",
 }

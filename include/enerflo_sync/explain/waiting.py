@@ -11,12 +11,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.explain.explanation import Agreement, Step, Waiting, WaitingKind
+from enerflo_sync.explain.explanation import BY_ITS_TABLE, Agreement, Step, Waiting, WaitingKind
 from enerflo_sync.inbox.quarantine_items import QuarantineItem
 from enerflo_sync.reconcile.record import FoundRecord
 from enerflo_sync.reconcile.render.cause_texts import CAUSES
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.warehouse.engine import transaction_time
+
+# Why both sides differ on purpose, by how the pair of values was agreed on.
+_LEFT_BY = {"undo": "an undo left them so", "altered": BY_ITS_TABLE}
 
 _PLANNED = sa.text("""
 /* enerflo-sync explain: changes of a record that wait */
@@ -266,12 +269,6 @@ def _differing(
             why=why,
             reference=None if row is None else row.reconciliation_id,
         )
-
-
-_LEFT_BY = {
-    "undo": "an undo left them so",
-    "altered": "a trigger, rule or default of the CRM's table made another value of what was written",
-}
 
 
 def _left_apart(record: FoundRecord, field: str | None, agreed: Mapping[str, Agreement]) -> str | None:
