@@ -55,7 +55,7 @@ HINT_TEXTS: Mapping[Hint, str] = {
     Hint.CONSTANT_OFFSET: "whole quarters of an hour, as two time zones do",
     Hint.BOOLEAN_SPELLING: "how yes and no are written",
     Hint.SWAPPED: "two columns having each other's value",
-    Hint.LABEL: "a label of the CRM's own, which always stands for this value",
+    Hint.LABEL: "a word of the CRM's own, in nearly all rows with Enerflo's value",
 }
 
 # The first tolerance that covers the difference is the one to declare.
