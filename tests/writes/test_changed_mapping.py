@@ -158,15 +158,29 @@ def test_a_column_of_times_that_loses_its_zone_sends_nothing_as_an_edit_of_the_c
     assert {change.direction for change in sent} <= {"to_crm"}
 
 
-def test_nor_does_newest_send_one_without_a_person(agreed: Desk) -> None:
-    """One milestone's row is the newer one: by the times of both records its time would be Enerflo's."""
+def loses_its_zone(desk: Desk, policy: str) -> None:
+    """Let no rule of approval stop a plan, and the column of times hold those of the company's zone."""
     free = [("percent: 10\n", "percent: 100\n"), *((f"{name}: true", f"{name}: false") for name in RULES)]
-    agreed.switched_on("both", QUICK, *free)
-    agreed.carried()
-    agreed.sql(
+    started = STARTED.replace("source_of_truth: newest", f"source_of_truth: {policy}")
+    desk.switched_on("both", QUICK, (STARTED, started), *free)
+    desk.carried()
+    desk.sql(
         "alter table crm.milestones alter started_at type timestamp"
         " using started_at at time zone 'America/Denver'"
     )
+
+
+@pytest.mark.parametrize("policy", ["crm", "enerflo"])
+def test_nor_does_the_side_that_is_right_win_without_a_person(agreed: Desk, policy: str) -> None:
+    loses_its_zone(agreed, policy)
+    plans = [plan for plan in run_plan(agreed.context) if plan.change_count]
+    assert plans
+    assert all(plan.needs_approval and WITHOUT_A_ZONE in plan.reasons[0] for plan in plans)
+
+
+def test_nor_does_newest_send_one_without_a_person(agreed: Desk) -> None:
+    """One milestone's row is the newer one: by the times of both records its time would be Enerflo's."""
+    loses_its_zone(agreed, "newest")
     (key,) = agreed.sql(
         "update crm.milestones set updated_at = now() where (enerflo_install_id, milestone_id) = ("
         " select enerflo_install_id, milestone_id from crm.milestones where started_at is not null limit 1)"

@@ -1,7 +1,7 @@
 """CRM columns of times that got or lost a zone: their changes wait for a person once.
 
-Nobody edited such a time, and yet it may be another moment. ``review`` asks about each; ``newest`` goes by
-the times of both records, and would send it.
+Nobody edited such a time, and yet it may be another moment. ``review`` asks about each; any other
+``source_of_truth`` would write it to the other side, or over it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.key_changes import was_approved
 from enerflo_sync.reconcile.meanings import CLOCK, STORED_AS
 
-# Beside a field's stored meaning: the type of before, and since when the column has the other one.
+# Stored beside a field's meaning: the column's former type, and since when it has the present one.
 _BEFORE, _AT = "clock_before", "clock_at"
 _SUFFIX = STORED_AS.format("")
 

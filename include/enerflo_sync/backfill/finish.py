@@ -119,7 +119,7 @@ def _conclude(
     most = context.options.confirmations
     _ask_for(context, connection, backfill, missing[:most], rest)
     if missing[most:]:
-        # Whoever names installs wants each of them read; of all others a later run asks.
+        # Each named install is wanted now; installs of a window or of everything are left to a later run.
         group = "incomplete" if backfill.request.kind is Kind.IDS else "notice"
         rest.of("installs").because(group, _NOT_ASKED, len(missing[most:]))
 

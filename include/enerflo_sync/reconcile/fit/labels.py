@@ -19,7 +19,8 @@ LABEL_SHARE = 0.95
 # A field with more different values than this does not hold labels.
 LABELS = 50
 
-# Both tables are read only if a pair of values is new: `fresh` is empty otherwise, and so is each scan.
+# Both tables are read only if a pair of values is new: `fresh` is empty otherwise, and PostgreSQL skips both
+# scans.
 _STORED = Template("""
 /* enerflo-sync reconcile $name: values that the CRM says in words of its own */
 with said as materialized (
