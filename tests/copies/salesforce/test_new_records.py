@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from enerflo_sync.copies.salesforce.carry import TableCarrier
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.carry import run_carry
 from tests.copies.salesforce.conftest import TO, Office, id_of, killed_at, opened, revived
@@ -265,6 +267,24 @@ def test_a_deletion_that_waits_does_not_go_over_an_edit_that_the_next_copy_bring
     assert report is not None
     assert office.company.writes == [("DELETE", ids[1], {})]
     assert (report.taken, report.unmade, report.open) == (1, 1, 0)
+
+
+def test_nor_over_one_that_a_copy_brings_in_the_midst_of_the_apply(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Salesforce and the copy have one time of modification again, and the record is another one."""
+    office.copy()
+    id_ = gone(office, ALLOWED)
+    whole = TableCarrier.carry
+
+    def copied_before(carrier: TableCarrier, *waiting: Any) -> None:
+        office.company.edit(id_, Permit_Approved_Date__c="2026-01-01")
+        office.copy()
+        whole(carrier, *waiting)
+
+    monkeypatch.setattr(TableCarrier, "carry", copied_before)
+    _, report = office.applied()
+    assert (report.moved, office.company.writes) == (1, [])
 
 
 def test_without_the_time_of_its_last_modification_no_record_is_deleted(office: Office) -> None:
