@@ -102,10 +102,11 @@ class Lineage:
     def planning(self) -> Iterator[Callable[[str], None]]:
         """Let a plan be made; what is yielded says that it was."""
         self._watch.look()
+        # An id in another spelling names none.
         shared = {
-            one: {self._key_of(one[0], row) for row in rows}
-            for one, rows in self._rows.items()
-            if len(rows) > 1
+            (table, link): {self._key_of(table, row) for row in rows}
+            for (table, link), rows in self._rows.items()
+            if len(rows) > 1 and all(isinstance(part, int) for part in link)
         }
         self._planning.append(shared)
 

@@ -83,10 +83,13 @@ class Resyncs:
             if all(one.table != table for one in self.gone):
                 self._desk.at_once(lambda name=table: self._go(name, share, minutes, parts))
 
-    def end(self) -> None:
-        """Let everything come back, or in some seeds leave it as it is for good."""
+    def end(self, *, everything: bool) -> None:
+        """Let everything come back, or in some seeds leave it as it is for good.
+
+        :param everything: nothing is left: a copy that never follows its CRM again lets no round be the last.
+        """
         for one in list(self.gone):
-            if self._rng.random() < 0.7:
+            if self._rng.random() < 0.7 or everything:
                 one.steps = one.steps[-1:]
                 self._come_back(one)
 

@@ -390,7 +390,7 @@ class SimulatedDay(JobsBothWays):
         if self.team is not None:
             self.team.end()
         if self.promises.resyncs is not None:
-            self.promises.resyncs.end()
+            self.promises.resyncs.end(everything=self.courier is not None)
         if self.salesforce is not None:
             self.salesforce.quiet = True
         self.copies_follow(at_once=True)

@@ -13,6 +13,7 @@ from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quara
 from enerflo_sync.reconcile.fit.hint_columns import hint_detail, hint_word
 from enerflo_sync.reconcile.fit.hints import difference_hint
 from enerflo_sync.reconcile.fit.labels import label_statement
+from enerflo_sync.reconcile.fit.newer import newer_hint
 from enerflo_sync.reconcile.fit.swapped import swapped_statement
 from enerflo_sync.reconcile.join_columns import stored_join_key, wanted_difference
 from enerflo_sync.reconcile.judge import judged
@@ -138,9 +139,10 @@ insert into sync.differences
 select %(account)s, %(reconciliation_id)s, $table, d.key, d.field, d.enerflo_value, d.crm_value, d.cause,
        d.since, d.since, $word, $detail
 from (
-  select d.*, $hint as hint from (
+  select d.*, coalesce($hint, $newer) as hint from (
     select $table as table_name, o.key, f.field, f.mine as enerflo_value, f.theirs as crm_value,
-           $cause as cause, coalesce(s.since, %(moment)s) as since
+           $cause as cause, coalesce(s.since, %(moment)s) as since,
+           $in_time as newer
     from $judged
     left join $before s on s.key = o.key and s.field = f.field
     offset 0
@@ -175,6 +177,8 @@ def differences_statements(
         differing = _DIFFERING.substitute(
             named,
             cause=cause_of_field(comparison),
+            newer=f"case when d.cause = '{Cause.UNEXPLAINED}' then d.newer end",
+            in_time=newer_hint(comparison),
             judged=judged(comparison),
             # It depends only on the two values and the mapping; so later runs can copy it.
             hint=difference_hint({comparison.name: comparison.mapping}, "d"),

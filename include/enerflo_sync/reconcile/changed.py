@@ -103,7 +103,12 @@ def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
 
     :param in_enerflo: SQL of the time at which Enerflo's record changed.
     """
-    if not comparison.goes_by_time or comparison.updated_at is None:
+    return unsure_time(comparison, in_enerflo) if comparison.goes_by_time else "false"
+
+
+def unsure_time(comparison: Comparison, in_enerflo: str) -> str:
+    """Return the condition of :func:`is_time_unsure`, also where no field goes by time."""
+    if comparison.updated_at is None:
         return "false"
     zone = literal(comparison.mapping.time_zone)
     unknown = "coalesce(o.changed_at, '-infinity') = '-infinity' or o.changed_in_crm = '-infinity'"

@@ -48,7 +48,8 @@ class Difference(msgspec.Struct, frozen=True):
     ``key`` holds the CRM table's key columns. Values are JSON values: text, numbers as text where they
     are decimals, times as ISO 8601 in UTC. ``masked`` says that personal data in them was replaced; a
     key's parts are masked by themselves. ``hint`` says which spelling the two values seem to differ by (case,
-    rounded, constant_offset …); it explains nothing, and the cause stays what it is.
+    rounded, constant_offset …), or else which side's record changed later; it explains nothing, and the cause
+    stays what it is.
     """
 
     table_name: str

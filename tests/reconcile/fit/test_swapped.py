@@ -130,3 +130,9 @@ def test_a_row_that_moved_has_the_hint_of_a_full_run(columns: TwoSides) -> None:
     moved = columns.reconcile()
     assert hints(moved) == {"battery": {"swapped": 2}, "panel": {"swapped": 2}}
     assert hints(columns.reconcile(full=True)) == hints(moved)
+
+
+def test_exchanged_values_are_told_before_which_row_is_newer(columns: TwoSides) -> None:
+    exchanged(columns, 1)
+    columns.sql("update crm.installs set updated_at = updated_at + interval '1 day'")
+    assert hints(columns.reconcile()) == {"panel": {"swapped": 1}, "battery": {"swapped": 1}}

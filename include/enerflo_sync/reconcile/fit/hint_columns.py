@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.fit.hints import NEWER
+
 
 def hint_word(hint: str) -> str:
     """Return the SQL of the word of a hint that may have a detail (``rounded:0.005``), or null."""
     return f"split_part({hint}, ':', 1)"
+
+
+def has_no_form(hint: str) -> str:
+    """Return the condition that a stored hint does not say how the two values may be the same."""
+    return f"coalesce({hint} in ({', '.join(map(literal, NEWER))}), true)"
 
 
 def hint_detail(hint: str) -> str:

@@ -3,7 +3,8 @@
 A hint depends only on the mapping and on the values in ``sync.differences``, so the doctor and the
 reconciliation's report give the same difference the same hint. All hints but ``swapped``
 (:mod:`enerflo_sync.reconcile.fit.swapped`) and ``label`` (:mod:`enerflo_sync.reconcile.fit.labels`) depend on
-the difference's own two values.
+the difference's own two values. Where none of them fits an unexplained difference, the report says which side
+is newer (:mod:`enerflo_sync.reconcile.fit.newer`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,12 @@ class Hint(StrEnum):
     BOOLEAN_SPELLING = "boolean_spelling"
     SWAPPED = "swapped"
     LABEL = "label"
+    NEWER_IN_CRM = "newer_in_crm"
+    NEWER_IN_ENERFLO = "newer_in_enerflo"
 
+
+# These do not say how the two values may be the same.
+NEWER = (Hint.NEWER_IN_CRM, Hint.NEWER_IN_ENERFLO)
 
 HINT_TEXTS: Mapping[Hint, str] = {
     Hint.EMPTY: "an empty text on one side and no value on the other",
@@ -56,6 +62,8 @@ HINT_TEXTS: Mapping[Hint, str] = {
     Hint.BOOLEAN_SPELLING: "how yes and no are written",
     Hint.SWAPPED: "two columns having each other's value",
     Hint.LABEL: "a word of the CRM's own, in nearly all rows with Enerflo's value",
+    Hint.NEWER_IN_CRM: "the CRM's row having changed later than Enerflo's record",
+    Hint.NEWER_IN_ENERFLO: "Enerflo's record having changed later than the CRM's row",
 }
 
 # The first tolerance that covers the difference is the one to declare.

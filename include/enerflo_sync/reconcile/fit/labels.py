@@ -9,6 +9,7 @@ from enerflo_sync.crm.mapping import FieldType, mirror_type
 from enerflo_sync.crm.names import literal
 from enerflo_sync.masking import PersonalData
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.fit.hint_columns import has_no_form
 from enerflo_sync.reconcile.fit.hints import Hint
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.values import Field, mirror_kind
@@ -25,7 +26,7 @@ _STORED = Template("""
 /* enerflo-sync reconcile $name: values that the CRM says in words of its own */
 with said as materialized (
   select d.field, d.enerflo_value #>> '{}' as mine, d.crm_value #>> '{}' as theirs, count(*) as n,
-         bool_or(d.hint is null) as is_plain, coalesce(bool_or(d.hint = '$hint'), false) as is_known
+         bool_or($has_no_form) as is_plain, coalesce(bool_or(d.hint = '$hint'), false) as is_known
   from sync.differences d
   where d.account = %(account)s and d.reconciliation_id = %(reconciliation_id)s and d.table_name = $table
     and d.field in ($names) and d.cause <> 'equal_after_normalisation'
@@ -57,7 +58,7 @@ with said as materialized (
 )
 update sync.differences d set hint = '$hint' from told t
 where d.account = %(account)s and d.reconciliation_id = %(reconciliation_id)s and d.table_name = $table
-  and d.hint is null and d.cause <> 'equal_after_normalisation' and d.field = t.field
+  and $has_no_form and d.cause <> 'equal_after_normalisation' and d.field = t.field
   and d.enerflo_value #>> '{}' = t.mine and d.crm_value #>> '{}' = t.theirs
 """)
 
@@ -83,6 +84,7 @@ def label_statement(comparison: Comparison) -> str | None:
         theirs=", ".join(f"({literal(one.name)}, {one.crm.shown} #>> '{{}}')" for one in fields),
         mine=", ".join(f"({literal(one.name)}, {one.enerflo.shown} #>> '{{}}')" for one in fields),
         hint=Hint.LABEL,
+        has_no_form=has_no_form("d.hint"),
     )
 
 

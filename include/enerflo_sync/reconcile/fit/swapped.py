@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.mapping import FieldType, TableMapping
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.fit.hint_columns import has_no_form
 from enerflo_sync.reconcile.fit.hints import Hint, field_hint_sql
 from enerflo_sync.reconcile.values import Field
 
@@ -29,7 +30,7 @@ with fields (field, type) as (values $fields), plain as materialized (
   select d.difference_id, d.key, d.field, f.type, $mine as mine, $theirs as theirs
   from sync.differences d join fields f on f.field = d.field
   where d.account = %(account)s and d.reconciliation_id = %(reconciliation_id)s and d.table_name = $table
-    and d.hint is null and d.cause <> 'equal_after_normalisation' and $only
+    and $has_no_form and d.cause <> 'equal_after_normalisation' and $only
 ), records as (
   select array_agg(difference_id) as ids, array_agg(mine) as mine, array_agg(theirs) as theirs
   from plain where mine is not null and theirs is not null group by key, type having count(*) > 1
@@ -41,7 +42,7 @@ with fields (field, type) as (values $fields), plain as materialized (
 )
 update sync.differences d set hint = '$hint'
 where d.account = %(account)s and d.reconciliation_id = %(reconciliation_id)s and d.table_name = $table
-  and d.hint is null and (d.difference_id in (select id from swapped)) is true
+  and $has_no_form and (d.difference_id in (select id from swapped)) is true
 """)
 
 
@@ -66,6 +67,7 @@ def swapped_statement(name: str, mapping: TableMapping, only: str = "true") -> s
         mine=_plain("d.enerflo_value", "f.type in ('number', 'integer')"),
         theirs=_plain("d.crm_value", "f.type in ('number', 'integer')"),
         only=only,
+        has_no_form=has_no_form("d.hint"),
         hint=Hint.SWAPPED,
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from enerflo_sync.reconcile.render import chart, summary, witness_texts, wording
 from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
 from enerflo_sync.reconcile.render.frame import Frame
-from enerflo_sync.reconcile.render.spelling import hint_label, spelling_sentence
+from enerflo_sync.reconcile.render.spelling import hint_label, newer_sentence, spelling_sentence
 from enerflo_sync.reconcile.render.verdict import Tone, verdict_text
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport
 from enerflo_sync.steering import shown_in_page
@@ -119,6 +119,7 @@ def render_html(
         field_lines=summary.field_lines,
         table_differences=summary.table_differences,
         spelling=spelling_sentence,
+        newer=newer_sentence,
         hint_label=hint_label,
         witness_sentence=witness_texts.witness_sentence,
         witness_rows=witness_texts.event_rows,

@@ -9,7 +9,7 @@ from enerflo_sync.mirror.witness_report import WitnessReport
 from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
 from enerflo_sync.reconcile.render.chart import trend_points
 from enerflo_sync.reconcile.render.lines import Line, grid, section, wrapped
-from enerflo_sync.reconcile.render.spelling import hint_label, spelling_sentence
+from enerflo_sync.reconcile.render.spelling import hint_label, newer_sentence, spelling_sentence
 from enerflo_sync.reconcile.render.summary import (
     causes_of,
     compared_rows,
@@ -155,9 +155,9 @@ def _table(table: TableReport) -> Iterator[Line]:
             text_columns=1,
             last_is_text=True,
         )
-    if spelling := spelling_sentence(table):
+    for sentence in filter(None, (spelling_sentence(table), newer_sentence(table))):
         yield Line("")
-        yield from wrapped(visible(spelling), indent=2)
+        yield from wrapped(visible(sentence), indent=2)
     if table.samples:
         yield Line("")
         yield from _samples(table)
