@@ -299,7 +299,13 @@ def test_a_new_row_that_would_stand_outside_where_is_taken_back(away: Desk, else
 def test_the_report_says_as_of_when_the_copy_is(away: Desk) -> None:
     report = run_reconcile(away.context)
     (table,) = [one for one in report.tables if one.table_name == "installs"]
-    assert any("crm.installs is in another database" in remark for remark in table.remarks)
+    (said,) = [one for one in table.remarks if "crm.installs is in another database" in one]
+    (cost,) = away.sql(
+        "select rows, rows_read, statements from sync.crm_copies where table_name = 'installs'"
+    )
+    assert cost["statements"] > 0
+    assert f"({cost['rows']} rows, of which {cost['rows_read']} were read again: " in said
+    assert said.endswith(f"{cost['statements']} statements there).")
 
 
 def test_a_change_that_takes_its_row_out_of_where_is_taken_back_and_asked_about(

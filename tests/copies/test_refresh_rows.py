@@ -69,6 +69,18 @@ def many(rows: Rows) -> Rows:
 
 
 @in_both
+def test_a_refresh_says_what_it_cost_there(many: Rows) -> None:
+    quiet = many.refresh()
+    assert (quiet.rows_read, quiet.bytes_read) == (0, 0)
+    many.elsewhere.sql("update crm.rows set title = repeat('x', 100000) where own = 'k1'")
+    edited = many.refresh()
+    assert edited.statements == quiet.statements + 1
+    assert 1_000 < edited.bytes_read < 1_000_000
+    (noted,) = many.sql("select statements, bytes_read from sync.crm_copies where account = 'default'")
+    assert dict(noted) == {"statements": edited.statements, "bytes_read": edited.bytes_read}
+
+
+@in_both
 def test_a_copy_follows_every_edit_and_reads_few_rows_for_it(many: Rows) -> None:
     # What another account copied says nothing of this one.
     many.sql(

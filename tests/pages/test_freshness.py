@@ -201,6 +201,12 @@ def test_copies_of_the_crm_tell_how_old_they_are(visitor: Callable[..., Visitor]
     assert "dbo.Jobs" in shown
     assert ">3 h<" in shown
     assert ">1,200<" in shown
+    # An older version did not count what it cost.
+    assert 'data-label="Statements">\N{EN DASH}<' in shown
+    pat.sql("update sync.crm_copies set statements = 1003, bytes_read = 40960")
+    shown = section(pat.text(PAGE), "copies")
+    assert "<small>41.0 kB<" in shown
+    assert ">1,003<" in shown
 
 
 @pytest.mark.parametrize(

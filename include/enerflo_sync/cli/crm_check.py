@@ -10,6 +10,7 @@ from enerflo_sync.crm.doctor import Finding, Severity, finding
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.copy import run_copy
+from enerflo_sync.reconcile.render.wording import count_of
 
 
 def crm_check(context: AccountContext) -> Check:
@@ -21,8 +22,13 @@ def crm_check(context: AccountContext) -> Check:
         found = list(notices_there(crm, config, account))
     except EnerfloSyncError as error:
         return Check("CRM database", str(error), failed=True)
-    rows, read = (sum(getattr(one, name) for one in reports) for name in ("rows", "rows_read"))
-    detail = f"{crm.dialect.title}: {rows:,} rows in {len(reports)} tables, {read:,} of them read"
+    rows, read, sent = (
+        sum(getattr(one, name) for one in reports) for name in ("rows", "rows_read", "statements")
+    )
+    detail = (
+        f"{crm.dialect.title}: {rows:,} rows in {len(reports)} tables, {read:,} of them read by"
+        f" {count_of(sent, 'statement')}"
+    )
     findings = [finding(config, account, name, one, context.config_path) for name, one in found]
     return Check("CRM database", detail, findings=[*_trust(context, crm), *findings])
 

@@ -15,7 +15,7 @@ from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_
 from enerflo_sync.crm.retention import Kept
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.prune import run_prune
-from enerflo_sync.reconcile.render.wording import number
+from enerflo_sync.reconcile.render.wording import number, size_text
 from enerflo_sync.retention.report import PrunedKind, PruneReport
 
 
@@ -73,13 +73,3 @@ def _line(one: PrunedKind) -> str:
         return f"{name} {number(0):>12}  {span}"
     oldest = f", the oldest of {one.oldest:%Y-%m-%d}" if one.oldest is not None else ""
     return f"{name} {number(one.rows):>12}  {size_text(one.size):>9}{oldest}  {span}"
-
-
-def size_text(size: int) -> str:
-    """Return a number of bytes as people read it: ``1.2 MB``."""
-    value, unit = float(size), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"

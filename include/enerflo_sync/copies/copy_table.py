@@ -60,6 +60,8 @@ class CopyTable:
         self._place = place
         self._remote = remote
         self.name = quoted(*place)
+        # The size of the rows that came, in our own pages.
+        self.bytes_read = 0
 
     def exists(self) -> bool:
         """Return whether the table is there."""
@@ -142,4 +144,9 @@ class CopyTable:
                 number += len(part)
                 if tick is not None:
                     tick(number)
+        if number:
+            size = sa.text("select pg_table_size(cast(:table as regclass))")
+            self.bytes_read += self._connection.execute(
+                size, {"table": table.replace("%%", "%")}
+            ).scalar_one()
         return number

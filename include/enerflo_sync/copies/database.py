@@ -52,6 +52,7 @@ class CrmConnections:
 
     :param engine: makes the engine: from a URL, or from an Airflow connection.
     :param where: the section of sync.yaml that names the database, for errors.
+    :ivar statements: how many statements were sent to it.
     """
 
     def __init__(self, engine: Callable[[], sa.Engine], where: str = WHERE) -> None:
@@ -59,13 +60,18 @@ class CrmConnections:
         self._where = where
         self._engine: sa.Engine | None = None
         self._relations: dict[tuple[str, str], RemoteRelation] = {}
+        self.statements = 0
 
     @property
     def engine(self) -> sa.Engine:
         """Return the engine, made when it is first asked for."""
         if self._engine is None:
             self._engine = self._make()
+            sa.event.listen(self._engine, "before_cursor_execute", self._count)
         return self._engine
+
+    def _count(self, *_execution: object) -> None:
+        self.statements += 1
 
     @property
     def place(self) -> str:

@@ -46,11 +46,14 @@ select signature, rows from sync.crm_copies where account = :account and table_n
 _NOTE = sa.text("""
 /* enerflo-sync copy: a copy is up to date */
 insert into sync.crm_copies
-  (account, table_name, crm_table, signature, read_at, rows, rows_read, seconds, place)
-values (:account, :table, :crm_table, :signature, :read_at, :rows, :rows_read, :seconds, :place)
+  (account, table_name, crm_table, signature, read_at, rows, rows_read, seconds, statements, bytes_read,
+   place)
+values (:account, :table, :crm_table, :signature, :read_at, :rows, :rows_read, :seconds, :statements,
+  :bytes_read, :place)
 on conflict (account, table_name) do update set crm_table = excluded.crm_table,
   signature = excluded.signature, read_at = excluded.read_at, rows = excluded.rows,
-  rows_read = excluded.rows_read, seconds = excluded.seconds, place = excluded.place
+  rows_read = excluded.rows_read, seconds = excluded.seconds, statements = excluded.statements,
+  bytes_read = excluded.bytes_read, place = excluded.place
 """)
 
 
@@ -68,6 +71,8 @@ class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
 
     :param read_at: the copy has the CRM's state as of this time of the warehouse's clock.
     :param rows_read: how many rows were transferred; ``rows`` is how many the copy has.
+    :param bytes_read: about how many bytes these rows are: their size in our own pages.
+    :param statements: how many statements the CRM's database was sent.
     """
 
     table_name: str
@@ -75,6 +80,8 @@ class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
     read_at: datetime
     rows: int
     rows_read: int
+    bytes_read: int
+    statements: int
     seconds: float
 
 
@@ -126,7 +133,7 @@ def _refresh(
     name: str,
     tick: Progress,
 ) -> CopyReport:
-    began, mapping = time.monotonic(), config.tables_for(account)[name]
+    began, sent, mapping = time.monotonic(), crm.statements, config.tables_for(account)[name]
     place = str(config.table_spot(account, name, "crm_table"))
     remote = remote_table(theirs, crm, config, account, name, again=True)
     copy = CopyTable(connection, mapping.relation, remote)
@@ -158,6 +165,8 @@ def _refresh(
         read_at=read_at,
         rows=rows,
         rows_read=moved,
+        bytes_read=copy.bytes_read,
+        statements=crm.statements - sent,
         seconds=round(time.monotonic() - began, 3),
     )
     copy.take_place()

@@ -41,7 +41,8 @@ select
      order by started_at desc limit 1) r) as looks,
   (select max(received_at) from sync.webhook_events where account = :account) as webhook_at,
   (select jsonb_agg(jsonb_build_object('table', c.table_name, 'crm_table', c.crm_table, 'read_at', c.read_at,
-     'rows', c.rows, 'moved', c.rows_read, 'seconds', c.seconds) order by c.read_at)
+     'rows', c.rows, 'moved', c.rows_read, 'seconds', c.seconds,
+     'bytes_read', c.bytes_read, 'statements', c.statements) order by c.read_at)
    from sync.crm_copies c where c.account = :account) as copies
 """)
 
@@ -77,7 +78,7 @@ class ResourceLine:
 
 @dataclass(frozen=True)
 class CopyLine:
-    """A copy of a CRM table in another database, and the time of its state."""
+    """A copy of a CRM table in another database, the time of its state, and what its last refresh cost."""
 
     table: str
     crm_table: str
@@ -85,6 +86,8 @@ class CopyLine:
     rows: int
     moved: int
     seconds: float
+    bytes_read: int | None
+    statements: int | None
 
 
 @dataclass(frozen=True)

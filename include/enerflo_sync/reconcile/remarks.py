@@ -16,6 +16,7 @@ from enerflo_sync.masking import PersonalData, mask, shape
 from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.counts import Sizes
+from enerflo_sync.reconcile.render.wording import count_of, size_text
 from enerflo_sync.reconcile.report import Cause, LateCopy
 from enerflo_sync.reconcile.values import Field, normal_text, translated
 
@@ -103,8 +104,18 @@ select $value as value from $crm t where $unreadable limit 2
 
 _COPY = sa.text("""
 /* enerflo-sync reconcile: as of when the copy of a CRM table is */
-select read_at, rows, rows_read from sync.crm_copies where account = :account and table_name = :table
+select read_at, rows, rows_read, bytes_read, statements from sync.crm_copies
+where account = :account and table_name = :table
 """)
+
+
+def _cost(copy: Any) -> str:
+    """Return what the last refresh of a copy cost; nothing if an older version made it."""
+    if copy.statements is None:
+        return ""
+    read = f"about {size_text(copy.bytes_read)}, " if copy.bytes_read else ""
+    return f": {read}{count_of(copy.statements, 'statement')} there"
+
 
 _OUTSIDE = sa.text("""
 /* enerflo-sync reconcile: records whose row stands outside where */
@@ -142,7 +153,7 @@ def chosen_remarks(
         found.append(
             f"{table} is in another database: compared is what it said at"
             f" {copy.read_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({copy.rows:,} rows, of which"
-            f" {copy.rows_read:,} were read again)."
+            f" {copy.rows_read:,} were read again{_cost(copy)})."
         )
     if last is not None and last.ago >= longest_silence(comparison.mapping, QUIET):
         found.append(

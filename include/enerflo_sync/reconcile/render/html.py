@@ -66,6 +66,7 @@ def page_environment(*packages: str) -> Environment:
         utc=wording.utc,
         day=wording.day,
         iso=wording.iso,
+        size_text=wording.size_text,
         duration=wording.duration,
         visible=wording.visible,
     )

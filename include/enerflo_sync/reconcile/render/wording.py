@@ -58,6 +58,16 @@ def compact(value: int) -> str:
     return number(value)
 
 
+def size_text(size: int) -> str:
+    """Return a number of bytes as people read it: ``1.2 MB``."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
+
+
 def count_of(value: int, noun: str) -> str:
     """Return the number with its noun, in the plural where it has to be: ``1 row``, ``4,310 rows``."""
     return f"{number(value)} {noun}{'' if value == 1 else 's'}"

@@ -105,6 +105,10 @@ crm_copies = sync_table(
     # Rows that were moved to bring the copy up to date, and how long that took, in seconds.
     Column("rows_read", BigInteger, nullable=False),
     Column("seconds", Double, nullable=False),
+    # What that cost: statements in the CRM's database, and bytes of the moved rows as they are stored here.
+    # Null in rows of versions that did not count them.
+    Column("statements", BigInteger),
+    Column("bytes_read", BigInteger),
     # The database in which the table stands, without user and password; null in rows of versions that did not
     # tell.
     Column("place", Text),
