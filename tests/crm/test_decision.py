@@ -117,7 +117,10 @@ def in_the_way(
         return Resolution.REVIEW, "row_moved"
     if target == "enerflo" and facts["own_word"] and not facts["crm_moved"]:
         return Resolution.REVIEW, "own_word"
-    if policy in (SourceOfTruth.NEWEST, SourceOfTruth.REVIEW) and facts[f"{source}_older"]:
+    either = policy in (SourceOfTruth.NEWEST, SourceOfTruth.REVIEW)
+    if either and target == "enerflo" and facts["put_back"]:
+        return Resolution.REVIEW, "put_back"
+    if either and facts[f"{source}_older"]:
         return Resolution.REVIEW, "older_row"
     if target == "enerflo" and not facts["enerflo_writable"]:
         return Resolution.REVIEW, "no_call"

@@ -55,6 +55,7 @@ FACTS = (
     "kept_elsewhere",
     "enerflo_as_before",
     "own_word",
+    "put_back",
     "crm_older",
     "enerflo_older",
     "enerflo_moved",
@@ -237,6 +238,13 @@ BLOCKING_RULES: Sequence[Rule] = (
         "to_enerflo and own_word and not crm_moved",
         Resolution.REVIEW,
         "the CRM's value came from Enerflo and was handed over when it stood for another one",
+    ),
+    Rule(
+        "put_back",
+        "not crm and to_enerflo and put_back",
+        Resolution.REVIEW,
+        "the CRM's value is one that our write had replaced, and came back when many rows were written at"
+        " once: a load of the table may have taken our write back",
     ),
     Rule(
         "older_row",
