@@ -33,6 +33,11 @@ def former_rows_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Comparison, "earlier", property(lambda one: one.relatives))
 
 
+def loads_are_edits(patch: pytest.MonkeyPatch) -> None:
+    """What a load of the CRM's table puts back in place of our writes goes to Enerflo as an edit."""
+    patch.setattr(judge, "put_back", lambda *_: "false")
+
+
 def edits_of_former_rows_unseen(patch: pytest.MonkeyPatch) -> None:
     """A row that an import numbered anew gets Enerflo's value by its time, although nobody changed it there."""
     patch.setattr(judge, "enerflo_as_before", lambda *_: "false")
@@ -155,6 +160,16 @@ OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
             Shape(own_keys=True),
             Trouble.RENUMBERED,
             rate=2.0,
+        ),
+        50,
+    ),
+    (
+        loads_are_edits,
+        _plan(
+            replace(_BUSY, installs=30, tick=10, kinds=(ChangeKind.STATUS_CHANGED,), poll_every=1),
+            Shape(),
+            Trouble.RELOADED,
+            rate=5.0,
         ),
         50,
     ),

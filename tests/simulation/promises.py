@@ -14,9 +14,11 @@ from enerflo_sandbox.other_company import ID_SHIFT
 from enerflo_sync.clock import Clock
 from tests.simulation.copied import Courier
 from tests.simulation.declared import FilledColumn
+from tests.simulation.desk import Desk
 from tests.simulation.divergence import Divergence
 from tests.simulation.handed import HandedOver
 from tests.simulation.lineage import Lineage
+from tests.simulation.loads import Loads
 from tests.simulation.mapped import Mapped
 from tests.simulation.newest import Newest
 from tests.simulation.refusals import Refusals
@@ -139,6 +141,13 @@ class Promises:
         self.watch.listeners.append(wide.written)
         self._api.arrivals.append(wide.arrived)
         self._api.world.listeners.append(wide.changed)
+
+    def are_loaded(self, desk: Desk, seed: int, rate: float) -> Loads:
+        """Return what loads tables anew, and look from now on after what comes of it."""
+        loads = Loads(desk, self._shape, self.watch, seed, rate)
+        self.watch.listeners.append(loads.written)
+        self._api.arrivals.append(loads.arrived)
+        return loads
 
     def are_handed_over(self, courier: Courier) -> None:
         """Look from now on after changes that a courier carries."""

@@ -53,6 +53,7 @@ FOUND_BY = {
     "copies_counted_again": 3,
     "edits_of_former_rows_unseen": 1,
     "former_rows_forgotten": 33,
+    "loads_are_edits": 7,
     "marked_after_the_request": 2,
     "marked_rows_live": 4,
     "names_of_tables_not_followed": 1,

@@ -58,6 +58,8 @@ class Trouble(StrEnum):
     BRANCHES = "branches"
     # An import gives each row the key of the next one, where rows have keys of their own.
     RENUMBERED = "renumbered"
+    # A job loads a table anew from a source that does not get what our jobs write, and dates all rows.
+    RELOADED = "reloaded"
     # A person says no to a plan.
     REFUSALS = "refusals"
     # The CRM has another shape: milestones by the day, ids as text, keys of its own beside the links.

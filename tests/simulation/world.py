@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-from enerflo_sandbox import catalogue as c
 from enerflo_sandbox.api import DEFAULT_KEY
 from enerflo_sandbox.bad_records import BadKind
 from enerflo_sandbox.changes import Change
@@ -18,6 +17,7 @@ from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sandbox.world import World
 from enerflo_sync.drop.local import LocalDrop
 from tests.simulation.access import HalfOfTheInstalls, Keys
+from tests.simulation.both_change import change_both
 from tests.simulation.clocks import Clocks
 from tests.simulation.columns import Columns
 from tests.simulation.copied import Courier
@@ -166,6 +166,10 @@ class SimulatedDay(JobsBothWays):
         if Trouble.RESYNCED in plan.troubles and plan.both_ways:
             rate = plan.rate(Trouble.RESYNCED)
             self.promises.resyncs = Resyncs(copies, self.shape, self.clock, self.promises.watch, seed, rate)
+        self.loads = None
+        # A copy is loaded from its CRM, which gets our writes; under other names nothing is known of the rows.
+        if Trouble.RELOADED in plan.troubles and plan.both_ways and not (copied or self.team is not None):
+            self.loads = self.promises.are_loaded(copies, seed, plan.rate(Trouble.RELOADED))
         self.meddling = Meddling(self.desk, self.shape, seed)
         self._meddles = random.Random(f"{seed}/when meddled")
         self._stirs = self._others = self._meddled = 0
@@ -223,8 +227,9 @@ class SimulatedDay(JobsBothWays):
             for _ in range(int(self._rng.expovariate(1 / self.plan.edits) + 0.5)):
                 self.people.work(self.plan.edit_kinds)
             self._work_oddly()
-            if self.promises.resyncs is not None:
-                self.promises.resyncs.now_and_then()
+            for one in (self.promises.resyncs, self.loads):
+                if one is not None:
+                    one.now_and_then()
             if self.promises.spelled is not None:
                 kinds = (Trouble.NEAR_KEYS, Trouble.TYPED_KEYS, Trouble.CHOSEN_ROWS, Trouble.NARROWED)
                 self.promises.spelled.work(max(map(self.plan.rate, kinds)))
@@ -259,32 +264,7 @@ class SimulatedDay(JobsBothWays):
                 for _ in range(int(self._meddles.expovariate(1 / (2 * rate)) + 0.5)):
                     act()
         if self._meddles.random() < self.plan.rate(Trouble.BOTH_CHANGE):
-            self._change_both()
-
-    def _change_both(self) -> None:
-        """Let both sides change one field of an install, one some minutes after the other."""
-        rng = self._meddles
-        installs = [row.install_id for row in self.world.truth.installs()]
-        if not installs:
-            return
-        install_id = rng.choice(installs)
-        if rng.random() < 0.5:
-            status_id = rng.choice((c.IN_PROGRESS, c.ON_HOLD, c.PENDING_KCA, c.CANCELLED))
-            sides = [
-                lambda: self.world.set_status(install_id, status_id),
-                lambda: self.meddling.set_status(install_id),
-            ]
-        else:
-            milestone_id = rng.choice(c.MILESTONES).milestone_id
-            due = self.clock.now() + timedelta(days=rng.randrange(1, 90))
-            sides = [
-                lambda: self.world.set_milestone(install_id, milestone_id, {"due": due}),
-                lambda: self.meddling.set_due(install_id, milestone_id, due + timedelta(days=200)),
-            ]
-        rng.shuffle(sides)
-        sides[0]()
-        self.clock.advance(60 * rng.choice((2, 5)))
-        sides[1]()
+            change_both(self.world, self.clock, self.meddling, self._meddles)
 
     def _meddle(self, rate: float) -> None:
         """Let somebody work on what a plan is about to write."""

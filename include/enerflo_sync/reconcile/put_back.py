@@ -47,4 +47,4 @@ def put_back(comparison: Comparison) -> str:
     loaded = _LOADED.substitute(
         changed=comparison.changed_at("t"), rows=comparison.crm_rows, many=LOADED_ROWS
     )
-    return f"(coalesce(v.theirs, false) and {replaced} and {loaded})"
+    return f"((v.theirs or a.account is null) and {replaced} and {loaded})"
