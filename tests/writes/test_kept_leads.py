@@ -12,6 +12,7 @@ from tests.writes.conftest import Desk
 from tests.writes.sending import (
     a_round,
     cut_off_after_the_request,
+    note,
     posts,
     spelling,
 )
@@ -102,3 +103,28 @@ def test_a_poll_that_reads_a_lead_while_it_is_read_back_makes_its_spelling_nobod
     plan = desk.plan()
     assert not desk.changes(plan, table_name="leads", key={"lead_id": "L1"})
     assert desk.agreed("leads", "first_name", lead_id="L1") is not None
+
+
+@pytest.mark.parametrize("seen_first", [True, False])
+def test_a_new_lead_that_was_sent_before_a_kill_is_sent_once_as_enerflo_spells_it(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch, seen_first: bool
+) -> None:
+    desk = agreed
+    spelling(desk, "html", "blanks")
+    desk.sql(
+        "insert into crm.leads (lead_id, first_name, last_name, mobile, address, city, state, zip, status,"
+        " updated_at) values ('L1', 'Jo & Al', 'Doe', '5125550100', '12  Main St', 'Boston', 'MA', '02139',"
+        " 'qualified', now())"
+    )
+    cut_off_after_the_request(desk, monkeypatch)
+    if seen_first:
+        run_poll(desk.context)
+    # Another change, so that the plan is another one.
+    note(desk, "N1", desk.a_site().install_id)
+    desk.carried()
+    for _ in range(2):
+        run_poll(desk.context)
+        desk.carried()
+    assert [one.path for one in posts(desk) if "lead" in one.path] == ["/api/v1/partner/action/lead/add"]
+    assert desk.crm("leads", lead_id="L1")["first_name"] == "Jo & Al"
+    assert desk.changes(desk.plan()) == []

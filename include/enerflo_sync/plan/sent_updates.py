@@ -1,10 +1,12 @@
-"""Sent updates without a known outcome: if the mirror shows our value, the change is recorded as applied.
+"""Sent changes without a known outcome: if the mirror shows our value, the change is recorded as applied.
 
 A push that ends between a request and the read-back of its record (it was killed, the API key was refused,
 the database was lost) leaves its change in state ``sent``, and the next plan supersedes the plan. If Enerflo
 refused to show the record, the change was parked and is retried after a day. If the mirror now shows our
 value, as we sent it or in Enerflo's spelling, both spellings become the agreed pair. Otherwise Enerflo's
 spelling would count as somebody's change and overwrite the CRM's value.
+
+That is so of updates, and of a new lead once its row names the customer.
 """
 
 from __future__ import annotations
@@ -30,14 +32,17 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.engine import transaction_time
 
 # If a field was sent more than once, only the last request counts. A field with an agreed value newer than
-# the request needs nothing.
+# the request needs nothing. What a lead was made as is told by the pair of its link.
 _SENT = sa.text("""
-/* enerflo-sync plan: updates whose request was sent and whose outcome is not known */
+/* enerflo-sync plan: changes whose request was sent and whose outcome is not known */
 select c.* from (
   select distinct on (c.key, c.field) c.plan_hash, c.position, c.key, c.field, c.before, c.after,
-    c.enerflo_key, c.sent_at, c.rule, coalesce(p.decided_by, 'nobody') as decided_by
+    case when c.op = 'update' then c.enerflo_key else (
+      select a.enerflo_key from sync.agreed a
+      where a.account = c.account and a.table_name = c.table_name and a.key = c.key and a.is_link limit 1
+    ) end as enerflo_key, c.sent_at, c.rule, coalesce(p.decided_by, 'nobody') as decided_by
   from sync.plan_changes c join sync.plans p using (account, plan_hash)
-  where c.account = :account and c.table_name = :table and c.op = 'update'
+  where c.account = :account and c.table_name = :table and (c.op = 'update' or :made and c.op = 'insert')
     and c.direction = 'to_enerflo' and c.sent_at is not null and c.state <> 'applied'
     and (c.state in ('sent', 'superseded') or c.state = 'parked' and c.done_at > now() - :a_day)
   order by c.key, c.field, c.sent_at desc
@@ -55,7 +60,7 @@ where e.account = :account and e.deleted_at is null and e.observed_at >= :since 
 
 
 def agree_on_sent(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
-    """Record sent updates as applied, and store their agreed values, if the mirror shows the sent value.
+    """Record sent changes as applied, and store their agreed values, if the mirror shows the sent value.
 
     Runs in the caller's transaction.
 
@@ -63,7 +68,8 @@ def agree_on_sent(connection: sa.Connection, comparisons: Sequence[Comparison], 
     """
     named = {"account": account, "a_day": TRIED_AGAIN_AFTER}
     for comparison in comparisons:
-        sent = connection.execute(_SENT, named | {"table": str(comparison.name)}).all()
+        of_table = {"table": str(comparison.name), "made": comparison.kind == RecordKind.LEADS}
+        sent = connection.execute(_SENT, named | of_table).all()
         if sent:
             _agree_on(connection, comparison, account, sent)
 
