@@ -102,5 +102,6 @@ def test_the_report_says_it_beside_the_spellings_and_names_the_line(polled: TwoS
         " enerflo-sync what-if says what such a line would change."
     )
     assert "panel_count" not in spelling_sentence(table)
+    assert "Unexplained (newer in the CRM)" in " ".join(render_text(report).split())
     for shown in (render_text(report), render_html(report)):
         assert "by the CRM's row having changed later" in " ".join(unescape(shown).split())

@@ -40,8 +40,8 @@ def newer_sentence(table: TableReport) -> str:
 
 
 def hint_label(hint: str) -> str:
-    """Return a hint in the form that follows a difference's cause."""
-    return hint.replace("_", " ")
+    """Return a hint in the form that follows a difference's cause: ``same instant``, ``newer in the CRM``."""
+    return hint.replace("_", " ").replace("in crm", "in the CRM").replace("in enerflo", "in Enerflo")
 
 
 def _hints(count: FieldCount) -> str:
