@@ -262,7 +262,7 @@ def duplicates(
         values = [quoted(column) for column in columns]
         if typed:
             values = [value for value, _ in key_expressions(mapping, table, fold)]
-        known = " and ".join(f"({value}) is not null" for value in values) + _living(mapping)
+        known = " and ".join(f"({value}) is not null" for value in values) + unmarked(mapping)
         query = (
             f"/* enerflo-sync doctor: duplicates */ select count(*) from (select 1 from "  # noqa: S608
             f"{rows_where(mapping.where, table)} t where {known} group by {', '.join(values)}"
@@ -279,8 +279,8 @@ def duplicates(
             )
 
 
-def _living(mapping: TableMapping) -> str:
-    """Return the condition that a row is not marked as deleted, since such a row is no duplicate."""
+def unmarked(mapping: TableMapping) -> str:
+    """Return `` and …``: a row is not marked as deleted; ``""`` where the table has no marks."""
     conditions = ""
     for column, value in mapping.deleted_when.items():
         text = f"lower({quoted(column)}::text)"
