@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock, skew_of
 from enerflo_sync.mirror.calls import CallCounter, Counts
+from enerflo_sync.mirror.set_back import mend_future_times
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.registry import ALL
 from enerflo_sync.warehouse.runs import RunReport, RunState, add_api_calls, finish_run, start_run
@@ -81,6 +82,7 @@ class Run:
         :raises EnerfloSyncError: a record that was read has no recorded outcome.
         """
         with self._connection.begin():
+            mend_future_times(self._connection, self.account, self.started_at, self.run_id)
             skew = skew_of(self._clock)
             start_run(self._connection, self.account, self.job, self.run_id, self.started_at, skew)
         try:

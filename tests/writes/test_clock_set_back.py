@@ -1,0 +1,96 @@
+"""A database whose clock was ahead for a while and was set back: nothing freezes, and nothing is overlooked."""
+
+from __future__ import annotations
+
+import pytest
+
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.reconcile import run_reconcile
+from tests.writes.conftest import Desk
+
+# Functions in a schema before ``pg_catalog`` stand for the server's own.
+_TIME = (
+    "create schema simulation",
+    "create table simulation.ahead as select interval '0' as by",
+    "create function simulation.now() returns timestamptz language sql stable"
+    " as 'select pg_catalog.now() + by from simulation.ahead'",
+    "create function simulation.clock_timestamp() returns timestamptz language sql volatile"
+    " as 'select pg_catalog.clock_timestamp() + by from simulation.ahead'",
+)
+
+
+@pytest.fixture
+def ahead(agreed: Desk) -> Desk:
+    """An account whose sides agree, beside a database whose clock is ahead by a year since its last jobs."""
+    for statement in _TIME:
+        agreed.sql(statement)
+    name = agreed.engine.url.database
+    agreed.sql(f'alter database "{name}" set search_path = simulation, pg_catalog, public')
+    clock_is(agreed, "1 year")
+    return agreed
+
+
+def clock_is(desk: Desk, ahead: str) -> None:
+    """Set the database's clock, and begin with processes of their own afterwards."""
+    desk.sql("update simulation.ahead set by = cast(:by as interval)", by=ahead)
+    desk.context.close()
+    context = desk.context
+    desk.context = type(context)(context.account, context.config, context.config_path, context.credentials)
+
+
+def status(desk: Desk, install: int) -> str:
+    return str(desk.crm("installs", enerflo_install_id=install)["status"])
+
+
+def test_a_record_that_was_read_meanwhile_is_read_again(ahead: Desk) -> None:
+    install = ahead.a_site().install_id
+    ahead.world.set_status(install, 4)
+    run_poll(ahead.context)
+    ahead.carried()
+    clock_is(ahead, "0")
+    ahead.world.set_status(install, 1304)
+    run_poll(ahead.context)
+    ahead.carried()
+    assert status(ahead, install) == "Cancelled"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_comes_afterwards_is_compared(ahead: Desk, late: bool) -> None:
+    clock_is(ahead, "1 hour")
+    run_poll(ahead.context)
+    run_reconcile(ahead.context)
+    clock_is(ahead, "0")
+    install = ahead.a_site().install_id
+    ahead.world.set_status(install, 4)
+    run_poll(ahead.context)
+    if late:
+        clock_is(ahead, "70 minutes")
+    report = run_reconcile(ahead.context)
+    assert [table.differing_rows for table in report.tables if table.table_name == "installs"] == [1]
+    # It is the newest one.
+    newest = "select reconciliation_id from sync.reconciliations order by compared_until desc, started_at desc limit 1"
+    assert ahead.one(newest) == report.reconciliation_id
+    assert run_reconcile(ahead.context).scope == "incremental"
+    ahead.carried()
+    assert status(ahead, install) == "On Hold"
+
+
+def test_new_notes_are_read(ahead: Desk) -> None:
+    install = ahead.a_site().install_id
+    run_poll(ahead.context)
+    clock_is(ahead, "0")
+    ahead.world.add_note(install, "Call me")
+    run_poll(ahead.context)
+    ahead.carried()
+    assert ahead.one("select count(*) from crm.notes where body = 'Call me'") == 1
+
+
+def test_requests_are_not_held_up(ahead: Desk) -> None:
+    run_poll(ahead.context)
+    ahead.sql("update sync.request_slots set used_at = now()")
+    ahead.sql(
+        "update sync.request_budgets set blocked_until = now() + interval '1 minute', updated_at = now()"
+    )
+    clock_is(ahead, "0")
+    ahead.sql("update sync.request_slots set used_at = pg_catalog.now() - interval '1 hour' where slot = 0")
+    assert run_poll(ahead.context).state == "ok"
