@@ -94,3 +94,15 @@ def test_requests_are_not_held_up(ahead: Desk) -> None:
     clock_is(ahead, "0")
     ahead.sql("update sync.request_slots set used_at = pg_catalog.now() - interval '1 hour' where slot = 0")
     assert run_poll(ahead.context).state == "ok"
+
+
+@pytest.mark.parametrize("ahead_of_enerflo", ["1 hour", "-1 hour"])
+def test_new_notes_are_read_beside_a_clock_that_is_another_than_enerflos(
+    ahead: Desk, ahead_of_enerflo: str
+) -> None:
+    clock_is(ahead, ahead_of_enerflo)
+    run_poll(ahead.context)
+    ahead.world.add_note(ahead.a_site().install_id, "Call me")
+    run_poll(ahead.context)
+    ahead.carried()
+    assert ahead.one("select count(*) from crm.notes where body = 'Call me'") == 1
