@@ -227,7 +227,7 @@ def shared_rows(
 
 
 def of_one_table(config: SyncConfig, account: str, name: str) -> Iterator[tuple[str, str, TableMapping]]:
-    """Yield the other mappings of a CRM table for the same kind of records, each with its account and name."""
+    """Yield the other mappings of a CRM table for one kind of records, with account and name in words."""
     mapping = config.tables_for(account)[name]
     for other in config.accounts:
         if other != account and not _may_be_one_database(config, account, other):
