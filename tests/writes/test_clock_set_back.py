@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
 from tests.writes.conftest import Desk
+from tests.writes.sending import lost_after_the_post, note, posts, spelling
 
 # Functions in a schema before ``pg_catalog`` stand for the server's own.
 _TIME = (
@@ -106,3 +108,24 @@ def test_new_notes_are_read_beside_a_clock_that_is_another_than_enerflos(
     run_poll(ahead.context)
     ahead.carried()
     assert ahead.one("select count(*) from crm.notes where body = 'Call me'") == 1
+
+
+@pytest.mark.parametrize("words", ["html", "cut=30"])
+def test_a_note_whose_answer_is_lost_is_not_sent_twice_where_our_clock_is_ahead(
+    ahead: Desk, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    clock_is(ahead, "1 hour")
+    install = ahead.a_site().install_id
+    run_poll(ahead.context)
+    spelling(ahead, words)
+    note(ahead, "N1", install)
+    lost_after_the_post(ahead, monkeypatch)
+    run_apply(ahead.context, ahead.plan().plan_hash, approved_by="Pat")
+    run_poll(ahead.context)
+    plan = ahead.plan()
+    assert len(posts(ahead)) == 1
+    # Neither is it made a second row: a person is asked.
+    assert ahead.changes(plan) == []
+    (asked,) = ahead.undecided(plan)
+    assert asked.key == {"note_id": "N1"}
+    assert "Enerflo may have it in another spelling" in str(asked.reason)
