@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
 from tests.writes.conftest import Desk
@@ -54,6 +55,18 @@ def test_a_record_that_was_read_meanwhile_is_read_again(ahead: Desk) -> None:
     run_poll(ahead.context)
     ahead.carried()
     assert status(ahead, install) == "Cancelled"
+
+
+def test_what_does_not_change_afterwards_stays_as_it_is(ahead: Desk) -> None:
+    living = "select count(*) from enerflo.installs where deleted_at is null and absent_since is null"
+    before = ahead.one(living)
+    ahead.world.set_status(ahead.a_site().install_id, 4)
+    run_poll(ahead.context)
+    clock_is(ahead, "0")
+    # A run that reads nothing.
+    run_ingest(ahead.context)
+    assert ahead.one(living) == before
+    assert ahead.one("select count(*) from enerflo.installs where observed_at > now()") == 0
 
 
 @pytest.mark.parametrize("late", [False, True])

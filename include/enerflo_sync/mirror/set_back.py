@@ -30,6 +30,6 @@ def mend_future_times(connection: sa.Connection, account: str, now: datetime, ru
         connection.execute(
             sa.update(table)
             .where(table.c.account == account, sa.or_(*(time > future_of(now) for time in times)))
-            .values({time.name: sa.func.least(time, now) for time in times})
+            .values({time.name: sa.case((time > now, now), else_=time) for time in times})
         )
     bring_to_present(connection, account, now, run_id)

@@ -56,8 +56,8 @@ def bring_to_past(connection: sa.Connection, account: str, now: datetime) -> Non
         sa.update(reconciliations)
         .where(table.account == account, table.compared_until > future_of(now))
         .values(
-            started_at=sa.func.least(table.started_at, before),
-            finished_at=sa.func.least(table.finished_at, before),
+            started_at=sa.case((table.started_at > before, before), else_=table.started_at),
+            finished_at=sa.case((table.finished_at > before, before), else_=table.finished_at),
             compared_until=before,
         )
     )
