@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_approve
 from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
+from enerflo_sync.plan.report import PlanState
 from tests.writes.conftest import Desk
 from tests.writes.sending import lost_after_the_post, note, posts, spelling
+from tests.writes.test_apply import installs, spoiled
 
 # Functions in a schema before ``pg_catalog`` stand for the server's own.
 _TIME = (
@@ -142,3 +147,29 @@ def test_a_note_whose_answer_is_lost_is_not_sent_twice_where_our_clock_is_ahead(
     (asked,) = ahead.undecided(plan)
     assert asked.key == {"note_id": "N1"}
     assert "Enerflo may have it in another spelling" in str(asked.reason)
+
+
+def test_a_plan_that_was_applied_meanwhile_is_not_the_last_one_for_a_year(ahead: Desk) -> None:
+    first, second = installs(ahead, 2)
+    spoiled(ahead, first)
+    ahead.carried()
+    clock_is(ahead, "0")
+    # Another mapping, of which a person approves the first plan.
+    ahead.switched_on("both", ("tolerance: 0.005", "tolerance: 0.004"))
+    spoiled(ahead, first)
+    plan = ahead.plan()
+    assert any("(approval.new_mapping)" in reason for reason in plan.reasons)
+    run_apply(ahead.context, plan.plan_hash, approved_by="Pat")
+    spoiled(ahead, second)
+    assert not ahead.plan().needs_approval
+
+
+def test_an_approval_of_then_has_no_longer_time_than_others(ahead: Desk) -> None:
+    ahead.switched_on("both", ("tolerance: 0.005", "tolerance: 0.004"))
+    spoiled(ahead, *installs(ahead, 1))
+    plan = ahead.plan()
+    assert run_approve(ahead.context, plan.plan_hash, by="Pat").state == PlanState.APPROVED
+    clock_is(ahead, "0")
+    assert ahead.plan().plan_hash == plan.plan_hash
+    left = ahead.one("select max(expires_at) - now() from sync.plans where state = 'approved'")
+    assert left <= timedelta(hours=24)
