@@ -154,6 +154,7 @@ def test_a_plan_that_was_applied_meanwhile_is_not_the_last_one_for_a_year(ahead:
     spoiled(ahead, first)
     ahead.carried()
     clock_is(ahead, "0")
+    run_poll(ahead.context)
     # Another mapping, of which a person approves the first plan.
     ahead.switched_on("both", ("tolerance: 0.005", "tolerance: 0.004"))
     spoiled(ahead, first)
@@ -170,6 +171,17 @@ def test_an_approval_of_then_has_no_longer_time_than_others(ahead: Desk) -> None
     plan = ahead.plan()
     assert run_approve(ahead.context, plan.plan_hash, by="Pat").state == PlanState.APPROVED
     clock_is(ahead, "0")
+    run_poll(ahead.context)
     assert ahead.plan().plan_hash == plan.plan_hash
     left = ahead.one("select max(expires_at) - now() from sync.plans where state = 'approved'")
     assert left <= timedelta(hours=24)
+
+
+def test_a_clock_that_is_behind_by_years_brings_nothing_there(ahead: Desk) -> None:
+    clock_is(ahead, "0")
+    kept = "select min(observed_at) from enerflo.installs"
+    before = ahead.one(kept)
+    clock_is(ahead, "-40 years")
+    run_ingest(ahead.context)
+    assert ahead.one(kept) == before
+    assert ahead.one("select count(*) from sync.watermarks where name like 'clock_set_back%'") == 0

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from enerflo_sync.warehouse.set_back import future_of
+from enerflo_sync.warehouse.set_back import PLANNED, future_of, is_done, is_noted
 
 SUPERSEDED = "superseded by a later plan"
 OVERDUE = "its time was over before it was applied"
@@ -77,8 +77,11 @@ def bring_plans_to_present(
 
     :param lifetime: how long a plan may be applied.
     """
+    if not is_noted(connection, account, PLANNED):
+        return
     values = {"account": account, "now": now, "future": future_of(now)}
     connection.execute(_OF_THE_FUTURE, {**values, "seconds": lifetime.total_seconds()})
+    is_done(connection, account, PLANNED)
 
 
 def end_overdue_plans(connection: sa.Connection, account: str) -> None:

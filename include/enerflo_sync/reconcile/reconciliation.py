@@ -78,7 +78,7 @@ from enerflo_sync.reconcile.waiting import count_waiting, unwritten_remarks, wai
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
 from enerflo_sync.warehouse.runs import clock_remark
-from enerflo_sync.warehouse.set_back import is_compared
+from enerflo_sync.warehouse.set_back import RECONCILED, is_done, is_noted
 
 Progress = Callable[[str, int, int], None]
 _NOT_SEEN = "Compared in full: the last reconciliation did not see which of its rows changed when."
@@ -162,7 +162,8 @@ class _Reconciliation:
         with counted_aside(self.snapshot, self.connection, counted, self.account, keys_of=unkept) as sizes:
             looks |= self._observe(one for one in comparisons if one.moved_by is None)
             forget_attempt(self.connection, self.account, self.reconciliation_id)
-            bring_to_past(self.connection, self.account, self.now)
+            if is_noted(self.connection, self.account, RECONCILED):
+                bring_to_past(self.connection, self.account, self.now)
             self._levels = self._look_at_levels()
             self._earlier = earlier_run(self.connection, self.account, self.reconciliation_id)
             self._remembered: set[str] = set()
@@ -204,7 +205,7 @@ class _Reconciliation:
         report = _with_trend(report, trend(self.connection, self.account))
         store_report(self.connection, report, self.now, live, looks, self._levels.levels)
         if scope is Scope.FULL:
-            is_compared(self.connection, self.account)
+            is_done(self.connection, self.account, RECONCILED)
         return report
 
     def _observe(self, comparisons: Iterable[Comparison]) -> dict[str, Look]:

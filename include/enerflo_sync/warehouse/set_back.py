@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from enerflo_sync.warehouse.schema import runs, watermarks
 from enerflo_sync.warehouse.watermarks import forget_watermark, move_watermark, read_watermark
 
-# The name of the watermark that asks the next reconciliation to compare every row.
-_SET_BACK = "clock_set_back"
+# The names of the watermarks that ask the next reconciliation to compare every row, and the next plan to bring
+# those of before to the present.
+RECONCILED, PLANNED = "clock_set_back/reconcile", "clock_set_back/plan"
 # Workers follow the database's clock to less than that, and lookbacks cover it.
 _ALLOWED = timedelta(minutes=5)
 
@@ -48,14 +49,15 @@ def bring_to_present(connection: sa.Connection, account: str, now: datetime, run
     connection.execute(
         sa.delete(watermarks).where(watermarks.c.account == account, watermarks.c.value > future_of(now))
     )
-    move_watermark(connection, account, _SET_BACK, now, run_id=run_id, now=now)
+    for mark in (RECONCILED, PLANNED):
+        move_watermark(connection, account, mark, now, run_id=run_id, now=now)
 
 
-def is_to_be_compared(connection: sa.Connection, account: str) -> bool:
-    """Return whether the clock was set back since the last reconciliation ended."""
-    return read_watermark(connection, account, _SET_BACK) is not None
+def is_noted(connection: sa.Connection, account: str, mark: str) -> bool:
+    """Return whether the clock was set back since the last reconciliation, or plan, looked at that mark."""
+    return read_watermark(connection, account, mark) is not None
 
 
-def is_compared(connection: sa.Connection, account: str) -> None:
-    """Note, in a reconciliation's transaction, that every row was compared since the clock was set back."""
-    forget_watermark(connection, account, _SET_BACK)
+def is_done(connection: sa.Connection, account: str, mark: str) -> None:
+    """Note, in the transaction of a reconciliation or plan, that it did what the mark asks for."""
+    forget_watermark(connection, account, mark)
