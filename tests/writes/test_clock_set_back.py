@@ -166,6 +166,7 @@ def test_a_plan_that_was_applied_meanwhile_is_not_the_last_one_for_a_year(ahead:
 
 
 def test_an_approval_of_then_has_no_longer_time_than_others(ahead: Desk) -> None:
+    run_poll(ahead.context)
     ahead.switched_on("both", ("tolerance: 0.005", "tolerance: 0.004"))
     spoiled(ahead, *installs(ahead, 1))
     plan = ahead.plan()

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from enerflo_sync.warehouse.schema import runs, watermarks
 from enerflo_sync.warehouse.watermarks import forget_watermark, move_watermark, read_watermark
 
-# The names of the watermarks that ask the next reconciliation to compare every row, and the next plan to bring
-# those of before to the present.
+# The names of the watermarks that ask the next reconciliation to compare every row, and the next plan to
+# bring earlier ones to the present.
 RECONCILED, PLANNED = "clock_set_back/reconcile", "clock_set_back/plan"
 # Workers follow the database's clock to less than that, and lookbacks cover it.
 _ALLOWED = timedelta(minutes=5)
