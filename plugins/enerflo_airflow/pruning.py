@@ -56,4 +56,5 @@ def prune_note(report: PruneReport) -> str:
     """Return the run's note: how much of each kind."""
     parts = [f"{one.kind.replace('_', ' ')} {one.rows:,}" for one in report.kinds if one.rows]
     verb = "deleted" if report.deleted else "would delete"
-    return f"{verb} {', '.join(parts)}" if parts else f"{verb} nothing"
+    left = f"; older files in {len(report.left)} former archives stay" if report.left else ""
+    return (f"{verb} {', '.join(parts)}" if parts else f"{verb} nothing") + left

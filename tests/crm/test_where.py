@@ -164,6 +164,30 @@ def test_two_accounts_whose_conditions_some_rows_both_meet_are_told(
         assert one.found.endswith("that also meet the where of installs of account other")
 
 
+def test_two_accounts_that_have_the_same_records_are_told_before_one_makes_rows_for_the_other(
+    crm: sa.Engine, tmp_path: Path
+) -> None:
+    roofing = "\\\"RecordTypeName\\\" = 'Roofing'"
+    other = f'other: {{tables: {{installs: {{where: "{roofing}"}}}}}}'
+    text = config(SOLAR).replace("accounts: {default: {}}", f"accounts: {{default: {{mode: crm}}, {other}}}")
+    text = text.replace(
+        "    fields:", "    on_insert: {RecordTypeName: Solar, Id: '{install_id}'}\n    fields:"
+    )
+    installs = (
+        "insert into enerflo.installs (account, install_id, observed_at, observed_by)"
+        " select unnest(array[{}]), 4, now(), 'poll'"
+    )
+    assert [
+        one for one in check(crm, tmp_path, text, installs.format("'default'")) if "records" in one.found
+    ] == []
+    found = check(crm, tmp_path, text, installs.format("'other'"))
+    (told,) = [one for one in found if "records" in one.found]
+    assert (told.severity, told.line) == ("warning", 8)
+    assert told.found == "1 records of Enerflo that installs of account other has, too"
+    made_elsewhere = text.replace("    on_insert", "    create_in: []\n    on_insert")
+    assert [one for one in check(crm, tmp_path, made_elsewhere) if "records" in one.found] == []
+
+
 def test_where_decides_the_mapping_and_its_absence_changes_no_digest(tmp_path: Path) -> None:
     plain = load(tmp_path, config(SOLAR).replace(f'    where: "{SOLAR}"\n', ""))
     before = plain.hash("default")

@@ -71,6 +71,7 @@ def test_a_broken_read_moves_no_watermark(company: Company) -> None:
 
 def test_a_watermark_never_moves_back(company: Company) -> None:
     company.poll(NOTES)
-    company.clock = type(company.clock)(START - timedelta(days=1))
+    # A poll that began before and ends afterwards.
+    company.clock = type(company.clock)(START - timedelta(minutes=4))
     company.poll(NOTES, full=True)
     assert dict(company.rows("select name, value from sync.watermarks"))["notes"] == START

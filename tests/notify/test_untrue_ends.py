@@ -369,3 +369,19 @@ def test_a_longer_limit_does_not_say_that_a_copy_was_brought_up_to_date(people: 
     read(people.now)
     (message,) = told_of(people, NotifyEvent.CRM_COPY_LATE)
     assert message.resolved
+
+
+def test_what_a_clock_told_that_was_ahead_ends_once_it_is_set_back(people: People) -> None:
+    read_whole(people)
+    event(people, "e1", "update_install")
+    a_year = 365 * 24 * 60
+    events = {one.event for one in people.tell(a_year)}
+    assert {NotifyEvent.MIRROR_STALE, NotifyEvent.WEBHOOKS_SILENT} <= events
+    people.clock.moment -= timedelta(minutes=a_year)
+    told = people.tell()
+    read_whole(people)
+    subjects = {one.subject for one in (*told, *people.tell())}
+    assert "Enerflo default: resolved: Enerflo is read again" in subjects
+    assert "Enerflo default: resolved: webhooks arrive again" in subjects
+    # And what begins anew is told.
+    assert {one.event for one in people.tell(25 * 60)} >= {NotifyEvent.WEBHOOKS_SILENT}

@@ -66,6 +66,8 @@ def test_more_than_the_guard_and_ten_rows_are_sudden(
         ([(0, 100), (60, 85), (75, 70)], "..."),
         ([(0, 100), (59, 85), (74, 70)], "..#"),
         ([(0, 100), (30, 100), (70, 85), (85, 75)], "...#"),
+        # The database's clock was ahead by a day at the second look, and was set back.
+        ([(0, 100), (1455, 10), (30, 10), (89, 10), (90, 10)], ".###."),
         # The first look knows nothing, and a table that grows is in no doubt.
         ([(0, 5), (15, 500), (30, 390)], "..#"),
     ],

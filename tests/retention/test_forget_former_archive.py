@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from enerflo_sync.cli import forget as command
+from enerflo_sync.cli import prune as prune_command
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.archive import erase_archived
+from enerflo_sync.jobs.prune import run_prune
 from tests.retention.test_forget import CANARIES, Person, found, person
 
 __all__ = ["person"]
@@ -79,7 +81,25 @@ def test_a_former_archive_that_nothing_installed_can_open_stops_nothing(
     def refusing(uri, archive_uri, *rest):  # type: ignore[no-untyped-def]
         raise ConfigurationError("the part that reads gs:// is not installed.", where="webhook_drop_uri")
 
-    monkeypatch.setattr("enerflo_sync.jobs.forget.open_drop", refusing)
+    monkeypatch.setattr("enerflo_sync.jobs.former_archives.open_drop", refusing)
     report = moved.forget()
     assert report.not_read == [str(archive(moved))]
     assert not any("." in name and name.startswith("enerflo") for name in found(moved.desk))
+
+
+def test_a_former_archive_with_files_that_prune_does_not_delete_is_named(moved: Person) -> None:
+    desk = moved.desk
+    place = str(archive(moved))
+    assert run_prune(desk.context).left == []
+    desk.configured(("  # archive_days: 365", "  archive_days: 1"))
+    assert run_prune(desk.context).left == []
+    for day in sorted(path.parent for path in archive(moved).rglob("*.json")):
+        if day.exists():
+            old = archive(moved) / "2020" / "01" / "01"
+            old.parent.mkdir(parents=True, exist_ok=True)
+            day.rename(old)
+    report = run_prune(desk.context)
+    assert report.left == [place]
+    assert f"Files in the former archive {place} are older" in "\n".join(prune_command._lines(report))
+    shutil.rmtree(archive(moved))
+    assert run_prune(desk.context).left == []

@@ -85,3 +85,17 @@ def test_a_row_that_is_marked_between_plan_and_apply_is_left_alone(marked: Desk)
     report = run_apply(marked.context, plan.plan_hash, approved_by="Pat")
     assert (report.applied, report.moved) == (0, 1)
     assert marked.crm("installs", enerflo_install_id=install)["panel_count"] == 1
+
+
+def test_rows_that_are_marked_do_not_make_a_share_of_the_table_smaller(marked: Desk) -> None:
+    living = [row["id"] for row in marked.sql("select enerflo_install_id as id from crm.installs order by 1")]
+    marked.sql(
+        "insert into crm.installs (enerflo_install_id, status, is_deleted, updated_at)"
+        " select n, 'Voided', true, now() from generate_series(1, :many) n",
+        many=len(living) * 20,
+    )
+    changed = living[: len(living) // 2]
+    marked.sql("update crm.installs set panel_count = 1 where enerflo_install_id = any(:ids)", ids=changed)
+    plan = marked.plan()
+    assert {change.field for change in marked.changes(plan)} == {"panel_count"}
+    assert any("(approval.percent)" in reason for reason in plan.reasons), plan.reasons

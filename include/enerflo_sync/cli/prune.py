@@ -56,6 +56,8 @@ def _lines(report: PruneReport) -> Iterator[str]:
     yield f"{verb} {what}{size}."
     for one in report.kinds:
         yield _line(one)
+    for place in report.left:
+        yield f"Files in the former archive {place} are older, and not deleted: delete them there by hand."
     if not report.deleted and report.rows:
         yield "Nothing was deleted: leave --dry-run out to delete it."
         if any(one.kind is Kept.PLANS and one.rows for one in report.kinds):

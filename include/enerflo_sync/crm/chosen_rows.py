@@ -68,7 +68,7 @@ def no_row_left(
     if mine is None:
         return None
     others: list[str] = []
-    for _, theirs in _of_one_table(config, account, name):
+    for _, _, theirs in of_one_table(config, account, name):
         if mapping.is_kept:
             others += _in_other_copy(connection, mapping, theirs)
         elif theirs.condition is not None and not condition_problem(connection, theirs.condition, table):
@@ -190,7 +190,7 @@ def _typed(mapping: TableMapping) -> Iterator[tuple[str, str, KeyColumn]]:
 def shared_tables(config: SyncConfig, account: str, name: str) -> Iterator[Notice]:
     """Yield the other tables, of this or another account, that read the same rows of one CRM table."""
     mapping = config.tables_for(account)[name]
-    for whose, theirs in _of_one_table(config, account, name):
+    for _, whose, theirs in of_one_table(config, account, name):
         if mapping.where is not None and theirs.where is not None and mapping.where != theirs.where:
             continue
         how = "has the same where" if theirs.where and mapping.where else "is not parted from it by where"
@@ -209,7 +209,7 @@ def shared_rows(
     """Yield the other tables that read the same CRM table by another ``where``, if rows meet both."""
     mapping = config.tables_for(account)[name]
     mine = mapping.condition
-    for whose, theirs in _of_one_table(config, account, name):
+    for _, whose, theirs in of_one_table(config, account, name):
         other = theirs.condition
         if mine is None or other is None or mine == other or condition_problem(connection, other, live):
             continue
@@ -226,8 +226,8 @@ def shared_rows(
             yield Notice("warning", ("where",), found, "rows of one mapping each", _PART)
 
 
-def _of_one_table(config: SyncConfig, account: str, name: str) -> Iterator[tuple[str, TableMapping]]:
-    """Yield the other mappings of a CRM table for the same kind of records, each with its name in words."""
+def of_one_table(config: SyncConfig, account: str, name: str) -> Iterator[tuple[str, str, TableMapping]]:
+    """Yield the other mappings of a CRM table for one kind of records, with account and name in words."""
     mapping = config.tables_for(account)[name]
     for other in config.accounts:
         if other != account and not _may_be_one_database(config, account, other):
@@ -237,7 +237,7 @@ def _of_one_table(config: SyncConfig, account: str, name: str) -> Iterator[tuple
             # One table may hold several kinds of records, but each kind's rows belong to one mapping.
             if itself or theirs.crm_table != mapping.crm_table or theirs.kind(table) != mapping.kind(name):
                 continue
-            yield f"{table} of account {other}" if other != account else table, theirs
+            yield other, f"{table} of account {other}" if other != account else table, theirs
 
 
 def _may_be_one_database(config: SyncConfig, account: str, other: str) -> bool:
@@ -262,7 +262,7 @@ def duplicates(
         values = [quoted(column) for column in columns]
         if typed:
             values = [value for value, _ in key_expressions(mapping, table, fold)]
-        known = " and ".join(f"({value}) is not null" for value in values) + _living(mapping)
+        known = " and ".join(f"({value}) is not null" for value in values) + unmarked(mapping)
         query = (
             f"/* enerflo-sync doctor: duplicates */ select count(*) from (select 1 from "  # noqa: S608
             f"{rows_where(mapping.where, table)} t where {known} group by {', '.join(values)}"
@@ -279,8 +279,8 @@ def duplicates(
             )
 
 
-def _living(mapping: TableMapping) -> str:
-    """Return the condition that a row is not marked as deleted, since such a row is no duplicate."""
+def unmarked(mapping: TableMapping) -> str:
+    """Return `` and …``: a row is not marked as deleted; ``""`` where the table has no marks."""
     conditions = ""
     for column, value in mapping.deleted_when.items():
         text = f"lower({quoted(column)}::text)"

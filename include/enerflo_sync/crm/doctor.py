@@ -29,6 +29,7 @@ from enerflo_sync.crm.live.arrivals import no_arrivals, untold_arrivals
 from enerflo_sync.crm.live.copies import copy_hints
 from enerflo_sync.crm.live.doubtful_marks import doubtful_marks
 from enerflo_sync.crm.live.rights import present_role
+from enerflo_sync.crm.live.shared_records import shared_records
 from enerflo_sync.crm.live.taken_back import taken_back
 from enerflo_sync.crm.live.writing import writing_notices
 from enerflo_sync.crm.mapping import NOT_NULL, FieldType, RecordKind, Side, TableMapping
@@ -145,6 +146,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
                 *duplicates(connection, mapping, table, fold),
                 *shared_tables(config, account, name),
                 *shared_rows(connection, config, account, name, table),
+                *(shared_records(connection, config, account, name) if makes_rows else ()),
                 *(unfilled(mapping, table) if makes_rows else ()),
                 *unindexed(connection, mapping, table, fold),
                 *no_arrivals(connection, mapping, table),

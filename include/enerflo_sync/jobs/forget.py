@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import sqlalchemy as sa
 
-from enerflo_sync.drop.drop import Drop, open_drop, storable
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.former_archives import former_archives
 from enerflo_sync.jobs.ingest import ingest_options, open_account_drop
 from enerflo_sync.retention.forget import ForgetReport, Progress, forget
 from enerflo_sync.warehouse.engine import warehouse_errors
@@ -19,14 +16,6 @@ _READ_FILES = sa.text("""
 /* enerflo-sync forget: whether webhooks were read from files */
 select exists (select from sync.webhook_events where account = :account and source_uri is not null)
     or exists (select from sync.quarantine where account = :account and kind = 'file')
-""")
-_PLACES = sa.text(r"""
-/* enerflo-sync forget: the archives that files of webhooks went to */
-select distinct regexp_replace(f.uri, '/\d{4}/\d\d/\d\d/.*$', '') as place from (
-  select source_uri as uri from sync.webhook_events where account = :account
-  union all
-  select evidence_uri from sync.quarantine where account = :account and kind in ('file', 'event')
-) f where f.uri ~ '/\d{4}/\d\d/\d\d/' order by 1
 """)
 
 
@@ -59,7 +48,7 @@ def run_forget(
         context.account,
         customer_id,
         lambda: drop,
-        former={} if drop is None else _former_archives(context, drop),
+        former={} if drop is None else former_archives(context, drop),
         by=by,
         limits=ingest_options(context).limits,
         clock=context.clock,
@@ -68,21 +57,6 @@ def run_forget(
         run_id=run_id,
         progress=progress,
     )
-
-
-def _former_archives(context: AccountContext, drop: Drop) -> dict[str, Callable[[], Drop]]:
-    """Return what opens the archives that the account had before ``sync.yaml`` named another place.
-
-    By their addresses. To open one may fail: what reads a former bucket may not be installed any more.
-    """
-    with warehouse_errors("forget"), context.engine.connect() as connection:
-        places = connection.scalars(_PLACES, {"account": context.account}).all()
-    # Only the archive matters; the place that stands for the drop is never accessed.
-    return {
-        place: partial(open_drop, f"{place}.no-drop", place, 0.0, context.credentials.storage)
-        for place in places
-        if place != storable(drop.archive_uri)
-    }
 
 
 def _has_read_files(context: AccountContext) -> bool:

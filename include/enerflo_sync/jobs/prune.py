@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enerflo_sync.drop.drop import Drop
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.former_archives import former_archives
 from enerflo_sync.jobs.ingest import open_account_drop
 from enerflo_sync.retention.prune import Progress, prune
 from enerflo_sync.retention.report import PruneReport
@@ -26,11 +27,13 @@ def run_prune(
     def drop() -> Drop | None:
         return open_account_drop(context) if context.settings.webhook_drop_uri else None
 
+    place = drop()
     return prune(
         context.engine,
         context.config,
         context.account,
         drop,
+        former={} if place is None else former_archives(context, place),
         clock=context.clock,
         rng=context.rng,
         dry=dry,

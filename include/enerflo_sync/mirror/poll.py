@@ -266,7 +266,7 @@ class _Poll:
             self._sweep(resource, self._walk(listing))
             moved.append(swept_mark)
         else:
-            since = known_until - self.options.notes_lookback
+            since = self._known_until(resource, known_until) - self.options.notes_lookback
             walk = self._walk(listing, since)
             with self._asked_for(walk) as pages:
                 self._store(resource, pages, Intake(resource), None)
@@ -279,6 +279,20 @@ class _Poll:
             with self.connection.begin():
                 for mark in moved:
                     self._move_watermark(resource, mark, started_at)
+
+    def _known_until(self, resource: Resource, watermark: datetime) -> datetime:
+        """Return until when new records are known, by Enerflo's clock, which may be behind the database's.
+
+        No record can be missing that is older than the newest one. A read of all comes once a day.
+        """
+        newest = sa.text(
+            f"select created_at from {resource.table.fullname} where account = :account"  # noqa: S608 - declared
+            f" order by {resource.id_column} desc limit 1"
+        )
+        with self.connection.begin():
+            created: datetime | None = self.connection.scalar(newest, {"account": self.run.account})
+        earliest = watermark - self.options.notes_sweep_every
+        return watermark if created is None else min(watermark, max(created, earliest))
 
     def _move_watermark(self, resource: Resource, name: str, started_at: datetime) -> None:
         """Set the watermark ``name`` in the caller's transaction, after everything up to it was read.

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 import psycopg
 import sqlalchemy as sa
 
-from enerflo_sync.clock import Clock, skew_of
+from enerflo_sync.clock import MOST_SKEW, Clock, skew_of
 from enerflo_sync.mirror.calls import CallCounter, Counts
+from enerflo_sync.mirror.set_back import mend_future_times
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.registry import ALL
 from enerflo_sync.warehouse.runs import RunReport, RunState, add_api_calls, finish_run, start_run
@@ -82,6 +83,9 @@ class Run:
         """
         with self._connection.begin():
             skew = skew_of(self._clock)
+            # Where the two clocks are days apart, it may be the present time that is wrong.
+            if skew is None or abs(skew) <= MOST_SKEW:
+                mend_future_times(self._connection, self.account, self.started_at, self.run_id)
             start_run(self._connection, self.account, self.job, self.run_id, self.started_at, skew)
         try:
             yield

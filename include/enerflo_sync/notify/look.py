@@ -14,10 +14,20 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.routes import EVENTS, NotifyEvent
 from enerflo_sync.notify import late
 from enerflo_sync.notify.current import make_current
+from enerflo_sync.warehouse.set_back import future_of
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
 
 JOB = "notify"
 _LISTED = 10
+
+# Else an alert would stand until the time came that a clock said when it was told.
+_FUTURE = tuple(
+    sa.text(f"""
+/* enerflo-sync notify: what was told by a clock that was ahead, and was set back since */
+update sync.{table} set {time} = :now where account = :account and {time} > :future
+""")  # noqa: S608 - constants
+    for table, time in (("told", "told_at"), ("notifications", "created_at"))
+)
 
 _NEWS = sa.text("""
 /* enerflo-sync notify: what was not told yet */
@@ -112,6 +122,8 @@ def look(
     if first_look is None:
         first_look = now
         move_watermark(connection, account, JOB, now, run_id=JOB, now=now)
+    for statement in _FUTURE:
+        connection.execute(statement, {"account": account, "now": now, "future": future_of(now)})
     unwanted = [str(event) for event in EVENTS if event not in wanted and not EVENTS[event].is_news]
     connection.execute(_UNWANTED, {"account": account, "unwanted": unwanted})
     if not wanted:

@@ -121,11 +121,24 @@ def bare_text(text: str) -> str:
     return _NOT_PLAIN.sub("", _TAG.sub(" ", _spelled(text))).casefold()
 
 
+def is_stored_form(text: str, found: str) -> bool:
+    """Return whether a text of Enerflo is one that it may make of a text that is not empty."""
+    return plain_form(found) in stored_forms(text) - {""}
+
+
 def made_since(note: Mapping[str, Any], sent_at: datetime) -> bool:
     """Return whether a note of the mirror was created after a request was sent, with slack for the clocks."""
     if note["created_at"] is None:
         return False
     return (sent_at - datetime.fromisoformat(note["created_at"])).total_seconds() <= _SLACK_SECONDS
+
+
+def may_be_made_since(note: Mapping[str, Any], sent_at: datetime) -> bool:
+    """Return whether a note of the mirror may have been created after a request was sent.
+
+    Enerflo's clock may be behind ours by more than the slack; when we first saw the note is by ours alone.
+    """
+    return made_since(note, sent_at) or datetime.fromisoformat(note["observed_at"]) > sent_at
 
 
 def _plain(text: str) -> str:

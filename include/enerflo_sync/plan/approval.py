@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.changed_clocks import changed_clocks
 from enerflo_sync.agreed.key_changes import key_change_reasons
+from enerflo_sync.crm.chosen_rows import unmarked
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.where import condition
@@ -116,7 +117,8 @@ def exceeds_percent(
     tables = config.tables_for(account)
     for name, rows in connection.exec_driver_sql(_ROWS.substitute(among=among)).all():
         table = quoted(*tables[name].relation)
-        where = f" where {condition(tables[name].condition or 'true')}"
+        # Rows that are marked as deleted count as rows that are not there.
+        where = f" where {condition(tables[name].condition or 'true')}{unmarked(tables[name])}"
         # Counting stops at the number of rows from which the share is small enough.
         enough = math.ceil(rows * 100 / rules.percent) if rules.percent else None
         counted = f"select count(*) from (select from {table}{where} limit %(enough)s) t"  # noqa: S608

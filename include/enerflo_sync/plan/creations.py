@@ -18,6 +18,7 @@ from enerflo_sync.crm.sent_along import sent_columns
 from enerflo_sync.crm.templates import template_sql
 from enerflo_sync.plan.adopt import adopted_table
 from enerflo_sync.plan.new_key import mirror_text, new_key, taken
+from enerflo_sync.plan.other_accounts import of_another_account
 from enerflo_sync.plan.row_kinds import RowKinds
 from enerflo_sync.reconcile.causes import cause_of_row
 from enerflo_sync.reconcile.compare import Comparison
@@ -108,6 +109,7 @@ from (
       when not $may_create then $not_created
       when not ($due) then 'it is not due yet (create_when)'
       when $lost_link then $link_lost
+      $of_another
       $no_install
       when forgotten.yes then $forgotten end as reason,
     case when not o.quarantined and ($loose)
@@ -173,6 +175,7 @@ def decide_rows(
         statement = _into_crm(comparison, common, known, near, not_created)
         connection.exec_driver_sql(statement, values)
     if kinds.only_crm:
+        common["of_another"] = of_another_account(connection, comparison, config, values["account"])
         connection.exec_driver_sql(_into_enerflo(comparison, config, common, known), values)
     if kinds.deleted:
         mark = mark_of(connection, comparison) if Side.CRM in comparison.mapping.delete_in else None

@@ -7,8 +7,11 @@ still due.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+
+from enerflo_sync.warehouse.set_back import PLANNED, future_of, is_done, is_noted
 
 SUPERSEDED = "superseded by a later plan"
 OVERDUE = "its time was over before it was applied"
@@ -34,6 +37,17 @@ _OTHERS = sa.text(
     )
 ).bindparams(sa.bindparam("kept", type_=sa.ARRAY(sa.Text)))
 
+# The newest plan is found by its time, and its approval ends by it.
+_OF_THE_FUTURE = sa.text("""
+/* enerflo-sync plan: plans of a clock that was ahead, and was set back since */
+update sync.plans set
+  created_at = case when created_at > :future then :now else created_at end,
+  decided_at = case when decided_at > :future then :now else decided_at end,
+  applied_at = case when applied_at > :future then :now else applied_at end,
+  expires_at = least(expires_at, :now + make_interval(secs => :seconds))
+where account = :account and greatest(created_at, decided_at, applied_at) > :future
+""")
+
 # The ledger gets the changes that were approved and not made. Changes that nobody decided about get no ledger
 # row. Changes in state ``left_out`` keep it: it shows the next plan that nobody decided about them.
 _CHANGES = sa.text("""
@@ -54,6 +68,20 @@ select account, table_name, key, op, field, before, after, before, direction, po
   plan_hash, 'superseded', reason, :by, 'superseded-' || left(plan_hash, 12), changed_at, observed_at, now()
 from changes where decided_by is not null
 """).bindparams(sa.bindparam("ended", type_=sa.ARRAY(sa.Text)))
+
+
+def bring_plans_to_present(
+    connection: sa.Connection, account: str, now: datetime, lifetime: timedelta
+) -> None:
+    """Let plans of the future be of the present: the database's clock was set back since they were made.
+
+    :param lifetime: how long a plan may be applied.
+    """
+    if not is_noted(connection, account, PLANNED):
+        return
+    values = {"account": account, "now": now, "future": future_of(now)}
+    connection.execute(_OF_THE_FUTURE, {**values, "seconds": lifetime.total_seconds()})
+    is_done(connection, account, PLANNED)
 
 
 def end_overdue_plans(connection: sa.Connection, account: str) -> None:

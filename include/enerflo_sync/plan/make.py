@@ -33,6 +33,7 @@ from enerflo_sync.plan.contradictions import ask_where_tables_contradict, ask_wh
 from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, note_decisions, prepare
 from enerflo_sync.plan.empty_keys import ask_about_empty_keys
+from enerflo_sync.plan.end import bring_plans_to_present
 from enerflo_sync.plan.gone_at_once import leave_gone
 from enerflo_sync.plan.held import hold_checked, note_held
 from enerflo_sync.plan.late_appointments import plan_late_appointments
@@ -154,6 +155,8 @@ def make_plans(
             follow_keys(connection, comparisons, account)
             comparisons = follow_meanings(connection, comparisons, account)
             now = transaction_time(connection)
+            lifetime = timedelta(hours=config.approval.expires_hours)
+            bring_plans_to_present(connection, account, now, lifetime)
             for comparison in comparisons:
                 observe(connection, comparison, account, now)
             agree_on_sent(connection, comparisons, account)

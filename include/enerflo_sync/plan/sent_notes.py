@@ -20,7 +20,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.templates import filled
 from enerflo_sync.outbox.changes import SENT_AND_UNNAMED
-from enerflo_sync.outbox.kept import is_alike, made_since, plain_form, stored_forms
+from enerflo_sync.outbox.kept import is_alike, may_be_made_since, plain_form, stored_forms
 from enerflo_sync.outbox.links import LinkState, link_state
 from enerflo_sync.reconcile.compare import Comparison
 
@@ -59,7 +59,8 @@ group by d.key
 
 _NEW = sa.text("""
 /* enerflo-sync plan: notes that would become rows of the CRM */
-select distinct n.note_id, n.install_id, n.body, to_jsonb(n.created_at) #>> '{}' as created_at
+select distinct n.note_id, n.install_id, n.body, to_jsonb(n.created_at) #>> '{}' as created_at,
+  to_jsonb(n.observed_at) #>> '{}' as observed_at
 from pg_temp.decided d
 join enerflo.notes n on n.account = :account and n.note_id = (d.enerflo_key ->> 'note_id')::bigint
 where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_crm'
@@ -223,7 +224,7 @@ def _may_be(
     if sent["accepted_id"] is not None:
         return bool(sent["accepted_id"] == note["note_id"])
     row = {**sent["key"], **sent["row"]}
-    if str(row.get(install)) != str(note["install_id"]) or not made_since(dict(note), sent["sent_at"]):
+    if str(row.get(install)) != str(note["install_id"]) or not may_be_made_since(dict(note), sent["sent_at"]):
         return False
     return any(is_alike(text, note["body"] or "") for text in _texts(comparison, config, sent))
 

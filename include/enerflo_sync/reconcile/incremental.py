@@ -33,6 +33,7 @@ from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.observation import WRITTEN_SINCE as _WRITTEN_SINCE
 from enerflo_sync.reconcile.observation import Look, since_look
 from enerflo_sync.reconcile.wide import install_moved
+from enerflo_sync.warehouse.set_back import RECONCILED, is_noted
 
 # A job that has been writing for longer than this is assumed to be dead.
 LONGEST_RUN = timedelta(days=1)
@@ -93,6 +94,8 @@ def find_basis(
     row = connection.execute(_LATEST, {"account": account, "reconciliation_id": reconciliation_id}).first()
     if row is None:
         return Basis(None, "Compared in full: this is the first reconciliation.")
+    if is_noted(connection, account, RECONCILED):
+        return Basis(None, "Compared in full: the database's clock was set back since the last one.")
     if row.of_older_version:
         return Basis(None, "Compared in full: the last reconciliation was made by an older version.")
     if row.config_hash != config_hash:

@@ -101,6 +101,9 @@ def next_level(
     believed = Level(signature, rows, rows, now)
     if before is None or before.signature != signature:
         return believed
+    # The database's clock may have been set back since.
+    since = None if before.held_since is None else min(before.held_since, now)
+    before = msgspec.structs.replace(before, believed_at=min(before.believed_at, now), held_since=since)
     if not is_sudden(before.believed - own_deletions, rows, guard_percent):
         # A small fall is believed in the end, but adds up with further falls within the hour.
         falls = not before.in_doubt and rows < before.believed and now - before.believed_at < PROOF

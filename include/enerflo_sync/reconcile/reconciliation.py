@@ -65,6 +65,7 @@ from enerflo_sync.reconcile.remarks import (
 )
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint, known_as_of
 from enerflo_sync.reconcile.store import (
+    bring_to_past,
     drop_old_differences,
     earlier_run,
     forget_attempt,
@@ -77,6 +78,7 @@ from enerflo_sync.reconcile.waiting import count_waiting, unwritten_remarks, wai
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
 from enerflo_sync.warehouse.runs import clock_remark
+from enerflo_sync.warehouse.set_back import RECONCILED, is_done, is_noted
 
 Progress = Callable[[str, int, int], None]
 _NOT_SEEN = "Compared in full: the last reconciliation did not see which of its rows changed when."
@@ -160,6 +162,8 @@ class _Reconciliation:
         with counted_aside(self.snapshot, self.connection, counted, self.account, keys_of=unkept) as sizes:
             looks |= self._observe(one for one in comparisons if one.moved_by is None)
             forget_attempt(self.connection, self.account, self.reconciliation_id)
+            if is_noted(self.connection, self.account, RECONCILED):
+                bring_to_past(self.connection, self.account, self.now)
             self._levels = self._look_at_levels()
             self._earlier = earlier_run(self.connection, self.account, self.reconciliation_id)
             self._remembered: set[str] = set()
@@ -200,6 +204,8 @@ class _Reconciliation:
         )
         report = _with_trend(report, trend(self.connection, self.account))
         store_report(self.connection, report, self.now, live, looks, self._levels.levels)
+        if scope is Scope.FULL:
+            is_done(self.connection, self.account, RECONCILED)
         return report
 
     def _observe(self, comparisons: Iterable[Comparison]) -> dict[str, Look]:

@@ -28,6 +28,7 @@ from enerflo_sync.reconcile.report import (
 from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.schema import differences, reconciliations, watermarks
+from enerflo_sync.warehouse.set_back import future_of
 
 TREND_LENGTH = 30
 # The newest is among this many that began last, since no more run at once.
@@ -43,6 +44,23 @@ def forget_attempt(connection: sa.Connection, account: str, reconciliation_id: s
         connection.execute(
             sa.delete(table).where(table.c.account == account, table.c.reconciliation_id == reconciliation_id)
         )
+
+
+def bring_to_past(connection: sa.Connection, account: str, now: datetime) -> None:
+    """Let earlier reconciliations be earlier ones, although the database's clock was set back since.
+
+    The newest one is found by its time: until that time came, pages and plans would take it for this one.
+    """
+    table, before = reconciliations.c, now - timedelta(microseconds=1)
+    connection.execute(
+        sa.update(reconciliations)
+        .where(table.account == account, table.compared_until > future_of(now))
+        .values(
+            started_at=sa.case((table.started_at > before, before), else_=table.started_at),
+            finished_at=sa.case((table.finished_at > before, before), else_=table.finished_at),
+            compared_until=before,
+        )
+    )
 
 
 def store_report(

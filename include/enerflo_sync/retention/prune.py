@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 import msgspec
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from enerflo_sync.clock import Clock, days_apart
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.retention import Kept, option_of
 from enerflo_sync.drop.drop import Drop
-from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
@@ -43,6 +44,7 @@ def prune(
     account: str,
     drop: Callable[[], Drop | None],
     *,
+    former: Mapping[str, Callable[[], Drop]] = MappingProxyType({}),
     clock: Clock,
     rng: random.Random,
     dry: bool,
@@ -56,6 +58,7 @@ def prune(
     run.
 
     :param drop: opens the account's drop; it returns None if the account has no drop.
+    :param former: opens each archive that the account had before; its files are named, and never deleted.
     :param dry: whether to count only; then nothing is deleted and no run is recorded.
     :param progress: called with a kind of data and the number of its rows that are done.
     :raises ConfigurationError: a waiting plan is older than a limit, the drop cannot be used, or the clocks
@@ -92,7 +95,18 @@ def prune(
         started_at=started_at,
         finished_at=clock.now(),
         kinds=kinds,
+        left=[place for place, opens in former.items() if _has_old_files(opens, scopes.get(Kept.ARCHIVE))],
     )
+
+
+def _has_old_files(opens: Callable[[], Drop], scope: Scope | None) -> bool:
+    """Return whether an archive has files that are older than the limit, or cannot be looked into."""
+    if scope is None:
+        return False
+    try:
+        return next(iter(opens().archived(scope.before)), None) is not None
+    except (EnerfloSyncError, OSError):
+        return True
 
 
 def _require_equal_clocks(clock: Clock, account: str) -> None:

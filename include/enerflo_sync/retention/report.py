@@ -35,6 +35,7 @@ class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
     """What prune deleted of one account, or would delete in a dry run.
 
     :param run_id: the run in ``sync.runs``; None in a dry run.
+    :param left: archives from before that have, or may have, files older than the limit: none is deleted.
     """
 
     account: str
@@ -42,6 +43,7 @@ class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime
     finished_at: datetime
     kinds: list[PrunedKind]
+    left: list[str] = []
 
     @property
     def deleted(self) -> bool:

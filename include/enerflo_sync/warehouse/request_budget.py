@@ -49,6 +49,26 @@ _PREPARE = (
     ),
     sa.text(
         """
+        /* enerflo-sync request budget: times of a clock that was ahead, and was set back since */
+        update sync.request_budgets b
+        set remaining = null, reset_at = null, blocked_until = null, live_at = null, live_waits_until = null,
+            updated_at = null
+        from (select coalesce(cast(:now as timestamptz), clock_timestamp()) as at) m
+        where b.account = :account and b.key_fingerprint = :key
+          and greatest(b.updated_at, b.live_at) > m.at + make_interval(secs => :ahead)
+        """
+    ),
+    sa.text(
+        """
+        /* enerflo-sync request budget: requests of a clock that was ahead count as sent just now */
+        update sync.request_slots s set used_at = m.at
+        from (select coalesce(cast(:now as timestamptz), clock_timestamp()) as at) m
+        where s.account = :account and s.key_fingerprint = :key
+          and s.used_at > m.at + make_interval(secs => :ahead)
+        """
+    ),
+    sa.text(
+        """
         /* enerflo-sync request budget: prepare */
         insert into sync.request_slots (account, key_fingerprint, slot, used_at)
         select :account, :key, n, timestamptz '1970-01-01 00:00:00+00' from generate_series(0, :limit - 1) n
@@ -56,6 +76,9 @@ _PREPARE = (
         """
     ),
 )
+
+# No two processes' times of one database are further apart.
+_AHEAD_SECONDS = 300.0
 
 # FOR UPDATE SKIP LOCKED gives every process a different slot. The update locks the budget row, so processes
 # decrement `remaining` one after the other. Nothing is written unless both are granted. The commit does not
@@ -349,7 +372,7 @@ class WarehouseRequestBudget:
                 return
             with warehouse_errors("the request budget"), self._engine.connect() as connection:
                 for statement in _PREPARE:
-                    connection.execute(statement, self._always)
+                    connection.execute(statement, {**self._with_now(), "ahead": _AHEAD_SECONDS})
             self._prepared = True
 
     def _with_now(self) -> dict[str, object]:

@@ -29,7 +29,7 @@ from enerflo_sync.inbox.answers import Answer, record_id_of
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.outbox.bodies import note_body
 from enerflo_sync.outbox.changes import Change, key_text
-from enerflo_sync.outbox.kept import is_alike, made_since, note_in_answer, plain_form, stored_forms
+from enerflo_sync.outbox.kept import is_alike, is_stored_form, made_since, may_be_made_since, note_in_answer
 from enerflo_sync.outbox.links import Link, LinkState, link_columns, link_state
 from enerflo_sync.outbox.reasons import ALREADY_SO
 from enerflo_sync.reconcile.compare import Comparison
@@ -211,7 +211,8 @@ class _Looking:
         ]
         for draft, request, found in claims:
             open_ = [note for note in found if int(note["note_id"]) not in mine]
-            if open_ and len({_plain(note["body"]) for note in open_}) == 1:
+            one = open_ and len({_plain(note["body"]) for note in open_}) == 1
+            if one and made_since(open_[0], self._sent_at(draft, request) or self._run.clock.now()):
                 take(draft, request, open_[0])
             else:
                 verdicts.append(PushOutcome(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
@@ -235,10 +236,9 @@ class _Looking:
     def _is_since(self, draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> bool:
         if not any(is_alike(text, note["body"] or "") for text in (draft.text, draft.body)):
             return False
-        sent_at = self._sent_at(draft, request)
-        if draft.sent_at is None and int(note["note_id"]) in self._before:
-            return False
-        return sent_at is not None and made_since(note, sent_at)
+        if draft.sent_at is None:
+            return request.last is not None and int(note["note_id"]) not in self._before
+        return may_be_made_since(note, draft.sent_at)
 
     def _sent_at(self, draft: Draft, request: WriteRequest) -> datetime | None:
         return draft.sent_at or (self._run.clock.now() if request.last is not None else None)
@@ -382,8 +382,7 @@ def _same_note(text: str, sent_at: datetime | None, notes: Sequence[dict[str, An
 
 def _stored_note(text: str, notes: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """Return a note whose whole text is ``text`` as a vendor may store it."""
-    forms = stored_forms(text) - {""}
-    return next((n for n in notes if plain_form(n["body"] or "") in forms and _counts(n, None)), None)
+    return next((n for n in notes if is_stored_form(text, n["body"] or "") and _counts(n, None)), None)
 
 
 def _counts(note: Mapping[str, Any], sent_at: datetime | None) -> bool:

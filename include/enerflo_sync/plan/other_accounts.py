@@ -1,0 +1,34 @@
+"""Rows of the CRM that another account of ``sync.yaml`` has as well: none is sent to Enerflo unasked."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.chosen_rows import of_one_table
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.where import condition_problem, met_by
+from enerflo_sync.reconcile.compare import Comparison
+
+OF_ANOTHER = (
+    "it is a row of {} as well, by the where of that one: give this one a where that it does not meet"
+)
+
+
+def of_another_account(
+    connection: sa.Connection, comparison: Comparison, config: SyncConfig, account: str
+) -> str:
+    """Return ``when … then …`` for a CRM row ``t`` that is another account's, too; "" if none can be.
+
+    That account would send the row to an Enerflo account of its own. One that keeps Enerflo's id in another
+    column sends it beside this one, and one without ``where`` says of no row whose it is.
+    """
+    mapping, links = comparison.mapping, set(comparison.mapping.join_columns)
+    found = ""
+    for other, whose, theirs in of_one_table(config, account, comparison.name):
+        if other == account or theirs.where is None or mapping.is_kept or set(theirs.join_columns) != links:
+            continue
+        if theirs.where != mapping.where and not condition_problem(connection, theirs.where, comparison.live):
+            met = met_by(theirs.where, comparison.live, "t")
+            found += f"\n      when {met} then {literal(OF_ANOTHER.format(whose))}"
+    return found
