@@ -23,7 +23,7 @@ from enerflo_sync.agreed.own_words import stand_for
 from enerflo_sync.agreed.own_writes import note_unseen
 from enerflo_sync.agreed.renamed_columns import make_former
 from enerflo_sync.agreed.whole_rows import as_planned, note_new_rows
-from enerflo_sync.agreed.written import fitting_key, of_key
+from enerflo_sync.agreed.written import as_written, fitting_key, of_key
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
@@ -31,7 +31,7 @@ from enerflo_sync.reconcile.levels import tables_in_doubt
 from enerflo_sync.reconcile.meanings import stored_meanings, zone_read_in
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import SINCE, names_array
-from enerflo_sync.reconcile.values import NUMBER_TEXT, Field, shown_in_crm
+from enerflo_sync.reconcile.values import NUMBER_TEXT, ZONED_TEXT, Field, shown_in_crm
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.statistics import note_growth
 
@@ -366,7 +366,7 @@ def _cases(
 
 
 def _shows(comparison: Comparison, field: Field, value: str) -> str:
-    """Return the condition that the copy shows a JSON value of a field, as declared or as rounded."""
+    """Return the condition that the copy shows a JSON value: as declared, rounded, or of an hour twice."""
     same = field.same_shown(field.crm.shown, value, in_crm=True)
     live = comparison.live.columns[field.name]
     text = f"({value} #>> '{{}}')"
@@ -374,6 +374,9 @@ def _shows(comparison: Comparison, field: Field, value: str) -> str:
         places = live.type.rpartition(",")[2].rstrip(") ") if live.kind is Kind.DECIMAL else "0"
         rounded = f"round((case when {text} ~ {literal(NUMBER_TEXT)} then {text}::numeric end), {places})"
         return f"({same} or coalesce(c{_number(comparison, field)}::numeric = {rounded}, false))"
+    if live.kind is Kind.TIMESTAMP:
+        again = field.same_shown(field.crm.shown, as_written(comparison, field.name, value), in_crm=True)
+        return f"({same} or case when {text} ~ {literal(ZONED_TEXT)} then {again} else false end)"
     return same
 
 
