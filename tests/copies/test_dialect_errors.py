@@ -100,6 +100,9 @@ RIGHTS: dict[str, list[Any]] = {
 }
 
 
+READ_ONLY: dict[str, list[Any]] = {"mysql": [1036, 1290, 1792, 1836], "mssql": [3906], "oracle": [16000]}
+
+
 def numbered(name: str, number: int) -> sa.exc.DBAPIError:
     raised = DriverError(DriverError(code=number)) if name == "oracle" else DriverError(number)
     return sa.exc.DBAPIError("", {}, raised)
@@ -122,6 +125,30 @@ def test_each_number_of_an_error_is_about_one_thing(name: str) -> None:
             assert about == "row"
         else:
             assert about == known.get(number), number
+
+
+@pytest.mark.parametrize("name", READ_ONLY)
+def test_that_a_database_only_reads_is_told_by_its_number(name: str) -> None:
+    dialect = dialect_of(name)
+    for number in {near for one in READ_ONLY[name] for near in (one - 1, one, one + 1)}:
+        assert dialect.only_reads(numbered(name, number)) == (number in READ_ONLY[name]), number
+        assert dialect.refusal(numbered(name, number)) is None
+
+
+def test_that_a_database_only_reads_is_told_by_its_state_or_words() -> None:
+    refused = (
+        'Cannot execute statement of type "UPDATE" on database "crm" which is attached in read-only mode!'
+    )
+    for name, error in {
+        "postgresql": DriverError(sqlstate="25006"),
+        "redshift": DriverError({"C": "25006"}),
+        "duckdb": DriverError(refused),
+    }.items():
+        dialect = dialect_of(name)
+        assert dialect.only_reads(sa.exc.DBAPIError("", {}, error))
+        assert not dialect.only_reads(
+            sa.exc.DBAPIError("", {}, DriverError({"C": "25P02"}, sqlstate="25P02"))
+        )
 
 
 def test_what_the_driver_of_mysql_calls_operational_is_about_a_statement() -> None:

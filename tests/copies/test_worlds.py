@@ -219,6 +219,37 @@ def test_what_a_role_may_not_write_is_said_and_waits(away: Desk, elsewhere: Else
     assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40
 
 
+def test_a_server_that_only_reads_is_said_and_what_is_open_waits(
+    away: Desk, elsewhere: Elsewhere, install: int
+) -> None:
+    """A replica, or a connection to one: all is compared, and nothing can be written."""
+    only(elsewhere, MariaDB, OtherPostgreSQL)
+    place = sa.make_url(elsewhere.url)
+    if isinstance(elsewhere, MariaDB):
+        elsewhere.sql("create or replace user reader@localhost identified by 'right'")
+        elsewhere.sql("grant select, insert, update on crm.* to reader@localhost")
+        place = place.set(username="reader", password="right", database="crm")
+        elsewhere.sql("set global read_only = 1")
+    else:
+        place = place.update_query_dict({"options": "-c default_transaction_read_only=on"})
+    try:
+        away.environ["CRM_URL"] = place.render_as_string(hide_password=False)
+        away.read_configuration()
+        away.context.__dict__.pop("crm", None)
+        plan = away.plan()
+        with pytest.raises(RetriableError, match="only reads at this address") as caught:
+            approved(away)
+    finally:
+        if isinstance(elsewhere, MariaDB):
+            elsewhere.sql("set global read_only = 0")
+    assert "address of the one that takes writes" in str(caught.value)
+    away.environ["CRM_URL"] = elsewhere.url
+    away.read_configuration()
+    away.context.__dict__.pop("crm", None)
+    assert run_apply(away.context, plan.plan_hash, approved_by="Pat").applied == 1
+    assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40
+
+
 def test_a_row_that_moves_in_the_moment_before_it_is_written_is_left_alone(
     away: Desk, elsewhere: Elsewhere, install: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

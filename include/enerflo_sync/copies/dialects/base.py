@@ -93,6 +93,7 @@ class Dialect(ABC):
     :cvar of_a_statement: codes of errors about a statement that the driver classifies otherwise.
     :cvar logins: codes of errors about a login or an unknown database.
     :cvar rights: codes of errors about a right.
+    :cvar read_only: codes of a server, database or connection that takes no writes at all.
     """
 
     names: ClassVar[Sequence[str]]
@@ -115,6 +116,7 @@ class Dialect(ABC):
     of_a_statement: ClassVar[AbstractSet[object]] = frozenset()
     logins: ClassVar[AbstractSet[object]] = frozenset()
     rights: ClassVar[AbstractSet[object]] = frozenset()
+    read_only: ClassVar[AbstractSet[object]] = frozenset()
 
     # The end of a select that has only values.
     from_nothing: ClassVar[str] = ""
@@ -215,6 +217,10 @@ class Dialect(ABC):
         """Return what is refused if an error concerns login, right or certificate; None otherwise."""
         codes = self.codes(error)
         return RIGHT if codes & self.rights else LOGIN if codes & self.logins else None
+
+    def only_reads(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether the database takes no writes at all, such as a replica."""
+        return bool(self.codes(error) & self.read_only)
 
     def refuses_a_statement(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether an error concerns the statement, such as an unknown name or a failed conversion."""

@@ -40,6 +40,8 @@ class MySQL(Dialect):
     # Access denied by the server, an unknown database; access denied to a database, table, column or routine.
     logins = frozenset({1045, 1049})
     rights = frozenset({1044, 1142, 1143, 1227, 1370})
+    # --read-only and --super-read-only (a replica), a read-only transaction, table or storage engine.
+    read_only = frozenset({1036, 1290, 1792, 1836})
     types = {  # noqa: RUF012 - a constant
         **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "integer", "bigint", "year"), "bigint"),
         "decimal": "numeric",

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.copies.dialects.base import LOGIN, RIGHT, UNPROVEN, Dialect, RemoteColumn
+from enerflo_sync.warehouse.engine import READS_ONLY
 from enerflo_sync.warehouse.refused import crm_refuses_a_row, finds_another_server
 
 _MOST_PLACES = 1000
@@ -92,6 +93,10 @@ class PostgreSQL(Dialect):
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether PostgreSQL refused the values of a row."""
         return error.orig is not None and crm_refuses_a_row(error.orig)  # type: ignore[arg-type]
+
+    def only_reads(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether the server is a standby, or the connection may only read."""
+        return getattr(error.orig, "sqlstate", None) == READS_ONLY
 
     def refusal(self, error: sa.exc.DBAPIError) -> str | None:
         """Return what is refused, by SQLSTATE; a refused connection has only the server's message."""
