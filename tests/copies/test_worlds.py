@@ -91,6 +91,61 @@ def test_texts_and_times_that_the_warehouse_cannot_hold_stop_nothing(
     assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40
 
 
+@pytest.mark.parametrize("truth", ["enerflo", "newest", "crm"])
+def test_a_date_with_zeros_is_not_taken_for_none(away: Desk, elsewhere: Elsewhere, truth: str) -> None:
+    """February 2026, as an old application writes it where MariaDB is not strict: no date, and not nothing."""
+    only(elsewhere, MariaDB)
+    elsewhere.sql("alter table crm.milestones modify due_at date")
+    due = "due_at: {enerflo: due_at, type: timestamp, precision: second, source_of_truth: newest}"
+    days = due.replace("timestamp, precision: second", "date, time_zone: America/Denver")
+    for policy in ("enerflo", f"{truth}, null_overwrites: true"):
+        away.switched_on("both", CRM, AT_ONCE, (due, days.replace("newest", policy)))
+        away.carried()
+    (row, other) = away.sql(
+        'select enerflo_install_id, milestone_id from crm_copies."default.milestones" where due_at is not null'
+        " order by 1, 2 limit 2"
+    )
+    of_row = "where enerflo_install_id = {enerflo_install_id} and milestone_id = {milestone_id}"
+    with elsewhere.engine.begin() as connection:
+        connection.exec_driver_sql("set sql_mode = ''")
+        for key, day in ((row, "2026-02-00"), (other, "0000-00-00")):
+            said = f"update crm.milestones set due_at = '{day}', updated_at = utc_timestamp(6) "
+            connection.exec_driver_sql(said + of_row.format(**key))
+    plan = away.plan()
+    # Zeros alone are how such a database writes nothing.
+    assert [change.key for change in away.changes(plan)] == [dict(other)]
+    (asked,) = away.undecided(plan)
+    assert (asked.key, "fits no type" in str(asked.reason)) == (dict(row), True)
+    run_apply(away.context, plan.plan_hash, approved_by="Pat")
+    day = elsewhere.sql("select cast(due_at as char) as day from crm.milestones " + of_row.format(**row))
+    assert day[0]["day"] == "2026-02-00"
+
+
+def test_a_date_with_zeros_that_comes_after_the_plan_is_not_overwritten(
+    away: Desk, elsewhere: Elsewhere
+) -> None:
+    only(elsewhere, MariaDB)
+    elsewhere.sql("alter table crm.milestones modify due_at date")
+    due = "due_at: {enerflo: due_at, type: timestamp, precision: second, source_of_truth: newest}"
+    days = due.replace("timestamp, precision: second", "date, time_zone: America/Denver")
+    away.switched_on("both", CRM, AT_ONCE, (due, days.replace("newest", "enerflo")))
+    away.carried()
+    elsewhere.sql("update crm.milestones set due_at = null where due_at is not null limit 1")
+    plan = away.plan()
+    (change,) = away.changes(plan)
+    of_row = "where enerflo_install_id = {enerflo_install_id} and milestone_id = {milestone_id}"
+    with elsewhere.engine.begin() as connection:
+        connection.exec_driver_sql("set sql_mode = ''")
+        said = "update crm.milestones set due_at = '2026-02-00' "
+        connection.exec_driver_sql(said + of_row.format(**change.key))
+    report = run_apply(away.context, plan.plan_hash, approved_by="Pat")
+    assert (report.applied, report.moved) == (0, 1)
+    day = elsewhere.sql(
+        "select cast(due_at as char) as day from crm.milestones " + of_row.format(**change.key)
+    )
+    assert day[0]["day"] == "2026-02-00"
+
+
 @pytest.mark.parametrize("flag", ["whole number", "bit"])
 def test_a_flag_of_any_type_marks_a_deleted_row(away: Desk, elsewhere: Elsewhere, flag: str) -> None:
     kind = "bit(1)" if flag == "bit" else elsewhere.types["int4"]

@@ -14,7 +14,7 @@ from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.agreed.soft_deletes import marking_value, unmarked_rows
 from enerflo_sync.agreed.whole_rows import as_planned
 from enerflo_sync.agreed.written import as_written, column_value, of_key, shown, typed_key, zone_of
-from enerflo_sync.crm.copies import KEY_HASH, ROW_HASH
+from enerflo_sync.crm.copies import KEY_HASH, ROW_HASH, UNREAD, is_unread
 from enerflo_sync.crm.marks import own_mark
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
@@ -253,8 +253,9 @@ def _says(comparison: Comparison, name: str) -> str:
     field = next((one for one in comparison.fields if one.name == name), None)
     # Compared as mapped: a column may store less of a value than was written.
     alike = "" if field is None else f" or {field.same_shown(now, 'w.after', in_crm=True)}"
+    unread = f"when {is_unread(name)} then 'else'" if UNREAD in comparison.live.columns else ""
     return (
-        f"case when {now} is not distinct from nullif(w.copy_value, 'null') then 'before'"
+        f"case {unread} when {now} is not distinct from nullif(w.copy_value, 'null') then 'before'"
         f" when {now} is not distinct from {after}{alike} then 'after' else 'else' end"
     )
 

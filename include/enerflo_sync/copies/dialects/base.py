@@ -249,6 +249,13 @@ class Dialect(ABC):
         """
         return self.digest([*map(self.as_text, columns), *more])
 
+    def unread(self, columns: Sequence[RemoteColumn]) -> str | None:
+        """Return the expression of the names of columns that have a value which our copy cannot hold.
+
+        The names have ``|`` between them; null if there is none. None if our copy can hold every value.
+        """
+        return None
+
     def whole(self, column: RemoteColumn) -> str:
         """Return the expression of a column of integers as an integer."""
         return self.quoted(column.own)

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.copies.dialects.base import JSON, UNPROVEN, WIDE, Dialect, RemoteColumn
+from enerflo_sync.crm.copies import UNREAD_BETWEEN
 
 # A trigger that refuses a row (SIGNAL), a constraint of a row, a value out of range or of the wrong form.
 _VALUES = {1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 1690, 3140, 3819, 4025}
@@ -31,7 +32,7 @@ class MySQL(Dialect):
     drivers = {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}  # noqa: RUF012 - a constant
     title = "MySQL or MariaDB"
     extra = "mysql"
-    version = 5
+    version = 6
     quote = "`"
     from_nothing = " from dual"
     of_a_row = frozenset(_VALUES | _PLACES)
@@ -146,6 +147,16 @@ class MySQL(Dialect):
     def total(self, number: str) -> str:
         """Return the exact sum of a whole number over a group, as text."""
         return f"cast(sum({number}) as char)"
+
+    def unread(self, columns: Sequence[RemoteColumn]) -> str | None:
+        """Return the columns with a date that has zeros in it: 2026-02-00. One of zeros alone is no date."""
+        parts = []
+        for one in columns:
+            if one.declared in ("date", "datetime"):
+                value, name = self._value(one), one.name.encode().hex()
+                zeros = f"(year({value}) = 0) + (month({value}) = 0) + (day({value}) = 0)"
+                parts.append(f"if({zeros} in (1, 2), convert(x'{name}' using utf8mb4), null)")
+        return f"nullif(concat_ws('{UNREAD_BETWEEN}', {', '.join(parts)}), '')" if parts else None
 
     def conversion(self, column: RemoteColumn) -> Callable[[Any], Any] | None:
         """Return what makes booleans of 0 and 1, and nothing of a date of zeros."""
