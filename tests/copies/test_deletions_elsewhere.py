@@ -175,3 +175,19 @@ def test_the_undo_of_a_new_row_marks_it_and_its_undo_takes_the_mark_away(
     assert run_apply(away.context, redo.plan_hash, approved_by="Pat").applied == redo.change_count > 0
     assert not elsewhere.one("notes", enerflo_note_id=note)["is_deleted"]
     assert away.plan().change_count == 0
+
+
+def test_a_deletion_that_waits_has_not_arrived_where_the_table_is_loaded_anew(
+    away: Desk, elsewhere: Elsewhere, deletion: tuple[int, PlanReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, plan = deletion
+    interrupted(away, plan, monkeypatch)
+    elsewhere.sql("create table crm.saved as select * from crm.notes")
+    elsewhere.sql("delete from crm.notes")
+    for _ in range(2):
+        assert run_apply(away.context, plan.plan_hash, approved_by="Pat").applied == 0
+    elsewhere.sql("insert into crm.notes select * from crm.saved")
+    again = away.plan()
+    assert [change.state for change in away.changes(plan)] == ["superseded"]
+    assert [change.op for change in away.changes(again)] == ["delete"]
+    assert not elsewhere.one("notes", enerflo_note_id=note)["is_deleted"]

@@ -16,14 +16,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
+from enerflo_sync.agreed.ended_deletions import end_other_deletions
 from enerflo_sync.agreed.handing_over import deliver, load_acknowledgements, note_not_made
 from enerflo_sync.agreed.mapped_otherwise import OTHERWISE, end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.own_words import stand_for
 from enerflo_sync.agreed.own_writes import note_unseen
 from enerflo_sync.agreed.renamed_columns import make_former
-from enerflo_sync.agreed.whole_rows import as_planned, note_new_rows
-from enerflo_sync.agreed.written import as_written, fitting_key, of_key
+from enerflo_sync.agreed.whole_rows import note_new_rows
+from enerflo_sync.agreed.written import as_written, fitting_key
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
@@ -87,17 +88,6 @@ _NOT_LOADED = Template("""
 /* enerflo-sync plan $name: rows that are missing while the CRM's copy has lost many at once */
 update $looked set seen = null
 where op = 'delete' and seen = 'arrived' or op = 'update' and seen = '$gone'
-""")
-
-# A deletion is to delete the row that the plan saw; what a person has edited since is decided about anew. A
-# row that does not count any more is not deleted by that.
-_ANOTHER_ROW = Template("""
-/* enerflo-sync plan $name: rows that changed since their deletion was handed over */
-update $looked l set seen = case when $inside then 'the CRM''s copy shows another row than was to be deleted'
-  else 'its row stands outside where by now' end
-from sync.crm_changes w join $crm t on $on and $living
-where w.account = %(account)s and w.number = l.number and l.op = 'delete' and l.state = 'open'
-  and case when $inside then l.seen is null and not ($as_planned) else l.seen = 'arrived' end
 """)
 
 _NEWER_THAN = """n.key = a.key and n.op = 'update' and a.op = 'update' and n."column" = a."column"
@@ -201,7 +191,7 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     named["newer_than"] = _NEWER_THAN
     if loads:
         connection.exec_driver_sql(_NOT_LOADED.substitute(named, gone=_GONE), values)
-    _end_deletions_of_changed_rows(connection, comparison, looked, values)
+    end_other_deletions(connection, comparison, looked, values, _GONE)
     for row in connection.exec_driver_sql(_RECORD_ARRIVALS.substitute(named), values).all():
         applying = Applying(account, row.plan_hash, "copy", row.approved_by)
         if row.kind == "link":
@@ -217,21 +207,6 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     forget = _FORGET.substitute(named, since=SINCE)
     connection.exec_driver_sql(forget, {**values, "hours": timedelta(hours=hours)})
     return looked
-
-
-def _end_deletions_of_changed_rows(
-    connection: sa.Connection, comparison: Comparison, looked: str, values: Mapping[str, Any]
-) -> None:
-    statement = _ANOTHER_ROW.substitute(
-        name=str(comparison.name),
-        looked=looked,
-        crm=comparison.crm,
-        on=of_key(comparison, "w.key"),
-        living=comparison.living("t"),
-        inside=comparison.inside("t"),
-        as_planned=as_planned(comparison),
-    )
-    connection.exec_driver_sql(statement, values)
 
 
 def _follow_words(
