@@ -149,13 +149,12 @@ class MySQL(Dialect):
         return f"cast(sum({number}) as char)"
 
     def unread(self, columns: Sequence[RemoteColumn]) -> str | None:
-        """Return the columns with a date that has zeros in it: 2026-02-00. One of zeros alone is no date."""
+        """Return the columns with a date that no calendar has: 2026-02-00. One of zeros alone is none."""
         parts = []
         for one in columns:
             if one.declared in ("date", "datetime"):
-                value, name = self._value(one), one.name.encode().hex()
-                zeros = f"(year({value}) = 0) + (month({value}) = 0) + (day({value}) = 0)"
-                parts.append(f"if({zeros} in (1, 2), convert(x'{name}' using utf8mb4), null)")
+                name = one.name.encode().hex()
+                parts.append(f"if({_is_no_date(self._value(one))}, convert(x'{name}' using utf8mb4), null)")
         return f"nullif(concat_ws('{UNREAD_BETWEEN}', {', '.join(parts)}), '')" if parts else None
 
     def conversion(self, column: RemoteColumn) -> Callable[[Any], Any] | None:
@@ -173,6 +172,16 @@ class MySQL(Dialect):
 
 def _sixty_bits(parts: Iterable[str]) -> str:
     return f"cast(conv(left(sha1(concat_ws('|', {', '.join(parts)})), 15), 16, 10) as unsigned)"
+
+
+def _is_no_date(value: str) -> str:
+    """Return whether a date has zeros beside other parts, or a day that its month lacks."""
+    year, month, day = (f"{part}({value})" for part in ("year", "month", "day"))
+    common = f"({year} mod 4 <> 0 or {year} mod 100 = 0 and {year} mod 400 <> 0)"
+    return (
+        f"({year} = 0) + ({month} = 0) + ({day} = 0) in (1, 2) or {month} in (4, 6, 9, 11) and {day} = 31"
+        f" or {month} = 2 and ({day} > 29 or {day} = 29 and {common})"
+    )
 
 
 def _is_plain(column: RemoteColumn) -> bool:
