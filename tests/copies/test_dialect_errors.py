@@ -89,7 +89,7 @@ OF_A_ROW: dict[str, list[Any]] = {
 }
 OF_A_STATEMENT = {"mysql": [1052, 1054, 1111, 1288, 1305, 1348, 1356, 1393, 1394, 1395, 1471]}
 LOGINS: dict[str, list[Any]] = {
-    "mysql": [1045, 1049],
+    "mysql": [1045, 1049, 1130, 1698, 1820, 1862, 3118, 4151],
     "mssql": [4060, 18450, 18451, 18452, 18456, 18486, 18487, 18488],
     "oracle": [1005, 1017, 28000, 28001, 12514, 12505],
 }
@@ -209,6 +209,9 @@ def test_of_google_the_cause_tells_as_well() -> None:
         (DriverError(sqlstate="42P01"), None),
         (DriverError("password authentication failed for user"), LOGIN),
         (DriverError('database "x" does not exist'), LOGIN),
+        (DriverError('no pg_hba.conf entry for host "10.1.2.3"'), LOGIN),
+        (DriverError('role "sync" is not permitted to log in'), LOGIN),
+        (DriverError('permission denied for database "crm"'), LOGIN),
         (DriverError("connection refused"), None),
         # With a state its words count for nothing.
         (DriverError('relation "x" does not exist', sqlstate="42P01"), None),

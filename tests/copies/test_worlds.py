@@ -235,6 +235,25 @@ def test_a_login_that_is_refused_and_a_right_that_is_missing_are_said(
     assert str(caught.value).startswith(f"{away.context.config.file}:{line}: accounts.default.crm: ")
 
 
+def test_a_login_that_was_locked_is_told_as_a_login(away: Desk, elsewhere: Elsewhere) -> None:
+    """Not as a server that is away, which a person would wait for."""
+    only(elsewhere, MariaDB, OtherPostgreSQL)
+    if isinstance(elsewhere, MariaDB):
+        elsewhere.sql("create or replace user locked@localhost identified by 'right' account lock")
+    else:
+        elsewhere.sql("drop role if exists locked")
+        elsewhere.sql("create role locked nologin password 'right'")
+    try:
+        place = sa.make_url(elsewhere.url).set(username="locked", password="right")
+        away.environ["CRM_URL"] = place.render_as_string(hide_password=False)
+        away.read_configuration()
+        away.context.__dict__.pop("crm", None)
+        with pytest.raises(ConfigurationError, match="refuses the login"):
+            run_copy(away.context)
+    finally:
+        elsewhere.sql("drop user locked@localhost" if isinstance(elsewhere, MariaDB) else "drop role locked")
+
+
 def test_a_server_that_is_not_proven_to_be_the_one_that_is_meant_is_refused_and_not_tried_again(
     away: Desk, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:

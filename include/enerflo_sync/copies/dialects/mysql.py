@@ -39,7 +39,8 @@ class MySQL(Dialect):
     # A name that is not known, or a view that takes no writes: the driver calls these operational.
     of_a_statement = frozenset({1052, 1054, 1111, 1288, 1305, 1348, 1356, 1393, 1394, 1395, 1471})
     # Access denied by the server, an unknown database; access denied to a database, table, column or routine.
-    logins = frozenset({1045, 1049})
+    # So is a host that may not connect, a password that expired, and an account that is locked.
+    logins = frozenset({1045, 1049, 1130, 1698, 1820, 1862, 3118, 4151})
     rights = frozenset({1044, 1142, 1143, 1227, 1370})
     # --read-only and --super-read-only (a replica), a read-only transaction, table or storage engine.
     read_only = frozenset({1036, 1290, 1792, 1836})
