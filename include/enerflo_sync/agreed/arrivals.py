@@ -26,6 +26,7 @@ from enerflo_sync.agreed.renamed_columns import make_former
 from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.agreed.written import as_written, fitting_key
 from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.live.arrivals import last_arrival
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.levels import tables_in_doubt
@@ -132,7 +133,7 @@ _FORGET = Template("""
 /* enerflo-sync plan $name: changes that do not come through any more */
 update sync.crm_changes w set ended_at = %(now)s
 where w.account = %(account)s and w.table_name = $table and w.ended_at is null and w.state <> 'open'
-  and greatest(w.state_at, $since) <= %(now)s::timestamptz - %(hours)s
+  and greatest(w.state_at, $since) <= %(until)s::timestamptz - %(hours)s
 """)
 
 # Pairs of a column whose change arrived and had been handed over before the column's values changed their
@@ -204,8 +205,10 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
         if comparison.mapping.handed_to is not None
         else _DEFAULT_HOURS
     )
-    forget = _FORGET.substitute(named, since=SINCE)
-    connection.exec_driver_sql(forget, {**values, "hours": timedelta(hours=hours)})
+    # While the copy stands still, nothing can be seen in it: the hours are those until its newest row.
+    last = last_arrival(connection, comparison.mapping, comparison.live)
+    until = {"until": now if last is None else last.at, "hours": timedelta(hours=hours)}
+    connection.exec_driver_sql(_FORGET.substitute(named, since=SINCE), {**values, **until})
     return looked
 
 
