@@ -89,7 +89,7 @@ OF_A_ROW: dict[str, list[Any]] = {
 }
 OF_A_STATEMENT = {"mysql": [1052, 1054, 1111, 1288, 1305, 1348, 1356, 1393, 1394, 1395, 1471]}
 LOGINS: dict[str, list[Any]] = {
-    "mysql": [1045, 1049],
+    "mysql": [1045, 1049, 1130, 1698, 1820, 1862, 3118, 4151],
     "mssql": [4060, 18450, 18451, 18452, 18456, 18486, 18487, 18488],
     "oracle": [1005, 1017, 28000, 28001, 12514, 12505],
 }
@@ -98,6 +98,9 @@ RIGHTS: dict[str, list[Any]] = {
     "mssql": [229, 230, 262, 300, 916, 921],
     "oracle": [1031, 1045, 41900],
 }
+
+
+READ_ONLY: dict[str, list[Any]] = {"mysql": [1036, 1290, 1792, 1836], "mssql": [3906], "oracle": [16000]}
 
 
 def numbered(name: str, number: int) -> sa.exc.DBAPIError:
@@ -122,6 +125,30 @@ def test_each_number_of_an_error_is_about_one_thing(name: str) -> None:
             assert about == "row"
         else:
             assert about == known.get(number), number
+
+
+@pytest.mark.parametrize("name", READ_ONLY)
+def test_that_a_database_only_reads_is_told_by_its_number(name: str) -> None:
+    dialect = dialect_of(name)
+    for number in {near for one in READ_ONLY[name] for near in (one - 1, one, one + 1)}:
+        assert dialect.only_reads(numbered(name, number)) == (number in READ_ONLY[name]), number
+        assert dialect.refusal(numbered(name, number)) is None
+
+
+def test_that_a_database_only_reads_is_told_by_its_state_or_words() -> None:
+    refused = (
+        'Cannot execute statement of type "UPDATE" on database "crm" which is attached in read-only mode!'
+    )
+    for name, error in {
+        "postgresql": DriverError(sqlstate="25006"),
+        "redshift": DriverError({"C": "25006"}),
+        "duckdb": DriverError(refused),
+    }.items():
+        dialect = dialect_of(name)
+        assert dialect.only_reads(sa.exc.DBAPIError("", {}, error))
+        assert not dialect.only_reads(
+            sa.exc.DBAPIError("", {}, DriverError({"C": "25P02"}, sqlstate="25P02"))
+        )
 
 
 def test_what_the_driver_of_mysql_calls_operational_is_about_a_statement() -> None:
@@ -182,6 +209,9 @@ def test_of_google_the_cause_tells_as_well() -> None:
         (DriverError(sqlstate="42P01"), None),
         (DriverError("password authentication failed for user"), LOGIN),
         (DriverError('database "x" does not exist'), LOGIN),
+        (DriverError('no pg_hba.conf entry for host "10.1.2.3"'), LOGIN),
+        (DriverError('role "sync" is not permitted to log in'), LOGIN),
+        (DriverError('permission denied for database "crm"'), LOGIN),
         (DriverError("connection refused"), None),
         # With a state its words count for nothing.
         (DriverError('relation "x" does not exist', sqlstate="42P01"), None),

@@ -91,6 +91,66 @@ def test_texts_and_times_that_the_warehouse_cannot_hold_stop_nothing(
     assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40
 
 
+@pytest.mark.parametrize(
+    ("truth", "day"),
+    [("enerflo", "2026-02-00"), ("newest", "2026-00-00"), ("crm", "0000-02-03"), ("newest", "2026-02-29")],
+)
+def test_a_date_with_zeros_is_not_taken_for_none(
+    away: Desk, elsewhere: Elsewhere, truth: str, day: str
+) -> None:
+    """February 2026, as an old application writes it where MariaDB is not strict: no date, and not nothing."""
+    only(elsewhere, MariaDB)
+    elsewhere.sql("alter table crm.milestones modify due_at date")
+    due = "due_at: {enerflo: due_at, type: timestamp, precision: second, source_of_truth: newest}"
+    days = due.replace("timestamp, precision: second", "date, time_zone: America/Denver")
+    for policy in ("enerflo", f"{truth}, null_overwrites: true"):
+        away.switched_on("both", CRM, AT_ONCE, (due, days.replace("newest", policy)))
+        away.carried()
+    (row, other) = away.sql(
+        'select enerflo_install_id, milestone_id from crm_copies."default.milestones" where due_at is not null'
+        " order by 1, 2 limit 2"
+    )
+    of_row = "where enerflo_install_id = {enerflo_install_id} and milestone_id = {milestone_id}"
+    with elsewhere.engine.begin() as connection:
+        connection.exec_driver_sql("set sql_mode = 'ALLOW_INVALID_DATES'")
+        for key, said_day in ((row, day), (other, "0000-00-00")):
+            said = f"update crm.milestones set due_at = '{said_day}', updated_at = utc_timestamp(6) "
+            connection.exec_driver_sql(said + of_row.format(**key))
+    plan = away.plan()
+    # Zeros alone are how such a database writes nothing.
+    assert [change.key for change in away.changes(plan)] == [dict(other)]
+    (asked,) = away.undecided(plan)
+    assert (asked.key, "fits no type" in str(asked.reason)) == (dict(row), True)
+    run_apply(away.context, plan.plan_hash, approved_by="Pat")
+    found = elsewhere.sql("select cast(due_at as char) as day from crm.milestones " + of_row.format(**row))
+    assert found[0]["day"] == day
+
+
+def test_a_date_with_zeros_that_comes_after_the_plan_is_not_overwritten(
+    away: Desk, elsewhere: Elsewhere
+) -> None:
+    only(elsewhere, MariaDB)
+    elsewhere.sql("alter table crm.milestones modify due_at date")
+    due = "due_at: {enerflo: due_at, type: timestamp, precision: second, source_of_truth: newest}"
+    days = due.replace("timestamp, precision: second", "date, time_zone: America/Denver")
+    away.switched_on("both", CRM, AT_ONCE, (due, days.replace("newest", "enerflo")))
+    away.carried()
+    elsewhere.sql("update crm.milestones set due_at = null where due_at is not null limit 1")
+    plan = away.plan()
+    (change,) = away.changes(plan)
+    of_row = "where enerflo_install_id = {enerflo_install_id} and milestone_id = {milestone_id}"
+    with elsewhere.engine.begin() as connection:
+        connection.exec_driver_sql("set sql_mode = ''")
+        said = "update crm.milestones set due_at = '2026-02-00' "
+        connection.exec_driver_sql(said + of_row.format(**change.key))
+    report = run_apply(away.context, plan.plan_hash, approved_by="Pat")
+    assert (report.applied, report.moved) == (0, 1)
+    day = elsewhere.sql(
+        "select cast(due_at as char) as day from crm.milestones " + of_row.format(**change.key)
+    )
+    assert day[0]["day"] == "2026-02-00"
+
+
 @pytest.mark.parametrize("flag", ["whole number", "bit"])
 def test_a_flag_of_any_type_marks_a_deleted_row(away: Desk, elsewhere: Elsewhere, flag: str) -> None:
     kind = "bit(1)" if flag == "bit" else elsewhere.types["int4"]
@@ -175,6 +235,25 @@ def test_a_login_that_is_refused_and_a_right_that_is_missing_are_said(
     assert str(caught.value).startswith(f"{away.context.config.file}:{line}: accounts.default.crm: ")
 
 
+def test_a_login_that_was_locked_is_told_as_a_login(away: Desk, elsewhere: Elsewhere) -> None:
+    """Not as a server that is away, which a person would wait for."""
+    only(elsewhere, MariaDB, OtherPostgreSQL)
+    if isinstance(elsewhere, MariaDB):
+        elsewhere.sql("create or replace user locked@localhost identified by 'right' account lock")
+    else:
+        elsewhere.sql("drop role if exists locked")
+        elsewhere.sql("create role locked nologin password 'right'")
+    try:
+        place = sa.make_url(elsewhere.url).set(username="locked", password="right")
+        away.environ["CRM_URL"] = place.render_as_string(hide_password=False)
+        away.read_configuration()
+        away.context.__dict__.pop("crm", None)
+        with pytest.raises(ConfigurationError, match="refuses the login"):
+            run_copy(away.context)
+    finally:
+        elsewhere.sql("drop user locked@localhost" if isinstance(elsewhere, MariaDB) else "drop role locked")
+
+
 def test_a_server_that_is_not_proven_to_be_the_one_that_is_meant_is_refused_and_not_tried_again(
     away: Desk, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
@@ -215,6 +294,37 @@ def test_what_a_role_may_not_write_is_said_and_waits(away: Desk, elsewhere: Else
     elsewhere.sql("grant update on crm.* to reader@localhost")
     # Rights on a whole database count for new connections.
     away.context.close()
+    assert run_apply(away.context, plan.plan_hash, approved_by="Pat").applied == 1
+    assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40
+
+
+def test_a_server_that_only_reads_is_said_and_what_is_open_waits(
+    away: Desk, elsewhere: Elsewhere, install: int
+) -> None:
+    """A replica, or a connection to one: all is compared, and nothing can be written."""
+    only(elsewhere, MariaDB, OtherPostgreSQL)
+    place = sa.make_url(elsewhere.url)
+    if isinstance(elsewhere, MariaDB):
+        elsewhere.sql("create or replace user reader@localhost identified by 'right'")
+        elsewhere.sql("grant select, insert, update on crm.* to reader@localhost")
+        place = place.set(username="reader", password="right", database="crm")
+        elsewhere.sql("set global read_only = 1")
+    else:
+        place = place.update_query_dict({"options": "-c default_transaction_read_only=on"})
+    try:
+        away.environ["CRM_URL"] = place.render_as_string(hide_password=False)
+        away.read_configuration()
+        away.context.__dict__.pop("crm", None)
+        plan = away.plan()
+        with pytest.raises(RetriableError, match="only reads at this address") as caught:
+            approved(away)
+    finally:
+        if isinstance(elsewhere, MariaDB):
+            elsewhere.sql("set global read_only = 0")
+    assert "address of the one that takes writes" in str(caught.value)
+    away.environ["CRM_URL"] = elsewhere.url
+    away.read_configuration()
+    away.context.__dict__.pop("crm", None)
     assert run_apply(away.context, plan.plan_hash, approved_by="Pat").applied == 1
     assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40
 

@@ -217,6 +217,33 @@ def test_an_older_change_that_comes_through_first_is_no_edit_by_a_person(copied:
     copied.settled()
 
 
+@pytest.mark.parametrize("truth", ["enerflo", "newest"])
+def test_nor_is_one_that_a_copy_brings_which_stopped_meanwhile(
+    copied: Desk, install: int, truth: str
+) -> None:
+    """The tool that copies stood still for longer than the change was to be looked for."""
+    panels = "panel_count: {enerflo: panel_count, type: integer, source_of_truth: enerflo}"
+    copied.switched_on("both", HANDED, ALONE, AT_ONCE, (panels, panels.replace("h: enerflo", f"h: {truth}")))
+    approved(copied)
+    counted(copied, install, 44)
+    approved(copied)
+    long = "interval '30 hours'"
+    copied.sql(f"update crm.installs set _fivetran_synced = _fivetran_synced - {long}")
+    copied.sql(f"update sync.crm_changes set made_at = made_at - {long}, state_at = state_at - {long}")
+    copied.plan()
+    # It brings a value that another tool took over before the next one took its place.
+    copy_shows(copied, install, panel_count=40)
+    plan = copied.plan()
+    assert copied.changes(plan, direction="to_enerflo") == []
+    assert plan.undecided == {}
+    assert [row["state"] for row in handed(copied, every=True)] == ["arrived", "open"]
+    # What nobody wrote is forgotten once the copy goes on.
+    copied.sql(f"update sync.crm_changes set made_at = made_at - {long}, state_at = state_at - {long}")
+    copy_shows(copied, install, panel_count=44)
+    assert copied.plan().change_count == 0
+    assert all(row["ended_at"] for row in handed(copied, every=True))
+
+
 def test_a_value_that_goes_back_is_not_carried_any_more_and_is_mended_where_it_was(
     copied: Desk, install: int
 ) -> None:

@@ -356,6 +356,9 @@ def test_a_deletion_has_not_arrived_where_its_row_went_to_another_branch(copied:
     plan, _ = approved(copied)
     copied.sql("update crm.installs set branch = 'archive' where enerflo_install_id = :id", id=install)
     copied.plan()
+    # Nor has it in a later plan, which looks for what a tool may have taken over before.
+    for _ in range(2):
+        copied.plan()
     (change,) = copied.changes(plan)
     assert change.state == "superseded"
     assert handed(copied) == []

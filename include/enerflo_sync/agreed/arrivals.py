@@ -16,22 +16,24 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
+from enerflo_sync.agreed.ended_deletions import end_other_deletions
 from enerflo_sync.agreed.handing_over import deliver, load_acknowledgements, note_not_made
 from enerflo_sync.agreed.mapped_otherwise import OTHERWISE, end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.own_words import stand_for
 from enerflo_sync.agreed.own_writes import note_unseen
 from enerflo_sync.agreed.renamed_columns import make_former
-from enerflo_sync.agreed.whole_rows import as_planned, note_new_rows
-from enerflo_sync.agreed.written import fitting_key, of_key
+from enerflo_sync.agreed.whole_rows import note_new_rows
+from enerflo_sync.agreed.written import as_written, fitting_key
 from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.live.arrivals import last_arrival
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.levels import tables_in_doubt
 from enerflo_sync.reconcile.meanings import stored_meanings, zone_read_in
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import SINCE, names_array
-from enerflo_sync.reconcile.values import NUMBER_TEXT, Field, shown_in_crm
+from enerflo_sync.reconcile.values import NUMBER_TEXT, ZONED_TEXT, Field, shown_in_crm
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.statistics import note_growth
 
@@ -89,17 +91,6 @@ update $looked set seen = null
 where op = 'delete' and seen = 'arrived' or op = 'update' and seen = '$gone'
 """)
 
-# A deletion is to delete the row that the plan saw; what a person has edited since is decided about anew. A
-# row that does not count any more is not deleted by that.
-_ANOTHER_ROW = Template("""
-/* enerflo-sync plan $name: rows that changed since their deletion was handed over */
-update $looked l set seen = case when $inside then 'the CRM''s copy shows another row than was to be deleted'
-  else 'its row stands outside where by now' end
-from sync.crm_changes w join $crm t on $on and $living
-where w.account = %(account)s and w.number = l.number and l.op = 'delete' and l.state = 'open'
-  and case when $inside then l.seen is null and not ($as_planned) else l.seen = 'arrived' end
-""")
-
 _NEWER_THAN = """n.key = a.key and n.op = 'update' and a.op = 'update' and n."column" = a."column"
       and n.number > a.number"""
 
@@ -142,7 +133,7 @@ _FORGET = Template("""
 /* enerflo-sync plan $name: changes that do not come through any more */
 update sync.crm_changes w set ended_at = %(now)s
 where w.account = %(account)s and w.table_name = $table and w.ended_at is null and w.state <> 'open'
-  and greatest(w.state_at, $since) <= %(now)s::timestamptz - %(hours)s
+  and greatest(w.state_at, $since) <= %(until)s::timestamptz - %(hours)s
 """)
 
 # Pairs of a column whose change arrived and had been handed over before the column's values changed their
@@ -201,7 +192,7 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     named["newer_than"] = _NEWER_THAN
     if loads:
         connection.exec_driver_sql(_NOT_LOADED.substitute(named, gone=_GONE), values)
-    _end_deletions_of_changed_rows(connection, comparison, looked, values)
+    end_other_deletions(connection, comparison, looked, values, _GONE)
     for row in connection.exec_driver_sql(_RECORD_ARRIVALS.substitute(named), values).all():
         applying = Applying(account, row.plan_hash, "copy", row.approved_by)
         if row.kind == "link":
@@ -214,24 +205,11 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
         if comparison.mapping.handed_to is not None
         else _DEFAULT_HOURS
     )
-    forget = _FORGET.substitute(named, since=SINCE)
-    connection.exec_driver_sql(forget, {**values, "hours": timedelta(hours=hours)})
+    # While the copy stands still, nothing can be seen in it: the hours are those until its newest row.
+    last = last_arrival(connection, comparison.mapping, comparison.live)
+    until = {"until": now if last is None else last.at, "hours": timedelta(hours=hours)}
+    connection.exec_driver_sql(_FORGET.substitute(named, since=SINCE), {**values, **until})
     return looked
-
-
-def _end_deletions_of_changed_rows(
-    connection: sa.Connection, comparison: Comparison, looked: str, values: Mapping[str, Any]
-) -> None:
-    statement = _ANOTHER_ROW.substitute(
-        name=str(comparison.name),
-        looked=looked,
-        crm=comparison.crm,
-        on=of_key(comparison, "w.key"),
-        living=comparison.living("t"),
-        inside=comparison.inside("t"),
-        as_planned=as_planned(comparison),
-    )
-    connection.exec_driver_sql(statement, values)
 
 
 def _follow_words(
@@ -366,7 +344,7 @@ def _cases(
 
 
 def _shows(comparison: Comparison, field: Field, value: str) -> str:
-    """Return the condition that the copy shows a JSON value of a field, as declared or as rounded."""
+    """Return the condition that the copy shows a JSON value: as declared, rounded, or of an hour twice."""
     same = field.same_shown(field.crm.shown, value, in_crm=True)
     live = comparison.live.columns[field.name]
     text = f"({value} #>> '{{}}')"
@@ -374,6 +352,9 @@ def _shows(comparison: Comparison, field: Field, value: str) -> str:
         places = live.type.rpartition(",")[2].rstrip(") ") if live.kind is Kind.DECIMAL else "0"
         rounded = f"round((case when {text} ~ {literal(NUMBER_TEXT)} then {text}::numeric end), {places})"
         return f"({same} or coalesce(c{_number(comparison, field)}::numeric = {rounded}, false))"
+    if live.kind is Kind.TIMESTAMP:
+        again = field.same_shown(field.crm.shown, as_written(comparison, field.name, value), in_crm=True)
+        return f"({same} or case when {text} ~ {literal(ZONED_TEXT)} then {again} else false end)"
     return same
 
 

@@ -8,7 +8,7 @@ the row since.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from string import Template
 from typing import Any
 
@@ -84,14 +84,24 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name =
   and p.done_at = %(now)s and $on and not ($living)
 """)
 
+# The copy has the row as it is after the mark. Of several rows of one key nobody knows which one was marked.
+_NOTE_CARRIED = Template("""
+/* enerflo-sync carry $name: rows that were marked as deleted, as they were read back */
+update sync.plan_changes p set deleted_row = $whole
+from sync.crm_changes w join $crm t on $on and not ($living)
+where w.account = %(account)s and w.number = any(%(numbers)s::bigint[]) and p.account = w.account
+  and p.plan_hash = w.plan_hash and p.position = w.position
+  and (select count(*) from $crm t where $on) = 1
+""")
+
 
 def mark_of(connection: sa.Connection, comparison: Comparison) -> str | None:
     """Return the column that we set to mark a row as deleted; None if rows of the table are really deleted.
 
-    It is also None if ``deleted_when`` names no column that we may write, and if changes are handed over
-    (``write_to``), because then the CRM itself deletes the row.
+    It is also None if ``deleted_when`` names no column that we may write, and if changes are handed over to
+    somebody else (``write_to``), because then the CRM itself deletes the row.
     """
-    if not comparison.mapping.deleted_when or comparison.hands_over:
+    if not comparison.mapping.deleted_when or (comparison.hands_over and not comparison.mapping.is_carried):
         return None
     return own_mark(comparison.mapping, comparison.live, writable_columns(connection, comparison.live))
 
@@ -172,6 +182,33 @@ def return_condition(connection: sa.Connection, comparison: Comparison, values: 
     return _UNMARKABLE.substitute(_unmarked_row(comparison, column))
 
 
+def unmark_condition(connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]) -> str:
+    """Return the condition that the undo's record ``p`` still removes its row's mark; false if none did."""
+    column = _unmarked(connection, comparison, values)
+    return "false" if column is None else _UNMARKABLE.substitute(_unmarked_row(comparison, column))
+
+
+def unmarked_rows(connection: sa.Connection, comparison: Comparison) -> dict[str, str] | None:
+    """Return the SQL parts by which a handed-over undo removes marks; None if no column marks a row.
+
+    ``of_mark`` is the condition that the undone plan's change ``c`` marked a row, ``as_left`` that the row
+    ``t`` is still as that plan left it, and ``before`` the mark's value before.
+    """
+    column = mark_of(connection, comparison)
+    if column is None:
+        return None
+    digest = digest_of("c.deleted_row")
+    live = comparison.live.columns[column]
+    return {
+        "column": column,
+        "before": column_value(live, f"(c.before -> {literal(column)})", zone_of(comparison, column)),
+        "of_mark": f"c.op = 'delete' and c.direction = 'to_crm' and c.state = 'applied'"
+        f" and c.deleted_row is not null and jsonb_exists(c.after, {literal(column)})",
+        "as_left": f"{comparison.inside('t')} and not ({comparison.living('t')})"
+        f" and {row_digest(comparison)} = {digest} and {left_alone(comparison, 'c.key', digest)}",
+    }
+
+
 def _unmarked(connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]) -> str | None:
     """Return the column that the undone plan marked rows by, if we may set it now."""
     column = mark_of(connection, comparison)
@@ -205,6 +242,23 @@ def left_alone(comparison: Comparison, key: str, digest: str) -> str:
         f"(select count(*) {where} and not ({living}) and {as_left}) = 1"
         f" and not exists (select {where} and {living})"
     )
+
+
+def note_carried_marks(
+    connection: sa.Connection, comparison: Comparison, account: str, numbers: Sequence[int]
+) -> None:
+    """Store rows that we marked in the CRM's own database, as they were read back just after.
+
+    :param numbers: the deletions of ``sync.crm_changes`` whose rows were written now.
+    """
+    statement = _NOTE_CARRIED.substitute(
+        name=comparison.name,
+        crm=comparison.crm,
+        on=of_key(comparison, "w.key"),
+        living=comparison.living("t"),
+        whole=whole_row(comparison),
+    )
+    connection.exec_driver_sql(statement, {"account": account, "numbers": list(numbers)})
 
 
 def note_marked_rows(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from string import Template
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -18,10 +19,11 @@ from enerflo_sync.agreed.agree import AgreedBy, agree_written
 from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.handing_over import deliver, hand_over_sql, note_not_made, take_back_sql
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
+from enerflo_sync.agreed.soft_deletes import mark_of, shown_row, unmark_condition
 from enerflo_sync.agreed.whole_rows import may_take_link, one_of_its_key, row_digest, whole_row
 from enerflo_sync.agreed.written import alone_of_key, of_key, record_lives, shown
 from enerflo_sync.crm.copies import copy_columns
-from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.plan.on_its_way import require_not_copied
 from enerflo_sync.plan.undoing import WITHDRAW
@@ -70,7 +72,8 @@ _UPDATED = Template("""select p.id, null::jsonb as deleted_row from due p join $
     and nullif($now, 'null') is not distinct from nullif(p.before, 'null') and $same_record$alone""")
 
 _INSERTED = Template("""select p.id, null::jsonb as deleted_row from due p
-  where p.rule <> $withdraw and not exists (select from $crm t where $on) $lives $unlinked""")
+  where p.rule <> $withdraw
+    and ($unmarked or not exists (select from $crm t where $on) $lives $unlinked)""")
 
 _UNLINKED = Template("""and not exists (
       select from $mirror e join $crm t on $same
@@ -118,8 +121,9 @@ def hand_over(
     for comparison in copies:
         withdrawn: dict[bool, list[int]] = {True: [], False: []}
         for op, field in _groups(connection, comparison, applying):
-            statement = _statement(comparison, op, field, undone=undone is not None)
             of_group = {**values, "op": op, "field": field}
+            made = _made(connection, comparison, of_group)
+            statement = _statement(comparison, op, made)
             for decision, number, positions in driver_connection(connection).execute(statement, of_group):
                 counts[decision] += number
                 if decision == Decision.APPLIED:
@@ -167,20 +171,21 @@ def _groups(
     return list(dict.fromkeys((row.op, None if row.op == "insert" else row.field) for row in rows))
 
 
-def _statement(comparison: Comparison, op: str, field: str | None, *, undone: bool) -> str:
+def _statement(comparison: Comparison, op: str, made: str) -> str:
     return _HAND_OVER.substitute(
         name=comparison.name,
         table=literal(comparison.name),
         take_back=take_back_sql(comparison, op, WITHDRAW),
-        made=_made(comparison, op, field, undone=undone),
+        made=made,
         moved=literal(_MOVED),
         taken_over=literal(_TAKEN_OVER),
         hand_over=hand_over_sql(comparison),
     )
 
 
-def _made(comparison: Comparison, op: str, field: str | None, *, undone: bool) -> str:
+def _made(connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]) -> str:
     """Return the select of the changes of ``due`` whose expected values the copy and Enerflo still have."""
+    op, field, undone = values["op"], values["field"], values["undone"] is not None
     common = {"crm": comparison.crm, "on": of_key(comparison, "p.key"), "withdraw": literal(WITHDRAW)}
     common["counts"] = comparison.counts("t")
     same_record = names_record(comparison, "t", "p.enerflo_key")
@@ -194,11 +199,18 @@ def _made(comparison: Comparison, op: str, field: str | None, *, undone: bool) -
         )
     if op == "insert":
         lives = f"and {record_lives(comparison, 'p.enerflo_key')}"
-        return _INSERTED.substitute(common, lives="" if undone else lives, unlinked=_unlinked(comparison))
+        return _INSERTED.substitute(
+            common,
+            unmarked=unmark_condition(connection, comparison, values) if undone else "false",
+            lives="" if undone else lives,
+            unlinked=_unlinked(comparison),
+        )
+    plain, marked = shown_row(comparison, None), shown_row(comparison, mark_of(connection, comparison))
     return _DELETED.substitute(
         common,
         whole=whole_row(comparison),
-        row=jsonb_object((one.name, shown(comparison, one.name)) for one in comparison.fields),
+        # A plan of an older version does not show the mark.
+        row=f"(case when p.after is null then {plain} else {marked} end)",
         digest=row_digest(comparison),
         one_of_its_key=one_of_its_key(comparison),
         same_record=same_record,

@@ -18,6 +18,7 @@ from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.handing_over import end_unmade, note_taken
 from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.agreed.own_writes import noting_rows
+from enerflo_sync.agreed.soft_deletes import note_carried_marks
 from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.due import RowWrite, due_writes, given_away, numbers_of, unfit_changes
@@ -154,3 +155,5 @@ def _take_back(
     with noting_rows(connection, comparison, account, ours):
         copy = CopyTable(connection, comparison.mapping.relation, remote)
         copy.merge_keys(writer.read_back([one.key for one in writes]), known)
+    marked = [one for place, one in enumerate(writes) if place in changed and one.op == "delete"]
+    note_carried_marks(connection, comparison, account, numbers_of(marked))

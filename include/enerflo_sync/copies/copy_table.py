@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.copies.remote_table import RemoteTable
-from enerflo_sync.crm.copies import COPIES_SCHEMA, INSIDE, KEY_HASH, ROW_HASH
+from enerflo_sync.crm.copies import COPIES_SCHEMA, INSIDE, KEY_HASH, ROW_HASH, UNREAD
 from enerflo_sync.crm.names import pasted, quoted
 from enerflo_sync.warehouse.bulk import driver_connection
 
@@ -78,6 +78,7 @@ class CopyTable:
         self.name = quoted(COPIES_SCHEMA, f"new {hashlib.sha256(self._place[1].encode()).hexdigest()[:20]}")
         self._do(f"drop table if exists {self.name}")
         own = [f"{ROW_HASH} bigint not null", f"{KEY_HASH} bigint not null", f"{INSIDE} boolean not null"]
+        own += [] if self._remote.unread is None else [f"{UNREAD} text"]
         columns = ", ".join([*(f"{quoted(one.name)} {one.type}" for one in self._remote.columns), *own])
         self._do(_CREATE.substitute(copy=self.name, columns=columns))
 
@@ -132,7 +133,8 @@ class CopyTable:
     @property
     def _columns(self) -> str:
         names = [one.name for one in self._remote.columns]
-        return ", ".join([*(quoted(name) for name in names), ROW_HASH, KEY_HASH, INSIDE])
+        unread = [] if self._remote.unread is None else [UNREAD]
+        return ", ".join([*(quoted(name) for name in names), ROW_HASH, KEY_HASH, INSIDE, *unread])
 
     def _copy_in(self, table: str, parts: Iterable[Sequence[Sequence[Any]]], tick: Any) -> int:
         number = 0

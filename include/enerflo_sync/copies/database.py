@@ -231,6 +231,13 @@ def _explained(
             where=where,
             next_step=f"Check {to_check} of its url, or of its Airflow connection.",
         )
+    if dialect.only_reads(error):
+        return RetriableError(
+            f"{dialect.title} only reads at this address: it was refused while {doing} ({name}).",
+            where=where,
+            next_step="It is a replica, or its server, file or role is set to read only. Give the address of"
+            " the one that takes writes (the primary), then run it again: what could not be written waits.",
+        )
     if dialect.refuses_a_statement(error):
         return ConfigurationError(
             f"{dialect.title} does not take a statement while {doing} ({name}).",

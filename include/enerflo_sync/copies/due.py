@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Template
 from typing import Any
@@ -11,10 +11,10 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.refusals import why_refused
-from enerflo_sync.agreed.soft_deletes import marking_value
+from enerflo_sync.agreed.soft_deletes import marking_value, unmarked_rows
 from enerflo_sync.agreed.whole_rows import as_planned
 from enerflo_sync.agreed.written import as_written, column_value, of_key, shown, typed_key, zone_of
-from enerflo_sync.crm.copies import KEY_HASH, ROW_HASH
+from enerflo_sync.crm.copies import KEY_HASH, ROW_HASH, UNREAD, is_unread
 from enerflo_sync.crm.marks import own_mark
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
@@ -55,6 +55,24 @@ where {_OPEN} and w.kind = 'link' and exists (select from sync.plan_changes c wh
 """)  # noqa: S608 - constants
 
 
+# An undo takes the mark away from a row that nobody touched since, instead of making it.
+_UNMARKED = Template(f"""
+/* enerflo-sync carry $name: marks that are taken away */
+select w.number, w.key::text as key, $before as value, t.id is not null as as_left,
+  exists (select from $crm t where $on and $counts) as lives, t.row_hash, t.key_hash, $keys
+from sync.crm_changes w
+join sync.plans q on q.account = w.account and q.plan_hash = w.plan_hash
+join sync.plan_changes c on c.account = q.account and c.plan_hash = q.stands_on
+  and c.table_name = w.table_name and c.key = w.key and $of_mark
+left join lateral (
+  select t.ctid as id, t.{ROW_HASH} as row_hash, t.{KEY_HASH} as key_hash, t.* from $crm t
+  where $on and $as_left
+) t on true
+where {_OPEN} and w.op = 'insert' and w.kind = 'undo'
+order by w.number
+""")  # noqa: S608 - constants
+
+
 @dataclass
 class RowWrite:
     """One row to write: an insert, an update, or a deletion mark.
@@ -87,7 +105,7 @@ def due_writes(
     """
     values = {"account": account, "table": str(comparison.name), "to_crm": "to_crm" in comparison.mode.writes}
     writes: dict[tuple[str, Any], RowWrite] = {}
-    moved: list[int] = []
+    unmarked, moved = _unmarked(connection, comparison, values, writes)
     for op, name in connection.exec_driver_sql(_GROUPS, values).all():
         if op == "delete":
             mark = _mark(comparison)
@@ -102,6 +120,8 @@ def due_writes(
         query = _new_rows(comparison, value) if op == "insert" else _rows_there(comparison, value, says)
         chosen = {**values, "op": op, "column": None if op == "delete" else name}
         for row in connection.exec_driver_sql(query, chosen):
+            if row.number in unmarked:
+                continue
             if row.says != "before":
                 if row.says != "after":
                     moved.append(row.number)
@@ -117,6 +137,38 @@ def due_writes(
             pairs = zip(comparison.mapping.key_columns, write.key, strict=True)
             write.values = dict(pairs) | write.values
     return list(writes.values()), moved
+
+
+def _unmarked(
+    connection: sa.Connection,
+    comparison: Comparison,
+    values: Mapping[str, Any],
+    writes: dict[tuple[str, Any], RowWrite],
+) -> tuple[set[int], list[int]]:
+    """Add the marks that an undo takes away to ``writes``; return their changes, and those that moved."""
+    parts = unmarked_rows(connection, comparison)
+    if parts is None:
+        return set(), []
+    column = parts.pop("column")
+    query = _UNMARKED.substitute(
+        parts,
+        name=comparison.name,
+        crm=comparison.crm,
+        on=of_key(comparison, "w.key"),
+        counts=comparison.counts("t"),
+        keys=", ".join(f"t.{quoted(name)}" for name in comparison.mapping.key_columns),
+    )
+    changes, moved = set[int](), list[int]()
+    for row in connection.exec_driver_sql(query, values):
+        changes.add(row.number)
+        if row.as_left:
+            write = RowWrite("update", [], tuple(row[7:]), row.key, row.row_hash, row.key_hash)
+            write = writes.setdefault(("unmark", row.key), write)
+            write.numbers.append(row.number)
+            write.values[column] = row.value
+        elif not row.lives:
+            moved.append(row.number)
+    return changes, moved
 
 
 def given_away(connection: sa.Connection, comparison: Comparison, account: str) -> list[int]:
@@ -201,8 +253,9 @@ def _says(comparison: Comparison, name: str) -> str:
     field = next((one for one in comparison.fields if one.name == name), None)
     # Compared as mapped: a column may store less of a value than was written.
     alike = "" if field is None else f" or {field.same_shown(now, 'w.after', in_crm=True)}"
+    unread = f"when {is_unread(name)} then 'else'" if UNREAD in comparison.live.columns else ""
     return (
-        f"case when {now} is not distinct from nullif(w.copy_value, 'null') then 'before'"
+        f"case {unread} when {now} is not distinct from nullif(w.copy_value, 'null') then 'before'"
         f" when {now} is not distinct from {after}{alike} then 'after' else 'else' end"
     )
 

@@ -75,10 +75,16 @@ class RemoteTable:
         condition = self.where.replace(":", "\\:")
         return f"case when ({condition}) then '{INSIDE}' else '{_OUTSIDE}' end"
 
+    @property
+    def unread(self) -> str | None:
+        """Return the expression of the columns whose value the copy cannot hold; None: it can hold all."""
+        return self.dialect.unread(self.columns)
+
     def select(self, condition: str = "") -> str:
-        """Return the query of rows: columns, digests of row and key, and whether the row meets ``where``."""
+        """Return the query of rows: columns, digests of row and key, whether it meets ``where``, unread."""
         values = [self.dialect.selected(one) for one in self.columns]
-        names = ", ".join([*values, self.row_hash, self.key_hash, self.inside])
+        unread = [] if self.unread is None else [self.unread]
+        names = ", ".join([*values, self.row_hash, self.key_hash, self.inside, *unread])
         return f"select {names} from {self.table} {condition}"  # noqa: S608 - quoted names
 
     def bucket(self, buckets: int) -> str:

@@ -11,15 +11,20 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from enerflo_sync.crm.names import literal
+
 # The table for handed-over changes that our migration makes.
 OUR_CHANGES: Final = "sync.crm_changes"
 
 # The schema of our copies of tables in another database, and the columns that we add to each copy: digests of
-# the row and of its key, computed by the CRM's database, and whether the row meets ``where``.
+# the row and of its key, computed by the CRM's database, whether the row meets ``where``, and, in MySQL and
+# MariaDB, which columns have a value that our copy cannot hold: it has null for them.
 COPIES_SCHEMA: Final = "crm_copies"
 ROW_HASH: Final = "_enerflo_row_hash"
 KEY_HASH: Final = "_enerflo_key_hash"
 INSIDE: Final = "_enerflo_inside"
+UNREAD: Final = "_enerflo_unread"
+UNREAD_BETWEEN: Final = "|"
 
 # Columns that a team's own table needs so that a tool knows what to change.
 NEEDED_COLUMNS: Final = ("change_id", "op", "key", "column", "after")
@@ -46,6 +51,11 @@ class ChangesTo(BaseModel):
 
 
 WriteTo = Literal["table", "changes", "salesforce"] | ChangesTo
+
+
+def is_unread(column: str) -> str:
+    """Return the condition that the CRM has a value of which our copy's row ``t`` has null (``UNREAD``)."""
+    return f"{literal(column)} = any(string_to_array(t.{UNREAD}, '{UNREAD_BETWEEN}'))"
 
 
 def copy_columns(names: Iterable[str]) -> list[str]:

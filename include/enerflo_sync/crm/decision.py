@@ -155,7 +155,8 @@ BLOCKING_RULES: Sequence[Rule] = (
             "copy_nulled",
             f"to_{side} and copy_nulled and {side}_allowed and not create_only",
             Resolution.REVIEW,
-            "the copy has null where the CRM's value fits no type (_airbyte_meta): look at the CRM's record",
+            "the copy has null where the CRM's value fits no type (_airbyte_meta, a date with zeros):"
+            " look at the CRM's record",
         )
         for side in ("crm", "enerflo")
     ),

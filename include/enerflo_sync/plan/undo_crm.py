@@ -28,6 +28,7 @@ _NEVER_CHANGED = "the table''s rows are created and never changed later by now (
 _TWICE = "more than one row of the CRM has its key"
 _NOT_KNOWN = "an older version made the row and did not note its other columns: somebody may have filled them"
 _NOT_MARKED = "the column that marked the row as deleted is not ours to write any more (deleted_when)"
+_NOT_SEEN = "nobody saw whether our write or a person marked its row, as the CRM was away just then"
 _NOT_KEPT = "an older version deleted the row and kept only its mapped columns"
 
 _TO_CRM = {Direction.BOTH, Direction.TO_CRM}
@@ -91,6 +92,7 @@ cross join lateral (
     when u.written_later then '{WRITTEN_LATER}'
     when u.new_value is not null and not h.there then '{_GONE}'
     when u.new_value is not null and not ($same_mark) then '{_NOT_MARKED}'
+    when u.new_value is not null and u.kept_digest = u.row_digest then '{_NOT_SEEN}'
     when u.new_value is not null and not ($left_alone) then '{_MOVED}'
     when u.new_value is null and h.there then '{_MARKED}'
     when not u.row_kept then '{_NOT_KEPT}' end as reason

@@ -6,6 +6,7 @@ SQL over the parts of :mod:`enerflo_sync.reconcile.judge`: ``o`` is the mismatch
 from __future__ import annotations
 
 from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.copies import UNREAD, is_unread
 from enerflo_sync.crm.mapping import FieldType
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
@@ -47,14 +48,19 @@ def has_day_only(field: Field) -> str:
 def is_nulled(comparison: Comparison, field: Field) -> str:
     """Return the condition that the CRM may have a value of which the copy has null, as it fits no type.
 
-    A view may call a column otherwise than the tool, so every null of a row that lists something counts.
+    A view may call a column otherwise than the tool, so every null of a row that lists something counts. Our
+    own copy of a table in another database names the columns.
     """
-    if _META not in comparison.live.columns:
+    columns = comparison.live.columns
+    if UNREAD in columns and comparison.mapping.is_kept:
+        listed = is_unread(field.name)
+    elif _META in columns:
+        listed = f"t.{quoted(_META)}::text ~ {literal(_LISTED)}"
+    else:
         return "false"
     on = " and ".join(
         f"t.{quoted(name)} = o.k{n}" for n, name in enumerate(comparison.mapping.key_columns, 1)
     )
-    listed = f"t.{quoted(_META)}::text ~ {literal(_LISTED)}"
     return (
         f"(({field.crm.shown}) is null and exists (select from {comparison.crm} t where {on} and {listed}))"
     )

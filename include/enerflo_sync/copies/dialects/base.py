@@ -93,6 +93,7 @@ class Dialect(ABC):
     :cvar of_a_statement: codes of errors about a statement that the driver classifies otherwise.
     :cvar logins: codes of errors about a login or an unknown database.
     :cvar rights: codes of errors about a right.
+    :cvar read_only: codes of a server, database or connection that takes no writes at all.
     """
 
     names: ClassVar[Sequence[str]]
@@ -115,6 +116,7 @@ class Dialect(ABC):
     of_a_statement: ClassVar[AbstractSet[object]] = frozenset()
     logins: ClassVar[AbstractSet[object]] = frozenset()
     rights: ClassVar[AbstractSet[object]] = frozenset()
+    read_only: ClassVar[AbstractSet[object]] = frozenset()
 
     # The end of a select that has only values.
     from_nothing: ClassVar[str] = ""
@@ -216,6 +218,10 @@ class Dialect(ABC):
         codes = self.codes(error)
         return RIGHT if codes & self.rights else LOGIN if codes & self.logins else None
 
+    def only_reads(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether the database takes no writes at all, such as a replica."""
+        return bool(self.codes(error) & self.read_only)
+
     def refuses_a_statement(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether an error concerns the statement, such as an unknown name or a failed conversion."""
         is_known = bool(self.codes(error) & self.of_a_statement)
@@ -242,6 +248,13 @@ class Dialect(ABC):
         :param more: further texts to include, none of them null.
         """
         return self.digest([*map(self.as_text, columns), *more])
+
+    def unread(self, columns: Sequence[RemoteColumn]) -> str | None:
+        """Return the expression of the names of columns that have a value which our copy cannot hold.
+
+        The names have ``|`` between them; null if there is none. None if our copy can hold every value.
+        """
+        return None
 
     def whole(self, column: RemoteColumn) -> str:
         """Return the expression of a column of integers as an integer."""

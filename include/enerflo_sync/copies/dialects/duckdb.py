@@ -79,6 +79,10 @@ class DuckDB(Dialect):
         """Return whether another process holds the file's lock."""
         return "Could not set lock on file" in str(error.orig)
 
+    def only_reads(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether the file was opened with ``access_mode=read_only``."""
+        return "attached in read-only mode" in str(error.orig)
+
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether a constraint or a conversion refused the values."""
         kind = type(error.orig).__name__

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.copies.dialects.base import JSON, UNPROVEN, WIDE, Dialect, RemoteColumn
+from enerflo_sync.crm.copies import UNREAD_BETWEEN
 
 # A trigger that refuses a row (SIGNAL), a constraint of a row, a value out of range or of the wrong form.
 _VALUES = {1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 1690, 3140, 3819, 4025}
@@ -31,15 +32,18 @@ class MySQL(Dialect):
     drivers = {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}  # noqa: RUF012 - a constant
     title = "MySQL or MariaDB"
     extra = "mysql"
-    version = 5
+    version = 6
     quote = "`"
     from_nothing = " from dual"
     of_a_row = frozenset(_VALUES | _PLACES)
     # A name that is not known, or a view that takes no writes: the driver calls these operational.
     of_a_statement = frozenset({1052, 1054, 1111, 1288, 1305, 1348, 1356, 1393, 1394, 1395, 1471})
     # Access denied by the server, an unknown database; access denied to a database, table, column or routine.
-    logins = frozenset({1045, 1049})
+    # So is a host that may not connect, a password that expired, and an account that is locked.
+    logins = frozenset({1045, 1049, 1130, 1698, 1820, 1862, 3118, 4151})
     rights = frozenset({1044, 1142, 1143, 1227, 1370})
+    # --read-only and --super-read-only (a replica), a read-only transaction, table or storage engine.
+    read_only = frozenset({1036, 1290, 1792, 1836})
     types = {  # noqa: RUF012 - a constant
         **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "integer", "bigint", "year"), "bigint"),
         "decimal": "numeric",
@@ -145,6 +149,15 @@ class MySQL(Dialect):
         """Return the exact sum of a whole number over a group, as text."""
         return f"cast(sum({number}) as char)"
 
+    def unread(self, columns: Sequence[RemoteColumn]) -> str | None:
+        """Return the columns with a date that no calendar has: 2026-02-00. One of zeros alone is none."""
+        parts = []
+        for one in columns:
+            if one.declared in ("date", "datetime"):
+                name = one.name.encode().hex()
+                parts.append(f"if({_is_no_date(self._value(one))}, convert(x'{name}' using utf8mb4), null)")
+        return f"nullif(concat_ws('{UNREAD_BETWEEN}', {', '.join(parts)}), '')" if parts else None
+
     def conversion(self, column: RemoteColumn) -> Callable[[Any], Any] | None:
         """Return what makes booleans of 0 and 1, and nothing of a date of zeros."""
         if column.type == "boolean":
@@ -160,6 +173,16 @@ class MySQL(Dialect):
 
 def _sixty_bits(parts: Iterable[str]) -> str:
     return f"cast(conv(left(sha1(concat_ws('|', {', '.join(parts)})), 15), 16, 10) as unsigned)"
+
+
+def _is_no_date(value: str) -> str:
+    """Return whether a date has zeros beside other parts, or a day that its month lacks."""
+    year, month, day = (f"{part}({value})" for part in ("year", "month", "day"))
+    common = f"({year} mod 4 <> 0 or {year} mod 100 = 0 and {year} mod 400 <> 0)"
+    return (
+        f"({year} = 0) + ({month} = 0) + ({day} = 0) in (1, 2) or {month} in (4, 6, 9, 11) and {day} = 31"
+        f" or {month} = 2 and ({day} > 29 or {day} = 29 and {common})"
+    )
 
 
 def _is_plain(column: RemoteColumn) -> bool:

@@ -47,6 +47,7 @@ class Oracle(UntriedDialect):
     of_a_row = frozenset({*_OF_A_ROW, *_OF_A_TRIGGER})
     logins = frozenset({1005, 1017, 28000, 28001, 12514, 12505})
     rights = frozenset({1031, 1045, 41900})
+    read_only = frozenset({16000})
     types = {  # noqa: RUF012 - a constant
         "number": "numeric",
         # Its precision counts bits.

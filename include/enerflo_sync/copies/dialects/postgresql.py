@@ -8,9 +8,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.copies.dialects.base import LOGIN, RIGHT, UNPROVEN, Dialect, RemoteColumn
+from enerflo_sync.warehouse.engine import READS_ONLY
 from enerflo_sync.warehouse.refused import crm_refuses_a_row, finds_another_server
 
 _MOST_PLACES = 1000
+# Words of a server that lets nobody in by this login: a connection that was not made has no SQLSTATE.
+_NOT_LET_IN = (
+    *("authentication failed", "does not exist", "no pg_hba.conf entry"),
+    *("is not permitted to log in", "permission denied for database"),
+)
 # Types to which every text is cast without an error, and the number of bytes that they keep.
 _CUTTING = {'pg_catalog."char"': 1, "pg_catalog.name": 63}
 
@@ -93,12 +99,16 @@ class PostgreSQL(Dialect):
         """Return whether PostgreSQL refused the values of a row."""
         return error.orig is not None and crm_refuses_a_row(error.orig)  # type: ignore[arg-type]
 
+    def only_reads(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether the server is a standby, or the connection may only read."""
+        return getattr(error.orig, "sqlstate", None) == READS_ONLY
+
     def refusal(self, error: sa.exc.DBAPIError) -> str | None:
         """Return what is refused, by SQLSTATE; a refused connection has only the server's message."""
         if finds_another_server(error.orig):
             return UNPROVEN
         state = getattr(error.orig, "sqlstate", None) or ""
         words = "" if state else str(error.orig)
-        if state.startswith(("28", "3D")) or "authentication failed" in words or "does not exist" in words:
+        if state.startswith(("28", "3D")) or any(one in words for one in _NOT_LET_IN):
             return LOGIN
         return RIGHT if state == "42501" else None

@@ -41,6 +41,7 @@ class Redshift(UntriedDialect):
     of_a_row = frozenset({"22", "23"})
     logins = frozenset({"28", "3D"})
     rights = frozenset({"42501"})
+    read_only = frozenset({"25006"})
     columns_query = """
     select column_name as name, data_type as declared, character_maximum_length as length,
       numeric_precision as digits, numeric_scale as places

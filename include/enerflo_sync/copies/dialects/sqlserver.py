@@ -33,6 +33,7 @@ class SQLServer(UntriedDialect):
     of_a_row = frozenset({220, 232, 241, 242, 245, 515, 547, 2601, 2627, 2628, 3609, 8114, 8115, 8152, 50000})
     logins = frozenset({4060, 18450, 18451, 18452, 18456, 18486, 18487, 18488})
     rights = frozenset({229, 230, 262, 300, 916, 921})
+    read_only = frozenset({3906})
     types = {  # noqa: RUF012 - a constant
         **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), "bigint"),
         **dict.fromkeys(("decimal", "numeric", "money", "smallmoney"), "numeric"),
