@@ -121,6 +121,10 @@ class Agreement(Sides):
 
     def _is_kept_as(self, name: str, join: tuple[Any, ...], column: str, mine: Any, ours: Any) -> bool:
         """Return whether Enerflo has what it made of the CRM's value itself."""
+        if name == "notes":
+            # People may have moved the note while it was sent.
+            sent = [one.values["install"] for one in self._api.writes if (one.note_id,) == join]
+            return str(mine) in map(str, sent)
         sent, stored = self._api.kept.get((name, join, column), (None, None))
         if sent is None or stored is None:
             return False
