@@ -49,6 +49,7 @@ AGAINST_THE_ORDER = {
     ("agreed", "sync.plan_changes"): "what a plan expected, and what became of it",
     ("outbox", "sync.plan_changes"): "what is to be sent",
     ("copies", "sync.plan_changes"): "whether a row whose id waits still says what was sent of it",
+    ("copies", "sync.plans"): "which plan an undo takes back, and so which mark of a deletion",
     ("crm", "sync.ledger"): "the doctor: a table that takes back what plans write to it",
     ("plan", "sync.change_order_facts"): "an order that a check holds is not planned",
     ("plan", "sync.quality_results"): "the reason why an order is held",
