@@ -71,6 +71,8 @@ def watermark_from_the_end(patch: pytest.MonkeyPatch) -> None:
         move(connection, account, name, now, run_id=run_id, now=now)
 
     patch.setattr(poll, "move_watermark", too_far)
+    # The newest record that is known hides it, too.
+    patch.setattr(poll._Poll, "_known_until", lambda _poll, _resource, watermark: watermark)
 
 
 def payload_over_record(patch: pytest.MonkeyPatch) -> None:
@@ -303,7 +305,7 @@ PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (hydration_skipped, BUSY, 5),
     (watermark_from_the_end, NOTES_ONLY, 20),
     (payload_over_record, LATE_STATUSES, 10),
-    (copies_counted_again, replace(BUSY, killed=0.5), 20),
+    (copies_counted_again, replace(BUSY, killed=0.5), 60),
     (older_over_newer, replace(BUSY, poll_every=1, beside=0.1, restless=0.02), 50),
     (no_compare_and_set, replace(CRM_EDITED_MEANWHILE, edit_kinds=(Edit.NOT_THEIRS,)), 10),
     (note_sent_again, LOST_ANSWERS, 5),
