@@ -143,7 +143,7 @@ OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
             Trouble.RELINKS,
             rate=3.0,
         ),
-        50,
+        80,
     ),
     (
         former_rows_forgotten,

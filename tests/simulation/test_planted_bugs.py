@@ -49,7 +49,7 @@ LONGER = {
 FOUND_BY = {
     "acknowledged_is_arrived": 1,
     "archive_before_commit": 10,
-    "base_of_the_key_alone": 16,
+    "base_of_the_key_alone": 58,
     "copies_counted_again": 40,
     "edits_of_former_rows_unseen": 1,
     "former_rows_forgotten": 33,
