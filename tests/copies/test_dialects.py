@@ -86,6 +86,10 @@ class Told:
         self.statements: list[str] = []
         self.parameters: list[Mapping[str, Any]] = []
 
+    @property
+    def sent(self) -> int:
+        return len(self.statements)
+
     def execute(self, clause: sa.TextClause, values: Mapping[str, Any] | None = None) -> Answer:
         text = str(clause.compile(dialect=DefaultDialect(paramstyle="named")))
         self.statements.append(text)

@@ -52,7 +52,7 @@ class CrmConnections:
 
     :param engine: makes the engine: from a URL, or from an Airflow connection.
     :param where: the section of sync.yaml that names the database, for errors.
-    :ivar statements: how many statements were sent to it.
+    :ivar sent: how many statements were sent to it.
     """
 
     def __init__(self, engine: Callable[[], sa.Engine], where: str = WHERE) -> None:
@@ -60,7 +60,7 @@ class CrmConnections:
         self._where = where
         self._engine: sa.Engine | None = None
         self._relations: dict[tuple[str, str], RemoteRelation] = {}
-        self.statements = 0
+        self.sent = 0
 
     @property
     def engine(self) -> sa.Engine:
@@ -71,7 +71,7 @@ class CrmConnections:
         return self._engine
 
     def _count(self, *_execution: object) -> None:
-        self.statements += 1
+        self.sent += 1
 
     @property
     def place(self) -> str:

@@ -133,7 +133,7 @@ def _refresh(
     name: str,
     tick: Progress,
 ) -> CopyReport:
-    began, sent, mapping = time.monotonic(), crm.statements, config.tables_for(account)[name]
+    began, sent, mapping = time.monotonic(), crm.sent, config.tables_for(account)[name]
     place = str(config.table_spot(account, name, "crm_table"))
     remote = remote_table(theirs, crm, config, account, name, again=True)
     copy = CopyTable(connection, mapping.relation, remote)
@@ -166,7 +166,7 @@ def _refresh(
         rows=rows,
         rows_read=moved,
         bytes_read=copy.bytes_read,
-        statements=crm.statements - sent,
+        statements=crm.sent - sent,
         seconds=round(time.monotonic() - began, 3),
     )
     copy.take_place()
