@@ -199,6 +199,10 @@ class Database:
         for server in self._servers:
             server.engine.dispose()
         self.slow_people.rollback()
+        # A tool of the seed before may have told the time to these sessions.
+        for people in (self.people, self.slow_people):
+            people.execute("reset simulation.now")
+        self.slow_people.commit()
         # Tables that were moved are made anew.
         if shape != self._shape or shape.seen != "crm":
             self._build(shape)

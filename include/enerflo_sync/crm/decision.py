@@ -131,8 +131,8 @@ WINNER_RULES: Sequence[Rule] = (
         "time_unsure",
         "time_unsure",
         Resolution.REVIEW,
-        "the time of a change (none, a day, an hour that comes twice, or one that did not move forward with"
-        " it) does not tell whether the CRM or Enerflo changed it later",
+        "the time of a change (none, one in the future, a day, an hour that comes twice, or one that did not"
+        " move forward with it) does not tell whether the CRM or Enerflo changed it later",
     ),
     Rule(
         "later_time",

@@ -97,9 +97,9 @@ def changed_in_crm(comparison: Comparison) -> str:
 def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     """Return the condition that the CRM's time does not tell whether its row changed after Enerflo's record.
 
-    A row that has no time may have changed at any moment, and so may one that we wrote and did not read back
-    (:func:`enerflo_sync.agreed.own_writes.note_unseen`). A day says nothing of the hour. A time without a
-    zone comes twice when clocks go back, and is taken for the second one.
+    A row that has no time, or one in the future, may have changed at any moment. So may a row that we wrote
+    and did not read back (:func:`enerflo_sync.agreed.own_writes.note_unseen`). A day says nothing of the
+    hour. A time without a zone comes twice when clocks go back, and is taken for the second one.
 
     :param in_enerflo: SQL of the time at which Enerflo's record changed.
     """
@@ -111,7 +111,11 @@ def unsure_time(comparison: Comparison, in_enerflo: str) -> str:
     if comparison.updated_at is None:
         return "false"
     zone = literal(comparison.mapping.time_zone)
-    unknown = "coalesce(o.changed_at, '-infinity') = '-infinity' or o.changed_in_crm = '-infinity'"
+    # The last part: the row's time lies in the future, and nobody knows since when the row is as it is.
+    unknown = (
+        "coalesce(o.changed_at, '-infinity') = '-infinity' or o.changed_in_crm = '-infinity'"
+        f" or (o.changed_in_crm is null and ({believed_change('o')}) is null)"
+    )
     match comparison.live.columns[comparison.updated_at].kind:
         case Kind.DATE:
             until = f"(((o.changed_at at time zone {zone}) + interval '1 day') at time zone {zone})"
