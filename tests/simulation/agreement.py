@@ -122,14 +122,17 @@ class Agreement(Sides):
     def _is_kept_as(self, name: str, join: tuple[Any, ...], column: str, mine: Any, ours: Any) -> bool:
         """Return whether Enerflo has what it made of the CRM's value itself."""
         if name == "notes":
-            # People may have moved the note while it was sent.
-            sent = [one.values["install"] for one in self._api.writes if (one.note_id,) == join]
-            return str(mine) in map(str, sent)
+            return self._was_sent_for(join, mine)
         sent, stored = self._api.kept.get((name, join, column), (None, None))
         if sent is None or stored is None:
             return False
         plain = self._plain
         return bool(plain(name, column, sent) == plain(name, column, ours) and stored == mine)
+
+    def _was_sent_for(self, note: tuple[Any, ...], install: Any) -> bool:
+        """Return whether a note was sent for an install: people may have moved it to another one meanwhile."""
+        sent = [one.values["install"] for one in self._api.writes if (one.note_id,) == note]
+        return str(install) in map(str, sent)
 
     def _may_differ(self, name: str, column: str, mine: Any, ours: Any) -> bool:
         # A null takes nothing away, whoever's value it is.
@@ -169,6 +172,8 @@ class Agreement(Sides):
                 for key in keys
                 if key in rows
                 and rows[key]["enerflo_note_id"] is None
+                # A person refused that the row gets its id.
+                and not self._is_listed("notes", {"note_id": key}, "enerflo_note_id")
                 and not self._has_a_link_on_its_way("notes", rows[key])
             ]
             if waiting and named.get(one.note_id) not in keys:
@@ -306,6 +311,9 @@ class Agreement(Sides):
                     mine, ours = self._plain(name, column, value), self._plain(name, column, row[column])
                     # Both sides said the same by themselves, or what differs is left to somebody.
                     excused = (name, text_of(key), column) in alike or self._is_left(name, row, column)
+                    excused = excused or (
+                        name == "notes" and self._was_sent_for(self._join(name, row), value)
+                    )
                     theirs = self._plain(name, column, (record or {})[self._tables[name].fields[column]])
                     if mine != ours and not excused and not self._stays_apart(name, column, theirs, ours):
                         wrong.append((name, key, column, value, row[column]))

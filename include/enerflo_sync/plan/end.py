@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from enerflo_sync.warehouse.set_back import PLANNED, future_of, is_done, is_noted
+from enerflo_sync.warehouse.set_back import PLANNED, future_of, is_noted, note_done
 
 SUPERSEDED = "superseded by a later plan"
 OVERDUE = "its time was over before it was applied"
@@ -81,7 +81,7 @@ def bring_plans_to_present(
         return
     values = {"account": account, "now": now, "future": future_of(now)}
     connection.execute(_OF_THE_FUTURE, {**values, "seconds": lifetime.total_seconds()})
-    is_done(connection, account, PLANNED)
+    note_done(connection, account, PLANNED)
 
 
 def end_overdue_plans(connection: sa.Connection, account: str) -> None:

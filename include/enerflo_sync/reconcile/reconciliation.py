@@ -78,7 +78,7 @@ from enerflo_sync.reconcile.waiting import count_waiting, unwritten_remarks, wai
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
 from enerflo_sync.warehouse.runs import clock_remark
-from enerflo_sync.warehouse.set_back import RECONCILED, is_done, is_noted
+from enerflo_sync.warehouse.set_back import RECONCILED, is_noted, note_done
 
 Progress = Callable[[str, int, int], None]
 _NOT_SEEN = "Compared in full: the last reconciliation did not see which of its rows changed when."
@@ -205,7 +205,7 @@ class _Reconciliation:
         report = _with_trend(report, trend(self.connection, self.account))
         store_report(self.connection, report, self.now, live, looks, self._levels.levels)
         if scope is Scope.FULL:
-            is_done(self.connection, self.account, RECONCILED)
+            note_done(self.connection, self.account, RECONCILED)
         return report
 
     def _observe(self, comparisons: Iterable[Comparison]) -> dict[str, Look]:

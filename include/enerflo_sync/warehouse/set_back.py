@@ -68,6 +68,6 @@ def is_noted(connection: sa.Connection, account: str, mark: str) -> bool:
     return read_watermark(connection, account, mark) is not None
 
 
-def is_done(connection: sa.Connection, account: str, mark: str) -> None:
+def note_done(connection: sa.Connection, account: str, mark: str) -> None:
     """Note, in the transaction of a reconciliation or plan, that it did what the mark asks for."""
     forget_watermark(connection, account, mark)
