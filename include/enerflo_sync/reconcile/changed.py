@@ -25,11 +25,12 @@ _RECORDS: Mapping[str, tuple[str, str]] = {
 
 # Where the row's time is the one that our own write left, the last time that somebody else left counts; there
 # is none if nobody else ever changed the row. A row cannot have changed after it was first seen as it is now.
+# If its own time is of the future, and nobody knows when it was first seen, the time is -infinity.
 _IN_CRM = Template("""(select case when others.at is not null
       then least(others.at, s.seen_at, %(now)s::timestamptz) end
     from (select $seen_at as seen_at offset 0) s cross join lateral (
-      select case when o.changed_at = wc.left_at then wc.others_at else o.changed_at end as at
-      where s.seen_at is not null or $believed is not null
+      select case when o.changed_at = wc.left_at then wc.others_at
+        when s.seen_at is not null or $believed is not null then o.changed_at else '-infinity' end as at
     ) others)""")
 _IN_ENERFLO = Template("""least(
       case when $own_time = we.left_at and o.observed_at <= we.left_seen_at
@@ -88,7 +89,7 @@ def own_writes(comparison: Comparison) -> str:
 
 
 def changed_in_crm(comparison: Comparison) -> str:
-    """Return when somebody else last changed the CRM's row ``o``; null if nobody did or nobody knows."""
+    """Return when somebody else last changed the CRM's row ``o``: null if nobody, -infinity if unknown."""
     if not comparison.goes_by_time:
         return believed_change("o")
     return _IN_CRM.substitute(believed=f"({believed_change('o')})", seen_at=seen_at(comparison, "o"))
@@ -111,11 +112,7 @@ def unsure_time(comparison: Comparison, in_enerflo: str) -> str:
     if comparison.updated_at is None:
         return "false"
     zone = literal(comparison.mapping.time_zone)
-    # The last part: the row's time lies in the future, and nobody knows since when the row is as it is.
-    unknown = (
-        "coalesce(o.changed_at, '-infinity') = '-infinity' or o.changed_in_crm = '-infinity'"
-        f" or (o.changed_in_crm is null and ({believed_change('o')}) is null)"
-    )
+    unknown = "coalesce(o.changed_at, '-infinity') = '-infinity' or o.changed_in_crm = '-infinity'"
     match comparison.live.columns[comparison.updated_at].kind:
         case Kind.DATE:
             until = f"(((o.changed_at at time zone {zone}) + interval '1 day') at time zone {zone})"
