@@ -22,6 +22,7 @@ class Agreement(Sides):
         :raises Divergence: something does not.
         """
         self._api, self._people, self._refusals = api, people, promises.refusals
+        self._undone = promises.undone
         self._plans()
         self._written_once()
         self._accepted()
@@ -51,6 +52,8 @@ class Agreement(Sides):
                 if self._refusals.holds(name, None, join) or self._refusals.holds_link(name, join):
                     continue
                 key, link = self._gone.get((name, join[0])), self._shape.link_of(name, join)
+                if self._undone.keeps_away(name, join):
+                    continue
                 if self._is_on_its_way(name, link) or join in self._outside[name]:
                     continue
                 keys = [key or {}, link, self._new_keys.get((name, join), {})]
@@ -116,6 +119,7 @@ class Agreement(Sides):
             self._is_listed(name, self._key(name, row), column)
             or self._is_listed(name, self._shape.link_of(name, join))
             or self._refusals.holds(name, row, join, column)
+            or self._undone.keeps(name, join, column, row)
             or (name, text_of(self._key(name, row)), column) in self._on_their_way
         )
 

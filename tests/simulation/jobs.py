@@ -69,6 +69,7 @@ class Jobs:
         self._fates = random.Random(f"{seed}/fates")
         self._other_keys = random.Random(f"{seed}/keys")
         self._people_say = random.Random(f"{seed}/approvals")
+        self._takes_back = random.Random(f"{seed}/undos")
         self._crm = crm
         self._lengths: dict[str, int] = {}
         self._running: list[Process] = []

@@ -17,6 +17,7 @@ from enerflo_sync.plan.make import make_plan
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.reopen import Refusal, WhichRefusals, reopen
 from enerflo_sync.plan.report import PlanReport
+from enerflo_sync.plan.undo import make_undo
 from enerflo_sync.reconcile.reconciliation import reconcile
 from tests.simulation.jobs import Job, Jobs
 from tests.simulation.meddling import Meddling
@@ -59,6 +60,7 @@ class JobsBothWays(Jobs):
 
     def apply(self, *, end_at: int | None = None, end: End = End.KILLED) -> ApplyReport | None:
         """Approve and apply the plan that waits, or go on with it; None where there is none or it failed."""
+        self._undo_now_and_then()
         plan_hash = self.waiting_plan()
         self._reopen_now_and_then()
         self._approve_too_late()
@@ -69,7 +71,8 @@ class JobsBothWays(Jobs):
         refusals = self.promises.refusals
         refusals.leave_out(plan_hash, () if chosen is None else chosen.others)
         part = WHOLE if chosen is None else chosen.part
-        report = self._run("apply", self._applying(plan_hash, part), end_at, end)
+        with self.promises.undone.applying(plan_hash):
+            report = self._run("apply", self._applying(plan_hash, part), end_at, end)
         if self.team is not None and report is not None:
             self.team.applied(plan_hash, self.configuration())
         if chosen is not None and chosen.part.rest is Rest.REFUSE and refusals.was_decided(plan_hash):
@@ -204,6 +207,27 @@ class JobsBothWays(Jobs):
 
         for opened in self._run("reopen", job, None, End.KILLED) or ():
             self.promises.refusals.reopen(opened)
+
+    def _undo_now_and_then(self) -> None:
+        """Now and then plan to take back one of the last plans; a person may say no to that, too."""
+        # A tool that carries changes has an order of its own, in which an undo may come too late; and of a wide
+        # table's columns the promises do not know what a person took back.
+        apart = self.shape.copied or bool(self.shape.wide_table)
+        rate = 0.0 if self._quiet or apart else 0.5 * self.plan.rate(Trouble.UNDONE)
+        if not rate or self._takes_back.random() >= rate:
+            return
+        plan_hash = self.promises.undone.choose(self._takes_back, self.account)
+        if plan_hash is None:
+            return
+
+        def job(_process: Process, warehouse: Server) -> PlanReport:
+            self._copy(warehouse)
+            return make_undo(warehouse.engine, self.configuration(), self.account, plan_hash)
+
+        undo = self._run("undo", job, None, End.KILLED)
+        self.promises.refusals.note_plans()
+        if self.team is not None:
+            self.team.planned(None if undo is None else undo.plan_hash, self.configuration())
 
     def waiting_plan(self) -> str | None:
         """Return the hash of the plan that is open or not yet applied to its end."""

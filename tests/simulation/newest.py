@@ -26,10 +26,12 @@ class _Edit:
 
     :param at: when the field was changed, as its side dates it.
     :param done: when it was changed, by the true clock.
+    :param hidden: it came past what dates the row, after an edit that was dated. No job can tell it from that one.
     """
 
     at: datetime
     done: datetime
+    hidden: bool = False
 
 
 class Newest:
@@ -128,7 +130,8 @@ class Newest:
             self._moved.update(((table, record), (table, self._shape.join_of(table, written.before))))
             return
         at = datetime.fromisoformat(row["updated_at"])
-        if row["updated_at"] == written.before["updated_at"]:
+        is_dated = row["updated_at"] != written.before["updated_at"]
+        if not is_dated:
             # It tells nothing: nobody may put an older change over this one by it.
             at = self._clock.now()
         if written.by_people:
@@ -137,13 +140,20 @@ class Newest:
         for column in _COLUMNS[table]:
             if written.before[column] != row[column]:
                 if written.by_people:
-                    self._ours[table, record, column] = _Edit(at, self._clock.now())
+                    hidden = not is_dated and (table, record, column) in self._ours
+                    self._ours[table, record, column] = _Edit(at, self._clock.now(), hidden)
                 else:
                     if not self._is_back(table, record, column, written.before):
                         self._overwritten(table, record, column)
                         self._was_only_ours(table, record, column, row)
                     self._add_agreed(table, record, column, row)
             self._agree(table, record, column)
+
+    def taken_back(self, written: Written) -> None:
+        """Take note of a row into which an undo wrote: nobody's edit of before counts any more."""
+        row = written.after or written.before
+        if written.table in _COLUMNS and row is not None:
+            self._begin_anew(written.table, self._shape.join_of(written.table, row), written.after)
 
     def remeant(self, table: str, column: str) -> None:
         """Forget what a column said: what the same words stand for is another thing from now on."""
@@ -189,6 +199,8 @@ class Newest:
         place = table, record, column
         if place not in self._ours or place in self._theirs or (table, record) in self._moved:
             return
+        if self._ours[place].hidden:
+            return
         if self._shape.policy(table, column) in ("newest", "review") and self._is_back(
             table, record, column, row
         ):
@@ -200,7 +212,7 @@ class Newest:
         """Return when Enerflo's and the CRM's side changed, by field and by record; None where not both did."""
         place = table, record, column
         theirs, ours = self._theirs.get(place), self._ours.get(place)
-        if theirs is None or ours is None or (table, record) in self._moved:
+        if theirs is None or ours is None or ours.hidden or (table, record) in self._moved:
             return None
         if self._shape.policy(table, column) != "newest":
             return None

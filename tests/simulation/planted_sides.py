@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from string import Template
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from enerflo_sandbox.changes import ChangeKind
 from enerflo_sandbox.emitter import Mess
 from enerflo_sync.agreed import agree, twins
+from enerflo_sync.apply import apply_plan
 from enerflo_sync.clock import DatabaseClock
 from enerflo_sync.plan import make as plan_of_sync
 from enerflo_sync.reconcile import incremental, judge, judged_rows, live
@@ -36,6 +38,11 @@ def former_rows_forgotten(patch: pytest.MonkeyPatch) -> None:
 def loads_are_edits(patch: pytest.MonkeyPatch) -> None:
     """What a load of the CRM's table puts back in place of our writes goes to Enerflo as an edit."""
     patch.setattr(judge, "put_back", lambda *_: "false")
+
+
+def undone_is_made_again(patch: pytest.MonkeyPatch) -> None:
+    """What an undo has written counts as written by any plan: the other side then seems to have moved since."""
+    patch.setattr(apply_plan, "AgreedBy", SimpleNamespace(UNDO=agree.AgreedBy.PUSH, PUSH=agree.AgreedBy.PUSH))
 
 
 def edits_of_former_rows_unseen(patch: pytest.MonkeyPatch) -> None:
@@ -171,6 +178,11 @@ OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
             Trouble.RELOADED,
             rate=5.0,
         ),
+        50,
+    ),
+    (
+        undone_is_made_again,
+        _plan(replace(_BUSY, tick=10, poll_every=1), Shape(), Trouble.UNDONE, rate=2.0),
         50,
     ),
     (

@@ -27,10 +27,11 @@ from tests.simulation.shapes import Shape
 from tests.simulation.sources import Sources
 from tests.simulation.spelled import Spelled
 from tests.simulation.truths import Truths
+from tests.simulation.undone import Undone
 from tests.simulation.values import Row
 from tests.simulation.watch import Watch, Written
 from tests.simulation.wide import Wide
-from tests.simulation.writes import WritesApi
+from tests.simulation.writes import Arrival, WritesApi
 
 Record = tuple[Any, ...]
 SHOWN = 6
@@ -95,20 +96,26 @@ class Promises:
         self.lineage = Lineage(shape, self.watch, self.stands, self.stored)
         self.refusals = Refusals(connection, shape, self.watch, self.stands)
         self.sources = Sources(connection, shape, self.watch, self.stands)
-        self.watch.listeners += [self.lineage.written, self.refusals.written, self._written]
+        self.undone = Undone(connection, shape, self.watch, clock, self.refusals, self.stands)
+        self.watch.listeners += [
+            *(self.lineage.written, self.undone.written),
+            *(self._but_undos(one) for one in (self.refusals.written, self._written)),
+        ]
         self.watch.transactions.append(self.lineage.transaction_ends)
         api.arrivals += [
             lambda _: self.watch.look(),
-            *([self.sources.arrived] if sources else []),
-            self.lineage.arrived,
-            self.refusals.arrived,
+            *([self._but_undos(self.sources.arrived)] if sources else []),
+            *(self._but_undos(one) for one in (self.lineage.arrived, self.refusals.arrived)),
+            self.undone.arrived,
         ]
-        api.world.listeners.append(self._changed)
+        api.world.listeners += [self._changed, self.undone.changed]
         self.newest: Newest | None = None
         if newest:
             self.newest = later = Newest(shape, self.watch, clock, self.stands, self.stored)
-            self.watch.listeners.append(later.written)
-            api.arrivals.append(later.arrived)
+            self.watch.listeners.append(
+                lambda one: later.taken_back(one) if self._is_of_undo(one) else later.written(one)
+            )
+            api.arrivals.append(self._but_undos(later.arrived))
             api.world.listeners.append(lambda change: (self.watch.look(), later.changed(change)))
 
     def are_edited(self, fits: Callable[[], bool]) -> None:
@@ -119,8 +126,8 @@ class Promises:
         truths = self.truths = Truths(
             self._connection, self._shape, self.watch, (self.stands, self.stored), fits
         )
-        self.watch.listeners.append(truths.written)
-        self._api.arrivals.append(truths.arrived)
+        self.watch.listeners.append(self._but_undos(truths.written))
+        self._api.arrivals.append(self._but_undos(truths.arrived))
         self._shape.yaml.listeners.append(self._edited)
 
     def _edited(self, before: Mapped, now: Mapped) -> None:
@@ -138,16 +145,24 @@ class Promises:
     def are_wide(self, wide: Wide) -> None:
         """Look from now on after milestones that stand in columns of one row."""
         self.sources.wide = wide
-        self.watch.listeners.append(wide.written)
-        self._api.arrivals.append(wide.arrived)
+        self.watch.listeners.append(self._but_undos(wide.written))
+        self._api.arrivals.append(self._but_undos(wide.arrived))
         self._api.world.listeners.append(wide.changed)
 
     def are_loaded(self, desk: Desk, seed: int, rate: float) -> Loads:
         """Return what loads tables anew, and look from now on after what comes of it."""
         loads = Loads(desk, self._shape, self.watch, seed, rate)
         self.watch.listeners.append(loads.written)
-        self._api.arrivals.append(loads.arrived)
+        self._api.arrivals.append(self._but_undos(loads.arrived))
         return loads
+
+    def _is_of_undo(self, done: Written | Arrival) -> bool:
+        """Return whether a write was made by an undo: it brings back what was there, whoever says it by now."""
+        return self.undone.at_work and not (isinstance(done, Written) and done.by_people)
+
+    def _but_undos(self, listener: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Return a listener that is not told of what an undo writes."""
+        return lambda done: None if self._is_of_undo(done) else listener(done)
 
     def are_handed_over(self, courier: Courier) -> None:
         """Look from now on after changes that a courier carries."""
@@ -244,6 +259,7 @@ class Promises:
             self.truths.look()
         if self.handed is not None:
             self.handed.look()
+        self.undone.look()
         self.lineage.agree()
         self._mirror()
         self._stamps()

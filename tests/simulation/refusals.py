@@ -87,6 +87,21 @@ class Refusals:
         """Remember changes that a person has refused just now."""
         self.active += self._still_as_planned(changes)
 
+    def take_back(self, changes: Sequence[Any]) -> None:
+        """Remember changes that an undo has taken back: none of them is made again by itself.
+
+        A row that was made, and is gone by the undo, stays away until Enerflo says something else than now.
+        """
+        self.refuse([one for one in changes if one[3] == "update"])
+        wholes = {
+            f"{table}{op}{key}": one for one in changes for table, key, _, op, *_ in [one] if op != "update"
+        }
+        for table, key, enerflo_key, op, _, direction, *_, plan_hash in wholes.values():
+            mapped = self._mapped[plan_hash].get(table, frozenset())
+            taken_back = self._refused(table, key, enerflo_key, op, None, direction, mapped)
+            taken_back.value = {}
+            self.active.append(taken_back)
+
     def leave_out(self, plan_hash: str, changes: Sequence[Any]) -> None:
         """Remember changes that are no part of what a person approves, while the rest is applied.
 
@@ -154,7 +169,7 @@ class Refusals:
         direction: str,
         mapped: frozenset[str],
     ) -> Refused:
-        row = self._row(table, key)
+        row = self.row(table, key)
         record = None
         if row is not None and None not in self._shape.join_of(table, row):
             record = self._shape.join_of(table, row)
@@ -165,7 +180,8 @@ class Refusals:
             theirs = (theirs or {}).get(column)
         return Refused(table, key, op, column, direction, None, record, row, theirs, mapped, key)
 
-    def _row(self, table: str, key: Row) -> Row | None:
+    def row(self, table: str, key: Row) -> Row | None:
+        """Return the CRM's row of a key; None where there is none."""
         for (row,) in self._connection.execute(
             f"select to_jsonb(t) from {self._shape.seen}.{table} t where {self._shape.living}"
         ):
@@ -181,17 +197,16 @@ class Refusals:
 
     def reopen(self, opened: Any) -> None:
         """Forget a refusal that a person has opened again."""
+        table, column = first_name(opened.table_name), first_name(opened.field)
+        self.give_up(table, opened.key, opened.op, column, opened.direction)
+
+    def give_up(self, table: str, key: Row, op: str, column: str | None, direction: str) -> None:
+        """Forget a refusal, as the same change is approved after all."""
+        given_up = table, str(key), op, None if op != "update" else column, direction
         self.active = [
             one
             for one in self.active
-            if (one.table, str(one.former_key), one.op, one.column, one.direction)
-            != (
-                first_name(opened.table_name),
-                str(opened.key),
-                opened.op,
-                first_name(opened.field),
-                opened.direction,
-            )
+            if (one.table, str(one.former_key), one.op, one.column, one.direction) != given_up
         ]
 
     def holds(self, table: str, row: Row | None, record: Record | None, column: str | None = None) -> bool:

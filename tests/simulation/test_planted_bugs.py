@@ -76,6 +76,7 @@ FOUND_BY = {
     "stamped_by_the_worker": 3,
     "superseded_is_applied": 12,
     "twins_believed": 1,
+    "undone_is_made_again": 7,
     "unmoved_time_believed": 2,
     "written_whatever_it_says": 3,
 }

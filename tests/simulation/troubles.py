@@ -62,6 +62,8 @@ class Trouble(StrEnum):
     RELOADED = "reloaded"
     # A person says no to a plan.
     REFUSALS = "refusals"
+    # A person takes back what a plan wrote.
+    UNDONE = "undone"
     # The CRM has another shape: milestones by the day, ids as text, keys of its own beside the links.
     DAY_COLUMNS = "day_columns"
     TEXT_KEYS = "text_keys"

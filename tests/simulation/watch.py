@@ -44,6 +44,7 @@ class Watch:
 
     :ivar listeners: told of each row, and ``transactions`` when all rows of one were told.
     :ivar broken: what they found, in words.
+    :ivar restores: an undo is applied, which may take away the mark of a row that the undone plan had marked.
     """
 
     def __init__(self, connection: psycopg.Connection[Any], shape: Shape) -> None:
@@ -51,6 +52,7 @@ class Watch:
         self.listeners: list[Callable[[Written], None]] = []
         self.transactions: list[Callable[[], None]] = []
         self.broken: list[str] = []
+        self.restores = False
         self._connection = connection
         self._last = 0
         # Numbers of transactions that were not committed at the last look.
@@ -69,7 +71,7 @@ class Watch:
             self._open.discard(written.n)
             self._open.update(range(self._last + 1, written.n))
             self._last = max(self._last, written.n)
-            if written.was_marked and not written.by_people:
+            if written.was_marked and not (written.by_people or self.restores):
                 self.breaks(
                     f"a row of crm.{written.table} that is marked as deleted, or outside, was written: {written.op}"
                 )

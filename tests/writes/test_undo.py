@@ -120,13 +120,43 @@ def test_a_row_that_was_made_in_the_crm_is_deleted_and_not_made_again(desk: Desk
         assert kept(again) == {"its creation was undone, and Enerflo has not changed it since": 1}
 
 
-def test_an_undone_row_is_asked_about_once_enerflo_moves(desk: Desk, in_progress: int) -> None:
+@pytest.mark.parametrize("body", ["A note that nobody wants at first.", "What a person says instead."])
+def test_an_undone_row_is_asked_about_once_a_row_of_its_record_came_and_went(
+    desk: Desk, in_progress: int, body: str
+) -> None:
+    """A person gives the record a row of another key, and deletes it again later."""
+    note = desk.world.add_note(in_progress, "A note that nobody wants at first.")
+    plan = polled(desk)
+    applied(desk, plan)
+    row = "select * from crm.notes where enerflo_note_id = :id"
+    (made,) = desk.sql(row, id=note)
+    undone(desk, plan)
+    columns = ", ".join(made)
+    desk.sql(
+        f"insert into crm.notes ({columns}) values ({', '.join(f':{name}' for name in made)})",
+        **{**made, "note_id": "by hand", "body": body},
+    )
+    assert polled(desk).change_count == 0
+    desk.sql("delete from crm.notes where enerflo_note_id = :id", id=note)
+    again = polled(desk)
+    assert (again.change_count, kept(again)) == (0, {})
+    assert again.undecided == {"it was deleted from the CRM since both agreed": 1}
+
+
+@pytest.mark.parametrize("table", ["installs", "jobs"])
+def test_an_undone_row_is_asked_about_once_enerflo_moves(desk: Desk, in_progress: int, table: str) -> None:
+    """Also where the table got another name meanwhile, so that nothing is agreed on about its columns."""
     new = desk.world.create_install()
     plan = polled(desk)
     applied(desk, plan)
     undone(desk, plan)
     assert desk.one("select count(*) from crm.installs where enerflo_install_id = :id", id=new) == 0
-    assert polled(desk).change_count == 0
+    if table != "installs":
+        desk.sql(f"alter table crm.installs rename to {table}")
+        desk.switched_on("both", ("crm_table: crm.installs", f"crm_table: crm.{table}"))
+    for _ in range(2):
+        again = polled(desk)
+        assert (again.change_count, again.undecided) == (0, {})
     desk.world.set_status(new, ON_HOLD)
     again = polled(desk)
     assert again.change_count == 0

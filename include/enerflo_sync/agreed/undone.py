@@ -32,12 +32,21 @@ set value = excluded.value, crm_value = null, agreed_at = excluded.agreed_at, ag
     is_link = excluded.is_link, enerflo_key = excluded.enerflo_key
 """)
 
+# A pair of a field that is mapped otherwise by now has no value. There the time of the record tells whether
+# Enerflo changed it since.
 _CREATION_UNDONE = Template("""(o.was_agreed and exists (
         select from sync.agreed a where $which and a.agreed_by in ($undone) and not exists (
           select from sync.agreed b join lateral ($fields) f on f.field = b.field
           where b.account = a.account and b.table_name = a.table_name and b.key = a.key$of_record
-            and (b.agreed_by not like 'former%%' or b.agreed_by like 'former_row%%')
-            and (not f.same or $by_others))))""")
+            and case when b.agreed_by like 'former%%' and b.agreed_by not like 'former_row%%'
+              then o.said_at > b.agreed_at else not f.same or $by_others end)$no_row_since))""")
+# A record whose row had another key since the undo had a row, whatever the two sides say of its fields.
+_NO_ROW_SINCE = Template("""
+        and not exists (
+          select from sync.agreed c
+          where c.account = a.account and c.table_name = a.table_name and c.link = a.link
+            and c.enerflo_key = a.enerflo_key and c.key <> a.key and c.agreed_at > a.agreed_at
+            and c.agreed_by not in ($undone))""")
 # Where a creation was undone, all pairs of the row say so. Else an undo took back single values, and somebody
 # deleted the row later.
 _BY_OTHERS = "b.agreed_by not in ({}) or b.crm_value is not null"
@@ -71,6 +80,7 @@ def creation_undone(comparison: Comparison) -> str:
         by_others=_BY_OTHERS.format(_UNDONE),
         fields=_same_fields(comparison),
         of_record=comparison.of_record("b", "a.enerflo_key"),
+        no_row_since=_NO_ROW_SINCE.substitute(undone=_UNDONE) if comparison.links else "",
     )
 
 
