@@ -96,9 +96,9 @@ def reconcile(
 ) -> ReconciliationReport:
     """Compare the account's mirror with its CRM tables, store every difference with its cause, and report.
 
-    One transaction over one snapshot: it writes ``sync.reconciliations`` and ``sync.differences``, or or
-    nothing. Rows never pass through this process. Unless ``full``, only rows that changed since the previous
-    reconciliation are compared, if they can be known; the stored differences are the same.
+    One transaction over one snapshot writes ``sync.reconciliations`` and ``sync.differences``, or nothing.
+    The server compares the rows; this process receives none. Unless ``full``, only rows that changed since
+    the previous reconciliation are compared, if these can be found; the stored differences are the same.
 
     :param now: the moment that ages are measured from; the database's clock where None.
     :param reconciliation_id: names the result; one that exists is replaced, so a retried task may pass it.

@@ -56,7 +56,7 @@ def unread_remarks(connection: sa.Connection, comparison: Comparison, account: s
 
 
 def quarantined_records(connection: sa.Connection, comparison: Comparison, account: str) -> int:
-    """Return of how many records what Enerflo says now could not be read: they stand in quarantine."""
+    """Return the number of records in quarantine: their present values at Enerflo could not be read."""
     named = {"account": account, "table": MIRROR_TABLES[comparison.kind]}
     return int(connection.execute(_QUARANTINED, named).scalar_one())
 
