@@ -68,7 +68,7 @@ class StatusNames(Options):
     completed_needs: Annotated[CompletedNeeds, _Lax] = Field(
         CompletedNeeds.FINAL,
         description="Which milestones must be completed for that: the last one (final; a plan says how many"
-        " others are open still), or all of them.",
+        " others are still open), or all of them.",
     )
     on_hold: str | int = Field(4, description="The status of an install that waits.")
     voided: list[str | int] = Field(["Voided"], description="Statuses of a contract that no longer stands.")
