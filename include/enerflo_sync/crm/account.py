@@ -13,9 +13,8 @@ from enerflo_sync.crm.elsewhere import CrmDatabase
 from enerflo_sync.crm.mapping import Mode
 from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.overrides import TableOverride
-from enerflo_sync.crm.rhythm import Rhythm
 from enerflo_sync.crm.salesforce import SECRETS, SalesforceAccount
-from enerflo_sync.crm.schedule import Schedule
+from enerflo_sync.crm.schedule import Rhythm, Schedule
 from enerflo_sync.crm.source import Places
 from enerflo_sync.errors import ConfigurationError
 

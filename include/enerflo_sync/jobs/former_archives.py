@@ -7,7 +7,8 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from enerflo_sync.drop.drop import Drop, open_drop, storable
+from enerflo_sync.drop.drop import Drop, storable
+from enerflo_sync.drop.open_drop import open_drop
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.warehouse.engine import warehouse_errors
 
