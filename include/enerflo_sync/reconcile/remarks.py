@@ -87,7 +87,7 @@ def size_remarks(comparison: Comparison, sizes: Sizes, polled: datetime | None) 
     return remarks
 
 
-def duplicate_remarks(mismatched: dict[str, int]) -> list[str]:
+def duplicate_remarks(mismatched: Mapping[str, int]) -> list[str]:
     """Return how many CRM rows were not compared because several have the same key."""
     if not mismatched["twice_keys"]:
         return []

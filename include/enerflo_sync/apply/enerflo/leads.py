@@ -177,22 +177,7 @@ def _kept(
 
 def _update(run: PushRun, changes: Sequence[Change]) -> None:
     comparison = run.comparisons[changes[0].table]
-    wanted: dict[str, str | None] = {}
-    good = []
-    for change in changes:
-        mapping = comparison.mapping.fields.get(change.field or "")
-        column = mapping.enerflo if mapping is not None else ""
-        if column not in LEAD_FIELDS:
-            reason = f"Enerflo has no call that sets {change.field}."
-            run.finish([PushOutcome([change], Decision.REFUSED, reason)])
-            continue
-        try:
-            wanted[column] = normalised(column, change.after)
-        except ValueError:
-            reason = f"the lead cannot be sent (unusable: {change.field}): correct it in the CRM."
-            run.finish([PushOutcome([change], Decision.PARKED, reason)])
-            continue
-        good.append(change)
+    good, wanted = _sendable(run, comparison, changes)
     run.leave_moved(good)
     good = run.open(good)
     if not good:
@@ -234,6 +219,29 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
         return add_lead(run.client, {**present, **sent, "integration_record_id": key})
 
     deliver(run, [WriteRequest(good, write, refusals=_UNCONVERTED)], look)
+
+
+def _sendable(
+    run: PushRun, comparison: Comparison, changes: Sequence[Change]
+) -> tuple[list[Change], dict[str, str | None]]:
+    """Return the changes that can be sent, and their values by field of Enerflo; end the other changes."""
+    wanted: dict[str, str | None] = {}
+    good = []
+    for change in changes:
+        mapping = comparison.mapping.fields.get(change.field or "")
+        column = mapping.enerflo if mapping is not None else ""
+        if column not in LEAD_FIELDS:
+            reason = f"Enerflo has no call that sets {change.field}."
+            run.finish([PushOutcome([change], Decision.REFUSED, reason)])
+            continue
+        try:
+            wanted[column] = normalised(column, change.after)
+        except ValueError:
+            reason = f"the lead cannot be sent (unusable: {change.field}): correct it in the CRM."
+            run.finish([PushOutcome([change], Decision.PARKED, reason)])
+            continue
+        good.append(change)
+    return good, wanted
 
 
 def _judged(
