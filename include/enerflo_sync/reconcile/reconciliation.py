@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.retention import differences_days
 from enerflo_sync.mirror.witness_report import witness_report
-from enerflo_sync.reconcile.carry import can_carry, carry
+from enerflo_sync.reconcile.carried_over import can_carry, carry_over
 from enerflo_sync.reconcile.causes import (
     before_statement,
     before_table,
@@ -280,7 +280,7 @@ class _Reconciliation:
     ) -> tuple[dict[str, int], dict[str, int]]:
         unmoved = dict.fromkeys(("only_enerflo", "only_crm", "enerflo_keys", "crm_keys"), 0)
         if can_carry(comparison):
-            unmoved = carry(self.connection, comparison, parameters)
+            unmoved = carry_over(self.connection, comparison, parameters)
         return self._store_differences(comparison, parameters, wanted_only=True), unmoved
 
     def _store_differences(
