@@ -11,7 +11,7 @@ from enerflo_sync.crm.where import condition_problem, met_by
 from enerflo_sync.reconcile.compare import Comparison
 
 OF_ANOTHER = (
-    "it is a row of {} as well, by the where of that one: give this one a where that it does not meet"
+    "it is also a row of {}, by the where of that table: give this table a where that excludes the row"
 )
 
 

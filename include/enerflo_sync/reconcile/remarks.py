@@ -67,7 +67,7 @@ def quarantine_remarks(number: int) -> list[str]:
         return []
     records = "record" if number == 1 else "records"
     return [
-        f"What Enerflo says now of {number:,} {records} could not be read, and was not compared:"
+        f"Enerflo's present values of {number:,} {records} could not be read, and were not compared:"
         " `enerflo-sync quarantine list` says why."
     ]
 
