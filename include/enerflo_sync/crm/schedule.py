@@ -19,13 +19,13 @@ class Schedule(Options):
         description="The first reconciliation after this time compares every row, whatever changed.",
     )
     webhooks: str = Field(
-        "*/5 * * * *", description="When the drop is looked into even if nothing said that a file arrived."
+        "*/5 * * * *", description="When webhooks are ingested even if no arriving file started an ingest."
     )
     time_zone: str = Field(
         "UTC", description="Time zone of these expressions, as in America/Denver; its clock changes count."
     )
     prune: str = Field(
-        "15 3 * * 0", description="When what is older than the section retention keeps it is deleted."
+        "15 3 * * 0", description="When data that is older than the section retention allows is deleted."
     )
 
 
@@ -37,8 +37,14 @@ class Rhythm(Options):
     """
 
     reconcile_seconds: int = Field(
-        60, ge=0, le=3_600, description="Between the starts of two reconciliations; 0 for none."
+        60,
+        ge=0,
+        le=3_600,
+        description="The least time between the starts of two reconciliations; 0 for none.",
     )
     plan_seconds: int = Field(
-        0, ge=0, le=3_600, description="Between the starts of two plans; 0: one for each reconciliation."
+        0,
+        ge=0,
+        le=3_600,
+        description="The least time between the starts of two plans; 0: one plan for each reconciliation.",
     )
