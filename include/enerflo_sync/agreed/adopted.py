@@ -82,10 +82,10 @@ def agree_adopted(
 def supersede_given_away(
     connection: sa.Connection, comparison: Comparison, account: str, adopted: str
 ) -> None:
-    """End changes that hand over an id for a key that another row has now, also in the team's own table.
+    """End changes that hand over an id for a row whose key another row has by now, also in the outlet.
 
     :param adopted: the temporary table of adopted rows, with ``p1``, and ``alike``, the keys of all rows that
-        match the record.
+        say what the record says.
     """
     statement = _GIVEN_AWAY.substitute(
         name=comparison.name,
@@ -93,7 +93,7 @@ def supersede_given_away(
         adopted=adopted,
         p1=literal(comparison.mirror_key[0]),
         column=literal(comparison.joins[0].crm_name),
-        # We carry such changes ourselves, so a change that the copy does not show was not written.
+        # No tool carries it: what the copy does not show was not written.
         ours=str(comparison.mapping.is_carried).lower(),
     )
     if connection.exec_driver_sql(statement, {"account": account}).rowcount:

@@ -73,7 +73,7 @@ from changes where decided_by is not null
 def bring_plans_to_present(
     connection: sa.Connection, account: str, now: datetime, lifetime: timedelta
 ) -> None:
-    """Give plans with a time in the future the present time: the database's clock was set back since then.
+    """Let plans of the future be of the present: the database's clock was set back since they were made.
 
     :param lifetime: how long a plan may be applied.
     """
