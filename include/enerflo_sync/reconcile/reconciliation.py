@@ -46,6 +46,7 @@ from enerflo_sync.reconcile.mismatched import (
     twice_statement,
     wanted_mismatched_statement,
 )
+from enerflo_sync.reconcile.near_keys import count_near_keys, may_be_near
 from enerflo_sync.reconcile.observation import OBSERVATION, Look, observe, still_holds
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint, known_as_of
 from enerflo_sync.reconcile.store import (
@@ -223,7 +224,10 @@ class _Reconciliation:
         if gone is not None:
             hold_back(self.connection, comparison, parameters)
             summary = self._summarize(comparison, parameters)
-        return ComparedTable(comparison, sizes, found, summary, gone, why_full, parameters)
+        unmet = found["only_enerflo"] and (found["only_crm"] or found["twice_rows"] or sizes.unreadable)
+        is_near = unmet and may_be_near(comparison)
+        near = count_near_keys(self.connection, comparison, parameters) if is_near else 0
+        return ComparedTable(comparison, sizes, found, summary, gone, near, why_full, parameters)
 
     def _summarize(self, comparison: Comparison, parameters: dict[str, Any]) -> Summary:
         return summarize(self.connection, comparison, parameters, self.config.reconcile.samples)

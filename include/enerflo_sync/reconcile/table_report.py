@@ -13,7 +13,6 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.live.arrivals import LastArrival, last_arrival
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.counts import Sizes, Summary
-from enerflo_sync.reconcile.near_keys import count_near_keys, may_be_near
 from enerflo_sync.reconcile.on_its_way import late_remarks
 from enerflo_sync.reconcile.overdue import is_overdue, unreadable_installs
 from enerflo_sync.reconcile.remarks import (
@@ -39,6 +38,7 @@ class ComparedTable:
     :param found: the numbers of mismatched rows by kind (:func:`.counts.mismatched_counts`).
     :param summary: its stored differences summed up.
     :param gone: a loss of many rows at once that is not believed; None if there is none.
+    :param near_keys: how many missing records have a CRM row with another spelling of their key.
     :param why_full: why every row was compared although the run was to be incremental; empty otherwise.
     :param parameters: of the statements about its stored differences.
     """
@@ -48,6 +48,7 @@ class ComparedTable:
     found: Mapping[str, int]
     summary: Summary
     gone: GoneAtOnce | None
+    near_keys: int
     why_full: str
     parameters: dict[str, Any]
 
@@ -70,7 +71,6 @@ class TableReports:
     def of(self, table: ComparedTable) -> TableReport:
         """Return the report of a table."""
         comparison, found, summary = table.comparison, table.found, table.summary
-        near = self._near_keys(table)
         waiting = 0
         if summary.by_cause:
             waiting = count_waiting(self.connection, comparison, table.parameters)
@@ -98,18 +98,10 @@ class TableReports:
             ),
             quarantined=in_quarantine,
             unlinked=table.sizes.unlinked,
-            near_keys=near,
+            near_keys=table.near_keys,
             late_copy=late_copy(comparison, last),
             waiting=waiting,
         )
-
-    def _near_keys(self, table: ComparedTable) -> int:
-        """Return how many missing records have a CRM row with another spelling of their key."""
-        found = table.found
-        unmet = found["only_enerflo"] and (found["only_crm"] or found["twice_rows"] or table.sizes.unreadable)
-        if not unmet or not may_be_near(table.comparison):
-            return 0
-        return count_near_keys(self.connection, table.comparison, table.parameters)
 
     def _remarks(
         self, table: ComparedTable, in_quarantine: int, waiting: int, last: LastArrival | None
