@@ -25,7 +25,7 @@ CANARY = tests/warehouse/test_quiet_errors.py tests/enerflo/test_client_secrets.
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
 
-demo: sync ## run the main job for real: sandbox, PostgreSQL, Airflow, and the report's address
+demo: sync ## run everything once against a simulated company (PostgreSQL, Airflow), and serve the report
 	$(RUN)/enerflo-sync demo $(DEMO)
 
 # Twice as many workers as cores: many tests wait for a server, a clock or a kill, and one waits in the demo for long.

@@ -1,17 +1,17 @@
-"""Reads the configuration of every account, and tells people of an account whose own cannot be read.
+"""Reads the configuration of every account, and notifies people if an account's file cannot be read.
 
 ```
 sync.yaml, accounts/*.yaml ──▶ [enerflo_accounts] ──▶ people
 ```
 
-A mistake in an account's own file (`accounts/NAME.yaml`) stops that account alone: its DAGs disappear from
-Airflow, runs that wait go on when the file is right again, and every other account works. The import error of
-`check_every_account.py` names file, line and what to correct, and so does the page *Enerflo*. This DAG fails
-while there is such an account, and its routes are told (`account_unusable`), once, and again when it can be
-used.
+A mistake in an account's own file (`accounts/NAME.yaml`) stops only that account: its DAGs disappear from
+Airflow, and its waiting runs go on when the file is correct again. Every other account works. The import
+error of `check_every_account.py` names file, line and what to correct, and so does the page *Enerflo*. While
+there is such an account, this DAG fails. It notifies the account's routes once (`account_unusable`), and once
+more when the account can be used again.
 
-Only where there are several accounts: where one alone cannot be read, or `sync.yaml` itself, every DAG file
-has the import error.
+The DAG exists only if there are several accounts. If the only account, or `sync.yaml` itself, cannot be read,
+every DAG file has the import error.
 
 | task | does |
 |---|---|

@@ -1,31 +1,32 @@
-"""Asks a person about one plan, and writes what was approved of it.
+"""Asks a person about one plan, and writes the changes that the person approves.
 
 ```
 enerflo_sync ──▶ plan ──▶ [enerflo_approve] ─┬─▶ yes: written, compared again
-                                             └─▶ no: remembered, in no later plan
+                                             └─▶ no: stored, in no later plan
 ```
 
-A run is started by `enerflo_sync` for each plan that waits (`approval` in `sync.yaml`), with the hash of the
-plan; the DAG itself has no schedule. While it waits, other runs of `enerflo_sync` plan and write what needs
-nobody.
+`enerflo_sync` starts a run for each plan that waits for a person (`approval` in `sync.yaml`), with the hash
+of the plan; this DAG has no schedule. While a run waits, `enerflo_sync` goes on to plan, and to write changes
+that need no approval.
 
-**Asked for approval?** The task *Ask a person* waits under *Required Actions* for an answer to the plan of
-that hash; its text says what the plan does and why it asks, and leads to the whole plan. No answer in time is
-a no. The same on the plan's page, and on the command line: `enerflo-sync apply HASH --approve "NAME"`.
+**Asked for approval?** The task *Ask a person* waits under *Required Actions* for an answer. Its text says
+what the plan does and why it needs a person, and has a link to the whole plan. No answer in time counts as a
+no. A person may also answer on the plan's page, or on the command line:
+`enerflo-sync apply HASH --approve "NAME"`.
 
-**A part of it:** the form takes parts of the plan, such as `milestones`, `installs.status` or
-`installs:12345`. What was not chosen stays open, and the next round asks about it again; or it is refused.
+**A part of the plan:** the form takes parts such as `milestones`, `installs.status` or `installs:12345`. The
+other changes stay open, and the next round asks about them again; or they are refused.
 
-**Two persons:** with `approval.second_person` in `sync.yaml` a second task asks another person after the
-first yes, and names who said it; the second approves the same part. One no is enough.
+**Two persons:** with `approval.second_person` in `sync.yaml`, a second task asks another person after the
+first yes. It names the first person, and the second person approves the same part. One no is enough.
 
-**A no is remembered:** what was refused is in no later plan until a value of it changes, or until
+**After a no:** no later plan has a refused change until one of its values differs, or until
 `enerflo-sync reopen`. The run ends green.
 
-**Decided elsewhere:** where somebody approved the plan on its page or the command line, the run goes on
-within five minutes, and its note says who did and when. Where a later plan took the place of this one, or
-somebody rejected it elsewhere, the run ends green by itself. A no takes back a yes of which nothing is
-written yet.
+**Decided elsewhere:** if somebody approves the plan on its page or on the command line, the run goes on
+within five minutes, and its note says who approved and when. If a later plan superseded this plan, or
+somebody rejected it elsewhere, the run ends green by itself. A no takes back a yes as long as nothing was
+written.
 """
 
 from __future__ import annotations

@@ -13,18 +13,18 @@ in its month. Nothing starts by the clock. A month that was backfilled before is
 
 | task | does |
 |---|---|
-| Estimate it | finds the pages, looks at some, and says what it will take; the run's note |
-| Ask a person | where the estimate passes the form's limit; no answer is a no |
-| Read the installs | one mapped task a part, named by what it holds; two at once |
+| Estimate it | finds the pages, reads a few, and estimates requests and time; the result is the run's note |
+| Ask a person | if the estimate exceeds the form's limit; no answer counts as a no |
+| Read the installs | one mapped task for each part, named by its content; two run at once |
 | Read what belongs to them | notes and change orders |
-| Conclude it | what is missing from the source, and the report beside the estimate |
+| Conclude it | finds installs that Enerflo lacks, and reports the result beside the estimate |
 | Say that the mirror changed | starts the reconciliation through an asset; skipped where nothing changed |
 
 Every request yields to polls and webhooks ([backfill](backfill.md)). *Only estimate* ends after the first
 task.
 
-**Failed:** clear the failed tasks, or `enerflo-sync backfill --resume`: what was read stays. Two runs of the
-same installs at once: the second is refused.
+**Failed:** clear the failed tasks, or run `enerflo-sync backfill --resume`: what was read stays. While a run
+reads some installs, a second run for the same installs is refused.
 """
 
 from __future__ import annotations

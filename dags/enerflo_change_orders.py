@@ -1,4 +1,4 @@
-"""Checks change orders, holds those back from the CRM that fail, and judges the life-cycle of installs.
+"""Checks change orders, holds failing ones back from the CRM, and judges the life-cycle of installs.
 
 ```
 mirror ──▶ [enerflo_change_orders] ─┬─▶ fails: held back in quarantine
@@ -6,24 +6,24 @@ mirror ──▶ [enerflo_change_orders] ─┬─▶ fails: held back in quaran
 ```
 
 The checks are declared in `include/config/change_orders.yaml`: each has a sentence, a limit, a severity and
-a reason, and a data team changes them without code. An order is checked once, and again when it or what it is
-checked against changes (its install, its adders, its other orders, the products that are known).
+a reason, and a data team changes them without code. An order is checked once. It is checked again when it
+changes, or when its reference data changes: its install, its adders, its other orders, the known products.
 
-Two steps. *Judge and hold* finds every order that fails, by SQL, and puts those that fail a check of severity
-hold into `sync.quarantine`: no plan takes them up, while the other fields of their installs go on. It judges
-the life-cycle of installs as well, as `include/config/life_cycle.yaml` declares it: milestones out of order,
-skipped, opened again or overdue are findings, which hold nothing back. *Validate* has Great Expectations
-count the same orders on its own; it fails when the two disagree.
+Two steps. *Judge and hold* finds every failing order by SQL. Orders that fail a check of severity *hold* go
+into `sync.quarantine`, and no plan contains them; other changes of their installs are planned as usual. The
+step also judges the life-cycle of installs as `include/config/life_cycle.yaml` declares it. Milestones out of
+order, skipped, opened again or overdue are findings, which hold nothing back. *Validate* lets Great
+Expectations count the same orders independently, and fails when the two counts differ.
 
 **The result:** the button *Change orders* of the task, and `sync.quality_results`, `sync.quality_runs`,
 `sync.life_cycle_findings`. The run's note counts the orders that are held and the findings. The same on the
 command line: `enerflo-sync quality`.
 
 **An order is held?** Correct it in Enerflo, change the limit, or let it through as it is:
-`enerflo-sync quarantine release ITEM --reason TEXT --by NAME`. The ledger knows who did.
+`enerflo-sync quarantine release ITEM --reason TEXT --by NAME`. The ledger records who released it.
 
-**Failed:** the note says what to change. It may be started again at any time. A plan judges what was not
-judged yet by itself, so nothing unchecked reaches the CRM meanwhile.
+**Failed:** the note says what to change. The run may be started again at any time. A plan first judges orders
+that were not judged yet, so no unchecked order reaches the CRM meanwhile.
 """
 
 from __future__ import annotations

@@ -14,13 +14,13 @@ rebuild needs: `docs/retention.md` says of each table what stays.
 |---|---|
 | Delete what is too old | `enerflo-sync prune`; its counts are the run's note, and in `sync.prunings` |
 
-It works in short transactions beside all other jobs, and holds none of them up. Afterwards
-`enerflo-sync explain` says of evidence that is gone when it was pruned, and by which option.
+It works in short transactions beside all other jobs, and no job waits for it. If evidence was pruned,
+`enerflo-sync explain` says when, and by which option.
 
-**Look first:** start it by hand with *Only look*: the note says how many rows would go.
+**Look first:** start it by hand with *Only look*: the note says how many rows would be deleted.
 
-**Failed:** the note says what to change, such as an option that is shorter than a plan waits. What was
-deleted before is right; it may be started again at any time.
+**Failed:** the note says what to change, such as an option that is shorter than the time for which plans may
+wait. Rows that it already deleted were due; the run may be started again at any time.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ mirror ─┐
 CRM ────┘
 ```
 
-Compares what Enerflo says (the mirror tables, schema `enerflo`) with the CRM's tables that `sync.yaml` maps,
-gives every difference a cause, and stores the report. Reads Enerflo not at all and changes no CRM row.
+Compares Enerflo's values (the mirror tables, schema `enerflo`) with the CRM's tables that `sync.yaml` maps,
+gives every difference a cause, and stores the report. It sends Enerflo no request and changes no CRM row.
 
 Runs when a poll changed the mirror, and once a day in any case, since rows of the CRM change too. Changes
-start it at most once a minute (`rhythm` in `sync.yaml`); those that come meanwhile are gathered. The first
-run after `schedule.full_reconcile` (weekly) compares every row, the others what changed on either side.
+start a run at most once a minute (`rhythm` in `sync.yaml`); one run covers all changes that came meanwhile.
+The first run after `schedule.full_reconcile` (weekly) compares every row, other runs only changed rows.
 
 **The report:** the button *Reconciliation report* of the task, the tab *Enerflo result* of the run, or all
 of them under *Enerflo* in the navigation. The headline is the number of differences that nothing explains;

@@ -8,19 +8,19 @@ Something is put into quarantine when it cannot be used: a payload that is not J
 knows, a record with a wrong type. Once its cause is gone (a new release knows the event, the record was
 mended in Enerflo), replay ingests it as if it had just arrived.
 
-**Choose** by fingerprint, which is what items of one cause have in common, by the event's name, by ids, or
-everything that is open. `enerflo-sync quarantine list` and the table `sync.quarantine` show all of these.
+**Choose** items by fingerprint (items with one cause have the same), by the event's name, by ids, or choose
+all open items. `enerflo-sync quarantine list` and the table `sync.quarantine` show all of these.
 
-**Nothing happens by default:** a dry run says what would become of each item. Then start another run with
-*Replay*. *Dismiss* closes items for good without ingesting them, and keeps your reason with each.
+**Nothing happens by default:** a dry run says what a replay would do with each item. Then start another run
+with *Replay*. *Dismiss* closes items for good without ingesting them, and stores your reason with each item.
 
 | task | does |
 |---|---|
 | Resolve the quarantined items | `enerflo-sync quarantine replay` or `dismiss`; its log has every outcome |
 | Say that the mirror changed | starts the reconciliation through an asset; skipped where nothing changed |
 
-**Failed:** the note says what to change in the form. What was replayed before stays so, and may be replayed
-again without harm.
+**Failed:** the note says what to change in the form. Items that were replayed stay replayed; to replay them
+again does no harm.
 """
 
 from __future__ import annotations

@@ -1,29 +1,29 @@
-"""Decides what is to be written on either side, asks a person where the rules say so, writes it, checks it.
+"""Decides about each difference, asks a person if the rules say so, writes on both sides, and verifies.
 
 ```
 report ──▶ [enerflo_sync] ──▶ plan ─┬─▶ written at once ──▶ compared again
                                     └─▶ enerflo_approve: a person
 ```
 
-The way back from a reconciliation: every difference becomes a change, a question for a person, or stays as it
-is by a rule (`source_of_truth` and the other options of a field in `sync.yaml`). The plan is stored under a
-hash of its content, and what is written is what the plan says, each value only where it still finds the one
-that the plan expects.
+Every difference of a reconciliation becomes a change or a question for a person, or a rule leaves it as it is
+(`source_of_truth` and the other options of a field in `sync.yaml`). The plan is stored under a hash of its
+content. An apply writes exactly the plan's changes, each only if it still finds the value that the plan
+expects.
 
 **Nothing is written in report mode**, in which every set-up begins: the plan is made and shown, and the other
 tasks are skipped. `mode: crm`, `enerflo` or `both` switches writing on, for the account or for a table.
 
-**What the rules let through is written at once**, and what needs a person waits as a plan of its own in a run
-of its own: the task *Ask a person* starts it (DAG `enerflo_approve`) and does not wait for the answer. The
-same on the command line: `enerflo-sync apply HASH --approve "NAME"`. What a person refused is in no later
-plan until a value of it changes, or `enerflo-sync reopen`.
+**Changes that need no approval are written at once.** The others become a plan of their own, which waits in a
+run of its own: the task *Ask a person* starts that run (DAG `enerflo_approve`) and does not wait for the
+answer. The same on the command line: `enerflo-sync apply HASH --approve "NAME"`. No later plan has a change
+that a person refused until one of its values differs, or until `enerflo-sync reopen`.
 
-**Moved, parked:** the run's note counts them. Of moved values the next plan starts from the present ones;
-parked ones could not be made, and the plan's page says why. `enerflo-sync explain` says of one record what
-was decided and why.
+**Moved, parked:** the run's note counts both. A change has *moved* if its value changed since the plan; the
+next plan decides about the present value. A change is *parked* if it could not be made; the plan's page shows
+the reason. `enerflo-sync explain` shows for one record what was decided and why.
 
-**Failed:** nothing is half-written; started again it goes on where it was. `enerflo-sync undo HASH` makes the
-plan that takes one back.
+**Failed:** nothing is half-written, and a new run goes on where this one stopped. `enerflo-sync undo HASH`
+makes a plan that reverses an applied plan.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
 drop ──▶ [enerflo_webhooks] ──▶ mirror ──▶ enerflo_reconcile
 ```
 
-Takes in each event of the files in the account's drop once, reads the records that they are about again, and
-moves the mirror by the same path as the poll. A file goes to the archive beside the drop only after its
-events are committed. Nothing is written to Enerflo or to the CRM.
+Stores each event of the files in the account's drop once, reads the event's record again from Enerflo, and
+loads it into the mirror by the same path as the poll. A file moves to the archive beside the drop only after
+its events are committed. Nothing is written to Enerflo or to the CRM.
 
 Runs when files arrive, which the triggerer sees within seconds, and by the clock in any case. A start only
 means "look": files that arrive during a run are ingested by it or by the next one.
@@ -17,8 +17,8 @@ means "look": files that arrive during a run are ingested by it or by the next o
 | Say that the mirror changed | starts the reconciliation through an asset; skipped where nothing changed |
 
 **Partial:** the run is green, and its note says how many events were put into quarantine and why, or what
-could not be read. `enerflo-sync quarantine list` shows them, and the DAG `enerflo_replay` takes them in
-again. Events whose record cannot be read now wait, and a later run takes them up.
+could not be read. `enerflo-sync quarantine list` shows them, and the DAG `enerflo_replay` ingests them
+again. An event whose record cannot be read now waits, and a later run reads the record.
 
 **Failed:** a missing drop, a wrong key or a missing table fails at once, and the note says what to change; a
 warehouse that does not answer is tried again. Nothing is lost or counted twice, so the run may be started

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -28,16 +29,62 @@ def tables_page() -> str:
     import enerflo_sync.resources.registry  # noqa: F401 - a resource may declare its own table
     from enerflo_sync.warehouse.schema import metadata
 
-    lines = ["# Tables", "", "Every table has `account` first in its key. All times are `timestamptz`.", ""]
+    told = dict(told_of_tables())
+    lines = [
+        "# Tables",
+        "",
+        *_TABLES_INTRO,
+        "",
+    ]
     for table in sorted(metadata.tables.values(), key=lambda table: (table.schema or "", table.name)):
+        purpose, remarks = told[table.name]
         key = {column.name for column in table.primary_key.columns}
-        lines += [f"## {table.fullname}", "", "| column | type | |", "|---|---|---|"]
+        lines += [f"## {table.fullname}", "", purpose, "", "| column | type | | |", "|---|---|---|---|"]
         for column in table.columns:
-            type_ = str(column.type).lower().replace("datetime", "timestamptz")
+            type_ = _TYPES.get(kind := str(column.type).lower(), kind)
             remark = "key" if column.name in key else "" if column.nullable else "required"
-            lines.append(f"| {column.name} | {type_} | {remark} |")
+            said = remarks.get(column.name, "")
+            lines.append(f"| {column.name} | {type_} | {remark} | {said} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def told_of_tables() -> Iterator[tuple[str, tuple[str, dict[str, str]]]]:
+    """Yield each declared table with the comment above it, and with the comments above its columns."""
+    package = ROOT / "include" / "enerflo_sync"
+    for path in sorted([*package.glob("warehouse/schema/*.py"), *package.glob("resources/*.py")]):
+        text = path.read_text(encoding="utf-8")
+        for found in _TABLE.finditer(text):
+            remarks = {}
+            for comment, column in _COLUMN.findall(found["columns"] or ""):
+                remarks[column] = _as_prose(comment)
+            yield found["name"], (_as_prose(found["comment"]), remarks)
+
+
+_TYPES = {"datetime": "timestamptz", "blob": "bytea"}
+_TABLES_INTRO = (
+    "The schema `enerflo` is the mirror: Enerflo's records as they were last read. The schema `sync` has",
+    "everything else. Every table has `account` first in its key. All times are `timestamptz`.",
+    "",
+    "Every table of current records in the mirror also has these columns: `observed_at`, the time of the",
+    "request by which the row's present content was first seen; `observed_by`, who saw it (poll, webhook,",
+    "backfill or push); `absent_since`, since when the list lacks the record; `deleted_at`, when it was",
+    "found deleted (a tombstone); and `raw_hash`, the digest of Enerflo's bytes.",
+)
+# A table's comment, its name, and the lines between its parentheses if there are several.
+_TABLE = re.compile(
+    r"(?P<comment>(?:^# .*\n)+)^\w+ = \w*[Tt]able\(\s*\"(?P<name>\w+)\""
+    r"(?:,\n(?P<columns>(?:(?: .*)?\n)*?)\))?",
+    re.MULTILINE,
+)
+# A comment within a table, and the first name in the line below it.
+_COLUMN = re.compile(r"((?:^ +# .*\n)+) +(?:Column|required|time|text)\(\s*\"(\w+)\"", re.MULTILINE)
+
+
+def _as_prose(comment: str) -> str:
+    """Return a comment as one line of Markdown."""
+    lines = (line.strip().removeprefix("#").strip() for line in comment.splitlines())
+    return " ".join(lines).replace("``", "`").replace("|", "\\|")
 
 
 def resources_page() -> str:

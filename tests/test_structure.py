@@ -173,6 +173,13 @@ def test_what_make_makes_is_not_of_the_project() -> None:
     assert set(clean.split()[2:]) <= ignored
 
 
+def test_every_table_of_the_catalogue_says_what_it_holds() -> None:
+    page = (ROOT / "docs" / "tables.md").read_text()
+    tables = re.findall(r"^## (\S+)\n\n(.*)$", page, re.MULTILINE)
+    assert len(tables) > 40
+    assert [name for name, purpose in tables if not purpose.endswith(".")] == []
+
+
 def test_every_test_that_a_promise_names_is_there() -> None:
     text = (ROOT / "docs" / "guarantees.md").read_text()
     there = {

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.jobs import InboxJob
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.drop import local  # noqa: F401 - what the drop loads on first use
-from enerflo_sync.drop.drop import open_drop
+from enerflo_sync.drop.open_drop import open_drop
 from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.process import moving_records

@@ -1,4 +1,4 @@
-"""The main job for real, on one machine: a simulated company, PostgreSQL, Airflow, and the report."""
+"""The demo on one machine: a simulated company, PostgreSQL, Airflow with the DAGs, and the report."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ from enerflo_sync.pages.verdicts import NewestVerdict, read_newest
 
 log = logging.getLogger(__name__)
 
-# Of a file with more mistakes, enerflo-sync doctor tells all.
+# How many mistakes of one file the page shows; enerflo-sync doctor shows all.
 _MOST_PROBLEMS = 3
-# How long a warehouse may take before its accounts are told without it.
+# The page waits this long for a warehouse; then its accounts are shown without a verdict.
 SECONDS = 2.0
 _SILENT = (
     "Its warehouse did not answer within 2 seconds. Look at Airflow's connection `{connection}`, and whether"

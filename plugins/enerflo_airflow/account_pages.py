@@ -38,10 +38,10 @@ from enerflo_sync.reconcile.render.frame import Frame
 
 accounts = APIRouter()
 
-# A job that only people start may not run again for long: nobody waits for it any more.
+# An older failure is not shown: a job that only people start may not run again for a long time.
 _OLD_FAILURE = timedelta(days=30)
 
-# A component for Airflow's home: it shows the card, which is as high as what stands in it.
+# A component for Airflow's home page: a frame with the card.
 _CARD = """\
 globalThis.AirflowPlugin = () => globalThis.React.createElement("iframe", {
   src: new URL("card", import.meta.url).href,

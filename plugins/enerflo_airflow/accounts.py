@@ -25,16 +25,17 @@ from enerflo_sync.shipped import named_config
 # The DAG that reads the configuration of all accounts.
 ACCOUNTS_DAG = "enerflo_accounts"
 
-# A DAG file asks several times for each of its DAGs, and two hundred accounts have as many files to read.
+# For how long the configuration that was read last is used again. A DAG file asks several times for each of
+# its DAGs, and two hundred accounts have two hundred files.
 _TRUSTED_SECONDS = 1.0
 _RECENT_SECONDS = 0.05
-# What Airflow sets in the environment while it parses a file to run a task.
+# The variable that Airflow sets while it parses a DAG file in order to run a task.
 _OF_A_TASK = b"_AIRFLOW_PARSING"
 
 
 @dataclass(frozen=True)
 class _Look:
-    """The configuration as it was read, with what shows at little cost that it was written since."""
+    """The configuration as it was read, with a cheap sign (``seen``) that changes when a file is written."""
 
     seen: object
     until: float

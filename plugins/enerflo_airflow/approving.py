@@ -30,19 +30,21 @@ if TYPE_CHECKING:
 class PlanApprovalOperator(ApprovalOperator):
     """Asks a person about a plan that needs approval, by Airflow's own approval; no answer in time means no.
 
-    The decision is stored with the plan and, if it is a no, in the ledger; then later tasks are skipped. The
-    form can select a part. While it waits, the task regularly checks whether a later plan replaced this one,
-    or somebody decided on its page or on the command line: what was approved there goes on to be applied, and
-    everything else ends without writing. A no that is answered here wins over a yes given there as long as
-    nothing of the plan was made or tried; otherwise who decided first is who decided.
+    The decision is stored with the plan. A no is also stored in the ledger, and later tasks are skipped. The
+    form can select a part of the plan.
 
-    Where two persons have to approve, the task ends with the first approval, and another one of ``second``
-    asks again: an answer of Airflow's is kept with its question, which names the first person only then.
+    While the task waits, it regularly checks whether a later plan superseded this one, or whether somebody
+    decided on the plan's page or on the command line. If the plan was approved there, the later tasks apply
+    it; otherwise the run ends without writing. A no that is answered here wins over a yes from there as long
+    as no change of the plan was made or tried; in all other cases the first decision counts.
+
+    If two persons have to approve, this task ends with the first approval, and a second task with ``second``
+    asks again. It has to be a second task, because only its question can name the first person.
 
     :param account: name of the account in sync.yaml.
     :param plan: the result of :class:`FindPlanOperator`.
     :param answer_within: maximum total wait.
-    :param second: asks the second of two persons; a plan that is approved needs nobody more.
+    :param second: ask the second of two persons; does nothing if the plan is already approved.
     """
 
     template_fields: Sequence[str] = ("subject", "body", "account", "plan")
@@ -112,7 +114,7 @@ class PlanApprovalOperator(ApprovalOperator):
         if is_elsewhere and plan.state != "open":
             self._end(context, plan)
         if self.second and approves and plan.state == "open":
-            # It was the first person again, or the first approval is gone and this is the first one.
+            # The first person answered again, or the first approval is gone and this answer is the first.
             return self.execute(context)
         waits = " and waits for a second person" if plan.first_approved_by and plan.state == "open" else ""
         state = "rejected, but for a part that was carried out" if plan.rest_rejected else plan.state
@@ -125,10 +127,10 @@ class PlanApprovalOperator(ApprovalOperator):
         return super().execute_complete(context, event)
 
     def _stored(self, who: str | None, approves: bool, part: Part, why: str) -> tuple[PlanReport, bool]:
-        """Store an answer, and return the plan and whether it was decided about elsewhere before.
+        """Store an answer; return the plan, and whether somebody decided about it elsewhere before.
 
-        An answer is tried again here while the warehouse is away: a retry of the task would ask anew, and
-        what the person said, perhaps no, would be gone.
+        While the warehouse is away, this method tries again. A retry of the task would ask anew, and the
+        person's answer, perhaps a no, would be lost.
 
         :raises ConfigurationError: a person's answer could not be stored.
         """
@@ -175,7 +177,7 @@ class PlanApprovalOperator(ApprovalOperator):
         plan_hash = self.plan["plan_hash"]
         _, first = read_first_approval(opened, plan_hash)
         if self.second and first and part.whole:
-            # An answer without the form's fields is to the part that the question named.
+            # An answer without the form's fields is about the part that the question named.
             part = first.part
         try:
             return run_approve(opened, plan_hash, by=who, part=part, undecided=True)
@@ -184,7 +186,7 @@ class PlanApprovalOperator(ApprovalOperator):
             return None
 
     def _ask_second(self, plan: PlanReport, first: FirstApproval) -> None:
-        """Let the question name who approved first, and the form hold the part that this person chose."""
+        """Add the first person's name to the question, and the part that this person chose to the form."""
         from enerflo_sync.plan.second_person import first_words
 
         self.body = f"{first_words(plan)}\n\n{self.body}"
@@ -192,7 +194,7 @@ class PlanApprovalOperator(ApprovalOperator):
             self.params[name] = value
 
     def _go_on(self, context: Context, plan: PlanReport) -> dict[str, Any]:
-        """Let the later tasks apply what somebody approved elsewhere, and say who and when."""
+        """Let the later tasks apply a plan that was approved elsewhere; note who approved it, and when."""
         from enerflo_sync.plan.decided_plan import decided_words
 
         words = decided_words(plan)

@@ -20,9 +20,9 @@ START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def account_dag(job: str, settings: AccountConfig, *, waits_for_a_person: bool = False) -> dict[str, Any]:
-    """Return the arguments of ``@dag`` that the DAGs of all jobs have: the id, and what ``airflow`` says.
+    """Return the arguments of ``@dag`` that all jobs share: the DAG's id, and the options of ``airflow``.
 
-    :param waits_for_a_person: the runs take as long as people do, so that they have no deadline.
+    :param waits_for_a_person: a run has no deadline, because it waits for a person's answer.
     """
     minutes = None if waits_for_a_person else settings.airflow.deadline_minutes
     return {
@@ -35,12 +35,12 @@ def account_dag(job: str, settings: AccountConfig, *, waits_for_a_person: bool =
 
 
 def task_defaults(settings: AccountDefaults, *, alerts: bool = True) -> dict[str, Any]:
-    """Return the tasks' default arguments: owner, place, retries that help, whom a failure is told.
+    """Return the tasks' default arguments: owner, queue and pool, retries, and callbacks for failures.
 
-    :param alerts: False for tasks that tell of what they find themselves.
+    :param alerts: False for tasks that report their findings themselves.
     """
     options = settings.airflow
-    # What is not said is left out, so that Airflow's own default counts.
+    # Options that are not set are left out, so that Airflow's own defaults count.
     where = {name: getattr(options, name) for name in ("queue", "pool", "executor")}
     return {
         "owner": options.owner,
@@ -62,7 +62,7 @@ def clock(expression: str, settings: AccountConfig) -> CronTriggerTimetable:
 
 
 def approvers(settings: AccountConfig) -> list[dict[str, str]] | None:
-    """Return the users who alone may answer the account's questions; None where everybody may."""
+    """Return the users who may answer the account's questions; None if everybody may."""
     found = settings.airflow.approver_ids
     return [{"id": user, "name": name} for user, name in found.items()] or None
 

@@ -54,7 +54,7 @@ def account_of_dag(dag_id: str) -> str:
 
 
 class _PlaceLink(BaseOperatorLink):
-    """Leads from a task to a page of its account, also where the task failed."""
+    """A button from a task, even a failed one, to a page of its account."""
 
     place: Place
 
@@ -64,14 +64,14 @@ class _PlaceLink(BaseOperatorLink):
 
 
 class FreshnessLink(_PlaceLink):
-    """Leads from a task that reads Enerflo to what was read when, inside the Airflow UI."""
+    """A button from a task that reads Enerflo to the page of freshness: which lists were read, and when."""
 
     name = "Freshness"
     place = Place.FRESHNESS
 
 
 class InboxLink(_PlaceLink):
-    """Leads from a task that settles something to what waits for a person, inside the Airflow UI."""
+    """A button from a task that resolves items to the account's inbox."""
 
     name = "Inbox"
     place = Place.INBOX

@@ -23,7 +23,8 @@ from enerflo_sandbox.faults import Faults, parse_script
 from enerflo_sandbox.payloads import events_of
 from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sandbox.world import World
-from enerflo_sync.drop.drop import Drop, open_drop
+from enerflo_sync.drop.drop import Drop
+from enerflo_sync.drop.open_drop import open_drop
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.hydrate import HydrateOptions
 from enerflo_sync.inbox.ingest import IngestOptions, ingest

@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.clock import DatabaseClock
-from enerflo_sync.drop.drop import Content, open_drop
+from enerflo_sync.drop.drop import Content
 from enerflo_sync.drop.local import LocalDrop
+from enerflo_sync.drop.open_drop import open_drop
 from enerflo_sync.inbox.batch import Limits
 from tests.inbox.conftest import Inbox, ignored, update_install
 

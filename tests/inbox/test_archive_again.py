@@ -10,7 +10,8 @@ from typing import Any
 import fsspec
 import pytest
 
-from enerflo_sync.drop.drop import Drop, open_drop
+from enerflo_sync.drop.drop import Drop
+from enerflo_sync.drop.open_drop import open_drop
 from enerflo_sync.inbox.archive_again import archive_again
 from tests.inbox.conftest import Inbox, ignored
 

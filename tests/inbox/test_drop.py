@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from enerflo_sync.drop.drop import Content, NotRead, is_temporary, moment, open_drop
+from enerflo_sync.drop.drop import Content, NotRead, is_temporary, moment
 from enerflo_sync.drop.local import LocalDrop
+from enerflo_sync.drop.open_drop import open_drop
 from enerflo_sync.errors import ConfigurationError
 
 TODAY = date(2026, 3, 5)

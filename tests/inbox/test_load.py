@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.drop.drop import Content, open_drop
+from enerflo_sync.drop.drop import Content
 from enerflo_sync.drop.local import LocalDrop
+from enerflo_sync.drop.open_drop import open_drop
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.batch import Limits
 from tests.inbox.conftest import Inbox, digest_of, ignored, packed, update_install

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from enerflo_sync.drop.drop import Content, open_drop
+from enerflo_sync.drop.drop import Content
+from enerflo_sync.drop.open_drop import open_drop
 from tests.inbox.conftest import Inbox, ignored
 
 LONG = "n" * 250 + ".json"

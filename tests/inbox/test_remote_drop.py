@@ -11,7 +11,8 @@ import boto3
 import pytest
 import s3fs
 
-from enerflo_sync.drop.drop import Content, DropFile, NotRead, open_drop
+from enerflo_sync.drop.drop import Content, DropFile, NotRead
+from enerflo_sync.drop.open_drop import open_drop
 from enerflo_sync.drop.remote import RemoteDrop
 from enerflo_sync.errors import ConfigurationError
 from tests.inbox.conftest import Inbox, ignored, update_install

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from enerflo_sync.drop.writer import LocalWriter, RemoteWriter, open_writer
+from enerflo_sync.drop.writer import LocalWriter, StorageWriter, open_writer
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from tests.receiver.conftest import ENGINE, started
 
@@ -138,7 +138,7 @@ class Half:
 def test_a_store_that_shows_half_files_gets_a_hidden_name_first(monkeypatch: pytest.MonkeyPatch) -> None:
     store = Half()
     monkeypatch.setattr("fsspec.core.url_to_fs", lambda *_, **__: (store, "/hooks"))
-    drop = RemoteWriter("sftp://host/hooks")
+    drop = StorageWriter("sftp://host/hooks")
     drop.put(NAME, b"whole")
     assert store.seen == [{f"/hooks/{UNFINISHED}"}]
     assert store.files == {f"/hooks/{NAME}": b"whole"}

@@ -31,11 +31,11 @@ def test_a_report_says_of_which_records_what_enerflo_says_now_could_not_be_read(
             "notes": 0,
         }
         words = verdict_text(report)
-        assert words.headline == "Both sides agree, but for records that could not be read"
+        assert words.headline == "Both sides agree, except for records that could not be read"
         # Two CRM tables of installs are about the same records.
         assert replace(report, tables=[*report.tables, *report.tables]).quarantined == 1
-        assert "What Enerflo says now of 1 record could not be read, and was not compared" in words.detail
-        assert "was not compared: `enerflo-sync quarantine list`" in " ".join(render_text(report).split())
+        assert "Enerflo's present values of 1 record could not be read, and were not compared" in words.detail
+        assert "were not compared: `enerflo-sync quarantine list`" in " ".join(render_text(report).split())
     agreed.world.mend(install)
     run_poll(agreed.context)
     assert run_reconcile(agreed.context).quarantined == 0

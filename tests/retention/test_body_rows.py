@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.crm.retention import Kept
-from enerflo_sync.drop.drop import open_drop
+from enerflo_sync.drop.open_drop import open_drop
 from enerflo_sync.resources.customers import CUSTOMERS, customer_of
 from enerflo_sync.resources.fingerprint import stable_bytes
 from enerflo_sync.retention import archive, bodies

@@ -12,7 +12,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject, run_reopen
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.outbox.changes import Change
+from enerflo_sync.outbox.changes import OutboxChange
 from enerflo_sync.plan.parts import Part
 from enerflo_sync.plan.reopen import WhichRefusals
 from tests.writes.conftest import Desk
@@ -24,7 +24,7 @@ def key_of(*parts: object) -> str:
     names = [f"k{n}" for n, _ in enumerate(parts)]
     fields = {"city": {"enerflo": "city", "type": "text"}}
     table = {"crm_table": "crm.leads", "key": names, "join": {"customer": "customer_id"}, "fields": fields}
-    change = Change(
+    change = OutboxChange(
         1, "leads", dict(zip(names, parts, strict=True)), None, "insert", "city", None, "x", "create", None
     )
     return lead_key(TableMapping.model_validate(table), change)

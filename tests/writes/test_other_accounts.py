@@ -37,7 +37,7 @@ def test_a_new_row_that_is_another_accounts_too_is_a_question(agreed: Desk) -> N
     assert made == {("leads", "ours"), ("notes", "ours")}
     asked = {(one.table_name, *one.key.values()): str(one.reason) for one in agreed.undecided(plan)}
     assert asked.keys() == {("leads", "theirs"), ("notes", "theirs")}
-    assert asked["leads", "theirs"].startswith("it is a row of leads of account west as well")
+    assert asked["leads", "theirs"].startswith("it is also a row of leads of account west")
 
 
 @pytest.mark.parametrize(

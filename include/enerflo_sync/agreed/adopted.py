@@ -1,6 +1,6 @@
-"""What follows for pairs, and for changes that were handed over, where a CRM row takes the id of its record.
+"""Agreed pairs and handed-over changes of CRM rows that were adopted: rows that get the id of their record.
 
-Rows are adopted by :mod:`enerflo_sync.plan.adopt`.
+:mod:`enerflo_sync.plan.adopt` finds these rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import difference_key
 
-# A note's text at Enerflo may be the CRM's in the form in which we send it. Nobody edited it then.
+# A note at Enerflo may have the CRM's text in the form in which we send it. Then nobody edited it.
 _AGREE = Template("""
 /* enerflo-sync plan $name: what adopted rows say in the form in which we send it */
 insert into sync.agreed
@@ -36,9 +36,9 @@ set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded
 
 GIVEN_AWAY = "the row that the record was made of has another key by now"
 
-# An import gave the key of a row that we sent to another one before a tool wrote the id. The row that
-# says what the record says is there under another key, and was adopted; the one with the former key does
-# not say it.
+# We sent a row, and before a tool wrote the record's id into it, an import gave its key to another row. The
+# row with the record's values has another key now, and was adopted. The row with the former key has other
+# values, and must not get the id.
 _GIVEN_AWAY = Template(f"""
 /* enerflo-sync plan $name: ids of records whose rows have other keys now */
 update sync.crm_changes w
@@ -54,7 +54,7 @@ where w.account = %(account)s and w.table_name = $table and w.kind = 'link' and 
 def agree_adopted(
     connection: sa.Connection, comparison: Comparison, adopted: str, values: Mapping[str, Any]
 ) -> None:
-    """Store what adopted rows say where it is Enerflo's value in the form in which we send it.
+    """Store agreed pairs for adopted rows whose value is Enerflo's in the form in which we send it.
 
     :param adopted: the temporary table of adopted rows, with ``p1`` and ``key``.
     :param values: ``account`` and ``now``.

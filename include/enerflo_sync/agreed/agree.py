@@ -48,10 +48,10 @@ class AgreedBy(StrEnum):
     that the row once existed on both sides, and no change is computed from it. ``former_row_`` is put before
     it if the record's row had another key then (:mod:`enerflo_sync.agreed.former_rows`).
 
-    ``altered``: pushed, and the CRM's table made another value of ours, by a trigger, rule or default.
+    ``altered``: we wrote the value, and a trigger, rule or default of the CRM's table changed it.
 
-    ``reworded``: the CRM shows a word of ours that stood for another value when it was handed over. The pair
-    has what the word stands for now as Enerflo's value, although Enerflo never said so.
+    ``reworded``: the CRM has our own label, which had another meaning when it was handed over. The pair
+    stores the label's present meaning as Enerflo's value, although Enerflo never had that value.
     """
 
     COMPARISON = "comparison"

@@ -1,4 +1,4 @@
-"""Values of which the CRM's table makes other ones when we write them: agreed on, and not called equal."""
+"""Values that the CRM's table changes when we write them: both values are agreed on, but not called equal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from enerflo_sync.crm.mapping import Direction
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 
-# A pair whose halves differ by what the column's type makes of a value (a rounded number) keeps its mark.
+# If only the column's type changed the value (it rounded a number), the pair keeps its word ``push``.
 _ALTERED = Template("""
 /* enerflo-sync agree $name: values of which the CRM's table made other ones */
 update sync.agreed a set agreed_by = '$altered'
@@ -28,7 +28,7 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name =
 """)
 
 
-# A plan leaves out the columns for which Enerflo has no value. What the table fills in is nobody's edit.
+# A plan leaves out columns for which Enerflo has no value. If the table fills them in, that is nobody's edit.
 _FILLED = Template("""
 /* enerflo-sync agree $name: what the CRM's table filled in by itself in new rows */
 insert into sync.agreed
@@ -48,10 +48,11 @@ on conflict (account, table_name, key, field) do nothing
 
 
 def note_filled(connection: sa.Connection, comparison: Comparison, values: Mapping[str, Any]) -> None:
-    """Store what the table filled in by itself in new rows, by a default or trigger, as agreed beside a null.
+    """Store values that a default or trigger filled in in new rows as agreed, with null as Enerflo's value.
 
-    Else the next plan would take it for an edit by a person, and send it to Enerflo. Where the CRM is the
-    source of truth that is meant. Runs in the caller's transaction, after the pairs were stored.
+    Otherwise the next plan would take such a value for a person's edit, and send it to Enerflo. Fields whose
+    source of truth is the CRM are left out, because there the value should be sent. Runs in the caller's
+    transaction, after the pairs were stored.
 
     :param values: ``account``, ``plan_hash``, the positions ``first`` and ``until``, and ``now``.
     """

@@ -84,7 +84,8 @@ from (
 ) o
 """)
 
-# While a copy is loaded anew, its rows are missing; nothing arrived by that, and nothing is in the way.
+# While a copy is being loaded again, its rows are missing. A missing row is then no evidence that a deletion
+# arrived, nor that an update cannot arrive.
 _NOT_LOADED = Template("""
 /* enerflo-sync plan $name: rows that are missing while the CRM's copy has lost many at once */
 update $looked set seen = null
@@ -136,8 +137,8 @@ where w.account = %(account)s and w.table_name = $table and w.ended_at is null a
   and greatest(w.state_at, $since) <= %(until)s::timestamptz - %(hours)s
 """)
 
-# Pairs of a column whose change arrived and had been handed over before the column's values changed their
-# meaning. A pair is left out while a newer change of it is on its way: that one replaces the arrived value.
+# Pairs of a column whose change arrived, but was handed over before the column's values changed their
+# meaning. A pair with a newer change on its way is left out, because that change replaces the arrived value.
 _MEANT_OTHERWISE = Template("""and a.key in (
     select l.key from $looked l join sync.crm_changes w on w.account = a.account and w.number = l.number
     where l.seen = 'arrived' and l."column" = a.field and w.made_at < $since::timestamptz
@@ -205,7 +206,8 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
         if comparison.mapping.handed_to is not None
         else _DEFAULT_HOURS
     )
-    # While the copy stands still, nothing can be seen in it: the hours are those until its newest row.
+    # While the copy gets no rows, no change can be seen in it. So the hours end at the newest row of the
+    # copy.
     last = last_arrival(connection, comparison.mapping, comparison.live)
     until = {"until": now if last is None else last.at, "hours": timedelta(hours=hours)}
     connection.exec_driver_sql(_FORGET.substitute(named, since=SINCE), {**values, **until})
@@ -219,9 +221,9 @@ def _follow_words(
     looked: str,
     meanings: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Correct the pairs of changes that arrived and were handed over when their words stood for other values.
+    """Correct the pairs of arrived changes whose words stood for other values when they were handed over.
 
-    Without it, both sides would count as left apart, although they do not mean the same any more.
+    Otherwise the pair would say that both sides agree, although their values now mean different things.
     """
     mapped = {field.name for field in comparison.fields}
     for name, meaning in meanings.items():
@@ -290,7 +292,7 @@ def _look(comparison: Comparison, looked: str, meanings: Mapping[str, Mapping[st
                 *(f"m.j{n} as mj{n}, c.j{n} as cj{n}" for n in joins),
             ]
         ),
-        # Of a column that sync.yaml does not name any more nobody sees what the copy says.
+        # The copy is not read for a column that sync.yaml does not name any more.
         named=f'o."column" = any({names_array(list(comparison.mapping.crm_columns))})',
         otherwise=literal(OTHERWISE),
         mirror_side=mirror_side(comparison),

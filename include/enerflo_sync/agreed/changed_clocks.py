@@ -1,7 +1,7 @@
-"""CRM columns of times that got or lost a zone: their changes wait for a person once.
+"""CRM columns of times whose type got or lost a zone: the first changes of such a column wait for a person.
 
-Nobody edited such a time, and yet it may be another moment. ``review`` asks about each; any other
-``source_of_truth`` would write it to the other side, or over it.
+Nobody edited these times, and yet each may mean another moment now. With ``review`` each is a question. With
+any other ``source_of_truth`` a plan would write the moments to Enerflo, or Enerflo's times over them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.key_changes import was_approved
 from enerflo_sync.reconcile.meanings import CLOCK, STORED_AS
 
-# Stored beside a field's meaning: the column's former type, and since when it has the present one.
+# Keys stored with a field's meaning: the column's former type, and when its type changed.
 _BEFORE, _AT = "clock_before", "clock_at"
 _SUFFIX = STORED_AS.format("")
 
@@ -34,7 +34,7 @@ def noted_clock(
     meaning: Mapping[str, Any],
     now: str,
 ) -> dict[str, str]:
-    """Return what to store beside a field's meaning: a change that no person has approved yet; else nothing.
+    """Return the note to store with a field's meaning: a change that nobody approved yet; empty without one.
 
     :param place: the table's name and the field's.
     :param before: the field's stored meaning, None if there is none.

@@ -21,9 +21,9 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.meanings import OF_ROWS, STORED_AS, changed_parts, stored_meanings
 from enerflo_sync.warehouse.engine import transaction_time
 
-# What was handed over is looked for by the mapping of its time, for some hours.
+# How many earlier ways of reading a field are kept: a handed-over change is looked for as it was mapped then.
 _READS_KEPT = 5
-# Our write left the two halves apart: a number was rounded to what its column held.
+# Pairs whose halves differ since our write, because the column rounded the number.
 _ROUNDED = "and a.agreed_by in ('push', 'altered') and a.crm_value is not null"
 
 _STORE = sa.text("""
@@ -58,19 +58,19 @@ def follow_meanings(
                 # most likely renamed or moved: that pair stays valid.
                 same = says_the_same(comparison, field)
                 if changed != {"crm"}:
-                    # The pair's value was read in the zone of then.
+                    # The pair's value was read in the former zone.
                     same = f"(a.agreed_by = 'reworded' and {says_the_same(comparison, field, before)})"
                 make_former(connection, comparison, account, field, f"and not {same}")
                 if changed != {"crm"}:
-                    # A word of ours stands for yet another value, and is nobody's edit still.
+                    # Our own word now stands for yet another value. That is still nobody's edit.
                     stand_for(connection, comparison, account, field, "and a.agreed_by = 'reworded'")
             holds = _holds(comparison, field)
             if holds is not None and (before or {}).get("holds", holds) != holds:
-                # The column may hold now what it rounded then.
+                # With its new type the column may hold the number that it rounded before.
                 make_former(connection, comparison, account, field, _ROUNDED)
             since = now if "enerflo" in changed else _since(before)
             meanings[field] = {**meaning, "enerflo_since": since}
-            # What both sides say stands for something else from now on.
+            # From now on the values of both sides mean something else.
             said_since = now if changed - {"crm"} else (before or {}).get("said_since")
             if said_since is not None:
                 meanings[field]["said_since"] = said_since
@@ -95,7 +95,7 @@ def _holds(comparison: Comparison, field: str) -> str | None:
 def _earlier_reads(
     stored: Mapping[str, Any] | None, changed: Collection[str], now: str
 ) -> list[tuple[str, Any]]:
-    """Return how a field's values were read before, the newest last, each with the time until which."""
+    """Return the former ways of reading a field's values, the newest last, each with the time of its end."""
     found = list((stored or {}).get("read_before", []))
     if stored is not None and "reads" in changed:
         found.append((now, stored.get("reads")))

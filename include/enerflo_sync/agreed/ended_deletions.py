@@ -1,4 +1,4 @@
-"""Handed-over deletions whose row changed, went out of ``where``, or is gone in another way than by us."""
+"""Handed-over deletions that did not arrive: the row changed, left ``where``, or somebody else deleted it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from enerflo_sync.agreed.whole_rows import as_planned
 from enerflo_sync.agreed.written import of_key
 from enerflo_sync.reconcile.compare import Comparison
 
-# A deletion is to delete the row that the plan saw; what a person has edited since is decided about anew. A
-# row that does not count any more is not deleted by that, however often it is looked for.
+# A deletion is only for the row that the plan saw. If a person edited the row since, the next plan decides
+# again. A row that left ``where`` is missing in the comparison, but it was not deleted.
 _ANOTHER_ROW = Template("""
 /* enerflo-sync plan $name: rows that changed since their deletion was handed over */
 update $looked l set seen = case when l.state <> 'open' then null
@@ -25,7 +25,7 @@ where w.account = %(account)s and w.number = l.number and l.op = 'delete'
     else l.seen = 'arrived' end
 """)
 
-# Where we delete by a mark, a row that is gone altogether was not deleted by us.
+# If we delete rows by a mark, somebody else deleted a row that is gone without a mark.
 _UNMARKED = Template("""
 /* enerflo-sync plan $name: deletions whose row is gone without a mark */
 update $looked l set seen = case when l.state = 'open' then '$gone' end from sync.crm_changes w
@@ -37,7 +37,7 @@ where w.account = %(account)s and w.number = l.number and l.op = 'delete' and l.
 def end_other_deletions(
     connection: sa.Connection, comparison: Comparison, looked: str, values: Mapping[str, Any], gone: str
 ) -> None:
-    """Correct what was ``seen`` of deletions in the table ``looked``: these did not arrive.
+    """Correct ``seen`` in the table ``looked`` for deletions that did not arrive.
 
     :param values: ``account``.
     :param gone: the reason of a change whose row is gone, as SQL.

@@ -1,12 +1,13 @@
 """Values that both sides agreed on for rows of the CRM that have other keys now, or none.
 
-An import may number all rows of a table anew. Then a row has the key of another record's row, and its agreed
-pairs would replace those of that record. They are kept under the key that the record's row has now, with
-``former_row_`` before how they were agreed: no change is computed from them, but a value that the row has had
-since then is nobody's edit, so only a person sends it to Enerflo (rule ``row_moved``).
+An import may number all rows of a table anew. Then the row of one record gets the key that another record's
+row had, and its new agreed pairs would replace the pairs of the other record. So those pairs are kept under
+the present key of their own record's row, with ``former_row_`` before the word for how they were agreed. No
+change is computed from them. But a value of the row that equals such a pair is nobody's edit, so it is sent
+to Enerflo only if a person says so (rule ``row_moved``).
 
-A record may have no row at that moment: somebody deleted it before, or the import is not through yet. Then
-its pairs wait under a key of their own (:data:`PARKED`), until it has a row again.
+A record may have no row at that moment, because somebody deleted the row, or because the import has not
+finished. Then its pairs wait under a key of their own (:data:`PARKED`) until the record has a row again.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 # No column of a key has this name, so no row of the CRM has such a key.
 PARKED = "jsonb_exists({}.key, '')"
 
-# Only links are looked up for each row: there is one for a row. The pairs are read before any of them is
-# replaced, so rows that exchange their keys lose nothing. ``is_renumbered``: the row that has the key now had
-# another one before; else somebody relinked it. A row may also have its former key again, after its pairs of
-# then were overtaken by others.
+# Each row has one link, so only links are looked up for each row. All pairs are read before any is replaced,
+# so rows that exchange their keys lose nothing. ``is_renumbered`` is true if the row that has the key now had
+# another key before; otherwise somebody relinked the row. A row may also get its former key back, after newer
+# pairs replaced its pairs from that time.
 _FIND = Template("""
 /* enerflo-sync agree $name: pairs of records whose rows have other keys now */
 create temporary table $found on commit drop as
@@ -99,8 +100,8 @@ delete from sync.agreed a using $found q
 where a.account = %(account)s and a.table_name = $table and a.key = q.key and $parked
 """)
 
-# A CRM that is loaded anew under new keys would leave the pairs of all its former keys for ever. What both
-# sides agreed on since, under the key that the record's row has now, is what counts.
+# If a CRM is loaded again and again under new keys, the pairs of all former keys would stay for ever. They
+# are deleted once both sides agreed on the field under the present key of the record's row.
 _FIND_LEFT = Template("""
 /* enerflo-sync agree $name: keys that rows of the same records had before */
 create temporary table $left on commit drop as
@@ -122,7 +123,7 @@ where a.account = %(account)s and a.table_name = $table and a.key = g.key and a.
       and s.key = g.present and s.field = a.field and s.enerflo_key = g.record
       and s.agreed_by not like 'former%%' and s.agreed_at > a.agreed_at)
 """)
-# As long as a field of the former key counts, it is found by the links of that key.
+# The remaining fields of a former key are found by the links of that key, so its links stay until then.
 _FORGET_LINKS = Template("""
 /* enerflo-sync agree $name: links of former keys of which no field is left */
 delete from sync.agreed a using $left g
@@ -177,7 +178,7 @@ def keep_former_rows(
 def forget_former_keys(
     connection: sa.Connection, comparison: Comparison, keys: str, values: Mapping[str, Any]
 ) -> None:
-    """Delete pairs of keys that no row has any more: fields that were agreed on since, under another key.
+    """Delete pairs of keys that no row has any more if their field was agreed on since under another key.
 
     The parameters are those of :func:`keep_former_rows`.
     """

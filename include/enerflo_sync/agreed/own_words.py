@@ -1,4 +1,4 @@
-"""Words of ours in the CRM that stood for another value when they were handed over."""
+"""Labels that we handed over to the CRM, and whose meaning ``sync.yaml`` has changed since (``values``)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo
 from enerflo_sync.reconcile.mismatched import crm_side
 
-# Our own word in the CRM is nobody's edit. Its pair gets what the word stands for now as Enerflo's value: so
-# Enerflo's present value counts as the one that moved, and is written anew in the words of now. Where the CRM
-# is the source of truth, a person is asked (rule ``own_word``).
+# Our own word in the CRM is nobody's edit. Its pair stores the word's present meaning as Enerflo's value. So
+# the plan sees that Enerflo's value moved, and writes that value with its present label. If the CRM is the
+# source of truth, a person decides (rule ``own_word``).
 _STANDS_FOR = Template("""
 /* enerflo-sync plan $name: words of ours in the CRM, by what they stand for now */
 update sync.agreed a
@@ -27,7 +27,7 @@ where a.account = %(account)s and a.table_name = $table and a.field = $field and
 
 
 def stand_for(connection: sa.Connection, comparison: Comparison, account: str, name: str, which: str) -> None:
-    """Store what the CRM's present values of a mapped column stand for now, as words of ours.
+    """Store the present meaning of our own words in a mapped CRM column as Enerflo's half of their pairs.
 
     :param name: the CRM's column.
     :param which: ``and …``, the pairs ``a`` whose value in the CRM is a word of ours.

@@ -63,7 +63,8 @@ on conflict (account, side, table_name, key) do update
 set others_at = excluded.others_at, left_at = excluded.left_at
 """)
 
-# The row shows what we wrote, and nobody saw its time before and after: it may be ours, or a person's.
+# The row has the value that we wrote, but we did not read its time before and after the write. So the time
+# may come from our write or from a person's edit.
 _UNSEEN = Template("""
 /* enerflo-sync apply $name: rows that we wrote without reading them back */
 insert into sync.own_writes (account, side, table_name, key, others_at, left_at)
@@ -173,7 +174,7 @@ def noting_rows(
 
 
 def note_unseen(connection: sa.Connection, comparison: Comparison, account: str, looked: str) -> None:
-    """Store of rows that show what we wrote, and were not read back, that nobody knows whose their time is.
+    """Store that the origin of a row's time is unknown, for rows that we wrote and did not read back.
 
     :param looked: the temporary table of changes that were handed over, with ``number`` and ``seen``.
     """

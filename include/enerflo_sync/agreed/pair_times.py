@@ -1,9 +1,10 @@
-"""The sides' own times of an agreed pair: what each record's time was when it was last seen with its value.
+"""The times of an agreed pair: each side's own time of change when it was last seen with the agreed value.
 
-Where the later change wins (``newest``), a value may differ from its pair although its side's time is still
-that of the pair: somebody wrote past what keeps the time, an import kept it, or a webhook brought a record
-without it. Then the time does not tell when that side was edited. And where either side's change is taken
-(``newest``, ``review``), a record whose time is earlier than in the pair may be an older state of itself.
+They reveal two cases. With ``newest``, a value may differ from its pair while the side's time is still the
+time of the pair: an edit bypassed the trigger that sets the time, an import kept the time, or a webhook
+brought a milestone before its install's new time. Then the time does not tell when that side was edited. With
+``newest`` and ``review``, a record whose time is earlier than in the pair may be an older state of itself, as
+from a backup.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _Values = tuple[str, str, str]
 _OF_INSTALL = """
     left join enerflo.installs i on i.account = %(account)s and i.install_id = m.owner"""
 
-# Only the times are set; how and when the pair was agreed stays as it is. `offset 0` makes PostgreSQL find
-# the rows that changed first, and then each pair by its key; else it may read all pairs for a few rows.
+# Only the times change; how and when the pair was agreed stays. `offset 0` makes PostgreSQL find the changed
+# rows first, and then each pair by its key. Otherwise it may read all pairs for a few rows.
 _SEEN_AGAIN = Template("""
 /* enerflo-sync agree $name: times at which the sides were last seen with the values of their pairs */
 update sync.agreed a

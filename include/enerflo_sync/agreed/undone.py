@@ -47,10 +47,11 @@ _NO_ROW_SINCE = Template("""
           where c.account = a.account and c.table_name = a.table_name and c.link = a.link
             and c.enerflo_key = a.enerflo_key and c.key <> a.key and c.agreed_at > a.agreed_at
             and c.agreed_by not in ($undone))""")
-# Where a creation was undone, all pairs of the row say so. Else an undo took back single values, and somebody
-# deleted the row later.
+# If an undo deleted the row, all pairs of the row are marked as undone. If only some are, the undo restored
+# single values, and somebody deleted the row later.
 _BY_OTHERS = "b.agreed_by not in ({}) or b.crm_value is not null"
-# How pairs say so, also those that stand for something else, or of another row, by now.
+# The words in ``agreed_by`` for undone values. With a prefix, the field's mapping or the row's key changed
+# since.
 _UNDONE = "'undo', 'former_undo', 'former_row_undo'"
 
 
@@ -106,7 +107,7 @@ def deletion_undone(comparison: Comparison) -> str:
         for name, relative in comparison.earlier.items()
     ]
     record = " and ".join(f"e.{quoted(name)} = o.p{n}" for n, name in enumerate(comparison.mirror_key, 1))
-    # Another undo, from before the deletion at Enerflo, restored no row.
+    # An undo from before the deletion at Enerflo did not restore the row.
     since = f"select e.deleted_at from {comparison.mirror} e where e.account = %(account)s and {record}"  # noqa: S608
     return " or ".join(
         f"exists ({one} and q.agreed_by in ({_UNDONE}) and q.agreed_at > ({since}))" for one in undone

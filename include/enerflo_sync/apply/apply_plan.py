@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +15,7 @@ from enerflo_sync.agreed.agree import AgreedBy
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.apply.crm import apply_to_crm
 from enerflo_sync.apply.enerflo.push import push
+from enerflo_sync.apply.enerflo.report import PushReport
 from enerflo_sync.apply.handed_over import hand_over
 from enerflo_sync.apply.report import (
     NOT_SWITCHED_ON,
@@ -140,7 +143,10 @@ def apply_plan(
             before = sum(count for state, _, count in outcomes_of(connection, plan) if state == "applied")
         with run.recording(calls):
             carry = _carrying(connection, crm, salesforce, config, applying, clock, stopped)
-            _apply(connection, run, client, crm, carry, config, plan, applying, clock, progress, stopped)
+            tick = progress or (lambda _name, _done, _total: None)
+            _Application(
+                connection, run, client, crm, carry, config, plan, applying, clock, tick, stopped
+            ).make()
             with connection.begin():
                 outcomes = outcomes_of(connection, plan)
                 plan = _ended(connection, plan, outcomes)
@@ -211,73 +217,92 @@ def _allowed(
     return plan, ()
 
 
-def _apply(
-    connection: sa.Connection,
-    run: Run,
-    client: Callable[[], EnerfloClient],
-    crm: CrmConnections | None,
-    carry: Carry,
-    config: SyncConfig,
-    plan: PlanReport,
-    applying: Applying,
-    clock: Clock,
-    progress: Progress | None,
-    stopped: list[str],
-) -> None:
-    tick = progress or (lambda _name, _done, _total: None)
-    with connection.begin():
-        comparisons = _comparisons(connection, config, plan.account)
-        orders = config.tables_of(plan.account, RecordKind.CHANGE_ORDERS)
-        if plan.kind != "undo" and any(group.table_name in orders for group in plan.groups):
-            move_held(connection, applying, server_time(connection))
-        left = _refuse_not_switched_on(connection, config, applying)
-        tally = Tally(read=sum(left.values()))
-        by = AgreedBy.UNDO if plan.kind == "undo" else AgreedBy.PUSH
-        evidence = f"{plan.kind}:{plan.stands_on}"
-        undone = plan.stands_on if plan.kind == "undo" else None
+@dataclass(frozen=True)
+class _Application:
+    """One application of an approved plan.
+
+    :param stopped: gets the reason if the remaining changes have to wait.
+    """
+
+    connection: sa.Connection
+    run: Run
+    client: Callable[[], EnerfloClient]
+    crm: CrmConnections | None
+    carry: Carry
+    config: SyncConfig
+    plan: PlanReport
+    applying: Applying
+    clock: Clock
+    tick: Progress
+    stopped: list[str]
+
+    def make(self) -> None:
+        """Make the changes of the CRM, then those of Enerflo, and count them in the run's report."""
+        with self.connection.begin():
+            comparisons = _comparisons(self.connection, self.config, self.plan.account)
+            orders = self.config.tables_of(self.plan.account, RecordKind.CHANGE_ORDERS)
+            if self.plan.kind != "undo" and any(group.table_name in orders for group in self.plan.groups):
+                move_held(self.connection, self.applying, server_time(self.connection))
+            left = _refuse_not_switched_on(self.connection, self.config, self.applying)
+            counts = self._write_crm(comparisons, left["to_crm"])
+            since = transaction_time(self.connection)
+        if self.carry(comparisons.values()):
+            with self.connection.begin():
+                counts = ended_since(self.connection, self.plan, since)
+        tally = Tally(read=sum(left.values()), applied=counts[Decision.APPLIED])
+        others = {str(n): counts[n] for n in (Decision.HANDED_OVER, Decision.MOVED, Decision.PARKED)}
+        if left["to_enerflo"]:
+            sent = self._send(comparisons)
+            tally.applied += sent.applied
+            for name in ("moved", "parked", "refused", "waiting"):
+                others[name] = others.get(name, 0) + getattr(sent, name)
+            # Carries the ids of records that were created at Enerflo to their CRM rows.
+            self.carry(comparisons.values())
+        tally.skipped = tally.read - tally.applied
+        for name, count in others.items():
+            if count:
+                tally.because("skipped", name, count)
+        self.run.count("changes", tally)
+
+    def _write_crm(self, comparisons: dict[str, Comparison], left: int) -> Counter[str]:
+        """Hand over changes of copied tables, write the other changes of the CRM, and count the outcomes."""
+        is_undo = self.plan.kind == "undo"
+        evidence = f"{self.plan.kind}:{self.plan.stands_on}"
         handed = hand_over(
-            connection, applying, comparisons, undone=undone, evidence=evidence, file=str(config.file)
+            self.connection,
+            self.applying,
+            comparisons,
+            undone=self.plan.stands_on if is_undo else None,
+            evidence=evidence,
+            file=str(self.config.file),
         )
-        counts = handed + apply_to_crm(
-            connection,
-            applying,
+        return handed + apply_to_crm(
+            self.connection,
+            self.applying,
             comparisons,
             evidence=evidence,
-            by=by,
-            progress=tick,
-            total=left["to_crm"] - sum(handed.values()),
+            by=AgreedBy.UNDO if is_undo else AgreedBy.PUSH,
+            progress=self.tick,
+            total=left - sum(handed.values()),
         )
-        since = transaction_time(connection)
-    if carry(comparisons.values()):
-        with connection.begin():
-            counts = ended_since(connection, plan, since)
-    applied = counts[Decision.APPLIED]
-    others = {str(n): counts[n] for n in (Decision.HANDED_OVER, Decision.MOVED, Decision.PARKED)}
-    if left["to_enerflo"]:
+
+    def _send(self, comparisons: dict[str, Comparison]) -> PushReport:
+        """Send the changes of Enerflo, and note why some of them wait."""
+        account = self.plan.account
         sent = push(
-            client(),
-            connection,
-            applying,
-            config,
+            self.client(),
+            self.connection,
+            self.applying,
+            self.config,
             comparisons,
-            clock=clock,
-            component_keys=ComponentKeys(**config.change_orders.model_dump()),
-            fresh=FreshRows(crm, config, plan.account) if crm is not None else None,
-            progress=lambda name, done, total: tick(name, done, total or 0),
+            clock=self.clock,
+            component_keys=ComponentKeys(**self.config.change_orders.model_dump()),
+            fresh=FreshRows(self.crm, self.config, account) if self.crm is not None else None,
+            progress=lambda name, done, total: self.tick(name, done, total or 0),
         )
-        applied += sent.applied
-        for name in ("moved", "parked", "refused", "waiting"):
-            others[name] = others.get(name, 0) + getattr(sent, name)
         if sent.stopped:
-            stopped.append(sent.stopped)
-        # Carries the ids of records that were created at Enerflo to their CRM rows.
-        carry(comparisons.values())
-    tally.applied = applied
-    tally.skipped = tally.read - applied
-    for name, count in others.items():
-        if count:
-            tally.because("skipped", name, count)
-    run.count("changes", tally)
+            self.stopped.append(sent.stopped)
+        return sent
 
 
 def _carrying(

@@ -47,7 +47,7 @@ def common(
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ShowingFormatter("%(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
-    # That this program is older than the warehouse's tables is said in any case.
+    # The warning that this program is older than the warehouse's tables is printed without --verbose, too.
     logging.getLogger("enerflo_sync.warehouse.revision").setLevel(min(level, logging.WARNING))
 
 

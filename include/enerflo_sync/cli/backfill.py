@@ -40,7 +40,10 @@ def command(
         str | None, typer.Option("--from", metavar="D", help=f"Installs created from here on. {_DATE}")
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", metavar="D", help=f"… to here, a day to its end. {_DATE}")
+        str | None,
+        typer.Option(
+            "--to", metavar="D", help=f"Installs created until here; a day counts to its end. {_DATE}"
+        ),
     ] = None,
     ids: Annotated[
         str | None, typer.Option("--ids", metavar="IDS", help="Install ids or deal uuids, with commas.")
@@ -59,7 +62,9 @@ def command(
         list[Part] | None,
         typer.Option("--resource", help="Read only this resource; repeatable."),
     ] = None,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate; --resume reads it.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only estimate; --resume ID reads it later.")
+    ] = False,
     resume: Annotated[
         str | None,
         typer.Option("--resume", metavar="ID", help="Continue a backfill that was estimated or ended early."),
@@ -72,7 +77,7 @@ def command(
     """Read a window of creation dates, named installs or everything again, with milestones, notes and orders.
 
     Prints an estimate first. Polls and webhooks have priority: a backfill uses at most half of the request
-    budget while they run, and nearly all of it otherwise. Killed at any point, --resume continues. Records
+    budget while they run, and nearly all of it otherwise. If it is killed, --resume continues. Records
     that it loads cause no notifications, and the next plan marks their changes as coming from a backfill.
     Exit code 1 when it finished and records were quarantined, a part was not read, or Enerflo knows no
     install that was named.

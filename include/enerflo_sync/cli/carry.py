@@ -1,4 +1,4 @@
-"""``enerflo-sync carry``: bring approved changes that are open still to the CRM."""
+"""``enerflo-sync carry``: carry approved changes that are still open to the CRM."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from enerflo_sync.reconcile.render.wording import count_of, number
 
 
 def command(account: Account = "default", as_json: Json = False) -> None:
-    """Bring approved changes that are open still to Salesforce, or to a CRM in another database.
+    """Carry approved changes that are still open to Salesforce, or to a CRM in another database.
 
-    `apply` does so by itself. Some stay open where the CRM was away or its day's requests were used up; the
-    next apply goes on with them, and so does this command, without a plan. Exit code 1 when a change is
-    not made or stays open.
+    `apply` carries changes itself. A change stays open if the CRM was away, or if the day's requests were
+    used up. The next apply tries it again; this command does so without a new plan. Exit code 1 when a change
+    was not made or stays open.
     """
     report = run_carry(open_account(account, os.environ))
     if as_json:
@@ -36,7 +36,7 @@ def command(account: Account = "default", as_json: Json = False) -> None:
 
 
 def carried(report: CarryReport) -> list[str]:
-    """Return what became of the changes, in lines."""
+    """Return the outcomes of the changes as lines of text."""
     lines = [f"{count_of(report.taken, 'change')} taken to the CRM."]
     if report.unmade:
         lines.append(f"  {number(report.unmade)} could not be made: the plan's report says why.")

@@ -1,4 +1,4 @@
-"""The doctor's look at the CRM's own database: it is read, and what a new row needs there is said."""
+"""The doctor's check of the CRM's own database: it can be read, and plans fill what a new row needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def crm_check(context: AccountContext) -> Check:
 
 
 def _trust(context: AccountContext, crm: CrmConnections) -> list[Finding]:
-    """Return what it means that nobody tried a database; nothing of one that is tested."""
+    """Return the finding about a database on which our statements never ran; none for a tested database."""
     if crm.dialect.tried:
         return []
     spot = context.config.spot("accounts", context.account, "crm")

@@ -70,13 +70,13 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check everything that a first run needs, and say what to change. Only --write-check writes to a side.
+    """Check everything that a first run needs, and say what to change. Only --write-check writes to Enerflo.
 
     The checks: configuration, the drop of webhook files, warehouse and tables, API key, the company's
     statuses, the mapping against the live CRM tables (file, line, found, expected), the objects at Salesforce
     where changes go there (write_to), and how the rows of both sides match: which keys meet, and which values
-    differ only in how they are written, with the line of sync.yaml that accepts them. Where the CRM is in
-    another database, our copies of its tables are brought up to date for that.
+    differ only in how they are written, with the line of sync.yaml that accepts them. If the CRM is in
+    another database, the doctor first brings our copies of its tables up to date. It never writes to the CRM.
 
     Exit code 1 when a finding is an error of the mapping or a warning, 2 when a check could not run; hints
     do not count.

@@ -81,7 +81,7 @@ def require_one_account(group: str | None, option: str) -> None:
 def _isolated(
     name: str, opens: Callable[[], AccountContext], work: Callable[[AccountContext], Exit], as_json: bool
 ) -> Exit:
-    """Return how an account's work ended; what stops it is told, and stops no other account."""
+    """Return the exit code of an account's work; print an error instead of raising it, so that others run."""
     try:
         with closing(opens()) as context:
             return work(context)

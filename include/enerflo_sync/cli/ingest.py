@@ -35,8 +35,8 @@ def command(
 
     The drop is WEBHOOK_DROP_URI, or webhook_drop_uri of sync.yaml: a folder, s3://, gs:// or abfs://. Each
     event is stored once, then its file moves to the archive beside the drop. Unusable input goes to
-    sync.quarantine with its file, position and reason. Killed at any point, the next ingest completes it.
-    Exit code 1 when input was quarantined, or a part was not read.
+    sync.quarantine with its file, position and reason. An ingest that was killed is completed by the next
+    one. Exit code 1 when input was quarantined, or a part was not read.
     """
     context = open_account(account, os.environ)
     with moving_records(), progress_bars() as tick:

@@ -27,8 +27,8 @@ Address = Annotated[
     typer.Option(
         "--warehouse-url",
         metavar="URL",
-        help="Draft the tables from this warehouse: postgresql://user:password@host:5432/database. Without it"
-        " WAREHOUSE_URL counts, if set. It is only read, and its address is not written into the file.",
+        help="Draft the tables from this warehouse: postgresql://user:password@host:5432/database; by default"
+        " WAREHOUSE_URL, if set. The warehouse is only read, and its address is not written into the file.",
     ),
 ]
 
@@ -38,8 +38,7 @@ Schema = Annotated[
     typer.Option(
         "--crm",
         metavar="SCHEMA",
-        help="Draft only tables of this schema of the warehouse. By default all that the role can read are"
-        " looked at.",
+        help="Draft only tables of this schema of the warehouse; by default all that the role can read.",
     ),
 ]
 
@@ -49,9 +48,9 @@ def command(
 ) -> None:
     """Write a commented sync.yaml, and the schema by which editors validate it.
 
-    With a warehouse its tables are drafted: which of them hold Enerflo's records, and how each column is
-    compared, each line with its reason. What is not sure is a comment. Poll first: without Enerflo's records
-    only names can tell.
+    With a warehouse, the tables are drafted: which of them hold Enerflo's records, and how each column is
+    compared. Each line has its reason; a line that is not certain is written as a comment. Run `poll` first:
+    without Enerflo's records in the mirror, only the names of columns can be compared.
 
     It starts in report mode, which writes to neither side. An existing file is never replaced.
     """

@@ -29,11 +29,11 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring the warehouse to this version's tables. Safe to run at any time, and twice at once.
+    """Bring the warehouse to this version's tables. Safe to run at any time, and by two processes at once.
 
     Creates the schemas enerflo and sync; never touches the tables of your CRM. Columns that sync.yaml
     declares (columns) are added to the mirror's tables and filled from the stored versions of all known
-    installs, without a request to Enerflo. Killed while it fills them, the same command continues.
+    installs, without a request to Enerflo. If the command is killed meanwhile, run it again: it continues.
 
     With accounts in several warehouses, or with columns of their own, run it for each: --group NAME.
 

@@ -20,7 +20,7 @@ def command(account: Account = "default", as_json: Json = False) -> None:
 
     Airflow sends messages, with its connections: the DAGs poll, webhooks, reconcile, change_orders, sync and
     prune of the account have a task for it as soon as sync.yaml has a route under notify. Failed tasks are
-    told by Airflow itself, and not shown here. Exit code 1 when a message that is shown could not be sent.
+    reported by Airflow itself, and not shown here. Exit code 1 when a shown message could not be sent.
     """
     place = open_account(account, os.environ)
     new, kept = read_notifications(place)

@@ -110,7 +110,7 @@ def standard_output(*, is_data: bool = False) -> BinaryIO:
 
 
 def unexpected(error: Exception) -> str:
-    """Return what is told of an error that is none of ours: its type alone, since its text may hold a row."""
+    """Return the message for an error that is not ours; it names only the type: the text may hold a row."""
     return (
         f"enerflo-sync: an unexpected {type(error).__name__}; nothing was half-written."
         f" This is a defect: run it again with {DEBUG_VARIABLE}=1 and report what it prints."

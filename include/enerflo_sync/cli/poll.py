@@ -46,8 +46,8 @@ def command(
 ) -> None:
     """Read Enerflo and write changed records into the mirror tables (schema enerflo).
 
-    Unchanged records are neither parsed nor written. Killed at any point, the next poll completes it. Exit
-    code 1 when records were quarantined, or a part was not read.
+    Unchanged records are neither parsed nor written. A poll that was killed is completed by the next one.
+    Exit code 1 when records were quarantined, or a part was not read.
     """
 
     def poll(context: AccountContext) -> Exit:

@@ -28,11 +28,12 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a zip file with what somebody who helps needs to know.
+    """Write a zip file for a person who helps you.
 
     Versions, the configuration's shape, the last runs, sizes of tables, clock skew, schema revision, counts
     by state, and the doctor's findings. No secret, no value of a record and no name of a person is in it:
-    texts of sync.yaml that are no plain names are left out. What cannot be read says why. Changes nothing.
+    texts of sync.yaml that are not plain names are left out. A part that cannot be read contains the reason
+    instead. Changes nothing.
     """
     context = open_account(account, os.environ)
     path = out or Path(f"enerflo-sync-support-{datetime.now(UTC):%Y%m%d-%H%M%S}.zip")

@@ -125,6 +125,13 @@ def _carry(
                 end_unmade(connection, account, run_id, altered, Decision.PARKED, _NOT_KEPT)
                 end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
                 record_arrivals(connection, [comparison], account, read_back=True)
+    _end_left(connection, comparison, account, run_id, made)
+
+
+def _end_left(
+    connection: sa.Connection, comparison: Comparison, account: str, run_id: str, made: set[int]
+) -> None:
+    """End the changes that are still open after all attempts, each with its reason."""
     with connection.begin():
         named = {
             "account": account,

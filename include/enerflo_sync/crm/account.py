@@ -13,9 +13,8 @@ from enerflo_sync.crm.elsewhere import CrmDatabase
 from enerflo_sync.crm.mapping import Mode
 from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.overrides import TableOverride
-from enerflo_sync.crm.rhythm import Rhythm
 from enerflo_sync.crm.salesforce import SECRETS, SalesforceAccount
-from enerflo_sync.crm.schedule import Schedule
+from enerflo_sync.crm.schedule import Rhythm, Schedule
 from enerflo_sync.crm.source import Places
 from enerflo_sync.errors import ConfigurationError
 
@@ -44,7 +43,8 @@ class AccountDefaults(Options):
         description="Folder or bucket into which payloads are dropped: a path, file://, s3://, gs://, abfs://.",
     )
     webhook_archive_uri: str | None = Field(
-        None, description="Where taken files are kept, by date; the folder archive beside the drop if unset."
+        None,
+        description="Where ingested files are kept, by date; if unset, the folder archive beside the drop.",
     )
     group: str | None = Field(
         None,
@@ -62,7 +62,7 @@ class AccountDefaults(Options):
         default_factory=lambda: Rhythm.model_validate({}), description="How often changes start jobs."
     )
     crm: CrmDatabase | None = Field(
-        None, description="The database of the CRM's tables; the warehouse itself where absent."
+        None, description="The database of the CRM's tables, if it is not the warehouse."
     )
     salesforce: SalesforceAccount = Field(
         default_factory=lambda: SalesforceAccount.model_validate({}),
@@ -78,7 +78,7 @@ class AccountConfig(AccountDefaults):
 
     tables: dict[str, TableOverride] = Field(  # type: ignore[valid-type]
         default_factory=dict,
-        description="What differs for this account from the tables below.",
+        description="Options of the tables below that differ for this account.",
         json_schema_extra=NAMED_TABLES,
     )
 

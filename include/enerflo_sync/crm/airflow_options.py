@@ -51,7 +51,7 @@ class AirflowOptions(Options):
         None, description="Queue of every task, for CeleryExecutor. Unset: Airflow's own default."
     )
     pool: Name | None = Field(
-        None, description="Pool of every task; it must be there in Airflow. Unset: the default pool."
+        None, description="Pool of every task; it must exist in Airflow. Unset: the default pool."
     )
     executor: Name | None = Field(
         None, description="Executor of every task, one of those that Airflow has. Unset: the first of them."
@@ -60,12 +60,12 @@ class AirflowOptions(Options):
         1, ge=1, le=1_000_000, description="Priority of every task where tasks wait for a slot; higher first."
     )
     retries: int = Field(
-        3, ge=0, le=100, description="How often a task is tried again where trying again can help."
+        3, ge=0, le=100, description="How often a task is retried, for errors that a retry can end."
     )
     callbacks: Callbacks = Field(
         default_factory=lambda: Callbacks.model_validate({}),
-        description="Functions of your own, as company.alerts.page, called when a task ends. They are called"
-        " after ours, which tell the routes of notify.",
+        description="Functions of your own, such as company.alerts.page, called when a task ends, after our"
+        " own callbacks have sent the messages of notify.",
     )
     approvers: list[Name | Approver] = Field(
         [],
@@ -76,8 +76,8 @@ class AirflowOptions(Options):
         None,
         gt=0,
         le=7 * 24 * 60,
-        description="Airflow marks and counts a run that is not done so many minutes after it was queued, and"
-        " the triggerer's log names it (run_overdue). Runs that wait for a person have none.",
+        description="If a run has not ended so many minutes after it was queued, Airflow marks and counts it,"
+        " and the triggerer's log names it (run_overdue). Runs that wait for a person have no deadline.",
     )
 
     @property

@@ -40,14 +40,14 @@ class PollOptions(Options):
     lookback_minutes: int = Field(
         15, ge=0, le=1440, description="How far a poll goes back before its watermark."
     )
-    per_page: int = Field(500, ge=1, le=5000, description="Installs asked for in one page at first.")
-    min_per_page: int = Field(25, ge=1, le=5000, description="The smallest page after slow answers.")
+    per_page: int = Field(500, ge=1, le=5000, description="Installs in one page; fewer after slow answers.")
+    min_per_page: int = Field(25, ge=1, le=5000, description="The fewest installs in one page.")
     shrink_guard_percent: int = Field(
         20,
         ge=1,
         le=100,
-        description="A sweep that returns this much fewer records stops and deletes nothing; events delete no"
-        " more than this within a day.",
+        description="A walk of a list that finds so many percent fewer records stops and deletes nothing."
+        " Webhook events delete no more than this share within a day.",
     )
     resources: tuple[Annotated[PollResource, _Lax], ...] = Field(
         tuple(PollResource(name) for name in USUAL), strict=False, description="What is read.", min_length=1
@@ -64,38 +64,40 @@ class CompletedNeeds(StrEnum):
 class StatusNames(Options):
     """Install statuses with a meaning for this project, each by name or by its id at Enerflo."""
 
-    completed: str | int = Field("Completed", description="Set when the last milestone is completed.")
+    completed: str | int = Field(
+        "Completed", description="The status that an install gets when its last milestone is completed."
+    )
     completed_needs: Annotated[CompletedNeeds, _Lax] = Field(
         CompletedNeeds.FINAL,
-        description="Which milestones must be completed for that: the last one (final; a plan says how many"
-        " others are open still), or all of them.",
+        description="Which milestones must be completed before that: the last one (final; a plan says how"
+        " many others are still open), or all of them.",
     )
-    on_hold: str | int = Field(4, description="The status of an install that waits.")
-    voided: list[str | int] = Field(["Voided"], description="Statuses of a contract that no longer stands.")
+    on_hold: str | int = Field(4, description="The status of an install that is on hold.")
+    voided: list[str | int] = Field(["Voided"], description="The statuses of voided contracts.")
 
 
 class StatusBody(Options):
     """Field names of the body that sets an install's status."""
 
-    status: str = Field("status_id", description="Takes the status id.")
+    status: str = Field("status_id", description="The field name for the id of the status.")
 
 
 class MilestoneBody(Options):
     """Field names of the body that sets a milestone's dates."""
 
-    started_at: str = Field("started_at", description="Takes the start.")
-    due_at: str = Field("due_at", description="Takes the due date.")
-    completed_at: str = Field("completed_at", description="Takes the completion.")
+    started_at: str = Field("started_at", description="The field name for the start.")
+    due_at: str = Field("due_at", description="The field name for the due date.")
+    completed_at: str = Field("completed_at", description="The field name for the completion.")
 
 
 class NoteBody(Options):
     """Field names of the body that adds a note."""
 
-    body: str = Field("note", description="Takes the text.")
+    body: str = Field("note", description="The field name for the text.")
     text: str | list[str] = Field(
         ["{body}\n\n{author} (CRM)", "{body}"],
-        description="What is written; {name} takes a column of the CRM's note. The first whose columns are"
-        " all there.",
+        description="The text that is sent; {name} stands for a column of the CRM's note. The first text of"
+        " which all columns have a value is used.",
     )
 
 
@@ -104,7 +106,8 @@ class LeadBody(Options):
 
     also: dict[str, str | list[str]] = Field(
         default_factory=dict,
-        description="{lead/add field: text}; {name} takes a column of the CRM's lead; left out where null.",
+        description="{field of lead/add: text}; {name} stands for a column of the CRM's lead. A field whose"
+        " column is null is left out.",
     )
 
 
@@ -112,41 +115,50 @@ class AppointmentBody(Options):
     """The appointment that is made for a new lead whose row has a time for one."""
 
     type: int = Field(description="Enerflo's appointment type.")
-    start: str = Field(description="The CRM column with the beginning.")
-    minutes: int = Field(60, ge=5, le=1440, description="How long it takes.")
+    start: str = Field(description="The CRM column with the start time.")
+    minutes: int = Field(60, ge=5, le=1440, description="The length in minutes.")
 
 
 class WriteBodies(Options):
     """Body field names that the vendor does not document (REFERENCE.md §6.1 to §6.3)."""
 
-    status: StatusBody = Field(default_factory=lambda: StatusBody.model_validate({}), description="4.1")
-    milestone: MilestoneBody = Field(
-        default_factory=lambda: MilestoneBody.model_validate({}), description="3.1"
+    status: StatusBody = Field(
+        default_factory=lambda: StatusBody.model_validate({}), description="Sets the status of an install."
     )
-    note: NoteBody = Field(default_factory=lambda: NoteBody.model_validate({}), description="5.1")
-    lead: LeadBody = Field(default_factory=lambda: LeadBody.model_validate({}), description="1.1")
-    appointment: AppointmentBody | None = Field(None, description="1.1, where an appointment is wanted.")
+    milestone: MilestoneBody = Field(
+        default_factory=lambda: MilestoneBody.model_validate({}), description="Sets dates of a milestone."
+    )
+    note: NoteBody = Field(default_factory=lambda: NoteBody.model_validate({}), description="Adds a note.")
+    lead: LeadBody = Field(default_factory=lambda: LeadBody.model_validate({}), description="Adds a lead.")
+    appointment: AppointmentBody | None = Field(
+        None, description="Books an appointment with a new lead; none is booked without this option."
+    )
 
 
 class ChangeOrderKeys(Options):
     """Keys of ``change_values`` under which a component may be; the first match wins (REFERENCE.md §8)."""
 
-    panel: list[str] = Field(["panel", "panel_type", "panels", "module"], description="Panel type.")
-    panel_count: list[str] = Field(["panel_count", "panelCount", "module_count"], description="Panel count.")
+    panel: list[str] = Field(
+        ["panel", "panel_type", "panels", "module"], description="Keys that may hold the panel type."
+    )
+    panel_count: list[str] = Field(
+        ["panel_count", "panelCount", "module_count"], description="Keys that may hold the panel count."
+    )
     battery: list[str] = Field(
         ["battery", "batteries", "battery_configuration", "storage"],
-        description="Battery configuration.",
+        description="Keys that may hold the battery configuration.",
     )
-    ignored: list[str] = Field([], description="Keys that are known, and of which nothing is taken.")
+    ignored: list[str] = Field([], description="Known keys whose values are not used.")
 
 
 class SyncConfig(Options):
     """The whole of sync.yaml."""
 
-    version: Literal[1] = Field(description="The version of this file's form.")
+    version: Literal[1] = Field(description="The version of this file's format.")
     defaults: AccountDefaults = Field(
         default_factory=lambda: AccountDefaults.model_validate({}),
-        description="What every account gets that does not say otherwise. {account} in a text is its name.",
+        description="Options of all accounts, unless an account sets them itself. {account} in a text is the"
+        " account's name.",
     )
     accounts: dict[str, AccountConfig] = Field(
         description="Enerflo accounts by name. Any of them may be a file accounts/NAME.yaml beside this one"
@@ -157,29 +169,32 @@ class SyncConfig(Options):
         default_factory=lambda: PollOptions.model_validate({}), description="How Enerflo is read."
     )
     webhooks: WebhookOptions = Field(
-        default_factory=lambda: WebhookOptions.model_validate({}), description="How payloads are ingested."
+        default_factory=lambda: WebhookOptions.model_validate({}), description="How webhooks are ingested."
     )
     reconcile: ReconcileOptions = Field(
         default_factory=lambda: ReconcileOptions.model_validate({}), description="How differences are judged."
     )
     retention: RetentionOptions = Field(
-        default_factory=lambda: RetentionOptions.model_validate({}), description="How long things are kept."
+        default_factory=lambda: RetentionOptions.model_validate({}), description="How long data is kept."
     )
     statuses: StatusNames = Field(
-        default_factory=lambda: StatusNames.model_validate({}), description="Statuses with a meaning."
+        default_factory=lambda: StatusNames.model_validate({}), description="Install statuses with a meaning."
     )
     writes: WriteBodies = Field(
-        default_factory=lambda: WriteBodies.model_validate({}), description="Undocumented body field names."
+        default_factory=lambda: WriteBodies.model_validate({}),
+        description="Field names in the bodies of writes to Enerflo, which the vendor does not document."
+        " `enerflo-sync doctor --write-check` tries them.",
     )
     change_orders: ChangeOrderKeys = Field(
-        default_factory=lambda: ChangeOrderKeys.model_validate({}), description="Undocumented component keys."
+        default_factory=lambda: ChangeOrderKeys.model_validate({}),
+        description="Where the components of a change order are, which the vendor does not document.",
     )
     approval: ApprovalOptions = Field(
         default_factory=lambda: ApprovalOptions.model_validate({}),
-        description="Plans that wait for a person.",
+        description="Which changes of a plan wait for a person.",
     )
     notify: NotifyOptions = Field(
-        default_factory=lambda: NotifyOptions.model_validate({}), description="Who is told what."
+        default_factory=lambda: NotifyOptions.model_validate({}), description="Who gets which messages."
     )
     columns: Columns = Field(
         default_factory=dict,

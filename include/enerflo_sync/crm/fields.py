@@ -74,13 +74,16 @@ class FieldMapping(Options):
         None, ge=0, description="number: the largest difference, in the field's unit, that counts as equal."
     )
     tolerance_percent: float | None = Field(
-        None, ge=0, description="number: the same in percent of Enerflo's value; the larger of both counts."
+        None,
+        ge=0,
+        description="number: the same in percent of Enerflo's value; the larger tolerance counts.",
     )
     precision: Annotated[Precision, _Lax] = Field(
         Precision.SECOND, description="timestamp: times are cut to this unit before they are compared."
     )
     time_zone: str | None = Field(
-        None, description="Zone of CRM times without one, and of a day's limits; the table's where absent."
+        None,
+        description="Zone of CRM times without one, and of the day's limits; the table's zone if absent.",
     )
     trim: bool = Field(False, description="text: white space at both ends does not count.")
     fold_case: bool = Field(False, description="text: upper and lower case are the same.")
@@ -90,13 +93,15 @@ class FieldMapping(Options):
         "(ignore).",
     )
     source_of_truth: Annotated[SourceOfTruth, _Lax] = Field(
-        SourceOfTruth.REVIEW, description="Which side's value stands when they differ."
+        SourceOfTruth.REVIEW,
+        description="Which side's value is kept if the two differ: enerflo, crm, newest (the side that"
+        " changed later), or review (a person decides).",
     )
     null_overwrites: bool = Field(
-        False, description="Whether a null on the winning side takes the other side's value away."
+        False, description="Whether a null on the winning side removes the other side's value."
     )
     direction: Annotated[Direction, _Lax] = Field(
-        Direction.BOTH, description="Where the field may be written at all, whoever's value stands."
+        Direction.BOTH, description="On which side the field may be written, whichever side's value is kept."
     )
     protected: bool = Field(False, description="A plan that changes this field waits for a person.")
     personal_data: Annotated[PersonalData, _Lax] | Literal[False] | None = Field(
@@ -106,7 +111,7 @@ class FieldMapping(Options):
     )
     values: dict[str, str] = Field(
         default_factory=dict,
-        description="{Enerflo's value: the CRM's value}. A value that is not listed stands for itself.",
+        description="{Enerflo's value: the CRM's label}. Other values are the same on both sides.",
     )
 
     # The declaration of the mirror's column, if ``columns`` declares it.

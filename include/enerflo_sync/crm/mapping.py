@@ -89,15 +89,15 @@ class TableMapping(Options):
 
     of: KindName | None = Field(
         None,
-        description="The kind of records of Enerflo that the rows are; the table's own name where absent.",
+        description="Which of Enerflo's records the rows are; if absent, the table's own name says it.",
     )
     crm_table: str = Field(
-        description='The table as schema.table. A name with a dot in it stands in double quotes: "a.b".c'
+        description='The table as schema.table. Put a name that contains a dot in double quotes: "a.b".c'
     )
     where: str | None = Field(
         None,
-        description="A condition in SQL over the table's own columns, of which the same row always makes the "
-        "same. Rows that do not meet it do not exist for this table.",
+        description="An SQL condition over the table's own columns that gives the same result for the same "
+        "row at any time. Other rows are ignored.",
     )
     key: Key = Field(
         description="The CRM table's key. Either {crm column: mirror column}, or a list of CRM columns when "
@@ -106,7 +106,7 @@ class TableMapping(Options):
     )
     join: dict[str, KeyPair] | None = Field(
         None,
-        description="{crm column: mirror column} by which rows are matched, where that is not the key; with "
+        description="{crm column: mirror column} by which rows are matched, if they are not matched by key; "
         "options as in key.",
     )
     unlinked: Annotated[Unlinked, _Lax] = Field(
@@ -116,38 +116,38 @@ class TableMapping(Options):
     )
     updated_at: str | None = Field(
         None,
-        description="The CRM column with the row's last change: it tells what is newer and in flight.",
+        description="The CRM column with the time of the row's last change, for newest and in_flight.",
     )
     updated_at_set_at_commit: bool = Field(
         False,
-        description="The CRM itself sets updated_at at every change, a moment before its commit, and nobody "
-        "back-dates it. Changed rows are then found by its index, without a look at all rows.",
+        description="The CRM itself sets updated_at at every change, just before its commit, and nobody sets "
+        "it back. Then changed rows are found by its index, without reading all rows.",
     )
     arrived_at: str | None = Field(
         None,
-        description="The CRM column with the time at which this copy got the row, as _fivetran_synced. "
-        "Changed rows are then found by its index, without a look at all rows.",
+        description="The CRM column with the time at which this copy got the row, such as _fivetran_synced. "
+        "Then changed rows are found by its index, without reading all rows.",
     )
     arrives_within_hours: float | None = Field(
         None,
         gt=0,
         le=24 * 90,
-        description="Of a copy: within so many hours a row arrives (by arrived_at, or the tool's own column)."
-        " Where none did, a reconciliation is no all-clear, and says since when.",
+        description="For a copy: a row arrives at least every so many hours (by arrived_at, or the tool's own"
+        " column). Otherwise a reconciliation is no all-clear, and says since when.",
     )
     time_zone: str = Field("UTC", description="Zone of CRM times that have none, as in America/Denver.")
     write_to: WriteTo = Field(
         "table",
-        description="Where changes of the CRM go: into the table, or, where it is only a copy, into an outbox"
-        " that a reverse ETL tool reads (changes, or {changes: schema.table} for one of yours), or straight"
-        " to the CRM (salesforce).",
+        description="Where approved changes of the CRM go. table: into the table itself. If the table is "
+        "only a copy: into an outbox that a reverse ETL tool reads (changes, or {changes: schema.table} for "
+        "your own), or straight to the CRM (salesforce).",
     )
     salesforce: SalesforceObject | None = Field(
-        None, description="write_to: salesforce: of which object of Salesforce the table is a copy."
+        None, description="For write_to: salesforce: the object of Salesforce that the table is a copy of."
     )
     reconcile: bool = Field(True, description="Whether the reconciliation compares this table.")
     mode: Annotated[Mode | None, _Lax] = Field(
-        None, description="Which side may be written; the account's mode where absent."
+        None, description="Which side may be written; the account's mode if absent."
     )
     create_only: bool = Field(
         False, description="Rows are created on the other side and never changed there afterwards."
@@ -155,7 +155,7 @@ class TableMapping(Options):
     create_in: tuple[Annotated[Side, _Lax], ...] = Field(
         (Side.CRM,),
         strict=False,
-        description="Sides on which a record that only the other side has is created.",
+        description="The sides on which a record is created that only the other side has.",
     )
     create_when: dict[str, list[str]] = Field(
         default_factory=dict,
@@ -164,33 +164,33 @@ class TableMapping(Options):
     delete_in: tuple[Annotated[Side, _Lax], ...] = Field(
         (),
         strict=False,
-        description="Sides on which a record is deleted that the other side deleted. Only crm can be.",
+        description="The sides on which a record is deleted after the other side deleted it; only crm works.",
     )
     void_in: tuple[Annotated[Side, _Lax], ...] = Field(
         (Side.CRM,),
         strict=False,
-        description="Sides on which an install may be given a voided status.",
+        description="The sides on which an install may get a voided status.",
     )
     deleted_when: dict[str, bool | int | str] = Field(
         default_factory=dict,
-        description="{CRM column: value, or not_null}: a CRM row with any of them is marked as deleted, and "
-        "counts as a row that is not there. It is never written. Where delete_in lets us delete, the first of"
-        " them that is no copy tool's (_fivetran_deleted) is set instead.",
+        description="{CRM column: value, or not_null}: a CRM row with any of these values counts as deleted, "
+        "and is never written. If delete_in allows deletions, a plan sets the first of these columns that is"
+        " not a copy tool's own (_fivetran_deleted).",
     )
     on_insert: dict[str, str | list[str]] = Field(
         default_factory=dict,
-        description="{CRM column: text} of new CRM rows only. {name} takes a column of the mirror, {a|b} the "
-        "first that is not null; of a list, the first text whose columns are all there.",
+        description="{CRM column: text} for new CRM rows only. {name} stands for a column of the mirror, "
+        "{a|b} for the first that is not null; of a list, the first text without a null column is used.",
     )
     adopt: dict[str, KeyPair] = Field(
         default_factory=dict,
-        description="{CRM column: mirror column} by which a CRM row that names no record of Enerflo yet "
-        "recognises its own; with options as in key.",
+        description="{CRM column: mirror column} by which the record of a CRM row is recognised if the row "
+        "has no id of Enerflo yet; options as in key.",
     )
     layout: Annotated[Layout, _Lax] = Field(
         Layout.LONG,
-        description="Of milestones: long has a row for each, wide a row for each install and columns for the"
-        " milestones (columns). Rows of a wide table are neither created nor deleted.",
+        description="For milestones: long has a row for each milestone; wide has a row for each install, with"
+        " columns for its milestones (columns). Rows of a wide table are neither created nor deleted.",
     )
     fields: dict[str, FieldMapping] = Field(
         default_factory=dict,

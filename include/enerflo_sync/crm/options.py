@@ -28,8 +28,8 @@ class KeyColumn(Options):
     enerflo: str = Field(description="The mirror's column that holds Enerflo's value.")
     type: Annotated[KeyType, Field(strict=False)] = Field(
         KeyType.TEXT,
-        description="The domain in which the two values are compared. Of type integer 0001234 and 1234.0 are"
-        " 1234, and what is no whole number is no key.",
+        description="The domain in which the two values are compared. With integer, 0001234 and 1234.0 are"
+        " 1234, and a text that is not a whole number is not a key.",
     )
     trim: bool = Field(False, description="White space at both ends does not count.")
     strip_zeros: bool = Field(False, description="text: zeros in front do not count.")

@@ -10,8 +10,12 @@ from enerflo_sync.crm.options import Options
 class ReconcileOptions(Options):
     """How differences are judged and kept."""
 
-    in_flight_minutes: int = Field(30, ge=0, description="A difference younger than this is in_flight.")
-    unexplained_budget: int = Field(0, ge=0, description="Unexplained differences that are allowed.")
+    in_flight_minutes: int = Field(
+        30, ge=0, description="A difference is in_flight if one side changed within so many minutes."
+    )
+    unexplained_budget: int = Field(
+        0, ge=0, description="How many unexplained differences a report may have and still be an all-clear."
+    )
     samples: int = Field(20, ge=0, le=1000, description="Differences per table shown in a report.")
     keep_days: int = Field(
         90,
@@ -20,12 +24,12 @@ class ReconcileOptions(Options):
         " same.",
     )
     lookback_minutes: int = Field(
-        15, ge=0, description="How far an incremental run goes back before the one it stands on."
+        15, ge=0, description="How far back before the previous run an incremental run looks for changes."
     )
     shrink_guard_percent: int = Field(
         20,
         ge=1,
         le=100,
-        description="Where a CRM table has lost more of its rows than this at once, and ten at least, nothing"
-        " is concluded from the rows that it lacks until the table has stayed so for an hour; 100: never.",
+        description="If a CRM table loses more than this share of its rows at once, and at least ten rows, no"
+        " deletion is believed until the table has stayed at its new size for an hour; 100: never.",
     )

@@ -52,7 +52,7 @@ def open_writer(uri: str) -> DropWriter:
     """
     try:
         writer: DropWriter = (
-            LocalWriter(Path(local_path(uri))) if scheme_of(uri) == "file" else RemoteWriter(uri)
+            LocalWriter(Path(local_path(uri))) if scheme_of(uri) == "file" else StorageWriter(uri)
         )
         writer.check()
     except RetriableError as error:
@@ -143,7 +143,7 @@ class LocalWriter:
         )
 
 
-class RemoteWriter:
+class StorageWriter:
     """A prefix on object storage, or on any other storage of fsspec.
 
     Credentials come from the storage library: environment variables, profile or instance role. They need only

@@ -66,7 +66,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     body_pruned: str | None = None
 
 
-class Side(msgspec.Struct, frozen=True, kw_only=True):
+class SideValue(msgspec.Struct, frozen=True, kw_only=True):
     """One side's record and its value of a field.
 
     :param exists: whether the side has the record.
@@ -176,8 +176,8 @@ class FieldStory(msgspec.Struct, frozen=True, kw_only=True):
     field: str
     enerflo_column: str | None
     policy: str | None
-    enerflo: Side | None
-    crm: Side | None
+    enerflo: SideValue | None
+    crm: SideValue | None
     same: bool | None
     agreed: Agreement | None
     steps: Sequence[Step]
@@ -268,7 +268,7 @@ def masked_explanation(explanation: Explanation, config: SyncConfig) -> Explanat
         values = {name: hide(one.field, getattr(one, name)) for name in ("before", "after")}
         return msgspec.structs.replace(one, **values)
 
-    def hidden_side(field: str, side: Side | None) -> Side | None:
+    def hidden_side(field: str, side: SideValue | None) -> SideValue | None:
         return None if side is None else msgspec.structs.replace(side, value=hide(field, side.value))
 
     def hidden(story: FieldStory) -> FieldStory:

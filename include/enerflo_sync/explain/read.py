@@ -17,7 +17,7 @@ from enerflo_sync.explain.explanation import (
     Explanation,
     FieldStory,
     KnownFrom,
-    Side,
+    SideValue,
     Step,
     Waiting,
     WaitingKind,
@@ -281,7 +281,7 @@ def _story(name: str, known: _Known) -> FieldStory:
     )
 
 
-def _enerflo_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
+def _enerflo_side(name: str, known: _Known, later: Sequence[Step]) -> SideValue:
     record, as_of = known.record, known.as_of
     present = (record.enerflo_values or {}).get(name)
     if as_of is not None and record.observed_at is not None and record.observed_at > as_of:
@@ -289,7 +289,7 @@ def _enerflo_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
         if version is not None:
             told = _evidence(known, name, version.values.get(name), as_of)
             value = version.values.get(name)
-            return Side(
+            return SideValue(
                 exists=True,
                 value=value,
                 evidence=told,
@@ -301,7 +301,7 @@ def _enerflo_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
     is_later = _is_later(known, name, known.deleted_at or record.observed_at, "value", present)
     # The evidence of a value that may have come later is that of the present.
     seen = record.observed_at if is_later else as_of or record.observed_at
-    return Side(
+    return SideValue(
         exists=record.in_enerflo,
         rejected=not record.deleted and any(one.kind is WaitingKind.QUARANTINED for one in known.waiting),
         value=present,
@@ -317,12 +317,12 @@ def _evidence(known: _Known, name: str, value: Any, seen: datetime) -> Any:
     return known.witness.of_mirror(record.observed_at) if record.observed_at is not None else None
 
 
-def _crm_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
+def _crm_side(name: str, known: _Known, later: Sequence[Step]) -> SideValue:
     record, as_of = known.record, known.as_of
     if as_of is not None and later:
         return _side_before(later[0], "to_crm", as_of)
     value = (record.crm_values or {}).get(name)
-    return Side(
+    return SideValue(
         exists=bool(record.crm_rows),
         value=value,
         changed_at=record.changed_at,
@@ -343,7 +343,7 @@ def _is_later(known: _Known, name: str, changed_at: datetime | None, side: str, 
     return agreed is None or getattr(agreed, side) != value
 
 
-def _side_before(step: Step, written: str, as_of: datetime) -> Side:
+def _side_before(step: Step, written: str, as_of: datetime) -> SideValue:
     """Return a side at a time before a step.
 
     :param written: the direction that writes this side.
@@ -351,8 +351,8 @@ def _side_before(step: Step, written: str, as_of: datetime) -> Side:
     made = step.direction == written
     seen = step.observed_at or step.changed_at
     if step.op == "insert" and (made or (seen is not None and seen > as_of)):
-        return Side(exists=False, known_from=KnownFrom.LEDGER)
-    return Side(exists=True, value=_before(step, written, as_of), known_from=KnownFrom.LEDGER)
+        return SideValue(exists=False, known_from=KnownFrom.LEDGER)
+    return SideValue(exists=True, value=_before(step, written, as_of), known_from=KnownFrom.LEDGER)
 
 
 def _before(step: Step, written: str, as_of: datetime) -> Any:

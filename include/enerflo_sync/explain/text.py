@@ -15,7 +15,7 @@ from enerflo_sync.explain.explanation import (
     Explanation,
     FieldStory,
     KnownFrom,
-    Side,
+    SideValue,
     Step,
     Waiting,
     WaitingKind,
@@ -148,11 +148,11 @@ def _present(story: FieldStory) -> Iterator[str]:
     yield _agreed(story.agreed, mine.value)
 
 
-def _says(side: Side) -> str:
+def _says(side: SideValue) -> str:
     return "says" if side.known_from is KnownFrom.PRESENT else "said"
 
 
-def _side(side: Side) -> str:
+def _side(side: SideValue) -> str:
     if side.is_later:
         now = f"says {_value(side.value)} now" if side.exists else "has no such record now"
         return f"{now}, and what it said then is not known"

@@ -12,7 +12,7 @@ from enerflo_sync.gaps.report import SAMPLES, Evidence, Hole, HoleKind, account_
 from enerflo_sync.gaps.schedule import Due
 from enerflo_sync.resources.notes import SWEPT
 
-# Stop counting due times here: of a hole of weeks nobody needs the exact number. It is told as a least one.
+# Stop counting due times here: nobody needs the exact number for a hole of weeks. The text says "or more".
 _MOST_DUE = 1_000
 
 

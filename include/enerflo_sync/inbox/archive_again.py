@@ -11,7 +11,8 @@ from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 
-from enerflo_sync.drop.drop import ArchivedFile, Content, Drop, DropFile, NotRead, open_drop, storable
+from enerflo_sync.drop.drop import ArchivedFile, Content, Drop, DropFile, NotRead, storable
+from enerflo_sync.drop.open_drop import open_drop
 
 _KNOWN = sa.text(r"""
 /* enerflo-sync inbox: archived files whose events, or whose trouble, are known */

@@ -29,10 +29,10 @@ def run_apply(
     """Apply a plan (:func:`enerflo_sync.apply.apply_plan.apply_plan`)."""
     require_migrated(context.engine)
     with warehouse_errors("apply"), context.engine.connect() as connection:
-        # The copy may take minutes, in which somebody may reject the plan.
+        # Read the plan before the copy, which may take minutes: somebody may reject the plan meanwhile.
         known = read_plan(connection, context.account, plan_hash, counted=False)
     require_trusted(context)
-    # What is sent to Enerflo rests on what the CRM says now.
+    # Changes are sent to Enerflo only if the CRM still has their values, so bring its copies up to date.
     run_copy(context, progress=progress)
     return apply_plan(
         context.engine,

@@ -33,11 +33,11 @@ def run_approve(
 ) -> PlanReport:
     """Approve a waiting plan, or a part of it, without applying it yet.
 
-    Where two persons have to approve it, the plan goes on to wait after the first.
+    If two persons have to approve the plan, it keeps waiting after the first approval.
 
-    :param undecided: only if nobody decided about it before.
-    :raises ConflictError: somebody did, or rejected it just now; or a second person is missing, and this is
-        the first one again.
+    :param undecided: refuse if somebody decided about the plan before.
+    :raises ConflictError: somebody decided before, or rejected the plan just now; or the second approval is
+        missing, and this is the first person again.
     """
     require_migrated(context.engine)
     with warehouse_errors("approve"), context.engine.begin() as connection:
@@ -52,7 +52,7 @@ def run_approve(
 
 
 def read_first_approval(context: AccountContext, plan_hash: str) -> tuple[PlanReport, FirstApproval | None]:
-    """Return a stored plan and the first of two approvals, None where there is none or two are not needed.
+    """Return a stored plan and the first of its two approvals; None if one is enough, or nobody approved yet.
 
     :param plan_hash: as :func:`enerflo_sync.plan.reads.read_plan` takes it.
     :raises ConfigurationError: there is no such plan.
@@ -75,10 +75,10 @@ def run_reject(
 ) -> PlanReport:
     """Reject a plan, or a part of it (:func:`enerflo_sync.plan.decided_plan.reject_plan`).
 
-    A person may also reject a plan that somebody approved, as long as nothing of it was made or tried: the
-    approval is withdrawn, and of a part that is rejected the rest waits again.
+    A person may also reject an approved plan as long as none of its changes was made or tried. Then the
+    approval is withdrawn. If only a part is rejected, the rest of the plan waits again.
 
-    :param undecided: only if nobody decided about it before, but for such an approval.
+    :param undecided: refuse if somebody decided about the plan before; such an approval does not count.
     :param wait: if the plan is approved, wait until no plan or apply of the account is running, half an hour
         at most.
     :raises ConflictError: somebody decided about it before.

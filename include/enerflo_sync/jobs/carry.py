@@ -1,4 +1,4 @@
-"""Carry: bring what is open still to Salesforce, or to the CRM's own database."""
+"""Carry: bring approved changes that are still open to Salesforce, or to the CRM's own database."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_carry(context: AccountContext) -> CarryReport | None:
 
 
 def _waits(context: AccountContext) -> bool:
-    """Return whether a change waits for another database: each look at that may cost its owner money."""
+    """Return whether a change waits for a CRM in another database, without a query there, which may cost."""
     config, account = context.config, context.account
     carried = [
         name

@@ -85,7 +85,7 @@ def run_columns(
 def _fill(
     context: AccountContext, columns: list[DeclaredColumn], progress: Progress | None
 ) -> tuple[dict[str, int], set[str]]:
-    """Return how many rows were written, by table, and the tables of records of which no version is kept."""
+    """Return the numbers of rows written by table, and the tables with records without a stored version."""
     tables = [RebuildTable(name) for name in STORED if any(one.table == name for one in columns)]
     report = run_rebuild(context, tables=tables, write=True, fills=True, progress=progress)
     written = {table.table_name: table.new + table.changed + table.gone for table in report.tables}

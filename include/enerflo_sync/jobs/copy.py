@@ -25,7 +25,7 @@ def run_copy(
 
 
 def require_trusted(context: AccountContext) -> None:
-    """Refuse to plan or make changes of a database that nobody tried (:mod:`enerflo_sync.copies.trust`).
+    """Refuse to plan or write changes in a database on which our statements never ran (:mod:`.copies.trust`).
 
     :raises ConfigurationError: the mode lets its tables be written, and ``trust_dialect`` is not set.
     """

@@ -1,4 +1,4 @@
-"""Figures: what of an account is late and what waits, for a monitoring system."""
+"""Figures of an account for a monitoring system: how late it is, and how much waits."""
 
 from __future__ import annotations
 

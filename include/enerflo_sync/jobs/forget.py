@@ -30,8 +30,8 @@ def run_forget(
 ) -> ForgetReport:
     """Erase a customer's personal data (:func:`enerflo_sync.retention.forget.forget`).
 
-    :param write: erase; otherwise only count what would be.
-    :raises ConfigurationError: it is not known where the files are that the account's webhooks came from.
+    :param write: erase the data; otherwise only count it.
+    :raises ConfigurationError: webhooks of the account came from files, and no option names their archive.
     """
     require_migrated(context.engine)
     drop = open_account_drop(context) if context.settings.webhook_drop_uri else None

@@ -7,7 +7,8 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from enerflo_sync.drop.drop import Drop, open_drop, storable
+from enerflo_sync.drop.drop import Drop, storable
+from enerflo_sync.drop.open_drop import open_drop
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.warehouse.engine import warehouse_errors
 
@@ -22,13 +23,13 @@ select distinct regexp_replace(f.uri, '/\d{4}/\d\d/\d\d/.*$', '') as place from 
 
 
 def former_archives(context: AccountContext, drop: Drop) -> dict[str, Callable[[], Drop]]:
-    """Return what opens the archives that the account had before ``sync.yaml`` named another place.
+    """Return, by address, a function that opens each archive that the account had before the present one.
 
-    By their addresses. To open one may fail: what reads a former bucket may not be installed any more.
+    A function may fail: the library for a former bucket may not be installed any more.
     """
     with warehouse_errors("former archives"), context.engine.connect() as connection:
         places = connection.scalars(_PLACES, {"account": context.account}).all()
-    # Only the archive matters; the place that stands for the drop is never accessed.
+    # Only the archive is read. The drop needs an address too, which is never accessed.
     return {
         place: partial(open_drop, f"{place}.no-drop", place, 0.0, context.credentials.storage)
         for place in places

@@ -6,7 +6,8 @@ from datetime import date, timedelta
 
 from enerflo_sync.crm.retention import Kept, option_of
 from enerflo_sync.crm.webhook_places import require_own_archive, require_own_drop
-from enerflo_sync.drop.drop import Drop, open_drop
+from enerflo_sync.drop.drop import Drop
+from enerflo_sync.drop.open_drop import open_drop
 from enerflo_sync.inbox.archive_again import archive_again
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.hydrate import HydrateOptions

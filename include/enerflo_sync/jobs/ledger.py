@@ -17,10 +17,10 @@ _DIGEST = re.compile("[0-9a-f]{8,}")
 
 
 def run_seal(context: AccountContext, *, most: int = CHUNK) -> int:
-    """Seal the ledger after a job's work is committed and told, and return the number of rows sealed now.
+    """Seal new rows of the ledger, and return their number. Call this after the job's work is committed.
 
-    A step of its own: per row it costs a tenth of an apply. Each seal's digest goes to the log, outside the
-    warehouse. What cannot be sealed now is sealed by a later job, so an error is logged, and never the job's.
+    Sealing a row costs a tenth of applying it. Each seal's digest goes to the log, which is outside the
+    warehouse. A later job seals the rows that cannot be sealed now, so an error is logged and fails no job.
     """
     sealed = 0
     try:
@@ -49,7 +49,7 @@ def run_seal(context: AccountContext, *, most: int = CHUNK) -> int:
 def run_ledger_check(context: AccountContext, *, expected: str | None = None) -> LedgerCheck:
     """Return whether the ledger is as it was sealed (:func:`enerflo_sync.agreed.seal_check.check_ledger`).
 
-    :raises ConfigurationError: what is expected is no digest, or too short a beginning of one.
+    :raises ConfigurationError: ``expected`` is not a digest, or too short a beginning of one.
     """
     if expected is not None and not _DIGEST.fullmatch(expected.strip().lower()):
         # Every chain has a seal that begins with nothing.

@@ -159,8 +159,8 @@ def _crm_columns(mapping: TableMapping, mirror: Dataset) -> dict[str, list[tuple
 
 
 def _outboxes(context: AccountContext, mapping: TableMapping) -> list[Dataset]:
-    """Return the tables that changes of a copy are handed over in; none if its own table is written."""
-    # Changes that we carry to the CRM's own database are of the table itself.
+    """Return the tables into which changes of a copy are handed over; none if the CRM's table is written."""
+    # If we carry the changes to the CRM's own database, its table is written.
     if mapping.handed_to is None or mapping.is_carried:
         return []
     return [_mirror(context, name) for name in dict.fromkeys((OUR_CHANGES, mapping.handed_to.changes))]

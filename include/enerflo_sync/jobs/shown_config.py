@@ -1,4 +1,4 @@
-"""What may be shown of configuration files to somebody outside the company: no secrets, and nobody."""
+"""Configuration files as people outside the company may see them: without secrets and names of people."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _CRON = re.compile(r"[0-9*/, -]+")
 
 
 def shown_config(path: Path) -> Any:
-    """Return the options of a configuration file, with every text that is no plain name left out.
+    """Return the options of a configuration file; a text that is not a plain name is replaced by its length.
 
-    Variables stay as ``${NAME}``; of all other texts the length is shown.
+    Variables stay as ``${NAME}``.
     """
     return _shown(_read(path), ())
 
@@ -34,7 +34,7 @@ def shown_config(path: Path) -> Any:
 def shown_account_files(config: Path) -> dict[str, Any]:
     """Return by account the options of its own file beside ``config``, by the same rules.
 
-    Of a file that cannot be read the kind of error is there instead: its text may quote the file.
+    For a file that cannot be read, only the kind of the error is returned: its text may quote the file.
     """
     found: dict[str, Any] = {}
     for path in config_files(config)[1:]:
@@ -42,7 +42,7 @@ def shown_account_files(config: Path) -> dict[str, Any]:
             shown = _shown(_read(path), (FOLDER, path.stem))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             shown = {"not_made": type(error).__name__}
-        # A name that is no account's, such as west.yml, is told with its ending.
+        # A file name that is not an account's, such as west.yml, is shown with its ending.
         found[_key(path.stem if path.suffix == ".yaml" else path.name)] = shown
     return found
 

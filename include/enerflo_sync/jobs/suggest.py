@@ -22,14 +22,14 @@ _NOT_FITTING = "its mapping does not fit the live table: enerflo-sync doctor say
 
 
 class SuggestedLine(msgspec.Struct, frozen=True):
-    """One line that settles differences.
+    """One line of ``sync.yaml`` that would settle differences.
 
-    :param file: where the option is now, with its ``line``; ``what`` is its path.
-    :param found: the rows that it is for.
-    :param write: the option as it is to be.
-    :param written: whether a copy has it; otherwise a person has to write it, because the option contains a
-        variable, or an anchor or a merge of YAML shares it with others.
-    :param of_every_account: whether the line counts for other accounts, too, whose rows were not looked at.
+    :param file: the file that has the option now, with its ``line``; ``what`` is the option's path.
+    :param found: the rows for which the line is suggested.
+    :param write: the suggested option.
+    :param written: whether the copy has the line; otherwise a person has to write it, because the option
+        contains a variable, or because an anchor or a merge of YAML shares it with other options.
+    :param of_every_account: whether the line also counts for other accounts, whose rows were not read.
     """
 
     file: str
@@ -42,11 +42,11 @@ class SuggestedLine(msgspec.Struct, frozen=True):
 
 
 class Suggestions(msgspec.Struct, frozen=True):
-    """What would settle differences of one account.
+    """The suggestions for one account.
 
     :param copies: by file that has the options, the copy that was written.
     :param what_if: the copy of sync.yaml, which what-if takes; None if no line belongs there.
-    :param not_looked_at: by table, why its rows were not looked at.
+    :param not_looked_at: by table, why its rows were not read.
     """
 
     account: str
@@ -57,7 +57,7 @@ class Suggestions(msgspec.Struct, frozen=True):
 
 
 def run_suggest(context: AccountContext, out: Path | None, environ: Mapping[str, str]) -> Suggestions:
-    """Look at the rows that match, as the doctor does, and write what settles differences into a copy.
+    """Read the rows that match, as the doctor does, and write lines that settle differences into a copy.
 
     :param out: the copy; by default ``sync.suggested.yaml`` beside the file, or in the working folder if the
         file is the packaged one.
@@ -89,7 +89,7 @@ def run_suggest(context: AccountContext, out: Path | None, environ: Mapping[str,
 
 
 def _line(context: AccountContext, table: str, one: ProposedOption, texts: dict[Path, str]) -> SuggestedLine:
-    """Replace an option in the text of its file, and return what was done."""
+    """Replace an option in the text of its file, and return the suggested line."""
     spot = context.config.table_spot(context.account, table, *one.option)
     is_written = False
     if spot.place[-len(one.option) - 2 :] == ("tables", table, *one.option):
@@ -108,9 +108,10 @@ def _line(context: AccountContext, table: str, one: ProposedOption, texts: dict[
 
 
 def _copies(context: AccountContext, files: Sequence[Path], out: Path | None) -> dict[Path, Path]:
-    """Return by file its copy, beside sync.yaml: the folder of accounts' files holds only accounts.
+    """Return by file the path of its copy.
 
-    That of the packaged file is in the working folder.
+    A copy is beside sync.yaml, also the copy of an account's file, because the folder ``accounts`` may hold
+    only accounts. The copy of the packaged file is in the working folder.
     """
     if out is not None and len(files) > 1:
         raise ConfigurationError(

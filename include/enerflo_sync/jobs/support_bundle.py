@@ -1,4 +1,4 @@
-"""The support bundle: what somebody who helps needs to know, and nothing secret or personal."""
+"""The support bundle: a zip file for a person who helps, without secrets and personal data."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ _COUNTS: Mapping[str, str] = {
     " and hour > now() - interval '7 days' group by 1 order by 2 desc",
 }
 
-# What may hide in a text that names a reason: addresses of people and of servers, long numbers, folders.
+# Removed from the texts of reasons and errors: addresses of people and of servers, long numbers, folders.
 _REMOVED = (
     (re.compile(r"[\w.+-]+@[\w.-]+"), "(address)"),
     (re.compile(r"\b[a-z][a-z0-9+.-]*://\S+"), "(address)"),
@@ -121,10 +121,10 @@ def write_support_bundle(
     checks: Callable[[], Iterable[Mapping[str, Any]]],
     environ: Mapping[str, str],
 ) -> Bundle:
-    """Write the bundle of an account into a zip file; a part that cannot be made says why in its place.
+    """Write the bundle of an account into a zip file; a part that cannot be made contains the reason instead.
 
-    Nothing leaves in it that a secret of the environment or a person could be told by: values are counts,
-    times, states and names of our own, and every text is searched for secrets before it is written.
+    The bundle reveals no secret of the environment and no person: values are counts, times, states and our
+    own names, and every text is searched for secrets before it is written.
 
     :param checks: the doctor's checks, as its JSON has them.
     :raises FileExistsError: there is a file at ``path`` already.
@@ -207,9 +207,10 @@ def _rows(context: AccountContext, query: sa.TextClause, **values: Any) -> list[
 
 
 def _secrets(environ: Mapping[str, str], config: Path) -> list[str]:
-    """Return the values of the environment that must not leave, the longest first.
+    """Return the values of the environment that must not be in the bundle, the longest first.
 
-    They are those of variables whose names say so, that hold an address, or that the configuration takes.
+    These are the values of variables with a name such as ``…_KEY``, of variables that hold an address, and of
+    variables that the configuration uses.
     """
     taken: set[str] = set()
     for path in config_files(config):

@@ -24,7 +24,7 @@ def run_what_if(
     :param environ: fills the variables of ``file``.
     """
     new = load_config(file, environ)
-    # Whoever asks wants to roll the file out, with all its accounts.
+    # The file is meant to be rolled out for all accounts, so each of them must be usable.
     new.require_all()
     require_migrated(context.engine)
     return what_if(context.engine, context.config, new, context.account, days=days, progress=progress)

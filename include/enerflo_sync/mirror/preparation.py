@@ -57,11 +57,34 @@ class Preparation:
         batch = Batch(observation, resource, rows=[[] for _ in resource.parts])
         batch.forgotten = forgotten_of(connection, observation.account)
         tally = batch.tally
+        by_id = self._by_id(connection, batch, records)
+        batch.ids += by_id
+        known = self._known(connection, observation.account, batch.ids)
+        batch.all_new = not known
+        moved = self._moved(batch, by_id, known, listed=listed)
+        said_before = self._said_before(connection, batch, known, moved)
+        tally.unchanged += len(by_id) - len(moved) + len(said_before)
+        batch.good += [record_id for record_id in by_id if record_id not in moved or record_id in said_before]
+        standing = [record_id for record_id in moved if listed and record_id in known]
+        lag = Lag(connection, resource, observation.account, standing, observation.observed_at)
+        self._parse_all(connection, batch, {one: moved[one] for one in moved if one not in said_before}, lag)
+        batch.observed = lag.observed(batch.changed) if listed else {}
+        encode_batch(
+            connection, resource, batch, lambda bad, why: reject(connection, batch, moved[bad][0], why, bad)
+        )
+        batch.new = [i for i in batch.changed if i not in known]
+        return batch
+
+    def _by_id(
+        self, connection: sa.Connection, batch: Batch, records: Iterable[bytes | memoryview]
+    ) -> dict[int, bytes | memoryview]:
+        """Return the records by id, and reject those whose id cannot be read or that are too large."""
+        tally = batch.tally
         by_id: dict[int, bytes | memoryview] = {}
         for raw in records:
             tally.read += 1
             try:
-                record_id = resource.record_id(raw)
+                record_id = batch.resource.record_id(raw)
             except BadRecordError as error:
                 reject(connection, batch, stable_bytes(raw), error, None)
                 tally.because("notice", NAMELESS)
@@ -74,9 +97,17 @@ class Preparation:
                 tally.skipped += 1
                 tally.because("skipped", "repeated_on_page")
             by_id[record_id] = raw
-        batch.ids += by_id
-        known = self._known(connection, observation.account, batch.ids)
-        batch.all_new = not known
+        return by_id
+
+    def _moved(
+        self,
+        batch: Batch,
+        by_id: dict[int, bytes | memoryview],
+        known: dict[int, bytes | None],
+        *,
+        listed: bool,
+    ) -> dict[int, tuple[bytes, bytes]]:
+        """Return the records whose digest differs from the mirror's: stable bytes and digest by id."""
         if listed:
             # A list may have two rows of one record. A page that was prepared before the other row is stored
             # would find the mirror's own row unchanged, and leave the other row's values there.
@@ -85,28 +116,37 @@ class Preparation:
         for record_id, raw in by_id.items():
             # Keep only changed bytes: most pages then need no memory beyond their own.
             stable = stable_bytes(raw)
-            digest = resource.digest(stable)
+            digest = batch.resource.digest(stable)
             if known.get(record_id, b"") != digest:
                 moved[record_id] = (stable, digest)
         if listed and len(self._listed_otherwise) < _MOST_REMEMBERED:
             self._listed_otherwise.update(record_id for record_id in moved if record_id in known)
+        return moved
+
+    def _said_before(
+        self,
+        connection: sa.Connection,
+        batch: Batch,
+        known: dict[int, bytes | None],
+        moved: dict[int, tuple[bytes, bytes]],
+    ) -> set[int]:
+        """Return the moved records that only spell their stored content differently."""
         # A changed reader version means parsing again, even if the bytes are unchanged.
         before = {
             record_id: stable
             for record_id, (stable, digest) in moved.items()
             if (digest_before := known.get(record_id)) and not same_bytes(digest_before, digest)
         }
-        said_before = set[int]()
-        if before and resource.versions is not None:
-            said_before = spelled_otherwise(connection, resource, observation.account, before)
-        tally.unchanged += len(by_id) - len(moved) + len(said_before)
-        batch.good += [record_id for record_id in by_id if record_id not in moved or record_id in said_before]
-        standing = [record_id for record_id in moved if listed and record_id in known]
-        lag = Lag(connection, resource, observation.account, standing, observation.observed_at)
+        if not before or batch.resource.versions is None:
+            return set()
+        return spelled_otherwise(connection, batch.resource, batch.observation.account, before)
+
+    def _parse_all(
+        self, connection: sa.Connection, batch: Batch, moved: dict[int, tuple[bytes, bytes]], lag: Lag
+    ) -> None:
+        """Parse the moved records into the batch's rows; reject, hold or skip those that cannot be stored."""
         gone = set[int]()
         for record_id, (stable, digest) in moved.items():
-            if record_id in said_before:
-                continue
             try:
                 why = self._parse(batch, record_id, stable, digest, lag)
             except Exception as error:
@@ -118,20 +158,14 @@ class Preparation:
                     gone.add(record_id)
                 else:
                     batch.held.append(record_id)
-                tally.skipped += 1
-                tally.because("skipped", why)
+                batch.tally.skipped += 1
+                batch.tally.because("skipped", why)
             else:
-                batch.changed[record_id] = observation.observed_at
+                batch.changed[record_id] = batch.observation.observed_at
                 batch.good.append(record_id)
         if gone:
             # A list that shows deleted records does not list them as existing.
             batch.ids = [record_id for record_id in batch.ids if record_id not in gone]
-        batch.observed = lag.observed(batch.changed) if listed else {}
-        encode_batch(
-            connection, resource, batch, lambda bad, why: reject(connection, batch, moved[bad][0], why, bad)
-        )
-        batch.new = [i for i in batch.changed if i not in known]
-        return batch
 
     def resource_now(self, connection: sa.Connection, account: str) -> Resource:
         """Return the resource with the columns that the account has declared so far."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy
-from enerflo_sync.outbox.changes import Change
+from enerflo_sync.outbox.changes import OutboxChange
 from enerflo_sync.outbox.lead_fields import LEAD_FIELDS, comparable, is_respelled_field
 from enerflo_sync.reconcile.compare import Comparison
 
@@ -45,7 +45,7 @@ def whole_lead(
     connection: sa.Connection,
     comparison: Comparison,
     account: str,
-    change: Change,
+    change: OutboxChange,
     customer: Mapping[str, Any],
 ) -> dict[str, object]:
     """Return the fields of a customer as Enerflo has them, in the caller's transaction.
@@ -65,7 +65,7 @@ def agree_on_carried(
     connection: sa.Connection,
     comparison: Comparison,
     account: str,
-    change: Change | sa.Row[Any],
+    change: OutboxChange | sa.Row[Any],
     customer: Mapping[str, Any],
     *,
     sent: Collection[str],
@@ -92,7 +92,7 @@ def agree_on_carried(
 
 
 def _pairs(
-    connection: sa.Connection, comparison: Comparison, account: str, change: Change | sa.Row[Any]
+    connection: sa.Connection, comparison: Comparison, account: str, change: OutboxChange | sa.Row[Any]
 ) -> Iterator[_Pair]:
     record = {"record": json.dumps(change.enerflo_key), "key_is_record": comparison.key_is_record}
     for row in connection.execute(_PAIRS, {**_named(comparison, account, change), **record}).all():
@@ -101,5 +101,5 @@ def _pairs(
             yield _Pair(row.field, mapping.enerflo, row.value, row.theirs)
 
 
-def _named(comparison: Comparison, account: str, change: Change | sa.Row[Any]) -> dict[str, Any]:
+def _named(comparison: Comparison, account: str, change: OutboxChange | sa.Row[Any]) -> dict[str, Any]:
     return {"account": account, "table": comparison.name, "key": json.dumps(change.key, default=str)}

@@ -14,7 +14,7 @@ from enerflo_sync.agreed.outcomes import Applying
 
 
 @dataclass(frozen=True)
-class Change:
+class OutboxChange:
     """One field of one record that is to be written to Enerflo.
 
     :param key: the CRM row's key columns.
@@ -152,25 +152,31 @@ where c.account = :account and c.plan_hash = :plan_hash and c.table_name = s.tab
 """).bindparams(sa.bindparam("leads", type_=sa.ARRAY(sa.Text)))
 
 
-def key_text(change: Change) -> str:
+def key_text(change: OutboxChange) -> str:
     """Return the CRM row's key as one text, the same for all changes of the row."""
     return json.dumps(change.key, sort_keys=True, default=str)
 
 
-def open_changes(connection: sa.Connection, applying: Applying) -> list[Change]:
+def open_changes(connection: sa.Connection, applying: Applying) -> list[OutboxChange]:
     """Return the plan's changes to Enerflo that have no outcome yet, in the plan's order."""
     values = {"account": applying.account, "plan_hash": applying.plan_hash}
-    return [Change(*row) for row in connection.execute(_OPEN, values)]
+    return [OutboxChange(*row) for row in connection.execute(_OPEN, values)]
 
 
-def mark_sent(connection: sa.Connection, applying: Applying, changes: Iterable[Change], at: datetime) -> None:
+def mark_sent(
+    connection: sa.Connection, applying: Applying, changes: Iterable[OutboxChange], at: datetime
+) -> None:
     """Mark changes as sent, in the caller's transaction, which commits before the request is sent."""
     connection.execute(_COMMITTED_FOR_GOOD)
     _mark(connection, applying, [change.position for change in changes], "sent", at)
 
 
 def mark_accepted(
-    connection: sa.Connection, applying: Applying, changes: Iterable[Change], at: datetime, new_id: int | None
+    connection: sa.Connection,
+    applying: Applying,
+    changes: Iterable[OutboxChange],
+    at: datetime,
+    new_id: int | None,
 ) -> None:
     """Store that Enerflo accepted the request of changes, in the caller's transaction.
 
@@ -198,7 +204,7 @@ def carry_sent(
     connection.execute(_CARRY_APPOINTMENTS, {**values, "leads": list(leads)})
 
 
-def mark_unsent(connection: sa.Connection, applying: Applying, changes: Iterable[Change]) -> None:
+def mark_unsent(connection: sa.Connection, applying: Applying, changes: Iterable[OutboxChange]) -> None:
     """Remove the mark ``sent`` from changes whose request certainly had no effect."""
     _mark(connection, applying, [change.position for change in changes], "planned", None)
 

@@ -77,7 +77,7 @@ class OldRecord:
 
 
 @dataclass(frozen=True)
-class Change:
+class DayChange:
     """How the differences changed since the day before.
 
     :param since: the end of that day's last reconciliation.
@@ -134,7 +134,7 @@ class Overview:
     waiting: Mapping[EntryKind, int]
     fresh: Freshness
     days: Sequence[Day]
-    change: Change | None
+    change: DayChange | None
     now: datetime
     writes: bool
     failed: Sequence[FailedRun] = ()
@@ -217,7 +217,7 @@ def _oldest(
 
 def _change(
     connection: sa.Connection, account: str, newest: NewestVerdict | None, days: Sequence[Day]
-) -> Change | None:
+) -> DayChange | None:
     """Return how many differences are new and resolved since the last day before the newest one."""
     if newest is None:
         return None
@@ -228,7 +228,7 @@ def _change(
     values = {"account": account, "reconciliation_id": newest.reconciliation_id, "since": before.finished_at}
     new = int(connection.scalar(_NEW, values) or 0)
     stayed = newest.verdict.differences - new
-    return Change(new, max(before.verdict.differences - stayed, 0), before.finished_at)
+    return DayChange(new, max(before.verdict.differences - stayed, 0), before.finished_at)
 
 
 @dataclass(frozen=True)

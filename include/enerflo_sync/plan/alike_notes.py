@@ -1,7 +1,7 @@
-"""Notes that each side alone has and that may be one note in two forms: a person decides.
+"""A note that only Enerflo has and one that only the CRM has may be the same note: a person decides.
 
-One side may have the text in HTML, and one side may have cut it. Such texts are neither called equal nor
-taken for two notes: no row and no note of Enerflo is made of them.
+One side may show the text as HTML, or may have cut it. The plan neither calls such texts equal nor takes them
+for two notes: it makes no CRM row of Enerflo's note, and sends no note of the CRM's row.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from enerflo_sync.reconcile.conditions import difference_key
 
 ALIKE = "it may be a note of the other side in another form (HTML, cut)"
 
-# Each note with the way in which it would be made on the other side.
+# The outcome of each note tells on which side the plan would make it.
 _ALONE = Template("""
 /* enerflo-sync plan $name: notes that one side alone has, beside some of the other side */
 with decided as materialized (
@@ -84,10 +84,10 @@ where table_name = :table and op = 'insert' and outcome = 'to_crm'
 def ask_about_alike_notes(
     connection: sa.Connection, comparison: Comparison, config: SyncConfig, account: str
 ) -> None:
-    """Make a question in ``decided`` of each note to be made that may be one of the other side's.
+    """Make questions in ``decided`` of notes that the plan would make, and that the other side may have.
 
-    One note of each pair is asked about: the CRM's if it is to be sent, else Enerflo's. Notes that a push
-    looks for are left out. It needs the final decisions about all notes.
+    The question is about one note of each pair: the CRM's note if the plan would send it, else Enerflo's
+    note. Notes that a push looks for are left out. Call this after all other decisions about notes.
     """
     body = next((name for name, one in comparison.mapping.fields.items() if one.enerflo == "body"), None)
     if comparison.kind != RecordKind.NOTES or comparison.mapping.joined_by_key or body is None:
@@ -120,7 +120,7 @@ def ask_about_alike_notes(
 
 
 def _is_to_be_asked(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-    """Return whether one of two notes is to be made on the other side, and both may be one note."""
+    """Return whether two notes may be one note, and the plan would make one of them on the other side."""
     return (mine["outcome"] == "to_crm" or theirs["outcome"] == "to_enerflo") and any(
         may_be_one(one, other) for one in theirs["bare"] for other in mine["bare"]
     )

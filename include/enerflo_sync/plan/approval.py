@@ -52,7 +52,7 @@ select config_hash from sync.plans where account = :account and applied_at is no
 order by applied_at desc limit 1
 """)
 
-# By what :func:`changed_mapping` returns. A rejected plan does not count, nor a mapping of long ago.
+# The keys are the results of :func:`changed_mapping`, which compares with the last applied plan only.
 _NEW_TO = {
     "account": "No plan of this account was applied as a whole yet",
     "changed mapping": "The mapping is another one than that of the last plan that was applied as a whole",

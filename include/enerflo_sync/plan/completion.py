@@ -19,9 +19,10 @@ from enerflo_sync.reconcile.join_columns import JoinColumn
 LAST_MILESTONE = "last_milestone"
 
 # Open milestones are counted as they will be after the plan is applied. If several milestones of an install
-# are completed, the change of the last milestone is used. A milestone that the CRM called completed before,
-# when both last agreed, is not completed again by another date: a person may have opened the install since.
-# The row may have had another key then. A wide pair names the install, a change its milestone, too.
+# are completed, the change of the last milestone is used. If the CRM already called the milestone completed
+# when both sides last agreed, another date does not complete the install again: a person may have opened the
+# install since. The milestone's row may have had another key at that time. In a wide table the agreed pair
+# names only the install, while a change also names the milestone.
 _COMPLETED = Template("""
 /* enerflo-sync plan: installs whose last milestone is completed in the CRM */
 with completing as materialized (

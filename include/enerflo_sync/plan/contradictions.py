@@ -42,7 +42,8 @@ update pg_temp.decided d set outcome = 'review', before = d.source_value, source
 where d.table_name = $table and d.field = $field and d.op = 'update' and d.outcome = 'to_crm'
   and exists (select from $rows t where $on and $known)
 """)
-# A row may name one record in one table and another in the other table: the two fill its column by turns.
+# A row may name one record by one table and another record by the other table. Then each of the two tables
+# would overwrite the column in turn.
 _ASK_OF_OTHER_RECORD = Template("""
 /* enerflo-sync plan $name: values for a column that $other fills from another record */
 update pg_temp.decided d set outcome = 'review', before = d.source_value, source_value = d.before,

@@ -117,9 +117,10 @@ _SHARED = Template("""with shared as (
 
 
 def note_decisions(connection: sa.Connection) -> None:
-    """Let the server know how many decisions there are, by the columns that they are chosen by.
+    """Collect statistics on ``decided``, for the columns by which statements select decisions.
 
-    Without it, a question about thousands of changes looks through a table without an index for each of them.
+    Without statistics, a statement that makes thousands of changes questions reads the whole table, which
+    has no index, once for each change.
     """
     count = connection.exec_driver_sql(_HOW_MANY).scalar_one()
     note_growth(connection, DECIDED, count, "table_name", "op", "outcome", "field")

@@ -1,7 +1,7 @@
 """Changes that would take their CRM row out of ``where``, or mark it as deleted: a person decides.
 
-The row would not count any more once it is written: nothing would compare it again, and no later value of
-Enerflo would reach it.
+After such a write the row does not count any more: no reconciliation compares it again, and no later value of
+Enerflo reaches it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ DELETED = (
     " or change deleted_when"
 )
 
-# Each change is judged alone first, and then those that are left of a row together: two values may take it
-# out that alone would not.
+# First each change is judged alone. Then the remaining changes of a row are judged together: two values may
+# take the row out although each value alone would not.
 _ASK = Template("""
 /* enerflo-sync plan $name: changes that would take their row out */
 with due as (
@@ -55,8 +55,8 @@ select distinct d.key::text from pg_temp.decided d where $of_table
 def ask_about_leaving(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
     """Make questions in ``decided`` of changes after which their CRM row would not count any more.
 
-    A condition that the CRM's own database evaluates is not looked at here: the row is taken back when it is
-    written there.
+    A ``where`` that the CRM's own database evaluates is not judged here. There, the write itself is rolled
+    back if it takes the row out.
     """
     for comparison in comparisons:
         choosing = _choosing(comparison)

@@ -309,7 +309,7 @@ def make_planned(connection: sa.Connection, comparisons: Sequence[Comparison], a
 def _say_unwritten(
     connection: sa.Connection, comparisons: Sequence[Comparison], config: SyncConfig, account: str
 ) -> None:
-    """Say of kept changes that the table, and not the mapping, does not let their column be written."""
+    """Give kept changes their reason if the live table, and not the mapping, forbids to write the column."""
     for comparison in comparisons:
         declared = config.tables_for(account)[comparison.name].fields
         lost = [

@@ -1,4 +1,4 @@
-"""Rows of the CRM that another account of ``sync.yaml`` has as well: none is sent to Enerflo unasked."""
+"""CRM rows that also belong to another account of ``sync.yaml``: a person decides whether to send them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from enerflo_sync.crm.where import condition_problem, met_by
 from enerflo_sync.reconcile.compare import Comparison
 
 OF_ANOTHER = (
-    "it is a row of {} as well, by the where of that one: give this one a where that it does not meet"
+    "it is also a row of {}, by the where of that table: give this table a where that excludes the row"
 )
 
 
 def of_another_account(
     connection: sa.Connection, comparison: Comparison, config: SyncConfig, account: str
 ) -> str:
-    """Return ``when … then …`` for a CRM row ``t`` that is another account's, too; "" if none can be.
+    """Return ``when … then …`` for a CRM row ``t`` that also belongs to another account; "" if no row can.
 
-    That account would send the row to an Enerflo account of its own. One that keeps Enerflo's id in another
-    column sends it beside this one, and one without ``where`` says of no row whose it is.
+    The other account would send the row to its own Enerflo account. Two kinds of accounts are left out: an
+    account that keeps Enerflo's id in another column, because both may send the row; and an account without
+    ``where``, because it does not say which rows are its own.
     """
     mapping, links = comparison.mapping, set(comparison.mapping.join_columns)
     found = ""

@@ -83,7 +83,8 @@ from (
 ) m
 """)
 
-# That both sides agreed since on another row or column does not end a refusal whose own change is still due.
+# Both sides may have agreed since on another row or column. That does not end a refusal whose own change is
+# still due.
 _STAND_TOO = """
 /* enerflo-sync plan: what would write to Enerflo what is refused, and still due, of another row or column */
 update pg_temp.refused_met m set stands = true
@@ -253,12 +254,12 @@ def _parts(
 ) -> dict[str, str]:
     """Return SQL parts about a table's due changes ``d`` and the refusals ``r`` that may be of them.
 
-    A row may have come from another table of the same CRM table. What was refused of it there is refused
-    here, of its columns where they mean the same. So is what was refused of a record's row in another CRM
-    table, once that row is gone.
+    A row may have come from another table of ``sync.yaml`` with the same CRM table. A refusal from there also
+    holds here, for columns that mean the same in both tables. A refusal about the record's row in another CRM
+    table holds here once that row is gone.
 
-    :param writes: the columns that write the same field of Enerflo as one of the table's. What was refused of
-        these is refused here if it writes the same; it ends only by its own row.
+    :param writes: other columns that write the same field of Enerflo as a column of this table. A refusal
+        about such a column also holds here if it is about the same value; only its own row can end it.
     """
     names = comparison.mapping.key_columns
     alone = is_alone(comparison, [fitting_key(comparison, "r.key", column) for column in names])

@@ -14,7 +14,7 @@ from enerflo_sync.reconcile.judged_rows import row_stands
 from enerflo_sync.reconcile.mismatched import crm_side
 from enerflo_sync.reconcile.on_its_way import names_array
 
-# A row whose key a person changed, or that was made again, says the same under another key.
+# A person changed the key of a refused row, or made the row again: its values come back under another key.
 _REMADE = Template("""
 /* enerflo-sync plan $name: new rows that say what a refused one said that is gone */
 insert into pg_temp.refused_met
@@ -31,7 +31,8 @@ where r.account = %(account)s and r.table_name in ($of_tables) and r.ended_at is
   and not ($stands)
 """)
 _SAYS_ALL = "d.after = jsonb_strip_nulls(r.after - {key_columns}) and d.record <> r.key"
-# Another CRM table may have other columns: each value of the new row was one of the refused row's.
+# Another CRM table may have other columns, so only the values of the new row are compared with those of the
+# refused row.
 _SAYS_PART = """not exists (
     select from jsonb_each(d.after) e
     where r.after -> coalesce({names}::jsonb ->> e.key, e.key) is distinct from e.value)"""
@@ -40,7 +41,7 @@ _SAYS_PART = """not exists (
 def remade_statements(comparison: Comparison, comparisons: Sequence[Comparison], words: str) -> Iterator[str]:
     """Yield the statements that add such rows of a table to ``refused_met``; each takes ``account``.
 
-    :param words: SQL of what is said of a refusal ``r``.
+    :param words: SQL of the text about a refusal ``r`` that a plan shows.
     """
     names = {"name": comparison.name, "table": literal(comparison.name), "words": words}
     for parts in _refused_rows(comparison, comparisons):
@@ -48,7 +49,7 @@ def remade_statements(comparison: Comparison, comparisons: Sequence[Comparison],
 
 
 def _refused_rows(comparison: Comparison, comparisons: Sequence[Comparison]) -> Iterator[dict[str, str]]:
-    """Yield the SQL parts that find refused rows ``r``: of the same CRM table, and of each other one."""
+    """Yield the SQL parts that find refused rows ``r``: first in the same CRM table, then in other ones."""
     kinds = {other.name: other.kind for other in comparisons}
     of_kind = [name for name in comparison.siblings if kinds[name] == comparison.kind]
     key_columns = names_array(list(comparison.mapping.key_columns))
@@ -68,9 +69,9 @@ def _refused_rows(comparison: Comparison, comparisons: Sequence[Comparison]) -> 
 
 
 def _says_something_else(comparison: Comparison) -> str:
-    """Return the condition that the row of a refusal's key says something else than the refused one.
+    """Return the condition that the CRM row with a refusal's key has other values than the refused row.
 
-    An import may have given the key to another row; the refused row is gone then.
+    Then an import gave the key to another row, and the refused row is gone.
     """
     names = comparison.mapping.key_columns
     of_row = " and ".join(

@@ -166,7 +166,7 @@ def _chosen(part: Part) -> tuple[frozenset[str], frozenset[str], Rest | None]:
 
 
 def _folded(name: str) -> str:
-    # Characters that nobody sees make no other person.
+    # A name that differs only in invisible characters is the same person's name.
     seen = "".join(
         c
         for c in unicodedata.normalize("NFKC", name)

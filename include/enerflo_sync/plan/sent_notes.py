@@ -1,11 +1,12 @@
-"""Notes at Enerflo that we may have sent from the CRM: a request was sent, and its outcome is not known.
+"""Notes at Enerflo that we may have sent from the CRM.
 
-So is one whose whole text is that of a note that the CRM is to send now, in another spelling: the warehouse
-may have been set back to before it was sent.
+There are two cases. A request was sent, and its outcome is not known. Or the plan would send a note of the
+CRM for the first time, and Enerflo already has its whole text in some spelling: the warehouse may have been
+set back to a time before we sent it.
 
-Until the next push has searched for such a note, no note that may be the same becomes a new CRM row. If no
-push will search for it, because a person refused the CRM's note, because its row is marked as deleted, or
-because nothing is written to Enerflo any more, the note becomes a question.
+Until the next push has searched for such a note, Enerflo's note becomes no new CRM row. If no push will
+search for it, because a person refused the CRM's note, because its row is marked as deleted, or because
+nothing is written to Enerflo any more, the note becomes a question.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from (
 ) c group by key
 """).bindparams(sa.bindparam("notes", type_=sa.ARRAY(sa.Text)))  # noqa: S608 - a constant
 
-# Only of installs that have a new note at Enerflo, too: a first plan may send a hundred thousand notes.
+# Limited to installs that also have a new note at Enerflo: a first plan may send a hundred thousand notes.
 _UNSENT = sa.text("""
 /* enerflo-sync plan: notes of the CRM that are to be sent, beside a new note of Enerflo on their install */
 with new as (
@@ -90,8 +91,7 @@ where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_crm'
   and (d.enerflo_key ->> 'note_id')::bigint = k.note_id
 """)
 
-# A new record is one question, not one for each field. Its reason is the reason why the CRM's row is not
-# sent.
+# A new record is one question, not one for each field. The reason is why the CRM's row is not sent.
 _ASK = sa.text("""
 /* enerflo-sync plan: notes that may be the CRM's own and that no push looks for are questions */
 with lost as (
@@ -185,9 +185,9 @@ def _of_one_text(
     notes: Sequence[sa.RowMapping],
     install: str,
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield pairs of a note of Enerflo and a row of the CRM that is to be sent with the very same whole text.
+    """Yield pairs of a note of Enerflo and a CRM row that the plan would send with the same whole text.
 
-    Each is in one pair at most, the oldest note first, as the push takes them.
+    Each note and each row is in at most one pair. Older notes come first, in the order of the push.
     """
     by_text: dict[tuple[str, str], list[int]] = {}
     for note in sorted(notes, key=lambda note: (note["created_at"] or "", note["note_id"])):

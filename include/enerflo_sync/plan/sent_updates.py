@@ -6,7 +6,7 @@ refused to show the record, the change was parked and is retried after a day. If
 value, as we sent it or in Enerflo's spelling, both spellings become the agreed pair. Otherwise Enerflo's
 spelling would count as somebody's change and overwrite the CRM's value.
 
-That is so of updates, and of a new lead once its row names the customer.
+Only updates are recorded here, and new leads whose CRM row already names the customer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.engine import transaction_time
 
 # If a field was sent more than once, only the last request counts. A field with an agreed value newer than
-# the request needs nothing. What a lead was made as is told by the pair of its link.
+# the request needs nothing. For a new lead, the agreed pair of its link names the customer.
 _SENT = sa.text("""
 /* enerflo-sync plan: changes whose request was sent and whose outcome is not known */
 select c.* from (

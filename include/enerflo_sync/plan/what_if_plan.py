@@ -141,7 +141,7 @@ def _decide(
         # The server made this name of letters, digits and dashes, so quoting it is safe.
         connection.exec_driver_sql(f"set transaction snapshot '{moment}'")
         comparisons = live_comparisons(connection, config, account, case_folding(connection), all_tables=True)
-        # As a plan does: what is stored under a former name, key or meaning is not that of a new table.
+        # A plan takes these steps too. Without them, a table with a new name, key or meaning would look new.
         follow_names(connection, comparisons, account)
         follow_keys(connection, comparisons, account)
         comparisons = follow_meanings(connection, comparisons, account)

@@ -39,8 +39,8 @@ _LATEST_PAIR = Template("""left join lateral (
     order by s.agreed_at desc, s.table_name = $table desc limit 1
   ) a on n.account is null$meant""")
 
-# The record's row had another key meanwhile, and both sides agreed on other values under that one: what is
-# stored of the row's first time under its key is no base any more.
+# A row can lose its key and get it back. If both sides agreed on other values while the row had another key,
+# the pairs from its first time under this key are outdated.
 _OVERTAKEN = Template("""
     and not exists (
       select from sync.agreed l join sync.agreed q on q.account = l.account and q.table_name = l.table_name
@@ -49,14 +49,14 @@ _OVERTAKEN = Template("""
         and l.key <> o.key and (q.agreed_by not like 'former%%' or q.agreed_by like 'former_row%%')
         and $overtaken)""")
 
-# The row that names a record had another key before: an import gave it the key of another row. If the row of
-# the other key still names the record, somebody let a second row name it.
+# An import may give a row the key of another row. So the row that names a record may have had another key
+# before. But if the row under the former key still names the record too, two rows name one record.
 _HAD_ANOTHER_KEY = Template("""exists (
       select from sync.agreed w where w.account = %(account)s and w.table_name = $table
         and w.link = $link and w.field = $field and w.key <> $key and $of_record and not $stands)""")
 
-# The CRM's value was agreed on for another record, in another table or for the record's former row, and
-# nobody changed it since.
+# Both sides agreed on the CRM's value, but for another record, in another table, or for a former row of the
+# record. So nobody edited the value.
 _ROW_MOVED = Template("""exists (
       select from ($pairs) q cross join lateral (
         select case when q.crm_value is null then q.value else nullif(q.crm_value, 'null') end as theirs) h
@@ -73,14 +73,14 @@ _OF_RELATIVE = Template("""select q.value, q.crm_value from sync.agreed q
           and q.field = case f.field $fields end
           and (q.agreed_by not like 'former%%' or q.agreed_by like 'former_row%%')""")
 
-# A person took back a write to the record's former row, under another key or in another CRM table, or what we
-# wrote there was kept as something else.
+# The record had a row under another key or in another CRM table. There, a person took our write back, or the
+# table stored another value than we wrote.
 _KEPT_ELSEWHERE = Template("""exists (
       select from ($pairs) q cross join lateral (
         select case when q.crm_value is null then q.value else nullif(q.crm_value, 'null') end as theirs) h
       where $mine_same and $theirs_same$meant)""")
 
-# Enerflo's value is the one that both agreed on for the record's former row, and the CRM's row says another.
+# Both sides agreed on Enerflo's value for the record's former row. The present CRM row has another value.
 _AS_BEFORE = Template("""exists (
       select from ($pairs) q cross join lateral (
         select case when q.crm_value is null then q.value else nullif(q.crm_value, 'null') end as theirs) h
@@ -88,15 +88,15 @@ _AS_BEFORE = Template("""exists (
 
 _KEPT = "q.agreed_by not in ('comparison', 'former_row_comparison')"
 
-# The row went over to this table while a change of ours was on its way to the row.
+# The row moved to this table of sync.yaml while a handed-over change was on its way to the row.
 _HANDED_OVER = Template("""exists (
       select from sync.crm_changes w
       where w.account = %(account)s and w.table_name in ($siblings) and w.key = o.key and w.op = 'update'
         and w."column" = f.field and w.ended_at is null and $same)""")
 
-# The value was handed over for the row when it was in another table, or named another record, and nothing was
-# agreed on since. Whether the copy is still looked at for the change does not matter. Changes that ended are
-# found by their plan: `sync.crm_changes` has an index by key only of the others.
+# We handed the value over when the row was in another table or named another record, and both sides have not
+# agreed on the field since. This includes changes that ended. These are found by their plan, because the
+# index of `sync.crm_changes` by key has only open changes.
 _HANDED_OVER_BEFORE = Template("""exists (
       select from sync.plan_changes p join sync.crm_changes w
         on w.account = p.account and w.plan_hash = p.plan_hash and w.position = p.position
@@ -105,7 +105,7 @@ _HANDED_OVER_BEFORE = Template("""exists (
         and $same)""")
 
 
-# Found once for all rows: the inner query does not depend on them.
+# The inner query does not depend on the row, so PostgreSQL runs it once for all rows.
 _ALONE = Template("""not exists (with shared as materialized (
         select $columns from $crm t where $living group by $numbers having count(*) > 1)
       select from shared s where $same)""")
@@ -207,7 +207,7 @@ def row_moved(comparison: Comparison) -> str:
 
 
 def kept_elsewhere(comparison: Comparison) -> str:
-    """Return whether both sides' values of ``f.field`` are as a write or undo left them in a former row."""
+    """Return whether both sides have the values of ``f.field`` that a write or undo left in a former row."""
     return _of_former_rows(comparison, _KEPT_ELSEWHERE, f" and {_KEPT}")
 
 

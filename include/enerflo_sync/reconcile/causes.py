@@ -7,7 +7,7 @@ from string import Template
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Resolution
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
-from enerflo_sync.reconcile.carry import can_carry
+from enerflo_sync.reconcile.carried_over import can_carry
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
 from enerflo_sync.reconcile.fit.hint_columns import hint_detail, hint_word

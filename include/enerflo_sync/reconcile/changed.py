@@ -23,9 +23,9 @@ _RECORDS: Mapping[str, tuple[str, str]] = {
     RecordKind.LEADS: ("customers", "customer_id"),
 }
 
-# Where the row's time is the one that our own write left, the last time that somebody else left counts; there
-# is none if nobody else ever changed the row. A row cannot have changed after it was first seen as it is now.
-# If its own time is of the future, and nobody knows when it was first seen, the time is -infinity.
+# If our own write left the row's time, the last time that somebody else left counts instead; null if nobody
+# else ever changed the row. A row cannot have changed after we first saw its present content. If its own time
+# lies in the future, and it is not known when we first saw it, the result is -infinity.
 _IN_CRM = Template("""(select case when others.at is not null
       then least(others.at, s.seen_at, %(now)s::timestamptz) end
     from (select $seen_at as seen_at offset 0) s cross join lateral (
@@ -40,9 +40,9 @@ _IN_ENERFLO = Template("""least(
 _WRITES = Template("""
     left join sync.own_writes wc on wc.account = %(account)s and wc.side = 'crm' and wc.table_name = $table
       and wc.key = $key$of_enerflo""")
-# Our last write of the row may be that of another table which maps the same CRM table. It is found by the
-# time that it left. If one transaction wrote for both tables, the earlier time of somebody else is the true
-# one.
+# Another table of sync.yaml may map the same CRM table, and our last write of the row may be of that table.
+# The write is found by the time that it left on the row. If one transaction wrote for both tables, the
+# earlier time of somebody else is the true one.
 _WRITES_TO_TABLE = Template("""
     left join lateral (
       select w.left_at, w.others_at from sync.own_writes w
@@ -61,7 +61,7 @@ def times_record(kind: str) -> tuple[str, str] | None:
 
 
 def needs_own_times(comparison: Comparison) -> bool:
-    """Return whether the time that our own write leaves on a row is needed: here, or in a sibling."""
+    """Return whether this table, or a sibling, needs the times that our own writes leave on rows."""
     siblings = any(sibling.compares_times for sibling in comparison.siblings.values())
     return comparison.updated_at is not None and (comparison.goes_by_time or siblings)
 
@@ -98,9 +98,9 @@ def changed_in_crm(comparison: Comparison) -> str:
 def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     """Return the condition that the CRM's time does not tell whether its row changed after Enerflo's record.
 
-    A row that has no time, or one in the future, may have changed at any moment. So may a row that we wrote
-    and did not read back (:func:`enerflo_sync.agreed.own_writes.note_unseen`). A day says nothing of the
-    hour. A time without a zone comes twice when clocks go back, and is taken for the second one.
+    A row may have changed at any moment if it has no time, if its time lies in the future, or if we wrote it
+    and did not read it back (:func:`enerflo_sync.agreed.own_writes.note_unseen`). A day does not tell the
+    hour. A time without a zone occurs twice when clocks go back, and is read as the second one.
 
     :param in_enerflo: SQL of the time at which Enerflo's record changed.
     """
@@ -132,8 +132,8 @@ def unsure_time(comparison: Comparison, in_enerflo: str) -> str:
 def left_its_time(comparison: Comparison) -> str:
     """Return the condition that a side's time is no later than when it had the value of the pair ``a``.
 
-    If that side's value is another one now, its time does not tell when it was edited: it stayed, or was set
-    back, as by an import that keeps the times of its source.
+    If that side's value differs from the pair now, its time does not tell when somebody edited the value. The
+    edit left the time unchanged, or set it back, for example an import that keeps the times of its source.
     """
     if not comparison.goes_by_time:
         return "false"

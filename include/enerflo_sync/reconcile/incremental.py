@@ -7,7 +7,7 @@ the wanted keys are:
   open then;
 - CRM rows that changed or vanished since then (:mod:`enerflo_sync.reconcile.observation`);
 - keys that differed in the previous run, unless the difference keeps its cause
-  (:mod:`enerflo_sync.reconcile.carry`).
+  (:mod:`enerflo_sync.reconcile.carried_over`).
 
 Unless hashes of all CRM rows are kept, a deletion in the CRM leaves no trace. The run notices it because the
 digests of the remaining keys of both sides then differ, and compares the keys themselves.
@@ -26,7 +26,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal, quoted
-from enerflo_sync.reconcile.carry import can_carry, lasting_causes, one_sided_keys, rejudged_keys
+from enerflo_sync.reconcile.carried_over import can_carry, lasting_causes, one_sided_keys, rejudged_keys
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.counts import Sizes
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side

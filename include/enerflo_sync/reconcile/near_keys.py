@@ -62,7 +62,7 @@ _MISSING = Template("""select $names from sync.differences d
   where d.account = %(account)s and d.reconciliation_id = %(reconciliation_id)s and d.table_name = $table
     and d.field is null and d.crm_value is null""")
 
-# Each list is made once for all records that the statement is about.
+# PostgreSQL makes each list once for all records of the statement.
 _NONE_NEAR = Template("""and not exists (select from ($unmet) t where $near)""")
 _NONE_ROUNDED = Template("""
 and not exists (

@@ -30,9 +30,9 @@ def is_overdue(
 def unreadable_installs(
     connection: sa.Connection, config: SyncConfig, account: str, kind: str, now: datetime
 ) -> int:
-    """Return how many installs' milestones, which the list lacks, could not be read although it was due.
+    """Return how many installs have milestones that the list omits and whose direct reads fail for too long.
 
-    As for a list, two polls were due since one read all milestones that it asked for.
+    Too long means the same as for a list: two polls were due since the last poll whose reads all succeeded.
     """
     failed = milestone_looks(connection, account).failed if kind == RecordKind.MILESTONES else 0
     if not failed:

@@ -1,7 +1,8 @@
 """Values of the CRM that a load of the table put back in place of what our plans had written.
 
-A job that loads the table anew, from a source that does not get our writes, brings the values of before. With
-new times for all rows they look like edits, and would take back at Enerflo what was changed there.
+A job may load the table again from a source that does not receive our writes. It restores the former values.
+If it also gives all rows a new time, these values look like edits by people, and a plan would send them to
+Enerflo over newer values.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.reconcile.agreed_pairs import same_as_agreed
 from enerflo_sync.reconcile.compare import Comparison
 
-# Fewer rows than this that were written within one minute may be the work of people.
+# People may write fewer rows than this within one minute.
 LOADED_ROWS = 10
 
-# What was sent to Enerflo since our write is the CRM's own value.
+# If the CRM's value was sent to Enerflo after our write, the value is a person's edit.
 _REPLACED = Template("""exists (
       select from sync.ledger l
       where l.account = %(account)s and l.table_name in ($tables) and l.key = o.key and l.field = f.field
@@ -25,7 +26,7 @@ _REPLACED = Template("""exists (
           where e.account = l.account and e.table_name = l.table_name and e.key = l.key and e.field = l.field
             and e.direction = 'to_enerflo' and e.decision = 'applied' and e.ledger_id > l.ledger_id))""")
 
-# Found once for all rows: the inner query does not depend on them.
+# The inner query does not depend on the row, so PostgreSQL runs it once for all rows.
 _LOADED = Template("""exists (with loads as materialized (
         select date_trunc('minute', $changed) as minute from $rows t where $changed is not null
         group by 1 having count(*) >= $many)
@@ -35,7 +36,8 @@ _LOADED = Template("""exists (with loads as materialized (
 def put_back(comparison: Comparison) -> str:
     """Return whether the CRM's value of ``f.field`` was replaced by our write and came back with many rows.
 
-    A part of :mod:`enerflo_sync.reconcile.judge`. A time that is a day tells no load from a day's work.
+    A part of :mod:`enerflo_sync.reconcile.judge`. False if the time of change is only a day: it does not
+    distinguish a load from the edits of that day.
     """
     updated_at = comparison.updated_at
     if updated_at is None or comparison.live.columns[updated_at].kind is Kind.DATE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,17 +11,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.live.arrivals import last_arrival
 from enerflo_sync.crm.retention import differences_days
 from enerflo_sync.mirror.witness_report import witness_report
-from enerflo_sync.reconcile.carry import can_carry, carry
+from enerflo_sync.reconcile.carried_over import can_carry, carry_over
 from enerflo_sync.reconcile.causes import (
     before_statement,
     before_table,
     differences_statements,
     duplicates_statement,
 )
-from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.counts import Counting, Summary, counted_aside, mismatched_counts, summarize
 from enerflo_sync.reconcile.incremental import (
@@ -49,20 +48,6 @@ from enerflo_sync.reconcile.mismatched import (
 )
 from enerflo_sync.reconcile.near_keys import count_near_keys, may_be_near
 from enerflo_sync.reconcile.observation import OBSERVATION, Look, observe, still_holds
-from enerflo_sync.reconcile.on_its_way import late_remarks
-from enerflo_sync.reconcile.overdue import is_overdue, unreadable_installs
-from enerflo_sync.reconcile.remarks import (
-    age_remarks,
-    chosen_remarks,
-    duplicate_remarks,
-    late_copy,
-    milestone_remarks,
-    quarantine_remarks,
-    quarantined_records,
-    size_remarks,
-    stranger_remarks,
-    unread_remarks,
-)
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint, known_as_of
 from enerflo_sync.reconcile.store import (
     bring_to_past,
@@ -74,7 +59,8 @@ from enerflo_sync.reconcile.store import (
     store_report,
     trend,
 )
-from enerflo_sync.reconcile.waiting import count_waiting, unwritten_remarks, waiting_remarks
+from enerflo_sync.reconcile.table_report import ComparedTable, TableReports
+from enerflo_sync.reconcile.waiting import unwritten_remarks
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
 from enerflo_sync.warehouse.runs import clock_remark
@@ -96,9 +82,9 @@ def reconcile(
 ) -> ReconciliationReport:
     """Compare the account's mirror with its CRM tables, store every difference with its cause, and report.
 
-    One transaction over one snapshot: it writes ``sync.reconciliations`` and ``sync.differences``, or or
-    nothing. Rows never pass through this process. Unless ``full``, only rows that changed since the previous
-    reconciliation are compared, if they can be known; the stored differences are the same.
+    One transaction over one snapshot writes ``sync.reconciliations`` and ``sync.differences``, or nothing.
+    The server compares the rows; this process receives none. Unless ``full``, only rows that changed since
+    the previous reconciliation are compared, if these can be found; the stored differences are the same.
 
     :param now: the moment that ages are measured from; the database's clock where None.
     :param reconciliation_id: names the result; one that exists is replaced, so a retried task may pass it.
@@ -136,57 +122,63 @@ class _Reconciliation:
 
     def run(self, full: bool, progress: Progress) -> ReconciliationReport:
         started = server_time(self.connection)
-        settings = self.config.reconcile
         fold = case_folding(self.connection)
         comparisons = live_comparisons(self.connection, self.config, self.account, fold)
         require_rows(self.connection, self.config, self.account, comparisons)
-        live = live_digest(comparisons, settings.in_flight_minutes)
+        live = live_digest(comparisons, self.config.reconcile.in_flight_minutes)
         further = further_comparisons(self.connection, self.config, self.account, fold)
-        basis = Basis(None)
-        if not full:
-            basis = find_basis(
-                self.connection,
-                self.account,
-                self.reconciliation_id,
-                config_hash=self.config.comparison_hash(self.account),
-                live=live,
-                lookback_minutes=settings.lookback_minutes,
-            )
+        basis = Basis(None) if full else self._find_basis(live)
         previous = {one.name: self._standing(one, basis) for one in comparisons}
-        tables, scopes = [], set()
         # This comes before another session of ours begins a transaction, since open ones count as possibly
         # unseen.
         looks = self._observe(one for one in comparisons if one.moved_by is not None)
         unkept = [one.name for one in comparisons if not one.keeps_hashes and previous[one.name]]
         counted = [*comparisons, *further]
+        tables = []
         with counted_aside(self.snapshot, self.connection, counted, self.account, keys_of=unkept) as sizes:
             looks |= self._observe(one for one in comparisons if one.moved_by is None)
-            forget_attempt(self.connection, self.account, self.reconciliation_id)
-            if is_noted(self.connection, self.account, RECONCILED):
-                bring_to_past(self.connection, self.account, self.now)
-            self._levels = self._look_at_levels()
-            self._earlier = earlier_run(self.connection, self.account, self.reconciliation_id)
-            self._remembered: set[str] = set()
-            polled = read_whole(self.connection, self.account)
+            reports = self._prepare(fold)
             for done, comparison in enumerate(comparisons):
                 progress(str(comparison.name), done, len(comparisons))
-                table, kind = self._compare(
-                    comparison,
-                    sizes[comparison.name],
-                    previous[comparison.name],
-                    None if full else basis.reason,
-                    polled,
-                    fold,
-                )
-                tables.append(table)
-                scopes.add(kind)
+                standing = previous[comparison.name]
+                why_full = "" if full or standing else basis.reason or _NOT_SEEN
+                compared = self._compare(comparison, sizes[comparison.name], standing, why_full)
+                tables.append(reports.of(compared))
             for comparison in further:
                 self._levels.look(comparison, sizes[comparison.name].result().crm)
         progress("", len(comparisons), len(comparisons))
+        scope = Scope.INCREMENTAL if any(previous.values()) else Scope.FULL
+        report = _with_trend(self._report(tables, scope, started), trend(self.connection, self.account))
+        store_report(self.connection, report, self.now, live, looks, self._levels.levels)
+        if scope is Scope.FULL:
+            note_done(self.connection, self.account, RECONCILED)
+        return report
+
+    def _find_basis(self, live: str) -> Basis:
+        return find_basis(
+            self.connection,
+            self.account,
+            self.reconciliation_id,
+            config_hash=self.config.comparison_hash(self.account),
+            live=live,
+            lookback_minutes=self.config.reconcile.lookback_minutes,
+        )
+
+    def _prepare(self, fold: str) -> TableReports:
+        """Delete what an earlier attempt stored, and read what all tables need of earlier runs and polls."""
+        forget_attempt(self.connection, self.account, self.reconciliation_id)
+        if is_noted(self.connection, self.account, RECONCILED):
+            bring_to_past(self.connection, self.account, self.now)
+        self._levels = self._look_at_levels()
+        self._earlier = earlier_run(self.connection, self.account, self.reconciliation_id)
+        self._remembered: set[str] = set()
+        polled = read_whole(self.connection, self.account)
+        return TableReports(self.connection, self.config, self.account, self.now, polled, fold)
+
+    def _report(self, tables: list[TableReport], scope: Scope, started: datetime) -> ReconciliationReport:
         witnesses = witness_report(self.connection, self.account, self.now)
-        scope = Scope.INCREMENTAL if Scope.INCREMENTAL in scopes else Scope.FULL
         remark = clock_remark(self.connection, self.account, self.now - timedelta(days=1))
-        report = ReconciliationReport(
+        return ReconciliationReport(
             reconciliation_id=self.reconciliation_id,
             account=self.account,
             mode=str(self.config.account(self.account).mode),
@@ -195,18 +187,13 @@ class _Reconciliation:
             finished_at=self.now + (server_time(self.connection) - started),
             config_hash=self.config.comparison_hash(self.account),
             mirror_as_of=known_as_of(tables),
-            budget=settings.unexplained_budget,
+            budget=self.config.reconcile.unexplained_budget,
             tables=tables,
             witnesses=witnesses if witnesses.webhooks_since else None,
             last_full_at=self.now if scope is Scope.FULL else last_full_at(self.connection, self.account),
             remarks=[*([remark] if remark else []), *unwritten_remarks(self.connection, self.account)],
             gone_at_once=self._levels.gone,
         )
-        report = _with_trend(report, trend(self.connection, self.account))
-        store_report(self.connection, report, self.now, live, looks, self._levels.levels)
-        if scope is Scope.FULL:
-            note_done(self.connection, self.account, RECONCILED)
-        return report
 
     def _observe(self, comparisons: Iterable[Comparison]) -> dict[str, Look]:
         return {one.name: observe(self.connection, one, self.account, self.now) for one in comparisons}
@@ -222,14 +209,9 @@ class _Reconciliation:
         return basis.previous if still_holds(look, comparison, self.now) else None
 
     def _compare(
-        self,
-        comparison: Comparison,
-        counted: Counting,
-        previous: Previous | None,
-        reason: str | None,
-        polled: Mapping[str, datetime],
-        fold: str,
-    ) -> tuple[TableReport, Scope]:
+        self, comparison: Comparison, counted: Counting, previous: Previous | None, why_full: str
+    ) -> ComparedTable:
+        """Store the differences of one table, and return what was found."""
         parameters = self._parameters()
         if previous is None:
             self._with_room(comparison, mismatched_statement(comparison), parameters)
@@ -245,49 +227,7 @@ class _Reconciliation:
         unmet = found["only_enerflo"] and (found["only_crm"] or found["twice_rows"] or sizes.unreadable)
         is_near = unmet and may_be_near(comparison)
         near = count_near_keys(self.connection, comparison, parameters) if is_near else 0
-        waiting = count_waiting(self.connection, comparison, parameters) if summary.by_cause else 0
-        in_quarantine = quarantined_records(self.connection, comparison, self.account)
-        last = last_arrival(self.connection, comparison.mapping, comparison.live, self.now)
-        report = TableReport(
-            table_name=str(comparison.name),
-            kind=str(comparison.kind),
-            crm_table=full_name(comparison.mapping),
-            mode=str(self.config.mode_of(self.account, comparison.name)),
-            enerflo_rows=sizes.enerflo,
-            crm_rows=sizes.crm,
-            matched=sizes.crm - found["only_crm"] - found["twice_rows"],
-            only_enerflo=found["only_enerflo"],
-            only_crm=found["only_crm"],
-            differing_rows=found["differing"],
-            by_cause=summary.by_cause,
-            by_field=summary.by_field,
-            samples=summary.samples,
-            remarks=[
-                *([] if gone is None else [gone.sentence]),
-                *size_remarks(comparison, sizes, polled.get(comparison.kind)),
-                *age_remarks(comparison, polled),
-                *unread_remarks(self.connection, comparison, self.account),
-                *quarantine_remarks(in_quarantine),
-                *([] if reason is None or previous else [reason or _NOT_SEEN]),
-                *duplicate_remarks(found),
-                *milestone_remarks(self.connection, comparison, parameters),
-                *chosen_remarks(self.connection, comparison, sizes, last, parameters),
-                *late_remarks(self.connection, comparison, parameters),
-                *waiting_remarks(waiting),
-                *stranger_remarks(self.connection, comparison, parameters, fold),
-            ],
-            mirror_as_of=polled.get(comparison.kind),
-            overdue=is_overdue(self.config, self.account, comparison.kind, polled, self.now),
-            unreadable=unreadable_installs(
-                self.connection, self.config, self.account, comparison.kind, self.now
-            ),
-            quarantined=in_quarantine,
-            unlinked=sizes.unlinked,
-            near_keys=near,
-            late_copy=late_copy(comparison, last),
-            waiting=waiting,
-        )
-        return report, Scope.FULL if previous is None else Scope.INCREMENTAL
+        return ComparedTable(comparison, sizes, found, summary, gone, near, why_full, parameters)
 
     def _summarize(self, comparison: Comparison, parameters: dict[str, Any]) -> Summary:
         return summarize(self.connection, comparison, parameters, self.config.reconcile.samples)
@@ -344,7 +284,7 @@ class _Reconciliation:
     ) -> tuple[dict[str, int], dict[str, int]]:
         unmoved = dict.fromkeys(("only_enerflo", "only_crm", "enerflo_keys", "crm_keys"), 0)
         if can_carry(comparison):
-            unmoved = carry(self.connection, comparison, parameters)
+            unmoved = carry_over(self.connection, comparison, parameters)
         return self._store_differences(comparison, parameters, wanted_only=True), unmoved
 
     def _store_differences(

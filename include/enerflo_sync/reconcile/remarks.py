@@ -56,7 +56,7 @@ def unread_remarks(connection: sa.Connection, comparison: Comparison, account: s
 
 
 def quarantined_records(connection: sa.Connection, comparison: Comparison, account: str) -> int:
-    """Return of how many records what Enerflo says now could not be read: they stand in quarantine."""
+    """Return the number of records in quarantine: their present values at Enerflo could not be read."""
     named = {"account": account, "table": MIRROR_TABLES[comparison.kind]}
     return int(connection.execute(_QUARANTINED, named).scalar_one())
 
@@ -67,7 +67,7 @@ def quarantine_remarks(number: int) -> list[str]:
         return []
     records = "record" if number == 1 else "records"
     return [
-        f"What Enerflo says now of {number:,} {records} could not be read, and was not compared:"
+        f"Enerflo's present values of {number:,} {records} could not be read, and were not compared:"
         " `enerflo-sync quarantine list` says why."
     ]
 
@@ -87,7 +87,7 @@ def size_remarks(comparison: Comparison, sizes: Sizes, polled: datetime | None) 
     return remarks
 
 
-def duplicate_remarks(mismatched: dict[str, int]) -> list[str]:
+def duplicate_remarks(mismatched: Mapping[str, int]) -> list[str]:
     """Return how many CRM rows were not compared because several have the same key."""
     if not mismatched["twice_keys"]:
         return []

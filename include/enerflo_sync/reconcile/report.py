@@ -106,22 +106,22 @@ class TableReport(msgspec.Struct, frozen=True):
     remarks: Sequence[str] = ()
     # When Enerflo's list of these records was last read as a whole; None if it never was.
     mirror_as_of: datetime | None = None
-    # Two polls by schedule.poll were due since then, the second at least an hour ago, and neither read the
-    # list.
+    # Whether the mirror is out of date: two polls (schedule.poll) were due since then, the second at least an
+    # hour ago, and neither read the list.
     overdue: bool = False
-    # Installs whose milestones the list lacks, and could not be read although two polls were due.
+    # Installs whose milestones the list omits and whose direct reads failed although two polls were due.
     unreadable: int = 0
-    # Records in quarantine: what Enerflo says of them now could not be read, and was not compared.
+    # Records in quarantine: their present values at Enerflo could not be read, and were not compared.
     quarantined: int = 0
-    # CRM rows without a key, if the mapping says how to read keys, or that such rows do not count.
+    # CRM rows without a key; counted only if the mapping has options for keys, or ignores such rows.
     unlinked: int = 0
-    # Of ``only_enerflo``: records that a CRM row names with another spelling of the key.
+    # How many records of ``only_enerflo`` have a CRM row that spells the key differently.
     near_keys: int = 0
     # None if rows of the copy arrive in time, or the mapping does not say how often they have to.
     late_copy: LateCopy | None = None
     # Explained differences that the last plan left to a person: it asks, or the change could not be made.
     waiting: int = 0
-    # What its rows are at Enerflo; several tables may be of one kind. Empty in reports of older versions.
+    # The kind of Enerflo's records in this table; several tables may have one kind. Empty in older reports.
     kind: str = ""
 
 

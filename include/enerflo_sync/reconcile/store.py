@@ -47,9 +47,10 @@ def forget_attempt(connection: sa.Connection, account: str, reconciliation_id: s
 
 
 def bring_to_past(connection: sa.Connection, account: str, now: datetime) -> None:
-    """Let earlier reconciliations be earlier ones, although the database's clock was set back since.
+    """Move earlier reconciliations to the past if their time lies in the future: the clock was set back.
 
-    The newest one is found by its time: until that time came, pages and plans would take it for this one.
+    Pages and plans find the newest reconciliation by its time. Without this they would show the earlier one
+    until its time comes.
     """
     table, before = reconciliations.c, now - timedelta(microseconds=1)
     connection.execute(

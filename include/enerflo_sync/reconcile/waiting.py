@@ -1,4 +1,4 @@
-"""Differences that have a cause and wait for a person all the same, as the last plan could not end them."""
+"""Explained differences that wait for a person: the last plan asks about them, or could not end them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ select coalesce((summary -> 'kept' ->> :reason)::bigint, 0) from sync.plans
 where account = :account and kind = 'sync' and part = 1 order by created_at desc limit 1
 """)
 
-# What the newest plan asks about, and what could not be made since. What a person refused stays as it is.
+# The newest plan's questions, and changes that could not be made since. Refused changes do not wait: they
+# stay as they are.
 _WAITING = sa.text("""
 /* enerflo-sync reconcile: differences that the last plan left to a person */
 with newest as (

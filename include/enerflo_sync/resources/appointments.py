@@ -20,6 +20,7 @@ from enerflo_sync.warehouse.schema.columns import mirror_table, required, time, 
 
 APPOINTMENTS_OF = "appointments_of"
 
+# The appointments of customers.
 appointments = mirror_table(
     "appointments",
     [required("appointment_id", BigInteger)],
@@ -35,6 +36,7 @@ appointments = mirror_table(
     ],
 )
 
+# Every distinct content of an appointment, as Enerflo sent it.
 appointment_versions = versions_table("appointment_versions", "appointment_id")
 
 FIELDS = frozenset(

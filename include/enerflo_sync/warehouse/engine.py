@@ -174,6 +174,24 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
     place = f"warehouse, during {where}"
     if state in _TO_CHANGE:
         return _to_change(getattr(error, "diag", None), state, place)
+    if state == READS_ONLY:
+        return read_only_error(place, standby=None)
+    if (mistake := _wrong_address(error, state, place)) is not None:
+        return mistake
+    if (passing := _passing(error, state, place)) is not None:
+        return passing
+    diag = error.diag if isinstance(error, psycopg.Error) else None
+    names = (diag.table_name, diag.constraint_name) if diag else ()
+    named = "".join(f", {name}" for name in names if name)
+    return EnerfloSyncError(
+        f"the statement failed ({type(error).__name__}, SQLSTATE {state or 'none'}{named}).",
+        where=place,
+        next_step="Nothing was half-written. Please report it with the server's log line.",
+    )
+
+
+def _wrong_address(error: BaseException | None, state: str, place: str) -> ConfigurationError | None:
+    """Return the error of an address, login or certificate that a person has to correct; None otherwise."""
     # A refused connection has no SQLSTATE, only the server's message.
     refused = "authentication failed", "no pg_hba.conf entry", "does not exist"
     words = str(error) if not state and isinstance(error, psycopg.OperationalError) else ""
@@ -202,6 +220,11 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
             where=place,
             next_step="Check user, password and database name of the warehouse URL or connection.",
         )
+    return None
+
+
+def _passing(error: BaseException | None, state: str, place: str) -> RetriableError | None:
+    """Return the error of a trouble that may be over at the next try; None otherwise."""
     if state in _TAKES_TOO_LONG:
         what, next_step = _TAKES_TOO_LONG[state]
         return RetriableError(
@@ -214,8 +237,6 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
             where=place,
             next_step=f"Nothing was half-written and no watermark moved. {cure}, then run it again.",
         )
-    if state == READS_ONLY:
-        return read_only_error(place, standby=None)
     if state.startswith(("57P", "08")):
         return RetriableError(
             f"the server ended the connection (SQLSTATE {state}).",
@@ -241,14 +262,7 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
             where=place,
             next_step="Check that PostgreSQL runs and that host and port are right, then run it again.",
         )
-    diag = error.diag if isinstance(error, psycopg.Error) else None
-    names = (diag.table_name, diag.constraint_name) if diag else ()
-    named = "".join(f", {name}" for name in names if name)
-    return EnerfloSyncError(
-        f"the statement failed ({type(error).__name__}, SQLSTATE {state or 'none'}{named}).",
-        where=place,
-        next_step="Nothing was half-written. Please report it with the server's log line.",
-    )
+    return None
 
 
 def read_only_error(place: str, *, standby: bool | None) -> EnerfloSyncError:

@@ -12,7 +12,7 @@ from enerflo_sync.crm.config import AppointmentBody
 from enerflo_sync.enerflo.appointments import add_appointment, read_appointments
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.outbox.bodies import as_moment
-from enerflo_sync.outbox.changes import Change
+from enerflo_sync.outbox.changes import OutboxChange
 
 _NOT_SHOWN = (
     "Enerflo accepted the appointment and does not show it at that time: look for it at the customer there."
@@ -20,7 +20,7 @@ _NOT_SHOWN = (
 
 
 def push_appointment(
-    run: PushRun, change: Change, customer_id: int, options: AppointmentBody, zone: str
+    run: PushRun, change: OutboxChange, customer_id: int, options: AppointmentBody, zone: str
 ) -> None:
     """Create the appointment of a lead's row, unless the customer already has one at that time.
 
@@ -49,7 +49,7 @@ def push_appointment(
             return [PushOutcome([change], Decision.PARKED, _NOT_SHOWN)]
         return []
 
-    def write(changes: Sequence[Change]) -> bytes:
+    def write(changes: Sequence[OutboxChange]) -> bytes:
         answer = add_appointment(run.client, customer_id, options.type, begins, ends)
         run.accepted(changes, None)
         return answer

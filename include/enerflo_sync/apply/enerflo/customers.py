@@ -17,7 +17,7 @@ from enerflo_sync.enerflo.customers import search_customers
 from enerflo_sync.errors import BadRecordError, NotFoundError
 from enerflo_sync.inbox.answers import Answer, given
 from enerflo_sync.inbox.customer_read import read_customer_of
-from enerflo_sync.outbox.changes import Change, key_text
+from enerflo_sync.outbox.changes import OutboxChange, key_text
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.resources.customers import CUSTOMERS
 from enerflo_sync.resources.fingerprint import decode, stable_bytes
@@ -40,7 +40,7 @@ order by c.customer_id limit 1
 """)
 
 
-def lead_key(mapping: TableMapping, change: Change) -> str:
+def lead_key(mapping: TableMapping, change: OutboxChange) -> str:
     """Return a lead's ``integration_record_id``: the column that ``adopt`` names, or the CRM's whole key.
 
     Different keys of several columns give different ids, because a colon inside a part is quoted.
@@ -56,13 +56,15 @@ def lead_key(mapping: TableMapping, change: Change) -> str:
     return ":".join(_NO_VALUE if part is None else quote(str(part), safe=" ") for part in parts)
 
 
-def earlier_key(mapping: TableMapping, change: Change) -> str | None:
+def earlier_key(mapping: TableMapping, change: OutboxChange) -> str | None:
     """Return the ``integration_record_id`` that an earlier version sent; None if it is the same."""
     key = "-".join(str(change.key[name]) for name in mapping.key_columns)
     return None if len(mapping.key_columns) == 1 or ":" not in lead_key(mapping, change) else key
 
 
-def is_sole_owner(run: PushRun, comparison: Comparison, change: Change, key: str, customer_id: int) -> bool:
+def is_sole_owner(
+    run: PushRun, comparison: Comparison, change: OutboxChange, key: str, customer_id: int
+) -> bool:
     """Return whether no other CRM row can be the one that gave a customer its earlier key."""
     text = " || '-' || ".join(
         f"coalesce(t.{quoted(name)}::text, 'None')" for name in comparison.mapping.key_columns

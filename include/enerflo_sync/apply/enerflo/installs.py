@@ -23,7 +23,7 @@ from enerflo_sync.enerflo.milestones import update_milestone
 from enerflo_sync.errors import BadRecordError, RetriableError
 from enerflo_sync.inbox.answers import Answer, same_record
 from enerflo_sync.outbox.bodies import DATE_COLUMNS, as_moment, milestone_body, sent_time, status_body
-from enerflo_sync.outbox.changes import Change
+from enerflo_sync.outbox.changes import OutboxChange
 from enerflo_sync.outbox.kept import is_coarser, is_day_of, value_in_answer
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.resources.installs import INSTALLS
@@ -63,14 +63,14 @@ class Wanted:
     :param milestone: the id of the milestone, None for the install itself.
     """
 
-    change: Change
+    change: OutboxChange
     column: str
     value: Any
     shown: Any
     milestone: int | None
 
 
-def push_install(run: PushRun, install_id: int, changes: Sequence[Change]) -> None:
+def push_install(run: PushRun, install_id: int, changes: Sequence[OutboxChange]) -> None:
     """Write one install's status and milestones."""
     wanted: dict[int, Wanted] = {}
     for change in changes:
@@ -96,7 +96,7 @@ def push_install(run: PushRun, install_id: int, changes: Sequence[Change]) -> No
             deliver(run, some, lambda open_: _look(run, install_id, open_, wanted))
 
 
-def _wanted(run: PushRun, change: Change) -> Wanted | PushOutcome:
+def _wanted(run: PushRun, change: OutboxChange) -> Wanted | PushOutcome:
     """Return what has to be sent for a change, or the outcome of a change that cannot be sent.
 
     :raises BadRecordError: its value cannot be sent.
@@ -118,7 +118,7 @@ def _wanted(run: PushRun, change: Change) -> Wanted | PushOutcome:
     return Wanted(change, column, moment, moment, int(change.enerflo_key["milestone_id"]))
 
 
-def _wanted_status(run: PushRun, change: Change) -> Wanted | PushOutcome:
+def _wanted_status(run: PushRun, change: OutboxChange) -> Wanted | PushOutcome:
     with run.connection.begin():
         statuses = run.connection.execute(_STATUSES, {"account": run.account}).all()
     name = _folded(change.after)
@@ -140,9 +140,9 @@ def _folded(name: object) -> str:
     return name.strip().casefold() if isinstance(name, str) else ""
 
 
-def _requests(wanted: Mapping[int, Wanted]) -> list[list[Change]]:
+def _requests(wanted: Mapping[int, Wanted]) -> list[list[OutboxChange]]:
     """Return the changes of each request; milestones come before the status that they may complete."""
-    by_target: dict[int | None, list[Change]] = {}
+    by_target: dict[int | None, list[OutboxChange]] = {}
     for one in sorted(wanted.values(), key=lambda one: one.milestone is None):
         by_target.setdefault(one.milestone, []).append(one.change)
     return list(by_target.values())
@@ -181,8 +181,8 @@ def _pointless(
 
 def _writer(
     run: PushRun, install_id: int, wanted: Mapping[int, Wanted]
-) -> Callable[[Sequence[Change]], object]:
-    def write(changes: Sequence[Change]) -> bytes:
+) -> Callable[[Sequence[OutboxChange]], object]:
+    def write(changes: Sequence[OutboxChange]) -> bytes:
         ones = [wanted[change.position] for change in changes]
         milestone = ones[0].milestone
         if milestone is None:

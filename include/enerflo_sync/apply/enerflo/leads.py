@@ -24,7 +24,7 @@ from enerflo_sync.enerflo.customers import update_customer
 from enerflo_sync.enerflo.leads import add_lead
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.outbox.carried import agree_on_carried, whole_lead
-from enerflo_sync.outbox.changes import Change
+from enerflo_sync.outbox.changes import OutboxChange
 from enerflo_sync.outbox.lead_fields import (
     LEAD_FIELDS,
     comparable,
@@ -40,7 +40,7 @@ from enerflo_sync.reconcile.compare import Comparison
 _UNCONVERTED = {403: "still an unconverted lead (403): Enerflo takes no change of it before it is converted."}
 
 
-def push_lead(run: PushRun, changes: Sequence[Change]) -> None:
+def push_lead(run: PushRun, changes: Sequence[OutboxChange]) -> None:
     """Write one lead: create it with its appointment, or update the changed fields of an existing one."""
     if changes[0].op == "update":
         _update(run, changes)
@@ -70,7 +70,7 @@ def push_lead(run: PushRun, changes: Sequence[Change]) -> None:
         run.finish([PushOutcome(run.open(starts), decision, "the lead that it is for is not at Enerflo.")])
 
 
-def _linked(run: PushRun, comparison: Comparison, change: Change) -> int | None:
+def _linked(run: PushRun, comparison: Comparison, change: OutboxChange) -> int | None:
     with run.connection.begin():
         return linked_id(run.connection, comparison, change.key, "customer_id")
 
@@ -79,7 +79,7 @@ def _linked(run: PushRun, comparison: Comparison, change: Change) -> int | None:
 
 
 def _deliver(
-    run: PushRun, comparison: Comparison, lead: Sequence[Change], row: Sequence[Change]
+    run: PushRun, comparison: Comparison, lead: Sequence[OutboxChange], row: Sequence[OutboxChange]
 ) -> int | None:
     """Create the lead at Enerflo and return the id of its customer; None if Enerflo does not have it."""
     key = lead_key(comparison.mapping, lead[0])
@@ -112,7 +112,7 @@ def _deliver(
 
 
 def _of_earlier_key(
-    run: PushRun, comparison: Comparison, change: Change, words: Mapping[str, object]
+    run: PushRun, comparison: Comparison, change: OutboxChange, words: Mapping[str, object]
 ) -> Customer | None:
     """Return the customer that an earlier version created from the same row; None if that is not certain."""
     earlier = earlier_key(comparison.mapping, change)
@@ -123,7 +123,9 @@ def _of_earlier_key(
     return customer if sole else None
 
 
-def _new_body(run: PushRun, comparison: Comparison, key: str, changes: Sequence[Change]) -> dict[str, object]:
+def _new_body(
+    run: PushRun, comparison: Comparison, key: str, changes: Sequence[OutboxChange]
+) -> dict[str, object]:
     row = {**changes[0].key, **{change.field or "": change.after for change in changes}}
     columns = _columns(comparison)
     values: dict[str, object] = {}
@@ -175,24 +177,9 @@ def _kept(
 # -- an existing lead -------------------------------------------------------------------------------------
 
 
-def _update(run: PushRun, changes: Sequence[Change]) -> None:
+def _update(run: PushRun, changes: Sequence[OutboxChange]) -> None:
     comparison = run.comparisons[changes[0].table]
-    wanted: dict[str, str | None] = {}
-    good = []
-    for change in changes:
-        mapping = comparison.mapping.fields.get(change.field or "")
-        column = mapping.enerflo if mapping is not None else ""
-        if column not in LEAD_FIELDS:
-            reason = f"Enerflo has no call that sets {change.field}."
-            run.finish([PushOutcome([change], Decision.REFUSED, reason)])
-            continue
-        try:
-            wanted[column] = normalised(column, change.after)
-        except ValueError:
-            reason = f"the lead cannot be sent (unusable: {change.field}): correct it in the CRM."
-            run.finish([PushOutcome([change], Decision.PARKED, reason)])
-            continue
-        good.append(change)
+    good, wanted = _sendable(run, comparison, changes)
     run.leave_moved(good)
     good = run.open(good)
     if not good:
@@ -220,7 +207,7 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
                 )
             return [one for request in requests for one in _judged(run, comparison, customer, request)]
 
-    def write(open_: Sequence[Change]) -> object:
+    def write(open_: Sequence[OutboxChange]) -> object:
         fields = [comparison.mapping.fields[change.field or ""].enerflo for change in open_]
         sent = {field: wanted[field] for field in fields}
         key = seen.get("integration_record_id")
@@ -234,6 +221,29 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
         return add_lead(run.client, {**present, **sent, "integration_record_id": key})
 
     deliver(run, [WriteRequest(good, write, refusals=_UNCONVERTED)], look)
+
+
+def _sendable(
+    run: PushRun, comparison: Comparison, changes: Sequence[OutboxChange]
+) -> tuple[list[OutboxChange], dict[str, str | None]]:
+    """Return the changes that can be sent, and their values by field of Enerflo; end the other changes."""
+    wanted: dict[str, str | None] = {}
+    good = []
+    for change in changes:
+        mapping = comparison.mapping.fields.get(change.field or "")
+        column = mapping.enerflo if mapping is not None else ""
+        if column not in LEAD_FIELDS:
+            reason = f"Enerflo has no call that sets {change.field}."
+            run.finish([PushOutcome([change], Decision.REFUSED, reason)])
+            continue
+        try:
+            wanted[column] = normalised(column, change.after)
+        except ValueError:
+            reason = f"the lead cannot be sent (unusable: {change.field}): correct it in the CRM."
+            run.finish([PushOutcome([change], Decision.PARKED, reason)])
+            continue
+        good.append(change)
+    return good, wanted
 
 
 def _judged(
@@ -261,7 +271,9 @@ def _judged(
     ]
 
 
-def _same(run: PushRun, comparison: Comparison, change: Change, present: object, wanted: object) -> bool:
+def _same(
+    run: PushRun, comparison: Comparison, change: OutboxChange, present: object, wanted: object
+) -> bool:
     """Return whether two values are the same as declared, or in the spelling in which they are sent."""
     column = comparison.mapping.fields[change.field or ""].enerflo
     if comparable(column, present) == comparable(column, wanted):

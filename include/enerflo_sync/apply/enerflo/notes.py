@@ -28,7 +28,7 @@ from enerflo_sync.errors import BadRecordError, ContractDriftError
 from enerflo_sync.inbox.answers import Answer, record_id_of
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.outbox.bodies import note_body
-from enerflo_sync.outbox.changes import Change, key_text
+from enerflo_sync.outbox.changes import OutboxChange, key_text
 from enerflo_sync.outbox.kept import is_alike, is_stored_form, made_since, may_be_made_since, note_in_answer
 from enerflo_sync.outbox.links import Link, LinkState, link_columns, link_state
 from enerflo_sync.outbox.reasons import ALREADY_SO
@@ -62,7 +62,7 @@ class Draft:
     """
 
     key: Mapping[str, Any]
-    changes: Sequence[Change]
+    changes: Sequence[OutboxChange]
     text: str
     body: str
 
@@ -78,7 +78,7 @@ class Draft:
 
 
 def install_of_notes(
-    comparisons: Mapping[str, Comparison], changes: Sequence[Change]
+    comparisons: Mapping[str, Comparison], changes: Sequence[OutboxChange]
 ) -> dict[tuple[str, str], str]:
     """Return the install of each new note, by the note's table and the text of its key."""
     columns = {
@@ -93,10 +93,10 @@ def install_of_notes(
     }
 
 
-def push_notes(run: PushRun, install: str, changes: Sequence[Change]) -> None:
+def push_notes(run: PushRun, install: str, changes: Sequence[OutboxChange]) -> None:
     """Write the new notes of one install from one CRM table."""
     run.leave_moved(changes)
-    by_key: dict[str, list[Change]] = {}
+    by_key: dict[str, list[OutboxChange]] = {}
     for change in run.open(changes):
         by_key.setdefault(key_text(change), []).append(change)
     drafts = [found for rows in by_key.values() if (found := _draft(run, install, rows)) is not None]
@@ -105,7 +105,7 @@ def push_notes(run: PushRun, install: str, changes: Sequence[Change]) -> None:
         deliver(run, [WriteRequest(d.changes, looking.writer(d), once=True) for d in drafts], looking.look)
 
 
-def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | None:
+def _draft(run: PushRun, install: str, changes: Sequence[OutboxChange]) -> Draft | None:
     """Return one note to be sent; None if its outcome is already recorded."""
     comparison, key = run.comparisons[changes[0].table], changes[0].key
     with run.connection.begin():
@@ -137,11 +137,11 @@ class _Looking:
         self._looked = False
         self._notes = run.comparisons[next(iter(by_position.values())).changes[0].table]
 
-    def writer(self, draft: Draft) -> Callable[[Sequence[Change]], object]:
+    def writer(self, draft: Draft) -> Callable[[Sequence[OutboxChange]], object]:
         """Return the function that sends a draft."""
         run = self._run
 
-        def write(changes: Sequence[Change]) -> bytes:
+        def write(changes: Sequence[OutboxChange]) -> bytes:
             answer = add_note(run.client, self._install, note_body(run.config.writes, draft.text))
             note = note_in_answer(answer, self._before)
             run.accepted(changes, None if note is None else int(note["note_id"]))

@@ -32,7 +32,7 @@ from enerflo_sync.errors import (
     NotFoundError,
     RetriableError,
 )
-from enerflo_sync.outbox.changes import Change, key_text, open_changes
+from enerflo_sync.outbox.changes import OutboxChange, key_text, open_changes
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.alone import alone
@@ -97,7 +97,7 @@ def push(
         return run.report
 
 
-def _troubled(run: PushRun, task: Task, changes: Sequence[Change]) -> bool:
+def _troubled(run: PushRun, task: Task, changes: Sequence[OutboxChange]) -> bool:
     """Write the changes of one record; return whether the record could not be reached."""
     run.troubled = False
     try:
@@ -120,22 +120,22 @@ def _troubled(run: PushRun, task: Task, changes: Sequence[Change]) -> bool:
     return run.troubled
 
 
-def _park(run: PushRun, changes: Sequence[Change], reason: str) -> None:
+def _park(run: PushRun, changes: Sequence[OutboxChange], reason: str) -> None:
     run.connection.rollback()
     run.finish([PushOutcome(run.open(changes), Decision.PARKED, reason)])
 
 
-def _tasks(run: PushRun, changes: Sequence[Change]) -> list[tuple[Task, list[Change]]]:
+def _tasks(run: PushRun, changes: Sequence[OutboxChange]) -> list[tuple[Task, list[OutboxChange]]]:
     """Return one task for each record, with its changes, in the plan's order."""
     # Rows of two tables may have the same key, so the table is part of the group. But the changes of one
     # install are sent together, whichever table they come from.
-    groups: dict[tuple[str, str, str], list[Change]] = {}
+    groups: dict[tuple[str, str, str], list[OutboxChange]] = {}
     installs = install_of_notes(run.comparisons, changes)
     for change in changes:
         kind, record = _record_of(run, change, installs)
         table = "" if kind == "install" else change.table
         groups.setdefault((kind, record, table), []).append(change)
-    tasks: list[tuple[Task, list[Change]]] = []
+    tasks: list[tuple[Task, list[OutboxChange]]] = []
     for (kind, record, _), group in groups.items():
         match kind:
             case "install":
@@ -149,7 +149,9 @@ def _tasks(run: PushRun, changes: Sequence[Change]) -> list[tuple[Task, list[Cha
     return tasks
 
 
-def _record_of(run: PushRun, change: Change, installs: Mapping[tuple[str, str], str]) -> tuple[str, str]:
+def _record_of(
+    run: PushRun, change: OutboxChange, installs: Mapping[tuple[str, str], str]
+) -> tuple[str, str]:
     """Return the kind of task that writes a change, and the record to which the change belongs."""
     known = change.enerflo_key or {}
     if change.table not in run.comparisons:
@@ -170,5 +172,5 @@ def _record_of(run: PushRun, change: Change, installs: Mapping[tuple[str, str], 
     return "refused", f"Enerflo has no call that {change.op}s a record of {change.table}."
 
 
-def _refuse(run: PushRun, reason: str, changes: Sequence[Change]) -> None:
+def _refuse(run: PushRun, reason: str, changes: Sequence[OutboxChange]) -> None:
     run.finish([PushOutcome(changes, Decision.REFUSED, reason)])

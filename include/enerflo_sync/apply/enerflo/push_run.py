@@ -28,7 +28,7 @@ from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.outbox.changes import Change, mark_accepted, mark_sent, mark_unsent
+from enerflo_sync.outbox.changes import OutboxChange, mark_accepted, mark_sent, mark_unsent
 from enerflo_sync.outbox.links import Link, LinkState, is_taken, link_state, write_link
 from enerflo_sync.outbox.values import EnerfloValues
 from enerflo_sync.plan.completion import LAST_MILESTONE
@@ -63,7 +63,7 @@ class PushOutcome:
     :param kept: by position, the value as Enerflo stores it, if Enerflo spells it differently.
     """
 
-    changes: Sequence[Change]
+    changes: Sequence[OutboxChange]
     decision: Decision
     reason: str | None = None
     link: Link | None = None
@@ -120,11 +120,11 @@ class PushRun:
         """Return whether two JSON values are the same by the mapping, in the caller's transaction."""
         return self._values.same(comparison, field, left, right)
 
-    def open(self, changes: Iterable[Change]) -> list[Change]:
+    def open(self, changes: Iterable[OutboxChange]) -> list[OutboxChange]:
         """Return the changes that have no outcome in this run yet."""
         return [change for change in changes if change.position not in self._ended]
 
-    def ended(self, change: Change) -> Decision | None:
+    def ended(self, change: OutboxChange) -> Decision | None:
         """Return the outcome of a change in this run; None if it has none yet."""
         return self._ended.get(change.position)
 
@@ -167,7 +167,7 @@ class PushRun:
         times = [datetime.fromisoformat(row["observed_at"]) for row in rows if row.get("observed_at")]
         self._read_at = max([*times, *([self._read_at] if self._read_at is not None else [])], default=None)
 
-    def leave_moved(self, changes: Sequence[Change], record: Mapping[str, Any] | None = None) -> None:
+    def leave_moved(self, changes: Sequence[OutboxChange], record: Mapping[str, Any] | None = None) -> None:
         """Record changes as moved whose value the CRM no longer has, before Enerflo is read.
 
         A change that an earlier run sent is kept even if its value changed, because Enerflo may have received
@@ -182,8 +182,8 @@ class PushRun:
             moved |= self._sources.moved(sent, values=False)
         self._finish_moved(changes, moved)
 
-    def _finish_moved(self, changes: Sequence[Change], moved: Mapping[int, str]) -> None:
-        by_reason: dict[str, list[Change]] = {}
+    def _finish_moved(self, changes: Sequence[OutboxChange], moved: Mapping[int, str]) -> None:
+        by_reason: dict[str, list[OutboxChange]] = {}
         for change in changes:
             if change.position in moved:
                 by_reason.setdefault(moved[change.position], []).append(change)
@@ -191,8 +191,8 @@ class PushRun:
 
     def send(
         self,
-        changes: Sequence[Change],
-        write: Callable[[Sequence[Change]], object],
+        changes: Sequence[OutboxChange],
+        write: Callable[[Sequence[OutboxChange]], object],
         refusals: Mapping[int, str],
         record: Mapping[str, Any] | None = None,
     ) -> Attempt | None:
@@ -233,13 +233,13 @@ class PushRun:
         log.info("push_sent table=%s positions=%s outcome=%s", table, positions, attempt.outcome)
         return attempt
 
-    def _unsend(self, changes: Sequence[Change]) -> None:
+    def _unsend(self, changes: Sequence[OutboxChange]) -> None:
         """Remove the mark ``sent`` after a request without effect, unless an earlier one may have effect."""
         sure = [one for one in changes if one.sent_at is None and one.position not in self._in_doubt]
         with self.connection.begin():
             mark_unsent(self.connection, self.applying, sure)
 
-    def accepted(self, changes: Sequence[Change], new_id: int | None) -> None:
+    def accepted(self, changes: Sequence[OutboxChange], new_id: int | None) -> None:
         """Store and commit that Enerflo accepted the request of the changes, so that it is not sent again.
 
         :param new_id: the id of the new record, if the response contained it.
@@ -313,11 +313,11 @@ class PushRun:
             raise _NotTakenError(_TAKEN if is_taken(self.connection, link) else _KEPT_ROW)
         return False
 
-    def _were_sent(self, changes: Sequence[Change]) -> bool:
+    def _were_sent(self, changes: Sequence[OutboxChange]) -> bool:
         """Return whether a request with any of the changes was sent, in this run or in an earlier one."""
         return any(change.sent_at is not None or change.position in self._sent for change in changes)
 
-    def _agree(self, changes: Sequence[Change]) -> None:
+    def _agree(self, changes: Sequence[OutboxChange]) -> None:
         """Store the agreed values of written changes, so that the next plan does not see them as changes."""
         by_table: dict[str, list[int]] = {}
         for change in changes:
@@ -330,7 +330,7 @@ class PushRun:
             agree_written(self.connection, comparison, self.account, plan_hash, positions, by, self._read_at)
 
     def _records(
-        self, changes: Sequence[Change], link: Link | None = None
+        self, changes: Sequence[OutboxChange], link: Link | None = None
     ) -> list[tuple[str, Mapping[str, Any]]]:
         """Return kind and mirror key of each record that the changes update, or of the created record."""
         if link is not None:

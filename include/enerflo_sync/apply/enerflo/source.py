@@ -17,7 +17,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, RecordKind
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.crm.sent_along import sent_columns
-from enerflo_sync.outbox.changes import Change, key_text
+from enerflo_sync.outbox.changes import OutboxChange, key_text
 from enerflo_sync.outbox.links import link_columns
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.plan.creations import due
@@ -99,7 +99,7 @@ class Sources:
         self._statement = cache(self._statement_of)
 
     def moved(
-        self, changes: Sequence[Change], *, record: Mapping[str, Any] | None = None, values: bool = True
+        self, changes: Sequence[OutboxChange], *, record: Mapping[str, Any] | None = None, values: bool = True
     ) -> dict[int, str]:
         """Return by position why changes must not be made any more; valid changes are left out.
 
@@ -110,7 +110,7 @@ class Sources:
         :param values: whether a change also counts as moved if the CRM's value differs now.
         """
         found: dict[int, str] = {}
-        rows: dict[tuple[str, str, str], list[Change]] = {}
+        rows: dict[tuple[str, str, str], list[OutboxChange]] = {}
         for change in changes:
             if change.rule != UNDO and change.table in self._comparisons:
                 rows.setdefault((change.table, change.op, key_text(change)), []).append(change)
@@ -126,7 +126,7 @@ class Sources:
         return found
 
     def _moved_fields(
-        self, comparison: Comparison, changes: Sequence[Change], values: bool
+        self, comparison: Comparison, changes: Sequence[OutboxChange], values: bool
     ) -> dict[int, str]:
         found = {change.position: self._of_milestone(change) for change in changes if _completes(change)}
         own = [change for change in changes if not _completes(change)]
@@ -141,7 +141,7 @@ class Sources:
             found[change.position] = why
         return {position: why for position, why in found.items() if why is not None}
 
-    def _of_milestone(self, change: Change) -> str | None:
+    def _of_milestone(self, change: OutboxChange) -> str | None:
         """Return why an install must not be completed: the milestone that completes it has moved."""
         tables = [one for one in self._comparisons.values() if one.kind == RecordKind.MILESTONES]
         for statement in (_OF_PLAN, _OF_EARLIER_PLANS):
@@ -151,7 +151,9 @@ class Sources:
                 return next(reasons, None)
         return None
 
-    def _completing(self, statement: sa.TextClause, milestones: Comparison, change: Change) -> list[Change]:
+    def _completing(
+        self, statement: sa.TextClause, milestones: Comparison, change: OutboxChange
+    ) -> list[OutboxChange]:
         """Return the planned changes of a milestone table by which an install is completed."""
         fields = milestones.mapping.fields.items()
         record = dict(change.enerflo_key or {})
@@ -166,10 +168,10 @@ class Sources:
             "record": json.dumps(record),
         }
         of_this = {name: named[name] for name in statement.compile().params}
-        return [Change(*row) for row in self._connection.execute(statement, of_this)]
+        return [OutboxChange(*row) for row in self._connection.execute(statement, of_this)]
 
     def _moved_record(
-        self, comparison: Comparison, change: Change, record: Mapping[str, Any] | None
+        self, comparison: Comparison, change: OutboxChange, record: Mapping[str, Any] | None
     ) -> str | None:
         row, reason = self._row(comparison, change)
         if row is None:
@@ -194,7 +196,7 @@ class Sources:
         added = set() if record is not None else {*row["sendable"]} - planned.keys()
         return OTHER_VALUE if edited or added else reason
 
-    def _row(self, comparison: Comparison, change: Change) -> tuple[sa.RowMapping | None, str | None]:
+    def _row(self, comparison: Comparison, change: OutboxChange) -> tuple[sa.RowMapping | None, str | None]:
         """Return the present CRM row, and the reason if it cannot be used at all."""
         values = {
             "account": self._applying.account,
@@ -268,7 +270,7 @@ def _sendable(comparison: Comparison, sent: Sequence[str]) -> str:
     return f"to_jsonb(array_remove(array[{', '.join(cases)}]::text[], null))"
 
 
-def _completes(change: Change) -> bool:
+def _completes(change: OutboxChange) -> bool:
     """Return whether a change of an install comes from its milestones instead of its own row."""
     return change.rule == LAST_MILESTONE
 

@@ -9,7 +9,7 @@ from typing import Any
 from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.apply.enerflo.attempt import Attempt, CallOutcome
 from enerflo_sync.apply.enerflo.push_run import PushOutcome, PushRun
-from enerflo_sync.outbox.changes import Change
+from enerflo_sync.outbox.changes import OutboxChange
 from enerflo_sync.outbox.reasons import ALREADY_SO, FOUND_AFTER, NOT_KEPT
 
 # How often one write is sent in one run. After that it stays marked as sent, and the next run searches for
@@ -32,8 +32,8 @@ class WriteRequest:
         whose answer was lost. The request is not sent again in this run.
     """
 
-    changes: Sequence[Change]
-    write: Callable[[Sequence[Change]], object]
+    changes: Sequence[OutboxChange]
+    write: Callable[[Sequence[OutboxChange]], object]
     refusals: Mapping[int, str] = field(default_factory=dict)
     pointless: Callable[[], tuple[Decision, str] | None] = lambda: None
     record: Mapping[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""Which side's record changed later, where an unexplained difference has no other hint."""
+"""The hint of last resort for an unexplained difference: which side's record changed later."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _NEWER = Template("""case when $unsure then null
 
 
 def newer_hint(comparison: Comparison) -> str:
-    """Return the SQL of the hint which side's record is newer; null where their times do not tell.
+    """Return the SQL of the hint that one side's record is newer; null if their times do not show which.
 
-    Where Enerflo tells no time of a record, it changed no later than we saw it. Such a record may be the
-    older one, and is never called the newer. The statement needs the parameters of
+    A record without a time from Enerflo changed no later than we first saw it. So the hint may call it the
+    older record, but never the newer one. The statement needs the parameters of
     :func:`enerflo_sync.reconcile.conditions.cause_parameters`.
     """
     if comparison.updated_at is None:

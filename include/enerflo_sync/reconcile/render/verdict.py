@@ -156,8 +156,8 @@ def verdict_text(report: ReconciliationReport) -> VerdictText:
         further.append(_late_copies(report))
     if report.quarantined:
         further.append(
-            f"What Enerflo says now of {count_of(report.quarantined, 'record')} could not be read, and was"
-            " not compared (`enerflo-sync quarantine list`)."
+            f"Enerflo's present values of {count_of(report.quarantined, 'record')} could not be read, and"
+            " were not compared (`enerflo-sync quarantine list`)."
         )
     if report.waiting:
         verb = "waits" if report.waiting == 1 else "wait"
@@ -216,7 +216,7 @@ def _in_words(report: ReconciliationReport) -> VerdictText:
             )
             return VerdictText(verdict, headline, f"{compared}.", "")
         case Verdict.AGREED:
-            headline = "Both sides agree, but for records that could not be read"
+            headline = "Both sides agree, except for records that could not be read"
             headline = headline if report.quarantined else "Both sides agree"
             return VerdictText(verdict, headline, f"{compared}, without a difference.", "")
 
@@ -266,8 +266,8 @@ def _overdue(report: ReconciliationReport) -> str:
     if report.unreadable:
         installs = count_of(report.unreadable, "install")
         sentences.append(
-            f"The milestones of {installs} are not told by Enerflo's list, and could not be read although"
-            " polls were due: what Enerflo says of them now was not compared."
+            f"Enerflo's list omits the milestones of {installs}, and these could not be read although polls"
+            " were due: their present values at Enerflo were not compared."
         )
     return " ".join(sentences)
 

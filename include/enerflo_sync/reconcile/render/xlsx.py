@@ -38,7 +38,7 @@ _PACKAGE: Final = "http://schemas.openxmlformats.org/package/2006"
 _TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 
 
-class Look(IntEnum):
+class CellStyle(IntEnum):
     """The style of a cell: the index into ``cellXfs`` of the styles."""
 
     PLAIN = 0
@@ -134,14 +134,14 @@ class WorkbookStream:
         self._row, self._end = 0, ""
         if header:
             self._end = _letters(len(header) - 1)
-            self.add(header, Look.BOLD)
+            self.add(header, CellStyle.BOLD)
 
-    def add(self, values: Sequence[Any], look: Look = Look.PLAIN) -> None:
+    def add(self, values: Sequence[Any], style: CellStyle = CellStyle.PLAIN) -> None:
         """Write a row: numbers, times, days and booleans as such, else text; None is an empty cell."""
         self._row += 1
         row = self._row
         cells = [
-            f'<c r="{_letters(at)}{row}"{_cell(value, look)}'
+            f'<c r="{_letters(at)}{row}"{_cell(value, style)}'
             for at, value in enumerate(values)
             if value is not None
         ]
@@ -240,29 +240,31 @@ def _letters(column: int) -> str:
     return letters
 
 
-def _cell(value: Any, look: Look) -> str:
+def _cell(value: Any, style: CellStyle) -> str:
     """Return a cell's XML after its position."""
     match value:
         case str():
-            return _text(value, look)
+            return _text(value, style)
         case bool():
             return f' t="b"><v>{value:d}</v></c>'
         case int() | float():
             return f"><v>{value!r}</v></c>"
         case datetime():
-            return f' s="{Look.TIME:d}"><v>{(value - _DAY_ZERO).total_seconds() / 86_400!r}</v></c>'
+            return f' s="{CellStyle.TIME:d}"><v>{(value - _DAY_ZERO).total_seconds() / 86_400!r}</v></c>'
         case date():
-            return f' s="{Look.DAY:d}"><v>{(value - _DAY_ZERO.date()).days}</v></c>'
+            return f' s="{CellStyle.DAY:d}"><v>{(value - _DAY_ZERO.date()).days}</v></c>'
         case _:
-            return _text(plain(value), look)
+            return _text(plain(value), style)
 
 
 @lru_cache(maxsize=4096)
-def _text(value: str, look: Look) -> str:
+def _text(value: str, style: CellStyle) -> str:
     text = visible(value)
     if len(text) > CELL_CHARACTERS:
         text = text[:CELL_CHARACTERS] + CUT
-    if look is Look.PLAIN and begins_a_formula(text):
-        look = Look.QUOTED
-    style = f' s="{look:d}"' if look else ""
-    return f'{style} t="inlineStr"><is><t>{escape(_ESCAPE.sub("_x005F_", text), quote=False)}</t></is></c>'
+    if style is CellStyle.PLAIN and begins_a_formula(text):
+        style = CellStyle.QUOTED
+    attribute = f' s="{style:d}"' if style else ""
+    return (
+        f'{attribute} t="inlineStr"><is><t>{escape(_ESCAPE.sub("_x005F_", text), quote=False)}</t></is></c>'
+    )

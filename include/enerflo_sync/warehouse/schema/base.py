@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.warehouse.schema.columns import required, sync_table, time
 
+# The values on which both sides last agreed: one row (a pair) for each field of a CRM row.
 agreed = sync_table(
     "agreed",
     required("table_name"),

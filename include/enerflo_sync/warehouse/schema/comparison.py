@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from enerflo_sync.warehouse.schema.columns import required, sync_table, time
 
+# One row per reconciliation, with its whole report.
 reconciliations = sync_table(
     "reconciliations",
     required("reconciliation_id"),
@@ -34,6 +35,8 @@ reconciliations = sync_table(
     Index("reconciliations_time", "account", "started_at"),
 )
 
+# The differences of each reconciliation: one row for a differing field, or for a record that one side
+# lacks.
 differences = sync_table(
     "differences",
     required("reconciliation_id"),

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.warehouse.schema.columns import required, sync_table, time
 
+# Each webhook event once, with its body, its state and the number of its copies.
 webhook_events = sync_table(
     "webhook_events",
     # The first half of content_hash: equal content is the same event, however often and by whomever

@@ -34,6 +34,7 @@ from enerflo_sync.warehouse.schema.columns import (
 )
 from enerflo_sync.warehouse.schema.words import CUSTOMER_WORDS, EMAIL, INSTALL_WORDS, PENDING_KB
 
+# Enerflo's installs as they were last read.
 installs = mirror_table(
     "installs",
     [required("install_id", BigInteger)],
@@ -75,8 +76,10 @@ Index(
     postgresql_with={"gin_pending_list_limit": PENDING_KB},
 )
 
+# Every distinct content of an install, as Enerflo sent it.
 install_versions = versions_table("install_versions", "install_id")
 
+# Signed designs of deals, from webhooks: one row per signed version. Rows are only added.
 submissions = Table(
     "submissions",
     metadata,
@@ -103,6 +106,7 @@ submissions = Table(
     schema=MIRROR_SCHEMA,
 )
 
+# The milestones of each install.
 milestones = mirror_table(
     "milestones",
     [required("install_id", BigInteger), required("milestone_id", BigInteger)],
@@ -115,6 +119,7 @@ milestones = mirror_table(
     ],
 )
 
+# The notes of installs.
 notes = mirror_table(
     "notes",
     [required("note_id", BigInteger)],
@@ -127,6 +132,7 @@ notes = mirror_table(
 )
 Index("notes_install", notes.c.account, notes.c.install_id)
 
+# The change orders of installs, with their components.
 change_orders = mirror_table(
     "change_orders",
     [required("change_order_id", BigInteger)],
@@ -149,6 +155,7 @@ change_orders = mirror_table(
 )
 Index("change_orders_install", change_orders.c.account, change_orders.c.install_id)
 
+# The adders of each change order.
 change_order_adders = mirror_table(
     "change_order_adders",
     [required("change_order_id", BigInteger), required("adder_id"), required("side")],
@@ -160,6 +167,7 @@ change_order_adders = mirror_table(
     ],
 )
 
+# Enerflo's customers; in the CRM they are leads.
 customers = mirror_table(
     "customers",
     [required("customer_id", BigInteger)],
@@ -189,6 +197,7 @@ Index(
     postgresql_ops={"email": "text_pattern_ops"},
 )
 
+# The company's statuses of installs.
 install_statuses = mirror_table(
     "install_statuses", [required("status_id", BigInteger)], [Column("name", Text)]
 )
@@ -208,6 +217,7 @@ declared_columns = sync_table(
     PrimaryKeyConstraint("account", "table_name", "column_name"),
 )
 
+# The companies whose installs the account's key has shown; a key of another company is refused.
 companies_seen = sync_table(
     "companies_seen",
     required("company_id", BigInteger),
@@ -215,6 +225,7 @@ companies_seen = sync_table(
     PrimaryKeyConstraint("account", "company_id"),
 )
 
+# Input that could not be used, with its bytes and the reason; and change orders that a check holds back.
 quarantine = sync_table(
     "quarantine",
     required("item_id"),
@@ -246,6 +257,7 @@ quarantine = sync_table(
     ),
 )
 
+# One row per change of a record: when the poll saw it, and when its webhook arrived.
 witnesses = sync_table(
     "witnesses",
     # The mirror's record, installs/123, and the digest of its content after the change.

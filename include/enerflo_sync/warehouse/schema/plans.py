@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.warehouse.schema.columns import required, sync_table, text, time
 
-# Who revealed which personal data: quarantine/<item id>.
+# Who had personal data shown unmasked, and of which record or item, such as quarantine/ITEM.
 reveals = sync_table(
     "reveals",
     time("at", nullable=False),
@@ -29,6 +29,7 @@ reveals = sync_table(
     PrimaryKeyConstraint("account", "at", "who", "what"),
 )
 
+# One row per plan, with its state, who decided about it, and why it waits.
 plans = sync_table(
     "plans",
     # sha-256 of the plan's content.
@@ -68,6 +69,7 @@ plans = sync_table(
     Index("plans_open", "account", postgresql_where="state = 'open'"),
 )
 
+# The changes of each plan with their outcomes. It is also the outbox of changes to Enerflo.
 plan_changes = sync_table(
     "plan_changes",
     required("plan_hash"),
@@ -181,6 +183,7 @@ refusals = sync_table(
     Index("refusals_plan", "account", "plan_hash", "decided_at", postgresql_where="ended_at is null"),
 )
 
+# Every decision about a difference, made or not, with its facts and who decided. Rows are only added.
 ledger = sync_table(
     "ledger",
     Column("ledger_id", BigInteger, Identity(always=True), nullable=False),

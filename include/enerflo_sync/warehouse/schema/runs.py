@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.warehouse.schema.columns import required, sync_table, time
 
+# Until when each list was read completely; also how far other incremental jobs have come.
 watermarks = sync_table(
     "watermarks",
     required("name"),
@@ -25,6 +26,7 @@ watermarks = sync_table(
     PrimaryKeyConstraint("account", "name"),
 )
 
+# One row per run of a job, with its counts and reasons.
 runs = sync_table(
     "runs",
     required("run_id"),
@@ -49,6 +51,7 @@ runs = sync_table(
     Index("runs_job", "account", "job", "started_at"),
 )
 
+# The requests to Enerflo, counted by hour and endpoint.
 api_calls = sync_table(
     "api_calls",
     required("endpoint"),
@@ -61,6 +64,7 @@ api_calls = sync_table(
     PrimaryKeyConstraint("account", "endpoint", "hour"),
 )
 
+# The request budget of each API key, which all processes share.
 request_budgets = sync_table(
     "request_budgets",
     required("key_fingerprint"),
@@ -75,6 +79,7 @@ request_budgets = sync_table(
     PrimaryKeyConstraint("account", "key_fingerprint"),
 )
 
+# When each slot of a key's budget was last used.
 request_slots = sync_table(
     "request_slots",
     required("key_fingerprint"),

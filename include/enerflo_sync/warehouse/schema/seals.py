@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import INT8MULTIRANGE
 
 from enerflo_sync.warehouse.schema.columns import required, sync_table, text, time
 
+# Seals over the ledger: digests of its rows, each seal chained to the one before.
 ledger_seals = sync_table(
     "ledger_seals",
     # 1, 2, 3 … of the account, without a gap.

@@ -142,7 +142,9 @@ from carried
 """)  # noqa: S608 - a constant
 
 
-def carry(connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any]) -> dict[str, int]:
+def carry_over(
+    connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any]
+) -> dict[str, int]:
     """Copy the differences of unwanted keys that keep their cause; return their number by kind of row."""
     query = _CARRY.substitute(
         name=comparison.name,
