@@ -57,6 +57,7 @@ FACTS = (
     "own_word",
     "put_back",
     "tool_late",
+    "rewritten",
     "crm_older",
     "enerflo_older",
     "enerflo_moved",
@@ -253,6 +254,12 @@ BLOCKING_RULES: Sequence[Rule] = (
         "not crm and to_enerflo and tool_late",
         Resolution.REVIEW,
         "the CRM's value was handed over before a later one that arrived: a tool may have written it late",
+    ),
+    Rule(
+        "rewritten",
+        "not crm and to_enerflo and rewritten",
+        Resolution.REVIEW,
+        "the CRM's value is what became of our write of another one: a trigger or a person made it",
     ),
     Rule(
         "older_row",
