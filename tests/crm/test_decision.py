@@ -56,6 +56,7 @@ _FREE = (
 _BARS = (
     {},
     *({name: True} for name in ("crm_barred", "enerflo_barred", "other_form", "day_only", "copy_nulled")),
+    *({name: True} for name in ("put_back", "tool_late", "rewritten")),
 )
 
 
@@ -120,6 +121,10 @@ def in_the_way(
     either = policy in (SourceOfTruth.NEWEST, SourceOfTruth.REVIEW)
     if either and target == "enerflo" and facts["put_back"]:
         return Resolution.REVIEW, "put_back"
+    if either and target == "enerflo" and facts["tool_late"]:
+        return Resolution.REVIEW, "tool_late"
+    if either and target == "enerflo" and facts["rewritten"]:
+        return Resolution.REVIEW, "rewritten"
     if either and facts[f"{source}_older"]:
         return Resolution.REVIEW, "older_row"
     if target == "enerflo" and not facts["enerflo_writable"]:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy
-from enerflo_sync.agreed.handing_over import deliver
+from enerflo_sync.agreed.handing_over import deliver, note_not_made
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import difference_key
@@ -50,6 +50,22 @@ where w.account = %(account)s and w.table_name = $table and w.kind = 'link' and 
   and w.enerflo_key = jsonb_build_object($p1, d.p1) and w."column" = $column and w.key <> all(d.alike)
 """)  # noqa: S608 - a constant
 
+ROW_IS_THERE = "a row of the CRM is found to be its record"
+
+# The row that the tool would make is another one: nothing of it is looked for any more.
+_NOT_NEEDED = Template(f"""
+/* enerflo-sync plan $name: new rows of records that rows of the CRM are found to be */
+update sync.crm_changes w
+set state = 'superseded', state_at = now(), ended_at = now(), reason = '{ROW_IS_THERE}'
+from $adopted d
+where w.account = %(account)s and w.table_name = $table and w.op = 'insert' and w.state = 'open'
+  and w.ended_at is null and w.enerflo_key = jsonb_build_object($p1, d.p1) and w.key <> d.key
+  and not exists (
+    select from sync.crm_changes v
+    where v.account = w.account and v.plan_hash = w.plan_hash and v.table_name = w.table_name
+      and v.key = w.key and v.op = w.op and coalesce(v.acknowledged_at, v.sent_as_of) is not null)
+""")  # noqa: S608 - a constant
+
 
 def agree_adopted(
     connection: sa.Connection, comparison: Comparison, adopted: str, values: Mapping[str, Any]
@@ -82,19 +98,29 @@ def agree_adopted(
 def supersede_given_away(
     connection: sa.Connection, comparison: Comparison, account: str, adopted: str
 ) -> None:
-    """End changes that hand over an id for a row whose key another row has by now, also in the outlet.
+    """End changes that adopted rows make needless, also in the outlet.
+
+    These are ids for a row whose key another row has by now, and new rows of the adopted rows' records that
+    no tool acknowledged.
 
     :param adopted: the temporary table of adopted rows, with ``p1``, and ``alike``, the keys of all rows that
         say what the record says.
     """
-    statement = _GIVEN_AWAY.substitute(
-        name=comparison.name,
-        table=literal(comparison.name),
-        adopted=adopted,
-        p1=literal(comparison.mirror_key[0]),
+    named = {
+        "name": comparison.name,
+        "table": literal(comparison.name),
+        "adopted": adopted,
+        "p1": literal(comparison.mirror_key[0]),
+    }
+    given_away = _GIVEN_AWAY.substitute(
+        named,
         column=literal(comparison.joins[0].crm_name),
         # No tool carries it: what the copy does not show was not written.
         ours=str(comparison.mapping.is_carried).lower(),
     )
-    if connection.exec_driver_sql(statement, {"account": account}).rowcount:
+    ended = connection.exec_driver_sql(given_away, {"account": account}).rowcount
+    needless = connection.exec_driver_sql(_NOT_NEEDED.substitute(named), {"account": account}).rowcount
+    if needless:
+        note_not_made(connection, account, "copy")
+    if ended or needless:
         deliver(connection, [comparison], account)

@@ -130,6 +130,17 @@ from $looked l join arrived a using (number)
 group by l.plan_hash, l.kind, l.approved_by, case when l.kind = 'link' then l.key end
 """)
 
+# The CRM had the row when its record was made. That it is gone now is a deletion, as it is of a row that has
+# the id: no new row is made of the record.
+_ROW_GONE = Template("""
+/* enerflo-sync plan $name: rows that are gone before the ids of their records arrived */
+insert into sync.agreed (account, table_name, key, field, value, agreed_at, agreed_by, is_link, enerflo_key)
+select w.account, w.table_name, w.key, w."column", w.after, %(now)s, '$by', true, w.enerflo_key
+from $looked l join sync.crm_changes w on w.account = %(account)s and w.number = l.number
+where l.kind = 'link' and l.seen = '$gone' and w.state = 'superseded'
+on conflict do nothing
+""")
+
 _FORGET = Template("""
 /* enerflo-sync plan $name: changes that do not come through any more */
 update sync.crm_changes w set ended_at = %(now)s
@@ -200,6 +211,8 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
             _agree_on_link(connection, comparison, applying, row.key)
             continue
         _apply(connection, comparison, applying, row, values)
+    gone = _ROW_GONE.substitute(named, gone=_GONE, by=AgreedBy.PUSH)
+    connection.exec_driver_sql(gone, values)
     _follow_words(connection, comparison, account, looked, meanings)
     hours = (
         comparison.mapping.handed_to.late_hours

@@ -28,6 +28,7 @@ from enerflo_sync.copies.remote_table import RemoteTable, remote_table
 from enerflo_sync.copies.remote_writes import RemoteWriter
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.rewritten import NOT_KEPT
 from enerflo_sync.warehouse.alone import alone
 
 # If another column of a row changed meanwhile, the write is repeated with the row's present digest.
@@ -35,10 +36,6 @@ _ATTEMPTS = 3
 _MOVED = "the CRM's row says something else than when the plan was made"
 _NOT_DELETED = (
     "a row in another database is only deleted by a mark (deleted_when): delete it there, or declare one"
-)
-_NOT_KEPT = (
-    "the row was written, and does not say so: a trigger of the CRM's table undoes or changes it, a person"
-    " did, or the row is read from a copy that lags"
 )
 
 _LEFT = """
@@ -93,7 +90,7 @@ def _carry(
             end_unmade(connection, account, run_id, lost, Decision.MOVED, GIVEN_AWAY)
             writes, moved = due_writes(connection, comparison, account)
             if undone := sorted(made.intersection(numbers_of(writes))):
-                end_unmade(connection, account, run_id, undone, Decision.PARKED, _NOT_KEPT)
+                end_unmade(connection, account, run_id, undone, Decision.PARKED, NOT_KEPT)
                 writes, moved = due_writes(connection, comparison, account)
             end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
             note_taken(connection, account, numbers_of(writes))
@@ -122,7 +119,7 @@ def _carry(
                     end_unmade(connection, account, run_id, [number], Decision.PARKED, reason)
                 _, moved = due_writes(connection, comparison, account)
                 altered, moved = sorted(made.intersection(moved)), sorted({*moved} - made)
-                end_unmade(connection, account, run_id, altered, Decision.PARKED, _NOT_KEPT)
+                end_unmade(connection, account, run_id, altered, Decision.PARKED, NOT_KEPT)
                 end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
                 record_arrivals(connection, [comparison], account, read_back=True)
     _end_left(connection, comparison, account, run_id, made)
@@ -142,7 +139,7 @@ def _end_left(
         undone = [row.number for row in left if row.number in made]
         deletions = [row.number for row in left if row.op == "delete" and row.number not in made]
         others = [row.number for row in left if row.op != "delete" and row.number not in made]
-        end_unmade(connection, account, run_id, undone, Decision.PARKED, _NOT_KEPT)
+        end_unmade(connection, account, run_id, undone, Decision.PARKED, NOT_KEPT)
         end_unmade(connection, account, run_id, deletions, Decision.PARKED, _NOT_DELETED)
         end_unmade(connection, account, run_id, others, Decision.MOVED, _MOVED)
 

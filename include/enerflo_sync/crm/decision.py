@@ -56,6 +56,8 @@ FACTS = (
     "enerflo_as_before",
     "own_word",
     "put_back",
+    "tool_late",
+    "rewritten",
     "crm_older",
     "enerflo_older",
     "enerflo_moved",
@@ -246,6 +248,18 @@ BLOCKING_RULES: Sequence[Rule] = (
         Resolution.REVIEW,
         "the CRM's value is one that our write had replaced, and came back when many rows were written at"
         " once: a load of the table may have taken our write back",
+    ),
+    Rule(
+        "tool_late",
+        "not crm and to_enerflo and tool_late",
+        Resolution.REVIEW,
+        "the CRM's value was handed over before a later one that arrived: a tool may have written it late",
+    ),
+    Rule(
+        "rewritten",
+        "not crm and to_enerflo and rewritten",
+        Resolution.REVIEW,
+        "the CRM's value is what became of our write of another one: a trigger or a person made it",
     ),
     Rule(
         "older_row",

@@ -17,16 +17,21 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.where import condition
 from enerflo_sync.plan.backfilled import changes_from_backfills
 from enerflo_sync.plan.second_person import TWO_PERSONS
+from enerflo_sync.reconcile.values import BLANK
 
-_COUNTS = sa.text("""
+_EMPTY = "coalesce(btrim({value} #>> '{{}}', {blank}), '') = ''"
+_AFTER, _BEFORE = (_EMPTY.format(value=value, blank=BLANK) for value in ("after", "before"))
+# Condition on a change of ``planned``: it takes a value away. A blank text is as little a value as a null is.
+TAKES_AWAY = f"op = 'update' and {_AFTER} and not ({_BEFORE})"
+
+_COUNTS = sa.text(f"""
 /* enerflo-sync plan: what approval asks about */
 select count(*) as changes,
        count(*) filter (where direction = 'to_enerflo') as to_enerflo,
        count(*) filter (where op = 'delete') as deletions,
-       count(*) filter (where op = 'update' and coalesce(after, 'null') = 'null'
-         and coalesce(before, 'null') <> 'null') as nulled
+       count(*) filter (where {TAKES_AWAY}) as nulled
 from pg_temp.planned
-""")
+""")  # noqa: S608 - constants
 
 _ROWS = Template("""
 /* enerflo-sync plan: rows that change, by table */

@@ -17,6 +17,7 @@ from enerflo_sync.reconcile.on_its_way import link_names, names_array
 ON_ITS_WAY = "it was handed over, and the CRM''s copy does not show it yet"
 LINK_ON_ITS_WAY = "the id of its record was handed over, and the CRM''s copy does not show it yet"
 TAKEN = "the id of its record was handed over for another row"
+ROW_TAKEN = "a new row of its record was handed over, and a tool took it over"
 _ACKNOWLEDGED = "a tool took it over, and the CRM''s copy does not show it yet: undo it when it has arrived"
 
 # One statement for each condition, because each condition uses another index.
@@ -48,6 +49,11 @@ _KEPT = (
 # The id was handed over for another row, which the copy does not show yet.
 _TAKEN = (
     "d.outcome in ('to_crm', 'to_enerflo', 'review') and d.op = 'update' and w.op = 'update'"
+    " and w.enerflo_key = d.enerflo_key and w.key <> d.key"
+)
+# Of a new row that no tool took over nothing is open any more: the row that is found takes the id.
+_ROW_TAKEN = (
+    "d.outcome in ('to_crm', 'review') and d.op = 'update' and d.rule = 'adopted' and w.op = 'insert'"
     " and w.enerflo_key = d.enerflo_key and w.key <> d.key"
 )
 _KEPT_LINKS = (
@@ -104,6 +110,7 @@ def keep_on_its_way(connection: sa.Connection, comparisons: Sequence[Comparison]
         if links := link_names(comparison):
             of_link = f'w."column" = any({names_array(links)})'
             kept += [(LINK_ON_ITS_WAY, f"{_KEPT_LINKS} and {of_link}"), (TAKEN, f"{_TAKEN} and {of_link}")]
+            kept.append((ROW_TAKEN, _ROW_TAKEN))
         for reason, which in kept:
             statement = _KEEP.substitute(named, reason=reason, which=which)
             connection.exec_driver_sql(statement, {"account": account})

@@ -22,6 +22,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import MIRROR_TABLES, RecordKind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.plan.approval import (
+    TAKES_AWAY,
     approval_reasons,
     changed_mapping,
     exceeds_percent,
@@ -171,9 +172,7 @@ def _mark_each(connection: sa.Connection, config: SyncConfig, account: str) -> N
     if rules.deletions:
         conditions.append("p.op = 'delete'")
     if rules.nulling:
-        conditions.append(
-            "p.op = 'update' and coalesce(p.after, 'null') = 'null' and coalesce(p.before, 'null') <> 'null'"
-        )
+        conditions.append(TAKES_AWAY)
     conditions += [
         f"p.table_name = {literal(table)} and p.field = {literal(field)}"
         for table, field, _ in changed_clocks(connection, account)

@@ -32,7 +32,9 @@ from enerflo_sync.reconcile.changed import (
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.doubtful import has_day_only, has_other_form, is_nulled
 from enerflo_sync.reconcile.judged_rows import CHANGED, judged_rows
+from enerflo_sync.reconcile.late_tools import tool_late
 from enerflo_sync.reconcile.put_back import put_back
+from enerflo_sync.reconcile.rewritten import rewritten
 from enerflo_sync.reconcile.values import (
     BLANK,
     Field,
@@ -96,6 +98,7 @@ _JUDGED = Template("""$rows
            n.account is null and a.account is null and $kept_elsewhere as kept_elsewhere,
            n.account is null and a.account is null and $as_before as enerflo_as_before,
            coalesce(a.agreed_by = 'reworded', false) as own_word, $put_back as put_back,
+           $tool_late as tool_late, $rewritten as rewritten,
            $crm_older as crm_older, $enerflo_older as enerflo_older,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
            coalesce(o.changed_in_crm > $in_enerflo_then, false) as crm_later,
@@ -150,6 +153,8 @@ def judged(comparison: Comparison) -> str:
         as_before=enerflo_as_before(comparison),
         handed_over=handed_over_elsewhere(comparison),
         put_back=put_back(comparison),
+        tool_late=tool_late(comparison),
+        rewritten=rewritten(comparison),
         replaced=row_replaced(comparison),
         mine_same=same_as_agreed(comparison, "f.mine", "a.value"),
         theirs_same=same_as_agreed(comparison, "f.theirs", "b.theirs", in_crm=True),

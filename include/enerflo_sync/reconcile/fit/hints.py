@@ -16,7 +16,7 @@ from enum import StrEnum
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.mapping import FieldMapping, FieldType, TableMapping, mirror_type
 from enerflo_sync.crm.names import literal
-from enerflo_sync.reconcile.values import BLANK, mirror_kind, value_of_text
+from enerflo_sync.reconcile.values import BLANK, mirror_kind, translated, value_of_text
 
 
 class Hint(StrEnum):
@@ -282,7 +282,8 @@ def difference_hint(
 ) -> str:
     """Return the hint of a row of ``sync.differences``, with its detail; null if no hint fits.
 
-    Values that are equal as declared have no hint, nor has a record that one side lacks.
+    Values that are equal as declared have no hint, nor has a record that one side lacks. Of a field with
+    ``values`` the hint compares the CRM's word for Enerflo's value with the CRM's value.
 
     :param tables: the mappings of the rows' tables, by table.
     :param row: the alias of the row.
@@ -296,7 +297,10 @@ def difference_hint(
             continue
         mine, theirs = (f"({row}.{side} #>> '{{}}')" for side in ("enerflo_value", "crm_value"))
         hints = " ".join(
-            f"when {literal(column)} then {field_hint_sql(mapping.kind(name), mapping, column, mine, theirs)}"
+            f"when {literal(column)} then "
+            + field_hint_sql(
+                mapping.kind(name), mapping, column, translated(mine, mapping.fields[column], ""), theirs
+            )
             for column in asked
         )
         cases.append(f"when {literal(name)} then (case {row}.field {hints} end)")
