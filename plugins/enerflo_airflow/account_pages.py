@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, aliased
 
 from enerflo_airflow.account_lines import read_lines
 from enerflo_airflow.accounts import account_name, sync_config
+from enerflo_airflow.approver_check import approver_problem
 from enerflo_airflow.links import page_address
 from enerflo_airflow.page_parts import HEADERS, Acting, Page, Reading, Visit, here, readable_accounts, reading
 from enerflo_airflow.page_runs import going_run, is_paused, start_run
@@ -113,7 +114,12 @@ def overview(visit: Reading, session: SessionDep) -> Response:
         tables = opened.config.tables_for(account)
     return Page(
         render_overview(
-            shown, tables, account_name("reconcile", account), account_name("poll", account), frame
+            shown,
+            tables,
+            account_name("reconcile", account),
+            account_name("poll", account),
+            frame,
+            approvers=approver_problem(account),
         )
     )
 

@@ -71,6 +71,15 @@ def failing_of(dag_id: str) -> Iterator[tuple[str, Failing]]:
             yield task_id, known
 
 
+def all_failing() -> Iterator[tuple[str, str, Failing]]:
+    """Yield DAG, task and what is known of all failing tasks. Costs one request while nothing fails."""
+    for key in _keys(f"{_TASK}:"):
+        dag_id, _, task_id = key.removeprefix(f"{_TASK}:").partition(":")
+        known = failing(dag_id, task_id)
+        if known is not None:
+            yield dag_id, task_id, known
+
+
 def is_another_failure(known: Failing, now: datetime) -> bool:
     """Return whether a task that fails now must have worked, been switched off or removed in between.
 

@@ -126,6 +126,7 @@ class NotifyOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find news, send it, and return the counts."""
+        from enerflo_airflow.gone import tell_gone
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.notify import run_notify
 
@@ -135,6 +136,7 @@ class NotifyOperator(BaseOperator):
         with closing(open_account(str(self.account))) as opened:
             report = run_notify(opened, send)
         send_notifications(report)
+        tell_gone(context)
         self.log.info("told composed=%s sent=%s waiting=%s", report.composed, report.sent, report.waiting)
         if note := _note(report):
             keep_note(context, note)

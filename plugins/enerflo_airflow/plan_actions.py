@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from sqlalchemy import select
 
 from enerflo_airflow.accounts import account_name
+from enerflo_airflow.approver_check import approver_problem
 from enerflo_airflow.page_parts import Acting, Page, Visit, reading
 from enerflo_airflow.page_runs import is_paused, start_run
 from enerflo_sync.addresses import Place
@@ -219,7 +220,8 @@ def _require_approver(visit: Visit, opened: AccountContext) -> None:
     manager = get_auth_manager()
     if allowed and not manager.is_authorized_hitl_task(assigned_users=set(allowed), user=visit.user):
         names = ", ".join(allowed.values())
-        raise HTTPException(403, f"Only {names} may decide about plans of account {visit.account}.")
+        said = f"Only {names} may decide about plans of account {visit.account}."
+        raise HTTPException(403, f"{said} {approver_problem(visit.account)}".rstrip())
 
 
 def _require_may_start(visit: Visit) -> None:

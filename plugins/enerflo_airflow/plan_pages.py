@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 
+from enerflo_airflow.approver_check import approver_problem
 from enerflo_airflow.page_parts import HEADERS, Page, Reading, pieces, reading
 from enerflo_sync.addresses import Place
 from enerflo_sync.errors import ConfigurationError
@@ -54,7 +55,8 @@ def one_plan(visit: Reading, plan_hash: str) -> Response:
             page = read_plan_page(connection, opened.config, account, plan_hash)
         except ConfigurationError as error:
             return Page(render_message("No such plan", str(error), frame=frame), 404)
-    return Page(render_plan(page, tables, frame))
+    problem = approver_problem(account) if page.may_be_decided else ""
+    return Page(render_plan(page, tables, frame, approvers=problem))
 
 
 @plans.get("/plans/{account}/{plan_hash}/download")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from enerflo_sync.drop.refusals import NAME
+from enerflo_sync.reconcile.render.wording import utc
 from tests.cli.conftest import SHIPPED, Run
+from tests.receiver.conftest import SECRET, started
+from tests.receiver.test_refusals import note_of
 
 
 def checked(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, west: str) -> tuple[int, list[Any]]:
@@ -98,3 +104,55 @@ def test_an_account_without_webhooks_has_no_drop_to_look_at(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert of_the_drop(run, monkeypatch, "")[1] is None
+
+
+def test_what_the_receiver_refused_is_told_with_the_answer_that_it_gave(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever entered a wrong secret in Enerflo sees no error there, and nothing in the drop."""
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    receiver = started(drop, tmp_path / "log")
+    try:
+        receiver.post(path="/hooks/default/not-the-secret")
+        note = note_of(drop)
+    finally:
+        assert receiver.end() == 0
+    code, check = of_the_drop(run, monkeypatch, str(drop))
+    (found,) = check["findings"]
+    assert (code, found["severity"], check["detail"]) == (1, "warning", f"0 files to ingest in {drop}")
+    assert found["found"] == (
+        f"since {utc(note.since)} the receiver refused 1 post (404: wrong account, secret or path),"
+        f" last at {utc(note.last_at)}, and took none"
+    )
+    assert "Compare the address that stands in Enerflo" in found["next_step"]
+    assert SECRET not in str(check)
+
+
+@pytest.mark.parametrize(
+    ("note", "severity"),
+    [
+        ({"took_any": True}, "hint"),
+        ({"took_any": False}, "warning"),
+        ({"took_any": False, "days": 9}, None),
+        ({"took_any": False, "zone": ""}, None),
+        (None, None),
+    ],
+    ids=["took others", "took none", "long ago", "no zone", "no note"],
+)
+def test_a_receiver_that_takes_posts_and_turns_strangers_away_is_no_warning(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    note: dict[str, Any] | None,
+    severity: str | None,
+) -> None:
+    (tmp_path / NAME).write_text("no note")
+    if note is not None:
+        ago = datetime.now(UTC) - timedelta(days=note.get("days", 0), minutes=1)
+        at = f"{ago:%Y-%m-%dT%H:%M:%S}{note.get('zone', 'Z')}"
+        refused = {"unknown_hook": {"posts": 3, "last_at": at}}
+        text = json.dumps({"since": at, "took_any": note["took_any"], "refused": refused})
+        (tmp_path / NAME).write_text(text)
+    _, check = of_the_drop(run, monkeypatch, str(tmp_path))
+    assert [one["severity"] for one in check["findings"]] == ([severity] if severity else [])

@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -432,3 +432,72 @@ def test_with_a_route_every_task_of_every_dag_has_them(told: Setting) -> None:
 def test_the_text_of_an_unknown_error_is_not_told() -> None:
     assert error_text(ValueError("ada@example.com")) == "An unexpected ValueError; the task's log has more."
     assert "was killed" in error_text(None)
+
+
+@pytest.fixture
+def removed(told: Setting) -> None:
+    """As if ``west`` had failed two days ago, and had been removed since."""
+    old = failing.Failing(datetime.now(UTC) - timedelta(days=2), "r", ("chat",))
+    failing.remember("enerflo_poll__west", "read_enerflo", old)
+
+
+@pytest.mark.usefixtures("inside_a_task", "removed")
+def test_a_failing_task_of_an_account_that_was_removed_is_not_watched_any_more(chat: Posts) -> None:
+    assert str(run("enerflo_poll").state) == "success"
+    (text,) = texts(chat)
+    assert text.startswith("Enerflo west: resolved: not watched any more: enerflo_poll__west\n")
+    assert "This does not say that it is well." in text
+    assert "- read_enerflo (task read_enerflo of enerflo_poll__west) failed since 20" in text
+    assert remembered() == []
+
+
+@pytest.mark.usefixtures("inside_a_task")
+def test_what_fails_in_a_dag_that_is_there_or_is_none_of_ours_or_failed_today_is_remembered(
+    told: Setting, chat: Posts
+) -> None:
+    path = Path(os.environ["ENERFLO_SYNC_CONFIG"])
+    assert "webhook_drop_uri" in path.read_text()
+    now, old = datetime.now(UTC), datetime.now(UTC) - timedelta(days=2)
+    for dag_id, seen in (
+        ("enerflo_prune", old),
+        ("enerflo_webhooks", old),
+        ("our_own_dag", old),
+        ("enerflo_poll__west", now),
+    ):
+        failing.remember(dag_id, "task", failing.Failing(old, "r", ("chat",), seen=seen))
+    kept = remembered()
+    run("enerflo_poll")
+    assert (texts(chat), remembered()) == ([], kept)
+    # The account uses no webhooks any more, so that its DAG is gone.
+    text = "\n".join(line for line in path.read_text().splitlines() if "webhook_drop_uri" not in line)
+    path.write_text(f"{text}\n")
+    look_again()
+    run("enerflo_poll")
+    (said,) = texts(chat)
+    assert said.startswith("Enerflo default: resolved: not watched any more: enerflo_webhooks\n")
+    assert len(remembered()) == len(kept) - 1
+
+
+@pytest.mark.usefixtures("inside_a_task", "removed")
+def test_a_route_that_is_away_is_told_by_the_next_run_that_a_dag_is_gone(chat: Posts) -> None:
+    chat.status = 500
+    run("enerflo_poll")
+    assert remembered() == ["enerflo_failing:enerflo_poll__west:read_enerflo"]
+    chat.status = 200
+    texts(chat)
+    run("enerflo_poll")
+    assert len(texts(chat)) == 1
+    assert remembered() == []
+
+
+@pytest.mark.usefixtures("inside_a_task")
+def test_an_account_that_could_not_be_read_and_was_removed_leaves_no_alert_although_one_account_is_left(
+    told: Setting, chat: Posts
+) -> None:
+    """The DAG that would tell it is there only where there are several accounts."""
+    old = failing.Failing(datetime.now(UTC) - timedelta(days=2), "r", ("chat",))
+    failing.remember("enerflo_accounts", "west", old)
+    run("enerflo_poll")
+    (text,) = texts(chat)
+    assert text.startswith("Enerflo west: resolved: there is no such account any more\n")
+    assert remembered() == []

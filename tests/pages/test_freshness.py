@@ -69,6 +69,22 @@ def test_webhooks_are_told_as_the_command_tells_them(visitor: Callable[..., Visi
     assert [int(one) for one in figures] == [total.changes, total.told, total.missed, total.unconfirmed]
 
 
+def test_a_first_webhook_that_never_came_is_told(visitor: Callable[..., Visitor]) -> None:
+    pat = visitor("VIEWER")
+    pat.sql("delete from sync.webhook_events")
+    pat.sql("update sync.witnesses set webhook_seen_at = null, poll_seen_at = now() - interval '3 hours'")
+    pat.sql(
+        "insert into sync.runs (account, run_id, job, started_at, state)"
+        " values ('default', 'first', 'webhooks', now() - interval '9 hours', 'ok')"
+    )
+    with closing(open_account("default")) as account:
+        said = read_gaps(account).silence
+    assert ", and no webhook ever came; polls found " in said
+    text = pat.text(PAGE)
+    assert said in section(text, "webhooks")
+    assert f"{said} Check the sender and the receiver." in text
+
+
 def test_before_the_first_poll_and_webhook_the_page_says_what_to_do(visitor: Callable[..., Visitor]) -> None:
     pat = visitor("ADMIN")
     for table in ("runs", "watermarks", "webhook_events", "witnesses", "quarantine", "request_budgets"):
@@ -248,7 +264,7 @@ def test_the_page_is_small_asks_a_bounded_number_of_questions_and_holds_nothing_
     pat.text(PAGE)
     with counted_statements() as statements:
         text = pat.text(PAGE)
-    assert len(statements) <= 25, len(statements)
+    assert len(statements) <= 26, len(statements)
     assert len(text.encode()) < 60_000
     names = pat.sql("select customer_name from enerflo.installs where customer_name is not null limit 500")
     assert [row["customer_name"] for row in names if str(row["customer_name"]) in text] == []

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import html
+import importlib.util
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.pages import known_dags
 from tests.pages.company import PageCompany
+from tests.pages.rights import FAB
 from tests.pages.test_plans import Visits, states, stored, waiting
 
 pytestmark = pytest.mark.airflow
@@ -32,6 +38,110 @@ def test_a_plan_is_decided_by_the_accounts_approvers_alone(
     assert (stored(pat, path), known_dags.runs_of("approve")) == (("open", None), [])
     assert visitor("ADMIN", "maria").post(f"{path}/approve", path).status_code == 303
     assert stored(pat, path) == ("approved", "maria")
+
+
+def named(company: PageCompany, folder: Path, approvers: str, *, two: bool = False) -> Path:
+    """Write the company's ``sync.yaml`` with approvers, and return it."""
+    text = Path(company.environ["ENERFLO_SYNC_CONFIG"]).read_text()
+    text = text.replace("    airflow: {", f"    airflow: {{approvers: {approvers}, ", 1)
+    if two:
+        text = re.sub(r"^  first_to_enerflo: \w+", r"\g<0>\n  second_person: true", text, flags=re.MULTILINE)
+    (folder / "sync.yaml").write_text(text)
+    return folder / "sync.yaml"
+
+
+ASKS_ANOTHER = "Nobody can answer in Airflow."
+
+
+@pytest.mark.parametrize(
+    ("users", "approvers", "two", "said"),
+    [
+        ("pat:admin,maria:user", "[maria]", False, None),
+        ("pat:admin,maria:user", "[maria, jo]", False, "jo is no user of this Airflow who is active."),
+        (
+            "pat:admin,maria:user",
+            "[{id: jo, name: Jo}]",
+            False,
+            f"Jo (id jo) is no user of this Airflow who is active. {ASKS_ANOTHER}",
+        ),
+        (
+            "pat:admin,maria:viewer",
+            "[maria]",
+            False,
+            f"maria may not answer questions of the DAG enerflo_approve. {ASKS_ANOTHER}",
+        ),
+        (
+            "pat:admin,maria:user",
+            "[maria, jo]",
+            True,
+            "jo is no user of this Airflow who is active. Two persons have to, and one alone can.",
+        ),
+        ("pat:admin", "[]", False, None),
+    ],
+    ids=["may", "one may", "no user", "no right", "second person", "everybody"],
+)
+def test_approvers_who_cannot_answer_are_named_where_the_plan_waits(
+    visitor: Visits,
+    told_company: PageCompany,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    users: str,
+    approvers: str,
+    two: bool,
+    said: str | None,
+) -> None:
+    """A plan that nobody can answer waits until its time runs out, and so does the next one."""
+    known_dags.known("approve")
+    config = named(told_company, tmp_path, approvers, two=two)
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(config))
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", users)
+    pat = visitor("ADMIN", "pat")
+    path = waiting(pat)
+    for page in (path, "overview/default"):
+        text = html.unescape(pat.text(page))
+        assert ("Who may decide" in text) is bool(said)
+        if said:
+            line = next(n for n, row in enumerate(config.read_text().splitlines(), 1) if "approvers" in row)
+            assert f"{config}:{line}: airflow.approvers: {said}" in text
+            assert ASKS_ANOTHER in said or ASKS_ANOTHER not in text
+
+
+def test_where_nobody_logs_in_everybody_is_anonymous(
+    visitor: Visits, told_company: PageCompany, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "true")
+    for approvers, is_said in (("[Anonymous]", False), ("[maria]", True)):
+        monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(named(told_company, tmp_path, approvers)))
+        assert ("Who may decide" in visitor("ADMIN", "pat").text("overview/default")) is is_said
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("flask_appbuilder") is None, reason="FAB's provider is not installed"
+)
+def test_approvers_are_looked_for_among_fabs_users(told_company: PageCompany, tmp_path: Path) -> None:
+    config = named(told_company, tmp_path, '["1", "2", {id: "3", name: cat}, "4", maria]')
+    root = Path(__file__).parents[2]
+    found = subprocess.run(
+        [sys.executable, "-m", "tests.pages.fab_approvers"],
+        input=json.dumps({**told_company.environ, "ENERFLO_SYNC_CONFIG": str(config)}),
+        env={
+            **os.environ,
+            "AIRFLOW__CORE__AUTH_MANAGER": FAB,
+            "PYTHONPATH": os.pathsep.join([str(root), *(part for part in sys.path if part)]),
+        },
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr[-3000:]
+    said = json.loads(found.stdout.splitlines()[-1])
+    assert "airflow.approvers: 2 is no user of this Airflow who is active;" in said
+    assert "; cat (id 3) may not answer questions of the DAG enerflo_approve; 4 is no user" in said
+    assert "; maria is no user" in said
+    assert " 1 is " not in said
+    assert "Nobody can" not in said
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ def test_two_accounts_have_a_secret_and_a_drop_each(tmp_path: Path) -> None:
         assert running.post(path=f"/hooks/west_1/{SECRET}").status_code == 404
         assert running.post(path=f"/hooks/east/{NEXT_SECRET}").status_code == 404
         for account in ("east", "west_1"):
-            (file,) = (tmp_path / account).iterdir()
+            (file,) = (tmp_path / account).glob("[!.]*")
             assert json.loads(file.read_bytes())["source"] == f"receiver/{account}"
             assert running.count("stored", account) == 1
         health = requests.get(f"{running.url}/health", timeout=10)

@@ -6,14 +6,17 @@ from datetime import timedelta
 
 import pytest
 
+from enerflo_sandbox.spelling import Spelling
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_approve
 from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
+from enerflo_sync.jobs.retry import run_retry
 from enerflo_sync.plan.report import PlanState
+from enerflo_sync.plan.retry import RetrySelection
 from tests.writes.conftest import Desk
-from tests.writes.sending import lost_after_the_post, note, posts, spelling
+from tests.writes.sending import cut_off_after_the_request, due, lost_after_the_post, note, posts, spelling
 from tests.writes.test_apply import installs, spoiled
 
 # Functions in a schema before ``pg_catalog`` stand for the server's own.
@@ -186,3 +189,72 @@ def test_a_clock_that_is_behind_by_years_brings_nothing_there(ahead: Desk) -> No
     run_ingest(ahead.context)
     assert ahead.one(kept) == before
     assert ahead.one("select count(*) from sync.watermarks where name like 'clock_set_back%'") == 0
+
+
+def test_a_change_that_was_parked_meanwhile_is_tried_again(ahead: Desk) -> None:
+    """Its day of waiting would begin in a year; a change that is parked now still waits for its day."""
+    (install,) = installs(ahead, 1)
+    spoiled(ahead, install)
+    ahead.sql("alter table crm.installs add constraint few check (panel_count > 98) not valid")
+    run_poll(ahead.context)
+    assert ahead.carried().parked == 1
+    assert ahead.plan().change_count == 0
+    clock_is(ahead, "0")
+    run_poll(ahead.context)
+    assert ahead.plan().change_count == 1
+    assert ahead.carried().parked == 1
+    assert ahead.plan().change_count == 0
+    # The page and the command line count what is held back as the plan does.
+    assert len(run_retry(ahead.context, RetrySelection(), by="Pat").changes) == 1
+
+
+def test_a_write_whose_answer_was_lost_meanwhile_is_ours_afterwards(
+    ahead: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was sent in a year, as the clock had it, and is found by what is read now."""
+    install = ahead.a_site().install_id
+    run_poll(ahead.context)
+    assert ahead.api is not None
+    ahead.api.spelling = Spelling(days=True)
+    milestone = due(ahead, install)
+    cut_off_after_the_request(ahead, monkeypatch)
+    clock_is(ahead, "0")
+    # Another change, so that the plan is another one.
+    note(ahead, "N1", install)
+    for _ in range(3):
+        run_poll(ahead.context)
+        ahead.carried()
+    now = ahead.crm("milestones", enerflo_install_id=install, milestone_id=milestone)["due_at"]
+    assert now.isoformat() == "2026-05-20T14:22:01+00:00"
+    assert [one.method for one in ahead.world.received] == ["PUT", "POST"]
+    decisions = [row["decision"] for row in ahead.ledger(table_name="milestones", field="due_at")]
+    assert decisions[-1] == "applied"
+
+
+def test_a_write_whose_answer_is_lost_afterwards_is_ours_too(
+    ahead: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both sides agreed in a year, as the clock had it, and the request is of now."""
+    customer = ahead.one("select max(enerflo_customer_id) from crm.leads")
+    run_poll(ahead.context)
+    mobile(ahead, customer, "+1 (512) 555-0123")
+    ahead.carried()
+    before = len(ahead.world.received)
+    clock_is(ahead, "0")
+    run_poll(ahead.context)
+    ahead.carried()
+    mobile(ahead, customer, "+1 (512) 555-0177")
+    cut_off_after_the_request(ahead, monkeypatch, nth=before + 1)
+    note(ahead, "N1", ahead.a_site().install_id)
+    for _ in range(3):
+        run_poll(ahead.context)
+        ahead.carried()
+    assert len(ahead.world.received[before:]) == 2
+
+
+def mobile(desk: Desk, customer: int, number: str) -> None:
+    desk.sql(
+        "update crm.leads set mobile = :m, updated_at = now() where enerflo_customer_id = :c",
+        m=number,
+        c=customer,
+    )

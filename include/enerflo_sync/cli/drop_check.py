@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from enerflo_sync.cli.check import Check
 from enerflo_sync.crm.doctor import Finding, Severity
 from enerflo_sync.drop.drop import Drop
 from enerflo_sync.drop.local import LocalDrop
+from enerflo_sync.drop.refusals import read_refusals
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.ingest import open_account_drop
-from enerflo_sync.reconcile.render.wording import count_of
+from enerflo_sync.reconcile.render.wording import count_of, utc, visible
 
+# Posts that the receiver refused longer ago are not mentioned.
+_DAYS = 7
+# By outcome, as the receiver notes it; another outcome stands as it is.
+_WHY = {
+    "unknown_hook": "404: wrong account, secret or path",
+    "bad_signature": "401: the signature does not fit",
+    "unsupported": "415: another content type",
+    "too_large": "413: too large",
+    "empty": "400: empty",
+}
 _HERE = "The doctor looks from this machine: run it where enerflo_webhooks runs."
 
 
@@ -29,7 +43,7 @@ def drop_check(context: AccountContext) -> Check | None:
         found = _finding(context, "webhook_drop_uri", error.what.rstrip("."), "a drop that can be read", step)
         return Check("drop", "webhook files cannot be read from here", findings=[found])
     unlisted = ", and folders that may not be listed" if drop.unlisted else ""
-    findings = _unmovable(context, drop)
+    findings = [*_unmovable(context, drop), *_refused(context, drop)]
     # That a bucket lets objects be moved is seen when one is.
     moves = "" if isinstance(drop, LocalDrop) else "; not tried: moving them to the archive"
     detail = f"{count_of(waiting, 'file')} to ingest in {drop.uri}{unlisted}{moves}"
@@ -50,6 +64,23 @@ def _unmovable(context: AccountContext, drop: Drop) -> list[Finding]:
             why = "is no folder, or this user may not make files in it"
             found.append(_finding(context, option, f"{place}, which {why}", wanted, step))
     return found
+
+
+def _refused(context: AccountContext, drop: Drop) -> list[Finding]:
+    """Return what the receiver refused in the last days: a warning where it took nothing since its start."""
+    note = read_refusals(drop)
+    now = context.clock.now()
+    if note is None or note.last_at < now - timedelta(days=_DAYS):
+        return []
+    posts = "; ".join(
+        f"{count_of(one.posts, 'post')} ({_WHY.get(outcome, visible(outcome))}), last at {utc(one.last_at)}"
+        for outcome, one in sorted(note.refused.items())
+    )
+    took = "and took others" if note.took_any else "and took none"
+    found = f"since {utc(note.since)} the receiver refused {posts}, {took}"
+    step = "Compare the address that stands in Enerflo with docs/receiver.md: account, secret, path."
+    made = _finding(context, "webhook_drop_uri", found, "posts that are taken", step)
+    return [replace(made, severity=Severity.HINT) if note.took_any else made]
 
 
 def _finding(context: AccountContext, option: str, found: str, expected: str, step: str) -> Finding:

@@ -61,11 +61,8 @@ def command(
 
 def _lines(report: GapReport, holes: list[Hole]) -> Iterator[Line]:
     yield Line(report.sentence, "bold" if report.open else "")
-    if report.silent_since is not None:
-        yield from wrapped(
-            f"The last webhook came at {utc(report.silent_since)}, and later changes had none:"
-            " check the sender and the receiver."
-        )
+    if report.silence:
+        yield from wrapped(f"{report.silence} Check the sender and the receiver.")
     if not holes:
         return
     yield Line("")

@@ -118,7 +118,7 @@ EVENTS: Mapping[NotifyEvent, EventInfo] = {
     ),
     NotifyEvent.WEBHOOKS_SILENT: EventInfo(
         Level.ERROR,
-        "No webhook arrived for so many hours, although some did before.",
+        "No webhook arrived for so many hours, although some did before or polls found changes.",
         ended="Webhooks arrive again.",
     ),
     NotifyEvent.BUDGET_EXHAUSTED: EventInfo(

@@ -18,6 +18,7 @@ from enerflo_sync.gaps.told import (
     unread_holes,
     webhook_holes,
 )
+from enerflo_sync.gaps.unheard import unheard
 from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.notes import NOTES
 
@@ -35,12 +36,14 @@ def find_gaps(
     ingest_due: Due,
     sweep_every: timedelta,
     days: int = DAYS,
+    awaits_webhooks: bool = True,
 ) -> GapReport:
     """Return the account's holes: open ones of any age, closed ones of the last ``days`` days.
 
     :param lists: the resources that its polls read (``poll.resources``).
     :param poll_due: when the next poll is due; :param ingest_due: the next ingest.
     :param sweep_every: how often all notes are read.
+    :param awaits_webhooks: whether the configuration names a drop for the account.
     """
     since = now - timedelta(days=days)
     wanted = [name for name in LISTS if name in lists]
@@ -73,4 +76,5 @@ def find_gaps(
         polled=looks.began is not None,
         silent_since=silent,
         holes=sorted(told, key=lambda hole: (hole.start, hole.kind), reverse=True),
+        unheard=unheard(connection, account, now, hours=0) if awaits_webhooks else None,
     )

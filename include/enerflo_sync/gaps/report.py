@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import msgspec
 
+from enerflo_sync.gaps.unheard import Unheard
+
 # Maximum ids per kind in a hole's evidence.
 SAMPLES = 10
 
@@ -77,6 +79,7 @@ class GapReport(msgspec.Struct, frozen=True):
     :param since: closed holes that ended earlier are omitted.
     :param polled: whether a poll ever ran; without one there are no holes.
     :param silent_since: when the last webhook arrived, if later changes had none.
+    :param unheard: that webhooks are awaited and none ever arrived, although polls found changes.
     """
 
     account: str
@@ -85,11 +88,24 @@ class GapReport(msgspec.Struct, frozen=True):
     polled: bool
     silent_since: datetime | None
     holes: Sequence[Hole]
+    unheard: Unheard | None = None
 
     @property
     def open(self) -> int:
         """Return the number of open holes."""
         return sum(hole.is_open for hole in self.holes)
+
+    @property
+    def silence(self) -> str:
+        """Return since when no webhook arrives although changes were found; empty if that is not so."""
+        if self.silent_since is not None:
+            return f"The last webhook came at {_utc(self.silent_since)}, and later changes had none."
+        if self.unheard is None:
+            return ""
+        since, found = _utc(self.unheard.since), _number_of("change", self.unheard.changes)
+        files = _number_of("file", self.unheard.files)
+        aside = f" In quarantine: {files} of the drop." if self.unheard.files else ""
+        return f"The drop is read since {since}, and no webhook ever came; polls found {found} since.{aside}"
 
     @property
     def sentence(self) -> str:
@@ -113,3 +129,11 @@ def backfill_command(account: str, start: datetime, end: datetime) -> str:
     """Return the command that reads records created from ``start`` to ``end``, in whole UTC days."""
     first, last = (f"{moment.astimezone(UTC):%Y-%m-%d}" for moment in (start, end))
     return f"enerflo-sync backfill --from {first} --to {last}{account_option(account)}"
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _number_of(noun: str, number: int) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -30,6 +30,7 @@ def read_gaps(context: AccountContext, *, every: float | None = None, days: int 
             ingest_due=schedule.every(every) if every else schedule.cron(times.webhooks, times.time_zone),
             sweep_every=PollOptions().notes_sweep_every,
             days=days,
+            awaits_webhooks=context.settings.has_drop,
         )
 
 

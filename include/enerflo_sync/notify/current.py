@@ -17,7 +17,14 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.routes import NotifyEvent
-from enerflo_sync.notify.late import COPY_OF, handed_over, late_copies, late_reconciliation, stale_lists
+from enerflo_sync.notify.late import (
+    COPY_OF,
+    first_webhook,
+    handed_over,
+    late_copies,
+    late_reconciliation,
+    stale_lists,
+)
 from enerflo_sync.notify.verdict import open_verdicts
 
 CURRENT = "pg_temp.current"
@@ -161,10 +168,18 @@ select '' as cause, 'webhooks' as key, :silent_hours as size, max(received_at) a
   jsonb_build_array(jsonb_build_array(
     'the last one arrived', to_char(max(received_at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null)
   ) as line
-from sync.webhook_events where account = :account
+from sync.webhook_events where account = :account and :has_drop
 having max(received_at) < greatest(:now - make_interval(hours => :silent_hours), (
   select told_at - make_interval(hours => case when size = 1 then :silent_hours else size::integer end)
   from sync.told where account = :account and event = 'webhooks_silent'))
+union all
+select '', 'webhooks', :silent_hours, s.at,
+  jsonb_build_array(
+    jsonb_build_array(
+      'none ever arrived since', to_char(s.at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null),
+    jsonb_build_array('changes that polls found', s.changes, null),
+    jsonb_build_array('files of the drop in quarantine', s.files, null))
+from jsonb_to_recordset(cast(:first_webhook as jsonb)) s(at timestamptz, changes bigint, files bigint)
 """
 
 _STALE = """
@@ -292,6 +307,8 @@ def make_current(
         "silent_hours": options.silent_hours,
         "blocked_seconds": options.blocked_minutes * 60,
         "expiring_seconds": options.expiring_hours * 3600,
+        "has_drop": config.account(account).has_drop,
+        "first_webhook": "[]",
         "stale": "[]",
         "late_copies": "[]",
         "late_reconciliation": "[]",
@@ -299,6 +316,8 @@ def make_current(
         "copy_of": COPY_OF,
         "handed_to": json.dumps(handed_over(config, account)),
     }
+    if NotifyEvent.WEBHOOKS_SILENT in wanted:
+        values["first_webhook"] = json.dumps(first_webhook(connection, config, account, now))
     if NotifyEvent.MIRROR_STALE in wanted:
         values["stale"] = json.dumps(stale_lists(connection, config, account, now))
     if NotifyEvent.RECONCILE_LATE in wanted:

@@ -9,7 +9,7 @@ import msgspec
 
 from enerflo_sync.crm.routes import EVENTS, NotifyEvent
 from enerflo_sync.errors import EnerfloSyncError
-from enerflo_sync.notify.message import Message, MessagePage, runbook_lines
+from enerflo_sync.notify.message import NOT_WATCHED, Message, MessagePage, runbook_lines
 from enerflo_sync.reconcile.render.wording import utc, visible
 
 _LONGEST_TEXT = 1_000
@@ -84,6 +84,16 @@ def recovered_message(failed: FailedTask, route: str) -> Message:
         f"- {failed.name} (task {failed.task_id} of {failed.dag_id}) failed since {utc(failed.since)}",
     ]
     return _message(failed, route, f"resolved: {failed.dag_id} fails no more: {failed.name}", lines, count=0)
+
+
+def unwatched_message(failed: FailedTask, route: str) -> Message:
+    """Return the message that the DAG of a failing task is there no more, so that nobody looks any more."""
+    lines = [
+        NOT_WATCHED,
+        "",
+        f"- {failed.name} (task {failed.task_id} of {failed.dag_id}) failed since {utc(failed.since)}",
+    ]
+    return _message(failed, route, f"resolved: not watched any more: {failed.dag_id}", lines, count=0)
 
 
 def _message(failed: FailedTask, route: str, subject: str, lines: list[str], *, count: int) -> Message:

@@ -1,4 +1,4 @@
-"""What is late by its schedule: lists that polls did not read, old copies of the CRM, reconciliations."""
+"""What is late: lists that polls did not read, old copies of the CRM, reconciliations, the first webhook."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.routes import NotifyEvent
 from enerflo_sync.gaps.schedule import cron
+from enerflo_sync.gaps.unheard import unheard
 from enerflo_sync.resources.registry import ALL
 
 # The identity of an old copy is this and its table's name.
@@ -115,6 +116,19 @@ def late_reconciliation(
     return [{"name": RECONCILIATION, "at": at.isoformat()}] if is_late else []
 
 
+def first_webhook(
+    connection: sa.Connection, config: SyncConfig, account: str, now: datetime
+) -> list[dict[str, Any]]:
+    """Return since when the account waits for its first webhook, if one is overdue; else nothing."""
+    if not config.account(account).has_drop:
+        return []
+    is_told = bool(_told(connection, account, NotifyEvent.WEBHOOKS_SILENT))
+    found = unheard(connection, account, now, hours=config.notify.silent_hours, is_told=is_told)
+    if found is None:
+        return []
+    return [{"at": found.since.isoformat(), "changes": found.changes or None, "files": found.files or None}]
+
+
 def _told(connection: sa.Connection, account: str, event: NotifyEvent) -> dict[str, datetime]:
     found = connection.execute(_TOLD, {"account": account, "event": str(event)})
     return dict(found.tuples().all())
@@ -153,6 +167,8 @@ def is_watched(config: SyncConfig, account: str, event: NotifyEvent, key: str) -
     """
     if event is NotifyEvent.MIRROR_STALE:
         return key in polled_lists(config)
+    if event is NotifyEvent.WEBHOOKS_SILENT:
+        return config.account(account).has_drop
     if event is NotifyEvent.RECONCILE_LATE:
         return bool(config.tables_for(account))
     if event is not NotifyEvent.CRM_COPY_LATE:

@@ -16,7 +16,7 @@ from enerflo_sync.reconcile.render.html import page_environment
 from enerflo_sync.reconcile.render.wording import visible
 
 _LONGEST_VALUE = 200
-_NOT_WATCHED = (
+NOT_WATCHED = (
     "What is below is not watched any more by what sync.yaml says now. This does not say that it is well."
 )
 # Ended facts that a message lists.
@@ -177,7 +177,7 @@ def _resolved(news: News, account: str, name: str, page: MessagePage) -> Message
     words, label = _ENDED[news.event]
     ended = EVENTS[news.event].ended
     if not news.is_watched:
-        words, ended = "not watched any more", _NOT_WATCHED
+        words, ended = "not watched any more", NOT_WATCHED
     still = f" ({news.facts_in_all:,} remain)" if news.facts_in_all else ""
     keys = [
         f"- {label} {visible(key)[:_LONGEST_KEY] if label else visible(key)}" for key in news.ended[:_MOST]

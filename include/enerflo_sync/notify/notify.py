@@ -68,29 +68,39 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
             messages = new_messages(connection, config, account, now)
             composed = keep(connection, messages, now)
             send_ends_again(connection, account, config.notify.routes_for(account), now)
+        return send_stored(connection, config, account, send, composed=composed, clock=clock)
+
+
+def send_stored(
+    connection: sa.Connection, config: SyncConfig, account: str, send: Send, *, composed: int, clock: Clock
+) -> NotifyReport:
+    """Send an account's messages that wait, and mark each; the caller lets nobody else send them meanwhile.
+
+    :param composed: messages that the caller made in this run.
+    """
+    with connection.begin():
+        waiting = stored(connection, account, state="pending")
+    errors: dict[str, None] = {}
+    behind: set[tuple[NotifyEvent, str, bool]] = set()
+    sent = abandoned = 0
+    for one in waiting:
+        topic = (one.message.event, one.message.route)
+        if (*topic, not one.message.resolved) in behind:
+            behind.add((*topic, one.message.resolved))
+            continue
+        error = _sent(one, config, send)
         with connection.begin():
-            waiting = stored(connection, account, state="pending")
-        errors: dict[str, None] = {}
-        behind: set[tuple[NotifyEvent, str, bool]] = set()
-        sent = abandoned = 0
-        for one in waiting:
-            topic = (one.message.event, one.message.route)
-            if (*topic, not one.message.resolved) in behind:
-                behind.add((*topic, one.message.resolved))
+            if error is None:
+                mark_sent(connection, one, clock.now())
+                sent += 1
                 continue
-            error = _sent(one, config, send)
-            with connection.begin():
-                if error is None:
-                    mark_sent(connection, one, clock.now())
-                    sent += 1
-                    continue
-                can_be_sent = one.message.route in config.notify.routes
-                is_given_up = mark_failed(connection, one, error, clock.now(), can_be_sent=can_be_sent)
-                abandoned += is_given_up
-            if EVENTS[one.message.event].ended and not is_given_up:
-                # An end that arrives after a newer beginning would say that all is well.
-                behind.add((*topic, one.message.resolved))
-            errors[error] = None
+            can_be_sent = one.message.route in config.notify.routes
+            is_given_up = mark_failed(connection, one, error, clock.now(), can_be_sent=can_be_sent)
+            abandoned += is_given_up
+        if EVENTS[one.message.event].ended and not is_given_up:
+            # An end that arrives after a newer beginning would say that all is well.
+            behind.add((*topic, one.message.resolved))
+        errors[error] = None
     return NotifyReport(
         account=account,
         composed=composed,

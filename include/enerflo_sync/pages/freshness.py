@@ -20,7 +20,7 @@ from enerflo_sync.pages.latency import Latency, read_latency
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
 from enerflo_sync.reconcile.render.verdict import Tone
-from enerflo_sync.reconcile.render.wording import duration, utc
+from enerflo_sync.reconcile.render.wording import duration
 from enerflo_sync.resources.notes import SWEPT
 from enerflo_sync.resources.registry import ALL
 
@@ -259,10 +259,8 @@ def _detail(page: FreshnessPage) -> str:
         said.append(
             f"The list that was read whole the longest ago is {oldest.name}, {_ago(now - oldest.until)}."
         )
-    if page.gaps.silent_since is not None:
-        silent = utc(page.gaps.silent_since)
-        said.append(f"The last webhook came at {silent}, and later changes had none.")
-        said.append("Check the sender and the receiver.")
+    if page.gaps.silence:
+        said.append(f"{page.gaps.silence} Check the sender and the receiver.")
     elif page.webhook_at is not None:
         said.append(f"The last webhook came {_ago(now - page.webhook_at)}.")
     return " ".join(said)

@@ -281,16 +281,24 @@ def _failures(failed: Sequence[FailedRun]) -> str:
 
 
 def render_overview(
-    shown: Overview, tables: Mapping[str, TableMapping], dag_id: str, poll_dag_id: str, frame: Frame
+    shown: Overview,
+    tables: Mapping[str, TableMapping],
+    dag_id: str,
+    poll_dag_id: str,
+    frame: Frame,
+    *,
+    approvers: str = "",
 ) -> str:
     """Return the page.
 
+    :param approvers: what keeps those who alone may decide from answering.
     :param dag_id: the DAG that reconciles the account; ``poll_dag_id`` is the one that reads Enerflo.
     """
     return render_page(
         "overview.html.j2",
         "enerflo_sync.pages",
         frame=frame,
+        approvers=approvers,
         shown=shown,
         here=frame.to.of(Place.OVERVIEW, shown.account),
         advice=advice,

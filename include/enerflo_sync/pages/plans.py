@@ -279,8 +279,13 @@ def _selector(one: Wanted, alone: set[str]) -> str | None:
     return one.table_name if one.table_name in alone else None
 
 
-def render_plan(page: PlanPage, tables: Mapping[str, TableMapping], frame: Frame | None = None) -> str:
-    """Return one plan as a page, in the order of a person's decisions; no forms without a frame."""
+def render_plan(
+    page: PlanPage, tables: Mapping[str, TableMapping], frame: Frame | None = None, *, approvers: str = ""
+) -> str:
+    """Return one plan as a page, in the order of a person's decisions; no forms without a frame.
+
+    :param approvers: what keeps those who alone may decide from answering.
+    """
     plan = page.plan
     own = None if frame is None else frame.to.plan(plan.account, plan.plan_hash)
     return render_page(
@@ -295,6 +300,7 @@ def render_plan(page: PlanPage, tables: Mapping[str, TableMapping], frame: Frame
         state=state_words(plan, page.now),
         tone=_tone(plan),
         first_words=first_words(plan),
+        approvers=approvers,
         group_title=group_title,
         query=urlencode,
         record_of=record_of(frame, plan.account, tables),

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from enerflo_sync.warehouse.set_back import PLANNED, future_of, is_noted, note_done
+from enerflo_sync.warehouse.set_back import PLANNED, future_of, note_done, noted_at
 
 SUPERSEDED = "superseded by a later plan"
 OVERDUE = "its time was over before it was applied"
@@ -48,6 +48,14 @@ update sync.plans set
 where account = :account and greatest(created_at, decided_at, applied_at) > :future
 """)
 
+# What was read since the clock was found to be set back was read after the request. Else a request whose
+# answer was lost would count as unseen until that time comes, and be sent again.
+_SENT_IN_THE_FUTURE = sa.text("""
+/* enerflo-sync plan: requests of a clock that was ahead, and was set back since */
+update sync.plan_changes set sent_at = :found_at, done_at = least(done_at, :found_at)
+where account = :account and sent_at is not null and state <> 'applied' and sent_at > :future
+""")
+
 # The ledger gets the changes that were approved and not made. Changes that nobody decided about get no ledger
 # row. Changes in state ``left_out`` keep it: it shows the next plan that nobody decided about them.
 _CHANGES = sa.text("""
@@ -73,14 +81,16 @@ from changes where decided_by is not null
 def bring_plans_to_present(
     connection: sa.Connection, account: str, now: datetime, lifetime: timedelta
 ) -> None:
-    """Let plans of the future be of the present: the database's clock was set back since they were made.
+    """Let plans and requests of the future be of the present, as the database's clock was set back.
 
     :param lifetime: how long a plan may be applied.
     """
-    if not is_noted(connection, account, PLANNED):
+    found_at = noted_at(connection, account, PLANNED)
+    if found_at is None:
         return
     values = {"account": account, "now": now, "future": future_of(now)}
     connection.execute(_OF_THE_FUTURE, {**values, "seconds": lifetime.total_seconds()})
+    connection.execute(_SENT_IN_THE_FUTURE, {**values, "found_at": found_at})
     note_done(connection, account, PLANNED)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import RecordKind
+from enerflo_sync.warehouse.set_back import CLOCKS_DIFFER
 
 # After this time a parked change is planned again, because its obstacle may be gone.
 TRIED_AGAIN_AFTER = timedelta(days=1)
@@ -32,19 +33,21 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
 }
 
 # The latest time that each change was parked, if it is still held back. Parameters: `account`, `since` and
-# `writes`.
-HELD = """
+# `writes`. A row of the ledger keeps its time: what was parked by a clock that was ahead, and was set back
+# since, is not held back, else its day would begin only when that time comes.
+HELD = f"""
   select p.* from (
     select distinct on (l.table_name, l.key, l.op, l.field) l.ledger_id, l.table_name, l.key, l.op, l.field,
            l.old_value, l.new_value, l.direction, l.reason, l.plan_hash, l.recorded_at,
            q.writes_hashes ->> l.table_name as writes
     from sync.ledger l left join sync.plans q on q.account = l.account and q.plan_hash = l.plan_hash
     where l.account = :account and l.decision = 'parked' and l.recorded_at > now() - :since
+      and l.recorded_at <= now() + interval '{CLOCKS_DIFFER}'
     order by l.table_name, l.key, l.op, l.field, l.ledger_id desc
   ) p
   where (p.direction = 'to_crm' or p.writes is null
          or p.writes is not distinct from cast(:writes as jsonb) ->> p.table_name)
-    and not exists (select from sync.retries r where r.account = :account and r.ledger_id = p.ledger_id)"""
+    and not exists (select from sync.retries r where r.account = :account and r.ledger_id = p.ledger_id)"""  # noqa: S608 - a constant
 
 # A question has Enerflo's value in `before` and the CRM's in `source_value`. A held new record is one
 # question, not one for each field.

@@ -19,6 +19,7 @@ from enerflo_sync.receiver.health import Health
 from enerflo_sync.receiver.intake import Intake, Stored
 from enerflo_sync.receiver.metrics import CONTENT_TYPE, Metrics
 from enerflo_sync.receiver.outcomes import PostOutcome, RefusedError
+from enerflo_sync.receiver.refusals import Refusals
 from enerflo_sync.receiver.settings import ReceiverSettings
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,13 @@ def make_app(
     async def receive_by_header(request: Request, account: str) -> Response:
         return await desk.receive(request, account, request.headers.get(settings.secret_header, ""))
 
+    @app.exception_handler(404)
+    async def wrong_path(request: Request, _: Exception) -> Response:
+        # A post gets the same answer as with a wrong account or secret, and is counted as such a one.
+        if request.method == "POST":
+            desk.count("", "", PostOutcome.UNKNOWN_HOOK)
+        return _refusal(RefusedError(PostOutcome.UNKNOWN_HOOK, "Not Found"))
+
     @app.get("/health")
     async def health() -> Response:
         reasons = await asyncio.to_thread(desk.health.reasons)
@@ -76,6 +84,7 @@ class _Desk:
         self.intake = Intake(settings, drops, clock, rng)
         self.health = Health(drops, clock)
         self.metrics = Metrics(hook.account for hook in settings.hooks)
+        self._refusals = Refusals(drops, clock)
         self._gate = Gate(settings.hooks)
         self._clock = clock
 
@@ -100,8 +109,19 @@ class _Desk:
             # The error's text and trace may contain part of the body, so log and answer without them.
             logger.error("defect account=%s kind=%s", known, type(error).__name__)
             outcome, answer = PostOutcome.FAILED, JSONResponse({"detail": "Internal Server Error"}, 500)
+        self.count(known, account, outcome, stored, self._clock.monotonic() - started)
+        return answer
+
+    def count(
+        self, known: str, named: str, outcome: PostOutcome, stored: Stored | None = None, seconds: float = 0.0
+    ) -> None:
+        """Count and log one post.
+
+        :param known: the account whose secret it had; empty without one. :param named: the one in its path.
+        """
         size = stored.size if stored else 0
-        self.metrics.add(known, outcome, size, self._clock.monotonic() - started)
+        self.metrics.add(known, outcome, size, seconds)
+        self._refusals.add(named, outcome, self.intake.threads)
         logger.info(
             "post account=%s outcome=%s status=%d bytes=%d id=%s",
             known or "-",
@@ -110,7 +130,6 @@ class _Desk:
             size,
             stored.name if stored else "-",
         )
-        return answer
 
 
 def _headers(request: Request) -> dict[str, str]:

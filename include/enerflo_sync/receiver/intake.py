@@ -58,7 +58,7 @@ class Intake:
         self._rng = rng
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
         self._waiting = 0
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="drop")
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="drop")
         self._without = frozenset({settings.secret_header, settings.hmac_header})
 
     async def take(self, hook: Hook, headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> Stored:
@@ -81,7 +81,7 @@ class Intake:
 
     def close(self) -> None:
         """Wait for the files that are being written."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self.threads.shutdown(wait=True, cancel_futures=True)
 
     async def _wait_for_turn(self) -> None:
         if self._waiting >= MOST_WAITING:
@@ -99,7 +99,7 @@ class Intake:
         received_at = self._clock.now()
         name = file_name(received_at, self._rng)
         work = asyncio.get_running_loop().run_in_executor(
-            self._threads, self._seal_and_put, hook, name, received_at, headers, body
+            self.threads, self._seal_and_put, hook, name, received_at, headers, body
         )
         try:
             async with asyncio.timeout(STORE_SECONDS):

@@ -18,12 +18,12 @@ from enerflo_sync.warehouse.watermarks import forget_watermark, move_watermark, 
 # bring earlier ones to the present.
 RECONCILED, PLANNED = "clock_set_back/reconcile", "clock_set_back/plan"
 # Workers follow the database's clock to less than that, and lookbacks cover it.
-_ALLOWED = timedelta(minutes=5)
+CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 def future_of(now: datetime) -> datetime:
     """Return the moment after which no time can have been stored by a clock that says ``now``."""
-    return now + _ALLOWED
+    return now + CLOCKS_DIFFER
 
 
 # The newest run of each job, by the index: an account has a hundred thousand runs.
@@ -63,9 +63,14 @@ def bring_to_present(connection: sa.Connection, account: str, now: datetime, run
         move_watermark(connection, account, mark, now, run_id=run_id, now=now)
 
 
+def noted_at(connection: sa.Connection, account: str, mark: str) -> datetime | None:
+    """Return when a run found that the clock was set back; None if the mark's job looked at that since."""
+    return read_watermark(connection, account, mark)
+
+
 def is_noted(connection: sa.Connection, account: str, mark: str) -> bool:
     """Return whether the clock was set back since the last reconciliation, or plan, looked at that mark."""
-    return read_watermark(connection, account, mark) is not None
+    return noted_at(connection, account, mark) is not None
 
 
 def note_done(connection: sa.Connection, account: str, mark: str) -> None:

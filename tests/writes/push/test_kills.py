@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -114,3 +115,66 @@ def test_a_kill_at_any_request_or_commit_neither_loses_a_write_nor_repeats_one(n
     assert outbox.one(unlinked) == 0
     linked = outbox.rows("select enerflo_note_id from crm.notes where note_id like 'N%'")
     assert len({one for (one,) in linked if one}) == 2 * number
+
+
+def plan_of_the_other_writes(outbox: Outbox, number: int, install_id: int) -> int:
+    """A last milestone that completes its install, or is opened again with it; a customer; a lead of ours.
+
+    Returns how many changes it has.
+    """
+    outbox.plan_hash = f"o{number}"
+    install = next(one for one in outbox.world.truth.installs() if one.install_id == install_id)
+    first, last = (outbox.milestones(install_id)[at] for at in (0, -1))
+    if number % 2:
+        outbox.milestone(last, "completed_at", f"2026-03-{1 + number % 28:02}T10:00:{number % 60:02}Z")
+        outbox.status(install, "Completed", rule="last_milestone")
+    else:
+        outbox.milestone(last, "completed_at", None)
+        outbox.status(install, "On Hold")
+    outbox.milestone(first, "completed_at", f"2026-02-{1 + number % 28:02}T10:00:{number % 60:02}Z")
+    customer = next(one for one in outbox.world.truth.customers() if one.customer_id == install.customer_id)
+    outbox.lead_change("X", customer, "city", f"Town {number}")
+    outbox.lead_change("X", customer, "mobile", f"+1 (512) 555-{number:04}")
+    outbox.lead_change("OURS", outbox.customer("OURS"), "city", f"Village {number}")
+    return 6
+
+
+def test_a_kill_at_any_step_of_the_other_writes_neither_loses_nor_repeats_one(new_outbox: NewOutbox) -> None:
+    """Completions, milestones that are opened again, statuses, a customer's fields, a lead of ours."""
+    outbox = new_outbox()
+    outbox.plan_hash = "first"
+    outbox.lead("OURS")
+    outbox.push()
+    made, before = outbox.one("select count(*) from sync.plan_changes"), len(outbox.received())
+    install_id = next(
+        one.install_id for one in outbox.world.truth.installs() if one.status_name == "In progress"
+    )
+    number, killed = 0, True
+    with SandboxServer(outbox.api) as server:
+        while killed:
+            number += 1
+            made += plan_of_the_other_writes(outbox, number, install_id)
+            killed = in_a_process_that_dies(outbox, Death(number), server.url)
+            outbox.company.clock.advance(60)
+            report = outbox.push()
+            states = outbox.rows("select state, count(*) from sync.plan_changes group by 1")
+            assert states == [("applied", made)], f"killed at step {number}"
+            assert report.waiting == 0
+            after = outbox.world.truth.install(install_id)
+            last = outbox.milestones(install_id)[-1]
+            assert after is not None
+            assert (after.status_name, last.completed_at is not None) == (
+                ("Completed", True) if number % 2 else ("On Hold", False)
+            )
+            customer = next(
+                one for one in outbox.world.truth.customers() if one.customer_id == after.customer_id
+            )
+            assert (customer.city, outbox.customer("OURS").city) == (f"Town {number}", f"Village {number}")
+    assert number > 20
+    # Two milestones, a status, a customer and a lead in each round.
+    sent = [(one.method, one.path, str(one.body)) for one in outbox.received()[before:]]
+    paths = Counter(path for _, path, _ in sent)
+    assert sorted(paths.values()) == [number] * 5
+    assert sum(count for path, count in paths.items() if "/milestones/" in path) == 2 * number
+    assert len(set(sent)) > 3 * number
+    assert outbox.one("select count(*) from sync.ledger") == made
