@@ -85,6 +85,17 @@ def test_flags_that_flip_in_bulk_ask_nothing_create_nothing_and_send_nothing(cop
     assert len(copy.world.received) == sent
 
 
+def test_nor_does_a_plan_ask_where_the_table_has_another_name_in_sync_yaml_by_now(copy: Desk) -> None:
+    rows = copy.one("select count(*) from crm.leads")
+    copy.sql(FLIP.format("leads"))
+    marked = ("    updated_at: updated_at\n", f"    updated_at: updated_at\n{MARK}")
+    copy.switched_on("both", marked, ("\n  leads:\n", "\n  people:\n    of: leads\n"))
+    plan = copy.plan()
+    assert (copy.changes(plan), copy.undecided(plan)) == ([], [])
+    (said,) = [reason for reason in plan.kept if "are gone" in reason]
+    assert said.startswith(f"{rows:,} rows of people are gone or marked as deleted")
+
+
 def test_what_stays_marked_for_an_hour_is_deleted_by_people(copy: Desk) -> None:
     copy.sql(FLIP.format("leads"))
     copy.plan()

@@ -139,11 +139,15 @@ class LevelLook:
 
     def look(self, comparison: Comparison, rows: int) -> GoneAtOnce | None:
         """Note how many living rows a table has; return a loss that is not believed, else None."""
-        name, before = str(comparison.name), self.before.get(str(comparison.name))
-        counted = partial(next_level, before, _signature(comparison), rows, self.now, self.guard_percent)
+        name, signature = str(comparison.name), _signature(comparison)
+        # Under the name that the table has in sync.yaml by now, or else under one from before.
+        same = (former for former, level in self.before.items() if level.signature == signature)
+        noted_as = name if name in self.before else next(same, name)
+        before = self.before.get(noted_as)
+        counted = partial(next_level, before, signature, rows, self.now, self.guard_percent)
         level, own = counted(), 0
         if before is not None and level.in_doubt:
-            own = self._own_deletions(name, before.believed_at)
+            own = self._own_deletions(noted_as, before.believed_at)
             level = counted(own)
         self.levels[name] = level
         if not level.in_doubt:
