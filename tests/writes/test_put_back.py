@@ -60,6 +60,21 @@ def test_a_load_that_dates_its_rows_sends_no_value_that_we_had_replaced(loaded: 
     assert status_at_enerflo(loaded, install) == 4
 
 
+def test_the_question_stands_when_the_other_rows_were_written_since(loaded: Desk) -> None:
+    install, load = on_hold(loaded)
+    load()
+    (reason,) = asked(loaded)
+    loaded.sql(
+        "update crm.installs set updated_at = now() + interval '1 second' where enerflo_install_id <> :i",
+        i=install,
+    )
+    for _ in range(2):
+        assert asked(loaded) == [reason]
+    crm_status(loaded, install, "Pending KCA")
+    (change,) = loaded.changes(loaded.plan(), field="status")
+    assert (change.direction, change.after) == ("to_enerflo", "Pending KCA")
+
+
 def test_nor_where_enerflo_goes_on_meanwhile(loaded: Desk) -> None:
     install, load = on_hold(loaded)
     loaded.world.set_status(install, 3)
@@ -69,6 +84,29 @@ def test_nor_where_enerflo_goes_on_meanwhile(loaded: Desk) -> None:
     load()
     (reason,) = asked(loaded)
     assert PUT_BACK in reason
+
+
+def test_nor_where_all_keys_are_spelled_otherwise_since_our_write(agreed: Desk) -> None:
+    agreed.sql("alter table crm.installs alter enerflo_install_id type text")
+    key = "    key: {enerflo_install_id: install_id}\n"
+    typed = "    key: {enerflo_install_id: {enerflo: install_id, type: integer, trim: true}}\n"
+    agreed.switched_on("both", (key, typed))
+    agreed.settled()
+    install = agreed.a_site().install_id
+    agreed.sql("create table crm.evening as select * from crm.installs")
+    agreed.world.set_status(install, 4)
+    run_poll(agreed.context)
+    agreed.carried()
+    agreed.sql("update crm.installs set enerflo_install_id = '00' || enerflo_install_id, updated_at = now()")
+    agreed.settled()
+    agreed.sql(
+        "update crm.installs t set status = e.status, updated_at = now() + interval '1 second'"
+        " from crm.evening e where t.enerflo_install_id = '00' || e.enerflo_install_id"
+    )
+    (reason,) = asked(agreed)
+    assert PUT_BACK in reason
+    agreed.carried()
+    assert status_at_enerflo(agreed, install) == 4
 
 
 def test_nor_where_both_sides_changed(agreed: Desk) -> None:

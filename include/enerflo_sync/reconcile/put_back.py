@@ -10,6 +10,8 @@ from __future__ import annotations
 from string import Template
 
 from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.decision import BLOCKING_RULES
+from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.agreed_pairs import same_as_agreed
 from enerflo_sync.reconcile.compare import Comparison
 
@@ -26,11 +28,34 @@ _REPLACED = Template("""exists (
           where e.account = l.account and e.table_name = l.table_name and e.key = l.key and e.field = l.field
             and e.direction = 'to_enerflo' and e.decision = 'applied' and e.ledger_id > l.ledger_id))""")
 
+# The row may have had another key when it was written: then the plan's own rows name its record. The inner
+# query does not depend on the row, so PostgreSQL runs it once, and only where a load is found.
+_REPLACED_UNDER_ANOTHER_KEY = Template("""(o.enerflo_key, f.field, coalesce(f.theirs, 'null')) in (
+      select c.enerflo_key, c.field, coalesce(c.before, 'null')
+      from sync.plan_changes c join sync.plans p using (account, plan_hash)
+      where c.account = %(account)s and c.table_name in ($tables) and c.direction = 'to_crm'
+        and c.op = 'update' and c.state = 'applied' and c.enerflo_key is not null
+        and not exists (
+          select from sync.plan_changes e join sync.plans q using (account, plan_hash)
+          where e.account = c.account and e.table_name = c.table_name and e.enerflo_key = c.enerflo_key
+            and e.field = c.field and e.direction = 'to_enerflo' and e.state = 'applied'
+            and q.created_at > p.created_at))""")
+
 # The inner query does not depend on the row, so PostgreSQL runs it once for all rows.
 _LOADED = Template("""exists (with loads as materialized (
         select date_trunc('minute', $changed) as minute from $rows t where $changed is not null
         group by 1 having count(*) >= $many)
       select from loads l where l.minute = date_trunc('minute', o.changed_at))""")
+
+
+# Once asked, a question stands as long as the CRM says that value: rows that are written after the load have
+# other times, and the load is not seen any more. All parts of a plan have one time.
+_ASKED = Template("""coalesce((o.key, f.field, coalesce(f.theirs, 'null')) in (
+      select u.key, u.field, coalesce(u.crm_value, 'null')
+      from sync.plans p join sync.plan_undecided u using (account, plan_hash)
+      where p.account = %(account)s and p.kind = 'sync' and p.created_at = (
+          select max(created_at) from sync.plans where account = %(account)s and kind = 'sync')
+        and u.table_name in ($tables) and u.reason = $reason), false)""")
 
 
 def put_back(comparison: Comparison) -> str:
@@ -46,7 +71,13 @@ def put_back(comparison: Comparison) -> str:
         tables=comparison.names_of_table,
         same=same_as_agreed(comparison, "f.theirs", "l.old_value", in_crm=True),
     )
+    under_another_key = _REPLACED_UNDER_ANOTHER_KEY.substitute(tables=comparison.names_of_table)
     loaded = _LOADED.substitute(
         changed=comparison.changed_at("t"), rows=comparison.crm_rows, many=LOADED_ROWS
     )
-    return f"((v.theirs or a.account is null) and {replaced} and {loaded})"
+    either = f"coalesce({replaced} or {under_another_key}, false)"
+    words = next(rule.words for rule in BLOCKING_RULES if rule.name == "put_back")
+    asked = _ASKED.substitute(tables=comparison.names_of_table, reason=literal(words))
+    return (
+        f"((v.theirs or a.account is null) and (case when {loaded} then {either} else false end or {asked}))"
+    )
