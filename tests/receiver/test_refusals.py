@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from enerflo_sync.drop.drop import open_drop
+from enerflo_sync.drop.open_drop import open_drop
 from enerflo_sync.drop.refusals import NAME, RefusalNote, read_refusals
 from enerflo_sync.receiver.outcomes import PostOutcome
 from tests.receiver.conftest import NEXT_SECRET, SECRET, Running, Start
