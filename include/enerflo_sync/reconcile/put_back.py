@@ -28,8 +28,9 @@ _REPLACED = Template("""exists (
           where e.account = l.account and e.table_name = l.table_name and e.key = l.key and e.field = l.field
             and e.direction = 'to_enerflo' and e.decision = 'applied' and e.ledger_id > l.ledger_id))""")
 
-# The row may have had another key when it was written: then the plan's own rows name its record. The inner
-# query does not depend on the row, so PostgreSQL runs it once, and only where a load is found.
+# The row may have had another key when it was written: then the plan's own rows name its record. A value that
+# a later plan sent to Enerflo, or wrote itself (an undo), is none that we replaced. The inner query does not
+# depend on the row, so PostgreSQL runs it once, and only where a load is found.
 _REPLACED_UNDER_ANOTHER_KEY = Template("""(o.enerflo_key, f.field, coalesce(f.theirs, 'null')) in (
       select c.enerflo_key, c.field, coalesce(c.before, 'null')
       from sync.plan_changes c join sync.plans p using (account, plan_hash)
@@ -38,8 +39,8 @@ _REPLACED_UNDER_ANOTHER_KEY = Template("""(o.enerflo_key, f.field, coalesce(f.th
         and not exists (
           select from sync.plan_changes e join sync.plans q using (account, plan_hash)
           where e.account = c.account and e.table_name = c.table_name and e.enerflo_key = c.enerflo_key
-            and e.field = c.field and e.direction = 'to_enerflo' and e.state = 'applied'
-            and q.created_at > p.created_at))""")
+            and e.field = c.field and e.state = 'applied' and q.created_at > p.created_at
+            and (e.direction = 'to_enerflo' or coalesce(e.after, 'null') = coalesce(c.before, 'null'))))""")
 
 # The inner query does not depend on the row, so PostgreSQL runs it once for all rows.
 _LOADED = Template("""exists (with loads as materialized (
