@@ -37,6 +37,8 @@ def tables_page() -> str:
         "",
     ]
     for table in sorted(metadata.tables.values(), key=lambda table: (table.schema or "", table.name)):
+        if table.name not in told:
+            raise SystemExit(f"Write above the declaration of {table.fullname}, in a comment, what it holds.")
         purpose, remarks = told[table.name]
         key = {column.name for column in table.primary_key.columns}
         lines += [f"## {table.fullname}", "", purpose, "", "| column | type | | |", "|---|---|---|---|"]
