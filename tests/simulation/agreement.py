@@ -214,7 +214,8 @@ class Agreement(Sides):
     # -- (f) plans and their changes ------------------------------------------------------------------------
 
     def _plans(self) -> None:
-        hands_over = self._shape.copied or self._shape.yaml.ever_rerouted
+        # Elsewhere, an undo withdraws what an application that was cut off had not brought to the CRM yet.
+        hands_over = self._shape.copied or self._shape.elsewhere or self._shape.yaml.ever_rerouted
         told = "'handed_over', 'superseded'" if hands_over else "'handed_over'"
         self._same(
             "changes that stay under way",
