@@ -61,7 +61,8 @@ class Resyncs:
         self._rate = rate
         self._rng = random.Random(f"{seed}/re-syncs")
         self._began = 0
-        self._seen: dict[str, int] = {}
+        # By the account's name: a plan under another name tells this one nothing of how many rows there were.
+        self._seen: dict[tuple[str, str], int] = {}
 
     # -- what happens ---------------------------------------------------------------------------------------
 
@@ -106,7 +107,7 @@ class Resyncs:
             self._desk.run(f"delete from crm.{table} t where {which}", **named)
         self._began += 1
         steps = [now + timedelta(minutes=minutes * (n + 1) / parts) for n in range(parts)]
-        self.gone.append(Gone(table, now, rows, steps, self._seen.pop(table, None)))
+        self.gone.append(Gone(table, now, rows, steps, self._seen.pop((self._account, table), None)))
 
     def _come_back(self, one: Gone) -> None:
         self._desk.at_once(lambda: self._bring(one))
@@ -138,6 +139,10 @@ class Resyncs:
             self._desk.run(f"delete from crm.{table} t using {rows_of} where {keys} or {links}", **named)
             self._desk.run(f"insert into crm.{table} select r.* from {rows_of}", **named)
 
+    @property
+    def _account(self) -> str:
+        return self._shape.yaml.says.account
+
     def _rows(self, table: str) -> list[Row]:
         query = f"select to_jsonb(t) from crm.{table} t where {self._shape.living} order by copy_row"
         return [row for (row,) in self._desk.run(query)]
@@ -157,7 +162,8 @@ class Resyncs:
                     self._look(one, plan_hash)
             if self._began == began:
                 quiet = after.keys() - {one.table for one in active}
-                self._seen.update({table: min(before[table], after[table]) for table in sorted(quiet)})
+                for table in sorted(quiet):
+                    self._seen[self._account, table] = min(before[table], after[table])
 
         yield was_made
 
