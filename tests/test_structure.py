@@ -140,7 +140,7 @@ def test_no_file_is_too_long_to_read() -> None:
 def test_no_two_files_import_each_other() -> None:
     names = {module_name(path): path for path in modules()}
     arrows = {
-        name: {found for found in at_import(path, names.keys()) if found != name}
+        name: {found for found in imported_by(path, names.keys()) if found != name}
         for name, path in names.items()
     }
     circle: list[str] = []
@@ -156,9 +156,9 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def at_import(path: Path, known: Collection[str]) -> Iterator[str]:
-    """Yield which known modules are imported with a module: not within functions, nor for types alone."""
-    for node in ast.parse(path.read_text()).body:
+def imported_by(path: Path, known: Collection[str]) -> Iterator[str]:
+    """Yield which known modules a module imports, also within functions and for types alone."""
+    for node in ast.walk(ast.parse(path.read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
         for name in names:
             full = f"{node.module}.{name}" if isinstance(node, ast.ImportFrom) else name

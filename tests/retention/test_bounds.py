@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from enerflo_sync.crm.kept_days import differences_days, option_of
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.problems import InvalidConfigurationError
-from enerflo_sync.crm.retention import Kept, differences_days, option_of
+from enerflo_sync.crm.retention import Kept
 from tests.retention.conftest import SHIPPED
 
 APPOINTMENT = ("  # appointment: {type: 1", "  appointment: {type: 1")

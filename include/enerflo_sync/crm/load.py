@@ -19,9 +19,9 @@ from enerflo_sync.crm.checks import account_problems, name_problems, shared_tabl
 from enerflo_sync.crm.columns import ColumnDeclaration, column_problems
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.elsewhere import copy_of
+from enerflo_sync.crm.kept_days import retention_problems
 from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping
 from enerflo_sync.crm.problems import UNKNOWN_OPTION, InvalidConfigurationError, Problem, listed, nearest
-from enerflo_sync.crm.retention import retention_problems
 from enerflo_sync.crm.source import Place, Source, read_source
 
 _EXPECTED = {

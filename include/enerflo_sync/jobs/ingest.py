@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from enerflo_sync.crm.retention import Kept, option_of
+from enerflo_sync.crm.kept_days import option_of
+from enerflo_sync.crm.retention import Kept
 from enerflo_sync.crm.webhook_places import require_own_archive, require_own_drop
 from enerflo_sync.drop.drop import Drop
 from enerflo_sync.drop.open_drop import open_drop

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.retention import differences_days
+from enerflo_sync.crm.kept_days import differences_days
 from enerflo_sync.mirror.witness_report import witness_report
 from enerflo_sync.reconcile.carried_over import can_carry, carry_over
 from enerflo_sync.reconcile.causes import (

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock, days_apart
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.retention import Kept, option_of
+from enerflo_sync.crm.kept_days import option_of
+from enerflo_sync.crm.retention import Kept
 from enerflo_sync.drop.drop import Drop
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.mirror.calls import CallCounter
