@@ -128,7 +128,8 @@ def test_our_write_of_another_field_does_not_make_the_crm_the_later_side(agreed:
     install = agreed.a_site().install_id
     for number in range(writes):
         agreed.sql(
-            "update crm.installs set panel_count = :n, updated_at = now() where enerflo_install_id = :i"
+            "update crm.installs set panel_count = :n, updated_at = now() - interval '3 hours'"
+            " where enerflo_install_id = :i"
             if number == 0
             else "update enerflo.installs set panel_count = :n, observed_at = now() where install_id = :i",
             n=90 + number,
@@ -151,8 +152,9 @@ def test_our_write_of_another_field_does_not_make_the_crm_the_later_side(agreed:
         assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat").applied == 1
     if writes > 1:
         agreed.sql(
-            "update sync.agreed set crm_value = null, agreed_by = 'comparison' where field = 'status'"
-            " and key ->> 'enerflo_install_id' = :i",
+            "update sync.agreed set crm_value = null, agreed_by = 'comparison',"
+            " crm_time = now() - interval '3 hours'"
+            " where field = 'status' and key ->> 'enerflo_install_id' = :i",
             i=str(install),
         )
     assert direction(agreed) == ["to_crm"]

@@ -80,6 +80,19 @@ def test_an_edit_after_our_own_write_that_left_the_time_of_that(both: Desk) -> N
     assert len(asked(both)) == 1
 
 
+def test_our_own_write_of_another_column_does_not_move_the_time_of_the_edit(both: Desk) -> None:
+    install = both.a_site().install_id
+    mirror_status(both, install, "On Hold", "now() - interval '1 minute'")
+    silent_status(both, install, "Cancelled")
+    assert len(asked(both)) == 1
+    both.sql(
+        "update enerflo.installs set panel_type = 'Silfab', observed_at = now() where install_id = :i", i=install
+    )
+    plan = both.plan()
+    assert run_apply(both.context, plan.plan_hash, approved_by="Pat").applied == 1
+    assert len(asked(both)) == 1
+
+
 def test_where_one_side_changed_it_that_one_stands(both: Desk) -> None:
     install = both.a_site().install_id
     silent_status(both, install, "Cancelled")

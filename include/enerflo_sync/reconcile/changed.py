@@ -32,6 +32,8 @@ _IN_CRM = Template("""(select case when others.at is not null
       select case when o.changed_at = wc.left_at then wc.others_at
         when s.seen_at is not null or $believed is not null then o.changed_at else '-infinity' end as at
     ) others)""")
+_LEFT_BY_OTHERS = """case when o.changed_at = wc.left_at then coalesce(wc.others_at, '-infinity')
+        else o.changed_at end"""
 _IN_ENERFLO = Template("""least(
       case when $own_time = we.left_at and o.observed_at <= we.left_seen_at
         then coalesce(we.others_at, '-infinity') else $own_time end,
@@ -95,6 +97,13 @@ def changed_in_crm(comparison: Comparison) -> str:
     return _IN_CRM.substitute(believed=f"({believed_change('o')})", seen_at=seen_at(comparison, "o"))
 
 
+def left_by_others(comparison: Comparison) -> str:
+    """Return the time that somebody else last left on the CRM's row ``o``: -infinity if nobody else did."""
+    if not comparison.goes_by_time:
+        return "null::timestamptz"
+    return _LEFT_BY_OTHERS
+
+
 def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     """Return the condition that the CRM's time does not tell whether its row changed after Enerflo's record.
 
@@ -134,10 +143,11 @@ def left_its_time(comparison: Comparison) -> str:
 
     If that side's value differs from the pair now, its time does not tell when somebody edited the value. The
     edit left the time unchanged, or set it back, for example an import that keeps the times of its source.
+    Our own later write of another column moved the row's time, and tells as little.
     """
     if not comparison.goes_by_time:
         return "false"
-    return "coalesce(o.changed_at <= a.crm_time or o.record_time <= a.enerflo_time, false)"
+    return "coalesce(o.left_by_others <= a.crm_time or o.record_time <= a.enerflo_time, false)"
 
 
 def is_older(comparison: Comparison) -> tuple[str, str]:

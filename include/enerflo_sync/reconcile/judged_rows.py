@@ -8,7 +8,13 @@ from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.keys import fitting
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.agreed_pairs import had_another_key, is_alone
-from enerflo_sync.reconcile.changed import changed_in_crm, changed_in_enerflo, own_writes, record_time
+from enerflo_sync.reconcile.changed import (
+    changed_in_crm,
+    changed_in_enerflo,
+    left_by_others,
+    own_writes,
+    record_time,
+)
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import OWNERS, difference_key, quarantined, voided, young
 
@@ -17,7 +23,7 @@ _ROWS = Template("""(
            $voided as voided, $young as young, $marked as marked_deleted,
            $outside as stands_outside, $was_agreed as was_agreed,
            $is_alone as is_alone, $record_time as record_time,
-           $in_crm as changed_in_crm, $in_enerflo as changed_in_enerflo
+           $in_crm as changed_in_crm, $left_by_others as left_by_others, $in_enerflo as changed_in_enerflo
     from $mismatched o $owners$own_writes where $compared and $sides
   ) o""")
 
@@ -53,6 +59,7 @@ def judged_rows(comparison: Comparison, *, on_both: bool) -> str:
         is_alone=is_alone(comparison, [f"o.k{n}" for n, _ in enumerate(comparison.mapping.key_columns, 1)]),
         record_time=record_time(comparison, "o.own_time", "i.install_updated_at"),
         in_crm=changed_in_crm(comparison),
+        left_by_others=left_by_others(comparison),
         in_enerflo=changed_in_enerflo(comparison),
         mismatched=comparison.mismatched,
         owners=OWNERS if of_install else "",
