@@ -57,6 +57,9 @@ class Agreement(Sides):
                 if self._is_on_its_way(name, link) or join in self._outside[name]:
                     continue
                 keys = [key or {}, link, self._new_keys.get((name, join), {})]
+                if name == "notes":
+                    # The key of a new row, as sync.yaml makes it.
+                    keys.append({"note_id": f"enerflo-{join[0]}"})
                 if not any(self._is_listed(name, one) for one in keys):
                     found.append((name, join))
         return found

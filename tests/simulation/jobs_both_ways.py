@@ -210,10 +210,8 @@ class JobsBothWays(Jobs):
 
     def _undo_now_and_then(self) -> None:
         """Now and then plan to take back one of the last plans; a person may say no to that, too."""
-        # A tool that carries changes has an order of its own, in which an undo may come too late; and of a wide
-        # table's columns the promises do not know what a person took back.
-        apart = self.shape.copied
-        rate = 0.0 if self._quiet or apart else 0.5 * self.plan.rate(Trouble.UNDONE)
+        # A tool that carries changes has an order of its own, in which an undo may come too late.
+        rate = 0.0 if self._quiet or self.shape.copied else 0.5 * self.plan.rate(Trouble.UNDONE)
         if not rate or self._takes_back.random() >= rate:
             return
         plan_hash = self.promises.undone.choose(self._takes_back, self.account)
