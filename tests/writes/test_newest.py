@@ -45,6 +45,18 @@ def mirror_status(desk: Desk, install: int, value: str, at: str) -> None:
     )
 
 
+def written_beside(desk: Desk, install: int, panel: str) -> None:
+    """Let a plan of ours write another column of an install's row, and nothing else."""
+    desk.sql(
+        "update enerflo.installs set panel_type = :panel, observed_at = now() where install_id = :i",
+        panel=panel,
+        i=install,
+    )
+    plan = desk.plan()
+    assert [change.field for change in desk.changes(plan)] == ["panel_type"]
+    assert run_apply(desk.context, plan.plan_hash, approved_by="Pat").applied == 1
+
+
 def direction(desk: Desk, field: str = "status") -> list[str]:
     return [change.direction for change in desk.changes(desk.plan(), field=field)]
 
@@ -289,6 +301,21 @@ def test_where_the_crms_time_does_not_tell_who_was_later_a_person_is_asked(
     assert len(asked) == (1 if winner is None else 0)
     if winner is None:
         assert "does not tell whether the CRM or Enerflo changed it later" in str(asked[0])
+
+
+@pytest.mark.parametrize("case", [case for case in _UNSURE if case[3] is None])
+def test_nor_does_the_time_of_our_own_write_of_another_column_tell(
+    agreed: Desk, case: tuple[str, str, str, None]
+) -> None:
+    kind, crm, enerflo, _ = case
+    agreed.sql(f"alter table crm.installs alter updated_at type {kind}")
+    table = "    crm_table: crm.installs\n"
+    agreed.switched_on("both", (table, f"{table}    time_zone: America/Denver\n"))
+    install = agreed.a_site().install_id
+    crm_status(agreed, install, "On Hold", f"'{crm}'")
+    mirror_status(agreed, install, "Completed", f"timestamptz '{enerflo}'")
+    written_beside(agreed, install, "Silfab")
+    assert direction(agreed) == []
 
 
 @pytest.mark.parametrize("base", ["agreed on", "never agreed on"])

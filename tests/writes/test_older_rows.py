@@ -10,7 +10,7 @@ import pytest
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from tests.writes.conftest import Desk
-from tests.writes.test_newest import crm_status, direction, keyed, mirror_status
+from tests.writes.test_newest import crm_status, direction, keyed, mirror_status, written_beside
 from tests.writes.test_refused import status_at_enerflo
 
 __all__ = ["keyed"]
@@ -60,6 +60,22 @@ def test_a_table_that_is_restored_from_a_backup_overwrites_no_later_edit_at_ener
     assert status_at_enerflo(both, install) == 4
 
 
+def test_our_own_write_of_another_column_does_not_make_the_restored_row_a_later_one(both: Desk) -> None:
+    install = both.a_site().install_id
+    restore = backed_up(both)
+    mirror_status(both, install, "On Hold", "now()")
+    both.carried()
+    restore()
+    assert OLDER_ROW in asked(both)[0]
+    for panel in ("Silfab", "Jinko"):
+        written_beside(both, install, panel)
+        (reason,) = asked(both)
+        assert OLDER_ROW in reason
+    # Saved again in the CRM.
+    both.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
+    assert direction(both) == ["to_enerflo"]
+
+
 NEWEST = "status: {enerflo: status_name, type: text, trim: true, fold_case: true, source_of_truth: newest"
 REVIEW = NEWEST.replace("newest", "review")
 
@@ -86,6 +102,17 @@ def test_nor_where_a_person_decides_what_both_sides_changed(reviewed: Desk) -> N
     # Saved again in the CRM.
     reviewed.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
     assert direction(reviewed) == ["to_enerflo"]
+
+
+def test_nor_there_where_we_write_another_column_of_the_row(reviewed: Desk) -> None:
+    install = reviewed.a_site().install_id
+    restore = backed_up(reviewed)
+    mirror_status(reviewed, install, "On Hold", "now()")
+    reviewed.carried()
+    restore()
+    assert OLDER_ROW in asked(reviewed)[0]
+    written_beside(reviewed, install, "Silfab")
+    assert OLDER_ROW in asked(reviewed)[0]
 
 
 def test_so_does_no_record_that_enerflo_restores_there(reviewed: Desk) -> None:

@@ -15,6 +15,7 @@ from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import believed_change, difference_key
 from enerflo_sync.reconcile.observation import seen_at
+from enerflo_sync.reconcile.still_asked import still_asked
 
 # By kind: the mirror's table and key of the record whose updated_at is the time of a change.
 _RECORDS: Mapping[str, tuple[str, str]] = {
@@ -64,8 +65,8 @@ def times_record(kind: str) -> tuple[str, str] | None:
 
 def needs_own_times(comparison: Comparison) -> bool:
     """Return whether this table, or a sibling, needs the times that our own writes leave on rows."""
-    siblings = any(sibling.compares_times for sibling in comparison.siblings.values())
-    return comparison.updated_at is not None and (comparison.goes_by_time or siblings)
+    siblings = any(sibling.keeps_times for sibling in comparison.siblings.values())
+    return comparison.updated_at is not None and (keeps_times(comparison) or siblings)
 
 
 def keeps_times(comparison: Comparison) -> bool:
@@ -75,7 +76,7 @@ def keeps_times(comparison: Comparison) -> bool:
 
 def own_writes(comparison: Comparison) -> str:
     """Return the joins with the times that our own writes left on row ``o``; empty if unused."""
-    if not comparison.goes_by_time:
+    if not keeps_times(comparison):
         return ""
     of_enerflo, record = "", times_record(comparison.kind)
     if record is not None:
@@ -99,7 +100,7 @@ def changed_in_crm(comparison: Comparison) -> str:
 
 def left_by_others(comparison: Comparison) -> str:
     """Return the time that somebody else last left on the CRM's row ``o``: -infinity if nobody else did."""
-    if not comparison.goes_by_time:
+    if not keeps_times(comparison):
         return "null::timestamptz"
     return _LEFT_BY_OTHERS
 
@@ -113,26 +114,29 @@ def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
 
     :param in_enerflo: SQL of the time at which Enerflo's record changed.
     """
-    return unsure_time(comparison, in_enerflo) if comparison.goes_by_time else "false"
+    return unsure_time(comparison, in_enerflo, "o.left_by_others") if comparison.goes_by_time else "false"
 
 
-def unsure_time(comparison: Comparison, in_enerflo: str) -> str:
-    """Return the condition of :func:`is_time_unsure`, also where no field goes by time."""
+def unsure_time(comparison: Comparison, in_enerflo: str, in_crm: str = "o.changed_at") -> str:
+    """Return the condition of :func:`is_time_unsure`, also where no field goes by time.
+
+    :param in_crm: SQL of the time that somebody left on the CRM's row.
+    """
     if comparison.updated_at is None:
         return "false"
     zone = literal(comparison.mapping.time_zone)
     unknown = "coalesce(o.changed_at, '-infinity') = '-infinity' or o.changed_in_crm = '-infinity'"
     match comparison.live.columns[comparison.updated_at].kind:
         case Kind.DATE:
-            until = f"(((o.changed_at at time zone {zone}) + interval '1 day') at time zone {zone})"
-            unsure = f"{in_enerflo} >= o.changed_at and {in_enerflo} < {until}"
+            until = f"((({in_crm} at time zone {zone}) + interval '1 day') at time zone {zone})"
+            unsure = f"{in_enerflo} >= {in_crm} and {in_enerflo} < {until}"
         case Kind.TIMESTAMP:
             before = " or ".join(
-                f"(o.changed_at - {back}) at time zone {zone} = o.changed_at at time zone {zone}"
-                f" and {in_enerflo} >= o.changed_at - {back}"
+                f"({in_crm} - {back}) at time zone {zone} = {in_crm} at time zone {zone}"
+                f" and {in_enerflo} >= {in_crm} - {back}"
                 for back in ("interval '1 hour'", "interval '30 minutes'")
             )
-            unsure = f"{in_enerflo} < o.changed_at and ({before})"
+            unsure = f"{in_enerflo} < {in_crm} and ({before})"
         case _:
             unsure = "false"
     return f"(coalesce({unknown}, false) or coalesce({unsure}, false))"
@@ -154,12 +158,15 @@ def is_older(comparison: Comparison) -> tuple[str, str]:
     """Return, for the CRM and for Enerflo, the condition that a side's time was later in the pair ``a``.
 
     Such a side may show an older state again, as a table that is restored from a backup. Then its value is no
-    edit, and the other side's later value must not be lost to it.
+    edit, and the other side's later value must not be lost to it. Nor does our own write of another column,
+    which gives the row a new time, make an edit of it.
     """
     if not keeps_times(comparison):
         return "false", "false"
     # A row without a time tells nothing.
     in_crm = "coalesce(nullif(o.changed_at, '-infinity') < a.crm_time, false)"
+    own = "o.changed_at is distinct from o.left_by_others"
+    in_crm = f"({in_crm} or {own} and {still_asked(comparison, 'older_row')})"
     return in_crm, "coalesce(o.record_time < a.enerflo_time, false)"
 
 

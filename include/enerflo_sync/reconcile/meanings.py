@@ -19,6 +19,7 @@ from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import FieldType, WideColumn
 from enerflo_sync.crm.names import jsonb_object, literal
+from enerflo_sync.reconcile.changed import keeps_times
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.judged_rows import row_stands
 from enerflo_sync.reconcile.related import Relative, Sibling
@@ -78,7 +79,7 @@ def _siblings(comparison: Comparison, others: Sequence[Comparison]) -> dict[str,
     return {
         other.name: Sibling(
             frozenset(name for name, there in _shared_fields(comparison, other) if name == there),
-            other.goes_by_time,
+            keeps_times(other),
         )
         for other in others
         if other is not comparison and _is_of_one_table(comparison, other)

@@ -10,10 +10,9 @@ from __future__ import annotations
 from string import Template
 
 from enerflo_sync.crm.catalog import Kind
-from enerflo_sync.crm.decision import BLOCKING_RULES
-from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.agreed_pairs import same_as_agreed
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.still_asked import still_asked
 
 # People may write fewer rows than this within one minute.
 LOADED_ROWS = 10
@@ -49,16 +48,6 @@ _LOADED = Template("""exists (with loads as materialized (
       select from loads l where l.minute = date_trunc('minute', o.changed_at))""")
 
 
-# Once asked, a question stands as long as the CRM says that value: rows that are written after the load have
-# other times, and the load is not seen any more. All parts of a plan have one time.
-_ASKED = Template("""coalesce((o.key, f.field, coalesce(f.theirs, 'null')) in (
-      select u.key, u.field, coalesce(u.crm_value, 'null')
-      from sync.plans p join sync.plan_undecided u using (account, plan_hash)
-      where p.account = %(account)s and p.kind = 'sync' and p.created_at = (
-          select max(created_at) from sync.plans where account = %(account)s and kind = 'sync')
-        and u.table_name in ($tables) and u.reason = $reason), false)""")
-
-
 def put_back(comparison: Comparison) -> str:
     """Return whether the CRM's value of ``f.field`` was replaced by our write and came back with many rows.
 
@@ -77,8 +66,8 @@ def put_back(comparison: Comparison) -> str:
         changed=comparison.changed_at("t"), rows=comparison.crm_rows, many=LOADED_ROWS
     )
     either = f"coalesce({replaced} or {under_another_key}, false)"
-    words = next(rule.words for rule in BLOCKING_RULES if rule.name == "put_back")
-    asked = _ASKED.substitute(tables=comparison.names_of_table, reason=literal(words))
+    # Rows that are written after the load have other times, and the load is not seen any more.
+    asked = still_asked(comparison, "put_back")
     return (
         f"((v.theirs or a.account is null) and (case when {loaded} then {either} else false end or {asked}))"
     )

@@ -11,11 +11,11 @@ class Sibling:
     """Another table with the same CRM table: a row may move from one to the other.
 
     :param same_fields: the columns that mean the same in both.
-    :param compares_times: whether one of its fields takes the value of the side that changed later.
+    :param keeps_times: whether its pairs are stored with the times of both sides' records.
     """
 
     same_fields: frozenset[str]
-    compares_times: bool
+    keeps_times: bool
 
 
 @dataclass(frozen=True)
