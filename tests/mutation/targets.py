@@ -83,6 +83,7 @@ TARGETS = (
             *("tests/writes/test_agree.py", *_PLANS),
         ),
     ),
+    Target("agreed/agree_column.py", ("tests/writes/test_written_rows.py", *_TABLES, *_PLANS)),
     Target(
         "plan/refused.py",
         (

@@ -281,6 +281,9 @@ def agreed_warehouse(
         desk.switched_on("both")
         desk.carried()
         assert desk.world.received == []
+        # As autovacuum does: a plan of each copy takes the server a tenth less with statistics.
+        with desk.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("analyze")
         desk.engine.dispose()
         copy_database(postgres_url, name, str(desk.engine.url.database))
     return name

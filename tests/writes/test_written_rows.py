@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.agree import AgreedBy, agree_column, agree_written, column_agreed
+from enerflo_sync.agreed.agree import AgreedBy, agree_written
+from enerflo_sync.agreed.agree_column import agree_column, column_agreed
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import live_comparisons

@@ -16,8 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.former_rows import forget_former_keys, keep_former_rows
-from enerflo_sync.agreed.last_look import since_last_look, watermark_name
-from enerflo_sync.agreed.pair_times import stored_times, times_of_column, times_of_field, times_statement
+from enerflo_sync.agreed.last_look import since_last_looks, watermark_name
+from enerflo_sync.agreed.pair_times import stored_times, times_of_field, times_statement
 from enerflo_sync.agreed.twins import (
     alone,
     clear_equal,
@@ -28,14 +28,15 @@ from enerflo_sync.agreed.twins import (
     watch,
 )
 from enerflo_sync.agreed.undone import apart_statement
-from enerflo_sync.agreed.written import not_kept, of_key, shown
 from enerflo_sync.agreed.written_keys import written_keys_statement
+from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.changed import keeps_times
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import moved_statement
+from enerflo_sync.reconcile.looks import note_looks
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
-from enerflo_sync.reconcile.observation import current_look, note_look
+from enerflo_sync.reconcile.observation import current_looks
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.statistics import note_growth
 from enerflo_sync.warehouse.watermarks import move_watermark
@@ -112,43 +113,6 @@ _AS_PLANNED = """case when %(pinned)s and o.direction = '{direction}' and jsonb_
 _AS_BEFORE = """case when o.direction = '{direction}' and not {equal}
     and coalesce({field} = any(k.fields), false) then {half} else {now} end"""
 
-_PAIR = Template("""nullif($saw, 'null') as value,
-       case when $theirs is distinct from nullif($saw, 'null') then coalesce($theirs, 'null') end
-         as crm_value""")
-_MOVED = f"""
-  set value = n.value, crm_value = n.crm_value, agreed_at = %(now)s, agreed_by = '{AgreedBy.PUSH}',
-      is_link = $is_link$set_record$set_time
-  from ($pairs) n
-  where a.account = %(account)s and a.table_name = $table and a.key = n.key and a.field = $field"""
-
-# A part of the statement that updates one CRM column. ``made`` holds Enerflo's value as the plan saw it and
-# the row's present value. Nearly every change has an agreed pair that is still at the ctid which the plan
-# noted; to find it by ctid costs a tenth of a search by key. Pairs elsewhere are left to ``agree_column``.
-_AT_ONCE = Template(f"agreed as (update sync.agreed a {_MOVED} and a.ctid = n.agreed_row::tid returning 1)")
-_MADE = Template("select m.key, m.agreed_row, $pair$record_of_made$time_of_made from made m")
-
-# Used when all columns are written: Enerflo's value as the plan saw it, and the row's value at that time.
-_OF_COLUMN = Template("""
-  select $distinct p.key, $pair, $record_of_change as enerflo_key, $changed as crm_time
-  from sync.plan_changes p join $crm t on $on
-  where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = 'update'
-    and p.field = $field and p.direction = 'to_crm' and p.position between %(first)s and %(last)s
-    and p.state = 'applied' and p.done_at = %(now)s and not $not_kept
-""")
-_AGAIN = Template(f"""
-/* enerflo-sync agree $name: new values of pairs of one column */
-update sync.agreed a {_MOVED} and (a.agreed_at, a.agreed_by) is distinct from (%(now)s, '{AgreedBy.PUSH}')
-""")
-_FIRST = Template(f"""
-/* enerflo-sync agree $name: pairs of one column that had none before */
-insert into sync.agreed
-  (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link, enerflo_key, crm_time)
-select %(account)s, $table, n.key, $field, n.value, n.crm_value, %(now)s, '{AgreedBy.PUSH}', $is_link,
-       n.enerflo_key, n.crm_time
-from ($pairs) n
-on conflict (account, table_name, key, field) do nothing
-""")  # noqa: S608 - constants
-
 _DROP = "/* enerflo-sync agree: drop the temporary tables */ drop table if exists {}"
 
 _FORGET = """
@@ -161,23 +125,44 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.position = a
 
 def agree_moved(
     connection: sa.Connection,
-    comparison: Comparison,
+    comparisons: Sequence[Comparison],
     account: str,
-    config_hash: str,
-    lookback_minutes: int,
+    config: SyncConfig,
     reconciliation_id: str | None = None,
 ) -> None:
     """Store the values that are equal as declared, of rows that changed since the last run, as agreed pairs.
 
-    Runs in the caller's transaction and moves its own watermark. The first run, and the first one after the
-    mapping or the CRM table's columns changed, compares all rows. When several CRM rows name one record, none
-    of them gives an agreed pair (:mod:`enerflo_sync.agreed.twins`).
+    Runs in the caller's transaction and moves its own watermarks. A table's first run, and the first one
+    after the mapping or the CRM table's columns changed, compares all rows. When several CRM rows name one
+    record, none of them gives an agreed pair (:mod:`enerflo_sync.agreed.twins`).
 
     :param reconciliation_id: a reconciliation whose differing rows are also checked for such duplicates.
     """
     now = transaction_time(connection)
-    look = current_look(connection, comparison, account, now)
-    since = since_last_look(connection, comparison, account, config_hash, lookback_minutes, now)
+    config_hash = config.hash(account)
+    looks = current_looks(connection, comparisons, account, now)
+    lookback = config.reconcile.lookback_minutes
+    since = since_last_looks(connection, comparisons, account, config_hash, lookback, now)
+    for comparison in comparisons:
+        _agree_on_moved(connection, comparison, account, since.get(comparison.name), now, reconciliation_id)
+    names = {comparison.name: watermark_name(comparison, config_hash) for comparison in comparisons}
+    for name in names.values():
+        move_watermark(connection, account, name, now, run_id="plan", now=now)
+    note_looks(connection, account, looks, names)
+
+
+def _agree_on_moved(
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    since: Mapping[str, Any] | None,
+    now: datetime,
+    reconciliation_id: str | None,
+) -> None:
+    """Store the agreed pairs of one table's rows that changed.
+
+    :param since: the parameters that select changed rows; None: all rows are compared.
+    """
     watching = watch(connection, comparison, account)
     if since is None:
         _agree_on(connection, comparison, account, "", now, watching=watching)
@@ -188,10 +173,6 @@ def agree_moved(
         if moved.rowcount + further:
             connection.exec_driver_sql(f"analyze {keys}")
             _agree_on(connection, comparison, account, keys, now, watching=watching)
-    name = watermark_name(comparison, config_hash)
-    move_watermark(connection, account, name, now, run_id="plan", now=now)
-    if look is not None:
-        note_look(connection, comparison, account, look, name)
     # In what-if the decisions run in the same transaction and create temporary tables of these names.
     connection.exec_driver_sql(_DROP.format(", ".join([comparison.wanted, *temporary_tables(comparison)])))
 
@@ -222,66 +203,6 @@ def _agree_on(
     if watching:
         clear_equal(connection, comparison, account, equal)
     forget_former_keys(connection, comparison, keys, values)
-
-
-def column_agreed(comparison: Comparison, column: str) -> str:
-    """Return the CTE ``agreed`` for a statement that updates one CRM column: it stores the new agreed pairs.
-
-    It returns one row for each pair that is still at the ctid which the plan noted. :func:`agree_column`
-    stores the other pairs later.
-    """
-    pair = _PAIR.substitute(saw="m.source_value", theirs="m.theirs")
-    parts = _column_parts(comparison, column)
-    return _AT_ONCE.substitute(parts, pairs=_MADE.substitute(parts, pair=pair))
-
-
-def agree_column(
-    connection: sa.Connection,
-    comparison: Comparison,
-    column: str,
-    positions: tuple[int, int],
-    values: Mapping[str, Any],
-) -> None:
-    """Store the agreed pairs of one CRM column after all columns are written, in the caller's transaction.
-
-    Stores what :func:`column_agreed` could not: pairs that did not exist before or that are no longer at the
-    ctid which the plan noted, and all pairs of a table whose triggers or rules may have written since.
-    Enerflo's half is the value that the plan saw, so Enerflo's records are not read.
-
-    :param positions: positions of the first and the last of these changes.
-    :param values: ``account``, ``plan_hash`` and ``now``, the time at which the changes were made.
-    """
-    theirs = shown(comparison, column)
-    parts = _column_parts(comparison, column)
-    parts["pairs"] = _OF_COLUMN.substitute(
-        parts,
-        # Without a unique index two rows may share a key: each pair is stored once.
-        distinct="" if comparison.live.unique_by(comparison.mapping.key_columns) else "distinct on (p.key)",
-        pair=_PAIR.substitute(saw="p.source_value", theirs=theirs),
-        # A trigger that runs after the update may restore the old value: then there is no agreed value.
-        not_kept=not_kept(comparison, column, "p"),
-        crm=comparison.crm_rows,
-        on=of_key(comparison, "p.key"),
-    )
-    first, last = positions
-    named = {**values, "first": first, "last": last}
-    for statement in (_AGAIN, _FIRST):
-        connection.exec_driver_sql(statement.substitute(parts), named)
-
-
-def _column_parts(comparison: Comparison, column: str) -> dict[str, str]:
-    links = {join.crm_name for join in comparison.links}
-    return {
-        "name": str(comparison.name),
-        "table": literal(comparison.name),
-        "field": literal(column),
-        "is_link": str(column in links).lower(),
-        # If the CRM's key is the record's id, the pair does not store that id again.
-        "set_record": "" if comparison.key_is_record else ", enerflo_key = n.enerflo_key",
-        "record_of_made": "" if comparison.key_is_record else ", m.enerflo_key",
-        "record_of_change": "null::jsonb" if comparison.key_is_record else "p.enerflo_key",
-        **times_of_column(comparison),
-    }
 
 
 def agree_written(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,47 +12,51 @@ from enerflo_sync.crm.fields import SourceOfTruth
 from enerflo_sync.reconcile.changed import keeps_times
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import looking_back
-from enerflo_sync.reconcile.observation import Look, find_look, since_look, still_holds
-from enerflo_sync.warehouse.watermarks import read_watermark
+from enerflo_sync.reconcile.looks import Look, find_looks, since_look
+from enerflo_sync.reconcile.observation import still_holds
+from enerflo_sync.warehouse.watermarks import read_watermarks
 
 
-def looked_before(
-    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str, now: datetime
-) -> bool:
-    """Return whether :func:`.agree.agree_moved` has to compare only rows that changed.
+def last_looks(
+    connection: sa.Connection,
+    comparisons: Sequence[Comparison],
+    account: str,
+    config_hash: str,
+    now: datetime,
+) -> dict[str, tuple[datetime, Look]]:
+    """Return when each table's last run was and how far it saw the CRM's rows.
+
+    A table of which :func:`.agree.agree_moved` has to compare all rows is left out.
 
     :param now: the caller's transaction's time.
     """
-    return _last_look(connection, comparison, account, config_hash, now) is not None
+    names = {comparison.name: watermark_name(comparison, config_hash) for comparison in comparisons}
+    until = read_watermarks(connection, account, [*names.values()])
+    looks = find_looks(connection, account, names)
+    found = {}
+    for comparison in comparisons:
+        last, look = until.get(names[comparison.name]), looks.get(comparison.name)
+        if last is not None and look is not None and still_holds(look, comparison, now):
+            found[str(comparison.name)] = last, look
+    return found
 
 
-def _last_look(
-    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str, now: datetime
-) -> tuple[datetime, Look] | None:
-    """Return when the last run was and how far it saw the CRM's rows; None: all rows must be compared."""
-    name = watermark_name(comparison, config_hash)
-    until = read_watermark(connection, account, name)
-    look = None if until is None else find_look(connection, comparison, account, name)
-    if until is None or look is None or not still_holds(look, comparison, now):
-        return None
-    return until, look
-
-
-def since_last_look(
+def since_last_looks(
     connection: sa.Connection,
-    comparison: Comparison,
+    comparisons: Sequence[Comparison],
     account: str,
     config_hash: str,
     lookback_minutes: int,
     now: datetime,
-) -> dict[str, Any] | None:
-    """Return the parameters that select rows changed since the last run; None: all must be compared."""
-    last = _last_look(connection, comparison, account, config_hash, now)
-    if last is None:
-        return None
-    until, look = last
-    since = looking_back(connection, account, until, lookback_minutes)
-    return {"since": since, **since_look(look)}
+) -> dict[str, dict[str, Any]]:
+    """Return for each table the parameters that select the rows changed since its last run.
+
+    A table of which all rows must be compared is left out.
+    """
+    lasts = last_looks(connection, comparisons, account, config_hash, now)
+    moments = {until for until, _ in lasts.values()}
+    since = {until: looking_back(connection, account, until, lookback_minutes) for until in moments}
+    return {name: {"since": since[until], **since_look(look)} for name, (until, look) in lasts.items()}
 
 
 def watermark_name(comparison: Comparison, config_hash: str) -> str:

@@ -18,7 +18,8 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.agree import AgreedBy, agree_column, agree_written, column_agreed
+from enerflo_sync.agreed.agree import AgreedBy, agree_written
+from enerflo_sync.agreed.agree_column import agree_column, column_agreed
 from enerflo_sync.agreed.altered import note_altered, note_filled
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.own_writes import note_made, noting_updates

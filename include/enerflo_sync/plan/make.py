@@ -19,7 +19,7 @@ from enerflo_sync.agreed.agree import agree_moved
 from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.changed_meanings import follow_meanings
 from enerflo_sync.agreed.key_changes import follow_keys
-from enerflo_sync.agreed.last_look import looked_before
+from enerflo_sync.agreed.last_look import last_looks
 from enerflo_sync.agreed.renamed_tables import follow_names
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, Mode, RecordKind
@@ -157,8 +157,7 @@ def make_plans(
             now = transaction_time(connection)
             lifetime = timedelta(hours=config.approval.expires_hours)
             bring_plans_to_present(connection, account, now, lifetime)
-            for comparison in comparisons:
-                observe(connection, comparison, account, now)
+            observe(connection, comparisons, account, now)
             agree_on_sent(connection, comparisons, account)
             record_arrivals(connection, comparisons, account)
         with (
@@ -231,17 +230,16 @@ def _agreeing(
     the first run of a table the decisions wait for this thread, because their queries need the statistics of
     the new agreed values.
     """
-    looks = (account, config.hash(account))
 
     def agree() -> None:
         with engine.begin() as connection:
-            for comparison in comparisons:
-                lookback = config.reconcile.lookback_minutes
-                agree_moved(connection, comparison, *looks, lookback, reconciliation_id)
+            agree_moved(connection, comparisons, account, config, reconciliation_id)
 
     with engine.connect() as connection:
         now = transaction_time(connection)
-        known = all(looked_before(connection, comparison, *looks, now) for comparison in comparisons)
+        known = len(last_looks(connection, comparisons, account, config.hash(account), now)) == len(
+            comparisons
+        )
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="agree") as pool:
         agreed = pool.submit(agree)
         if not known:

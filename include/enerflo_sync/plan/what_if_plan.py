@@ -147,9 +147,7 @@ def _decide(
         comparisons = follow_meanings(connection, comparisons, account)
         agree_on_sent(connection, comparisons, account)
         record_arrivals(connection, comparisons, account)
-        lookback = config.reconcile.lookback_minutes
-        for comparison in comparisons:
-            agree_moved(connection, comparison, account, config.hash(account), lookback)
+        agree_moved(connection, comparisons, account, config)
         decide_all(connection, comparisons, config, account, None, tick)
         hold_parked(connection, config, account)
         out = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,24 +112,42 @@ def counted_aside(
     """
     snapshot = connection.scalar(sa.text("select pg_export_snapshot()"))
 
-    def count(statement: str) -> Mapping[str, Any]:
-        with engine.begin() as aside:
-            aside.exec_driver_sql(f"set transaction snapshot '{snapshot}'")
-            # Parallel workers would not count faster, and would slow the comparison down.
-            aside.exec_driver_sql("set local max_parallel_workers_per_gather = 0")
-            return dict(aside.exec_driver_sql(statement, {"account": account}).mappings().one())
-
-    pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="count-rows")
-    try:
+    with (
+        _side(engine, snapshot, account) as count_enerflo,
+        _side(engine, snapshot, account) as count_crm,
+    ):
         yield {
             comparison.name: Counting(
-                pool.submit(count, _mirror_sizes(comparison, with_keys=comparison.name in keys_of)),
-                pool.submit(count, _crm_sizes(comparison, with_keys=comparison.name in keys_of)),
+                count_enerflo(_mirror_sizes(comparison, with_keys=comparison.name in keys_of)),
+                count_crm(_crm_sizes(comparison, with_keys=comparison.name in keys_of)),
             )
             for comparison in comparisons
         }
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _side(
+    engine: sa.Engine, snapshot: str, account: str
+) -> Iterator[Callable[[str], Future[Mapping[str, Any]]]]:
+    """Yield what counts the rows of one side, table by table, in one transaction of another session."""
+
+    def begin() -> None:
+        aside.begin()
+        aside.exec_driver_sql(f"set transaction snapshot '{snapshot}'")
+        # Parallel workers would not count faster, and would slow the comparison down.
+        aside.exec_driver_sql("set local max_parallel_workers_per_gather = 0")
+
+    def count(statement: str) -> Mapping[str, Any]:
+        began.result()
+        return dict(aside.exec_driver_sql(statement, {"account": account}).mappings().one())
+
+    with engine.connect() as aside:
+        pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="count-rows")
+        try:
+            began = pool.submit(begin)
+            yield lambda statement: pool.submit(count, statement)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 _MIRROR_SIZES = Template("""

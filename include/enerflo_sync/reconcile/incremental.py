@@ -29,9 +29,9 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.carried_over import can_carry, lasting_causes, one_sided_keys, rejudged_keys
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.counts import Sizes
+from enerflo_sync.reconcile.looks import Look, since_look
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.observation import WRITTEN_SINCE as _WRITTEN_SINCE
-from enerflo_sync.reconcile.observation import Look, since_look
 from enerflo_sync.reconcile.wide import install_moved
 from enerflo_sync.warehouse.set_back import RECONCILED, is_noted
 

@@ -19,7 +19,7 @@ changed
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from string import Template
 from typing import Any
@@ -30,6 +30,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.looks import Look, find_looks, note_looks, since_look
 from enerflo_sync.warehouse.statistics import note_growth
 
 # The name of the lock under which rows are observed (enerflo_sync.warehouse.alone).
@@ -41,21 +42,6 @@ _LOOKER = "observation"
 # The hash join of all rows needs more than the usual 4 MB of memory; it would spill to disk.
 _ROOM = "set local work_mem = '128MB'"
 _USUAL_ROOM = "reset work_mem"
-
-
-class Look(msgspec.Struct, frozen=True):
-    """How far a job has seen one CRM table.
-
-    :param from_xid: rows of this transaction and later ones were not visible yet; None: rows have no
-        transaction.
-    :param signature: digest of the columns and options that the hashes cover.
-    :param unchanged_since: ``sync.crm_rows`` has only rows that changed after this; None: it has all rows.
-    """
-
-    seen_until: datetime
-    signature: str
-    from_xid: int | None = None
-    unchanged_since: datetime | None = None
 
 
 _CHANGED = Template("""
@@ -87,14 +73,18 @@ WRITTEN_SINCE = """(%(crm_from_xid)s::bigint is not null and (
     or (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint - %(crm_from_xid)s::bigint
         not between 0 and 2000000000)))"""
 
-_MOVED = Template("""
+_ANEW = """on conflict (account, table_name, identity) do update
+set row_hash = excluded.row_hash, link = excluded.link, seen_at = excluded.seen_at, gone_at = null
+"""
+
+_MOVED = Template(f"""
 /* enerflo-sync observe $name: CRM rows that were written since the last look, and say something else */
-create temporary table $changed on commit drop as
-select c.identity, c.row_hash, c.link, %(now)s::timestamptz as seen_at
+insert into sync.crm_rows as k (account, table_name, identity, row_hash, link, seen_at)
+select distinct on (c.identity) %(account)s, $table, c.identity, c.row_hash, c.link, %(now)s::timestamptz
 from ($rows) c left join sync.crm_rows r
   on r.account = %(account)s and r.table_name = $table and r.identity = c.identity
 where c.row_hash is distinct from r.row_hash
-""")
+{_ANEW}""")  # noqa: S608 - a constant
 
 # A row that is removed from the table counts as unchanged.
 _FORGET_SEEN = """
@@ -102,14 +92,12 @@ _FORGET_SEEN = """
 delete from sync.crm_rows where account = %(account)s and table_name = %(table)s and seen_at <= %(before)s
 """
 
-_SEEN = Template("""
+_SEEN = Template(f"""
 /* enerflo-sync observe $name: CRM rows that are new or say something else */
 insert into sync.crm_rows as k (account, table_name, identity, row_hash, link, seen_at)
 select distinct on (identity) %(account)s, $table, identity, row_hash, link, seen_at
 from $changed where row_hash is not null
-on conflict (account, table_name, identity) do update
-set row_hash = excluded.row_hash, link = excluded.link, seen_at = excluded.seen_at, gone_at = null
-""")
+{_ANEW}""")  # noqa: S608 - a constant
 
 _GONE = Template("""
 /* enerflo-sync observe $name: CRM rows that are gone */
@@ -121,21 +109,6 @@ _FORGET = """
 /* enerflo-sync observe: CRM rows that are gone for long */
 delete from sync.crm_rows where account = %(account)s and table_name = %(table)s and gone_at < %(before)s
 """
-
-_LOOK = sa.text("""
-/* enerflo-sync observe: how far a CRM table was seen */
-select seen_until, signature, from_xid, unchanged_since from sync.crm_looks
-where account = :account and table_name = :table and looker = :looker
-""")
-
-_NOTE = sa.text("""
-/* enerflo-sync observe: a CRM table was seen */
-insert into sync.crm_looks (account, table_name, looker, seen_until, signature, from_xid, unchanged_since)
-values (:account, :table, :looker, :seen_until, :signature, :from_xid, :unchanged_since)
-on conflict (account, table_name, looker) do update
-set seen_until = excluded.seen_until, signature = excluded.signature, from_xid = excluded.from_xid,
-    unchanged_since = excluded.unchanged_since
-""")
 
 _NEXT_XID = sa.text("""
 /* enerflo-sync observe: the first transaction whose rows may be out of sight */
@@ -154,41 +127,51 @@ where pg_snapshot_xmin(pg_current_snapshot()) <> pg_snapshot_xmax(pg_current_sna
 """)
 
 
-def observe(connection: sa.Connection, comparison: Comparison, account: str, now: datetime) -> Look:
-    """Bring what is known of a table's CRM rows up to date, in the caller's transaction, and return the look.
+def observe(
+    connection: sa.Connection, comparisons: Iterable[Comparison], account: str, now: datetime
+) -> dict[str, Look]:
+    """Bring what is known of the tables' CRM rows up to date, and return the look at each table.
+
+    Runs in the caller's transaction, of which all looks share the snapshot.
 
     :param connection: the caller holds :data:`OBSERVATION` alone, since before the transaction began.
     """
-    if comparison.moved_by is not None:
-        return Look(now, signature(comparison), connection.scalar(_FROM_XID))
-    last = find_look(connection, comparison, account)
-    if last is not None:
+    by_column, others = _by_column(connection, comparisons, now)
+    before = find_looks(connection, account, {one.name: _LOOKER for one in others})
+    unseen_from = _unseen_from(connection, others)
+    looks = {}
+    for comparison in others:
+        last = before.get(comparison.name)
         # Each look has its own moment, so that a later look's changes never seem to be part of an earlier
         # look.
-        now = max(now, last.seen_until + timedelta(microseconds=1))
-    if comparison.keeps_hashes:
-        look = Look(now, signature(comparison))
-        _compare_hashes(connection, comparison, account, last, look)
-    else:
-        look = _look_at_written(connection, comparison, account, last, now)
-    note_look(connection, comparison, account, look)
-    return look
+        moment = now if last is None else max(now, last.seen_until + timedelta(microseconds=1))
+        look = Look(moment, signature(comparison), unseen_from[comparison.name])
+        if comparison.keeps_hashes:
+            _compare_hashes(connection, comparison, account, last, look)
+        else:
+            look = _look_at_written(connection, comparison, account, last, look)
+        looks[comparison.name] = look
+    note_looks(connection, account, looks, dict.fromkeys(looks, _LOOKER))
+    return by_column | looks
 
 
 def _look_at_written(
-    connection: sa.Connection, comparison: Comparison, account: str, last: Look | None, now: datetime
+    connection: sa.Connection, comparison: Comparison, account: str, last: Look | None, look: Look
 ) -> Look:
     """Store the rows that were written since the last look; none if there is no look to start from."""
+    now = look.seen_until
     known = last if still_holds(last, comparison, now) else None
     since = None if known is None else known.unchanged_since
     # If the hashes cover other columns now, the stored hashes are useless and are deleted.
     floor = now if since is None else max(since, now - REMEMBERED)
-    look = Look(now, signature(comparison), connection.scalar(_NEXT_XID), floor)
     values = {"account": account, "table": str(comparison.name), "now": now, "before": floor}
     connection.exec_driver_sql(_FORGET_SEEN, values)
     if known is not None and since is not None and _unique(comparison):
-        _store_seen(connection, comparison, _MOVED, {**values, **since_look(known)}, written=WRITTEN_SINCE)
-    return look
+        parts = {"name": comparison.name, "table": literal(comparison.name)}
+        moved = _MOVED.substitute(parts, rows=_rows(comparison, WRITTEN_SINCE))
+        seen = connection.exec_driver_sql(moved, {**values, **since_look(known)})
+        note_growth(connection, "sync.crm_rows", seen.rowcount)
+    return msgspec.structs.replace(look, unchanged_since=floor)
 
 
 def _compare_hashes(
@@ -203,69 +186,61 @@ def _compare_hashes(
         "last": None if last is None else last.seen_until,
         "before": look.seen_until - REMEMBERED,
     }
+    parts = {"name": comparison.name, "table": literal(comparison.name), "changed": _changed(comparison)}
     connection.exec_driver_sql(_ROOM)
-    _store_seen(connection, comparison, _CHANGED, values)
-    connection.exec_driver_sql(_USUAL_ROOM)
-    parts = {"name": comparison.name, "table": literal(comparison.name), "changed": _changed(comparison)}
-    connection.exec_driver_sql(_GONE.substitute(parts), values)
-    connection.exec_driver_sql(_FORGET, values)
-
-
-def _store_seen(
-    connection: sa.Connection,
-    comparison: Comparison,
-    changed: Template,
-    values: dict[str, Any],
-    written: str = "",
-) -> None:
-    parts = {"name": comparison.name, "table": literal(comparison.name), "changed": _changed(comparison)}
     connection.exec_driver_sql(f"drop table if exists {_changed(comparison)}")
-    connection.exec_driver_sql(changed.substitute(parts, rows=_rows(comparison, written)), values)
+    connection.exec_driver_sql(_CHANGED.substitute(parts, rows=_rows(comparison)), values)
     connection.exec_driver_sql(f"analyze {_changed(comparison)}")
     seen = connection.exec_driver_sql(_SEEN.substitute(parts), values)
     note_growth(connection, "sync.crm_rows", seen.rowcount)
+    connection.exec_driver_sql(_USUAL_ROOM)
+    connection.exec_driver_sql(_GONE.substitute(parts), values)
+    connection.exec_driver_sql(_FORGET, values)
 
 
 def _changed(comparison: Comparison) -> str:
     return f"pg_temp.changed_{comparison.name}"
 
 
-def find_look(
-    connection: sa.Connection, comparison: Comparison, account: str, looker: str = _LOOKER
-) -> Look | None:
-    """Return how far a job has seen the comparison's CRM table; None if it never looked."""
-    names = {"account": account, "table": str(comparison.name), "looker": looker}
-    row = connection.execute(_LOOK, names).first()
-    return None if row is None else Look(*row)
+def current_looks(
+    connection: sa.Connection, comparisons: Iterable[Comparison], account: str, now: datetime
+) -> dict[str, Look]:
+    """Return the looks that the caller has without observing, but for tables that were not observed yet.
+
+    Whatever is written from now on counts as unseen, so the caller reads the tables after this.
+    """
+    by_column, others = _by_column(connection, comparisons, now)
+    unseen_from = _unseen_from(connection, others)
+    observed = find_looks(connection, account, {one.name: _LOOKER for one in others if one.keeps_hashes})
+    written = {
+        one.name: Look(now, signature(one), unseen_from[one.name]) for one in others if not one.keeps_hashes
+    }
+    return by_column | observed | written
 
 
-def note_look(
-    connection: sa.Connection, comparison: Comparison, account: str, look: Look, looker: str = _LOOKER
-) -> None:
-    """Store how far a job has seen the comparison's CRM table."""
-    names = {"account": account, "table": str(comparison.name), "looker": looker}
-    connection.execute(_NOTE, {**names, **msgspec.structs.asdict(look)})
+def _by_column(
+    connection: sa.Connection, comparisons: Iterable[Comparison], now: datetime
+) -> tuple[dict[str, Look], list[Comparison]]:
+    """Return the looks at tables of which a column finds changed rows, and the other tables."""
+    looks, others = {}, []
+    for comparison in comparisons:
+        if comparison.moved_by is None:
+            others.append(comparison)
+        else:
+            looks[comparison.name] = Look(now, signature(comparison), connection.scalar(_FROM_XID))
+    return looks, others
 
 
-def current_look(
-    connection: sa.Connection, comparison: Comparison, account: str, now: datetime
-) -> Look | None:
-    """Return the look that the caller's transaction has without observing; None if there was no look yet."""
-    if comparison.moved_by is not None:
-        return Look(now, signature(comparison), connection.scalar(_FROM_XID))
-    if not comparison.keeps_hashes:
-        return Look(now, signature(comparison), connection.scalar(_NEXT_XID))
-    return find_look(connection, comparison, account)
+def _unseen_from(connection: sa.Connection, comparisons: Sequence[Comparison]) -> dict[str, int | None]:
+    """Return the first transaction whose rows may be out of sight; None where rows have no transaction."""
+    kept = all(one.keeps_hashes for one in comparisons)
+    xid = None if kept else connection.scalar(_NEXT_XID)
+    return {one.name: None if one.keeps_hashes else xid for one in comparisons}
 
 
 def still_holds(look: Look | None, comparison: Comparison, now: datetime) -> bool:
     """Return whether all changes since ``look`` can be found."""
     return look is not None and look.signature == signature(comparison) and look.seen_until > now - REMEMBERED
-
-
-def since_look(look: Look) -> dict[str, Any]:
-    """Return the parameters of the statements that find changes since a look."""
-    return {"crm_since": look.seen_until, "crm_from_xid": look.from_xid}
 
 
 # A row may have changed since the last look: its content was seen before only if its hash is the stored one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,13 +41,14 @@ from enerflo_sync.reconcile.live import (
     live_digest,
     require_rows,
 )
+from enerflo_sync.reconcile.looks import Look
 from enerflo_sync.reconcile.mismatched import (
     mismatched_statement,
     twice_statement,
     wanted_mismatched_statement,
 )
 from enerflo_sync.reconcile.near_keys import count_near_keys, may_be_near
-from enerflo_sync.reconcile.observation import OBSERVATION, Look, observe, still_holds
+from enerflo_sync.reconcile.observation import OBSERVATION, observe, still_holds
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint, known_as_of
 from enerflo_sync.reconcile.store import (
     bring_to_past,
@@ -131,12 +132,12 @@ class _Reconciliation:
         previous = {one.name: self._standing(one, basis) for one in comparisons}
         # This comes before another session of ours begins a transaction, since open ones count as possibly
         # unseen.
-        looks = self._observe(one for one in comparisons if one.moved_by is not None)
+        looks = self._observe([one for one in comparisons if one.moved_by is not None])
         unkept = [one.name for one in comparisons if not one.keeps_hashes and previous[one.name]]
         counted = [*comparisons, *further]
         tables = []
         with counted_aside(self.snapshot, self.connection, counted, self.account, keys_of=unkept) as sizes:
-            looks |= self._observe(one for one in comparisons if one.moved_by is None)
+            looks |= self._observe([one for one in comparisons if one.moved_by is None])
             reports = self._prepare(fold)
             for done, comparison in enumerate(comparisons):
                 progress(str(comparison.name), done, len(comparisons))
@@ -195,8 +196,8 @@ class _Reconciliation:
             gone_at_once=self._levels.gone,
         )
 
-    def _observe(self, comparisons: Iterable[Comparison]) -> dict[str, Look]:
-        return {one.name: observe(self.connection, one, self.account, self.now) for one in comparisons}
+    def _observe(self, comparisons: Sequence[Comparison]) -> dict[str, Look]:
+        return observe(self.connection, comparisons, self.account, self.now) if comparisons else {}
 
     def _look_at_levels(self) -> LevelLook:
         before = read_levels(self.connection, self.account, self.reconciliation_id)

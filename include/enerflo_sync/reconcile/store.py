@@ -15,7 +15,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.levels import Level
-from enerflo_sync.reconcile.observation import Look
+from enerflo_sync.reconcile.looks import Look
 from enerflo_sync.reconcile.render.stored_verdict import stored_verdict
 from enerflo_sync.reconcile.report import (
     Cause,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -15,6 +16,14 @@ def read_watermark(connection: sa.Connection, account: str, name: str) -> dateti
     return connection.scalar(
         sa.select(watermarks.c.value).where(watermarks.c.account == account, watermarks.c.name == name)
     )
+
+
+def read_watermarks(connection: sa.Connection, account: str, names: Collection[str]) -> dict[str, datetime]:
+    """Return the moment up to which each name was read completely, for those that ever were."""
+    found = sa.select(watermarks.c.name, watermarks.c.value).where(
+        watermarks.c.account == account, watermarks.c.name.in_(names)
+    )
+    return {row.name: row.value for row in connection.execute(found)}
 
 
 def move_watermark(
