@@ -113,18 +113,20 @@ where (n.nspname, r.relname) in (select * from unnest(cast(:schemas as text[]), 
 
 # Opens the relation, which waits for another session's lock, so only the doctor and plans ask.
 _WRITABLE = sa.text("""
-/* enerflo-sync catalog: columns of one relation that take values */
-select a.attname
+/* enerflo-sync catalog: columns of relations that take values */
+select n.nspname::text as schema, c.relname::text as name, array_agg(a.attname::text) as columns
 from pg_catalog.pg_attribute a
 join pg_catalog.pg_class c on c.oid = a.attrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 cross join lateral (select pg_relation_is_updatable(c.oid, true) as events offset 0) u
-where n.nspname = :schema and c.relname = :name and a.attnum > 0 and not a.attisdropped
+where (n.nspname, c.relname) in (select * from unnest(cast(:schemas as text[]), cast(:names as text[])))
+  and a.attnum > 0 and not a.attisdropped
   -- A text would be cut without an error to the one byte of "char", and to the 63 of name.
   and (:identity or a.atttypid not in ('pg_catalog."char"'::regtype, 'pg_catalog.name'::regtype))
   and u.events & 4 <> 0 and a.attgenerated = '' and (a.attidentity <> 'a' or :identity)
   -- pg_column_is_updatable also requires deletions (16), which a view's trigger may not support.
   and (u.events & 16 = 0 or pg_column_is_updatable(c.oid, a.attnum, true))
+group by 1, 2
 """)
 
 _NAMES = sa.text("""
@@ -241,14 +243,29 @@ def writable_columns(connection: sa.Connection, table: LiveTable) -> frozenset[s
 
     Generated columns and columns that a view computes are not included.
     """
-    named = {"schema": table.schema, "name": table.name, "identity": False}
-    return frozenset(connection.execute(_WRITABLE, named).scalars())
+    return writable_columns_of(connection, [(table.schema, table.name)])[table.schema, table.name]
+
+
+def writable_columns_of(
+    connection: sa.Connection, relations: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], frozenset[str]]:
+    """Return :func:`writable_columns` of each relation."""
+    return _taking(connection, relations, identity=False)
 
 
 def insertable_columns(connection: sa.Connection, table: LiveTable) -> frozenset[str]:
     """Return :func:`writable_columns` and the identity columns, which a restored row must set as well."""
-    named = {"schema": table.schema, "name": table.name, "identity": True}
-    return frozenset(connection.execute(_WRITABLE, named).scalars())
+    relation = table.schema, table.name
+    return _taking(connection, [relation], identity=True)[relation]
+
+
+def _taking(
+    connection: sa.Connection, relations: Collection[tuple[str, str]], *, identity: bool
+) -> dict[tuple[str, str], frozenset[str]]:
+    schemas, names = [schema for schema, _ in relations], [name for _, name in relations]
+    named = {"schemas": schemas, "names": names, "identity": identity}
+    found = {(row.schema, row.name): row.columns for row in connection.execute(_WRITABLE, named)}
+    return {relation: frozenset(found.get(relation, ())) for relation in relations}
 
 
 def relation_names(connection: sa.Connection) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.catalog import live_tables, writable_columns
+from enerflo_sync.crm.catalog import LiveTable, live_tables, writable_columns_of
 from enerflo_sync.crm.chosen_rows import keys_proven, no_row_left
 from enerflo_sync.crm.columns import column_places, declared
 from enerflo_sync.crm.config import SyncConfig
@@ -21,7 +21,9 @@ from enerflo_sync.reconcile.forgotten import without_forgotten
 from enerflo_sync.reconcile.meanings import with_changed_meanings
 from enerflo_sync.warehouse.declared import DeclaredColumn, require_filled
 
-__all__ = ["case_folding", "further_comparisons", "live_comparisons", "require_rows"]
+__all__ = ["case_folding", "further_comparisons", "live_comparisons", "live_relations", "require_rows"]
+
+Relations = Mapping[tuple[str, str], LiveTable]
 
 
 def _mapped_columns(config: SyncConfig, tables: Mapping[str, TableMapping]) -> list[DeclaredColumn]:
@@ -34,6 +36,11 @@ def _mapped_columns(config: SyncConfig, tables: Mapping[str, TableMapping]) -> l
     return [one for one in declared(config.columns) if (one.table, one.name) in named]
 
 
+def live_relations(connection: sa.Connection, config: SyncConfig, account: str) -> Relations:
+    """Return what the catalog says about the account's mapped tables."""
+    return live_tables(connection, [mapping.relation for mapping in config.tables_for(account).values()])
+
+
 def live_comparisons(
     connection: sa.Connection,
     config: SyncConfig,
@@ -42,6 +49,7 @@ def live_comparisons(
     *,
     all_tables: bool = False,
     only: str | None = None,
+    relations: Relations | None = None,
 ) -> list[Comparison]:
     """Return the comparison of each reconciled table, or of each mapped one, in the order of the contract.
 
@@ -49,6 +57,7 @@ def live_comparisons(
         a handed-over table accepts.
     :param only: the one table to check; mistakes of other tables are then ignored.
     :param fold: from :func:`case_folding`.
+    :param relations: from :func:`live_relations`, if the caller has read it; absent: it is read here.
     :raises ConfigurationError: the mapping does not fit the live tables; the text lists every mismatch.
     """
     tables = {
@@ -58,7 +67,15 @@ def live_comparisons(
     }
     places = column_places(config.columns, config.spot)
     require_filled(connection, account, _mapped_columns(config, tables), places)
-    relations = live_tables(connection, [mapping.relation for mapping in tables.values()])
+    if relations is None:
+        relations = live_tables(connection, [mapping.relation for mapping in tables.values()])
+    # The CRM itself makes handed-over changes, so the limits of our table or view do not apply.
+    ours = {
+        name: mapping.relation
+        for name, mapping in tables.items()
+        if all_tables and "to_crm" in config.mode_of(account, name).writes and mapping.handed_to is None
+    }
+    writable = writable_columns_of(connection, ours.values()) if ours else {}
     found, problems = [], []
     for name, mapping in tables.items():
         live, findings = check_table(
@@ -69,9 +86,8 @@ def live_comparisons(
         if live is not None and not errors:
             proven = keys_proven(connection, mapping, live, fold)
             mode = config.mode_of(account, name)
-            # The CRM itself makes handed-over changes, so the limits of our table or view do not apply.
-            if all_tables and "to_crm" in mode.writes and mapping.handed_to is None:
-                mapping = as_writable(mapping, writable_columns(connection, live))
+            if name in ours:
+                mapping = as_writable(mapping, writable[ours[name]])
             found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven))
     _require_none(problems)
     found = with_changed_meanings(connection, config, account, found)
@@ -102,17 +118,21 @@ def _require_none(problems: Sequence[Finding]) -> None:
 
 
 def further_comparisons(
-    connection: sa.Connection, config: SyncConfig, account: str, fold: str
+    connection: sa.Connection, config: SyncConfig, account: str, fold: str, relations: Relations
 ) -> list[Comparison]:
     """Return the comparison of each table that plans use and reconciliations do not compare.
 
     A table whose mapping does not fit its live table is left out: the plan reports it.
+
+    :param relations: from :func:`live_relations`.
     """
     found = []
     for name, mapping in config.tables_for(account).items():
         if mapping.reconcile:
             continue
-        live, findings = check_table(connection, config, account, name, config.file, to_plan=False)
+        live, findings = check_table(
+            connection, config, account, name, config.file, to_plan=False, relations=relations
+        )
         if live is not None and not any(one.severity is Severity.ERROR for one in findings):
             proven = keys_proven(connection, mapping, live, fold)
             mode = config.mode_of(account, name)

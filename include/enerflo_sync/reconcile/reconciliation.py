@@ -39,6 +39,7 @@ from enerflo_sync.reconcile.live import (
     further_comparisons,
     live_comparisons,
     live_digest,
+    live_relations,
     require_rows,
 )
 from enerflo_sync.reconcile.looks import Look
@@ -124,10 +125,11 @@ class _Reconciliation:
     def run(self, full: bool, progress: Progress) -> ReconciliationReport:
         started = server_time(self.connection)
         fold = case_folding(self.connection)
-        comparisons = live_comparisons(self.connection, self.config, self.account, fold)
+        relations = live_relations(self.connection, self.config, self.account)
+        comparisons = live_comparisons(self.connection, self.config, self.account, fold, relations=relations)
         require_rows(self.connection, self.config, self.account, comparisons)
         live = live_digest(comparisons, self.config.reconcile.in_flight_minutes)
-        further = further_comparisons(self.connection, self.config, self.account, fold)
+        further = further_comparisons(self.connection, self.config, self.account, fold, relations)
         basis = Basis(None) if full else self._find_basis(live)
         previous = {one.name: self._standing(one, basis) for one in comparisons}
         # This comes before another session of ours begins a transaction, since open ones count as possibly
