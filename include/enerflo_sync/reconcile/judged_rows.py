@@ -94,6 +94,20 @@ def once_agreed(comparison: Comparison) -> str:
     return " and ".join([of_table, *said, _not_relinked(comparison)])
 
 
+def names_nothing_now(comparison: Comparison) -> str:
+    """Return the condition that the CRM still has the row of a record ``o``, which names no record any more.
+
+    An import may empty the column that names the record.
+    """
+    if not comparison.links:
+        return "false"
+    return (
+        f"exists (select from sync.agreed a join {comparison.crm_rows} t on"
+        f" {_of_stored_key(comparison, 'a.key')} and not ({comparison.crm_key_known})"
+        f" where {once_agreed(comparison)})"
+    )
+
+
 def _not_relinked(comparison: Comparison) -> str:
     """Return the condition that nobody let the CRM row of a pair ``a`` name another record since.
 
