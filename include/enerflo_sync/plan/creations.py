@@ -23,7 +23,7 @@ from enerflo_sync.plan.row_kinds import RowKinds
 from enerflo_sync.reconcile.causes import cause_of_row
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm
-from enerflo_sync.reconcile.judged_rows import judged_rows
+from enerflo_sync.reconcile.judged_rows import judged_rows, still_there
 from enerflo_sync.reconcile.near_keys import OTHER_SPELLING, keep_near_keys
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.waiting import UNWRITTEN
@@ -35,6 +35,10 @@ FORGOTTEN = "its customer was forgotten: what the CRM says of them is not sent, 
 LINK_LOST = (
     "it named a record of Enerflo when both sides agreed, and names none now: let it name that record again,"
     " or give it another key if it is a new one"
+)
+UNLINKED = (
+    "the CRM still has the row of its key, which names no record of Enerflo now: let that row name this"
+    " record again, or give this record another row"
 )
 NO_VALUE = "no mapped field of its record has a value that a new row could get"
 OUTSIDE = "its row in the CRM stands outside the table''s where"
@@ -66,15 +70,16 @@ from (
   select o.*, case
       when o.quarantined then 'its record stands in quarantine'
       when o.undone then '$creation_undone'
+      when o.was_agreed and $still_there then $unlinked
       when o.marked_deleted then 'its row in the CRM is marked as deleted (deleted_when)'
-      when o.stands_outside then '$outside'
       when o.was_agreed then 'it was deleted from the CRM since both agreed'
+      when o.stands_outside then '$outside'
       when o.voided then 'a voided install is not created'
       when $near then $other_spelling
       when not $may_create then $not_created
       when o.new_key is null then 'no key can be made for it (on_insert)'
       when o.taken then 'another row has, or would get, the key that on_insert makes for it' end as reason,
-    case when not o.quarantined and (o.undone or o.stands_outside) then 'keep'
+    case when not o.quarantined and (o.undone or o.stands_outside and not o.was_agreed) then 'keep'
       when (o.voided or not $may_create and not $near) and not o.quarantined and not o.was_agreed then 'keep'
       else 'review' end as otherwise
   from (
@@ -192,6 +197,8 @@ def _into_crm(comparison: Comparison, common: dict[str, Any], known: str, near: 
         undone=creation_undone(comparison),
         creation_undone=CREATION_UNDONE,
         outside=OUTSIDE,
+        still_there=still_there(comparison),
+        unlinked=literal(UNLINKED),
         may_create=_yes(Side.CRM in comparison.mapping.create_in),
         not_created=literal(not_created),
         near=near,
