@@ -106,13 +106,16 @@ def _not_relinked(comparison: Comparison) -> str:
 
 
 def _names_any_record(comparison: Comparison) -> str:
-    """Return the condition that a CRM row ``t`` names a record that Enerflo has."""
+    """Return the condition that a CRM row ``t`` names a record that Enerflo has; never null.
+
+    Where an import emptied many ids, the mirror is not searched for each of them.
+    """
     same = " and ".join(
         f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in comparison.joins
     )
     return (
-        f"exists (select from {comparison.mirror} e"
-        f" where {comparison.mirror_rows} and e.deleted_at is null and {same})"
+        f"({comparison.crm_key_known} and exists (select from {comparison.mirror} e"
+        f" where {comparison.mirror_rows} and e.deleted_at is null and {same}))"
     )
 
 
