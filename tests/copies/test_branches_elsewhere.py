@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.copies.refresh import refresh_copies
+from enerflo_sync.crm.live.unclaimed_rows import unclaimed_rows
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.live import live_comparisons, require_rows
 from tests.copies.rows import CONFIG, WHERE, Rows
@@ -42,3 +43,14 @@ def test_rows_that_belong_to_neither_show_that_the_condition_may_be_a_mistake(ro
     branched(rows)
     with pytest.raises(ConfigurationError, match=r"tables\.west\.where: found a condition that no row"):
         required(rows)
+
+
+@pytest.mark.parametrize(("kind", "unclaimed"), [("nowhere", 1), ("west", 0)])
+def test_rows_that_belong_to_neither_are_counted(rows: Rows, kind: str, unclaimed: int) -> None:
+    rows.row("a", kind="east")
+    rows.row("b", milestone=2, kind=kind)
+    branched(rows)
+    with rows.engine.begin() as connection:
+        for one in live_comparisons(connection, rows.config, "default", "", all_tables=True):
+            found = unclaimed_rows(connection, rows.config, "default", one.name, one.live)
+            assert found.rows == unclaimed

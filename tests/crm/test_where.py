@@ -139,7 +139,7 @@ def test_two_accounts_that_read_the_same_rows_are_told(
     assert (finding.severity, finding.line) == ("warning", 8)
     assert "which installs of account other reads as well" in finding.found
     assert said in finding.found
-    parted = text.replace(where, ', where: "\\"RecordTypeName\\" = \'Roofing\'"')
+    parted = text.replace(where, ', where: "\\"RecordTypeName\\" is distinct from \'Solar\'"')
     assert check(crm, tmp_path, parted) == []
 
 
@@ -157,7 +157,7 @@ def test_two_accounts_whose_conditions_some_rows_both_meet_are_told(
 ) -> None:
     other = f'other: {{tables: {{installs: {{crm_table: \'salesforce."Opportunity"\', where: "{theirs}"}}}}}}'
     text = config(SOLAR).replace("accounts: {default: {}}", f"accounts: {{default: {{}}, {other}}}")
-    found = check(crm, tmp_path, text)
+    found = [one for one in check(crm, tmp_path, text) if one.severity != "hint"]
     assert [(one.severity, one.line) for one in found] == ([("warning", 8)] if rows else [])
     for one in found:
         assert one.found.startswith(rows)
@@ -195,3 +195,30 @@ def test_where_decides_the_mapping_and_its_absence_changes_no_digest(tmp_path: P
     assert load(tmp_path, config(SOLAR)).hash("default") != before
     unlinked = config(SOLAR).replace(f'    where: "{SOLAR}"\n', "    unlinked: ignore\n")
     assert load(tmp_path, unlinked).hash("default") != before
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        ("\\\"RecordTypeName\\\" = 'Roofing'", "1 rows of"),
+        # The row without a record type neither meets this condition nor fails it.
+        ("\\\"RecordTypeName\\\" <> 'Solar'", "1 rows of"),
+        ("\\\"RecordTypeName\\\" is distinct from 'Solar'", ""),
+        ("", ""),
+    ],
+)
+def test_rows_of_a_shared_table_that_nobody_has_are_told(
+    crm: sa.Engine, tmp_path: Path, theirs: str, said: str
+) -> None:
+    where = f'where: "{theirs}"' if theirs else "where: null"
+    other = f"other: {{tables: {{installs: {{{where}}}}}}}"
+    text = config(SOLAR).replace("accounts: {default: {}}", f"accounts: {{default: {{}}, {other}}}")
+    found = [one for one in check(crm, tmp_path, text) if "meet the where of no table" in one.found]
+    assert [(one.severity, one.line) for one in found] == ([("hint", 8)] if said else [])
+    for one in found:
+        assert one.found.startswith(said)
+        assert one.found.endswith("1 of them since a column of the condition is empty")
+    # Deleted rows and those of a table that nobody shares are not looked at.
+    gone = text.replace("    where:", "    deleted_when: {Id: c}\n    where:", 1)
+    assert not [one for one in check(crm, tmp_path, gone) if "of no table" in one.found]
+    assert not [one for one in check(crm, tmp_path, config(SOLAR)) if "of no table" in one.found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.reconcile import run_reconcile
 from tests.writes.conftest import Desk
 from tests.writes.sending import note
 
@@ -60,3 +61,18 @@ def test_a_row_that_is_one_accounts_or_is_meant_for_both_is_no_question(
 ) -> None:
     company(agreed, edit)
     assert {one.table_name for one in agreed.undecided(agreed.plan())} == {"notes"}
+
+
+def test_the_report_tells_of_rows_that_no_account_has(agreed: Desk) -> None:
+    agreed.sql("alter table crm.installs add company text")
+    agreed.sql("update crm.installs set company = 'east' where enerflo_install_id % 2 = 0")
+    west = WEST.replace("      leads:", "      installs: {where: \"company = 'west'\"}\n      leads:")
+    table = "    crm_table: crm.installs\n"
+    agreed.switched_on(
+        "both", ("accounts:\n  default:", west), (table, f"{table}    where: \"company <> 'west'\"\n")
+    )
+    rows = agreed.one("select count(*) from crm.installs where company is null")
+    (installs,) = [one for one in run_reconcile(agreed.context).tables if one.table_name == "installs"]
+    said = f"{rows:,} rows of crm.installs meet the where of no table of sync.yaml: no account compares them."
+    assert rows > 0
+    assert said in installs.remarks

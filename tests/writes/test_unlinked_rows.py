@@ -6,7 +6,7 @@ import pytest
 
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
-from enerflo_sync.plan.creations import UNLINKED
+from enerflo_sync.plan.creations import ROW_LOST_LINK
 from tests.writes.conftest import Desk
 from tests.writes.copies import mapped, run
 from tests.writes.test_salesforce_copy import TABLES, copied
@@ -21,6 +21,7 @@ TO_TABLE = (
 )
 OLD_VERSIONS = 'delete from salesforce."Opportunity" where _fivetran_deleted'
 ROOFS = 'delete from salesforce."Opportunity" where "RecordTypeName" = \'Roofing\''
+LOST = ROW_LOST_LINK.format("Enerflo_Install_Id__c")
 LINK = 'update salesforce."Opportunity" set "Enerflo_Install_Id__c" = :link where "Id" = :id'
 
 
@@ -57,7 +58,7 @@ def test_a_row_that_lost_its_record_is_told_as_such(linked: Desk, link: str | No
     install = linked.a_site().install_id
     linked.sql(LINK, link=link, id=f"006{install}")
     for _ in range(2):
-        assert asked(linked) == [UNLINKED]
+        assert asked(linked) == [LOST]
         assert causes(linked) == ["deleted_in_crm"]
         run_poll(linked.context)
     linked.sql(LINK, link=f" {install}", id=f"006{install}")

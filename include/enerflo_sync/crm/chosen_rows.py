@@ -70,7 +70,7 @@ def no_row_left(
     others: list[str] = []
     for _, _, theirs in of_one_table(config, account, name):
         if mapping.is_kept:
-            others += _in_other_copy(connection, mapping, theirs)
+            others += in_other_copy(connection, mapping, theirs)
         elif theirs.condition is not None and not condition_problem(connection, theirs.condition, table):
             others.append(met_by(theirs.condition, table, "t"))
     if not excludes_everything(connection, mine, table, others):
@@ -84,7 +84,7 @@ def no_row_left(
     )
 
 
-def _in_other_copy(connection: sa.Connection, mapping: TableMapping, theirs: TableMapping) -> Iterator[str]:
+def in_other_copy(connection: sa.Connection, mapping: TableMapping, theirs: TableMapping) -> Iterator[str]:
     """Yield the condition that a row ``t`` of a mapping's copy belongs to another one, by that one's copy.
 
     Each copy says of the rows of the CRM's table whether they meet the ``where`` of its own mapping.

@@ -31,6 +31,7 @@ from enerflo_sync.crm.live.doubtful_marks import doubtful_marks
 from enerflo_sync.crm.live.rights import present_role
 from enerflo_sync.crm.live.shared_records import shared_records
 from enerflo_sync.crm.live.taken_back import taken_back
+from enerflo_sync.crm.live.unclaimed_rows import unclaimed
 from enerflo_sync.crm.live.writing import writing_notices
 from enerflo_sync.crm.mapping import NOT_NULL, FieldType, RecordKind, Side, TableMapping
 from enerflo_sync.crm.names import pasted
@@ -146,6 +147,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
                 *duplicates(connection, mapping, table, fold),
                 *shared_tables(config, account, name),
                 *shared_rows(connection, config, account, name, table),
+                *unclaimed(connection, config, account, name, table),
                 *(shared_records(connection, config, account, name) if makes_rows else ()),
                 *(unfilled(mapping, table) if makes_rows else ()),
                 *unindexed(connection, mapping, table, fold),

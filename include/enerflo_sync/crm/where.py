@@ -149,15 +149,17 @@ def condition(text: str) -> str:
     return f"({text.replace('%', '%%')})"
 
 
-def met_by(text: str, table: LiveTable, alias: str) -> str:
+def met_by(text: str, table: LiveTable, alias: str, *, verdict: str = "is true") -> str:
     """Return whether the row ``alias`` meets a condition, as an expression that is never null.
 
     The condition sees only the row's columns, whatever else is in the statement's scope.
+
+    :param verdict: ``is null``: whether the condition neither includes nor excludes the row.
     """
     columns = named_columns(text, table)
     row = ", ".join(f"{alias}.{quoted(name)}" for name in columns) or "null"
     names = ", ".join(quoted(name) for name in columns) or "none"
-    return f"(select {condition(text)} is true from (values ({row})) t({names}))"  # noqa: S608 - checked
+    return f"(select {condition(text)} {verdict} from (values ({row})) t({names}))"  # noqa: S608 - checked
 
 
 def rows_where(

@@ -14,6 +14,7 @@ from enerflo_sync.agreed.whole_rows import row_digest
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, RecordKind, Side
 from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.problems import listed
 from enerflo_sync.crm.sent_along import sent_columns
 from enerflo_sync.crm.templates import template_sql
 from enerflo_sync.plan.adopt import adopted_table
@@ -23,7 +24,7 @@ from enerflo_sync.plan.row_kinds import RowKinds
 from enerflo_sync.reconcile.causes import cause_of_row
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm
-from enerflo_sync.reconcile.judged_rows import judged_rows, still_there
+from enerflo_sync.reconcile.judged_rows import judged_rows, names_nothing_now
 from enerflo_sync.reconcile.near_keys import OTHER_SPELLING, keep_near_keys
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.waiting import UNWRITTEN
@@ -36,9 +37,9 @@ LINK_LOST = (
     "it named a record of Enerflo when both sides agreed, and names none now: let it name that record again,"
     " or give it another key if it is a new one"
 )
-UNLINKED = (
-    "the CRM still has the row of its key, which names no record of Enerflo now: let that row name this"
-    " record again, or give this record another row"
+# The question about a record whose row the CRM still has, and that names no record any more.
+ROW_LOST_LINK = (
+    "its row in the CRM is still there, but does not name it any more ({}): let the row name its record again"
 )
 NO_VALUE = "no mapped field of its record has a value that a new row could get"
 OUTSIDE = "its row in the CRM stands outside the table''s where"
@@ -70,7 +71,7 @@ from (
   select o.*, case
       when o.quarantined then 'its record stands in quarantine'
       when o.undone then '$creation_undone'
-      when o.was_agreed and $still_there then $unlinked
+      when o.was_agreed and $names_nothing then $lost_row
       when o.marked_deleted then 'its row in the CRM is marked as deleted (deleted_when)'
       when o.was_agreed then 'it was deleted from the CRM since both agreed'
       when o.stands_outside then '$outside'
@@ -197,8 +198,8 @@ def _into_crm(comparison: Comparison, common: dict[str, Any], known: str, near: 
         undone=creation_undone(comparison),
         creation_undone=CREATION_UNDONE,
         outside=OUTSIDE,
-        still_there=still_there(comparison),
-        unlinked=literal(UNLINKED),
+        names_nothing=names_nothing_now(comparison),
+        lost_row=literal(ROW_LOST_LINK.format(listed([one.crm_name for one in comparison.links]))),
         may_create=_yes(Side.CRM in comparison.mapping.create_in),
         not_created=literal(not_created),
         near=near,

@@ -87,6 +87,21 @@ def once_agreed(comparison: Comparison) -> str:
     return " and ".join([of_table, *said, _not_relinked(comparison)])
 
 
+def names_nothing_now(comparison: Comparison) -> str:
+    """Return the condition that the CRM still has the row of a record ``o``, which names no record any more.
+
+    An import may empty the column that names the record, or a person mistype it. If the row names another
+    record, its key may have gone to another row.
+    """
+    if not comparison.links:
+        return "false"
+    return (
+        f"exists (select from sync.agreed a join {comparison.crm_rows} t on"
+        f" {_of_stored_key(comparison, 'a.key')} and not {_names_any_record(comparison)}"
+        f" where {once_agreed(comparison)})"
+    )
+
+
 def _not_relinked(comparison: Comparison) -> str:
     """Return the condition that nobody let the CRM row of a pair ``a`` name another record since.
 
@@ -116,20 +131,6 @@ def _names_any_record(comparison: Comparison) -> str:
     return (
         f"({comparison.crm_key_known} and exists (select from {comparison.mirror} e"
         f" where {comparison.mirror_rows} and e.deleted_at is null and {same}))"
-    )
-
-
-def still_there(comparison: Comparison) -> str:
-    """Return the condition that the CRM has the row that both agreed on for a record ``o``, without a record.
-
-    If the row names another record, an import may have given the key to another row.
-    """
-    if comparison.mapping.joined_by_key:
-        return "false"
-    return (
-        f"exists (select from sync.agreed a join {comparison.crm_rows} t"
-        f" on {_of_stored_key(comparison, 'a.key')} and not {_names_any_record(comparison)}"
-        f" where {once_agreed(comparison)})"
     )
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.live.arrivals import LastArrival, last_arrival
+from enerflo_sync.crm.live.unclaimed_rows import unclaimed_remarks
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.counts import Sizes, Summary
 from enerflo_sync.reconcile.on_its_way import late_remarks
@@ -118,6 +119,9 @@ class TableReports:
         yield from duplicate_remarks(table.found)
         yield from milestone_remarks(self.connection, comparison, parameters)
         yield from chosen_remarks(self.connection, comparison, table.sizes, last, parameters)
+        yield from unclaimed_remarks(
+            self.connection, self.config, self.account, comparison.name, comparison.live
+        )
         yield from late_remarks(self.connection, comparison, parameters)
         yield from waiting_remarks(waiting)
         yield from stranger_remarks(self.connection, comparison, parameters, self.fold)

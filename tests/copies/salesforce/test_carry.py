@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.copies.salesforce.reasons import NO_RECORD
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.carry import run_carry
 from enerflo_sync.jobs.undo import run_undo
@@ -131,7 +132,7 @@ def test_a_record_that_was_deleted_is_not_written(office: Office) -> None:
     plan = office.desk.plan()
     office.company.records[id_]["IsDeleted"] = True
     report = run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
-    assert report.moved == 1
+    assert report.parked == 1
     assert "no such record" in str(report.reasons)
 
 
@@ -244,3 +245,23 @@ def test_a_mode_that_writes_nothing_by_now_carries_nothing(office: Office) -> No
     run_carry(office.desk.context)
     assert office.company.writes == []
     assert office.states() == [("open", False, None)]
+
+
+def test_a_record_that_salesforce_does_not_have_any_more_is_asked_about_until_the_copy_says_so(
+    office: Office,
+) -> None:
+    """It was merged into another one, and the copy does not know."""
+    id_ = office.moves(office.install())
+    office.company.edit(id_, IsDeleted=True)
+    _, report = office.applied()
+    assert (report.parked, report.moved, office.company.writes) == (1, 0, [])
+    for _ in range(2):
+        plan = office.desk.plan()
+        assert plan.change_count == 0
+        (asked,) = office.desk.undecided(plan)
+        assert str(asked.reason).endswith(NO_RECORD)
+    office.copy()
+    plan = office.desk.plan()
+    assert plan.change_count == 0
+    (asked,) = office.desk.undecided(plan)
+    assert asked.cause == "deleted_in_crm"

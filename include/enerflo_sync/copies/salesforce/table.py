@@ -208,7 +208,7 @@ class TableCarrier:
             if record.op == "delete":
                 self._take(record, record.numbers)
             else:
-                self._end(record, record.numbers, Decision.MOVED, reasons.NO_RECORD)
+                self._end(record, record.numbers, Decision.PARKED, reasons.NO_RECORD)
             return True
         due: list[Judged] = []
         for number in list(record.numbers):
@@ -268,7 +268,7 @@ class TableCarrier:
         if record.op == "delete" and answer.status == 404:
             return False
         if answer.codes & _GONE or answer.status == 404:
-            self._end(record, numbers, Decision.MOVED, reasons.NO_RECORD)
+            self._end(record, numbers, Decision.PARKED, reasons.NO_RECORD)
         else:
             self._end(record, numbers, Decision.PARKED, reasons.refused(answer))
         return True

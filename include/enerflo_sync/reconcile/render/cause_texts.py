@@ -70,9 +70,10 @@ CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
         ),
         Cause.DELETED_IN_CRM: CauseText(
             "Deleted in the CRM",
-            "The CRM had this row when both sides last agreed and has it no longer, or marks it as deleted; "
-            "Enerflo still has the record.",
-            "Decide: restore the row in the CRM, or close the record in Enerflo by hand.",
+            "The CRM had this row when both sides last agreed and has it no longer, marks it as deleted, or"
+            " the row names the record no more; Enerflo still has the record.",
+            "Decide: restore the row in the CRM, or what it said of Enerflo's id, or close the record in"
+            " Enerflo by hand.",
             Urgency.DECIDE,
         ),
         Cause.MISSING_IN_CRM: CauseText(
