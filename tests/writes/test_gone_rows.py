@@ -109,6 +109,10 @@ def test_a_record_was_deleted_from_the_crm_where_its_pairs_say_that_it_was_there
                 "insert into crm.milestones select id, 7, ms, 'Roof', now()"
                 " from (values ('relinked', 7), ('77', 8)) v (id, ms)"
             )
+            connection.exec_driver_sql(
+                "insert into enerflo.milestones (account, install_id, milestone_id, title, observed_at, observed_by)"
+                " values ('default', 7, 7, 'Roof', '2026-01-01', 'poll')"
+            )
         for number, (pairs, _) in enumerate(cases, 1):
             record = {"install_id": 1, "milestone_id": number}
             seen = {"title": "Roof", "observed_at": "2026-01-01", "observed_by": "poll"}

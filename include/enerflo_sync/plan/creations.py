@@ -71,16 +71,16 @@ from (
   select o.*, case
       when o.quarantined then 'its record stands in quarantine'
       when o.undone then '$creation_undone'
-      when o.marked_deleted then 'its row in the CRM is marked as deleted (deleted_when)'
-      when o.stands_outside then '$outside'
       when o.was_agreed and $names_nothing then $lost_row
+      when o.marked_deleted then 'its row in the CRM is marked as deleted (deleted_when)'
       when o.was_agreed then 'it was deleted from the CRM since both agreed'
+      when o.stands_outside then '$outside'
       when o.voided then 'a voided install is not created'
       when $near then $other_spelling
       when not $may_create then $not_created
       when o.new_key is null then 'no key can be made for it (on_insert)'
       when o.taken then 'another row has, or would get, the key that on_insert makes for it' end as reason,
-    case when not o.quarantined and (o.undone or o.stands_outside) then 'keep'
+    case when not o.quarantined and (o.undone or o.stands_outside and not o.was_agreed) then 'keep'
       when (o.voided or not $may_create and not $near) and not o.quarantined and not o.was_agreed then 'keep'
       else 'review' end as otherwise
   from (

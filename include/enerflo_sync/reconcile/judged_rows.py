@@ -97,13 +97,14 @@ def once_agreed(comparison: Comparison) -> str:
 def names_nothing_now(comparison: Comparison) -> str:
     """Return the condition that the CRM still has the row of a record ``o``, which names no record any more.
 
-    An import may empty the column that names the record.
+    An import may empty the column that names the record, or a person mistype it. If the row names another
+    record, its key may have gone to another row.
     """
     if not comparison.links:
         return "false"
     return (
         f"exists (select from sync.agreed a join {comparison.crm_rows} t on"
-        f" {_of_stored_key(comparison, 'a.key')} and not ({comparison.crm_key_known})"
+        f" {_of_stored_key(comparison, 'a.key')} and not {_names_any_record(comparison)}"
         f" where {once_agreed(comparison)})"
     )
 
@@ -111,15 +112,33 @@ def names_nothing_now(comparison: Comparison) -> str:
 def _not_relinked(comparison: Comparison) -> str:
     """Return the condition that nobody let the CRM row of a pair ``a`` name another record since.
 
-    A row that had another key before was not relinked: an import numbered the rows anew.
+    A row that had another key before was not relinked: an import numbered the rows anew. Neither was one that
+    names no record of Enerflo: its id was emptied or mistyped.
     """
-    names = f"{_of_stored_key(comparison, 'a.key')} and {comparison.crm_key_known}"
+    if comparison.mapping.joined_by_key and not comparison.links:
+        names = f"{_of_stored_key(comparison, 'a.key')} and {comparison.crm_key_known}"
+    else:
+        names = f"{_of_stored_key(comparison, 'a.key')} and {_names_any_record(comparison)}"
     if comparison.former_rows is not None:
         link = f"to_jsonb(({comparison.links[0].crm})::{comparison.links[0].type})"
         of_record = names_record(comparison, "t", "w.enerflo_key")
         stands = row_stands(comparison, "w.key", "w.enerflo_key")
         names += f" and not {had_another_key(comparison, link, 'a.key', of_record, stands)}"
     return f"not exists (select from {comparison.crm_rows} t where {names})"
+
+
+def _names_any_record(comparison: Comparison) -> str:
+    """Return the condition that a CRM row ``t`` names a record that Enerflo has; never null.
+
+    Where an import emptied many ids, the mirror is not searched for each of them.
+    """
+    same = " and ".join(
+        f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in comparison.joins
+    )
+    return (
+        f"({comparison.crm_key_known} and exists (select from {comparison.mirror} e"
+        f" where {comparison.mirror_rows} and e.deleted_at is null and {same}))"
+    )
 
 
 def row_stands(comparison: Comparison, key: str, record: str | None = None) -> str:
@@ -173,11 +192,17 @@ def _was_agreed(comparison: Comparison) -> str:
     """Return the condition that the CRM once had the row of a record that only Enerflo has now.
 
     The evidence is an agreed pair of values, or a row that is marked as deleted. A row that no longer meets
-    ``where`` was not deleted.
+    ``where`` was not deleted. Another row of the record that never met it (of another record type) says
+    nothing about the row of the pair.
     """
     agreed = f"exists (select from sync.agreed a where {once_agreed(comparison)})"
     if comparison.mapping.condition is not None:
-        agreed = f"not {comparison.stands_outside('o')} and {agreed}"
+        outside = comparison.stands_outside("o")
+        if not comparison.mapping.joined_by_key:
+            of_key = _of_stored_key(comparison, "a.key")
+            left = f"exists (select from {comparison.rows_outside} t where {of_key})"
+            outside += f" and exists (select from sync.agreed a where {once_agreed(comparison)} and {left})"
+        agreed = f"not ({outside}) and {agreed}"
     return f"(o.in_enerflo and not o.in_crm and ({agreed} or {comparison.marked_deleted('o')}))"
 
 

@@ -260,29 +260,45 @@ def _stranger_sentence(field: Field, found: Sequence[tuple[str, int]], is_status
 
 _UNCLEAR = sa.text("""
 /* enerflo-sync reconcile: columns of a wide table whose milestone is missing, or there more than once */
-select field, cause, count(*) as rows from sync.differences
-where account = :account and reconciliation_id = :reconciliation_id and table_name = :table
-  and field is not null and cause in ('duplicate_identity', 'missing_in_enerflo')
-group by 1, 2 order by 1, 2
+select d.field, d.cause, t.field is not null as was_twin, count(*) as rows
+from sync.differences d
+left join sync.agreed_twins t on d.cause = 'duplicate_identity' and t.account = d.account
+  and t.table_name = d.table_name and t.key = d.key and t.field = d.field
+where d.account = :account and d.reconciliation_id = :reconciliation_id and d.table_name = :table
+  and d.field is not null and d.cause in ('duplicate_identity', 'missing_in_enerflo')
+group by 1, 2, 3 order by 1, 2, 3
 """)
 
 
 def milestone_remarks(
     connection: sa.Connection, comparison: Comparison, parameters: dict[str, Any]
 ) -> list[str]:
-    """Return a sentence per column of a wide table whose milestone some installs lack, or have twice."""
+    """Return a sentence per column of a wide table whose milestone some installs lack, or have twice.
+
+    A field of a row that was one of several of its record has the same cause, whatever its milestones are.
+    """
     if not comparison.is_wide:
         return []
     rows = connection.execute(_UNCLEAR, {**parameters, "table": comparison.name})
-    return [
-        f"{row.field}: {row.rows:,} install(s) have more than one"
-        f" {_called(comparison, row.field)}; nothing is written there until one is renamed"
-        " at Enerflo, or the column names an id."
-        if row.cause == Cause.DUPLICATE_IDENTITY
-        else f"{row.field}: missing milestone: {row.rows:,} install(s) have no"
-        f" {_called(comparison, row.field)} at Enerflo, and a value in the CRM; nothing is written there."
-        for row in rows
-    ]
+    return [f"{row.field}: {_unclear(comparison, row)}" for row in rows]
+
+
+def _unclear(comparison: Comparison, row: Any) -> str:
+    if row.was_twin:
+        return (
+            f"{row.rows:,} row(s) were one of several of their record, and were not equal to Enerflo since;"
+            " nothing is written there until both sides agree."
+        )
+    called = _called(comparison, row.field)
+    if row.cause == Cause.DUPLICATE_IDENTITY:
+        return (
+            f"{row.rows:,} install(s) have more than one {called}; nothing is written there until one is"
+            " renamed at Enerflo, or the column names an id."
+        )
+    return (
+        f"missing milestone: {row.rows:,} install(s) have no {called} at Enerflo, and a value in the CRM;"
+        " nothing is written there."
+    )
 
 
 def _called(comparison: Comparison, field: str) -> str:
