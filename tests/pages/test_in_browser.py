@@ -77,6 +77,14 @@ def test_a_page_fits_every_screen_and_reads_well(page: Page, origin: str, path: 
         assert grave == [], f"at {width}"
 
 
+def test_the_hash_of_a_plan_stands_in_one_line(page: Page, origin: str) -> None:
+    page.goto(f"{origin}/enerflo/plans/default")
+    link = page.locator('td[data-label="Plan"] a').first
+    for width in WIDTHS.values():
+        page.set_viewport_size({"width": width, "height": 900})
+        assert link.evaluate("one => one.getClientRects().length") == 1, width
+
+
 def test_the_theme_follows_the_switch_of_airflow(page: Page, origin: str) -> None:
     page.goto(f"{origin}/enerflo/differences/default")
     theme = page.evaluate("document.documentElement.dataset.theme")
