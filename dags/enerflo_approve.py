@@ -14,6 +14,9 @@ what the plan does and why it needs a person, and has a link to the whole plan. 
 no. A person may also answer on the plan's page, or on the command line:
 `enerflo-sync apply HASH --approve "NAME"`.
 
+**Asked again at once?** Airflow 3.3 loses an answer that comes within some ten seconds of the question: the
+task begins another try and asks anew. Nothing was stored or written; answer again.
+
 **A part of the plan:** the form takes parts such as `milestones`, `installs.status` or `installs:12345`. The
 other changes stay open, and the next round asks about them again; or they are refused.
 
@@ -27,17 +30,19 @@ first yes. It names the first person, and the second person approves the same pa
 within five minutes, and its note says who approved and when. If a later plan superseded this plan, or
 somebody rejected it elsewhere, the run ends green by itself. A no takes back a yes as long as nothing was
 written.
+
+**Approved and not written:** if a later plan takes the plan's place after the yes and before the write, the
+task *Write it* is skipped, the run ends green, and its note says so. The later plan has what is still due.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import dag
 from enerflo_airflow.accounts import parsed_accounts, sync_config
 from enerflo_airflow.approving import PlanApprovalOperator
-from enerflo_airflow.defaults import START_DATE, account_dag, approvers
+from enerflo_airflow.defaults import START_DATE, account_dag, asking
 from enerflo_airflow.forms import FormField
 from enerflo_airflow.planning import ApplyPlanOperator, FindPlanOperator, VerifyPlanOperator
 
@@ -80,20 +85,16 @@ def approve_dag(settings: AccountConfig, config: SyncConfig) -> Any:
             account=account,
             plan_hash="{{ params.plan_hash }}",
         )
-        asking: dict[str, Any] = {
+        about: dict[str, Any] = {
             "account": account,
             "plan": plan.output,
-            "answer_within": timedelta(hours=config.approval.expires_hours),
-            "assigned_users": approvers(settings),
-            # What fails here has written nothing: ask again at once.
-            "retry_delay": timedelta(seconds=5),
-            "retry_exponential_backoff": 1.0,
+            **asking(settings, config.approval.expires_hours),
         }
         approved = PlanApprovalOperator(
             task_id="ask_a_person",
             task_display_name="Ask a person",
             doc_md="Waits for an answer to the plan. No answer is a no.",
-            **asking,
+            **about,
         )
         first = approved
         if config.approval.second_person:
@@ -102,7 +103,7 @@ def approve_dag(settings: AccountConfig, config: SyncConfig) -> Any:
                 task_display_name="Ask a second person",
                 doc_md="Waits for another person's answer to what the first one approved. No answer is a no.",
                 second=True,
-                **asking,
+                **about,
             )
             first >> approved
         apply = ApplyPlanOperator(

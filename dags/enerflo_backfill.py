@@ -29,7 +29,6 @@ reads some installs, a second run for the same installs is refused.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import dag
@@ -44,7 +43,7 @@ from enerflo_airflow.backfill import (
     ReadChunkOperator,
     StartBackfillOperator,
 )
-from enerflo_airflow.defaults import START_DATE, account_dag, approvers
+from enerflo_airflow.defaults import START_DATE, account_dag, asking
 from enerflo_airflow.forms import FormField
 from enerflo_airflow.timetable import MONTHS
 
@@ -158,8 +157,7 @@ def backfill_dag(settings: AccountConfig, config: SyncConfig) -> Any:
             limit="{{ params.limit }}",
             most=config.approval.backfill_requests,
             estimate_only="{{ params.estimate_only }}",
-            answer_within=timedelta(hours=config.approval.expires_hours),
-            assigned_users=approvers(settings),
+            **asking(settings, config.approval.expires_hours),
         )
         installs = StartBackfillOperator(
             task_id="parts_of_installs",

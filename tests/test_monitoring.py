@@ -107,6 +107,13 @@ def test_a_rule_is_well_formed_and_leads_to_the_runbook() -> None:
         assert not labels or not re.search(r"\b(by|absent)\b", rule["expr"]), rule
 
 
+def test_a_rule_watches_every_outcome_that_is_not_an_event_in_the_drop() -> None:
+    watched = {one for rule in rules() for one in re.findall(r'outcome=~?"([^"]*)"', rule["expr"])}
+    # The sender hung up: the receiver can do nothing, and the next poll brings the change.
+    well = {PostOutcome.STORED, PostOutcome.ABORTED}
+    assert {name for one in watched for name in one.split("|")} == {str(o) for o in set(PostOutcome) - well}
+
+
 def test_outcomes_that_a_rule_or_panel_names_are_outcomes() -> None:
     asked = {one for text in expressions() for one in re.findall(r'outcome=~?"([^"]*)"', text)}
     assert asked

@@ -14,13 +14,14 @@ from typing import Any
 
 import requests
 
+from enerflo_demo.failed_run import failed_words, log_place
 from enerflo_demo.processes import free_port
 from enerflo_sync.errors import ConfigurationError
 
 _PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 _ENDED = ("success", "failed")
 # An answer that comes before the scheduler saw the asking process end is taken by Airflow 3.3 for a failure
-# of the task, which asks again.
+# of the task, which asks again. So wait much longer than the workers' heartbeat interval below.
 _NO_SOONER = 5.0
 
 
@@ -54,6 +55,8 @@ def environment(
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+        # A worker of a busy machine notices that a task's process has ended up to so many seconds later.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }
 
 
@@ -143,9 +146,10 @@ class AirflowApi:
         run: dict[str, Any] = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")
         if run["state"] != "success":
             raise ConfigurationError(
-                f"a run of {dag_id} failed.",
-                where=f"{self.url}/dags/{dag_id}/runs/{run_id}",
-                next_step="Open it there and read the task's log.",
+                f"a run failed.\n{failed_words(self._call, dag_id, run_id)}\n",
+                where=f"{dag_id} {run_id}",
+                next_step=f"The whole log is below the demo's airflow/{log_place(dag_id, run_id)},"
+                " until the demo starts anew.",
             )
         return run
 

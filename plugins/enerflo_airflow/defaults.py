@@ -17,6 +17,8 @@ from enerflo_sync.crm.config import AccountConfig
 
 # In the past, so that a DAG runs as soon as it is switched on; catchup is off.
 START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
+# Each answer that comes too soon costs a retry.
+_ASKED_AGAIN = 20
 
 
 def account_dag(job: str, settings: AccountConfig, *, waits_for_a_person: bool = False) -> dict[str, Any]:
@@ -59,6 +61,24 @@ def task_defaults(settings: AccountDefaults, *, alerts: bool = True) -> dict[str
 def clock(expression: str, settings: AccountConfig) -> CronTriggerTimetable:
     """Return the timetable of a cron expression of the account's schedule."""
     return CronTriggerTimetable(expression, timezone=settings.schedule.time_zone)
+
+
+def asking(settings: AccountConfig, expires_hours: float) -> dict[str, Any]:
+    """Return the arguments that all tasks share which ask a person: who may answer, how long, and retries.
+
+    A task that asks writes nothing before the answer, so it asks again at once if it fails. Airflow 3.3 also
+    takes an answer for a failure if the worker has not noticed yet that the asking process ended, which lasts
+    5 s or more on a busy machine.
+
+    :param expires_hours: the maximum total wait.
+    """
+    return {
+        "answer_within": timedelta(hours=expires_hours),
+        "assigned_users": approvers(settings),
+        "retries": max(settings.airflow.retries, _ASKED_AGAIN),
+        "retry_delay": timedelta(seconds=5),
+        "retry_exponential_backoff": 1.0,
+    }
 
 
 def approvers(settings: AccountConfig) -> list[dict[str, str]] | None:

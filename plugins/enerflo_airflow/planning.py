@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
@@ -16,7 +16,7 @@ from enerflo_airflow.links import PlanLink, ReportLink
 from enerflo_airflow.metrics import send_apply, send_plans
 from enerflo_airflow.notes import apply_note, carry_note, keep_note, plan_note, reconciliation_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
-from enerflo_sync.errors import RetriableError
+from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.steering import shown
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ def _planned(plan: PlanReport) -> Planned:
 class ApplyPlanOperator(WithLineage, BaseOperator):
     """Makes a plan's changes: the CRM's in one transaction, Enerflo's one by one, each read back.
 
-    Fails, to be retried, while changes wait for Enerflo or the warehouse. The note and the next plan contain
+    Fails, to be retried, while changes wait for Enerflo or the warehouse. Is skipped if somebody rejected the
+    plan, or a later plan took its place, after it was approved. The note and the next plan contain
     the changes whose value has moved or that could not be made.
 
     :param account: name of the account in sync.yaml.
@@ -194,7 +195,15 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
                 # Somebody said no after the task that asks was done.
                 keep_note(context, shown(f"plan {plan.plan_hash[:12]} is {decided_words(plan)}"))
                 raise AirflowSkipException("Somebody rejected the plan: nothing is written.")
-            report = run_apply(opened, str(self.plan_hash), run_id=engine_run_id(context))
+            try:
+                report = run_apply(opened, str(self.plan_hash), run_id=engine_run_id(context))
+            except ConfigurationError:
+                # Read again: the later plan may have been made while this task began.
+                now = read_stored_plan(opened, str(self.plan_hash))
+                if now.state != "superseded" or now.kind == "undo":
+                    # No later plan has what an undo should take back, so somebody must ask for it again.
+                    raise
+                self._leave_to_later_plan(context, plan.plan_hash)
             send_apply(report, opened)
             self.keep_lineage(apply_lineage, opened, report)
             run_seal(opened)
@@ -217,6 +226,12 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
                 next_step=report.stopped or "They are tried again.",
             )
         return result
+
+    def _leave_to_later_plan(self, context: Context, plan_hash: str) -> NoReturn:
+        """End without an error: the later plan has what is still due, and is asked about by itself."""
+        words = "was superseded before all of it was written: what is still due is in a later plan"
+        keep_note(context, f"plan {plan_hash[:12]} {words}")
+        raise AirflowSkipException("A later plan took the plan's place: this one is not written any more.")
 
     def _carry(self, context: Context) -> None:
         """Bring what an earlier apply left open to the CRM, where that is outside the warehouse."""

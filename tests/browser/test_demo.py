@@ -25,6 +25,7 @@ from playwright.sync_api import Page, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from enerflo_demo.both_ways import APPROVE, ASK, SYNC, plan_page
+from enerflo_demo.failed_run import log_place
 from enerflo_demo.orders import CHANGE_ORDERS, ORDERS_PAGE
 from enerflo_demo.processes import free_port
 from enerflo_demo.story import (
@@ -37,6 +38,7 @@ from enerflo_demo.story import (
     Demo,
     report_page,
 )
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.store import load_report
 from tests.browser.backfill_runs import BACKFILL, Window, answer, full_months, new_run, run_ids, stored
 from tests.browser.demo_canary import canaries, left_behind
@@ -435,6 +437,18 @@ def test_no_answer_in_time_is_a_no(told: Told) -> None:
     told.demo.api.wait_for_run(APPROVE, run_id)
     assert panels(told, install_id) == 93
     assert state_of(told, run_id) == ("rejected", None)
+
+
+def test_a_failed_run_says_which_task_failed_and_how_its_log_ends(told: Told) -> None:
+    api = told.demo.api
+    run_id = api.trigger(APPROVE, {"plan_hash": "00000000"})
+    with pytest.raises(ConfigurationError) as failed:
+        api.wait_for_run(APPROVE, run_id)
+    text = str(failed.value)
+    assert "The task find_plan failed in try 1 of 4. Its log ends with:" in text
+    assert "ConfigurationError: plan 00000000: there is no such plan." in text
+    (log,) = (told.demo.home / "airflow" / log_place(APPROVE, run_id)).rglob("*.log")
+    assert log.parent.name == "task_id=find_plan"
 
 
 def test_nothing_of_people_or_secrets_is_left_outside_the_warehouse(told: Told) -> None:

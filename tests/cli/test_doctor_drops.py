@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,30 @@ def test_a_drop_is_counted_and_nothing_is_made(
     _, check = of_the_drop(run, monkeypatch, str(drop))
     assert (check["ok"], check["detail"]) == (True, f"1 file to ingest in {drop}")
     assert [path.name for path in tmp_path.rglob("*")] == ["drop", "a.json"]
+
+
+@pytest.mark.parametrize(("hours", "files"), [(5, 1), (5, 2), (0.5, 2)])
+def test_webhooks_that_nobody_ingests_are_a_warning(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: float, files: int
+) -> None:
+    """The DAG was never switched on: no run fails, and no other message is due."""
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    arrived = datetime.now(UTC) - timedelta(hours=hours)
+    for number in range(files):
+        (drop / f"{number}.json").write_text("{}")
+        at = (arrived + timedelta(minutes=number)).timestamp()
+        os.utime(drop / f"{number}.json", (at, at))
+    code, check = of_the_drop(run, monkeypatch, str(drop))
+    if hours < 1:
+        assert check["ok"]
+        return
+    assert (code, check["ok"]) == (1, False)
+    (found,) = check["findings"]
+    assert found["severity"] == "warning"
+    count = "1 file" if files == 1 else "2 files"
+    assert found["found"] == f"{count} in the drop, of which the first arrived at {utc(arrived)}"
+    assert "switch the DAG enerflo_webhooks on" in found["next_step"]
 
 
 def test_an_archive_that_cannot_be_made_is_a_warning(

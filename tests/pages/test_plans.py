@@ -340,7 +340,7 @@ def test_the_list_of_plans_is_paged_and_filtered(visitor: Visits, monkeypatch: p
         following, found = f"plans/default{query}", []
         while following:
             text = pat.text(following)
-            found += re.findall(r'<a class="mono" href="/enerflo/plans/default/(\w+)"', text)
+            found += re.findall(r'<a class="mono hash" href="/enerflo/plans/default/(\w+)"', text)
             link = re.search(r'href="/enerflo/([^"]+)" rel="next"', text)
             following = html.unescape(link[1]) if link else ""
         assert len(found) == len(set(found)) == number

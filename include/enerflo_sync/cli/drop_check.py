@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from enerflo_sync.cli.check import Check
 from enerflo_sync.crm.doctor import Finding, Severity
-from enerflo_sync.drop.drop import Drop
+from enerflo_sync.drop.drop import Content, Drop, DropFile
 from enerflo_sync.drop.local import LocalDrop
 from enerflo_sync.drop.refusals import read_refusals
 from enerflo_sync.errors import EnerfloSyncError
@@ -20,6 +21,8 @@ from enerflo_sync.reconcile.render.wording import count_of, utc, visible
 
 # Posts that the receiver refused longer ago are not mentioned.
 _DAYS = 7
+# A drop that somebody reads is empty within minutes, also after a burst.
+_LONGEST_WAIT = timedelta(hours=1)
 # By outcome, as the receiver notes it; another outcome stands as it is.
 _WHY = {
     "unknown_hook": "404: wrong account, secret or path",
@@ -37,17 +40,31 @@ def drop_check(context: AccountContext) -> Check | None:
         return None
     try:
         drop = open_account_drop(context)
-        waiting = sum(1 for _ in drop.waiting())
+        files = list(drop.waiting())
     except EnerfloSyncError as error:
         step = f"{error.next_step} {_HERE}" if error.next_step else _HERE
         found = _finding(context, "webhook_drop_uri", error.what.rstrip("."), "a drop that can be read", step)
         return Check("drop", "webhook files cannot be read from here", findings=[found])
     unlisted = ", and folders that may not be listed" if drop.unlisted else ""
-    findings = [*_unmovable(context, drop), *_refused(context, drop)]
+    findings = [*_left(context, drop, files), *_unmovable(context, drop), *_refused(context, drop)]
     # That a bucket lets objects be moved is seen when one is.
     moves = "" if isinstance(drop, LocalDrop) else "; not tried: moving them to the archive"
-    detail = f"{count_of(waiting, 'file')} to ingest in {drop.uri}{unlisted}{moves}"
+    detail = f"{count_of(len(files), 'file')} to ingest in {drop.uri}{unlisted}{moves}"
     return Check("drop", detail, findings=findings)
+
+
+def _left(context: AccountContext, drop: Drop, files: Sequence[DropFile]) -> list[Finding]:
+    """Return that files wait for longer than any ingest takes: none may run.
+
+    Receivers name files by arrival, so the first one by name stands for the oldest.
+    """
+    first = next((one for one in drop.read(files[:1], 1) if isinstance(one, Content)), None)
+    if first is None or first.modified_at > context.clock.now() - _LONGEST_WAIT:
+        return []
+    arrived = f"of which the first arrived at {utc(first.modified_at)}"
+    found = f"{count_of(len(files), 'file')} in the drop, {arrived}"
+    step = "If it is off, switch the DAG enerflo_webhooks on; else read the note of its newest run."
+    return [_finding(context, "webhook_drop_uri", found, "files that are ingested within seconds", step)]
 
 
 def _unmovable(context: AccountContext, drop: Drop) -> list[Finding]:

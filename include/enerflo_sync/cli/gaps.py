@@ -77,7 +77,8 @@ def _row(report: GapReport, hole: Hole) -> list[str]:
     end = utc(hole.end) if hole.end else "now"
     span = duration((hole.end or report.as_of) - hole.start)
     not_seen = ", ".join(
-        visible(name if count is None else f"{name} {number(count)}") for name, count in hole.not_seen.items()
+        visible(name if count is None else f"{name}: {number(count)}")
+        for name, count in hole.not_seen.items()
     )
     return [hole.kind, utc(hole.start), end, span, "open" if hole.is_open else "closed", not_seen]
 
