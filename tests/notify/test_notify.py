@@ -287,7 +287,7 @@ def test_silence_of_webhooks_is_told_once_and_again_after_they_came_back(people:
     event(people, "e1", "update_install")
     assert people.tell(minutes=23 * 60) == []
     (message,) = people.tell(minutes=2 * 60)
-    assert message.subject == "Enerflo default: no webhook arrives any more"
+    assert message.subject == "Enerflo default: no webhook is ingested"
     assert people.tell(minutes=24 * 60) == []
     event(people, "e2", "update_install")
     (message,) = people.tell()

@@ -118,7 +118,8 @@ EVENTS: Mapping[NotifyEvent, EventInfo] = {
     ),
     NotifyEvent.WEBHOOKS_SILENT: EventInfo(
         Level.ERROR,
-        "No webhook arrived for so many hours, although some did before or polls found changes.",
+        "No webhook was ingested for so many hours, although some were before, polls found changes, or files"
+        " wait in the drop.",
         ended="Webhooks arrive again.",
     ),
     NotifyEvent.BUDGET_EXHAUSTED: EventInfo(

@@ -19,6 +19,7 @@ from enerflo_sync.crm.names import literal
 from enerflo_sync.crm.routes import NotifyEvent
 from enerflo_sync.notify.late import (
     COPY_OF,
+    UnreadDrop,
     first_webhook,
     handed_over,
     late_copies,
@@ -176,10 +177,14 @@ union all
 select '', 'webhooks', :silent_hours, s.at,
   jsonb_build_array(
     jsonb_build_array(
-      'none ever arrived since', to_char(s.at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null),
+      case when s.not_looked then 'no run ever looked into the drop, and its first file is of'
+        else 'none ever arrived since' end,
+      to_char(s.at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null),
     jsonb_build_array('changes that polls found', s.changes, null),
-    jsonb_build_array('files of the drop in quarantine', s.files, null))
-from jsonb_to_recordset(cast(:first_webhook as jsonb)) s(at timestamptz, changes bigint, files bigint)
+    jsonb_build_array('files of the drop in quarantine', s.files, null),
+    jsonb_build_array('files that wait in the drop', s.unread, null))
+from jsonb_to_recordset(cast(:first_webhook as jsonb))
+  s(at timestamptz, changes bigint, files bigint, unread bigint, not_looked boolean)
 """
 
 _STALE = """
@@ -287,10 +292,12 @@ def make_current(
     *,
     first_look: datetime,
     now: datetime,
+    unread: UnreadDrop | None = None,
 ) -> None:
     """Fill the temporary table ``current`` in the caller's transaction.
 
     :param first_look: facts from before this moment are not reported.
+    :param unread: the drop, if no run ever looked into it.
     """
     options = config.notify
     wanted = list(events)
@@ -317,7 +324,7 @@ def make_current(
         "handed_to": json.dumps(handed_over(config, account)),
     }
     if NotifyEvent.WEBHOOKS_SILENT in wanted:
-        values["first_webhook"] = json.dumps(first_webhook(connection, config, account, now))
+        values["first_webhook"] = json.dumps(first_webhook(connection, config, account, now, unread))
     if NotifyEvent.MIRROR_STALE in wanted:
         values["stale"] = json.dumps(stale_lists(connection, config, account, now))
     if NotifyEvent.RECONCILE_LATE in wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -67,6 +68,17 @@ order by 1
 """)
 
 
+@dataclass(frozen=True)
+class UnreadDrop:
+    """Webhooks lie in a drop, and no run ever looked into it: ``enerflo_webhooks`` was never switched on.
+
+    :param since: when the first of the files was written; None where the drop could not be listed.
+    """
+
+    since: datetime | None
+    files: int = 0
+
+
 def polled_lists(config: SyncConfig) -> list[str]:
     """Return the lists that polls read and of which it is known when they were read whole."""
     polled = {str(name) for name in config.poll.resources}
@@ -117,12 +129,23 @@ def late_reconciliation(
 
 
 def first_webhook(
-    connection: sa.Connection, config: SyncConfig, account: str, now: datetime
+    connection: sa.Connection, config: SyncConfig, account: str, now: datetime, unread: UnreadDrop | None
 ) -> list[dict[str, Any]]:
-    """Return since when the account waits for its first webhook, if one is overdue; else nothing."""
+    """Return since when the account waits for its first webhook, if one is overdue; else nothing.
+
+    Files that lie in a drop which nobody looks into are overdue after as many hours. Of a drop that cannot be
+    listed nothing is known, so what was told of it stands.
+    """
     if not config.account(account).has_drop:
         return []
     is_told = bool(_told(connection, account, NotifyEvent.WEBHOOKS_SILENT))
+    if unread is not None:
+        limit = now - timedelta(hours=config.notify.silent_hours)
+        if is_told or (unread.since is not None and unread.since <= limit):
+            return [
+                {"at": (unread.since or now).isoformat(), "unread": unread.files or None, "not_looked": True}
+            ]
+        return []
     found = unheard(connection, account, now, hours=config.notify.silent_hours, is_told=is_told)
     if found is None:
         return []

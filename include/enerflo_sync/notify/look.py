@@ -112,10 +112,12 @@ def look(
     events: Iterable[NotifyEvent],
     *,
     now: datetime,
+    unread: late.UnreadDrop | None = None,
 ) -> list[News]:
     """Return the news, and what is over of what was reported, and remember both, in the caller's transaction.
 
     :param events: events that some route wants; others are not queried.
+    :param unread: the drop, if no run ever looked into it.
     """
     wanted = list(events)
     first_look = read_watermark(connection, account, JOB)
@@ -128,7 +130,7 @@ def look(
     connection.execute(_UNWANTED, {"account": account, "unwanted": unwanted})
     if not wanted:
         return []
-    make_current(connection, config, account, wanted, first_look=first_look, now=now)
+    make_current(connection, config, account, wanted, first_look=first_look, now=now, unread=unread)
     values: dict[str, Any] = {
         "account": account,
         "now": now,

@@ -113,7 +113,7 @@ _WORDS: dict[NotifyEvent, tuple[str, str, MessagePage]] = {
         "nothing was reconciled although it was due",
         _FRESHNESS,
     ),
-    NotifyEvent.WEBHOOKS_SILENT: ("no webhook arrives any more", "no webhook arrives any more", _FRESHNESS),
+    NotifyEvent.WEBHOOKS_SILENT: ("no webhook is ingested", "no webhook is ingested", _FRESHNESS),
     NotifyEvent.BUDGET_EXHAUSTED: (
         "the budget of requests is used up",
         "the budgets of {} API keys are used up",

@@ -13,6 +13,7 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.routes import EVENTS, NotifyEvent, Route
 from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.notify.late import UnreadDrop
 from enerflo_sync.notify.look import JOB, look, standing
 from enerflo_sync.notify.message import Message, compose
 from enerflo_sync.notify.store import (
@@ -48,7 +49,15 @@ class NotifyReport(msgspec.Struct, frozen=True, kw_only=True):
     errors: Sequence[str]
 
 
-def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, clock: Clock) -> NotifyReport:
+def notify(
+    engine: sa.Engine,
+    config: SyncConfig,
+    account: str,
+    send: Send,
+    *,
+    clock: Clock,
+    unread: UnreadDrop | None = None,
+) -> NotifyReport:
     """Send unreported news along every route.
 
     News is stored as messages in one transaction, so each fact is reported once. A message is marked after
@@ -57,6 +66,7 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
     arrive in order.
 
     :param send: sends one message, or raises.
+    :param unread: the account's drop, if no run ever looked into it.
     """
     with (
         warehouse_errors(JOB),
@@ -65,7 +75,7 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
     ):
         now = clock.now()
         with connection.begin():
-            messages = new_messages(connection, config, account, now)
+            messages = new_messages(connection, config, account, now, unread)
             composed = keep(connection, messages, now)
             send_ends_again(connection, account, config.notify.routes_for(account), now)
         return send_stored(connection, config, account, send, composed=composed, clock=clock)
@@ -111,7 +121,13 @@ def send_stored(
     )
 
 
-def new_messages(connection: sa.Connection, config: SyncConfig, account: str, now: datetime) -> list[Message]:
+def new_messages(
+    connection: sa.Connection,
+    config: SyncConfig,
+    account: str,
+    now: datetime,
+    unread: UnreadDrop | None = None,
+) -> list[Message]:
     """Return the news as messages, one per route, and mark it as reported in the caller's transaction.
 
     What a callback of Airflow tells is not looked for. A route on which a message about a state was abandoned
@@ -123,7 +139,7 @@ def new_messages(connection: sa.Connection, config: SyncConfig, account: str, no
         for event in NotifyEvent
         if not EVENTS[event].by_airflow and any(route.takes(event, account) for route in routes.values())
     ]
-    found = look(connection, config, account, wanted, now=now)
+    found = look(connection, config, account, wanted, now=now, unread=unread)
     abandoned = {
         (event, name): is_due
         for (event, name), is_due in given_up(connection, account, now).items()
