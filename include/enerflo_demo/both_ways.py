@@ -46,16 +46,20 @@ class BothWays:
         return found
 
     def ask(self, seconds: float = 180) -> str:
-        """Start the DAG and return the run that waits for a person, of the DAG that asks.
+        """Start the DAG and return the run that asks a person about its plan, of the DAG that asks.
 
-        :raises ConfigurationError: none waits in time.
+        A run that asks about an earlier plan does not count: the plan of this run supersedes that one.
+
+        :raises ConfigurationError: the plan needs nobody, or no run asks about it in time.
         """
-        run_id = self.api.trigger(SYNC)
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        run_id = self.api.trigger(SYNC)
+        self.api.wait_for_run(SYNC, run_id, seconds)
+        waiting = self.api.xcom(SYNC, run_id, "make_plan")["waiting"] or ""
+        while waiting and time.monotonic() < deadline:
             for run in self.api.runs(APPROVE):
-                asking = run["state"] == "running" and self.api.task_state(APPROVE, run["dag_run_id"], ASK)
-                if asking == "awaiting_input":
+                asks = run["state"] == "running" and run["dag_run_id"].startswith(f"ask_{waiting[:16]}_")
+                if asks and self.api.task_state(APPROVE, run["dag_run_id"], ASK) == "awaiting_input":
                     return str(run["dag_run_id"])
             time.sleep(0.5)
         raise ConfigurationError(

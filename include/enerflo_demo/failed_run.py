@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import requests
+
+from enerflo_sync.errors import ConfigurationError
+
 _LINES = 12
 Read = Callable[[str, str], Any]
 
@@ -18,9 +22,13 @@ def failed_words(call: Read, dag_id: str, run_id: str) -> str:
     :param call: sends a request to Airflow's API and returns the answer: method, path.
     """
     run = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
-    tasks = call("GET", run)["task_instances"]
-    failed = [task for task in tasks if task["state"] == "failed"]
-    return "\n".join(_task_words(call, run, task) for task in failed) or "No task of it failed."
+    try:
+        tasks = call("GET", run)["task_instances"]
+        failed = [task for task in tasks if task["state"] == "failed"]
+        return "\n".join(_task_words(call, run, task) for task in failed) or "No task of it failed."
+    except (ConfigurationError, requests.RequestException, LookupError):
+        # The run's failure is what is told, also where Airflow says no more about it.
+        return "Airflow does not say which of its tasks failed."
 
 
 def log_place(dag_id: str, run_id: str) -> str:

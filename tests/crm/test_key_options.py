@@ -114,7 +114,7 @@ def test_keys_that_become_one_are_duplicates_and_an_index_is_proposed(crm: sa.En
     rows = "insert into crm.installs (install) values ('12'), (' 012 '), ('13'), ('n/a'), ('')"
     duplicates, index = check(crm, tmp_path, CONFIG, rows)
     assert (duplicates.severity, duplicates.line) == ("warning", 6)
-    assert duplicates.found == "1 values of install that more than one row has"
+    assert duplicates.found == "1 value of install that more than one row has"
     assert (index.severity, index.what) == ("hint", "tables.installs.key")
     proposed = index.next_step.removeprefix("Run: ").replace("%%", "%")
     assert proposed.startswith('create index on "crm"."installs" (')

@@ -172,7 +172,7 @@ def test_a_key_that_two_crm_rows_have_is_one_difference_that_names_them(sides: T
     value = '{"keys": [{"note_id": "a"}, {"note_id": "b"}], "rows": 2}'
     assert sides.stored(report)[0][4] == value
     assert sides.stored(report)[0][3] is not None
-    assert "2 CRM rows share 1 keys" in " ".join(report.tables[2].remarks)
+    assert "2 CRM rows share 1 key;" in " ".join(report.tables[2].remarks)
     assert (report.tables[2].matched, report.tables[2].crm_rows) == (0, 2)
 
 

@@ -108,7 +108,7 @@ def test_two_rows_that_become_one_key_are_duplicates(sides: TwoSides, tmp_path: 
     row(sides, " 001234", updated_at=NOW)
     report = sides.reconcile(LATER, full=full)
     assert found(sides, report) == [("1234", None, "duplicate_identity")]
-    assert "2 CRM rows share 1 keys" in " ".join(report.tables[0].remarks)
+    assert "2 CRM rows share 1 key;" in " ".join(report.tables[0].remarks)
 
 
 @pytest.mark.parametrize("full", [True, False])

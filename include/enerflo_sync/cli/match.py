@@ -11,6 +11,7 @@ from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.reconcile.fit.keys import KeyFit
 from enerflo_sync.reconcile.fit.preview import TableFit, table_fits
+from enerflo_sync.reconcile.render.wording import count_of
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 
@@ -44,5 +45,5 @@ def _counts(keys: KeyFit) -> str:
         f"{keys.without_key:,} without a key",
     ]
     if keys.duplicate_keys:
-        parts.append(f"{keys.duplicate_rows:,} share {keys.duplicate_keys:,} keys")
+        parts.append(f"{keys.duplicate_rows:,} share {count_of(keys.duplicate_keys, 'key')}")
     return sample + ", ".join(parts)

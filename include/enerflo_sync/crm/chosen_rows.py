@@ -270,10 +270,11 @@ def duplicates(
         )
         count = connection.exec_driver_sql(query, {}).scalar_one()
         if count:
+            noun = "value" if count == 1 else "values"
             yield Notice(
                 "warning",
                 (option,),
-                f"{count} values of {', '.join(columns)} that more than one row has",
+                f"{count:,} {noun} of {', '.join(columns)} that more than one row has",
                 "one row for each",
                 "Those rows are reported as duplicate_identity and not compared field by field.",
             )

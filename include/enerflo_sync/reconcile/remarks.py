@@ -91,8 +91,9 @@ def duplicate_remarks(mismatched: Mapping[str, int]) -> list[str]:
     """Return how many CRM rows were not compared because several have the same key."""
     if not mismatched["twice_keys"]:
         return []
+    noun = "key" if mismatched["twice_keys"] == 1 else "keys"
     return [
-        f"{mismatched['twice_rows']:,} CRM rows share {mismatched['twice_keys']:,} keys;"
+        f"{mismatched['twice_rows']:,} CRM rows share {mismatched['twice_keys']:,} {noun};"
         " they are not compared field by field."
     ]
 

@@ -122,7 +122,7 @@ def test_the_key_by_which_more_would_match_is_proposed_with_what_it_costs(untidy
     assert "32 CRM rows and 30 of Enerflo's records" in finding.found
     assert finding.next_step.startswith("31 more would match with type: integer, trim: true.")
     assert "key: {Enerflo_Id__c: {enerflo: install_id, type: integer, trim: true}}" in finding.next_step
-    assert "2 CRM rows share 1 keys" in finding.next_step
+    assert "2 CRM rows share 1 key:" in finding.next_step
     assert fit.keys is not None
     assert fit.keys.without_key == 1
 

@@ -226,7 +226,8 @@ def _told(story: Refined, section: str) -> dict[str, str]:
     sample = f"of one key in {keys.every:,} " if keys.every > 1 else ""
     met = f"{sample}{keys.matched:,} rows meet {keys.enerflo - keys.only_enerflo:,} of {keys.enerflo:,}"
     if keys.duplicate_keys:
-        met += f"; {keys.duplicate_rows:,} rows share {keys.duplicate_keys:,} keys"
+        noun = "key" if keys.duplicate_keys == 1 else "keys"
+        met += f"; {keys.duplicate_rows:,} rows share {keys.duplicate_keys:,} {noun}"
     fields = {f"{section}.{column}": _field_why(told) for column, told in story.stories.items()}
     return {place: met, **fields}
 

@@ -150,8 +150,9 @@ def _proposed_step(proposal: KeyProposal, option: Mapping[str, Any]) -> str:
         text += f", and {proposal.less:,} no longer"
     text += f". Write {yaml_line(option)}."
     if proposal.duplicate_keys:
+        noun = "key" if proposal.duplicate_keys == 1 else "keys"
         text += (
-            f" Then {proposal.duplicate_rows:,} CRM rows share {proposal.duplicate_keys:,} keys: they are"
+            f" Then {proposal.duplicate_rows:,} CRM rows share {proposal.duplicate_keys:,} {noun}: they are"
             " reported as duplicate_identity and not compared field by field."
         )
     if proposal.ambiguous:
