@@ -27,7 +27,13 @@ def test_edits_of_both_sides_are_carried_as_if_there_were_no_other_account(agree
         " = now() where account = 'default' and install_id = :i",
         i=second,
     )
+    # As if somebody had edited it just before our write.
     agreed.sql("update crm.installs set status = 'On Hold' where enerflo_install_id = :i", i=third)
+    agreed.sql(
+        "update sync.agreed set crm_time = crm_time - interval '1 hour' where account = 'default'"
+        " and table_name = 'installs' and field = 'status' and key ->> 'enerflo_install_id' = :key",
+        key=str(third),
+    )
     agreed.sql(
         "update enerflo.installs set status_name = 'Completed', observed_at = now(), updated_at = (select left_at"
         "  from sync.own_writes where account = 'default' and key ->> 'enerflo_install_id' = :key"

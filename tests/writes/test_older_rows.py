@@ -76,6 +76,24 @@ def test_our_own_write_of_another_column_does_not_make_the_restored_row_a_later_
     assert direction(both) == ["to_enerflo"]
 
 
+def test_nor_does_a_write_of_ours_that_was_planned_before_the_row_was_restored(both: Desk) -> None:
+    install = both.a_site().install_id
+    restore = backed_up(both)
+    mirror_status(both, install, "On Hold", "now()")
+    both.carried()
+    both.sql(
+        "update enerflo.installs set panel_type = 'Silfab', observed_at = now() where install_id = :i",
+        i=install,
+    )
+    plan = both.plan()
+    restore()
+    assert run_apply(both.context, plan.plan_hash, approved_by="Pat").applied == 1
+    for panel in ("Jinko", "Qcells"):
+        assert OLDER_ROW in asked(both)[0]
+        written_beside(both, install, panel)
+    assert OLDER_ROW in asked(both)[0]
+
+
 NEWEST = "status: {enerflo: status_name, type: text, trim: true, fold_case: true, source_of_truth: newest"
 REVIEW = NEWEST.replace("newest", "review")
 

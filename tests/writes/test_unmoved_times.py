@@ -95,6 +95,21 @@ def test_where_one_side_changed_it_that_one_stands(both: Desk) -> None:
     assert direction(both) == ["to_enerflo"]
 
 
+@pytest.mark.parametrize("panels", [["Silfab"], ["Silfab", "Jinko"]])
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_so_does_it_in_a_row_of_which_we_wrote_another_column(
+    both: Desk, panels: list[str], is_seen: bool
+) -> None:
+    """The row is no older one that came back: its time moved forward with each write."""
+    install = both.a_site().install_id
+    for panel in panels:
+        written_beside(both, install, panel)
+    if is_seen:
+        both.plan()
+    silent_status(both, install, "Cancelled")
+    assert direction(both) == ["to_enerflo"]
+
+
 def test_a_change_at_enerflo_that_left_its_records_time_as_it_was(both: Desk) -> None:
     install = both.a_site().install_id
     mirror_status(both, install, "On Hold", "updated_at")

@@ -36,9 +36,10 @@ from (
 # A row whose modification time did not change was not written, or its column stores only the day.
 _LEFT = Template("""
 /* enerflo-sync apply $name: what our writes left as the rows' time of change */
-insert into sync.own_writes (account, side, table_name, key, others_at, left_at)
+insert into sync.own_writes (account, side, table_name, key, others_at, over_at, left_at)
 select distinct on (b.key) %(account)s, 'crm', $table, b.key,
-       case when w.left_at = b.changed_at then w.others_at else b.others_at end, $changed
+       case when w.left_at = b.changed_at then w.others_at else b.others_at end,
+       b.changed_at, $changed
 from $into b join $crm t on $on
 left join lateral (
   select w.left_at, w.others_at from sync.own_writes w
@@ -48,7 +49,7 @@ left join lateral (
 ) w on true
 where $changed is distinct from b.changed_at
 on conflict (account, side, table_name, key) do update
-set others_at = excluded.others_at, left_at = excluded.left_at
+set others_at = excluded.others_at, over_at = excluded.over_at, left_at = excluded.left_at
 """)
 
 _MADE = Template("""
@@ -60,7 +61,7 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name =
   and p.direction = 'to_crm' and p.position between %(first)s and %(until)s and p.state = 'applied'
   and p.done_at = %(now)s
 on conflict (account, side, table_name, key) do update
-set others_at = excluded.others_at, left_at = excluded.left_at
+set others_at = excluded.others_at, over_at = null, left_at = excluded.left_at
 """)
 
 # The row has the value that we wrote, but we did not read its time before and after the write. So the time
@@ -75,7 +76,7 @@ where l.seen = 'arrived' and w.op = 'update' and w.acknowledged_at is not null a
   and not exists (select from sync.own_writes o where o.account = w.account and o.side = 'crm'
     and o.table_name in ($tables) and o.key = w.key and o.left_at = $changed)
 on conflict (account, side, table_name, key) do update
-set others_at = excluded.others_at, left_at = excluded.left_at
+set others_at = excluded.others_at, over_at = null, left_at = excluded.left_at
 """)
 
 # When a request is sent again, the time noted before its first attempt counts: the present time may already

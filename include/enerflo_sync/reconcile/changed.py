@@ -48,7 +48,7 @@ _WRITES = Template("""
 # earlier time of somebody else is the true one.
 _WRITES_TO_TABLE = Template("""
     left join lateral (
-      select w.left_at, w.others_at from sync.own_writes w
+      select w.left_at, w.others_at, w.over_at from sync.own_writes w
       where w.account = %(account)s and w.side = 'crm' and w.table_name in ($tables) and w.key = $key
         and w.left_at = o.changed_at
       order by w.others_at nulls first limit 1
@@ -103,6 +103,13 @@ def left_by_others(comparison: Comparison) -> str:
     if not keeps_times(comparison):
         return "null::timestamptz"
     return _LEFT_BY_OTHERS
+
+
+def written_over_at(comparison: Comparison) -> str:
+    """Return the time of the CRM's row ``o`` just before our write; null if the last write is not ours."""
+    if not keeps_times(comparison):
+        return "null::timestamptz"
+    return "case when o.changed_at = wc.left_at then nullif(wc.over_at, '-infinity') end"
 
 
 def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
@@ -165,8 +172,10 @@ def is_older(comparison: Comparison) -> tuple[str, str]:
         return "false", "false"
     # A row without a time tells nothing.
     in_crm = "coalesce(nullif(o.changed_at, '-infinity') < a.crm_time, false)"
+    # Our write came upon the older row before any plan saw it, or after a plan asked about it.
+    over = "coalesce(o.written_over_at < a.crm_time and a.crm_time < o.changed_at, false)"
     own = "o.changed_at is distinct from o.left_by_others"
-    in_crm = f"({in_crm} or {own} and {still_asked(comparison, 'older_row')})"
+    in_crm = f"({in_crm} or {over} or {own} and {still_asked(comparison, 'older_row')})"
     return in_crm, "coalesce(o.record_time < a.enerflo_time, false)"
 
 

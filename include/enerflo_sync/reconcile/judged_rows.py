@@ -14,6 +14,7 @@ from enerflo_sync.reconcile.changed import (
     left_by_others,
     own_writes,
     record_time,
+    written_over_at,
 )
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import OWNERS, difference_key, quarantined, voided, young
@@ -23,7 +24,8 @@ _ROWS = Template("""(
            $voided as voided, $young as young, $marked as marked_deleted,
            $outside as stands_outside, $was_agreed as was_agreed,
            $is_alone as is_alone, $record_time as record_time,
-           $in_crm as changed_in_crm, $left_by_others as left_by_others, $in_enerflo as changed_in_enerflo
+           $in_crm as changed_in_crm, $left_by_others as left_by_others,
+           $written_over_at as written_over_at, $in_enerflo as changed_in_enerflo
     from $mismatched o $owners$own_writes where $compared and $sides
   ) o""")
 
@@ -60,6 +62,7 @@ def judged_rows(comparison: Comparison, *, on_both: bool) -> str:
         record_time=record_time(comparison, "o.own_time", "i.install_updated_at"),
         in_crm=changed_in_crm(comparison),
         left_by_others=left_by_others(comparison),
+        written_over_at=written_over_at(comparison),
         in_enerflo=changed_in_enerflo(comparison),
         mismatched=comparison.mismatched,
         owners=OWNERS if of_install else "",

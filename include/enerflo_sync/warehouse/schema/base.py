@@ -83,6 +83,8 @@ own_writes = sync_table(
     time("left_seen_at"),
     # Null: nobody else ever changed it.
     time("others_at"),
+    # The CRM row's time just before our write, whoever left it. Null: nobody knows.
+    time("over_at"),
     # Like ``others_at``, for a request whose outcome is still unknown.
     time("sent_others_at"),
     PrimaryKeyConstraint("account", "side", "table_name", "key"),
