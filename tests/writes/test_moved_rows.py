@@ -237,6 +237,12 @@ def edit(desk: Desk, site: int) -> None:
         " where enerflo_install_id = :i",
         i=site,
     )
+    # As if the row had been seen for the last time before that.
+    desk.sql(
+        "update sync.agreed set crm_time = now() - interval '3 hours' where field = 'permit_due'"
+        " and key ->> 'enerflo_install_id' = :key",
+        key=str(site),
+    )
     desk.sql(
         "update enerflo.milestones set due_at = '2032-05-01', observed_at = now()"
         " where install_id = :i and title = 'Permitting'",
