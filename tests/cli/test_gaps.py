@@ -17,6 +17,13 @@ def unseen_for_a_day(run: Run, warehouse_url: str) -> Run:
     return run
 
 
+# One of the company's records is refused.
+NOTHING_OPEN = (
+    "Nothing is open: all that was due was seen. 1 record that was seen stands in quarantine, and the mirror does"
+    " not have it as Enerflo says: enerflo-sync quarantine list."
+)
+
+
 def test_without_a_poll_there_is_nothing_to_have_holes_in(run: Run) -> None:
     result = run("gaps")
     assert (result.code, result.err) == (0, "")
@@ -26,7 +33,13 @@ def test_without_a_poll_there_is_nothing_to_have_holes_in(run: Run) -> None:
 def test_after_a_poll_nothing_is_open(run: Run) -> None:
     run("poll")
     result = run("gaps")
-    assert (result.code, result.out) == (0, "Nothing is open: all that was due was seen.\n")
+    assert (result.code, result.out) == (0, f"{NOTHING_OPEN}\n")
+
+
+def test_where_no_record_is_refused_nothing_is_said_of_them(run: Run, warehouse_url: str) -> None:
+    run("poll")
+    sql(warehouse_url, "update sync.quarantine set state = 'dismissed', decided_at = now()")
+    assert run("gaps").out == "Nothing is open: all that was due was seen.\n"
 
 
 def test_an_open_hole_is_shown_with_what_closes_it(unseen_for_a_day: Run) -> None:
@@ -49,7 +62,7 @@ def test_a_poll_closes_it_and_then_it_is_told_with_all(unseen_for_a_day: Run, wa
     result = unseen_for_a_day("gaps")
     assert (result.code, result.out) == (
         0,
-        "Nothing is open: all that was due was seen. 1 gap is closed of the last 14 days.\n",
+        f"{NOTHING_OPEN} 1 gap is closed of the last 14 days.\n",
     )
     everything = unseen_for_a_day("gaps", "--all")
     assert everything.code == 0

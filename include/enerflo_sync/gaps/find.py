@@ -25,6 +25,11 @@ from enerflo_sync.resources.notes import NOTES
 # How far back closed holes are reported.
 DAYS = 14
 
+_REFUSED = sa.text("""
+/* enerflo-sync gaps: records in quarantine */
+select count(*) from sync.quarantine where account = :account and kind = 'record' and state = 'open'
+""")
+
 
 def find_gaps(
     connection: sa.Connection,
@@ -77,4 +82,5 @@ def find_gaps(
         silent_since=silent,
         holes=sorted(told, key=lambda hole: (hole.start, hole.kind), reverse=True),
         unheard=unheard(connection, account, now, hours=0) if awaits_webhooks else None,
+        refused=int(connection.scalar(_REFUSED, {"account": account}) or 0),
     )

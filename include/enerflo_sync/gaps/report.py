@@ -80,6 +80,7 @@ class GapReport(msgspec.Struct, frozen=True):
     :param polled: whether a poll ever ran; without one there are no holes.
     :param silent_since: when the last webhook arrived, if later changes had none.
     :param unheard: that webhooks are awaited and none ever arrived, although polls found changes.
+    :param refused: records that were read, and that the mirror could not take: they stand in quarantine.
     """
 
     account: str
@@ -89,6 +90,7 @@ class GapReport(msgspec.Struct, frozen=True):
     silent_since: datetime | None
     holes: Sequence[Hole]
     unheard: Unheard | None = None
+    refused: int = 0
 
     @property
     def open(self) -> int:
@@ -108,6 +110,18 @@ class GapReport(msgspec.Struct, frozen=True):
         return f"The drop is read since {since}, and no webhook ever came; polls found {found} since.{aside}"
 
     @property
+    def _refused_words(self) -> str:
+        """Return what the mirror lacks although it was seen; empty if it lacks nothing."""
+        if not self.refused:
+            return ""
+        one = self.refused == 1
+        was, them = ("was seen stands", "it") if one else ("were seen stand", "them")
+        return (
+            f" {_number_of('record', self.refused)} that {was} in quarantine, and the mirror does not have"
+            f" {them} as Enerflo says: enerflo-sync quarantine list{account_option(self.account)}."
+        )
+
+    @property
     def sentence(self) -> str:
         """Return the report's summary in a sentence."""
         if not self.polled and not self.open:
@@ -116,7 +130,7 @@ class GapReport(msgspec.Struct, frozen=True):
             closed, days = len(self.holes), (self.as_of - self.since).days
             are = "gap is" if closed == 1 else "gaps are"
             past = f" {closed:,} {are} closed of the last {days} days." if closed else ""
-            return "Nothing is open: all that was due was seen." + past
+            return f"Nothing is open: all that was due was seen.{self._refused_words}{past}"
         return f"{self.open:,} {'gap is' if self.open == 1 else 'gaps are'} open."
 
 
