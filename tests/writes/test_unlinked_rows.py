@@ -107,6 +107,8 @@ def test_a_row_that_was_one_of_two_is_not_told_as_two_milestones(copied: Desk) -
     copied.sql(LINK, link=str(second), id=f"006{first}")
     copied.carried()
     run(copied, f'delete from salesforce."Opportunity" where "Id" = \'006{second}\'')
+    # Else Enerflo's value may be the later one by then, which is written.
+    run(copied, 'update salesforce."Opportunity" set "LastModifiedDate" = localtimestamp')
     copied.carried()
     (table,) = (one for one in run_reconcile(copied.context, full=True).tables if one.table_name == "permits")
     assert not [one for one in table.remarks if "more than one milestone" in one]
