@@ -185,7 +185,7 @@ def record_arrivals(
             # What we write ourselves is read back row by row.
             loads = str(comparison.name) in in_doubt and not comparison.mapping.is_carried
             looked = _record_arrivals(connection, comparison, account, loads=loads)
-            if comparison.mapping.is_carried and not read_back:
+            if not read_back:
                 note_unseen(connection, comparison, account, looked)
     if tables:
         note_not_made(connection, account, "copy")

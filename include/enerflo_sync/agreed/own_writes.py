@@ -64,15 +64,15 @@ on conflict (account, side, table_name, key) do update
 set others_at = excluded.others_at, over_at = null, left_at = excluded.left_at
 """)
 
-# The row has the value that we wrote, but we did not read its time before and after the write. So the time
-# may come from our write or from a person's edit.
+# The row has the value that was to be written, but nobody read its time before and after the write. So the
+# time may come from that write, ours or a tool's, or from a person's edit.
 _UNSEEN = Template("""
-/* enerflo-sync apply $name: rows that we wrote without reading them back */
+/* enerflo-sync apply $name: rows that were written and not read back */
 insert into sync.own_writes (account, side, table_name, key, others_at, left_at)
 select distinct on (w.key) %(account)s, 'crm', $table, w.key, '-infinity'::timestamptz, $changed
 from $looked l join sync.crm_changes w on w.account = %(account)s and w.number = l.number
 join $crm t on $on
-where l.seen = 'arrived' and w.op = 'update' and w.acknowledged_at is not null and $changed is not null
+where l.seen = 'arrived' and w.op = 'update' and $changed is not null$was_written
   and not exists (select from sync.own_writes o where o.account = w.account and o.side = 'crm'
     and o.table_name in ($tables) and o.key = w.key and o.left_at = $changed)
 on conflict (account, side, table_name, key) do update
@@ -175,12 +175,15 @@ def noting_rows(
 
 
 def note_unseen(connection: sa.Connection, comparison: Comparison, account: str, looked: str) -> None:
-    """Store that the origin of a row's time is unknown, for rows that we wrote and did not read back.
+    """Store that the origin of a row's time is unknown, for rows that we or a tool wrote and nobody read back.
 
     :param looked: the temporary table of changes that were handed over, with ``number`` and ``seen``.
     """
     if needs_own_times(comparison):
-        statement = _UNSEEN.substitute(_parts(comparison), looked=looked, on=of_key(comparison, "w.key"))
+        # Of our own writes it is known whether they were made. A value that we did not write is a person's.
+        written = " and w.acknowledged_at is not null" if comparison.mapping.is_carried else ""
+        parts = _parts(comparison, looked=looked, was_written=written)
+        statement = _UNSEEN.substitute(parts, on=of_key(comparison, "w.key"))
         connection.exec_driver_sql(statement, {"account": account})
 
 
