@@ -175,7 +175,7 @@ def noting_rows(
 
 
 def note_unseen(connection: sa.Connection, comparison: Comparison, account: str, looked: str) -> None:
-    """Store that the origin of a row's time is unknown, for rows that we or a tool wrote and nobody read back.
+    """Store that the origin of a row's time is unknown, for written rows that nobody read back.
 
     :param looked: the temporary table of changes that were handed over, with ``number`` and ``seen``.
     """
