@@ -200,9 +200,9 @@ def test_where_decides_the_mapping_and_its_absence_changes_no_digest(tmp_path: P
 @pytest.mark.parametrize(
     ("theirs", "said"),
     [
-        ("\\\"RecordTypeName\\\" = 'Roofing'", "1 rows of"),
+        ("\\\"RecordTypeName\\\" = 'Roofing'", "1 row of"),
         # The row without a record type neither meets this condition nor fails it.
-        ("\\\"RecordTypeName\\\" <> 'Solar'", "1 rows of"),
+        ("\\\"RecordTypeName\\\" <> 'Solar'", "1 row of"),
         ("\\\"RecordTypeName\\\" is distinct from 'Solar'", ""),
         ("", ""),
     ],
@@ -213,7 +213,7 @@ def test_rows_of_a_shared_table_that_nobody_has_are_told(
     where = f'where: "{theirs}"' if theirs else "where: null"
     other = f"other: {{tables: {{installs: {{{where}}}}}}}"
     text = config(SOLAR).replace("accounts: {default: {}}", f"accounts: {{default: {{}}, {other}}}")
-    found = [one for one in check(crm, tmp_path, text) if "meet the where of no table" in one.found]
+    found = [one for one in check(crm, tmp_path, text) if "outside the where of each table" in one.found]
     assert [(one.severity, one.line) for one in found] == ([("hint", 8)] if said else [])
     for one in found:
         assert one.found.startswith(said)

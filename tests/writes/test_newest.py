@@ -283,16 +283,25 @@ _UNSURE = [
 ]
 
 
+def edited_in_denver(desk: Desk, kind: str, crm: str, enerflo: str) -> int:
+    """Let both sides change a status at these times; return the install.
+
+    :param kind: type of the column with the CRM's time, which is Denver's.
+    """
+    desk.sql(f"alter table crm.installs alter updated_at type {kind}")
+    table = "    crm_table: crm.installs\n"
+    desk.switched_on("both", (table, f"{table}    time_zone: America/Denver\n"))
+    install = desk.a_site().install_id
+    crm_status(desk, install, "On Hold", f"'{crm}'")
+    mirror_status(desk, install, "Completed", f"timestamptz '{enerflo}'")
+    return install
+
+
 @pytest.mark.parametrize(("kind", "crm", "enerflo", "winner"), _UNSURE)
 def test_where_the_crms_time_does_not_tell_who_was_later_a_person_is_asked(
     agreed: Desk, kind: str, crm: str, enerflo: str, winner: str | None
 ) -> None:
-    agreed.sql(f"alter table crm.installs alter updated_at type {kind}")
-    table = "    crm_table: crm.installs\n"
-    agreed.switched_on("both", (table, f"{table}    time_zone: America/Denver\n"))
-    install = agreed.a_site().install_id
-    crm_status(agreed, install, "On Hold", f"'{crm}'")
-    mirror_status(agreed, install, "Completed", f"timestamptz '{enerflo}'")
+    edited_in_denver(agreed, kind, crm, enerflo)
     plan = agreed.plan()
     written = [change.direction for change in agreed.changes(plan, field="status")]
     asked = [one.reason for one in agreed.undecided(plan) if one.field == "status"]
@@ -307,12 +316,7 @@ def test_nor_does_the_time_of_our_own_write_of_another_column_tell(
     agreed: Desk, case: tuple[str, str, str, None]
 ) -> None:
     kind, crm, enerflo, _ = case
-    agreed.sql(f"alter table crm.installs alter updated_at type {kind}")
-    table = "    crm_table: crm.installs\n"
-    agreed.switched_on("both", (table, f"{table}    time_zone: America/Denver\n"))
-    install = agreed.a_site().install_id
-    crm_status(agreed, install, "On Hold", f"'{crm}'")
-    mirror_status(agreed, install, "Completed", f"timestamptz '{enerflo}'")
+    install = edited_in_denver(agreed, kind, crm, enerflo)
     written_beside(agreed, install, "Silfab")
     assert direction(agreed) == []
 

@@ -44,6 +44,21 @@ def backed_up(desk: Desk, table: str = "installs") -> Callable[[], None]:
     return restore
 
 
+def written_over_backup(desk: Desk) -> tuple[int, Callable[[], None]]:
+    """Write an install's status into the CRM; return the install, and what restores its row of before."""
+    install = desk.a_site().install_id
+    restore = backed_up(desk)
+    mirror_status(desk, install, "On Hold", "now()")
+    desk.carried()
+    assert desk.crm("installs", enerflo_install_id=install)["status"] == "On Hold"
+    return install, restore
+
+
+def saved_again(desk: Desk, install: int) -> None:
+    """Save a row in the CRM, as somebody does who means what it says."""
+    desk.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
+
+
 def test_a_table_that_is_restored_from_a_backup_overwrites_no_later_edit_at_enerflo(both: Desk) -> None:
     install = both.a_site().install_id
     restore = backed_up(both)
@@ -61,26 +76,19 @@ def test_a_table_that_is_restored_from_a_backup_overwrites_no_later_edit_at_ener
 
 
 def test_our_own_write_of_another_column_does_not_make_the_restored_row_a_later_one(both: Desk) -> None:
-    install = both.a_site().install_id
-    restore = backed_up(both)
-    mirror_status(both, install, "On Hold", "now()")
-    both.carried()
+    install, restore = written_over_backup(both)
     restore()
     assert OLDER_ROW in asked(both)[0]
     for panel in ("Silfab", "Jinko"):
         written_beside(both, install, panel)
         (reason,) = asked(both)
         assert OLDER_ROW in reason
-    # Saved again in the CRM.
-    both.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
+    saved_again(both, install)
     assert direction(both) == ["to_enerflo"]
 
 
 def test_nor_does_a_write_of_ours_that_was_planned_before_the_row_was_restored(both: Desk) -> None:
-    install = both.a_site().install_id
-    restore = backed_up(both)
-    mirror_status(both, install, "On Hold", "now()")
-    both.carried()
+    install, restore = written_over_backup(both)
     both.sql(
         "update enerflo.installs set panel_type = 'Silfab', observed_at = now() where install_id = :i",
         i=install,
@@ -109,24 +117,16 @@ def reviewed(request: pytest.FixtureRequest, agreed: Desk) -> Desk:
 
 
 def test_nor_where_a_person_decides_what_both_sides_changed(reviewed: Desk) -> None:
-    install = reviewed.a_site().install_id
-    restore = backed_up(reviewed)
-    mirror_status(reviewed, install, "On Hold", "now()")
-    reviewed.carried()
-    assert reviewed.crm("installs", enerflo_install_id=install)["status"] == "On Hold"
+    install, restore = written_over_backup(reviewed)
     restore()
     (reason,) = asked(reviewed)
     assert OLDER_ROW in reason
-    # Saved again in the CRM.
-    reviewed.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
+    saved_again(reviewed, install)
     assert direction(reviewed) == ["to_enerflo"]
 
 
 def test_nor_there_where_we_write_another_column_of_the_row(reviewed: Desk) -> None:
-    install = reviewed.a_site().install_id
-    restore = backed_up(reviewed)
-    mirror_status(reviewed, install, "On Hold", "now()")
-    reviewed.carried()
+    install, restore = written_over_backup(reviewed)
     restore()
     assert OLDER_ROW in asked(reviewed)[0]
     written_beside(reviewed, install, "Silfab")
@@ -182,14 +182,10 @@ def test_what_enerflo_restores_overwrites_no_edit_of_the_crm_that_was_sent(both:
 
 
 def test_an_edit_after_that_answers_the_question(both: Desk) -> None:
-    install = both.a_site().install_id
-    restore = backed_up(both)
-    mirror_status(both, install, "On Hold", "now()")
-    both.carried()
+    install, restore = written_over_backup(both)
     restore()
     assert len(asked(both)) == 1
-    # Saved again in the CRM.
-    both.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
+    saved_again(both, install)
     assert direction(both) == ["to_enerflo"]
 
 

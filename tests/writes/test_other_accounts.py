@@ -73,6 +73,6 @@ def test_the_report_tells_of_rows_that_no_account_has(agreed: Desk) -> None:
     )
     rows = agreed.one("select count(*) from crm.installs where company is null")
     (installs,) = [one for one in run_reconcile(agreed.context).tables if one.table_name == "installs"]
-    said = f"{rows:,} rows of crm.installs meet the where of no table of sync.yaml: no account compares them."
+    said = f"{rows:,} rows of crm.installs outside the where of each table of sync.yaml: no account compares these."
     assert rows > 0
     assert said in installs.remarks

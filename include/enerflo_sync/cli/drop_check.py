@@ -54,9 +54,9 @@ def drop_check(context: AccountContext) -> Check | None:
 
 
 def _left(context: AccountContext, drop: Drop, files: Sequence[DropFile]) -> list[Finding]:
-    """Return that files wait for longer than any ingest takes: none may run.
+    """Return a warning if files have waited longer than any ingest takes: perhaps no ingest runs.
 
-    Receivers name files by arrival, so the first one by name stands for the oldest.
+    Receivers name files by arrival, so the first one by name is the oldest.
     """
     first = next((one for one in drop.read(files[:1], 1) if isinstance(one, Content)), None)
     if first is None or first.modified_at > context.clock.now() - _LONGEST_WAIT:

@@ -1,4 +1,4 @@
-"""How long each kind of data is kept by the whole of sync.yaml, and which limits contradict each other."""
+"""For how long each kind of data is kept: sections of sync.yaml say so, and may contradict each other."""
 
 from __future__ import annotations
 

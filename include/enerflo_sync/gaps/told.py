@@ -226,8 +226,8 @@ def _quarantine_holes(connection: sa.Connection, account: str) -> Iterator[Hole]
             start=row.start,
             end=row.until,
             not_seen=row.by_name,
-            why=f"Arrived and put into quarantine ({row.items:,}); not read until somebody replays or"
-            " dismisses them.",
+            why=f"What arrived is in quarantine ({row.items:,}): it is not read until somebody replays or"
+            " dismisses it.",
             evidence=Evidence(events=row.ids or ()),
             is_open=True,
             closes=f"enerflo-sync quarantine list{account_option(account)}",

@@ -129,7 +129,7 @@ def counted_aside(
 def _side(
     engine: sa.Engine, snapshot: str, account: str
 ) -> Iterator[Callable[[str], Future[Mapping[str, Any]]]]:
-    """Yield what counts the rows of one side, table by table, in one transaction of another session."""
+    """Yield a function that counts one side of a table; its counts share another session's transaction."""
 
     def begin() -> None:
         aside.begin()

@@ -1,7 +1,7 @@
-"""Questions that stand although what raised them is not to be seen any more.
+"""Questions of the last plan that still stand, although their evidence cannot be seen any more.
 
-Our own write of another column, or of other rows, may hide it: the row gets a new time, the load of a table
-is not seen as one any more. Neither answers the question.
+Our own write may hide the evidence: a row gets a new time, or the rows of a load no longer have one time in
+common. Neither answers the question.
 """
 
 from __future__ import annotations

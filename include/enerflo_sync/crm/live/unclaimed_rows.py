@@ -24,6 +24,10 @@ class UnclaimedRows(NamedTuple):
     rows: int
     unknown: int
 
+    def of(self, table: str) -> str:
+        """Return how many rows of a table, in words."""
+        return f"{self.rows:,} {'row' if self.rows == 1 else 'rows'} of {table}"
+
 
 def unclaimed_rows(
     connection: sa.Connection, config: SyncConfig, account: str, name: str, live: LiveTable
@@ -31,7 +35,7 @@ def unclaimed_rows(
     """Return how many living rows of a table meet the ``where`` of no mapping, if several share the table.
 
     A table of one mapping has none: its ``where`` says which rows are wanted. If several mappings share
-    a table, the conditions are to part the rows, and one that all of them leave out is compared by nobody.
+    a table, their conditions divide its rows, and nobody compares a row that all of them leave out.
     """
     mapping = config.tables_for(account)[name]
     others = [one for _, _, one in of_one_table(config, account, name) if one.where != mapping.where]
@@ -68,7 +72,7 @@ def unclaimed(
         yield Notice(
             "hint",
             ("where",),
-            f"{found.rows:,} rows of {table} that meet the where of no table of sync.yaml{why}",
+            f"{found.of(table)} outside the where of each table of sync.yaml{why}",
             "rows of one mapping each",
             "Nobody compares these rows. If one of the tables is to have them, widen its where, as with"
             " coalesce(company, 'east') = 'east'.",
@@ -82,7 +86,5 @@ def unclaimed_remarks(
     found = unclaimed_rows(connection, config, account, name, live)
     if not found.rows:
         return []
-    return [
-        f"{found.rows:,} rows of {config.tables_for(account)[name].crm_table} meet the where of no table of"
-        " sync.yaml: no account compares them."
-    ]
+    table = config.tables_for(account)[name].crm_table
+    return [f"{found.of(table)} outside the where of each table of sync.yaml: no account compares these."]

@@ -1,4 +1,4 @@
-"""Of our own writes in the CRM: the row's time just before, so that an older row that came back is known."""
+"""Our writes of CRM rows store the time that each row had before, which shows an older row that came back."""
 
 from __future__ import annotations
 
