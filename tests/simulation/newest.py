@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
+
+import psycopg
 
 from enerflo_sandbox.changes import Change, Origin
 from enerflo_sync.clock import Clock
@@ -34,6 +37,28 @@ class _Edit:
     hidden: bool = False
 
 
+class OfficeEdit(NamedTuple):
+    """What gave a field of the real CRM its value, where jobs see a copy.
+
+    :param by_people: otherwise the courier brought it.
+    :param at: the row's time then.
+    """
+
+    by_people: bool
+    at: datetime
+
+
+_OFFICE = """
+select writer, (after ->> 'updated_at')::timestamptz, after -> %(column)s from simulation.office_written
+where table_name = %(table)s and after is not null and after @> %(key)s::jsonb
+  and (before -> %(column)s) is distinct from (after -> %(column)s) order by n desc
+"""
+_TOUCHED = """
+select max((after ->> 'updated_at')::timestamptz) from simulation.office_written
+where table_name = %(table)s and after is not null and after @> %(key)s::jsonb and writer <> 'courier'
+"""
+
+
 class Newest:
     """Remembers what people changed on either side since both said the same.
 
@@ -43,6 +68,7 @@ class Newest:
 
     :param stands: returns what Enerflo has of a record in the CRM's columns, None where there is none.
     :param stored: returns what the mirror has of it.
+    :param office: reads what became of the real CRM, where jobs see a copy: the courier's times are nobody's edits.
     """
 
     def __init__(
@@ -52,7 +78,9 @@ class Newest:
         clock: Clock,
         stands: Callable[[str, Record], Row | None],
         stored: Callable[[str, Record], Row | None],
+        office: psycopg.Connection[Any] | None = None,
     ) -> None:
+        self._office = office
         self._shape = shape
         self._watch = watch
         self._clock = clock
@@ -135,19 +163,42 @@ class Newest:
             # It tells nothing: nobody may put an older change over this one by it.
             at = self._clock.now()
         if written.by_people:
-            self._row_at[table, record] = at
+            self._row_at[table, record] = self._touched(table, row) or at
         self._rows[table, record] = row
         for column in _COLUMNS[table]:
             if written.before[column] != row[column]:
-                if written.by_people:
+                edit = self._office_edit(table, row, column)
+                if edit is not None and not edit.by_people:
+                    self._add_agreed(table, record, column, row)
+                elif written.by_people:
                     hidden = not is_dated and (table, record, column) in self._ours
-                    self._ours[table, record, column] = _Edit(at, self._clock.now(), hidden)
+                    edited_at = at if edit is None else edit.at
+                    self._ours[table, record, column] = _Edit(edited_at, self._clock.now(), hidden)
                 else:
                     if not self._is_back(table, record, column, written.before):
                         self._overwritten(table, record, column)
                         self._was_only_ours(table, record, column, row)
                     self._add_agreed(table, record, column, row)
             self._agree(table, record, column)
+
+    def _office_edit(self, table: str, row: Row, column: str) -> OfficeEdit | None:
+        """Return what gave a field the value that the copy shows; None where jobs see the CRM itself."""
+        if self._office is None:
+            return None
+        plain = self._shape.plain
+        named = {"table": table, "key": json.dumps(self._shape.key_of(table, row)), "column": column}
+        for writer, at, value in self._office.execute(_OFFICE, named).fetchall():
+            if plain(table, column, value) == plain(table, column, row[column]):
+                return OfficeEdit(writer != "courier", at)
+        return None
+
+    def _touched(self, table: str, row: Row) -> datetime | None:
+        """Return when people last touched a row of the real CRM."""
+        if self._office is None:
+            return None
+        named = {"table": table, "key": json.dumps(self._shape.key_of(table, row))}
+        found = self._office.execute(_TOUCHED, named).fetchone()
+        return None if found is None else found[0]
 
     def taken_back(self, written: Written) -> None:
         """Take note of a row into which an undo wrote: nobody's edit of before counts any more."""

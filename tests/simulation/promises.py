@@ -111,7 +111,9 @@ class Promises:
         api.world.listeners += [self._changed, self.undone.changed]
         self.newest: Newest | None = None
         if newest:
-            self.newest = later = Newest(shape, self.watch, clock, self.stands, self.stored)
+            self.newest = later = Newest(
+                shape, self.watch, clock, self.stands, self.stored, connection if shape.copied else None
+            )
             self.watch.listeners.append(
                 lambda one: later.taken_back(one) if self._is_of_undo(one) else later.written(one)
             )

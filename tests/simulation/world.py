@@ -91,8 +91,6 @@ class SimulatedDay(JobsBothWays):
         for server in (*self.warehouses, *self.crms):
             server.clock = self.clock
         self.ever_bad: set[int] = set()
-        # What a courier writes is dated with its own time: which change is the later one is not known.
-        copied = self.shape.copied or bool(self.shape.wide_table)
         self.promises = Promises(
             database.people,
             self.api,
@@ -100,7 +98,8 @@ class SimulatedDay(JobsBothWays):
             self.ever_bad,
             self.clock,
             sources=Trouble.MEDDLING in plan.troubles,
-            newest=not copied and bool(plan.troubles.keys() & {Trouble.BOTH_CHANGE, Trouble.RENUMBERED}),
+            newest=not self.shape.wide_table
+            and bool(plan.troubles.keys() & {Trouble.BOTH_CHANGE, Trouble.RENUMBERED}),
         )
         if isinstance(self.world, LendingWorld):
             self.promises.column = FilledColumn(
@@ -168,6 +167,7 @@ class SimulatedDay(JobsBothWays):
             self.promises.resyncs = Resyncs(copies, self.shape, self.clock, self.promises.watch, seed, rate)
         self.loads = None
         # A copy is loaded from its CRM, which gets our writes; under other names nothing is known of the rows.
+        copied = self.shape.copied or bool(self.shape.wide_table)
         if Trouble.RELOADED in plan.troubles and plan.both_ways and not (copied or self.team is not None):
             self.loads = self.promises.are_loaded(copies, seed, plan.rate(Trouble.RELOADED))
         self.meddling = Meddling(self.desk, self.shape, seed)
