@@ -53,7 +53,8 @@ _WRITERS = """
 select writer, n, after -> %(column)s from simulation.office_written
 where table_name = %(table)s and after is not null and after @> %(key)s::jsonb
   and ((before -> %(column)s) is distinct from (after -> %(column)s)
-    or writer = 'people' and (before -> %(link)s) is distinct from (after -> %(link)s))
+    or writer = 'people' and exists (
+      select from unnest(%(links)s::text[]) l where (before -> l) is distinct from (after -> l)))
 order by n desc
 """
 
@@ -199,12 +200,12 @@ class HandedOver:
         key = self._shape.key_of(write.table, row)
         if (write.table, json.dumps(key, sort_keys=True), column) in self._courier.too_late:
             return
-        named = {"table": write.table, "key": json.dumps(key), "column": column}
+        named: dict[str, Any] = {"table": write.table, "key": json.dumps(key), "column": column}
         if column == "status" and self._was_meant_otherwise(key):
             # What the courier brings late says another thing by now, and differences go by source_of_truth.
             return
         # A row that a person gave another record says all of it.
-        named["link"] = [*self._shape.tables[write.table].joins][-1]
+        named["links"] = [*self._shape.tables[write.table].joins]
         # The copy may still show what the office said before somebody else's value.
         plain, writers = self._shape.plain, self._connection.execute(_WRITERS, named).fetchall()
         shown = plain(write.table, column, row[column])

@@ -148,8 +148,9 @@ class Newest:
         record = self._shape.join_of(table, row)
         if written.after is None or written.before is None:
             self._begin_anew(table, record, written.after)
-            if written.after is not None and not written.by_people:
-                for column in _COLUMNS[table]:
+            for column in _COLUMNS[table] if written.after is not None else ():
+                edit = self._office_edit(table, written.after, column)
+                if not (written.by_people if edit is None else edit.by_people):
                     self._add_agreed(table, record, column, written.after)
             return
         if self._shape.join_of(table, written.before) != record:

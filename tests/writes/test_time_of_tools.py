@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.plan import make as planning
 from enerflo_sync.plan.decided_plan import Part
 from tests.writes.conftest import Desk
 from tests.writes.test_changes import copied, copy_shows
@@ -75,6 +77,29 @@ def test_an_edit_after_it_is_the_later_one_again(copied: Desk) -> None:
     time.sleep(1.1)
     crm_status(copied, install, "On Hold")
     assert direction(copied) == ["to_enerflo"]
+
+
+def test_a_change_that_arrives_while_a_plan_is_made_is_nobodys_edit(
+    copied: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tool writes, and the copy shows it, between the plan's look for arrivals and its look at the rows."""
+    install = copied.a_site().install_id
+    mirror_status(copied, install, "On Hold", "now()")
+    plan = copied.plan()
+    assert run_apply(copied.context, plan.plan_hash, approved_by="Pat").handed_over == 1
+    time.sleep(1.1)
+    mirror_status(copied, install, "Completed", "now()")
+    time.sleep(1.1)
+    look = planning.record_arrivals
+
+    def too_early(*args: Any) -> None:
+        look(*args)
+        copy_shows(copied, install, status="On Hold")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(planning, "record_arrivals", too_early)
+        assert "to_enerflo" not in direction(copied)
+    assert direction(copied) == ["to_crm"]
 
 
 def test_where_one_side_changed_it_that_one_stands(copied: Desk) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.copies import copy_columns
 from enerflo_sync.crm.names import literal
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.plan.undoing import COLUMNS, UNDONE, WITHDRAW
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.on_its_way import link_names, names_array
@@ -33,6 +34,12 @@ _KEPT = (
         ON_ITS_WAY,
         f"d.outcome = 'to_crm' and d.op = 'update' and w.op = 'update' and w.key = d.key"
         f' and w."column" = d.field and {_SAME_VALUE}',
+    ),
+    # The copy came to show it after the plan had looked for arrivals: it is nobody's edit.
+    (
+        ON_ITS_WAY,
+        "d.outcome = 'to_enerflo' and d.op = 'update' and w.op = 'update' and w.key = d.key"
+        f" and w.\"column\" = d.field and d.rule is distinct from '{LAST_MILESTONE}'",
     ),
     (ON_ITS_WAY, "d.outcome = 'to_crm' and d.op = 'delete' and w.op = 'delete' and w.key = d.key"),
     (
