@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from enerflo_sync.plan import make as planning
 from enerflo_sync.plan.decided_plan import Part
 from tests.writes.conftest import Desk
 from tests.writes.test_changes import copied, copy_shows
+from tests.writes.test_changes_of_rows import copied_as_said, new_install
 from tests.writes.test_newest import crm_status, direction, mirror_status
 
 __all__ = ["copied"]
@@ -79,10 +81,24 @@ def test_an_edit_after_it_is_the_later_one_again(copied: Desk) -> None:
     assert direction(copied) == ["to_enerflo"]
 
 
+@pytest.fixture
+def shown_too_late(copied: Desk, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What the copy comes to show between a plan's look for arrivals and its look at the rows."""
+    shows: list[Callable[[], None]] = []
+    look = planning.record_arrivals
+
+    def too_early(*args: Any) -> None:
+        look(*args)
+        while shows:
+            shows.pop()()
+
+    monkeypatch.setattr(planning, "record_arrivals", too_early)
+    return shows
+
+
 def test_a_change_that_arrives_while_a_plan_is_made_is_nobodys_edit(
-    copied: Desk, monkeypatch: pytest.MonkeyPatch
+    copied: Desk, shown_too_late: list[Callable[[], None]]
 ) -> None:
-    """The tool writes, and the copy shows it, between the plan's look for arrivals and its look at the rows."""
     install = copied.a_site().install_id
     mirror_status(copied, install, "On Hold", "now()")
     plan = copied.plan()
@@ -90,15 +106,21 @@ def test_a_change_that_arrives_while_a_plan_is_made_is_nobodys_edit(
     time.sleep(1.1)
     mirror_status(copied, install, "Completed", "now()")
     time.sleep(1.1)
-    look = planning.record_arrivals
+    shown_too_late.append(lambda: copy_shows(copied, install, status="On Hold"))
+    assert "to_enerflo" not in direction(copied)
+    assert direction(copied) == ["to_crm"]
 
-    def too_early(*args: Any) -> None:
-        look(*args)
-        copy_shows(copied, install, status="On Hold")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(planning, "record_arrivals", too_early)
-        assert "to_enerflo" not in direction(copied)
+def test_nor_is_a_new_row_that_appears_meanwhile(
+    copied: Desk, shown_too_late: list[Callable[[], None]]
+) -> None:
+    install = new_install(copied)
+    assert run_apply(copied.context, copied.plan().plan_hash, approved_by="Pat").handed_over > 0
+    time.sleep(1.1)
+    mirror_status(copied, install, "On Hold", "now()")
+    time.sleep(1.1)
+    shown_too_late.append(lambda: copied_as_said(copied, "installs", "enerflo_install_id"))
+    assert "to_enerflo" not in direction(copied)
     assert direction(copied) == ["to_crm"]
 
 

@@ -38,7 +38,7 @@ _KEPT = (
     # The copy came to show it after the plan had looked for arrivals: it is nobody's edit.
     (
         ON_ITS_WAY,
-        "d.outcome = 'to_enerflo' and d.op = 'update' and w.op = 'update' and w.key = d.key"
+        "d.outcome = 'to_enerflo' and d.op = 'update' and w.op in ('update', 'insert') and w.key = d.key"
         f" and w.\"column\" = d.field and d.rule is distinct from '{LAST_MILESTONE}'",
     ),
     (ON_ITS_WAY, "d.outcome = 'to_crm' and d.op = 'delete' and w.op = 'delete' and w.key = d.key"),
