@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
@@ -134,6 +136,32 @@ def test_a_milestone_that_changed_before_its_install_is_read_again(both: Desk) -
     )
     assert len(asked(both, "due_at")) == 1
     both.sql("update enerflo.installs set updated_at = now() where install_id = :i", i=install)
+    assert direction(both, "due_at") == ["to_crm"]
+
+
+def test_nor_is_it_judged_by_the_time_that_its_install_got_from_our_own_write(both: Desk) -> None:
+    """The time of the install moved since both sides agreed on the milestone, and not with the milestone."""
+    install, milestone = a_milestone(both)
+    crm_status(both, install, "On Hold")
+    both.carried()
+    key = "install_id = :i and milestone_id = :m"
+    time.sleep(1.1)
+    both.sql(
+        f"update crm.milestones set due_at = '2032-01-01', updated_at = now() where enerflo_{key}",
+        i=install,
+        m=milestone,
+    )
+    time.sleep(1.1)
+    both.sql(
+        "update enerflo.milestones set due_at = '2031-01-01', observed_at = now(), observed_by = 'webhook'"
+        f" where {key}",
+        i=install,
+        m=milestone,
+    )
+    assert len(asked(both, "due_at")) == 1
+    both.sql(
+        "update enerflo.installs set updated_at = now(), observed_at = now() where install_id = :i", i=install
+    )
     assert direction(both, "due_at") == ["to_crm"]
 
 

@@ -70,7 +70,7 @@ def kind_parameters(kind: str, statuses: Iterable[str | int]) -> dict[str, Any]:
 # An install has its own status; other records have their install's.
 OWNERS = """left join lateral (
     select i.status_id as install_status_id, i.status_name as install_status_name,
-           i.updated_at as install_updated_at
+           i.updated_at as install_updated_at, i.observed_at as install_observed_at
     from enerflo.installs i
     where i.account = %(account)s and i.install_id = o.owner and i.deleted_at is null
   ) i on true"""
