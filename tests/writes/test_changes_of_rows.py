@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
@@ -362,3 +363,20 @@ def test_a_deletion_has_not_arrived_where_its_row_went_to_another_branch(copied:
     (change,) = copied.changes(plan)
     assert change.state == "superseded"
     assert handed(copied) == []
+
+
+def test_two_notes_of_one_text_whose_answers_were_lost_get_an_id_each(agreed: Desk) -> None:
+    agreed.switched_on("both", NOTES, AT_ONCE)
+    agreed.carried()
+    install = agreed.a_site().install_id
+    for key in ("N1", "N2"):
+        note(agreed, key, install, "Called back")
+    path = f"/api/v3/installs/{install}/notes"
+    agreed.api.faults = Faults(script=[ScriptedFault(FaultKind.ANSWER_LOST, path, 1, 2, "POST")])
+    approved(agreed)
+    agreed.api.faults = Faults()
+    assert len(posts(agreed)) == 2
+    ids = agreed.one("select array_agg(note_id) from enerflo.notes where body like 'Called back%'")
+    assert {row["after"] for row in handed(agreed) if row["column"] == "enerflo_note_id"} == {*ids}
+    copied_as_said(agreed, "notes", "note_id")
+    agreed.settled()

@@ -226,6 +226,35 @@ def test_another_milestone_that_changed_later_does_not_make_enerflo_the_later_si
     assert ("permits", "to_enerflo", "Permit_Due__c") in due(planned(wide))
 
 
+def test_a_milestone_that_a_webhook_brought_alone_is_not_judged_by_its_installs_older_time(
+    wide: Desk,
+) -> None:
+    site = two_sites(wide)[0]
+    wide.sql("update crm.\"Opportunity\" set updated_at = now() - interval '1 hour'")
+    wide.plan()
+    # The install's time moves after both sides agreed.
+    wide.world.resubmit_install(site, panel_count=44)
+    run_poll(wide.context)
+    time.sleep(1.1)
+    edited(wide, site, "Permit_Due__c", MIDNIGHT + timedelta(days=1))
+    edited(wide, site, "PTO_Date__c", MIDNIGHT + timedelta(days=1))
+    time.sleep(1.1)
+    wide.sql(
+        "update enerflo.milestones set due_at = :v, observed_at = now(), observed_by = 'webhook'"
+        " where install_id = :i and milestone_id = :m",
+        v=MIDNIGHT, i=site, m=PERMITTING,
+    )  # fmt: skip
+    plans = run_plan(wide.context)
+    # Nothing came for the other milestone.
+    found = [change for plan in plans for change in wide.changes(plan)]
+    assert [one for one in due(found) if one[0] == "permits"] == [("permits", "to_enerflo", "PTO_Date__c")]
+    assert [one.field for plan in plans for one in wide.undecided(plan)] == ["Permit_Due__c"]
+    wide.sql(
+        "update enerflo.installs set updated_at = now(), observed_at = now() where install_id = :i", i=site
+    )
+    assert ("permits", "to_crm", "Permit_Due__c") in due(planned(wide))
+
+
 def test_the_last_milestone_in_a_column_completes_the_install(wide: Desk) -> None:
     site = two_sites(wide)[0]
     assert last(wide, site) == PTO

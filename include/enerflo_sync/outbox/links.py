@@ -145,21 +145,31 @@ def is_taken(connection: sa.Connection, link: Link) -> bool:
 
     If the table is only a copy, a row for which the id was handed over counts as well.
     """
-    comparison, columns = link.comparison, list(link_columns(link.comparison))
-    on_its_way = "false"
-    if comparison.hands_over and columns:
-        on_its_way = (
-            "exists (select from sync.crm_changes w where w.key <> %(key)s::jsonb and w.op = 'update'"
-            f" and w.crm_table = {literal(full_name(comparison.mapping))} and w.ended_at is null"
-            f" and w.state = 'open' and w.\"column\" = {literal(columns[0])}"
-            " and w.after #>> '{}' = %(link0)s)"
-        )
+    comparison = link.comparison
+    on_its_way = id_on_its_way(comparison, "%(link0)s", "w.key <> %(key)s::jsonb")
     named = f"exists (select from {comparison.crm_rows} s where {_same_link(comparison)})"
     found = connection.exec_driver_sql(
         f"/* enerflo-sync push: does a CRM row name this record */ select {on_its_way} or {named}",
         _link_values(link) | {"key": json.dumps(dict(link.key))},
     )
     return bool(found.scalar_one())
+
+
+def id_on_its_way(comparison: Comparison, record_id: str, which: str = "true") -> str:
+    """Return the condition that Enerflo's id was handed over for a CRM row, and has not arrived in the copy.
+
+    :param record_id: SQL of the id as text.
+    :param which: the condition that the row ``w`` of ``sync.crm_changes`` must meet as well.
+    """
+    columns = [*link_columns(comparison)]
+    if not comparison.hands_over or not columns:
+        return "false"
+    return (
+        f"exists (select from sync.crm_changes w where {which} and w.op = 'update'"
+        f" and w.crm_table = {literal(full_name(comparison.mapping))} and w.ended_at is null"
+        f" and w.state = 'open' and w.\"column\" = {literal(columns[0])}"
+        f" and w.after #>> '{{}}' = {record_id})"
+    )
 
 
 def _handed_over(comparison: Comparison, column: str = "") -> str:

@@ -11,7 +11,7 @@ from string import Template
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.fields import EITHER_SIDE
 from enerflo_sync.crm.mapping import RecordKind
-from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import believed_change, difference_key
 from enerflo_sync.reconcile.observation import seen_at
@@ -35,9 +35,10 @@ _IN_CRM = Template("""(select case when others.at is not null
     ) others)""")
 _LEFT_BY_OTHERS = """case when o.changed_at = wc.left_at then coalesce(wc.others_at, '-infinity')
         else o.changed_at end"""
-_BROUGHT_ALONE = Template("""exists (select from enerflo.milestones m
-      where m.account = %(account)s and $same and m.observed_by = 'webhook'
-        and m.observed_at > i.install_observed_at)""")
+_BROUGHT_ALONE = Template("""(o.changed_in_crm > $in_enerflo and o.changed_in_crm <= $seen_at
+      and exists (select from enerflo.milestones m
+        where m.account = %(account)s and m.install_id = o.owner and m.milestone_id = $milestone
+          and m.observed_by = 'webhook' and m.observed_at > o.install_observed_at))""")
 _IN_ENERFLO = Template("""least(
       case when $own_time = we.left_at and o.observed_at <= we.left_seen_at
         then coalesce(we.others_at, '-infinity') else $own_time end,
@@ -115,19 +116,6 @@ def written_over_at(comparison: Comparison) -> str:
     return "case when o.changed_at = wc.left_at then nullif(wc.over_at, '-infinity') end"
 
 
-def brought_alone(comparison: Comparison) -> str:
-    """Return whether a webhook brought milestone ``o`` after what is known of its install ``i`` was read.
-
-    The next poll brings the install's time. Until then the milestone changed at any moment before it came.
-    """
-    if not comparison.goes_by_time or comparison.kind != RecordKind.MILESTONES or comparison.is_wide:
-        return "false"
-    same = " and ".join(
-        f"m.{quoted(name)} = o.p{number}" for number, name in enumerate(comparison.mirror_key, 1)
-    )
-    return _BROUGHT_ALONE.substitute(same=same)
-
-
 def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     """Return the condition that the CRM's time does not tell whether its row changed after Enerflo's record.
 
@@ -135,15 +123,20 @@ def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     and did not read it back (:func:`enerflo_sync.agreed.own_writes.note_unseen`). A day does not tell the
     hour. A time without a zone occurs twice when clocks go back, and is read as the second one.
 
-    A milestone that a webhook brought alone may have changed at any moment until that webhook came.
+    A milestone that a webhook brought alone, after its install was read, may have changed at any moment until
+    that webhook came. The next poll brings the install's time.
 
     :param in_enerflo: SQL of the time at which Enerflo's record changed.
     """
     if not comparison.goes_by_time:
         return "false"
-    between = f"o.changed_in_crm > {in_enerflo} and o.changed_in_crm <= o.observed_at"
-    alone = f"coalesce(o.brought_alone and {between}, false)"
-    return f"({unsure_time(comparison, in_enerflo, 'o.left_by_others')} or {alone})"
+    unsure = unsure_time(comparison, in_enerflo, "o.left_by_others")
+    if comparison.kind != RecordKind.MILESTONES:
+        return unsure
+    own_id = f"o.p{comparison.mirror_key.index('milestone_id') + 1}"
+    milestone = "f.milestone" if comparison.is_wide else own_id
+    alone = _BROUGHT_ALONE.substitute(in_enerflo=in_enerflo, milestone=milestone, seen_at="f.seen_at")
+    return f"({unsure} or coalesce({alone}, false))"
 
 
 def unsure_time(comparison: Comparison, in_enerflo: str, in_crm: str = "o.changed_at") -> str:

@@ -9,7 +9,6 @@ from enerflo_sync.crm.keys import fitting
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.agreed_pairs import had_another_key, is_alone
 from enerflo_sync.reconcile.changed import (
-    brought_alone,
     changed_in_crm,
     changed_in_enerflo,
     left_by_others,
@@ -27,7 +26,7 @@ _ROWS = Template("""(
            $is_alone as is_alone, $record_time as record_time,
            $in_crm as changed_in_crm, $left_by_others as left_by_others,
            $written_over_at as written_over_at, $in_enerflo as changed_in_enerflo,
-           $brought_alone as brought_alone
+           $install_observed_at as install_observed_at
     from $mismatched o $owners$own_writes where $compared and $sides
   ) o""")
 
@@ -65,7 +64,7 @@ def judged_rows(comparison: Comparison, *, on_both: bool) -> str:
         in_crm=changed_in_crm(comparison),
         left_by_others=left_by_others(comparison),
         written_over_at=written_over_at(comparison),
-        brought_alone=brought_alone(comparison),
+        install_observed_at="i.install_observed_at" if of_install else "null::timestamptz",
         in_enerflo=changed_in_enerflo(comparison),
         mismatched=comparison.mismatched,
         owners=OWNERS if of_install else "",

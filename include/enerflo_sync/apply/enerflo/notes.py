@@ -30,7 +30,7 @@ from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.outbox.bodies import note_body
 from enerflo_sync.outbox.changes import OutboxChange, key_text
 from enerflo_sync.outbox.kept import is_alike, is_stored_form, made_since, may_be_made_since, note_in_answer
-from enerflo_sync.outbox.links import Link, LinkState, link_columns, link_state
+from enerflo_sync.outbox.links import Link, LinkState, id_on_its_way, link_columns, link_state
 from enerflo_sync.outbox.reasons import ALREADY_SO
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.resources.event import Need
@@ -342,7 +342,10 @@ def _leaves_out(run: PushRun, install: str, answer: Answer) -> bool:
 
 
 def _unclaimed(run: PushRun, comparison: Comparison, install: str) -> list[dict[str, Any]]:
-    """Return the install's notes that no row of the CRM's table names, oldest first."""
+    """Return the install's notes that no row of the CRM's table names, oldest first.
+
+    Where the table is only a copy, a note whose id is on its way to a row counts as named.
+    """
     named = " and ".join(
         f"({join.crm})::text = ({join.mirror})::text"
         for join in comparison.joins
@@ -354,6 +357,7 @@ def _unclaimed(run: PushRun, comparison: Comparison, install: str) -> list[dict[
             " select to_jsonb(e.*) from enerflo.notes e"
             " where e.account = %(account)s and e.install_id = %(install)s"
             f" and not exists (select from {comparison.crm} t where {named or 'false'})"
+            f" and not {id_on_its_way(comparison, 'e.note_id::text')}"
             " order by e.deleted_at is not null, e.created_at, e.note_id",
             {"account": run.account, "install": int(install)},
         )
