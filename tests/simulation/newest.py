@@ -68,6 +68,7 @@ class Newest:
 
     :param stands: returns what Enerflo has of a record in the CRM's columns, None where there is none.
     :param stored: returns what the mirror has of it.
+    :param planned: returns whether a plan was made between two moments.
     :param office: reads what became of the real CRM, where jobs see a copy: the courier's times are nobody's edits.
     """
 
@@ -78,6 +79,7 @@ class Newest:
         clock: Clock,
         stands: Callable[[str, Record], Row | None],
         stored: Callable[[str, Record], Row | None],
+        planned: Callable[[datetime, datetime], bool],
         office: psycopg.Connection[Any] | None = None,
     ) -> None:
         self._office = office
@@ -86,8 +88,11 @@ class Newest:
         self._clock = clock
         self._stands = stands
         self._stored = stored
+        self._planned = planned
         self._theirs: dict[tuple[str, Record, str], _Edit] = {}
         self._ours: dict[tuple[str, Record, str], _Edit] = {}
+        # What people on both sides came to say, and since when.
+        self._alike: dict[tuple[str, Record, str], tuple[datetime, Row]] = {}
         # Each value that people at Enerflo gave a field since both sides agreed, with the edit that made it.
         self._given: dict[tuple[str, Record, str], dict[Any, _Edit]] = {}
         self._agreed: dict[tuple[str, Record, str], set[Any]] = {}
@@ -110,11 +115,12 @@ class Newest:
             if now is None:
                 self._values.pop((table, record), None)
                 continue
+            self._look(table, record, change.at)
             self._values[table, record] = now
             for column in _COLUMNS[table]:
                 if by_company and before is not None and before[column] != now[column]:
                     self._edited(table, record, column, _Edit(change.at, self._clock.now()))
-                self._agree(table, record, column)
+                self._agree(table, record, column, change.at, by_job=not by_company)
 
     def _edited(self, table: str, record: Record, column: str, edit: _Edit) -> None:
         """Take note of an edit at Enerflo.
@@ -165,10 +171,13 @@ class Newest:
             at = self._clock.now()
         if written.by_people:
             self._row_at[table, record] = self._touched(table, row) or at
+        self._look(table, record, at)
         self._rows[table, record] = row
         for column in _COLUMNS[table]:
+            by_people = written.by_people
             if written.before[column] != row[column]:
                 edit = self._office_edit(table, row, column)
+                by_people = by_people if edit is None else edit.by_people
                 if edit is not None and not edit.by_people:
                     self._add_agreed(table, record, column, row)
                 elif written.by_people:
@@ -180,7 +189,7 @@ class Newest:
                         self._overwritten(table, record, column)
                         self._was_only_ours(table, record, column, row)
                     self._add_agreed(table, record, column, row)
-            self._agree(table, record, column)
+            self._agree(table, record, column, at, by_job=not by_people)
 
     def _office_edit(self, table: str, row: Row, column: str) -> OfficeEdit | None:
         """Return what gave a field the value that the copy shows; None where jobs see the CRM itself."""
@@ -209,33 +218,56 @@ class Newest:
 
     def remeant(self, table: str, column: str) -> None:
         """Forget what a column said: what the same words stand for is another thing from now on."""
-        for known in (self._ours, self._theirs, self._given, self._agreed):
+        for known in (self._ours, self._theirs, self._given, self._agreed, self._alike):
             for place in [one for one in known if (one[0], one[2]) == (table, column)]:
                 del known[place]  # type: ignore[attr-defined]
 
     def _begin_anew(self, table: str, record: Record, row: Row | None) -> None:
+        """Forget what was changed before a row came or went.
+
+        Enerflo may have changed since a job looked at what it gives the new row: that edit counts on.
+        """
+        mine = self._values.get((table, record))
         for column in _COLUMNS[table]:
             self._ours.pop((table, record, column), None)
-            self._theirs.pop((table, record, column), None)
-            self._given.pop((table, record, column), None)
             self._agreed.pop((table, record, column), None)
+            self._alike.pop((table, record, column), None)
+            if row is None or mine is None or self._is_same(table, column, mine, row):
+                self._theirs.pop((table, record, column), None)
+                self._given.pop((table, record, column), None)
         if row is not None:
             self._rows[table, record] = row
             values = self._stands(table, record)
             if values is not None:
                 self._values[table, record] = values
 
-    def _agree(self, table: str, record: Record, column: str) -> None:
-        """Forget the changes of a field on which both sides agree."""
+    def _agree(self, table: str, record: Record, column: str, at: datetime, *, by_job: bool) -> None:
+        """Take note that both sides say the same, which a job knows of its own write and sees by a plan."""
         mine, ours = self._values.get((table, record)), self._rows.get((table, record))
-        if mine is None or ours is None:
+        if mine is None or ours is None or not self._is_same(table, column, mine, ours):
             return
+        place = table, record, column
+        if not by_job:
+            self._alike[place] = at, mine
+            return
+        self._forget(place, mine)
+
+    def _look(self, table: str, record: Record, until: datetime) -> None:
+        """Take for agreed what people on both sides came to say, if a plan looked before they edit it again."""
+        for column in _COLUMNS[table]:
+            at, mine = self._alike.pop((table, record, column), (until, None))
+            if mine is not None and self._planned(at, until):
+                self._forget((table, record, column), mine)
+
+    def _forget(self, place: tuple[str, Record, str], row: Row) -> None:
+        """Forget the changes of a field on which both sides agree."""
+        for known in (self._ours, self._theirs, self._given):
+            known.pop(place, None)  # type: ignore[attr-defined]
+        self._add_agreed(*place, row)
+
+    def _is_same(self, table: str, column: str, left: Row, right: Row) -> bool:
         plain = self._shape.plain
-        if plain(table, column, mine[column]) == plain(table, column, ours[column]):
-            self._ours.pop((table, record, column), None)
-            self._theirs.pop((table, record, column), None)
-            self._given.pop((table, record, column), None)
-            self._add_agreed(table, record, column, mine)
+        return plain(table, column, left[column]) == plain(table, column, right[column])
 
     def _add_agreed(self, table: str, record: Record, column: str, row: Row) -> None:
         said = self._shape.plain(table, column, row[column])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -112,7 +112,13 @@ class Promises:
         self.newest: Newest | None = None
         if newest:
             self.newest = later = Newest(
-                shape, self.watch, clock, self.stands, self.stored, connection if shape.copied else None
+                shape,
+                self.watch,
+                clock,
+                self.stands,
+                self.stored,
+                self._planned,
+                connection if shape.copied else None,
             )
             self.watch.listeners.append(
                 lambda one: later.taken_back(one) if self._is_of_undo(one) else later.written(one)
@@ -226,6 +232,13 @@ class Promises:
             record,
         ).fetchone()
         return None if row is None else row[0]
+
+    def _planned(self, since: datetime, until: datetime) -> bool:
+        found = self._connection.execute(
+            "select exists (select from sync.plans where created_at > %s and created_at <= %s)",
+            (since, until),
+        ).fetchone()
+        return bool(found and found[0])
 
     def _changed(self, change: Change) -> None:
         if change.origin is Origin.COMPANY and self.refusals.active:

@@ -133,8 +133,9 @@ def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     unsure = unsure_time(comparison, in_enerflo, "o.left_by_others")
     if comparison.kind != RecordKind.MILESTONES:
         return unsure
-    own_id = f"o.p{comparison.mirror_key.index('milestone_id') + 1}"
-    milestone = "f.milestone" if comparison.is_wide else own_id
+    milestone = "f.milestone"
+    if not comparison.is_wide:
+        milestone = f"o.p{comparison.mirror_key.index('milestone_id') + 1}"
     alone = _BROUGHT_ALONE.substitute(in_enerflo=in_enerflo, milestone=milestone, seen_at="f.seen_at")
     return f"({unsure} or coalesce({alone}, false))"
 
