@@ -7,7 +7,8 @@ import time
 from enerflo_sync.jobs.poll import run_poll
 from tests.writes.conftest import Desk
 from tests.writes.copies import mapped
-from tests.writes.test_changes import handed
+from tests.writes.test_changes import approved, handed
+from tests.writes.test_changes_of_rows import LEADS, copied_as_said
 from tests.writes.test_moved_rows import AT_ONCE, ON_HOLD
 
 DEALS = """tables:
@@ -58,3 +59,39 @@ def test_a_value_that_arrives_in_a_row_before_a_person_relinks_it_is_a_question(
     plan = agreed.plan()
     (change,) = agreed.changes(plan, key={"item": first["item"]})
     assert (change.direction, change.after) == ("to_enerflo", "Completed")
+
+
+def test_a_new_row_that_a_person_relinks_before_it_is_seen_is_a_question_whatever_became_of_its_values(
+    agreed: Desk,
+) -> None:
+    """A trigger of the CRM spells phones its own way, so the value is not the one that was handed over."""
+    agreed.switched_on("both", LEADS, AT_ONCE)
+    agreed.carried()
+    new = agreed.world.add_lead({"first_name": "Quentin", "mobile": "5125550111"}, None)
+    run_poll(agreed.context)
+    approved(agreed)
+    key = f"enerflo-{new}"
+    assert {row["key"]["lead_id"] for row in handed(agreed)} == {key}
+    copied_as_said(agreed, "leads", "lead_id")
+    other = agreed.world.add_lead({"first_name": "Rosa", "mobile": "5125550222"}, None)
+    run_poll(agreed.context)
+    agreed.sql(
+        "update crm.leads set mobile = '(512) 555-0111', enerflo_customer_id = :c, updated_at = now()"
+        " where lead_id = :k",
+        c=other,
+        k=key,
+    )
+    for _ in range(2):
+        plan = agreed.plan()
+        assert agreed.changes(plan, direction="to_enerflo") == []
+        asked = {one.field: str(one.reason) for one in agreed.undecided(plan) if one.key == {"lead_id": key}}
+        assert {"first_name", "mobile"} <= asked.keys()
+        assert all(
+            "when it named another record of Enerflo" in asked[one] for one in ("first_name", "mobile")
+        )
+        # Nothing is said to be on its way any more.
+        assert handed(agreed) == []
+    # What a person says is an edit.
+    agreed.sql("update crm.leads set mobile = '5125550999', updated_at = now() where lead_id = :k", k=key)
+    sent = agreed.changes(agreed.plan(), direction="to_enerflo", key={"lead_id": key})
+    assert [(one.field, one.after) for one in sent] == [("mobile", "5125550999")]

@@ -22,6 +22,7 @@ from enerflo_sync.agreed.mapped_otherwise import OTHERWISE, end_mapped_otherwise
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.own_words import stand_for
 from enerflo_sync.agreed.own_writes import note_unseen
+from enerflo_sync.agreed.relinked_arrivals import RELINKED, end_relinked
 from enerflo_sync.agreed.renamed_columns import make_former
 from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.agreed.written import as_written, fitting_key
@@ -61,7 +62,7 @@ select o.number, o.plan_hash, o.position, o.key, o."column", o.op, o.kind, o.sta
       when o.state = 'open' and o.kind <> 'undo' and o.lives is not true
         then 'Enerflo deleted the record meanwhile' end
     when o.op = 'update' and not o.linked then case
-      when o.state = 'open' then 'its row names another record of Enerflo by now' end
+      when o.state = 'open' then '$relinked' end
     when o.shows then 'arrived'
     when o.state <> 'open' then null
     when o.op = 'insert' and not $named then $otherwise
@@ -205,6 +206,7 @@ def _record_arrivals(connection: sa.Connection, comparison: Comparison, account:
     if loads:
         connection.exec_driver_sql(_NOT_LOADED.substitute(named, gone=_GONE), values)
     end_other_deletions(connection, comparison, looked, values, _GONE)
+    end_relinked(connection, comparison, looked, values)
     for row in connection.exec_driver_sql(_RECORD_ARRIVALS.substitute(named), values).all():
         applying = Applying(account, row.plan_hash, "copy", row.approved_by)
         if row.kind == "link":
@@ -295,6 +297,7 @@ def _look(comparison: Comparison, looked: str, meanings: Mapping[str, Mapping[st
     return _LOOK.substitute(
         name=comparison.name,
         gone=_GONE,
+        relinked=RELINKED,
         looked=looked,
         table=literal(comparison.name),
         columns=", ".join(

@@ -96,13 +96,14 @@ _HANDED_OVER = Template("""exists (
 
 # We handed the value over when the row was in another table or named another record, and both sides have not
 # agreed on the field since. This includes changes that ended. These are found by their plan, because the
-# index of `sync.crm_changes` by key has only open changes.
+# index of `sync.crm_changes` by key has only open changes. If the change ended because the row names another
+# record, `copy_value` is what the row showed then.
 _HANDED_OVER_BEFORE = Template("""exists (
       select from sync.plan_changes p join sync.crm_changes w
         on w.account = p.account and w.plan_hash = p.plan_hash and w.position = p.position
       where p.account = %(account)s and p.key = o.key and w.key = o.key and w.op <> 'delete'
         and w."column" = f.field and ($elsewhere) and (a.account is null or w.made_at >= a.agreed_at)
-        and $same)""")
+        and ($same or w.state = 'superseded' and w.enerflo_key <> o.enerflo_key and $shown))""")
 
 
 # The inner query does not depend on the row, so PostgreSQL runs it once for all rows.
@@ -261,7 +262,8 @@ def handed_over_elsewhere(comparison: Comparison) -> str:
     if not comparison.key_is_record:
         of_table = f"w.table_name = {literal(comparison.name)}"
         elsewhere.append(f"{of_table} and w.enerflo_key <> o.enerflo_key")
-    found.append(_HANDED_OVER_BEFORE.substitute(elsewhere=" or ".join(elsewhere), same=same))
+    shown = same_as_agreed(comparison, "f.theirs", "w.copy_value", in_crm=True)
+    found.append(_HANDED_OVER_BEFORE.substitute(elsewhere=" or ".join(elsewhere), same=same, shown=shown))
     return f"({' or '.join(found)})"
 
 
