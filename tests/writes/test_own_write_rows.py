@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.own_writes import note_made, note_sending, note_written, noting_rows, noting_updates
+from enerflo_sync.agreed.own_writes import (
+    note_made,
+    note_sending,
+    note_unsent,
+    note_written,
+    noting_rows,
+    noting_updates,
+)
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
@@ -227,6 +234,16 @@ def sent(connection: sa.Connection, number: int) -> Any:
     )
 
 
+def over(connection: sa.Connection, number: int) -> Any:
+    return connection.scalar(
+        sa.text(
+            "select over_at from sync.own_writes where account = 'default' and side = 'enerflo'"
+            " and (key ->> 'install_id')::int = :n"
+        ),
+        {"n": number},
+    )
+
+
 # A milestone has its install's time. Notes have none, and a record that is to be made no id.
 SENT = [
     ("milestones", {"install_id": 1, "milestone_id": 4}),
@@ -240,22 +257,36 @@ def test_a_request_remembers_when_somebody_else_had_changed_the_record(connectio
     installs(connection, BEFORE)
     # An earlier write of ours left the second record's time as it is.
     remembered(connection, 2, side="enerflo", table_name="installs", key={"install_id": 2})
-    note_sending(connection, "default", SENT, again=False)
+    note_sending(connection, "default", SENT)
     assert (sent(connection, 1), sent(connection, 2)) == (BEFORE, EARLIER)
     assert {name[:1] + name[3:] for name in left(connection)} == {("default", 1), ("default", 2)}
 
-    # The same request again: what it finds now may be its own.
+    # The same request again, or another one: what it finds now may come from the first.
     installs(connection, AFTER)
-    note_sending(connection, "default", SENT, again=True)
+    for _ in range(2):
+        note_sending(connection, "default", SENT)
+        assert (sent(connection, 1), sent(connection, 2)) == (BEFORE, EARLIER)
+        assert (over(connection, 1), over(connection, 2)) == (AFTER, AFTER)
+    # That the second one had no effect says nothing of the first.
+    note_unsent(connection, "default", SENT)
     assert (sent(connection, 1), sent(connection, 2)) == (BEFORE, EARLIER)
-    # Another request: the record was changed by somebody else meanwhile.
-    note_sending(connection, "default", SENT, again=False)
-    assert (sent(connection, 1), sent(connection, 2)) == (AFTER, AFTER)
+    note_written(connection, "default", SENT)
+    assert (sent(connection, 1), over(connection, 1)) == (None, AFTER)
+
+
+def test_a_request_that_had_no_effect_leaves_nothing_to_remember(connection: sa.Connection) -> None:
+    installs(connection, BEFORE)
+    note_sending(connection, "default", SENT)
+    installs(connection, AFTER)
+    note_unsent(connection, "default", SENT)
+    assert (sent(connection, 1), over(connection, 1)) == (None, None)
+    note_sending(connection, "default", SENT)
+    assert (sent(connection, 1), over(connection, 1)) == (AFTER, None)
 
 
 def test_a_record_that_was_read_back_has_the_time_that_our_write_left(connection: sa.Connection) -> None:
     installs(connection, BEFORE)
-    note_sending(connection, "default", SENT, again=False)
+    note_sending(connection, "default", SENT)
     installs(connection, AFTER)
     note_written(connection, "default", SENT)
     times = {name[3]: value for name, value in left(connection).items()}

@@ -79,16 +79,27 @@ on conflict (account, side, table_name, key) do update
 set others_at = excluded.others_at, over_at = null, left_at = excluded.left_at
 """)
 
-# When a request is sent again, the time noted before its first attempt counts: the present time may already
-# be the result of that attempt.
+# If an earlier request was never read back, the time noted before it counts: the present time may already be
+# the result of that request, and is noted as well.
 _SENDING = Template("""
 /* enerflo-sync push: when a record of $mirror was changed before our request */
 insert into sync.own_writes as w (account, side, table_name, key, sent_others_at)
 select :account, 'enerflo', '$mirror', jsonb_build_object('$id', e.$id), e.updated_at
 from enerflo.$mirror e where e.account = :account and e.$id = any(:ids)
 on conflict (account, side, table_name, key) do update
-set sent_others_at = coalesce(case when :again then w.sent_others_at end,
-    case when w.left_at = excluded.sent_others_at then w.others_at else excluded.sent_others_at end)
+set over_at = case when w.sent_others_at is not null then greatest(w.over_at, excluded.sent_others_at)
+      when w.left_at = excluded.sent_others_at then w.over_at end,
+    sent_others_at = coalesce(w.sent_others_at,
+      case when w.left_at = excluded.sent_others_at then w.others_at else excluded.sent_others_at end)
+""")
+# The request had no effect, so the time that the record has now is not ours. It may be that of an earlier
+# request, of which ``over_at`` tells then.
+_UNSENT = Template("""
+/* enerflo-sync push: a request of a record of $mirror that had no effect */
+update sync.own_writes w set sent_others_at = null from enerflo.$mirror e
+where w.account = :account and w.side = 'enerflo' and w.table_name = '$mirror'
+  and w.key = jsonb_build_object('$id', e.$id) and e.account = w.account and e.$id = any(:ids)
+  and (w.over_at is null or w.left_at = e.updated_at)
 """)
 _WRITTEN = Template("""
 /* enerflo-sync push: what our write left as a record's time of change in $mirror */
@@ -191,17 +202,21 @@ def note_sending(
     connection: sa.Connection,
     account: str,
     keys: Iterable[tuple[str, Mapping[str, Any]]],
-    *,
-    again: bool,
 ) -> None:
     """Store the modification times of Enerflo's records before our request is sent.
 
     The caller commits them together with the note that the request is sent.
 
     :param keys: tables of the mapping, each with the mirror key of one of its records.
-    :param again: whether the same request was sent before and its outcome is not known.
     """
-    _note(connection, account, keys, _SENDING, again=again)
+    _note(connection, account, keys, _SENDING)
+
+
+def note_unsent(
+    connection: sa.Connection, account: str, keys: Iterable[tuple[str, Mapping[str, Any]]]
+) -> None:
+    """Store that a request certainly had no effect, so that no time of its record may come from it."""
+    _note(connection, account, keys, _UNSENT)
 
 
 def note_written(
@@ -216,7 +231,6 @@ def _note(
     account: str,
     keys: Iterable[tuple[str, Mapping[str, Any]]],
     statement: Template,
-    **others: Any,
 ) -> None:
     ids: dict[tuple[str, str], set[int]] = {}
     for kind, key in keys:
@@ -226,4 +240,4 @@ def _note(
     for (mirror, name), some in sorted(ids.items()):
         query = sa.text(statement.substitute(mirror=mirror, id=name))
         query = query.bindparams(sa.bindparam("ids", type_=ARRAY(sa.BigInteger)))
-        connection.execute(query, {"account": account, "ids": sorted(some), **others})
+        connection.execute(query, {"account": account, "ids": sorted(some)})

@@ -44,6 +44,13 @@ _IN_ENERFLO = Template("""least(
         then coalesce(we.others_at, '-infinity') else $own_time end,
       o.observed_at)""")
 
+# Of a request whose record was not read back nobody knows which time it left. Then the record's time may be
+# ours, or somebody's: somebody else changed it at ``since`` at least, and at ``until`` at most.
+_MAYBE_OURS_SINCE = Template("""case when we.sent_others_at is not null then we.sent_others_at
+        when $own_time = we.left_at then coalesce(we.others_at, '-infinity') end""")
+_MAYBE_OURS_UNTIL = Template("""case when we.sent_others_at is not null then greatest($own_time, we.over_at)
+        when $own_time = we.left_at then we.over_at end""")
+
 _WRITES = Template("""
     left join sync.own_writes wc on wc.account = %(account)s and wc.side = 'crm' and wc.table_name = $table
       and wc.key = $key$of_enerflo""")
@@ -123,6 +130,8 @@ def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     and did not read it back (:func:`enerflo_sync.agreed.own_writes.note_unseen`). A day does not tell the
     hour. A time without a zone occurs twice when clocks go back, and is read as the second one.
 
+    Nor does it tell that if Enerflo's time may come from our own request, which was sent and not read back.
+
     A milestone that a webhook brought alone, after its install was read, may have changed at any moment until
     that webhook came. The next poll brings the install's time.
 
@@ -131,6 +140,9 @@ def is_time_unsure(comparison: Comparison, in_enerflo: str) -> str:
     if not comparison.goes_by_time:
         return "false"
     unsure = unsure_time(comparison, in_enerflo, "o.left_by_others")
+    if times_record(comparison.kind) is not None:
+        between = "o.changed_in_crm > o.maybe_ours_since and o.changed_in_crm <= o.maybe_ours_until"
+        unsure = f"({unsure} or coalesce({between} and o.changed_in_crm <= f.seen_at, false))"
     if comparison.kind != RecordKind.MILESTONES:
         return unsure
     milestone = "f.milestone"
@@ -204,6 +216,14 @@ def changed_in_enerflo(comparison: Comparison) -> str:
     if not comparison.goes_by_time or times_record(comparison.kind) is None:
         return "o.said_at"
     return _IN_ENERFLO.substitute(own_time=record_time(comparison, "o.own_time", "i.install_updated_at"))
+
+
+def maybe_ours(comparison: Comparison) -> tuple[str, str]:
+    """Return since and until when somebody else changed Enerflo's record ``o``, if its time may be ours."""
+    if not comparison.goes_by_time or times_record(comparison.kind) is None:
+        return "null::timestamptz", "null::timestamptz"
+    own_time = record_time(comparison, "o.own_time", "i.install_updated_at")
+    return _MAYBE_OURS_SINCE.substitute(own_time=own_time), _MAYBE_OURS_UNTIL.substitute(own_time=own_time)
 
 
 def record_time(comparison: Comparison, own: str, of_install: str) -> str:

@@ -12,6 +12,7 @@ from enerflo_sync.reconcile.changed import (
     changed_in_crm,
     changed_in_enerflo,
     left_by_others,
+    maybe_ours,
     own_writes,
     record_time,
     written_over_at,
@@ -26,7 +27,8 @@ _ROWS = Template("""(
            $is_alone as is_alone, $record_time as record_time,
            $in_crm as changed_in_crm, $left_by_others as left_by_others,
            $written_over_at as written_over_at, $in_enerflo as changed_in_enerflo,
-           $install_observed_at as install_observed_at
+           $install_observed_at as install_observed_at,
+           $maybe_ours_since as maybe_ours_since, $maybe_ours_until as maybe_ours_until
     from $mismatched o $owners$own_writes where $compared and $sides
   ) o""")
 
@@ -45,6 +47,7 @@ def judged_rows(comparison: Comparison, *, on_both: bool) -> str:
 
     :param on_both: the rows that both sides have; otherwise those that one side lacks.
     """
+    since, until = maybe_ours(comparison)
     of_install = comparison.mirror_has_install and not comparison.is_installs
     return _ROWS.substitute(
         key=difference_key(comparison),
@@ -66,6 +69,8 @@ def judged_rows(comparison: Comparison, *, on_both: bool) -> str:
         written_over_at=written_over_at(comparison),
         install_observed_at="i.install_observed_at" if of_install else "null::timestamptz",
         in_enerflo=changed_in_enerflo(comparison),
+        maybe_ours_since=since,
+        maybe_ours_until=until,
         mismatched=comparison.mismatched,
         owners=OWNERS if of_install else "",
         own_writes=own_writes(comparison),

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
-from enerflo_sync.agreed.own_writes import note_sending, note_written, noting_rows
+from enerflo_sync.agreed.own_writes import note_sending, note_unsent, note_written, noting_rows
 from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.apply.enerflo.attempt import Attempt, CallOutcome, attempted
 from enerflo_sync.apply.enerflo.report import PushReport
@@ -213,8 +213,7 @@ class PushRun:
             left = [change for change in changes if change.position not in moved]
             mark_sent(self.connection, self.applying, left, self.clock.now())
             if left:
-                again = self._were_sent(left)
-                note_sending(self.connection, self.account, self._records(left), again=again)
+                note_sending(self.connection, self.account, self._records(left))
             self._sent.update(change.position for change in left)
         self._finish_moved(changes, moved)
         if not left:
@@ -238,6 +237,8 @@ class PushRun:
         sure = [one for one in changes if one.sent_at is None and one.position not in self._in_doubt]
         with self.connection.begin():
             mark_unsent(self.connection, self.applying, sure)
+            if len(sure) == len(changes):
+                note_unsent(self.connection, self.account, self._records(sure))
 
     def accepted(self, changes: Sequence[OutboxChange], new_id: int | None) -> None:
         """Store and commit that Enerflo accepted the request of the changes, so that it is not sent again.

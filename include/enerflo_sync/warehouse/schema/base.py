@@ -83,9 +83,10 @@ own_writes = sync_table(
     time("left_seen_at"),
     # Null: nobody else ever changed it.
     time("others_at"),
-    # The CRM row's time just before our write, whoever left it. Null: nobody knows.
+    # crm: the row's time just before our write, whoever left it. Null: nobody knows.
+    # enerflo: the record's time just before our request, if an earlier request may have left it.
     time("over_at"),
-    # Like ``others_at``, for a request whose outcome is still unknown.
+    # Like ``others_at``, for a request whose record was not read back.
     time("sent_others_at"),
     PrimaryKeyConstraint("account", "side", "table_name", "key"),
     CheckConstraint("side in ('crm', 'enerflo')", name="own_writes_side"),
