@@ -191,7 +191,7 @@ class Check:
         subject, _, key = record.partition("/")
         world = self.day.world
         plan = self.day.plan
-        if reason == "not_listed" and plan.rate(Trouble.SHORT_PAGES) and plan.rate(Trouble.LAGGING_LIST):
+        if reason == "not_listed" and plan.rate(Trouble.SHORT_PAGES):
             # Looked for as long as an event waits, in a list that answers with less than it has.
             return True
         if subject == "customers":
