@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sandbox.spelling import Spelling
+from enerflo_sync.apply.enerflo.installs import ELSEWHERE
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
@@ -128,3 +129,22 @@ def test_an_undo_that_was_sent_before_a_kill_is_not_reversed_by_a_plan_that_is_m
     assert status(desk, install_id) == before
     assert desk.crm("installs", enerflo_install_id=install_id)["status"] == "On Hold"
     desk.settled()
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_one_whose_row_is_gone_by_now_is_told_as_what_became_of_it(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch, arrived: bool
+) -> None:
+    install = agreed.a_site().install_id
+    agreed.sql("update crm.installs set status = 'On Hold' where enerflo_install_id = :i", i=install)
+    plan = agreed.plan()
+    cut_off_after_the_request(agreed, monkeypatch, plan.plan_hash)
+    if not arrived:
+        agreed.world.set_status(install, 5)
+    agreed.sql("delete from crm.installs where enerflo_install_id = :i", i=install)
+    before = len(agreed.world.received)
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    (row,) = agreed.ledger(plan_hash=plan.plan_hash)
+    wanted = ("applied", "found there") if arrived else ("moved", ELSEWHERE)
+    assert (row["decision"], row["reason"]) == wanted
+    assert len(agreed.world.received) == before

@@ -18,7 +18,7 @@ from enerflo_sync.agreed.own_writes import note_sending, note_unsent, note_writt
 from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.apply.enerflo.attempt import Attempt, CallOutcome, attempted
 from enerflo_sync.apply.enerflo.report import PushReport
-from enerflo_sync.apply.enerflo.source import Sources
+from enerflo_sync.apply.enerflo.source import GONE, Sources
 from enerflo_sync.clock import Clock
 from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
@@ -170,8 +170,8 @@ class PushRun:
     def leave_moved(self, changes: Sequence[OutboxChange], record: Mapping[str, Any] | None = None) -> None:
         """Record changes as moved whose value the CRM no longer has, before Enerflo is read.
 
-        A change that an earlier run sent is kept even if its value changed, because Enerflo may have received
-        it.
+        A change that an earlier run sent is kept even if its value changed or its row is gone, because Enerflo
+        may have received it.
 
         :param record: the record of Enerflo that a new CRM row already became, if the row may have its id.
         """
@@ -179,7 +179,8 @@ class PushRun:
         sent = [change for change in changes if change.sent_at is not None and change.op == "update"]
         with self.connection.begin():
             moved = self._sources.moved(fresh, record=record)
-            moved |= self._sources.moved(sent, values=False)
+            of_sent = self._sources.moved(sent, values=False)
+            moved |= {position: why for position, why in of_sent.items() if why != GONE}
         self._finish_moved(changes, moved)
 
     def _finish_moved(self, changes: Sequence[OutboxChange], moved: Mapping[int, str]) -> None:
