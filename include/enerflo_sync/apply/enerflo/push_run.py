@@ -170,8 +170,8 @@ class PushRun:
     def leave_moved(self, changes: Sequence[OutboxChange], record: Mapping[str, Any] | None = None) -> None:
         """Record changes as moved whose value the CRM no longer has, before Enerflo is read.
 
-        A change that an earlier run sent is kept even if its value changed or its row is gone, because Enerflo
-        may have received it.
+        A change that an earlier run sent is kept even if its value changed or its row is gone, because
+        Enerflo may have received it.
 
         :param record: the record of Enerflo that a new CRM row already became, if the row may have its id.
         """
