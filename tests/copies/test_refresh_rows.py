@@ -172,6 +172,22 @@ def test_a_copy_whose_key_is_a_number_follows_every_edit_also_of_the_key(rows: R
         assert rows.refresh().rows_read == 0, name
 
 
+@pytest.mark.parametrize("elsewhere", ["mariadb"], indirect=True)
+@pytest.mark.parametrize(("apart", "are_named"), [(1, True), (1 << 22, False)])
+def test_an_index_of_mariadb_finds_the_rows_of_keys_that_lie_close_together(
+    rows: Rows, apart: int, are_named: bool
+) -> None:
+    rows.configured(("key: [own]", "key: [sequence]"))
+    rows.many(400)
+    rows.elsewhere.sql(f"update crm.rows set sequence = milestone * {apart}")
+    rows.refresh()
+    rows.elsewhere.sql("update crm.rows set title = 'Edited' where own = 'k7'")
+    asked: list[str] = []
+    sa.event.listen(rows.crm.engine, "before_cursor_execute", lambda *event: asked.append(event[2]))
+    assert rows.refresh().rows_read < 30
+    assert any("where `sequence` in (7, 68, " in statement for statement in asked) == are_named
+
+
 @in_duckdb
 @pytest.mark.parametrize("apart", [1, 64, 1 << 22])
 def test_few_rows_are_read_for_an_edit_however_far_apart_the_keys_are(rows: Rows, apart: int) -> None:
