@@ -169,6 +169,9 @@ class MariaDB(Elsewhere):
     def taken(self, value: Any) -> Any:
         return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
 
+    def numbers(self, last: int) -> str:
+        return f"(select seq as n from seq_1_to_{last}) numbers"
+
 
 class DuckDB(Elsewhere):
     """A file of DuckDB."""

@@ -136,7 +136,7 @@ class Rows:
         """Put rows k1, k2, … into the other database."""
         self.elsewhere.sql(
             "insert into crm.rows (own, install, milestone, title, gone, updated_at)"
-            f" select 'k' || n, n, n, 'Title ' || n, false, :at from {self.elsewhere.numbers(number)}",
+            f" select concat('k', n), n, n, concat('Title ', n), false, :at from {self.elsewhere.numbers(number)}",
             at=LONG_AGO,
         )
 

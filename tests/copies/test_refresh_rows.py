@@ -126,6 +126,68 @@ def test_rows_are_found_by_a_key_that_is_a_number_also_below_zero_or_missing(row
     assert rows.refresh().rows_read == 0
 
 
+OF_NUMBERS = {
+    "nothing": [],
+    "an edit": ["update crm.rows set title = 'Else' where sequence = 7"],
+    "the last row is deleted": ["delete from crm.rows where sequence = 400"],
+    "the first row is deleted": ["delete from crm.rows where sequence = 1"],
+    "a row has a larger key than any other": [
+        "insert into crm.rows (own, install, milestone, sequence) values ('new', 1, 1, 409)"
+    ],
+    "a row has the key zero": [
+        "insert into crm.rows (own, install, milestone, sequence) values ('new', 1, 1, 0)"
+    ],
+    "a row has a key below zero": ["update crm.rows set sequence = -61 where sequence = 61"],
+    "a row has no key": ["update crm.rows set sequence = null where sequence = 60"],
+    "a row gets another key": ["update crm.rows set sequence = 405 where sequence = 61"],
+    "two rows have one key": ["update crm.rows set sequence = 62 where sequence = 61"],
+    "two rows swap their keys": ["update crm.rows set sequence = 63 - sequence where sequence in (1, 62)"],
+    "a key is far away": ["update crm.rows set sequence = 4000000000000000000 where sequence = 61"],
+    "all rows are deleted": ["delete from crm.rows"],
+}
+
+
+@pytest.mark.parametrize("elsewhere", ["mariadb", "duckdb"], indirect=True)
+def test_a_copy_whose_key_is_a_number_follows_every_edit_also_of_the_key(rows: Rows) -> None:
+    rows.configured(("key: [own]", "key: [sequence]"))
+
+    def same() -> bool:
+        query = "select sequence, milestone, title from {}"
+        here, there = rows.sql(query.format(COPY)), rows.elsewhere.sql(query.format("crm.rows"))
+        return sorted((tuple(row.values()) for row in here), key=repr) == sorted(
+            (tuple(row.values()) for row in there), key=repr
+        )
+
+    for name, edits in OF_NUMBERS.items():
+        rows.elsewhere.sql("delete from crm.rows")
+        rows.many(400)
+        rows.elsewhere.sql("update crm.rows set sequence = milestone")
+        rows.refresh()
+        assert same(), name
+        for edit in edits:
+            rows.elsewhere.sql(edit)
+        read = rows.refresh().rows_read
+        assert same(), name
+        assert read <= 60, name
+        assert rows.refresh().rows_read == 0, name
+
+
+@pytest.mark.parametrize("elsewhere", ["mariadb"], indirect=True)
+@pytest.mark.parametrize(("apart", "are_named"), [(1, True), (1 << 22, False)])
+def test_an_index_of_mariadb_finds_the_rows_of_keys_that_lie_close_together(
+    rows: Rows, apart: int, are_named: bool
+) -> None:
+    rows.configured(("key: [own]", "key: [sequence]"))
+    rows.many(400)
+    rows.elsewhere.sql(f"update crm.rows set sequence = milestone * {apart}")
+    rows.refresh()
+    rows.elsewhere.sql("update crm.rows set title = 'Edited' where own = 'k7'")
+    asked: list[str] = []
+    sa.event.listen(rows.crm.engine, "before_cursor_execute", lambda *event: asked.append(event[2]))
+    assert rows.refresh().rows_read < 30
+    assert any("where `sequence` in (7, 68, " in statement for statement in asked) == are_named
+
+
 @in_duckdb
 @pytest.mark.parametrize("apart", [1, 64, 1 << 22])
 def test_few_rows_are_read_for_an_edit_however_far_apart_the_keys_are(rows: Rows, apart: int) -> None:

@@ -103,6 +103,13 @@ class CopyTable:
         rows = self._connection.exec_driver_sql(_BUCKETS.substitute(copy=self.name), {"buckets": buckets})
         return {row.bucket: (row.number, row.total) for row in rows}
 
+    def ends(self) -> tuple[int | None, int | None]:
+        """Return the smallest and the largest key of a table whose key is one whole number."""
+        key = quoted(self._remote.key[0].name)
+        query = f"/* enerflo-sync copy: ends */ select min({key}), max({key}) from {self.name}"  # noqa: S608
+        smallest, largest = self._connection.exec_driver_sql(query, {}).one()
+        return smallest, largest
+
     def merge(self, parts: Iterable[Sequence[Sequence[Any]]], which: str, values: Mapping[str, Any]) -> int:
         """Replace the rows ``c`` of a condition by others where they differ; return how many came."""
         self._do(f"drop table if exists {_STAGE}, {_REPLACED}")
@@ -113,7 +120,8 @@ class CopyTable:
         self._do(f"lock table {self.name} in share row exclusive mode")
         named = {"copy": self.name, "columns": self._columns, "which": which}
         self._connection.exec_driver_sql(_OLD.substitute(named), values)
-        self._do(f"analyze {_STAGE}")
+        # The joins below use these columns alone, and a text of customers takes long to analyze.
+        self._do(f"analyze {_STAGE} ({ROW_HASH}, {KEY_HASH})")
         self._do(f"analyze {_REPLACED}")
         self._do(_DELETE.substitute(named))
         self._do(_INSERT.substitute(named))

@@ -61,10 +61,16 @@ class RemoteTable:
         return self.dialect.row_digest(self.columns, [] if self.where is None else [self.inside])
 
     @property
+    def whole_key(self) -> str | None:
+        """Return the expression of a key that is one whole number; None for any other key."""
+        is_whole = len(self.key) == 1 and self.key[0].type == "bigint"
+        return self.dialect.whole(self.key[0]) if is_whole else None
+
+    @property
     def key_hash(self) -> str:
         """Return the expression of the digest of a row's key; an integer key is its own digest."""
-        if len(self.key) == 1 and self.key[0].type == "bigint":
-            return f"coalesce({self.dialect.whole(self.key[0])}, -1)"
+        if self.whole_key is not None:
+            return f"coalesce({self.whole_key}, -1)"
         return self.dialect.digest([self.dialect.as_text(one) for one in self.key])
 
     @property

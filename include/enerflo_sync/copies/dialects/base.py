@@ -85,6 +85,7 @@ class Dialect(ABC):
     :cvar writes_at_once: whether one statement updates many rows, each to values of its own.
     :cvar empty_is_null: whether it stores an empty text as null.
     :cvar most_named: how many values one list of a statement may have.
+    :cvar most_keys: how many keys one statement names to read their rows by an index; 0: it scans the table.
     :cvar whole_digits: up to how many digits a decimal without places is read as a 64-bit integer.
     :cvar is_file: whether the database is a file, which one process has open at a time.
     :cvar quote: the quote character of names.
@@ -110,6 +111,7 @@ class Dialect(ABC):
     writes_at_once: ClassVar[bool] = True
     empty_is_null: ClassVar[bool] = False
     most_named: ClassVar[int] = 15_000
+    most_keys: ClassVar[int] = 0
     whole_digits: ClassVar[int] = 18
 
     of_a_row: ClassVar[AbstractSet[object]] = frozenset()

@@ -35,6 +35,7 @@ class MySQL(Dialect):
     version = 6
     quote = "`"
     from_nothing = " from dual"
+    most_keys = 30_000
     of_a_row = frozenset(_VALUES | _PLACES)
     # A name that is not known, or a view that takes no writes: the driver calls these operational.
     of_a_statement = frozenset({1052, 1054, 1111, 1288, 1305, 1348, 1356, 1393, 1394, 1395, 1471})
