@@ -1,7 +1,9 @@
 """What the program is made of: a bill of materials (CycloneDX) and the licences of all packages.
 
 ``python -m tests.supply_chain sbom FILE`` writes the bill of what a server needs, from ``uv.lock``;
-``python -m tests.supply_chain licences`` prints package, version and licence of all that is installed here.
+``python -m tests.supply_chain licences`` prints package, version and licence of all that is installed here;
+``python -m tests.supply_chain look`` looks for known weaknesses of what is locked, and for licences that are not allowed, and
+ends by a sentence that says what to do: exit code 1 where a person has to do something, 2 where nothing could be checked.
 """
 
 from __future__ import annotations
@@ -151,8 +153,40 @@ def bill_of_materials(uv: str) -> dict[str, Any]:
     return bill
 
 
+def look(uv: str, *options: str) -> int:
+    """Compare what is locked with the advisories, and print what to do; return the exit code.
+
+    :param options: of ``uv audit``.
+    """
+    refused = [one for one in packages() if not one.allowed]
+    for one in refused:
+        print(f"{one.name} {one.version}: {one.licence or 'names no licence'}, which is not allowed.")
+    if refused:
+        print(
+            "Replace the package, or add its licence to ALLOWED or PERMITTED in tests/supply_chain.py, with the reason."
+        )
+    command = [uv, "audit", "--frozen", "--preview-features", "audit", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    said = f"{done.stdout}{done.stderr}".strip()
+    if done.returncode == 0:
+        print(said)
+        return 1 if refused else 0
+    print(said)
+    if done.returncode == 1:
+        print(
+            "Take the fixed versions (uv lock --upgrade-package NAME), run make check and make test, and build the images"
+            " again. Where there is no fix: docs/security.md, Packages."
+        )
+        return 1
+    print(
+        "Nothing was checked: the advisories were not reached. Allow https://api.osv.dev from this machine, or run it on"
+        " another one."
+    )
+    return 2
+
+
 def main(words: list[str]) -> int:
-    """Run one of the two commands."""
+    """Run one of the three commands."""
     if words[:1] == ["licences"]:
         for one in packages():
             print(
@@ -160,6 +194,8 @@ def main(words: list[str]) -> int:
             )
         return 0 if all(one.allowed for one in packages()) else 1
     uv = uv_program()
+    if words[:1] == ["look"] and uv is not None:
+        return look(uv, *words[1:])
     if words[:1] != ["sbom"] or len(words) != 2 or uv is None:
         print(__doc__ if uv else "uv is missing: make sync fetches it.", file=sys.stderr)
         return 2

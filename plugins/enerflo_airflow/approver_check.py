@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.sdk import conf
 
 from enerflo_airflow.accounts import account_name, sync_config
+from enerflo_sync.jobs.context import AccountContext
 
 # The user that everybody is where Airflow asks nobody to log in.
 _EVERYBODY = SimpleAuthManagerUser(username="Anonymous", role="ADMIN")
@@ -22,6 +24,14 @@ _EVERYBODY = SimpleAuthManagerUser(username="Anonymous", role="ADMIN")
 
 class UnknownUsersError(Exception):
     """The auth manager names no users, as one that asks another service for them."""
+
+
+def who_alone_may_decide(opened: AccountContext, user: BaseUser) -> str:
+    """Return in words who may decide about an account's plans; empty if the user is one of them."""
+    allowed = opened.settings.airflow.approver_ids
+    if not allowed or get_auth_manager().is_authorized_hitl_task(assigned_users=set(allowed), user=user):
+        return ""
+    return f"Only {', '.join(allowed.values())} may decide about plans of account {opened.account}."
 
 
 def approver_problem(account: str) -> str:

@@ -16,7 +16,7 @@ from fastapi.responses import Response
 from sqlalchemy import select
 
 from enerflo_airflow.accounts import account_name
-from enerflo_airflow.approver_check import approver_problem
+from enerflo_airflow.approver_check import approver_problem, who_alone_may_decide
 from enerflo_airflow.page_parts import Acting, Page, Visit, reading
 from enerflo_airflow.page_runs import is_paused, start_run
 from enerflo_sync.addresses import Place
@@ -216,11 +216,7 @@ def _require_approver(visit: Visit, opened: AccountContext) -> None:
 
     :raises HTTPException: the user is none of them.
     """
-    allowed = opened.settings.airflow.approver_ids
-    manager = get_auth_manager()
-    if allowed and not manager.is_authorized_hitl_task(assigned_users=set(allowed), user=visit.user):
-        names = ", ".join(allowed.values())
-        said = f"Only {names} may decide about plans of account {visit.account}."
+    if said := who_alone_may_decide(opened, visit.user):
         raise HTTPException(403, f"{said} {approver_problem(visit.account)}".rstrip())
 
 

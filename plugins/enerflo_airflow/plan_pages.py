@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 
-from enerflo_airflow.approver_check import approver_problem
+from enerflo_airflow.approver_check import approver_problem, who_alone_may_decide
 from enerflo_airflow.page_parts import HEADERS, Page, Reading, pieces, reading
 from enerflo_sync.addresses import Place
 from enerflo_sync.errors import ConfigurationError
@@ -44,6 +44,7 @@ def one_plan(visit: Reading, plan_hash: str) -> Response:
     with reading(account) as opened, opened.engine.connect() as connection:
         frame = visit.frame(connection, Place.PLANS)
         tables = opened.config.tables_for(account)
+        barred = who_alone_may_decide(opened, visit.user)
         try:
             wanted = PlanListFilter.of(visit.request.query_params)
         except ConfigurationError as error:
@@ -51,12 +52,12 @@ def one_plan(visit: Reading, plan_hash: str) -> Response:
         try:
             if wanted is not None:
                 listed = read_plan_list(connection, opened.config, account, plan_hash, wanted)
-                return Page(render_plan_list(listed, tables, frame))
+                return Page(render_plan_list(listed, tables, frame, barred=barred))
             page = read_plan_page(connection, opened.config, account, plan_hash)
         except ConfigurationError as error:
             return Page(render_message("No such plan", str(error), frame=frame), 404)
     problem = approver_problem(account) if page.may_be_decided else ""
-    return Page(render_plan(page, tables, frame, approvers=problem))
+    return Page(render_plan(page, tables, frame, approvers=problem, barred=barred))
 
 
 @plans.get("/plans/{account}/{plan_hash}/download")

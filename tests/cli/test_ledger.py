@@ -46,6 +46,7 @@ def test_an_intact_and_a_broken_ledger(
     assert broken.code == 1
     assert f"row {changed} (" in broken.out
     assert "was changed after seal 1" in broken.out
+    assert "Next: docs/runbook.md#the-ledger-is-not-as-it-was-sealed" in broken.out
     document = run("ledger", "verify", "--json").json
     assert [place["ledger_id"] for place in document["places"]] == [changed]
     assert document["intact"] is False
@@ -53,7 +54,24 @@ def test_an_intact_and_a_broken_ledger(
     assert run("ledger", "verify", "--expect", "zz").code == 2
     other = run("ledger", "verify", "--expect", "0" * 64)
     assert other.code == 1
-    assert "no seal has the digest 0000" in other.out
+    assert "  no seal has the digest 0000" in other.out
+    assert (
+        "Next: compare the digest, and its account, with the log line that it is from (ledger_sealed)."
+        in other.out
+    )
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql(
+            "insert into sync.ledger_seals select s.* from sync.ledger_seals t, jsonb_populate_record("
+            "t, jsonb_build_object('account', 'west', 'digest', '\\x' || repeat('ab', 32))) s"
+            " where t.number = (select max(number) from sync.ledger_seals)"
+        )
+    west = run("ledger", "verify", "--expect", "abababab")
+    assert west.code == 1
+    assert "  no seal has the digest abababab: it is one of account west" in west.out
+    assert (
+        "Next: check the account that it is of: enerflo-sync ledger verify --account west --expect"
+        in west.out
+    )
 
     # Whoever takes all seals away leaves nothing to tell by.
     with warehouse.begin() as connection:
@@ -62,4 +80,5 @@ def test_an_intact_and_a_broken_ledger(
     assert bare.code == 1
     assert "the ledger has rows and no seal: nothing could be checked." in bare.out
     assert "without a seal: not covered." in bare.out
+    assert "Next: docs/runbook.md#the-ledger-is-not-as-it-was-sealed" in bare.out
     assert run("ledger", "verify", "--json").json["intact"] is False

@@ -81,3 +81,30 @@ def test_an_archive_that_nobody_looked_into_is_not_counted_as_empty(
     (tmp_path / "drop").mkdir()
     (line,) = [one for one in run("prune", "--dry-run").out.splitlines() if one.startswith("  archive")]
     assert line.split()[:2] == ["archive", "0"]
+
+
+def test_several_customers_are_forgotten_by_one_command(run: Run, warehouse_url: str, tmp_path: Path) -> None:
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "1")
+    run("poll")
+    rows = sql(warehouse_url, "select distinct customer_id from enerflo.installs order by 1 limit 3")
+    one, two, three = (str(row[0]) for row in rows)
+    listed = tmp_path / "gone.txt"
+    listed.write_text(f"{two}\n{three}\n987654321\n")
+    chosen = ("forget", "--customer", one, "--customer", two, "--customers-file", str(listed))
+    shown = run(*chosen)
+    assert shown.code == 1
+    lines = shown.out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:3]] == [one, two, three]
+    assert lines[3:5] == [
+        "Would erase personal data of 3 customers.",
+        "Nothing was erased: add --yes to erase it. It cannot be undone.",
+    ]
+    assert lines[5].startswith(
+        "Left out, customer 987654321: enerflo.customers, account default: there is no "
+    )
+    done = run(*chosen, "--yes", "--by", "Pat", "--json").json
+    assert [one["erased"] for one in done["customers"]] == [True] * 3
+    assert list(done["left_out"]) == ["987654321"]
+    assert sql(warehouse_url, "select count(*) from sync.forgotten") == [(3,)]
+    nobody = run("forget", "--yes")
+    assert (nobody.code, "nothing says which customers" in nobody.err) == (2, True)

@@ -79,6 +79,23 @@ def test_webhooks_in_a_drop_that_nobody_looks_into_are_told_until_a_run_ingests_
     assert told() == []
 
 
+def test_a_drop_that_somebody_emptied_ends_it_without_saying_that_webhooks_arrive(
+    polled: Inbox, told: Told
+) -> None:
+    wait(polled, 1)
+    lies = polled.drop({"event": "one"}, "20260302T100000-1.json")
+    wait(polled, 25)
+    assert len(told()) == 1
+    lies.unlink()
+    (message,) = told()
+    assert message.subject == "Enerflo default: resolved: no webhook waits in the drop any more"
+    assert message.text.splitlines()[0] == (
+        "The drop is empty, and nothing that lay there was ingested: somebody took it away. Webhooks that come are"
+        " ingested once the DAG enerflo_webhooks is switched on."
+    )
+    assert "arrive" not in message.subject + message.text
+
+
 def test_an_empty_drop_and_one_that_cannot_be_listed_are_told_of_by_nobody(polled: Inbox, told: Told) -> None:
     wait(polled, 40)
     assert told() == []

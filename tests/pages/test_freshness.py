@@ -85,6 +85,21 @@ def test_a_first_webhook_that_never_came_is_told(visitor: Callable[..., Visitor]
     assert f"{said} Check the sender and the receiver." in text
 
 
+def test_polls_that_did_not_run_come_before_an_item_that_waits_in_quarantine(
+    visitor: Callable[..., Visitor],
+) -> None:
+    pat = visitor("VIEWER")
+    pat.sql(
+        "update sync.runs set started_at = started_at - interval '9 days',"
+        " finished_at = finished_at - interval '9 days'"
+    )
+    text = pat.text(PAGE)
+    assert "quarantine list" in text
+    assert "due polls did not run" in text
+    assert "See what closes the gaps below, first " in text
+    assert "Decide in the inbox about what arrived and was not read." not in text
+
+
 def test_before_the_first_poll_and_webhook_the_page_says_what_to_do(visitor: Callable[..., Visitor]) -> None:
     pat = visitor("ADMIN")
     for table in ("runs", "watermarks", "webhook_events", "witnesses", "quarantine", "request_budgets"):

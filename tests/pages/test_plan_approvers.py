@@ -32,10 +32,21 @@ def test_a_plan_is_decided_by_the_accounts_approvers_alone(
     pat = visitor("ADMIN", "pat")
     path = waiting(pat)
     for action, fields in (("approve", {}), ("reject", {"reason": "no"})):
-        answer = pat.post(f"{path}/{action}", path, **fields)
+        # The token is that of every form of the account.
+        answer = pat.post(f"{path}/{action}", "overview/default", **fields)
         assert answer.status_code == 403
         assert "Only maria may decide about plans of account default." in answer.text
     assert (stored(pat, path), known_dags.runs_of("approve")) == (("open", None), [])
+    # No form is there whose answer would be a refusal, but who may decide instead.
+    form = f'<form method="post" action="/enerflo/{path}" class="deciding">'
+    pages = (path, f"{path}?table=installs&direction=to_crm&op=update&field=status")
+    for page in pages:
+        text = pat.text(page)
+        assert "Only maria may decide about plans of account default." in text
+        assert form not in text
+        assert "Decide at the end of this page." not in text
+    maria = visitor("ADMIN", "maria")
+    assert all(form in maria.text(page) for page in pages)
     assert visitor("ADMIN", "maria").post(f"{path}/approve", path).status_code == 303
     assert stored(pat, path) == ("approved", "maria")
 

@@ -374,3 +374,18 @@ def test_a_plan_asks_few_questions_of_the_warehouse(visitor: Visits) -> None:
         sa.event.remove(sa.Engine, "before_cursor_execute", hear)
     ours = [one for one in statements if "enerflo-sync" in one]
     assert 3 < len(ours) <= 8, ours
+
+
+def test_a_part_of_a_plan_is_decided_about_on_its_own_page(visitor: Visits) -> None:
+    known_dags.known("approve")
+    pat = visitor("ADMIN")
+    path = waiting(pat)
+    page = f"{path}?table=installs&direction=to_crm&op=update&field=status"
+    text = pat.text(page)
+    assert "Approve only what is checked" in text
+    chosen = re.search(r'name="chosen" value="([^"]+)"', text)
+    assert chosen
+    answer = pat.post(f"{path}/approve", page, chosen=html.unescape(chosen[1]), about="only")
+    assert answer.status_code == 303
+    assert states(pat, path, "state = 'planned'") != states(pat, path)
+    assert stored(pat, path)[0] == "approved"

@@ -29,7 +29,6 @@ MISTAKES = [
     ('.*)$"', '.*$"', "expected a pattern"),
     ("    above: 0\n", "    above: 0\n    at_least: 0\n", "above beside at_least"),
     ("  panel_count_range:\n", "  Panel Count:\n", "lower-case letters"),
-    ("version: 1\n", "", "found nothing"),
 ]
 
 

@@ -269,11 +269,13 @@ tables:
 def forgotten(engine: sa.Engine, folder: Any, customer: int = 7, *, write: bool = True) -> ForgetReport:
     path = folder / "sync.yaml"
     path.write_text(CONFIG)
-    return forget(
-        *(engine, load_config(path, {}), ACCOUNT, customer, lambda: None),
+    found = forget(
+        *(engine, load_config(path, {}), ACCOUNT, [customer], lambda: None),
         **{"by": "Pat", "limits": Limits(file=1_000, event=1_000), "clock": SystemClock()},
         **{"rng": random.Random(1), "write": write},
     )  # type: ignore[arg-type]
+    (report,) = found.customers
+    return report
 
 
 def with_notes(engine: sa.Engine, *rows: tuple[str, dict[str, Any]]) -> None:

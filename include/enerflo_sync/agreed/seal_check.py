@@ -44,6 +44,15 @@ class BrokenPlace(msgspec.Struct, frozen=True):
     text: str
 
 
+class UnknownSeal(BrokenPlace, frozen=True):
+    """A digest that no seal of the account has.
+
+    :param accounts: the accounts of the warehouse of which one seal has it.
+    """
+
+    accounts: Sequence[str] = ()
+
+
 class LedgerCheck(msgspec.Struct, frozen=True, kw_only=True):
     """The result of the check of an account's ledger against its seals.
 
@@ -134,6 +143,12 @@ where l.account = :account and l.ledger_id > :settled
 """)
 
 
+_ELSEWHERE = sa.text("""
+/* enerflo-sync ledger: accounts of which a digest is */
+select distinct account from sync.ledger_seals where starts_with(encode(digest, 'hex'), :digest) order by 1
+""")
+
+
 def check_ledger(connection: sa.Connection, account: str, *, expected: str | None = None) -> LedgerCheck:
     """Compare the ledger with its seals, in the caller's transaction.
 
@@ -144,11 +159,7 @@ def check_ledger(connection: sa.Connection, account: str, *, expected: str | Non
     chain = connection.execute(_CHAIN, {"account": account}).all()
     places = list(_of_chain(chain))
     if expected is not None and not any(seal.head.startswith(expected.strip().lower()) for seal in chain):
-        places.append(
-            BrokenPlace(
-                Break.SEAL_UNKNOWN, None, None, f"no seal has the digest {expected}: the chain is another"
-            )
-        )
+        places.append(_unknown(connection, expected.strip().lower()))
     amended, rewritten = _amended(connection, account)
     rows = 0
     in_rows: list[BrokenPlace] = []
@@ -174,6 +185,13 @@ def check_ledger(connection: sa.Connection, account: str, *, expected: str | Non
         broken=len(places),
         places=places[:LISTED],
     )
+
+
+def _unknown(connection: sa.Connection, digest: str) -> UnknownSeal:
+    accounts = list(connection.scalars(_ELSEWHERE, {"digest": digest}))
+    why = f"it is one of account {', '.join(accounts)}" if accounts else "the chain is another"
+    text = f"no seal has the digest {digest}: {why}"
+    return UnknownSeal(Break.SEAL_UNKNOWN, None, None, text, accounts)
 
 
 def _of_chain(chain: Sequence[sa.Row[Any]]) -> Iterator[BrokenPlace]:

@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "notify": ("enerflo_sync.cli.notify", "Show the messages due on the routes of sync.yaml."),
     "rebuild": ("enerflo_sync.cli.rebuild", "Derive the mirror again from what is stored."),
     "prune": ("enerflo_sync.cli.prune", "Delete what is older than sync.yaml keeps it."),
-    "forget": ("enerflo_sync.cli.forget", "Erase the personal data of one customer."),
+    "forget": ("enerflo_sync.cli.forget", "Erase the personal data of customers."),
     "fields": (
         "enerflo_sync.cli.fields",
         "Show the fields that Enerflo really sends, and their use.",

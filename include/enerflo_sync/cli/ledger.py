@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from enerflo_sync.agreed.seal_check import LedgerCheck
+from enerflo_sync.agreed.seal_check import LedgerCheck, UnknownSeal
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.ledger import run_ledger_check
@@ -20,6 +20,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Check that the ledger of all decisions is as the jobs wrote it.",
 )
+
+
+_RUNBOOK = "docs/runbook.md#the-ledger-is-not-as-it-was-sealed"
 
 
 @app.command("verify")
@@ -50,7 +53,23 @@ def verify(
     else:
         for line in _lines(found):
             console.print(line, markup=False)
+        if not is_proven:
+            console.print(_next_step(found, expect), markup=False)
     finish(Exit.DONE if is_proven else Exit.NEEDS_A_PERSON)
+
+
+def _next_step(found: LedgerCheck, expected: str | None) -> str:
+    # Whatever else is broken, a digest of another account says nothing of this one.
+    unknown = next((place for place in found.places if isinstance(place, UnknownSeal)), None)
+    if unknown is not None and unknown.accounts:
+        other = f"enerflo-sync ledger verify --account {unknown.accounts[0]} --expect {expected}"
+        return f"Next: check the account that it is of: {other}"
+    if unknown is not None:
+        return (
+            "Next: compare the digest, and its account, with the log line that it is from (ledger_sealed)."
+            f" If they are right, seals were taken away, or an earlier warehouse was put back: {_RUNBOOK}"
+        )
+    return f"Next: {_RUNBOOK}"
 
 
 def _lines(found: LedgerCheck) -> Iterator[str]:

@@ -154,7 +154,7 @@ class ChangeOrderKeys(Options):
 class SyncConfig(Options):
     """The whole of sync.yaml."""
 
-    version: Literal[1] = Field(description="The version of this file's format.")
+    version: Literal[1] = Field(1, description="The version of this file's form; 1 without it.")
     defaults: AccountDefaults = Field(
         default_factory=lambda: AccountDefaults.model_validate({}),
         description="Options of all accounts, unless an account sets them itself. {account} in a text is the"

@@ -13,6 +13,7 @@ from enerflo_sync.errors import ConfigurationError
 UNKNOWN_OPTION = "the unknown option"
 # While machines are upgraded one by one, the file may be of the newer version already.
 _NEWER = "Where the file was written for a newer version, use that version here: docs/upgrading.md."
+NEWER_PROGRAM = "The file was written for a newer version, use that version here: docs/upgrading.md."
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -32,8 +33,7 @@ class Problem(msgspec.Struct, frozen=True):
     @property
     def may_be_newer(self) -> bool:
         """Return whether a newer version of this program may know what this one does not."""
-        is_unknown = self.found.startswith(UNKNOWN_OPTION) and not self.nearest
-        return is_unknown or self.place == "version"
+        return self.found.startswith(UNKNOWN_OPTION) and not self.nearest
 
     def __str__(self) -> str:
         place = f"{self.place}: " if self.place else ""
@@ -45,9 +45,11 @@ class InvalidConfigurationError(ConfigurationError):
     """The file cannot be used; ``problems`` holds every reason, in the order of the file's lines.
 
     Mistakes in accounts' own files follow, file by file.
+
+    :param next_step: by default to correct the file, where it is one.
     """
 
-    def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
+    def __init__(self, file: Path, problems: Sequence[Problem], *, next_step: str = "") -> None:
         def order(problem: Problem) -> tuple[bool, str, int]:
             return problem.file != str(file), problem.file, problem.line
 
@@ -56,7 +58,8 @@ class InvalidConfigurationError(ConfigurationError):
         steps = [f"Correct {one} and run it again."] if one else []
         if any(problem.may_be_newer for problem in self.problems):
             steps.append(_NEWER)
-        super().__init__("\n".join(str(problem) for problem in self.problems), next_step=" ".join(steps))
+        told = "\n".join(str(problem) for problem in self.problems)
+        super().__init__(told, next_step=next_step or " ".join(steps))
 
 
 def nearest(word: str, names: Iterable[str]) -> str:

@@ -12,12 +12,14 @@ from typing import Any
 import yaml
 from msgspec.structs import replace
 
-from enerflo_sync.crm.problems import InvalidConfigurationError, Problem
+from enerflo_sync.crm.problems import NEWER_PROGRAM, InvalidConfigurationError, Problem
 from enerflo_sync.errors import ConfigurationError
 
 Place = tuple[str, ...]
 
 MAX_DEPTH = 20
+# The newest form of sync.yaml, change_orders.yaml and life_cycle.yaml.
+NEWEST_FORM = 1
 # In a text of ``defaults``: the account's name; in a variable's name, the account's name in upper case.
 ACCOUNT = "{account}"
 _ACCOUNT_IN_VARIABLE = re.compile(r"\$\{[A-Za-z0-9_]*\{account\}")
@@ -282,7 +284,8 @@ def _resolved(text: str) -> Any:
 def read_source(file: Path, environ: Mapping[str, str], lazy: re.Pattern[str]) -> Source:
     """Return the parsed file; problems of its form are in ``Source.problems``.
 
-    :raises ConfigurationError: the file cannot be read, is not UTF-8, is not YAML or is empty.
+    :raises ConfigurationError: the file cannot be read, is not UTF-8, is not YAML or is empty, or its form is
+        newer than this version of the program.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -297,8 +300,18 @@ def read_source(file: Path, environ: Mapping[str, str], lazy: re.Pattern[str]) -
     if not isinstance(source.data, dict) and not source.problems:
         found = "an empty file" if source.data is None else "a single value or a list"
         source.problems.append(
-            Problem(str(file), 1, "", found, "a map of options that starts with version: 1")
+            Problem(str(file), 1, "", found, f"a map of options that starts with version: {NEWEST_FORM}")
         )
     if not isinstance(source.data, dict):
         raise InvalidConfigurationError(file, source.problems)
+    _require_known_form(source)
     return source
+
+
+def _require_known_form(source: Source) -> None:
+    # What else the file says would be told as mistakes, since it follows rules that are not known here.
+    form = source.data.get("version")
+    if isinstance(form, int) and form > NEWEST_FORM:
+        expected = f"at most {NEWEST_FORM}, the newest form that this version of enerflo-sync reads"
+        problem = source.problem(("version",), str(form), expected)
+        raise InvalidConfigurationError(source.file, [problem], next_step=NEWER_PROGRAM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import sqlalchemy as sa
 
@@ -53,13 +53,20 @@ def needed_files(connection: sa.Connection) -> set[str]:
 
 
 def erase_archived(
-    drop: Drop, uris: Iterable[str], theirs: Theirs, limits: Limits, *, write: bool = True
+    drop: Drop,
+    uris: Iterable[str],
+    theirs: Theirs,
+    limits: Limits,
+    *,
+    write: bool = True,
+    told: Callable[[bool], None] = lambda _: None,
 ) -> int:
     """Erase the personal data of who was forgotten in archived files, and return in how many there was some.
 
     A file that is over the limit is deleted if it holds one of their values: nobody reads its events.
 
     :param write: False only counts.
+    :param told: is called after each file that was read, with whether it had some of their data.
     :raises RetriableError: a file cannot be read or written at the moment; the others are done.
     """
     files = [DropFile(uri.rpartition("/")[2], uri) for uri in sorted(uris)]
@@ -73,6 +80,7 @@ def erase_archived(
             data = b"" if theirs.values and _holds_whole(drop, found.file, theirs) else None
         else:
             data = erased_file(found.data, theirs, most_file=limits.file, most_event=limits.event)
+        told(data is not None)
         if data is None:
             continue
         hits += 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from enerflo_sync.inbox.envelope import is_envelope, received_at_of, unwrapped
@@ -66,6 +67,58 @@ class Theirs:
                 return False
             packed = unpacking.unused_data
         return False
+
+
+@dataclass(frozen=True)
+class TheirsTogether(Theirs):
+    """The signs of several forgotten customers, whose files are read once for all of them.
+
+    A part is theirs if it is one customer's by that customer's own signs; the signs of all together only
+    spare asking for each.
+
+    :param each: the signs of each customer.
+    :param files: the number of files with data of a customer, by the position in ``each``.
+    """
+
+    each: Sequence[Theirs] = ()
+    files: Counter[int] = field(default_factory=Counter)
+    _in_file: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, each: Sequence[Theirs]) -> TheirsTogether:
+        """Return the signs of customers together."""
+        known = [one.forgotten for one in each]
+        forgotten = Forgotten(
+            frozenset[int]().union(*(one.customers for one in known)),
+            frozenset[int]().union(*(one.installs for one in known)),
+            frozenset[str]().union(*(one.uuids for one in known)),
+        )
+        ignored = each[0].ignored if each else ()
+        return cls(forgotten, ignored, sorted({value for one in each for value in one.values}), each=each)
+
+    def owns(self, body: Body) -> bool:
+        """Return whether an event is about one of the customers and still has personal data."""
+        if ERASED in body:
+            return False
+        named = is_about(body, self.forgotten, self.ignored)
+        if not named and not super().holds(canonical_json(body)):
+            return False
+        return self._noted(one.owns(body) for one in self.each)
+
+    def holds(self, text: bytes) -> bool:
+        """Return whether a text contains a value of one of the customers."""
+        return super().holds(text) and self._noted(one.holds(text) for one in self.each)
+
+    def _noted(self, answers: Iterable[bool]) -> bool:
+        found = {position for position, answer in enumerate(answers) if answer}
+        self._in_file.update(found)
+        return bool(found)
+
+    def count(self, had_some: bool) -> None:
+        """Count a file for those whose data it had."""
+        if had_some:
+            self.files.update(self._in_file)
+        self._in_file.clear()
 
 
 def erased_file(data: bytes, theirs: Theirs, *, most_file: int, most_event: int) -> bytes | None:

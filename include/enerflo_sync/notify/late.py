@@ -14,6 +14,7 @@ from enerflo_sync.crm.routes import NotifyEvent
 from enerflo_sync.gaps.schedule import cron
 from enerflo_sync.gaps.unheard import unheard
 from enerflo_sync.resources.registry import ALL
+from enerflo_sync.warehouse.schema import webhook_events
 
 # The identity of an old copy is this and its table's name.
 COPY_OF = "copy of "
@@ -150,6 +151,12 @@ def first_webhook(
     if found is None:
         return []
     return [{"at": found.since.isoformat(), "changes": found.changes or None, "files": found.files or None}]
+
+
+def heard(connection: sa.Connection, account: str) -> bool:
+    """Return whether a webhook of the account was ever ingested."""
+    events = sa.select(webhook_events.c.event_id).where(webhook_events.c.account == account)
+    return bool(connection.scalar(sa.select(sa.exists(events))))
 
 
 def _told(connection: sa.Connection, account: str, event: NotifyEvent) -> dict[str, datetime]:

@@ -94,6 +94,7 @@ class News:
     :param ended: identities of facts that are over; then there is no new fact, and ``facts_in_all`` counts
         those that stand still.
     :param is_watched: False where the configuration has the ended facts not looked at any more.
+    :param was_emptied: whether a drop ended that had webhooks, and none of them was ingested.
     """
 
     event: NotifyEvent
@@ -103,6 +104,7 @@ class News:
     groups: Sequence[Group]
     ended: Sequence[str] = ()
     is_watched: bool = True
+    was_emptied: bool = False
 
 
 def look(
@@ -162,11 +164,12 @@ def _ended(
         return
     still = {row.event: row.facts for row in connection.execute(_STANDING)}
     for event in map(NotifyEvent, sorted({row.event for row in told})):
+        was_emptied = event is NotifyEvent.WEBHOOKS_SILENT and not late.heard(connection, account)
         keys = sorted(row.key for row in told if row.event == event)
         for is_watched in (True, False):
             own = [key for key in keys if late.is_watched(config, account, event, key) is is_watched]
             if own:
-                yield News(event, 0, still.get(event, 0), "", [], own, is_watched)
+                yield News(event, 0, still.get(event, 0), "", [], own, is_watched, was_emptied)
 
 
 def _by_event(rows: Sequence[Any]) -> list[News]:

@@ -147,6 +147,10 @@ _ENDED: dict[NotifyEvent, tuple[str, str]] = {
     NotifyEvent.CRM_COPY_LATE: ("the CRM's copy is not late any more", ""),
     NotifyEvent.ACCOUNT_UNUSABLE: ("the configuration can be read again, or the account was removed", ""),
 }
+_EMPTIED = (
+    "The drop is empty, and nothing that lay there was ingested: somebody took it away. Webhooks that come"
+    " are ingested once the DAG enerflo_webhooks is switched on."
+)
 _LONGEST_KEY = 12
 
 
@@ -178,6 +182,8 @@ def _resolved(news: News, account: str, name: str, page: MessagePage) -> Message
     ended = EVENTS[news.event].ended
     if not news.is_watched:
         words, ended = "not watched any more", NOT_WATCHED
+    elif news.was_emptied:
+        words, ended = "no webhook waits in the drop any more", _EMPTIED
     still = f" ({news.facts_in_all:,} remain)" if news.facts_in_all else ""
     keys = [
         f"- {label} {visible(key)[:_LONGEST_KEY] if label else visible(key)}" for key in news.ended[:_MOST]

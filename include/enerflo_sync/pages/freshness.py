@@ -273,6 +273,7 @@ def _ago(span: timedelta) -> str:
 def _next_step(page: FreshnessPage) -> str:
     if not page.open_holes:
         return "" if page.gaps.polled else "Switch the DAG of the poll on, or run `enerflo-sync poll`."
-    first = page.open_holes[0]
+    # A record that nobody has seen comes before what lies in quarantine.
+    first = min(page.open_holes, key=lambda hole: hole.kind not in _GRAVE)
     what = f"See what closes the {'gap' if page.gaps.open == 1 else 'gaps'} below, first `{first.closes}`."
     return what if closing_job(first) else "Decide in the inbox about what arrived and was not read."

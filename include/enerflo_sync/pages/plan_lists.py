@@ -19,6 +19,7 @@ from enerflo_sync.pages.plans import PlanPage, line_width, record_of
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.render.shown_plan import headline
 from enerflo_sync.plan.report import PlanReport
+from enerflo_sync.plan.second_person import first_words
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
 from enerflo_sync.warehouse.engine import transaction_time
@@ -160,8 +161,13 @@ def _chosen(plan: PlanReport, wanted: PlanListFilter) -> Wanted:
     )
 
 
-def render_plan_list(page: PlanListPage, tables: Mapping[str, TableMapping], frame: Frame) -> str:
-    """Return the page."""
+def render_plan_list(
+    page: PlanListPage, tables: Mapping[str, TableMapping], frame: Frame, *, barred: str = ""
+) -> str:
+    """Return the page.
+
+    :param barred: who alone may decide, if the visitor is none of them.
+    """
     plan = page.plan
     own = frame.to.plan(plan.account, plan.plan_hash)
     following = None if page.after is None else {**page.wanted.query, "page": str(page.after)}
@@ -174,6 +180,8 @@ def render_plan_list(page: PlanListPage, tables: Mapping[str, TableMapping], fra
         own=own,
         title=_title(page.wanted),
         headline=headline(plan),
+        barred=barred,
+        first_words=first_words(plan),
         which=page.wanted.which,
         first=f"{own}?{urlencode(page.wanted.query)}",
         next=following and f"{own}?{urlencode(following)}",

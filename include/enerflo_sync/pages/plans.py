@@ -280,11 +280,17 @@ def _selector(one: Wanted, alone: set[str]) -> str | None:
 
 
 def render_plan(
-    page: PlanPage, tables: Mapping[str, TableMapping], frame: Frame | None = None, *, approvers: str = ""
+    page: PlanPage,
+    tables: Mapping[str, TableMapping],
+    frame: Frame | None = None,
+    *,
+    approvers: str = "",
+    barred: str = "",
 ) -> str:
     """Return one plan as a page, in the order of a person's decisions; no forms without a frame.
 
     :param approvers: what keeps those who alone may decide from answering.
+    :param barred: who alone may decide, if the visitor is none of them.
     """
     plan = page.plan
     own = None if frame is None else frame.to.plan(plan.account, plan.plan_hash)
@@ -301,6 +307,7 @@ def render_plan(
         tone=_tone(plan),
         first_words=first_words(plan),
         approvers=approvers,
+        barred=barred,
         group_title=group_title,
         query=urlencode,
         record_of=record_of(frame, plan.account, tables),

@@ -103,7 +103,7 @@ class StatusKinds(Options):
 class Suite(Options):
     """The whole of change_orders.yaml."""
 
-    version: Literal[1] = Field(description="The version of this file's form.")
+    version: Literal[1] = Field(1, description="The version of this file's form; 1 without it.")
     statuses: StatusKinds = Field(
         default_factory=lambda: StatusKinds.model_validate({}), description="What a status means."
     )

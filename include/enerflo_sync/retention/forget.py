@@ -1,134 +1,62 @@
-"""The job that erases one customer's personal data from all stored data, and keeps a receipt."""
+"""The job that erases customers' personal data from all stored data, and keeps a receipt of each."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.seals import note_rewritten
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.drop.drop import Drop, storable
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.inbox.archive import erase_archived, files_of_others
 from enerflo_sync.inbox.batch import Limits
-from enerflo_sync.inbox.forgotten_files import Theirs
+from enerflo_sync.inbox.forgotten_files import TheirsTogether
 from enerflo_sync.inbox.ingest import LOCK as INBOX
-from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.forgotten import Forgotten
 from enerflo_sync.mirror.reading_run import Run
-from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.rebuild.rebuild import JOB as REBUILD
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.observation import OBSERVATION
-from enerflo_sync.reconcile.render.wording import count_of
-from enerflo_sync.resources.event import Body
-from enerflo_sync.retention.forget_documents import (
-    Values,
-    documents_of,
-    erase_documents,
-    is_of_another,
-    values_of,
-)
-from enerflo_sync.retention.forget_former import (
-    FormerVersion,
-    erase_former_rows,
-    erase_of_others,
-    former_rows,
-    former_versions,
-    texts_of_nobody_else,
-)
-from enerflo_sync.retention.forget_rows import (
-    CustomerRows,
-    erase_mirror,
-    erase_rows,
-    open_writes,
-    rows_of_customer,
-    stored_values,
-    under_names,
-    unmapped_tables,
-)
+from enerflo_sync.retention.forget_customer import CustomerErasure
+from enerflo_sync.retention.forget_customer import ForgetReport as ForgetReport
+from enerflo_sync.retention.forget_rows import unmapped_tables
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.storing import nobody_stores
 
 JOB = "forget"
+# How many customers share one look through the archive: their texts are searched for in every file.
+TOGETHER = 100
 Progress = Callable[[str, int, int | None], None]
 # How many files are read from the archive together.
 _FILES = 200
 # Before this moment are all days of an archive: a clock that was wrong may have named one of them.
 _EVERY_DAY = datetime.max.replace(tzinfo=UTC)
 
-_KNOWN = sa.text("""
-/* enerflo-sync forget: whether a customer is known, and by which ids */
-select exists (select from enerflo.customers where account = :account and customer_id = :customer)
-    or exists (select from enerflo.installs where account = :account and customer_id = :customer)
-    or exists (select from sync.forgotten where account = :account and customer_id = :customer)
-    or exists (select from sync.webhook_events where account = :account and install_id is null
-      and record = 'customers/' || :customer) as known,
-  coalesce((select array_agg(install_id order by install_id) from enerflo.installs
-    where account = :account and customer_id = :customer), '{}') as installs,
-  coalesce((select array_agg(distinct d.deal_id) from (
-      select deal_id from enerflo.installs where account = :account and customer_id = :customer
-      union select s.deal_id from enerflo.submissions s join enerflo.installs i using (account, install_id)
-      where s.account = :account and i.customer_id = :customer) d
-    where d.deal_id is not null), '{}') as uuids,
-  (select install_ids from sync.forgotten where account = :account and customer_id = :customer) as before,
-  (select uuids from sync.forgotten where account = :account and customer_id = :customer) as uuids_before
-""").bindparams(sa.bindparam("customer", type_=sa.BigInteger))
-_RECEIPT = sa.text("""
-/* enerflo-sync forget: the receipt */
-insert into sync.forgotten as f
-  (account, customer_id, forgotten_at, forgotten_by, run_id, install_ids, uuids, counts)
-values (:account, :customer, :at, :by, :run_id, :installs, :uuids, cast(:counts as jsonb))
-on conflict (account, customer_id) do update
-set install_ids = excluded.install_ids, uuids = excluded.uuids, run_id = excluded.run_id,
-    counts = (select coalesce(jsonb_object_agg(k.key, coalesce((f.counts ->> k.key)::bigint, 0)
-        + coalesce((excluded.counts ->> k.key)::bigint, 0)), '{}')
-      from (select jsonb_object_keys(f.counts || excluded.counts) as key) k)
-""")
 
+class ForgetReports(msgspec.Struct, frozen=True, kw_only=True):
+    """What was erased of several customers, or would be erased.
 
-class ForgetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was erased of a customer, or would be erased.
-
-    :param counts: the number of rows by table; ``archive`` counts files.
-    :param shared: masked e-mail addresses and phone numbers that other customers of the account have too. A
-        document that only such a value links to the customer is not erased.
-    :param run_id: the run in ``sync.runs``; None if nothing was erased.
-    :param not_read: archives of the account from before, which could not be read or written.
-    :param not_there: archives from before in which there is no file any more.
+    :param customers: a report of each.
+    :param left_out: by customer, why nothing was erased: unknown, or a change of theirs is not finished.
     """
 
-    account: str
-    customer_id: int
-    run_id: str | None
-    forgotten_at: datetime
-    forgotten_by: str
-    installs: Sequence[int]
-    counts: dict[str, int]
-    shared: Sequence[str] = ()
-    not_read: Sequence[str] = ()
-    not_there: Sequence[str] = ()
-
-    @property
-    def erased(self) -> bool:
-        """Return whether the data was erased, not only counted."""
-        return self.run_id is not None
+    customers: Sequence[ForgetReport]
+    left_out: dict[int, str]
 
 
 def forget(
     engine: sa.Engine,
     config: SyncConfig,
     account: str,
-    customer_id: int,
+    customer_ids: Sequence[int],
     drop: Callable[[], Drop | None],
     *,
     former: Mapping[str, Callable[[], Drop]] | None = None,
@@ -137,242 +65,152 @@ def forget(
     clock: Clock,
     rng: random.Random,
     write: bool,
+    wait: bool = False,
     run_id: str | None = None,
     progress: Progress | None = None,
-) -> ForgetReport:
-    """Erase a customer's personal data from mirror, versions, events, archive, ledger, plans and quarantine.
+) -> ForgetReports:
+    """Erase customers' personal data from mirror, versions, events, archive, ledger, plans and quarantine.
 
-    Keys, times, statuses and counts are kept, and a receipt is stored. As long as the receipt exists, a poll,
-    a webhook, a replay or a rebuild stores the customer's records without personal data, and mapped fields
-    with personal data are neither compared nor planned. The CRM's own rows are not changed. A repeated run
-    erases what is left.
+    Keys, times, statuses and counts are kept, and a receipt of each is stored. As long as a receipt exists, a
+    poll, a webhook, a replay or a rebuild stores the customer's records without personal data, and mapped
+    fields with personal data are neither compared nor planned. The CRM's own rows are not changed. A repeated
+    run erases what is left.
 
+    :param customer_ids: not many more than :data:`TOGETHER`. The archive is read once for all of them.
     :param former: opens each archive that the account had before its webhooks went to another place.
     :param by: the person who orders it; stored in the receipt.
     :param limits: the limits of files and events, as in the ingest.
     :param write: whether data is erased; otherwise it is only counted.
-    :raises ConfigurationError: the customer is not known, nobody is named, or a change of the customer's
-        records is not finished.
+    :param wait: wait for a plan or an apply of the account that is running.
+    :raises ConfigurationError: nobody is named; or the only customer is not known, or a change of the
+        customer's records is not finished. Of several, such customers are left out.
     :raises RetriableError: a plan, an apply, a rebuild or an ingest of the account is running, or the
         warehouse is away.
     """
     if not by.strip():
         raise ConfigurationError("nobody is named.", where="--by", next_step="Give the name of who forgets.")
-    tell = progress or (lambda *_: None)
     with warehouse_errors(JOB), engine.connect() as connection, ExitStack() as whole:
         # These locks keep plan, apply, reconciliation, rebuild and ingest from running meanwhile.
-        whole.enter_context(alone(connection, account))
+        whole.enter_context(alone(connection, account, wait=wait))
         if write:
             whole.enter_context(alone(connection, account, REBUILD))
             whole.enter_context(alone(connection, account, OBSERVATION, wait=True))
             whole.enter_context(alone(connection, account, INBOX, wait=True))
         run = Run(connection, account, JOB, clock, rng, run_id=run_id)
-        work = _Forgetting(connection, config, account, customer_id, by.strip(), run, write=write)
-        with connection.begin():
-            work.require_no_open_writes()
-        if write:
+        every = [
+            CustomerErasure(connection, account, one, by.strip(), run, write=write) for one in customer_ids
+        ]
+        works, left_out = _erasable(connection, config, account, every)
+        if write and works:
             whole.enter_context(run.recording(CallCounter()))
-            # After the receipt is committed, no job stores the customer's personal data any more; a page that
-            # a poll prepared before is prepared again.
-            work.write_receipt()
-        # Rows are erased last, because a repeated run needs their values to find the customer's files.
-        work.erase_archive(drop(), limits, _EVERY_DAY, tell)
+            # After the receipts are committed, no job stores the customers' personal data any more; a page
+            # that a poll prepared before is prepared again.
+            with connection.begin():
+                nobody_stores(connection, account)
+                for work in works:
+                    work.write_receipt({})
+        # Rows are erased last, because a repeated run needs their values to find the customers' files.
+        archives = _Archives(connection, account, works, limits, progress or (lambda *_: None), write=write)
+        archives.erase(drop())
         for place, open_archive in (former or {}).items():
-            work.erase_former_archive(place, open_archive, limits, _EVERY_DAY, tell)
-        work.erase_rows()
-        return work.report()
+            archives.erase_former(place, open_archive)
+        for done, work in enumerate(works, start=1):
+            work.erase_rows()
+            archives.tell("customers", done, len(works))
+        reports = [work.report(archives.not_read, archives.not_there) for work in works]
+        return ForgetReports(customers=reports, left_out=left_out)
 
 
-class _Forgetting:
-    """A running erasure of one customer's data."""
+def _erasable(
+    connection: sa.Connection, config: SyncConfig, account: str, every: Sequence[CustomerErasure]
+) -> tuple[list[CustomerErasure], dict[int, str]]:
+    """Return the customers who can be forgotten now, with their texts, and by number why others cannot.
+
+    :raises ConfigurationError: the only customer cannot.
+    """
+    works, left_out = [], {}
+    with connection.begin():
+        fold = case_folding(connection)
+        comparisons = live_comparisons(connection, config, account, fold, all_tables=True)
+        unmapped = unmapped_tables(connection, account, comparisons)
+    for work in every:
+        try:
+            with connection.begin():
+                work.require_no_open_writes(comparisons, unmapped)
+        except ConfigurationError as error:
+            if len(every) == 1:
+                raise
+            left_out[work.customer_id] = str(error)
+        else:
+            works.append(work)
+    together = Forgotten(
+        frozenset(work.customer_id for work in works),
+        frozenset(install for work in works for install in work.who.installs),
+        frozenset(uuid for work in works for uuid in work.who.uuids),
+    )
+    for work in works:
+        with connection.begin():
+            work.find_values(together)
+    return works, left_out
+
+
+class _Archives:
+    """The archives of an account, each of which is read once for several customers."""
 
     def __init__(
         self,
         connection: sa.Connection,
-        config: SyncConfig,
         account: str,
-        customer_id: int,
-        by: str,
-        run: Run,
+        works: Sequence[CustomerErasure],
+        limits: Limits,
+        tell: Progress,
         *,
         write: bool,
     ) -> None:
         self._connection = connection
-        self._config = config
         self._account = account
-        self._customer = customer_id
-        self._by = by
-        self._run = run
+        self._works = works
+        self._limits = limits
         self._write = write
-        self._who = Forgotten(frozenset({customer_id}))
-        self._values = Values(frozenset(), frozenset())
-        self._rows: list[CustomerRows] = []
-        self._former: list[FormerVersion] = []
-        self._former_rows: list[CustomerRows] = []
-        self._counts: dict[str, int] = {}
-        self._not_read: list[str] = []
-        self._not_there: list[str] = []
+        self.tell = tell
+        self.not_read: list[str] = []
+        self.not_there: list[str] = []
 
-    def require_no_open_writes(self) -> None:
-        """Find the customer's records, and require that no change of them is planned or on its way.
-
-        Runs in the caller's transaction.
-
-        :raises ConfigurationError: the customer is not known, or there is such a change.
-        """
-        named = {"account": self._account, "customer": self._customer}
-        row = self._connection.execute(_KNOWN, named).mappings().one()
-        if not row["known"]:
-            raise ConfigurationError(
-                f"there is no customer {self._customer}.",
-                where=f"enerflo.customers, account {self._account}",
-                next_step="Give the customer's number at Enerflo; enerflo-sync explain lead KEY shows it.",
-            )
-        installs = frozenset(row["installs"]) | frozenset(row["before"] or ())
-        uuids = frozenset(row["uuids"]) | frozenset(row["uuids_before"] or ())
-        self._who = Forgotten(frozenset({self._customer}), installs, uuids)
-        fold = case_folding(self._connection)
-        comparisons = live_comparisons(self._connection, self._config, self._account, fold, all_tables=True)
-        unmapped = unmapped_tables(self._connection, self._account, comparisons)
-        found = [
-            rows_of_customer(self._connection, self._account, comparison, self._who, unmapped)
-            for comparison in comparisons
-        ]
-        self._rows = under_names([rows for rows in found if rows is not None], unmapped)
-        self._former = former_versions(self._connection, self._account, self._who)
-        former = [
-            former_rows(self._connection, self._account, comparison, self._former, unmapped)
-            for comparison in comparisons
-        ]
-        self._former_rows = under_names([rows for rows in former if rows is not None], unmapped)
-        told = [one for rows in self._rows for one in stored_values(self._connection, self._account, rows)]
-        self._values = values_of(self._connection, self._account, self._who, told, self._former)
-        documents = documents_of(self._connection, self._account, self._who, self._values)
-        self._who = replace(self._who, uuids=uuids | documents.uuids)
-        for rows in (*self._rows, *self._former_rows):
-            for one in open_writes(self._connection, self._account, rows):
-                raise self._refusal(rows.table, one)
-
-    def _refusal(self, table: str, one: sa.RowMapping) -> ConfigurationError:
-        single = one["changes"] == 1
-        if one["on_its_way"]:
-            what = "on its way" if single else "on their way"
-            next_step = "Let the plan end first: enerflo-sync apply, then plan, finish it."
-        else:
-            what, next_step = f"in a plan that is {one['plan_state']}", "Apply or reject the plan first."
-        return ConfigurationError(
-            f"{count_of(one['changes'], 'change')} of {table} of customer {self._customer}"
-            f" {'is' if single else 'are'} {what}: plan {one['plan_hash'][:12]}.",
-            where=f"sync.plan_changes, account {self._account}",
-            next_step=f"{next_step} Nothing was erased.",
-        )
-
-    def write_receipt(self) -> None:
-        """Write the receipt in a transaction of its own, while no other job stores records."""
-        with self._connection.begin():
-            nobody_stores(self._connection, self._account)
-            self._receipt({})
-
-    def erase_rows(self) -> None:
-        """Erase the customer's data in the warehouse, in one transaction, because a customer has few rows."""
-        connection, account = self._connection, self._account
-        before = dict(self._counts)
-        with connection.begin() as transaction:
-            documents = documents_of(connection, account, self._who, self._values)
-            theirs = texts_of_nobody_else(connection, account, self._who, self._values.all)
-            for rows in self._rows:
-                self._count(*erase_rows(connection, account, rows))
-                self._count(*erase_of_others(connection, account, rows, theirs))
-            for rows in self._former_rows:
-                self._count(*erase_former_rows(connection, account, rows, self._values.all))
-            self._count(*erase_documents(connection, account, self._who, documents, self._former))
-            self._count(*erase_mirror(connection, account, self._who))
-            if self._write:
-                note_rewritten(connection, account, f"enerflo-sync forget --customer {self._customer}")
-                self._receipt({name: rows - before.get(name, 0) for name, rows in self._counts.items()})
-            else:
-                transaction.rollback()
-
-    def _count(self, *found: tuple[str, int]) -> None:
-        for name, rows in found:
-            if rows:
-                self._counts[name] = self._counts.get(name, 0) + rows
-
-    def _receipt(self, counts: dict[str, int]) -> None:
-        values = {
-            "account": self._account,
-            "customer": self._customer,
-            "at": self._run.started_at,
-            "by": self._by,
-            "run_id": self._run.run_id,
-            "installs": sorted(self._who.installs),
-            "uuids": sorted(self._who.uuids),
-            "counts": msgspec.json.encode(counts).decode(),
-        }
-        self._connection.execute(_RECEIPT, values)
-
-    def erase_former_archive(
-        self, place: str, opens: Callable[[], Drop], limits: Limits, until: datetime, tell: Progress
-    ) -> None:
-        """Erase the customer's data in an archive from before; one that cannot be read stops nothing else."""
+    def erase_former(self, place: str, opens: Callable[[], Drop]) -> None:
+        """Erase the customers' data in an archive from before; one that cannot be read stops nothing else."""
         try:
-            if not self.erase_archive(opens(), limits, until, tell):
-                self._not_there.append(place)
+            if self._works and not self.erase(opens()):
+                self.not_there.append(place)
         except (EnerfloSyncError, OSError):
-            self._not_read.append(place)
+            self.not_read.append(place)
 
-    def erase_archive(self, drop: Drop | None, limits: Limits, until: datetime, tell: Progress) -> int:
-        """Erase the customer's data in all files: a duplicate delivery is in a file that no event names.
+    def erase(self, drop: Drop | None) -> int:
+        """Erase the customers' data in all files: a duplicate delivery is in a file that no event names.
 
         Returns how many files there are.
         """
-        if drop is None:
+        if drop is None or not self._works:
             return 0
-        some: list[str] = []
-        seen = hits = 0
-        texts = [value.encode() for value in sorted(self._values.reached_at)]
-        theirs = Theirs(self._who, limits.ignored, texts, self._is_of_another)
-        with self._connection.begin():
-            of_others = files_of_others(self._connection, self._account, drop.archive_uri)
-        for file in drop.archived(until):
-            if storable(file.uri) in of_others:
-                continue
-            some.append(file.uri)
-            seen += 1
-            if len(some) == _FILES:
-                hits += erase_archived(drop, some, theirs, limits, write=self._write)
-                some = []
-                tell("archive", seen, None)
-        hits += erase_archived(drop, some, theirs, limits, write=self._write)
-        tell("archive", seen, seen)
-        self._count(("archive", hits))
-        if hits and self._write:
-            with self._connection.begin():
-                self._receipt({"archive": hits})
+        theirs = TheirsTogether.of([work.theirs(self._limits.ignored) for work in self._works])
+        seen = 0
+        for some in self._files(drop):
+            erase_archived(drop, some, theirs, self._limits, write=self._write, told=theirs.count)
+            seen += len(some)
+            self.tell("archive", seen, None)
+        self.tell("archive", seen, seen)
+        for position, work in enumerate(self._works):
+            work.count_files(theirs.files[position])
         return seen
 
-    def _is_of_another(self, body: Body) -> bool:
+    def _files(self, drop: Drop) -> Iterator[list[str]]:
         with self._connection.begin():
-            return is_of_another(self._connection, self._account, self._who, body)
-
-    def report(self) -> ForgetReport:
-        """Return the report of what was erased."""
-        if self._write:
-            for name, rows in self._counts.items():
-                self._run.count(name, Tally(read=rows, applied=rows))
-        return ForgetReport(
-            account=self._account,
-            customer_id=self._customer,
-            run_id=self._run.run_id if self._write else None,
-            forgotten_at=self._run.started_at,
-            forgotten_by=self._by,
-            installs=sorted(self._who.installs),
-            counts=dict(sorted(self._counts.items())),
-            shared=sorted({_masked(value) for value in self._values.shared}),
-            not_read=self._not_read,
-            not_there=self._not_there,
-        )
-
-
-def _masked(value: str) -> str:
-    return str(mask(value, PersonalData.EMAIL if "@" in value else PersonalData.PHONE))
+            of_others = files_of_others(self._connection, self._account, drop.archive_uri)
+        some: list[str] = []
+        for file in drop.archived(_EVERY_DAY):
+            if storable(file.uri) not in of_others:
+                some.append(file.uri)
+            if len(some) == _FILES:
+                yield some
+                some = []
+        if some:
+            yield some

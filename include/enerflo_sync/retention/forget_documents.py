@@ -169,11 +169,13 @@ def values_of(
     forgotten: Forgotten,
     told: Iterable[tuple[str, str]],
     former: Sequence[FormerVersion] = (),
+    together: Forgotten | None = None,
 ) -> Values:
     """Return the texts by which a customer's data is found.
 
     :param told: further values with their mirror columns, such as values from the ledger.
     :param former: versions of records that formerly were the customer's.
+    :param together: all who are being forgotten, this customer among them; none of them is another customer.
     """
     found = {(row.kind, row.value) for row in connection.execute(_VALUES, _ids(account, forgotten))} | set(
         told
@@ -189,7 +191,7 @@ def values_of(
     beside = {
         value for kind, value in values if kind in BESIDE or (kind in NAMED_BY and not is_certain(value))
     }
-    shared = frozenset(_shared(connection, account, forgotten, reached_at, former))
+    shared = frozenset(_shared(connection, account, together or forgotten, reached_at, former))
     return Values(reached_at - shared, named_by, shared, frozenset(beside))
 
 

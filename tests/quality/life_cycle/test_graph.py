@@ -57,7 +57,6 @@ MISTAKES = [
         "severity: hold",
     ),
     ("  step_skipped:\n", "  step_skipped:\n    severity: warm\n", "did you mean warn?", "severity: warm"),
-    ("version: 1\n", "", "found nothing", ""),
 ]
 
 

@@ -69,7 +69,7 @@ class HistoryCheck(Options):
 class LifeCycle(Options):
     """The whole of life_cycle.yaml."""
 
-    version: Literal[1] = Field(description="The version of this file's form.")
+    version: Literal[1] = Field(1, description="The version of this file's form; 1 without it.")
     tolerance_hours: Annotated[float, Field(strict=False, ge=0, le=24 * 366)] = Field(
         24, description="Times that lie closer together have no order."
     )
