@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.reconcile.live import live_comparisons
+from enerflo_sync.reconcile.put_back import put_back
 from tests.writes.conftest import Desk
 from tests.writes.test_newest import crm_status
 from tests.writes.test_older_rows import NEWEST, asked
@@ -191,3 +194,37 @@ def test_also_where_the_time_has_no_zone(agreed: Desk) -> None:
     load("now() at time zone 'America/Denver'")
     assert [PUT_BACK in reason for reason in asked(agreed)] == [True]
     assert status_at_enerflo(agreed, install) == 4
+
+
+def test_many_earlier_changes_are_looked_up_and_not_read_for_each_difference(loaded: Desk) -> None:
+    """The search is by a hash, however many changes there are, and however little memory PostgreSQL has."""
+    on_hold(loaded)
+    copied = """
+        insert into sync.plan_changes
+        select (jsonb_populate_record(x.c, jsonb_build_object(
+          'position', 1000 + n, 'before', n, 'enerflo_key', jsonb_build_object('install_id', n)))).*
+        from (select c from sync.plan_changes c where table_name = 'installs' and op = 'update'
+                and direction = 'to_crm' and state = 'applied' and enerflo_key is not null limit 1) x,
+          generate_series(1, 5000) n
+        """
+    loaded.sql(copied)
+    with loaded.context.engine.connect() as connection:
+        (comparison, *_) = live_comparisons(
+            connection, loaded.context.config, "default", case_folding(connection)
+        )
+        connection.exec_driver_sql("analyze sync.plan_changes")
+        connection.exec_driver_sql("set local work_mem = '64kB'")
+        rows = """
+            (select '{}'::jsonb as key, '{}'::jsonb as enerflo_key, now() as changed_at) o,
+            (select 'status' as field, '1'::jsonb as theirs) f, (select true as theirs) v,
+            (select null::text as account) a
+            """
+        lines = connection.exec_driver_sql(
+            f"explain (verbose) select {put_back(comparison)} from {rows}",
+            {"account": "default"},
+        ).scalars()
+        # A query that is gone through for each row is (SubPlan 4), one that is looked up (hashed SubPlan 4).
+        text = "\n".join(lines)
+        assert "= (hashed SubPlan" in text
+        assert "= (SubPlan" not in text
+        connection.rollback()

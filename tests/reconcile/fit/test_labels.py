@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from enerflo_sync.reconcile.fit.labels import LABEL_ROWS, LABELS
+from enerflo_sync.crm.keys import case_folding
+from enerflo_sync.reconcile.fit import labels
+from enerflo_sync.reconcile.fit.labels import LABEL_ROWS, LABELS, label_statement
+from enerflo_sync.reconcile.live import live_comparisons
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope
 from tests.reconcile.conftest import NOW, TwoSides
 from tests.reconcile.fit.test_swapped import CONFIG as SWAPPED
@@ -77,12 +82,53 @@ def test_what_was_a_label_stays_one_until_all_rows_are_compared(stages: TwoSides
         ("Completed", "Closed Lost", range(30, 33)),
     ],
 )
+@pytest.mark.parametrize("first_rows", [1, labels.FIRST_ROWS])
 def test_what_may_be_another_value_is_no_label(
-    stages: TwoSides, status: str, stage: str, installs: range
+    stages: TwoSides,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    stage: str,
+    installs: range,
+    first_rows: int,
 ) -> None:
+    """Whether the rows that say so are among the first of the table, or after them."""
+    monkeypatch.setattr(labels, "FIRST_ROWS", first_rows)
     add(stages, range(1, 8), "Completed", "Closed Won")
     add(stages, installs, status, stage)
     assert hints(stages.reconcile()) == {}
+
+
+def test_a_label_is_one_also_where_the_table_has_more_than_its_first_rows(
+    stages: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "FIRST_ROWS", 1)
+    add(stages, range(10, 16), "In Progress", "In Progress")
+    add(stages, range(1, 8), "Completed", "Closed Won")
+    assert hints(stages.reconcile()) == {"label": 7}
+
+
+def test_neither_table_is_read_whole_where_the_first_rows_say_that_it_is_no_label(
+    stages: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "FIRST_ROWS", 5)
+    add(stages, range(30, 33), "Completed", "Completed")
+    add(stages, range(1, 8), "Completed", "Closed Won")
+    report = stages.reconcile()
+    with stages.engine.connect() as connection:
+        (comparison,) = live_comparisons(connection, stages.config, "default", case_folding(connection))
+        named = {"account": "default", "reconciliation_id": report.reconciliation_id}
+        explain = f"explain (analyze, format json) {label_statement(comparison)}"
+        (found,) = connection.exec_driver_sql(explain, named).scalar_one()
+        connection.rollback()
+    reads = [node for node in _nodes(found["Plan"]) if node.get("Relation Name") == "installs"]
+    # The first rows of the CRM's table, and neither all of them nor the mirror's.
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in reads) == 5
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from _nodes(inner)
 
 
 def test_a_field_of_many_values_has_no_labels(stages: TwoSides) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from string import Template
 
 from enerflo_sync.crm.catalog import Kind
@@ -20,8 +21,21 @@ LABEL_SHARE = 0.95
 # A field with more different values than this does not hold labels.
 LABELS = 50
 
-# Both tables are read only if a pair of values is new: `fresh` is empty otherwise, and PostgreSQL skips both
-# scans.
+# Rows of the CRM's table that are looked at before all of them.
+FIRST_ROWS = 10_000
+
+# How many rows of a side say what is `$column` of the pairs. Values of fields without a pair are not shown,
+# because to show all fields of a million rows takes 3 s.
+_COUNTED = Template("""
+  select v.field, v.value, count(*) as n
+  from ($side) r cross join (select $wanted from $pairs) w cross join lateral (values $shown) v (field, value)
+  where exists (select from $pairs) and ($says) and (v.field, v.value) in (select field, $column from $pairs)
+  group by 1, 2
+""")
+
+# Both tables are read only if a pair of values is new: `fresh` is empty otherwise, and PostgreSQL skips all
+# scans. Mostly the first rows of the CRM's table say already that a new pair is no label; then the tables are
+# not read either (a reconciliation of a million rows with five such pairs takes 1.6 s instead of 9 s).
 _STORED = Template("""
 /* enerflo-sync reconcile $name: values that the CRM says in words of its own */
 with said as materialized (
@@ -41,20 +55,20 @@ with said as materialized (
     and not exists (select from said o where o.field = s.field and o.mine = s.theirs)
 ), fresh as materialized (
   select field, mine, theirs, n from labels where not is_known
-), in_crm as materialized (
-  select v.field, v.value, count(*) as n
-  from ($crm_side) c cross join lateral (values $theirs) v (field, value)
-  where exists (select from fresh) and (v.field, v.value) in (select field, mine from fresh) group by 1, 2
-), in_enerflo as materialized (
-  select distinct v.field, v.value from ($mirror_side) m cross join lateral (values $mine) v (field, value)
-  where exists (select from fresh) and m.lives and (v.field, v.value) in (select field, theirs from fresh)
+), in_first as materialized ($in_first
+), likely as materialized (
+  select f.* from fresh f left join in_first c on c.field = f.field and c.value = f.mine
+  where f.n >= $share * (f.n + coalesce(c.n, 0))
+), in_crm as materialized ($in_crm
+), only_theirs as materialized (
+  select f.* from likely f left join in_crm c on c.field = f.field and c.value = f.mine
+  where f.n >= $share * (f.n + coalesce(c.n, 0))
+), in_enerflo as materialized ($in_enerflo
 ), told as materialized (
   select field, mine, theirs from labels where is_known
   union all
-  select f.field, f.mine, f.theirs from fresh f
-  left join in_crm c on c.field = f.field and c.value = f.mine
-  where f.n >= $share * (f.n + coalesce(c.n, 0))
-    and not exists (select from in_enerflo e where e.field = f.field and e.value = f.theirs)
+  select f.field, f.mine, f.theirs from only_theirs f
+  where not exists (select from in_enerflo e where e.field = f.field and e.value = f.theirs)
 )
 update sync.differences d set hint = '$hint' from told t
 where d.account = %(account)s and d.reconciliation_id = %(reconciliation_id)s and d.table_name = $table
@@ -72,6 +86,10 @@ def label_statement(comparison: Comparison) -> str | None:
     fields = [one for one in comparison.fields if may_have_labels(comparison, one)]
     if not fields:
         return None
+    crm = crm_side(comparison)
+    mirror = f"select * from ({mirror_side(comparison)}) m where lives"  # noqa: S608 - names that are checked
+    theirs = {one.name: f"{one.crm.shown} #>> '{{}}'" for one in fields}
+    mine = {one.name: f"{one.enerflo.shown} #>> '{{}}'" for one in fields}
     return _STORED.substitute(
         name=comparison.name,
         table=literal(comparison.name),
@@ -79,12 +97,28 @@ def label_statement(comparison: Comparison) -> str | None:
         rows=LABEL_ROWS,
         share=LABEL_SHARE,
         most=LABELS,
-        crm_side=crm_side(comparison),
-        mirror_side=mirror_side(comparison),
-        theirs=", ".join(f"({literal(one.name)}, {one.crm.shown} #>> '{{}}')" for one in fields),
-        mine=", ".join(f"({literal(one.name)}, {one.enerflo.shown} #>> '{{}}')" for one in fields),
+        in_first=_counted(f"{crm} limit {FIRST_ROWS}", theirs, "fresh", "mine"),
+        in_crm=_counted(crm, theirs, "likely", "mine"),
+        in_enerflo=_counted(mirror, mine, "only_theirs", "theirs"),
         hint=Hint.LABEL,
         has_no_form=has_no_form("d.hint"),
+    )
+
+
+def _counted(side: str, shown: Mapping[str, str], pairs: str, column: str) -> str:
+    """Return the select that counts rows of a side by field and value, for the values of some pairs.
+
+    :param side: the select of the side's rows.
+    :param shown: SQL of each field's value as it is shown.
+    """
+    fields = [(f"v{n}", literal(name), value) for n, (name, value) in enumerate(shown.items(), 1)]
+    return _COUNTED.substitute(
+        side=side,
+        pairs=pairs,
+        column=column,
+        wanted=", ".join(f"array_agg({column}) filter (where field = {of}) as {v}" for v, of, _ in fields),
+        shown=", ".join(f"({of}, {value})" for _, of, value in fields),
+        says=" or ".join(f"w.{v} is not null and {value} = any(w.{v})" for v, _, value in fields),
     )
 
 
