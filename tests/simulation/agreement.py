@@ -268,23 +268,28 @@ class Agreement(Sides):
     def _overwritten(self) -> None:
         """Every value that a job wrote over another in the CRM is in the ledger with both."""
         known: Counter[Any] = Counter()
+        # Of a write that lost its answer, and over which a person wrote before the next look, nobody can know.
+        unknown = ", 'superseded'" if self._shape.elsewhere else ""
         for name, key, op, column, old, new in self._rows(
             "select table_name, key, op, field, old_value, new_value from told.ledger"
-            " where decision = 'applied' and direction = 'to_crm'"
+            f" where decision in ('applied'{unknown}) and direction = 'to_crm'"
         ):
             if op == "update" and name in self._tables and column in self._tables[name].fields:
                 known[
                     name, text_of(key), column, self._plain(name, column, old), self._plain(name, column, new)
                 ] += 1
         found: Counter[Any] = Counter()
-        for name, before, after in self._rows(
-            "select table_name, before, after from simulation.crm_written"
-            " where op = 'update' and writer = 'simulation' order by n"
+        for name, before, after, writer in self._rows(
+            "select table_name, before, after, writer from simulation.crm_written where op = 'update' order by n"
         ):
             for column in self._tables[name].fields if name in self._tables else ():
                 old, new = self._plain(name, column, before[column]), self._plain(name, column, after[column])
-                if old != new:
-                    found[name, text_of(self._key(name, after)), column, old, new] += 1
+                place = name, text_of(self._key(name, after)), column
+                if old != new and writer == "simulation":
+                    found[*place, old, new] += 1
+                elif old != new and self._shape.elsewhere:
+                    # Nor of one that a load took back.
+                    found[*place, new, old] -= 1
         self._same("values that a job overwrote and the ledger does not know", {}, dict(found - known))
 
     def _replayed(self) -> None:
