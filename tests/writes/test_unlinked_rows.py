@@ -22,7 +22,7 @@ TO_TABLE = (
 OLD_VERSIONS = 'delete from salesforce."Opportunity" where _fivetran_deleted'
 ROOFS = 'delete from salesforce."Opportunity" where "RecordTypeName" = \'Roofing\''
 LOST = ROW_LOST_LINK.format("Enerflo_Install_Id__c")
-LINK = 'update salesforce."Opportunity" set "Enerflo_Install_Id__c" = :link where "Id" = :id'
+LINK = 'update salesforce."Opportunity" set _fivetran_synced = now(), "Enerflo_Install_Id__c" = :link where "Id" = :id'
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_row_that_is_deleted_is_asked_about_though_a_row_outside_where_names_i
 def test_a_row_that_leaves_where_is_no_question(linked: Desk) -> None:
     run(linked, OLD_VERSIONS)
     install = linked.a_site().install_id
-    moved = 'update salesforce."Opportunity" set "RecordTypeName" = \'Roofing\' where "Id" = :id'
+    moved = 'update salesforce."Opportunity" set _fivetran_synced = now(), "RecordTypeName" = \'Roofing\' where "Id" = :id'
     linked.sql(moved, id=f"006{install}")
     assert (asked(linked), causes(linked)) == ([], ["policy"])
 
@@ -103,12 +103,18 @@ def test_a_row_that_was_one_of_two_is_not_told_as_two_milestones(copied: Desk) -
         " and deleted_at is null order by completed_at {} limit 1"
     )
     first, second = copied.one(of_day.format("asc")), copied.one(of_day.format("desc"))
-    run(copied, 'update salesforce."Opportunity" set "LastModifiedDate" = localtimestamp')
+    run(
+        copied,
+        'update salesforce."Opportunity" set _fivetran_synced = now(), "LastModifiedDate" = localtimestamp',
+    )
     copied.sql(LINK, link=str(second), id=f"006{first}")
     copied.carried()
     run(copied, f'delete from salesforce."Opportunity" where "Id" = \'006{second}\'')
     # Else Enerflo's value may be the later one by then, which is written.
-    run(copied, 'update salesforce."Opportunity" set "LastModifiedDate" = localtimestamp')
+    run(
+        copied,
+        'update salesforce."Opportunity" set _fivetran_synced = now(), "LastModifiedDate" = localtimestamp',
+    )
     copied.carried()
     (table,) = (one for one in run_reconcile(copied.context, full=True).tables if one.table_name == "permits")
     assert not [one for one in table.remarks if "more than one milestone" in one]
