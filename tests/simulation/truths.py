@@ -82,6 +82,15 @@ class Truths:
             self._may_write(direction, f"crm.{table}: a job made an {written.op}")
             if table in self._shape.yaml.says.rerouted and self._is_of_its_mapping(written):
                 self._watch.breaks(f"crm.{table}: a job made an {written.op}, though changes are handed over")
+        if (
+            self._agreed is not None
+            and not written.by_people
+            and table == "installs"
+            and before is None
+            and after
+        ):
+            # A new row says what Enerflo said, in the words of the mapping by which it was planned.
+            self._agreed.add(self._shape.join_of(table, after))
         if written.by_people or written.op != "update" or before is None or after is None:
             return
         if table not in self._shape.tables:
