@@ -26,7 +26,7 @@ def test_a_file_of_a_newer_form_is_refused_by_one_sentence(tmp_path: Path, name:
         LOADERS[name](path, {})
     assert str(caught.value) == (
         f"{path}:2: version: found 2, expected at most 1, the newest form that this version of enerflo-sync"
-        " reads. The file was written for a newer version, use that version here: docs/upgrading.md."
+        " reads. The file is for a newer version of enerflo-sync: use that one here (docs/upgrading.md)."
     )
 
 

@@ -86,7 +86,7 @@ def test_an_option_that_a_newer_version_may_have_is_said_to_be_that(
 ) -> None:
     assert written != SMALL
     told = " ".join(mistakes(folder, written))
-    assert ("written for a newer version, use that version here" in told) is may_be
+    assert ("is for a newer version of enerflo-sync" in told) is may_be
 
 
 def test_a_secret_is_never_shown(folder: Path) -> None:

@@ -12,8 +12,8 @@ from enerflo_sync.errors import ConfigurationError
 
 UNKNOWN_OPTION = "the unknown option"
 # While machines are upgraded one by one, the file may be of the newer version already.
-_NEWER = "Where the file was written for a newer version, use that version here: docs/upgrading.md."
-NEWER_PROGRAM = "The file was written for a newer version, use that version here: docs/upgrading.md."
+_NEWER = "If the file is for a newer version of enerflo-sync, use that one here (docs/upgrading.md)."
+NEWER_PROGRAM = "The file is for a newer version of enerflo-sync: use that one here (docs/upgrading.md)."
 
 
 class Problem(msgspec.Struct, frozen=True):
