@@ -13,6 +13,7 @@ from rich.markup import escape
 from enerflo_sync.catalogue.fits import unfilled_columns
 from enerflo_sync.catalogue.report import Unfilled
 from enerflo_sync.cli.check import Check, made
+from enerflo_sync.cli.clock_check import clock_check
 from enerflo_sync.cli.crm_check import crm_check
 from enerflo_sync.cli.drop_check import drop_check
 from enerflo_sync.cli.groups import Group, finish_each, require_one_account
@@ -146,6 +147,7 @@ def checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
     yield key
     if not key.failed:
         yield made("statuses", lambda: _statuses(context))
+        yield from clock_check(context)
         if write_check is not None:
             yield from write_checks(context, write_check)
 

@@ -213,6 +213,13 @@ def limit_news(headers: Mapping[str, str], now: datetime) -> LimitNews:
     )
 
 
+def clock_ahead(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """Return by how much the server's clock is ahead of ``now``, to a second; None if it does not tell."""
+    there = _http_date(headers.get("date"))
+    # The header leaves out the part of the second.
+    return None if there is None else there + timedelta(seconds=0.5) - now
+
+
 def _retry_after(value: str | None, server_now: datetime) -> float | None:
     seconds = _integer(value)
     if seconds is not None:

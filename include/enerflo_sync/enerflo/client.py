@@ -19,6 +19,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ from enerflo_sync.enerflo.answers import (
     LimitNews,
     UnreadableBodyError,
     checked_body,
+    clock_ahead,
     decode_answer,
     limit_news,
     written_body,
@@ -111,6 +113,8 @@ class EnerfloClient:
         self._timeout = timeout
         self._on_call = on_call
         self._max_body_bytes = max_body_bytes
+        # By how much Enerflo's clock is ahead of ``clock``, as its last answer says; None: it did not say.
+        self.ahead: timedelta | None = None
         log_no_queries()
 
     def __repr__(self) -> str:
@@ -176,6 +180,7 @@ class EnerfloClient:
             quick._call(Request("GET", "/api/v3/authcheck", None, None), written_body)
         except (NotFoundError, ContractDriftError):
             quick.get("/api/v3/installs", {"page": 1, "per_page": 1})
+        self.ahead = quick.ahead
 
     def _call(self, request: Request, read_body: Callable[[bytes], T], shrinkable: bool = False) -> Answer[T]:
         tried, spent = 0, 0.0
@@ -258,7 +263,8 @@ class EnerfloClient:
             allow_redirects=False,
         ) as response:
             seen.status = response.status_code
-            news = limit_news(response.headers, self.clock.now())
+            now = self.clock.now()
+            news, self.ahead = limit_news(response.headers, now), clock_ahead(response.headers, now)
             self._observe(request, news, seen.status == 429)
             if not 200 <= seen.status < 300:
                 location = response.headers.get("location")

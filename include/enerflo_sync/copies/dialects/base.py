@@ -120,6 +120,8 @@ class Dialect(ABC):
     rights: ClassVar[AbstractSet[object]] = frozenset()
     read_only: ClassVar[AbstractSet[object]] = frozenset()
 
+    # The statement that asks for the present moment, with a zone or in UTC; empty: its clock is not asked.
+    present: ClassVar[str] = ""
     # The end of a select that has only values.
     from_nothing: ClassVar[str] = ""
 

@@ -35,6 +35,7 @@ class MySQL(Dialect):
     version = 6
     quote = "`"
     from_nothing = " from dual"
+    present = "/* enerflo-sync doctor: the time there */ select utc_timestamp(6)"
     most_keys = 30_000
     of_a_row = frozenset(_VALUES | _PLACES)
     # A name that is not known, or a view that takes no writes: the driver calls these operational.

@@ -30,6 +30,7 @@ class PostgreSQL(Dialect):
     extra = "postgresql"
     # A decimal can be NaN, which no integer type can store.
     whole_digits = 0
+    present = "/* enerflo-sync doctor: the time there */ select clock_timestamp()"
     types = {  # noqa: RUF012 - a constant
         **dict.fromkeys(("smallint", "integer", "bigint"), "bigint"),
         "numeric": "numeric",
