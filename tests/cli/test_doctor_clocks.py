@@ -11,7 +11,7 @@ import pytest
 
 from enerflo_sandbox.exchange import Request, Response
 from enerflo_sandbox.server import SandboxServer
-from tests.cli.conftest import Run
+from tests.cli.conftest import SHIPPED, Run
 from tests.cli.test_doctor_match import demo
 
 
