@@ -57,6 +57,12 @@ select config_hash from sync.plans where account = :account and applied_at is no
 order by applied_at desc limit 1
 """)
 
+_FILLED = """
+/* enerflo-sync plan: columns of the CRM that get a first value, and how often */
+select table_name, field, count(*) as changes from pg_temp.planned
+where op = 'update' and direction = 'to_crm' and coalesce(before, 'null') = 'null' group by 1, 2 order by 1, 2
+"""
+
 # The keys are the results of :func:`changed_mapping`, which compares with the last applied plan only.
 _NEW_TO = {
     "account": "No plan of this account was applied as a whole yet",
@@ -150,9 +156,31 @@ def _of_kind(connection: sa.Connection, config: SyncConfig, account: str) -> Ite
         yield from (clocks[table, field] for table, field in planned if (table, field) in clocks)
     if rules.new_mapping and (which := changed_mapping(connection, config, account)):
         yield f"{_NEW_TO[which]} (approval.new_mapping)."
+    yield from _of_empty_columns(connection, config, account)
     to_enerflo = rules.first_to_enerflo and counts["to_enerflo"]
     if to_enerflo and not wrote_to_enerflo(connection, account):
         yield "It is the first that writes to Enerflo (approval.first_to_enerflo)."
+
+
+def _of_empty_columns(connection: sa.Connection, config: SyncConfig, account: str) -> Iterator[str]:
+    """Yield sentences about columns that the plan fills and that hold nothing in any row of a copy.
+
+    A tool that copies a new column often leaves it empty in the rows that the copy has already. Then the CRM
+    may have values that nobody here has seen, and that Enerflo's would go over.
+    """
+    tables = config.tables_for(account)
+    for name, field, changes in connection.exec_driver_sql(_FILLED).tuples():
+        mapping = tables[name]
+        if mapping.handed_to is None or field not in mapping.fields:
+            continue
+        table = quoted(*mapping.relation)
+        holds = f"select exists (select from {table} where {quoted(field)} is not null)"  # noqa: S608 - names
+        if not connection.exec_driver_sql(holds).scalar():
+            rows = "row" if changes == 1 else "rows"
+            yield (
+                f"It fills {name}.{field} in {changes:,} {rows}, and no row of the copy has a value there: a"
+                " copy that got the column late does not show what the CRM has."
+            )
 
 
 def changed_mapping(connection: sa.Connection, config: SyncConfig, account: str) -> str | None:
