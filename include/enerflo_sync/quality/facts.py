@@ -139,7 +139,8 @@ _WAS = Template("""
       as ${name}_of_order""")
 
 # Nested layers, because the next layer uses each value several times; offset 0 forces one evaluation. That
-# holds of the last layer too: the judgement uses each fact as a column and in the digest.
+# holds of the last layer too: the judgement uses each fact as a column and in the digest. A panel type without
+# a spelling came after this run had looked them up: the next run judges it.
 _FACTS = Template("""
 select change_order_id, install_id, status, status_kind, signed_at,
   case when install_id is not null then is_here end as install_here,
@@ -154,7 +155,7 @@ select change_order_id, install_id, status, status_kind, signed_at,
   round(extract(epoch from signed_at - created_at) / 86400, 2) as signed_days_after_install,
   status_before, status_before || ' > ' || status_kind as life_cycle,
   panel_type_old, panel_type_new, panel_type_was as panel_type_before,
-  case when counts and panel_type_new is not null then
+  case when counts and spelling is not null then
     coalesce(is_listed or first_with_type <> install_id or last_with_type <> install_id, false)
   end as panel_type_known,
   case when counts then $same_type end as panel_type_old_agrees,
@@ -194,7 +195,7 @@ from (
         and p.install_id is not distinct from o.install_id as is_same,
       case when p.status_kind is distinct from o.status_kind then p.status_kind else p.status_before end
         as status_before,
-      n.is_listed, n.first as first_with_type, n.last as last_with_type, w.watts,
+      n.spelling, n.is_listed, n.first as first_with_type, n.last as last_with_type, w.watts,
       a.n as adders, a.unknown as adders_unknown, a.without_cost as adders_without_cost,
       a.lowest_quantity as adder_lowest_quantity, a.lowest_cost as adder_lowest_cost,
       a.highest_cost as adder_highest_cost, a.change as adders_change,
