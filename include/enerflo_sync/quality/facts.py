@@ -139,8 +139,8 @@ _WAS = Template("""
       as ${name}_of_order""")
 
 # Nested layers, because the next layer uses each value several times; offset 0 forces one evaluation. That
-# holds of the last layer too: the judgement uses each fact as a column and in the digest. A panel type without
-# a spelling came after this run had looked them up: the next run judges it.
+# holds of the last layer too: the judgement uses each fact as a column and in the digest. A panel type
+# without a spelling came after this run had looked them up: the next run judges it.
 _FACTS = Template("""
 select change_order_id, install_id, status, status_kind, signed_at,
   case when install_id is not null then is_here end as install_here,
