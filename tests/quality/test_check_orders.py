@@ -157,6 +157,30 @@ def test_what_was_there_before_is_not_forgotten_when_the_install_moves_on(orders
     assert orders.failing() == {10: ["panel_count_old_agrees"]}
 
 
+def test_an_order_that_changes_during_the_check_is_not_held_for_a_panel_type_looked_up_before(
+    orders: Orders,
+) -> None:
+    """The statement that judges sees the order's new panel type, which was not looked up; the next run does."""
+    orders.order(10)
+    silfab, arrived = "Silfab SIL-430 QD", []
+
+    def arrive(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "quality: known panel types" in statement and not arrived:
+            arrived.append(True)
+            orders.order(10, panel_type_old=REC, panel_type_new=silfab)
+
+    sa.event.listen(orders.engine, "after_cursor_execute", arrive)
+    try:
+        assert orders.failing() == {}
+    finally:
+        sa.event.remove(orders.engine, "after_cursor_execute", arrive)
+    known = "select panel_type_new, panel_type_known from sync.change_order_facts"
+    assert [(row["panel_type_new"], row["panel_type_known"]) for row in orders.sql(known)] == [(silfab, None)]
+    orders.later(minutes=1)
+    assert orders.failing() == {}
+    assert [row["panel_type_known"] for row in orders.sql(known)] == [True]
+
+
 def test_great_expectations_counts_what_the_judgement_finds(orders: Orders) -> None:
     orders.order(10, panel_count_new=2400, battery_new="5% x? :a 'big' one")
     orders.order(11, install_id=2, status="lost")

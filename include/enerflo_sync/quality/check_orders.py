@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.mirror.reading_run import new_run_id
-from enerflo_sync.quality.facts import make_facts
+from enerflo_sync.quality.facts import find_facts
 from enerflo_sync.quality.gate import close_passed, held_count, hold
 from enerflo_sync.quality.judge import forget, judge
 from enerflo_sync.quality.life_cycle.graph import LifeCycle
@@ -110,7 +110,7 @@ def _judge(
     if watermark is not None and not full and not changed_suite:
         since = looking_back(connection, account, watermark, config.reconcile.lookback_minutes)
     gone = forget(connection, account, all_of_them=since is None)
-    facts = make_facts(connection, suite, account, since=since, now=now, statuses=_statuses(config, now))
+    facts = find_facts(connection, suite, account, since=since, now=now, statuses=_statuses(config, now))
     checked = judge(connection, suite, account, suite_hash=suite_hash, facts=facts, run_id=run_id, now=now)
     if checked:
         hold(connection, suite, account, run_id, now)

@@ -1,12 +1,14 @@
-"""The facts table: change orders with all values that they are checked against, derived in SQL.
+"""The facts: change orders with all values that they are checked against, derived in one query.
 
-One temporary table, ``facts``, has a row for each order in ``to_check``. Facts about the past (previous
-value, previous status) keep what an earlier run knew of the same signature.
+It has a row for each order in the temporary table ``to_check``. The query is part of the statement that
+judges them, because a temporary table of a million facts costs seconds to write and to read. Facts about the
+past (previous value, previous status) keep what an earlier run knew of the same signature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from string import Template
 from typing import Any
@@ -21,8 +23,6 @@ from enerflo_sync.quality.texts import alike_sql
 from enerflo_sync.reconcile.conditions import voided
 from enerflo_sync.warehouse.declared import read_declared
 from enerflo_sync.warehouse.schema import change_orders
-
-FACTS = "pg_temp.facts"
 
 # From this many orders on, give the joins enough memory to avoid the disk.
 MANY_ORDERS = 10_000
@@ -69,45 +69,60 @@ join enerflo.change_orders o on o.account = %(account)s and o.change_order_id = 
 where o.deleted_at is null
 """
 
-# For each component: how many earlier orders in force set it; for the panel count, how many orders do in
-# total.
+# The orders of each install in turn. For each component: how many places before it the previous order in
+# force stands that sets the same; for the panel count, how many orders do before it, and in total. All
+# windows have one order, so that the orders are sorted once.
 _ORDERS = Template("""
-/* enerflo-sync quality: the orders, numbered within their install */
-create temporary table orders on commit drop as
-select o.*, $turns,
-  count(*) filter (where in_force and signed_at is not null and panel_count_new is not null)
-    over (partition by install_id) as panel_count_turns
-from (
-  select o.change_order_id, o.install_id, lower(btrim(o.status)) as status, k.status_kind, o.signed_at,
-    o.observed_at, o.panel_type_old, o.panel_type_new, o.panel_count_old, o.panel_count_new, o.battery_old,
-    o.battery_new, o.total_change, o.unknown_components,
-    nullif(jsonb_strip_nulls(jsonb_build_object($further)), '{}') as further,
-    coalesce(k.status_kind in ('signed', 'override'), false) as in_force,
-    k.status_kind is distinct from 'voided' as counts
-  from pg_temp.to_check t
-  join enerflo.change_orders o on o.account = %(account)s and o.change_order_id = t.change_order_id
-  cross join lateral (select case lower(btrim(o.status)) $kinds end as status_kind) k
-) o
-window before as (
-  partition by install_id order by signed_at, change_order_id
-  rows between unbounded preceding and 1 preceding)
-""")
+      select o.*,$previous
+      from (
+        select o.*,$back,
+          count(*) filter (where in_force and panel_count_new is not null) over before as panel_count_turn
+        from (
+          select o.*, row_number() over all_of_them as place,
+            count(*) filter (where in_force and signed_at is not null and panel_count_new is not null)
+              over all_of_them as panel_count_turns
+          from (
+            select o.change_order_id, o.install_id, lower(btrim(o.status)) as status, k.status_kind,
+              o.signed_at, o.observed_at, o.panel_type_old, o.panel_type_new, o.panel_count_old,
+              o.panel_count_new, o.battery_old, o.battery_new, o.total_change, o.unknown_components,
+              case when $has_further
+                then nullif(jsonb_strip_nulls(jsonb_build_object($further)), '{}') end as further,
+              coalesce(k.status_kind in ('signed', 'override'), false) as in_force,
+              k.status_kind is distinct from 'voided' as counts
+            from pg_temp.to_check t
+            join enerflo.change_orders o
+              on o.account = %(account)s and o.change_order_id = t.change_order_id
+            cross join lateral (select case lower(btrim(o.status)) $kinds end as status_kind) k
+          ) o
+          window all_of_them as (
+            partition by install_id order by signed_at, change_order_id
+            rows between unbounded preceding and unbounded following)
+        ) o
+        window before as (
+          partition by install_id order by signed_at, change_order_id
+          rows between unbounded preceding and 1 preceding)
+      ) o
+      window all_of_them as (
+        partition by install_id order by signed_at, change_order_id
+        rows between unbounded preceding and unbounded following)""")
 
-_TURN = Template("""case when install_id is not null and signed_at is not null and ${name}_new is not null
-    then count(*) filter (where in_force and ${name}_new is not null) over before end as ${name}_turn""")
+_BACK = Template("""
+          (place - case when install_id is not null and signed_at is not null and ${name}_new is not null
+            then max(place) filter (where in_force and ${name}_new is not null) over before
+          end)::integer as ${name}_back""")
 
 # The previous order in force that sets the same component.
 _PREVIOUS = Template("""
-left join pg_temp.orders ${name}_prev on ${name}_prev.install_id = o.install_id
-  and ${name}_prev.in_force and ${name}_prev.${name}_turn + 1 = o.${name}_turn""")
+        lag(change_order_id, ${name}_back) over all_of_them as ${name}_prev,
+        lag(signed_at, ${name}_back) over all_of_them as ${name}_said_at,
+        lag(${name}_old, ${name}_back) over all_of_them as ${name}_prev_old,
+        lag(${name}_new, ${name}_back) over all_of_them as ${name}_said""")
 
 # The component's previous value has three sources, each with its time: the previous order, the install's
 # version from before the signature, and the present install. Signatures have whole seconds, so if the install
 # was seen in the second of the previous order, the order takes precedence. An install with the new value has
 # applied the order, whatever its own time.
 _WITNESSES = Template("""
-    ${name}_prev.change_order_id as ${name}_prev, ${name}_prev.signed_at as ${name}_said_at,
-    ${name}_prev.${name}_old as ${name}_prev_old, ${name}_prev.${name}_new as ${name}_said,
     case when o.${name}_new is not null and b.${column} is not null then date_trunc('second', b.at) end
       as ${name}_seen_at,
     b.${column} as ${name}_seen,
@@ -123,10 +138,10 @@ _WAS = Template("""
     coalesce(${name}_said_at = greatest(${name}_said_at, ${name}_seen_at, ${name}_kept_at), false)
       as ${name}_of_order""")
 
-# Nested layers, because the next layer uses each value several times; offset 0 forces one evaluation.
+# Nested layers, because the next layer uses each value several times; offset 0 forces one evaluation. That
+# holds of the last layer too: the judgement uses each fact as a column and in the digest. A panel type
+# without a spelling came after this run had looked them up: the next run judges it.
 _FACTS = Template("""
-/* enerflo-sync quality: the facts of each order */
-create temporary table facts on commit drop as
 select change_order_id, install_id, status, status_kind, signed_at,
   case when install_id is not null then is_here end as install_here,
   case when in_force and is_here then
@@ -140,7 +155,7 @@ select change_order_id, install_id, status, status_kind, signed_at,
   round(extract(epoch from signed_at - created_at) / 86400, 2) as signed_days_after_install,
   status_before, status_before || ' > ' || status_kind as life_cycle,
   panel_type_old, panel_type_new, panel_type_was as panel_type_before,
-  case when counts and panel_type_new is not null then
+  case when counts and spelling is not null then
     coalesce(is_listed or first_with_type <> install_id or last_with_type <> install_id, false)
   end as panel_type_known,
   case when counts then $same_type end as panel_type_old_agrees,
@@ -166,7 +181,7 @@ select change_order_id, install_id, status, status_kind, signed_at,
   ) end as components_unknown,
   case when in_force then coalesce($contradictions) end as contradicts,
   case when status_kind = 'voided' and is_here then coalesce($took_effect, false) end as voided_took_effect,
-  observed_at, further
+  observed_at, further, is_known, digest_before, observed_before, failed_before
 from (
   select *, $was,
     case when in_force and panel_count_new = panel_count_now and watts > 0
@@ -180,11 +195,14 @@ from (
         and p.install_id is not distinct from o.install_id as is_same,
       case when p.status_kind is distinct from o.status_kind then p.status_kind else p.status_before end
         as status_before,
-      n.is_listed, n.first as first_with_type, n.last as last_with_type, w.watts,
+      n.spelling, n.is_listed, n.first as first_with_type, n.last as last_with_type, w.watts,
       a.n as adders, a.unknown as adders_unknown, a.without_cost as adders_without_cost,
       a.lowest_quantity as adder_lowest_quantity, a.lowest_cost as adder_lowest_cost,
-      a.highest_cost as adder_highest_cost, a.change as adders_change,$witnesses
-    from pg_temp.orders o
+      a.highest_cost as adder_highest_cost, a.change as adders_change,
+      p.change_order_id is not null as is_known, p.digest as digest_before, p.observed_at as observed_before,
+      coalesce(p.failing, '{}') as failed_before,$witnesses
+    from ($orders
+    ) o
     left join sync.change_order_facts p
       on p.account = %(account)s and p.change_order_id = o.change_order_id
     left join enerflo.installs i
@@ -192,11 +210,12 @@ from (
     left join $before b on b.change_order_id = o.change_order_id
     left join $adders a on a.change_order_id = o.change_order_id
     left join $products n on n.spelling = o.panel_type_new
-    left join $products w on w.spelling = i.panel_type$previous
+    left join $products w on w.spelling = i.panel_type
     offset 0
   ) joined
   offset 0
 ) known
+offset 0
 """)
 
 # Column names of an order's components in the installs table.
@@ -207,7 +226,22 @@ COMPONENTS: Mapping[str, str] = {
 }
 
 
-def make_facts(
+@dataclass(frozen=True)
+class Facts:
+    """The facts of possibly changed orders, as a query.
+
+    :param count: the number of orders.
+    :param query: a row for each, with the facts and with what an earlier run found; for use in a statement
+        of the same transaction.
+    :param values: its parameters.
+    """
+
+    count: int
+    query: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_facts(
     connection: sa.Connection,
     suite: Suite,
     account: str,
@@ -215,8 +249,8 @@ def make_facts(
     since: datetime | None,
     now: datetime,
     statuses: Mapping[str, Any],
-) -> int:
-    """Derive the facts of possibly changed orders, in the caller's transaction; return the number of orders.
+) -> Facts:
+    """Return the facts of possibly changed orders, for use in the caller's transaction.
 
     :param since: lower bound of the mirror's time for changes; None for all orders.
     :param statuses: parameters of the condition for a voided install.
@@ -231,38 +265,39 @@ def make_facts(
     connection.exec_driver_sql(_ALL if since is None else _CHANGED, values)
     count: int = connection.execute(sa.text("select count(*) from pg_temp.to_check")).scalar_one()
     if not count:
-        return 0
+        return Facts(0)
     connection.exec_driver_sql("analyze pg_temp.to_check")
     if count >= MANY_ORDERS:
         connection.exec_driver_sql(_ROOM)
     make_before(connection, account)
-    declared = [one.name for one in read_declared(connection, account, [change_orders.name])]
-    connection.exec_driver_sql(_orders_statement(suite, declared), values)
-    connection.exec_driver_sql("analyze pg_temp.orders")
     make_known(connection, suite, values)
-    connection.exec_driver_sql(_facts_statement(), values)
-    connection.exec_driver_sql(f"analyze {FACTS}")
-    return count
+    declared = [one.name for one in read_declared(connection, account, [change_orders.name])]
+    return Facts(count, _facts_query(_orders_query(suite, declared)), values)
 
 
-def _orders_statement(suite: Suite, declared: Sequence[str]) -> str:
-    """Return the statement that makes ``orders``.
+def _orders_query(suite: Suite, declared: Sequence[str]) -> str:
+    """Return the query of the orders in turn.
 
     :param declared: columns of change orders that ``sync.yaml`` adds.
     """
-    kinds = " ".join(f"when {literal(word)} then {literal(kind)}" for word, kind in suite.statuses.items())
-    turns = ",\n  ".join(_TURN.substitute(name=name) for name in COMPONENTS)
-    # Content of an order that is no fact of its own.
-    further = [
-        "'adders', nullif(o.adders, '[]')",
-        "'unknown_components', o.unknown_components",
-        *(f"{literal(name)}, o.{quoted(name)}" for name in declared),
-    ]
-    return _ORDERS.substitute(kinds=kinds, turns=turns, further=", ".join(further))
+    # Content of an order that is no fact of its own; most orders have none.
+    further = {
+        "adders": "nullif(o.adders, '[]')",
+        "unknown_components": "o.unknown_components",
+        **{name: f"o.{quoted(name)}" for name in declared},
+    }
+    return _ORDERS.substitute(
+        kinds=" ".join(f"when {literal(word)} then {literal(kind)}" for word, kind in suite.statuses.items()),
+        has_further=" or ".join(f"{value} is not null" for value in further.values()),
+        further=", ".join(f"{literal(name)}, {value}" for name, value in further.items()),
+        back=",".join(_BACK.substitute(name=name) for name in COMPONENTS),
+        previous=",".join(_PREVIOUS.substitute(name=name) for name in COMPONENTS),
+    )
 
 
-def _facts_statement() -> str:
+def _facts_query(orders: str) -> str:
     return _FACTS.substitute(
+        orders=orders,
         before=BEFORE,
         adders=ADDERS_OF,
         products=PRODUCTS,
@@ -274,7 +309,6 @@ def _facts_statement() -> str:
             )
             for name, column in COMPONENTS.items()
         ),
-        previous="".join(_PREVIOUS.substitute(name=name) for name in COMPONENTS),
         was=",".join(_WAS.substitute(name=name) for name in COMPONENTS),
         same_type=_alike("panel_type", "panel_type_old", "panel_type_was"),
         same_battery=_alike("battery", "battery_old", "battery_was"),
@@ -284,12 +318,15 @@ def _facts_statement() -> str:
 
 
 def _contradiction(name: str) -> str:
-    """Return the SQL for the earlier order that this one contradicts: same old value, other new value."""
+    """Return the SQL for the earlier order that this one contradicts: same old value, other new value.
+
+    Most orders go on from the previous one, so that is asked first, and their texts need no folding.
+    """
     same_old = _alike(name, f"{name}_prev_old", f"{name}_old")
     same_new = _alike(name, f"{name}_said", f"{name}_new")
     went_on = _alike(name, f"{name}_said", f"{name}_old")
     return f"""
-    case when {name}_of_order and {same_old} and not {same_new} and not {went_on} then {name}_prev end"""
+    case when {name}_of_order and not {went_on} and {same_old} and not {same_new} then {name}_prev end"""
 
 
 def _took_effect(name: str) -> str:

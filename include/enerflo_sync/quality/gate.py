@@ -36,7 +36,7 @@ select j.change_order_id, j.install_id, j.status, j.signed_at, j.panel_type_old,
 from pg_temp.judged j
 join sync.quality_results r on r.account = :account and r.run_id = :run_id
   and r.change_order_id = j.change_order_id and not r.passed and r.severity = 'hold'
-where j.failing && cast(:holding as text[])
+where j.is_changed and j.failing && cast(:holding as text[])
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 order by 1
 """)
 

@@ -9,12 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.names import literal
+from enerflo_sync.quality.facts import Facts
 from enerflo_sync.quality.rules import expected_words, failing_sql
 from enerflo_sync.quality.suite import CheckOptions, Suite
 from enerflo_sync.warehouse.schema import change_order_facts
 from enerflo_sync.warehouse.statistics import note_growth
-
-JUDGED = "pg_temp.judged"
 
 # Columns that describe the run, not the order.
 _OF_THE_RUN = frozenset("account digest failing item_id run_id checked_at".split())
@@ -36,26 +35,30 @@ where f.account = %(account)s and not exists (
 """
 
 _JUDGE = Template("""
-/* enerflo-sync quality: orders whose facts are new, and the checks that they fail */
+/* enerflo-sync quality: orders whose facts or time are new, with the checks that they fail */
 create temporary table judged on commit drop as
-select f.*, array_remove(array[$failing], null)::text[] as failing,
-  coalesce(p.failing, '{}') as failed_before, p.item_id as item_before,
-  p.change_order_id is null as is_new
+select f.*, array_remove(array[$failing], null)::text[] as failing, not is_known as is_new,
+  digest_before is distinct from digest as is_changed
 from (
   select f.*, hashtextextended(row($compared)::text || %(suite)s || coalesce(further::text, ''), 0) as digest
-  from pg_temp.facts f
+  from ($facts) f
+  offset 0
 ) f
-left join sync.change_order_facts p on p.account = %(account)s and p.change_order_id = f.change_order_id
-where p.digest is distinct from f.digest
+where digest_before is distinct from digest or observed_before is distinct from observed_at
 """)
+
+_COUNTED = """
+select count(*) filter (where is_new), count(*) filter (where is_changed and not is_new),
+  count(*) filter (where not is_changed)
+from pg_temp.judged
+"""
 
 # A record that was written again with the same facts.
 _SEEN_AGAIN = """
 /* enerflo-sync quality: orders with unchanged facts under another time */
-update sync.change_order_facts p set observed_at = f.observed_at
-from pg_temp.facts f
-where p.account = %(account)s and p.change_order_id = f.change_order_id
-  and p.observed_at is distinct from f.observed_at
+update sync.change_order_facts f set observed_at = j.observed_at
+from pg_temp.judged j
+where not j.is_changed and f.account = %(account)s and f.change_order_id = j.change_order_id
 """
 
 _KEEP_NEW = Template("""
@@ -69,7 +72,7 @@ _KEEP_CHANGED = Template("""
 update sync.change_order_facts f set $replaced, digest = j.digest, failing = j.failing, item_id = null,
   run_id = %(run_id)s, checked_at = %(now)s
 from pg_temp.judged j
-where not j.is_new and f.account = %(account)s and f.change_order_id = j.change_order_id
+where j.is_changed and not j.is_new and f.account = %(account)s and f.change_order_id = j.change_order_id
 """)
 
 _RESULTS = Template("""
@@ -80,7 +83,8 @@ select %(account)s, %(run_id)s, j.change_order_id, c.check_id, c.severity, not c
   c.reason, %(now)s
 from pg_temp.judged j
 cross join lateral (values $values) c (check_id, severity, reason, expected, found, fails)
-where (j.failing <> '{}' or j.failed_before <> '{}') and (c.fails or c.check_id = any(j.failed_before))
+where j.is_changed and (j.failing <> '{}' or j.failed_before <> '{}')
+  and (c.fails or c.check_id = any(j.failed_before))
 on conflict (account, run_id, change_order_id, check_id) do update set passed = excluded.passed,
   expected = excluded.expected, found = excluded.found, checked_at = excluded.checked_at
 """)
@@ -101,22 +105,23 @@ def judge(
     account: str,
     *,
     suite_hash: str,
-    facts: int,
+    facts: Facts,
     run_id: str,
     now: datetime,
 ) -> int:
-    """Judge the rows of ``facts``, in the caller's transaction; return the number of new ones.
+    """Judge ``facts``, in the caller's transaction; return the number of orders with new ones.
 
-    Afterwards ``judged`` has those rows with ``failing``, ``failed_before`` and ``item_before``.
+    Afterwards ``judged`` has these orders, with ``is_changed``, ``failing`` and ``failed_before``; beside
+    them those whose record was only written again.
 
     :param suite_hash: hash of the suite; under another hash all rows count as new.
-    :param facts: number of rows in ``facts``; with 0, the table does not exist.
     """
-    values: dict[str, Any] = {"account": account, "run_id": run_id, "now": now, "suite": suite_hash}
-    if not facts:
+    if not facts.count:
         return 0
+    values: dict[str, Any] = {**facts.values, "run_id": run_id, "now": now, "suite": suite_hash}
     columns = _columns()
     judging = _JUDGE.substitute(
+        facts=facts.query,
         failing=", ".join(
             f"case when {failing_sql(check, 'f')} then {literal(name)} end"
             for name, check in suite.checks.items()
@@ -125,17 +130,19 @@ def judge(
     )
     connection.exec_driver_sql(judging, values)
     connection.exec_driver_sql("analyze pg_temp.judged")
-    connection.exec_driver_sql(_SEEN_AGAIN, values)
-    new: int = connection.execute(sa.text(f"select count(*) from {JUDGED}")).scalar_one()  # noqa: S608
+    new, changed, seen_again = connection.exec_driver_sql(_COUNTED).one()
+    if seen_again:
+        connection.exec_driver_sql(_SEEN_AGAIN, values)
     if new:
-        listed = ", ".join(columns)
+        connection.exec_driver_sql(_KEEP_NEW.substitute(columns=", ".join(columns)), values)
+    if changed:
         replaced = ", ".join(f"{name} = j.{name}" for name in columns if name != "change_order_id")
-        connection.exec_driver_sql(_KEEP_NEW.substitute(columns=listed), values)
         connection.exec_driver_sql(_KEEP_CHANGED.substitute(replaced=replaced), values)
-        note_growth(connection, "sync.change_order_facts", new)
+    if judged := int(new + changed):
+        note_growth(connection, "sync.change_order_facts", judged)
         kept = connection.exec_driver_sql(_RESULTS.substitute(values=_values(suite)), values)
         note_growth(connection, "sync.quality_results", kept.rowcount)
-    return new
+    return judged
 
 
 def _columns() -> list[str]:

@@ -28,7 +28,9 @@ with installed as materialized (
     select spelling, first, last from installed
     union all
     select panel_type_new, null, null from (
-      select distinct panel_type_new from pg_temp.orders where panel_type_new is not null) o
+      select distinct o.panel_type_new from pg_temp.to_check t
+      join enerflo.change_orders o on o.account = %(account)s and o.change_order_id = t.change_order_id
+      where o.panel_type_new is not null) o
     where panel_type_new not in (select spelling from installed)
   ) s
 ), listed as (
@@ -79,7 +81,7 @@ group by 1
 
 
 def make_known(connection: sa.Connection, suite: Suite, values: Mapping[str, Any]) -> None:
-    """Fill ``products`` and ``adders_of`` for the orders in ``to_check`` and ``orders``."""
+    """Fill ``products`` and ``adders_of`` for the orders in ``to_check``."""
     listed = {
         **values,
         "products": json.dumps([{"name": one.name, "watts": one.watts} for one in suite.products]),
