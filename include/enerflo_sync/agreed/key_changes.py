@@ -92,7 +92,11 @@ where r.account = %(account)s and r.table_name = $table and $which and $on
 # Other rows, beside agreed pairs, that must stay findable by the key of their CRM row.
 _UNDER_KEYS = (
     ("refusals", "r.ended_at is null", "what a person refused"),
-    ("plan_changes", "r.sent_at is not null and r.state <> 'applied'", "what was sent and is not confirmed"),
+    (
+        "plan_changes",
+        "r.sent_at is not null and r.confirmed is null and r.state <> 'applied'",
+        "what was sent and is not confirmed",
+    ),
 )
 _LINKS = Template("""
 /* enerflo-sync plan $name: links in their new form */

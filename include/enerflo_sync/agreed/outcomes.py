@@ -41,7 +41,8 @@ class Applying:
 # changes whose outcome was recorded now. The parameters are those of :func:`outcome_values`.
 RECORD_OUTCOMES = """recorded as (
   update sync.plan_changes c set state = e.decision, reason = e.reason, done_at = %(now)s,
-    deleted_row = coalesce(e.deleted_row, c.deleted_row)
+    deleted_row = coalesce(e.deleted_row, c.deleted_row),
+    confirmed = case when e.decision = 'applied' and c.sent_at is not null then true else c.confirmed end
   from ended e where c.ctid = e.id
     and (c.state in ('planned', 'sent', 'handed_over')
       or %(found_after)s and c.state in ('superseded', 'parked'))

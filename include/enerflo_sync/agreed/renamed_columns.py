@@ -48,7 +48,7 @@ where account = %(account)s and table_name = $table and field = $before and ende
 /* enerflo-sync plan $name: what was sent of a column under another name, and is not confirmed */
 update sync.plan_changes set field = $after
 where account = %(account)s and table_name = $table and field = $before
-  and sent_at is not null and state <> 'applied'
+  and sent_at is not null and confirmed is null and state <> 'applied'
 """),
 )
 

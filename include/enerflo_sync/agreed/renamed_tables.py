@@ -36,7 +36,7 @@ _UNDER_NAMES = (
     ("agreed_keys", "true"),
     ("own_writes", "side = 'crm'"),
     ("refusals", "ended_at is null"),
-    ("plan_changes", "sent_at is not null and state <> 'applied'"),
+    ("plan_changes", "sent_at is not null and confirmed is null and state <> 'applied'"),
     ("plan_changes", _LOOKED_FOR),
     ("crm_changes", "ended_at is null"),
 )

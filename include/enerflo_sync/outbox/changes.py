@@ -88,7 +88,7 @@ update sync.plan_changes c set sent_at = s.sent_at
 from (
   select table_name, key, field, after, max(sent_at) as sent_at from sync.plan_changes
   where account = :account and plan_hash <> :plan_hash and op = 'update' and direction = 'to_enerflo'
-    and sent_at is not null and state <> 'applied' and state in ('sent', 'superseded')
+    and sent_at is not null and confirmed is null and state <> 'applied' and state in ('sent', 'superseded')
   group by 1, 2, 3, 4
 ) s
 where c.account = :account and c.plan_hash = :plan_hash and c.op = 'update' and c.direction = 'to_enerflo'

@@ -53,7 +53,8 @@ where account = :account and greatest(created_at, decided_at, applied_at) > :fut
 _SENT_IN_THE_FUTURE = sa.text("""
 /* enerflo-sync plan: requests of a clock that was ahead, and was set back since */
 update sync.plan_changes set sent_at = :found_at, done_at = least(done_at, :found_at)
-where account = :account and sent_at is not null and state <> 'applied' and sent_at > :future
+where account = :account and sent_at is not null and confirmed is null and state <> 'applied'
+  and sent_at > :future
 """)
 
 # The ledger gets the changes that were approved and not made. Changes that nobody decided about get no ledger

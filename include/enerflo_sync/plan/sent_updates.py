@@ -43,7 +43,7 @@ select c.* from (
     ) end as enerflo_key, c.sent_at, c.rule, coalesce(p.decided_by, 'nobody') as decided_by
   from sync.plan_changes c join sync.plans p using (account, plan_hash)
   where c.account = :account and c.table_name = :table and (c.op = 'update' or :made and c.op = 'insert')
-    and c.direction = 'to_enerflo' and c.sent_at is not null and c.state <> 'applied'
+    and c.direction = 'to_enerflo' and c.sent_at is not null and c.confirmed is null and c.state <> 'applied'
     and (c.state in ('sent', 'superseded') or c.state = 'parked' and c.done_at > now() - :a_day)
   order by c.key, c.field, c.sent_at desc
 ) c
