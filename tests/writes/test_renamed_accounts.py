@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
 from enerflo_sync.backfill.request import BackfillRequest, Kind
+from enerflo_sync.errors import RetriableError
 from enerflo_sync.jobs.backfill import open_backfills
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.forget import run_forget
 from enerflo_sync.jobs.ingest import run_ingest
+from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.mirror.company import RenamedAccountError
 from tests.writes.conftest import Desk
@@ -85,3 +88,31 @@ def test_accounts_of_one_company_that_are_both_configured_are_no_former_names(ag
     west = renamed(agreed, (body, body + "\n" + body.replace("  default:", "  west:")))
     assert run_poll(west).state == "ok"
     assert stored(agreed, "west") == stored(agreed, "default")
+
+
+def test_a_list_that_lacks_its_rows_does_not_show_that_it_is_another_account(agreed: Desk) -> None:
+    agreed.signs()
+    assert agreed.api is not None
+    west = renamed(agreed)
+    waiting = in_the_drop(agreed)
+    agreed.api.faults = Faults(script=[ScriptedFault(FaultKind.EMPTY_PAGE, "/api/v3/installs", 1, 9)])
+    with pytest.raises(RetriableError) as caught:
+        run_ingest(west)
+    assert "came without the installs that it counts" in str(caught.value)
+    assert in_the_drop(agreed) == waiting
+    agreed.api.faults = Faults()
+    with pytest.raises(RenamedAccountError):
+        run_ingest(west)
+    assert agreed.one("select count(*) from sync.webhook_events where account = 'west'") == 0
+
+
+def test_nothing_is_made_at_enerflo_for_an_account_that_read_nothing(agreed: Desk) -> None:
+    agreed.sql(
+        "insert into crm.leads (lead_id, first_name, last_name, email, mobile, address, city, state, zip, status,"
+        " deal_type_id, updated_at) values ('L-1', 'Ann', 'Lee', 'ann.lee@x.example', '(512) 555-0123',"
+        " '1 Main St', 'Austin', 'texas', '78701', 'qualified', 3, now())"
+    )
+    west = renamed(agreed)
+    assert [plan.change_count for plan in run_plan(west)] == [0]
+    agreed.switched_on("both")
+    assert {change.key["lead_id"] for change in agreed.changes(agreed.plan())} == {"L-1"}

@@ -112,3 +112,22 @@ def test_rows_of_both_kinds_are_compared_with_each_other(alike: Desk) -> None:
         "rows that the CRM lacks",
         "rows that Enerflo lacks",
     ]
+
+
+def test_only_the_fields_that_differ_are_judged(alike: Desk) -> None:
+    alike.sql(
+        "update crm.installs set panel_count = panel_count + 1, updated_at = now() where enerflo_install_id = :i",
+        i=alike.a_site().install_id,
+    )
+    judging: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if JUDGING.search(statement):
+            judging.append(statement)
+
+    sa.event.listen(alike.engine, "before_cursor_execute", note)
+    alike.plan()
+    sa.event.remove(alike.engine, "before_cursor_execute", note)
+    assert [re.findall(r"union all\s+select '(\w+)'", statement) for statement in judging] == [
+        ["panel_count"]
+    ] * 2

@@ -89,8 +89,13 @@ def test_another_source_of_truth_turns_a_change_round(desk: Desk, install: int) 
     (sample,) = one.samples
     assert (sample.now_after, sample.new_after) == ("On Hold", before)
     text = render_what_if(report)
-    assert "1 x installs.status, update: written to the CRM now, written to Enerflo then" in text
-    assert f'now "{before}" to "On Hold"; then "On Hold" to "{before}"' in text
+    assert (
+        "1 x installs.status, update: written to the CRM by the present mapping,"
+        " written to Enerflo by the new one" in text
+    )
+    assert f'present: "{before}" to "On Hold"; new: "On Hold" to "{before}"' in text
+    assert "The ledger has no decision about a value since" in text
+    assert "made alike" not in text
 
 
 def test_the_plan_of_now_is_the_one_that_plan_makes(desk: Desk, install: int) -> None:
@@ -181,7 +186,7 @@ def test_past_decisions_are_made_again(desk: Desk, install: int) -> None:
     assert one.samples[0].new_value == "On Hold"
     text = render_what_if(report)
     assert (
-        "written to the CRM then, written to Enerflo under the new mapping: the CRM is the source of truth"
+        "written to the CRM at the time, written to Enerflo by the new mapping: the CRM is the source of truth"
         in text
     )
 

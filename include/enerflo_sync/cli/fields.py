@@ -73,6 +73,7 @@ def _lines(catalogue: FieldCatalogue, *, every: bool) -> Iterator[str]:
     shown = [entry for entry in catalogue.fields if entry.filled or every]
     if shown:
         width = min(52, max(len(entry.path) for entry in shown))
+        yield f"  {'path':<{width}}  {'type':<15} filled  {'example':<24}  seen  ->  column that it fills"
         for entry in shown:
             yield _line(entry, catalogue.table, catalogue.records, width)
     hidden = len(catalogue.fields) - len(shown)

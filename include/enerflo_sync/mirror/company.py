@@ -24,6 +24,7 @@ from enerflo_sync.errors import (
     ContractDriftError,
     FatalError,
     NotFoundError,
+    RetriableError,
 )
 from enerflo_sync.mirror.former_name import forget_the_same, former_names, some_are_not_configured
 from enerflo_sync.resources.installs import INSTALL_LIST, INSTALLS
@@ -147,11 +148,7 @@ class CompanyGuard:
         :raises RenamedAccountError: that one had the key's company.
         :raises RetriableError: Enerflo does not answer at the moment.
         """
-        if self._configured is None or not self._is_new(self._known()):
-            return
-        with self._engine.connect() as connection:
-            some = some_are_not_configured(connection, self._configured)
-        if some:
+        if self._may_be_renamed():
             self.ensure()
 
     def ensure(self) -> None:
@@ -161,7 +158,8 @@ class CompanyGuard:
         newest installs that are known do not exist for the key, this is the key of another company.
 
         :raises AnotherCompanyError: the key belongs to another company.
-        :raises RetriableError: Enerflo does not answer at the moment.
+        :raises RetriableError: Enerflo does not answer at the moment; or its list of a new account lacks all
+            its rows, which would show whether that is another one that is not configured any more.
         """
         if self._is_shown:
             return
@@ -173,6 +171,13 @@ class CompanyGuard:
             log.info("company_not_shown account=%s error=%s", self._account, type(error).__name__)
         else:
             self.check(listing.records)
+            if not listing.records and listing.total != 0 and self._may_be_renamed():
+                raise RetriableError(
+                    "Enerflo's list of installs came without the installs that it counts, so it does not show"
+                    " whether this is an account that sync.yaml does not name any more.",
+                    where=f"account {self._account}",
+                    next_step="Nothing was stored. Run it again later.",
+                )
             if not listing.records and not self._accept and self._has_none_of_ours():
                 raise self._of_another(" that has no install")
         self._is_shown = True
@@ -188,6 +193,13 @@ class CompanyGuard:
         """Return whether the key knows none of the newest installs; False if none is known to us either."""
         answers = [self._answers(install_id) for install_id in self._newest()]
         return bool(answers) and all(answer is False for answer in answers)
+
+    def _may_be_renamed(self) -> bool:
+        """Return whether nothing is stored of the account, but something of one that is not configured."""
+        if self._configured is None or self._accept or not self._is_new(self._known()):
+            return False
+        with self._engine.connect() as connection:
+            return some_are_not_configured(connection, self._configured)
 
     def _newest(self) -> Sequence[int]:
         newest = self._living().order_by(installs.c.install_id.desc()).limit(_ASKED_DIRECTLY)

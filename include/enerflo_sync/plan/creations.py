@@ -27,6 +27,7 @@ from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_fo
 from enerflo_sync.reconcile.judged_rows import judged_rows, names_nothing_now
 from enerflo_sync.reconcile.near_keys import OTHER_SPELLING, keep_near_keys
 from enerflo_sync.reconcile.report import Cause
+from enerflo_sync.reconcile.store import read_whole
 from enerflo_sync.reconcile.waiting import UNWRITTEN
 
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
@@ -50,6 +51,7 @@ NO_MARK = (
 )
 
 _NOT_CREATED = "the CRM's rows are not created here (create_in)"
+_NEVER_READ = "Enerflo's list of {} was never read whole, and may have it: a poll has to end first"
 
 _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_value, policy, cause, rule,
   reason, changed_at, observed_at"""
@@ -182,7 +184,8 @@ def decide_rows(
         connection.exec_driver_sql(statement, values)
     if kinds.only_crm:
         common["of_another"] = of_another_account(connection, comparison, config, values["account"])
-        connection.exec_driver_sql(_into_enerflo(comparison, config, common, known), values)
+        is_read = comparison.kind in read_whole(connection, values["account"])
+        connection.exec_driver_sql(_into_enerflo(comparison, config, common, known, is_read=is_read), values)
     if kinds.deleted:
         mark = mark_of(connection, comparison) if Side.CRM in comparison.mapping.delete_in else None
         connection.exec_driver_sql(_deletes(comparison, common, mark), values)
@@ -218,17 +221,22 @@ def _into_crm(comparison: Comparison, common: dict[str, Any], known: str, near: 
     )
 
 
-def _into_enerflo(comparison: Comparison, config: SyncConfig, common: dict[str, Any], known: str) -> str:
+def _into_enerflo(
+    comparison: Comparison, config: SyncConfig, common: dict[str, Any], known: str, *, is_read: bool
+) -> str:
+    noun = comparison.kind.replace("_", " ")
+    may_create = Side.ENERFLO in comparison.mapping.create_in and comparison.kind in CREATABLE
+    if comparison.kind not in CREATABLE:
+        not_created = f"no call of Enerflo's API creates {noun}: the row waits for its record's id"
+    elif not may_create:
+        not_created = "Enerflo's records are not created here (create_in)"
+    else:
+        not_created = _NEVER_READ.format(noun)
     return _INTO_ENERFLO.substitute(
         common,
         not_adopted=known.format("d.key = o.key"),
-        may_create=_yes(Side.ENERFLO in comparison.mapping.create_in and comparison.kind in CREATABLE),
-        not_created=literal(
-            "Enerflo's records are not created here (create_in)"
-            if comparison.kind in CREATABLE
-            else f"no call of Enerflo's API creates {comparison.kind.replace('_', ' ')}: the row waits for"
-            " its record's id"
-        ),
+        may_create=_yes(may_create and is_read),
+        not_created=literal(not_created),
         unreadable=" or ".join(join.is_unreadable("t") for join in comparison.joins),
         no_key=literal(
             f"{' or '.join(join.crm_name for join in comparison.joins)} holds no key as it is declared"

@@ -204,6 +204,7 @@ def _leave_repeated(
 def decide_updates(connection: sa.Connection, comparison: Comparison, values: dict[str, Any]) -> None:
     """Decide about every field that differs in a row which both sides have.
 
+    :param comparison: of the fields that differ in any row.
     :param values: ``account`` and the parameters of the conditions.
     """
     barred = _no_one_status(comparison)

@@ -50,6 +50,7 @@ from enerflo_sync.plan.split import mark_waiting, rules_hash, why_waiting
 from enerflo_sync.plan.store import store_plan
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import cause_parameters
+from enerflo_sync.reconcile.differing_fields import of_differing
 from enerflo_sync.reconcile.levels import tables_in_doubt
 from enerflo_sync.reconcile.live import case_folding, live_comparisons, require_rows
 from enerflo_sync.reconcile.observation import OBSERVATION, observe
@@ -272,7 +273,7 @@ def decide_all(
         leave_gone(connection, comparison, in_doubt.get(comparison.name))
         kinds = row_kinds(connection, comparison)
         if kinds.on_both:
-            decide_updates(connection, comparison, values)
+            decide_updates(connection, of_differing(connection, comparison), values)
         if may_adopt := kinds.only_enerflo and kinds.only_crm:
             on_either_side.append(comparison)
         adopted = may_adopt and adopt(connection, comparison, config, values)

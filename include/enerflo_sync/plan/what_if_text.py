@@ -36,14 +36,18 @@ def _lines(report: WhatIf, key_columns: Mapping[str, Sequence[str]]) -> Iterator
     if report.same_mapping:
         yield "It decides exactly as the present one: the mappings are the same."
     yield ""
-    yield f"The plan of now: {_counts(report.now)}. Under the new mapping: {_counts(report.new)}."
+    yield f"A plan by the present mapping: {_counts(report.now)}."
+    yield f"A plan by the new mapping: {_counts(report.new)}."
     if not report.plan:
         yield "  The two plans are the same."
     for one in report.plan:
         yield from _planned(one, key_columns.get(one.table_name, ()))
     yield ""
-    decided = count_of(report.decided, "decision")
-    yield f"Decided again since {day(report.since)}: {decided} about values of fields."
+    if report.decided:
+        decided = count_of(report.decided, "decision")
+        yield f"Past decisions about values since {day(report.since)}, made again: {decided}."
+    else:
+        yield f"The ledger has no decision about a value since {day(report.since)}, so none was made again."
     if report.not_decided:
         others = ", ".join(f"{count:,} {rule}" for rule, count in report.not_decided.items())
         yield f"  Not decided again, since no field's mapping decides them: {others}."
@@ -52,7 +56,7 @@ def _lines(report: WhatIf, key_columns: Mapping[str, Sequence[str]]) -> Iterator
             "  Changes between the first and the last of a field may be missing: the ledger was"
             f" {report.thinned}."
         )
-    if not report.decisions:
+    if report.decided and not report.decisions:
         yield "  All of them would have been made alike."
     for two in report.decisions:
         yield from _decisions(two, key_columns.get(two.table_name, ()))
@@ -66,18 +70,25 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def _planned(one: PlanDifference, columns: Sequence[str]) -> Iterator[str]:
     where = f"{one.table_name}.{one.field}" if one.field else one.table_name
-    change = f"{_OUTCOMES[one.now]} now, {_OUTCOMES[one.new]} then"
+    change = f"{_OUTCOMES[one.now]} by the present mapping, {_OUTCOMES[one.new]} by the new one"
     if one.now == one.new:
         change = f"{_OUTCOMES[one.now]} with another value"
     yield f"  {one.count:,} x {where}, {one.op}: {change}"
     for sample in one.samples:
         yield f"      {visible(record_name(sample.key, columns))}  {_plan_sample(one, sample)}"
+    yield from _further(one.count, one.samples)
 
 
 def _plan_sample(one: PlanDifference, sample: PlanSample) -> str:
-    return f"now {_side(one.now, sample.now_before, sample.now_after, sample.now_reason)}; then " + _side(
-        one.new, sample.new_before, sample.new_after, sample.new_reason
+    present = _side(one.now, sample.now_before, sample.now_after, sample.now_reason)
+    return (
+        f"present: {present}; new: {_side(one.new, sample.new_before, sample.new_after, sample.new_reason)}"
     )
+
+
+def _further(count: int, shown: Sequence[Any]) -> Iterator[str]:
+    if count > len(shown):
+        yield f"      and {count - len(shown):,} more"
 
 
 def _side(outcome: str | None, before: Any, after: Any, reason: str | None) -> str:
@@ -90,8 +101,8 @@ def _side(outcome: str | None, before: Any, after: Any, reason: str | None) -> s
 
 def _decisions(one: DecisionDifference, columns: Sequence[str]) -> Iterator[str]:
     yield (
-        f"  {one.count:,} x {one.table_name}.{one.field}: {_OUTCOMES[one.was]} then,"
-        f" {_OUTCOMES[one.would_be]} under the new mapping: {one.would_be_words}"
+        f"  {one.count:,} x {one.table_name}.{one.field}: {_OUTCOMES[one.was]} at the time,"
+        f" {_OUTCOMES[one.would_be]} by the new mapping: {one.would_be_words}"
     )
     for sample in one.samples:
         yield (
@@ -99,6 +110,7 @@ def _decisions(one: DecisionDifference, columns: Sequence[str]) -> Iterator[str]
             f" plan {sample.plan_hash[:12]}:"
             f" {_value(sample.old_value)} to {_value(sample.new_value)} ({sample.decision})"
         )
+    yield from _further(one.count, one.samples)
 
 
 def _value(value: Any) -> str:

@@ -153,7 +153,7 @@ from (
 
 
 def differences_statements(
-    comparison: Comparison, found: Mapping[str, int], *, wanted_only: bool
+    comparison: Comparison, differing: Comparison, found: Mapping[str, int], *, wanted_only: bool
 ) -> list[str]:
     """Return what stores one difference for each differing field, and for each record that only one side has.
 
@@ -161,6 +161,7 @@ def differences_statements(
     take ``account``, ``reconciliation_id``, ``moment`` and :func:`cause_parameters`, and the table that
     :func:`before_statement` makes.
 
+    :param differing: the comparison of the fields that differ in any row.
     :param found: the numbers of mismatched rows by kind.
     :param wanted_only: only wanted records were judged; where the others are carried, they have their hints.
     """
@@ -174,14 +175,16 @@ def differences_statements(
         rows = judged_rows(comparison, on_both=False)
         statements.append(_LACKING.substitute(named, cause=cause_of_row(comparison), rows=rows))
     if found["differing"]:
-        differing = _DIFFERING.substitute(
+        statement = _DIFFERING.substitute(
             named,
-            cause=cause_of_field(comparison),
+            cause=cause_of_field(differing),
             newer=f"case when d.cause = '{Cause.UNEXPLAINED}' then d.newer end",
             in_time=newer_hint(comparison),
-            judged=judged(comparison),
+            judged=judged(differing),
             # It depends only on the two values and the mapping; so later runs can copy it.
-            hint=difference_hint({comparison.name: comparison.mapping}, "d"),
+            hint=difference_hint(
+                {comparison.name: comparison.mapping}, "d", fields=[field.name for field in differing.fields]
+            ),
             word=hint_word("d.hint"),
             detail=hint_detail("d.hint"),
         )
@@ -189,7 +192,7 @@ def differences_statements(
         of_wanted = wanted if wanted_only and can_carry(comparison) else "true"
         swapped = swapped_statement(comparison.name, comparison.mapping, of_wanted)
         several = [swapped, label_statement(comparison)]
-        statements += [differing, *(one for one in several if one is not None)]
+        statements += [statement, *(one for one in several if one is not None)]
     return statements
 
 

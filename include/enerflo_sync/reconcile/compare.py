@@ -363,6 +363,7 @@ def plan_comparison(
             fold=fold,
             mirror_column=f"w{n}" if mapping.is_wide else one.enerflo,
             ambiguous=ambiguous(n) if mapping.is_wide else "",
+            number=n,
         )
         for n, (column, one) in enumerate(mapping.fields.items(), 1)
     ]

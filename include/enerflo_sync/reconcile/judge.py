@@ -128,6 +128,8 @@ def judged(comparison: Comparison) -> str:
 
     Only rows that both sides have: :func:`enerflo_sync.reconcile.judged_rows.judged_rows` gives the others.
     Takes ``account`` and the parameters of :func:`enerflo_sync.reconcile.conditions.cause_parameters`.
+
+    :param comparison: of the fields to judge (:func:`enerflo_sync.reconcile.differing_fields.of_differing`).
     """
     sides = {
         outcome: ", ".join(str(n) for n, rule in enumerate(WINNER_RULES) if rule.outcome is outcome)
@@ -190,7 +192,7 @@ def _field(comparison: Comparison, field: Field) -> str:
         "seen_at": "o.observed_at",
     }
     if comparison.is_wide:
-        values |= facts_of_milestone(comparison.fields.index(field) + 1, field.equal)
+        values |= facts_of_milestone(field.number, field.equal)
     if comparison.is_installs and field.mapping.enerflo == "status_name":
         if Side.CRM not in comparison.mapping.void_in:
             values["crm_barred"] = "o.voided"

@@ -23,6 +23,7 @@ from enerflo_sync.reconcile.causes import (
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.counts import Counting, Summary, counted_aside, mismatched_counts, summarize
+from enerflo_sync.reconcile.differing_fields import of_differing
 from enerflo_sync.reconcile.incremental import (
     Basis,
     Previous,
@@ -302,7 +303,8 @@ class _Reconciliation:
                 self._remember(comparison, parameters, wanted_only)
                 self._execute(duplicates_statement(comparison), parameters)
         found = mismatched_counts(self.connection, comparison)
-        for statement in differences_statements(comparison, found, wanted_only=wanted_only):
+        differing = of_differing(self.connection, comparison) if found["differing"] else comparison
+        for statement in differences_statements(comparison, differing, found, wanted_only=wanted_only):
             self._remember(comparison, parameters, wanted_only)
             self._execute(statement, parameters)
         return found

@@ -45,7 +45,7 @@ class Operand:
 class Field:
     """A field's SQL. ``equal`` is the declared comparison, needed only where the operands differ.
 
-    :param pairs: expressions of Enerflo and the CRM; nothing differs exactly if each pair is identical.
+    :param number: its place in the mapping, from 1, which the columns of its values are named by (``e1``).
     :param mirror_column: the column of the mirror's relation with Enerflo's raw value.
     :param ambiguous: the condition that Enerflo has more than one value; then no CRM value is equal.
     """
@@ -60,6 +60,7 @@ class Field:
     domain: FieldType = FieldType.TEXT
     mirror_column: str = ""
     ambiguous: str = ""
+    number: int = 0
 
     def same_shown(self, left: str, right: str, *, in_crm: bool = False) -> str:
         """Return whether two JSON values of one side, in their form in reports, are equal as declared.
@@ -119,6 +120,7 @@ def field_sql(
     fold: str,
     mirror_column: str = "",
     ambiguous: str = "",
+    number: int = 0,
 ) -> Field:
     """Return the SQL of one field.
 
@@ -135,7 +137,7 @@ def field_sql(
     equal = _equal(mapping, domain, enerflo, (theirs_raw, crm[1].kind), zone, fold)
     if ambiguous:
         equal = f"(not {ambiguous} and {equal})"
-    return Field(name, mapping, mine, theirs, equal, zone, fold, domain, mirror_column, ambiguous)
+    return Field(name, mapping, mine, theirs, equal, zone, fold, domain, mirror_column, ambiguous, number)
 
 
 def shown_in_crm(mapping: FieldMapping, raw: str, live: LiveColumn, table_zone: str) -> str:
