@@ -28,6 +28,8 @@ from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.live.arrivals import no_arrivals, untold_arrivals
 from enerflo_sync.crm.live.copies import copy_hints
 from enerflo_sync.crm.live.doubtful_marks import doubtful_marks
+from enerflo_sync.crm.live.milestone_titles import unknown_milestones
+from enerflo_sync.crm.live.renamed_at_enerflo import renamed_at_enerflo
 from enerflo_sync.crm.live.rights import present_role
 from enerflo_sync.crm.live.shared_records import shared_records
 from enerflo_sync.crm.live.taken_back import taken_back
@@ -38,7 +40,6 @@ from enerflo_sync.crm.names import pasted
 from enerflo_sync.crm.notice import Notice
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
-from enerflo_sync.crm.wide import unknown_milestones
 from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.schema import OWN_SCHEMAS
 
@@ -154,6 +155,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
                 *no_arrivals(connection, mapping, table),
                 *hidden_rows(connection, table),
                 *doubtful_marks(connection, mapping, table),
+                *renamed_at_enerflo(connection, name, mapping, account),
                 *(taken_back(connection, mapping, account, name) if writes else ()),
             ]
             findings += [desk.noticed(one) for one in chosen]
@@ -393,5 +395,5 @@ def _statuses(connection: sa.Connection, config: SyncConfig, account: str, path:
                 f"statuses.{option}",
                 f"no status {status} among the company's {len(names)}",
                 listed(names.values()),
-                f"Did you mean {near}?" if near else "Write one that Enerflo lists for the company.",
+                f"Did you mean {near}?" if near else "Write one that Enerflo lists, or no voided one ([]).",
             )

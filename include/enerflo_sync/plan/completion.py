@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import CompletedNeeds, SyncConfig
+from enerflo_sync.crm.live.gone_statuses import gone_statuses
 from enerflo_sync.crm.mapping import Direction, RecordKind
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.crm.retention import APPOINTMENT_DAYS
@@ -17,6 +18,10 @@ from enerflo_sync.reconcile.conditions import voided
 from enerflo_sync.reconcile.join_columns import JoinColumn
 
 LAST_MILESTONE = "last_milestone"
+NOTHING_COMPLETES = (
+    "its install is complete with it, and no status of the company is called {name} any more: correct"
+    " statuses.completed"
+)
 
 # Open milestones are counted as they will be after the plan is applied. If several milestones of an install
 # are completed, the change of the last milestone is used. If the CRM already called the milestone completed
@@ -139,10 +144,44 @@ _FINAL = """(d.enerflo_key ->> 'milestone_id')::bigint = (
     where m.account = %(account)s and m.deleted_at is null
       and m.install_id = (d.enerflo_key ->> 'install_id')::bigint
     order by m.sequence desc nulls last, m.milestone_id desc limit 1)"""
+# Otherwise the milestone would be written now, and nothing would ever complete the install.
+_ASK = Template("""
+/* enerflo-sync plan: last milestones, while no status is called as statuses.completed */
+update pg_temp.decided d set outcome = 'review', after = null, reason = $reason
+where (d.table_name, d.field) in ($completed) and d.outcome = 'to_enerflo'
+  and coalesce(d.after, 'null') <> 'null' and d.op = 'update' and $last
+""")
+_NONE_OPEN = """not exists (
+    select from enerflo.milestones m
+    where m.account = %(account)s and m.deleted_at is null and m.completed_at is null
+      and m.install_id = (d.enerflo_key ->> 'install_id')::bigint
+      and not exists (
+        select from pg_temp.decided x
+        where x.enerflo_key @> jsonb_build_object('install_id', m.install_id, 'milestone_id', m.milestone_id)
+          and x.outcome in ('to_enerflo', 'review') and coalesce(x.source_value, 'null') <> 'null'))"""
 _NEEDS = {
     CompletedNeeds.FINAL: "(d.enerflo_key ->> 'milestone_id')::bigint = final.milestone_id",
     CompletedNeeds.ALL: "o.open = 0",
 }
+
+
+def ask_where_nothing_completes(
+    connection: sa.Connection, comparisons: Sequence[Comparison], config: SyncConfig, account: str
+) -> None:
+    """Make questions of the last milestones of installs while no status is ``statuses.completed``."""
+    completed = _columns(comparisons, RecordKind.MILESTONES, "completed_at")
+    wanted = config.statuses.completed
+    installs = [one for one in comparisons if "to_enerflo" in one.mode.writes and _sets_status(one)]
+    if not completed or not installs or isinstance(wanted, int):
+        return
+    if gone_statuses(connection, [wanted], account):
+        needs_all = config.statuses.completed_needs is CompletedNeeds.ALL
+        statement = _ASK.substitute(
+            reason=literal(NOTHING_COMPLETES.format(name=wanted)),
+            completed=_listed(completed),
+            last=_NONE_OPEN if needs_all else _FINAL,
+        )
+        connection.exec_driver_sql(statement, {"account": account})
 
 
 def complete_installs(
@@ -162,11 +201,7 @@ def complete_installs(
     """
     completed = _columns(comparisons, RecordKind.MILESTONES, "completed_at")
     statuses = _columns(comparisons, RecordKind.INSTALLS, "status_name")
-    installs = [
-        comparison
-        for comparison in comparisons
-        if (comparison.name, _column(comparison, "status_name")) in statuses and _may_set(comparison)
-    ]
+    installs = [comparison for comparison in comparisons if _sets_status(comparison)]
     if not completed:
         return
     needs, wanted = config.statuses.completed_needs, config.statuses.completed
@@ -242,6 +277,11 @@ def _key(installs: Comparison, join: JoinColumn) -> str:
     key = installs.crm_key([f"t.{quoted(join.crm_name)}"])
     row = f"select {key} from {installs.crm_rows} t where {join.crm} = {value} limit 1"  # noqa: S608 - names
     return f"coalesce(({row}), {made})"
+
+
+def _sets_status(comparison: Comparison) -> bool:
+    """Return whether a table is one of installs, maps their status, and may send it."""
+    return comparison.is_installs and _column(comparison, "status_name") is not None and _may_set(comparison)
 
 
 def _may_set(comparison: Comparison) -> bool:

@@ -21,6 +21,7 @@ from enerflo_sync.agreed.changed_meanings import follow_meanings
 from enerflo_sync.agreed.key_changes import follow_keys
 from enerflo_sync.agreed.last_look import last_looks
 from enerflo_sync.agreed.renamed_tables import follow_names
+from enerflo_sync.agreed.titles import follow_titles
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, Mode, RecordKind
 from enerflo_sync.outbox.changes import carry_sent
@@ -28,7 +29,12 @@ from enerflo_sync.plan.adopt import adopt
 from enerflo_sync.plan.alike_notes import ask_about_alike_notes
 from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.backfilled import note_backfilled
-from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs, leave_open
+from enerflo_sync.plan.completion import (
+    LAST_MILESTONE,
+    ask_where_nothing_completes,
+    complete_installs,
+    leave_open,
+)
 from enerflo_sync.plan.contradictions import ask_where_tables_contradict, ask_where_tables_share_a_column
 from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, note_decisions, prepare
@@ -42,7 +48,9 @@ from enerflo_sync.plan.on_its_way import keep_on_its_way, require_no_copy_is_wri
 from enerflo_sync.plan.parked import hold_parked, writes_hashes
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.refused import keep_out_refused
+from enerflo_sync.plan.renamed_statuses import ask_about_renamed_statuses
 from enerflo_sync.plan.report import PlanReport
+from enerflo_sync.plan.retitled import ask_about_retitled
 from enerflo_sync.plan.row_kinds import row_kinds
 from enerflo_sync.plan.sent_notes import ask_about_sent_notes, keep_sent_notes
 from enerflo_sync.plan.sent_updates import agree_on_sent
@@ -155,6 +163,7 @@ def make_plans(
             follow_names(connection, comparisons, account)
             follow_keys(connection, comparisons, account)
             comparisons = follow_meanings(connection, comparisons, account)
+            follow_titles(connection, comparisons, account)
             now = transaction_time(connection)
             lifetime = timedelta(hours=config.approval.expires_hours)
             bring_plans_to_present(connection, account, now, lifetime)
@@ -284,6 +293,9 @@ def decide_all(
     note_decisions(connection)
     ask_where_tables_contradict(connection, comparisons, values)
     ask_where_tables_share_a_column(connection, comparisons, values)
+    ask_about_retitled(connection, comparisons, account)
+    ask_about_renamed_statuses(connection, comparisons, config, account)
+    ask_where_nothing_completes(connection, comparisons, config, account)
     complete_installs(connection, comparisons, config, values)
     connection.exec_driver_sql(_SAME)
     keep_on_its_way(connection, comparisons, account)

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.live.arrivals import LastArrival, longest_silence
+from enerflo_sync.crm.live.milestone_titles import retitled
 from enerflo_sync.crm.mapping import MIRROR_TABLES, RecordKind, WideColumn
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.masking import PersonalData, mask, shape
@@ -276,12 +277,18 @@ def milestone_remarks(
 ) -> list[str]:
     """Return a sentence per column of a wide table whose milestone some installs lack, or have twice.
 
+    So it is with a milestone that has another title by now, in some installs or in all.
+
     A field of a row that was one of several of its record has the same cause, whatever its milestones are.
     """
     if not comparison.is_wide:
         return []
     rows = connection.execute(_UNCLEAR, {**parameters, "table": comparison.name})
-    return [f"{row.field}: {_unclear(comparison, row)}" for row in rows]
+    changed = retitled(connection, comparison.mapping, parameters["account"])
+    return [
+        *(f"{row.field}: {_unclear(comparison, row)}" for row in rows),
+        *(f"{one.column}: {one.found}: name it by its id." for one in changed),
+    ]
 
 
 def _unclear(comparison: Comparison, row: Any) -> str:
