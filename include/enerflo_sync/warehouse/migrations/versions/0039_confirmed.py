@@ -20,7 +20,9 @@ def upgrade() -> None:
     """Add the column, and the new index in place of the old one, without which older programs are slower."""
     op.add_column("plan_changes", sa.Column("confirmed", sa.Boolean()), schema="sync")
     # Few: a request each, of the plans that are kept.
-    op.execute("update sync.plan_changes set confirmed = true where sent_at is not null and state = 'applied'")
+    op.execute(
+        "update sync.plan_changes set confirmed = true where sent_at is not null and state = 'applied'"
+    )
     for statement in concurrently.values():
         op.execute(statement.format("if not exists"))
     op.drop_index("plan_changes_sent", "plan_changes", schema="sync")
