@@ -69,7 +69,8 @@ def _migrated(context: AccountContext, *, drop_columns: bool, as_json: bool) -> 
 
 def _say_building(index: str) -> None:
     console.print(
-        f"Building the index {index}. Jobs go on meanwhile; it waits for transactions that began before it.",
+        f"Building the index {index}. Jobs go on meanwhile; it waits for transactions that began before it."
+        " If its column is new, its migration builds it instead.",
         soft_wrap=True,
         highlight=False,
         markup=False,

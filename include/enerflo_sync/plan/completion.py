@@ -19,7 +19,7 @@ from enerflo_sync.reconcile.join_columns import JoinColumn
 
 LAST_MILESTONE = "last_milestone"
 NOTHING_COMPLETES = (
-    "its install is complete with it, and no status of the company is called {name} any more: correct"
+    "its install is complete with it, and no status of the company is called {name}: correct"
     " statuses.completed"
 )
 

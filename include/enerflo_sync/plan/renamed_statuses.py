@@ -1,4 +1,4 @@
-"""Statuses that ``sync.yaml`` names and the company does not have any more: a person decides.
+"""Statuses that ``sync.yaml`` names and the company does not have: a person decides.
 
 An administrator of Enerflo may give a status another name. Then a name in ``sync.yaml`` means nothing, and
 the new name is listed nowhere: a label of ``values`` would be overwritten with Enerflo's own word, and an
@@ -20,11 +20,11 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import Field, normal_text
 
 NO_LABEL = (
-    "Enerflo's status has no label in values, which lists {names}, and the company has no such status any"
-    " more: correct values"
+    "Enerflo's status has no label in values, which lists {names}, and the company has no such status:"
+    " correct values"
 )
 MAY_VOID = (
-    "the company has no status {names} any more, so this one may be the one that voids an install: correct"
+    "the company has no status {names}, so this one may be the one that voids an install: correct"
     " statuses.voided"
 )
 
