@@ -178,3 +178,26 @@ def test_pairs_of_an_older_version_get_their_time_at_the_first_look(both: Desk) 
     mirror_status(both, install, "On Hold", "now()")
     silent_status(both, install, "Cancelled")
     assert len(asked(both)) == 1
+
+
+@pytest.mark.parametrize("agreed_once", [True, False])
+def test_an_edit_is_later_than_the_plan_that_saw_another_value(both: Desk, agreed_once: bool) -> None:
+    """Whatever the row's time says, which an edit of another column has moved before that plan."""
+    install = both.a_site().install_id
+    if not agreed_once:
+        both.sql("delete from sync.agreed where table_name = 'installs' and field = 'status'")
+    both.sql(
+        "update crm.installs set updated_at = now() - interval '1 hour' where enerflo_install_id = :i",
+        i=install,
+    )
+    mirror_status(both, install, "On Hold", "now() - interval '1 minute'")
+    assert direction(both) == ["to_crm"]
+    silent_status(both, install, "Cancelled")
+    for _ in range(2):
+        (reason,) = asked(both)
+        assert "or one that did not move forward with it" in reason
+    # Enerflo's next change comes after it, and a row that is saved again says when.
+    mirror_status(both, install, "Pending KCA", "now()")
+    assert direction(both) == ["to_crm"]
+    crm_status(both, install, "Cancelled")
+    assert direction(both) == ["to_enerflo"]

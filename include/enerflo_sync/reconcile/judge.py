@@ -35,6 +35,7 @@ from enerflo_sync.reconcile.judged_rows import CHANGED, judged_rows
 from enerflo_sync.reconcile.late_tools import tool_late
 from enerflo_sync.reconcile.put_back import put_back
 from enerflo_sync.reconcile.rewritten import rewritten
+from enerflo_sync.reconcile.seen_otherwise import seen_otherwise
 from enerflo_sync.reconcile.values import (
     BLANK,
     Field,
@@ -102,7 +103,7 @@ _JUDGED = Template("""$rows
            $crm_older as crm_older, $enerflo_older as enerflo_older,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
            coalesce(o.changed_in_crm > $in_enerflo_then, false) as crm_later,
-           $unsure or $unmoved as time_unsure offset 0
+           $unsure or $unmoved or $seen_otherwise as time_unsure offset 0
   ) x
   cross join lateral (select $winner as winner offset 0) w
   cross join lateral (
@@ -143,6 +144,7 @@ def judged(comparison: Comparison) -> str:
         in_enerflo_then=in_enerflo_then,
         unsure=is_time_unsure(comparison, in_enerflo_then),
         unmoved=left_its_time(comparison),
+        seen_otherwise=seen_otherwise(comparison),
         crm_older=crm_older,
         enerflo_older=enerflo_older,
         names=", ".join(f"{value} as {name}" for name, value in _FACTS_OF_FIELD),

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from string import Template
 
-from enerflo_sync.crm.decision import BLOCKING_RULES
+from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 
-# All parts of a plan have one time. The inner query does not depend on the row, so PostgreSQL runs it once.
+# When the last plan was made: all its parts have one time. It does not depend on the row, so PostgreSQL looks
+# it up once.
+LAST_PLAN = """(select max(created_at) from sync.plans where account = %(account)s and kind = 'sync')"""
+
 _ASKED = Template("""coalesce((o.key, f.field, coalesce(f.theirs, 'null')) in (
       select u.key, u.field, coalesce(u.crm_value, 'null')
       from sync.plans p join sync.plan_undecided u using (account, plan_hash)
-      where p.account = %(account)s and p.kind = 'sync' and p.created_at = (
-          select max(created_at) from sync.plans where account = %(account)s and kind = 'sync')
+      where p.account = %(account)s and p.kind = 'sync' and p.created_at = $last
         and u.table_name in ($tables) and u.reason = $reason), false)""")
 
 
 def still_asked(comparison: Comparison, rule: str) -> str:
     """Return whether the last plan asked a rule's question about the value that the CRM has in ``f.field``.
 
-    :param rule: name of the blocking rule; of two rules with one name, the first.
+    :param rule: name of the rule; of two rules with one name, the first.
     """
-    words = next(one.words for one in BLOCKING_RULES if one.name == rule)
-    return _ASKED.substitute(tables=comparison.names_of_table, reason=literal(words))
+    words = next(one.words for one in (*BLOCKING_RULES, *WINNER_RULES) if one.name == rule)
+    return _ASKED.substitute(tables=comparison.names_of_table, reason=literal(words), last=LAST_PLAN)
