@@ -51,6 +51,10 @@ AGAINST_THE_ORDER = {
     ("copies", "sync.plan_changes"): "whether a row whose id waits still says what was sent of it",
     ("copies", "sync.plans"): "which plan an undo takes back, and so which mark of a deletion",
     ("crm", "sync.ledger"): "the doctor: a table that takes back what plans write to it",
+    (
+        "crm",
+        "sync.agreed_keys",
+    ): "a milestone that has another title by now, and a title that is another one's: plans keep the titles",
     ("plan", "sync.change_order_facts"): "an order that a check holds is not planned",
     ("plan", "sync.quality_results"): "the reason why an order is held",
     ("retention", "sync.notifications"): "old messages are deleted",
