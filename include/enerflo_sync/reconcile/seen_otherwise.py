@@ -32,4 +32,4 @@ def seen_otherwise(comparison: Comparison) -> str:
         return "false"
     seen = _SEEN.substitute(tables=comparison.names_of_table)
     later = f"coalesce({CHANGED} > {LAST_PLAN}, false) and {still_asked(comparison, 'time_unsure')}"
-    return f"({seen} and not ({later}))"
+    return f"(f.newest and {seen} and not ({later}))"
