@@ -83,7 +83,7 @@ def test_a_what_if_tells_both_parts_and_exits_with_0(written: Run, plan_hash: st
     result = written("what-if", str(new), "--days", "3")
     assert (result.code, result.err) == (0, "")
     assert "Nothing was written." in result.out
-    assert "x installs.status: written to the CRM then" in result.out
+    assert "x installs.status: written to the CRM at the time" in result.out
     told = written("what-if", str(new), "--json").json
     assert told["decisions"][0]["would_be"] == "to_enerflo"
 
