@@ -65,7 +65,10 @@ def test_a_renamed_status_does_not_go_over_its_label(labelled: Desk, monkeypatch
     assert "values" in reason
     assert "completed" in reason
     assert rows == won
-    assert "a label for completed , which no" in warned(labelled)["tables.installs.fields.status.values"]
+    assert (
+        "a label for completed, and the company has no such status"
+        in warned(labelled)["tables.installs.fields.status.values"]
+    )
     # A status that has a label goes on, and one that has none as ever once the map is right.
     labelled.world.set_status(of_status(labelled, "Cancelled"), catalogue.IN_PROGRESS)
     run_poll(labelled.context)

@@ -388,6 +388,7 @@ def _statuses(connection: sa.Connection, config: SyncConfig, account: str, path:
         known = status in names if isinstance(status, int) else status.strip().lower() in folded
         if not known:
             near = nearest(str(status), names.values())
+            none = " If the company has no such status, write voided: []." if option == "voided" else ""
             yield Finding(
                 Severity.WARNING,
                 str(path),
@@ -395,5 +396,5 @@ def _statuses(connection: sa.Connection, config: SyncConfig, account: str, path:
                 f"statuses.{option}",
                 f"no status {status} among the company's {len(names)}",
                 listed(names.values()),
-                f"Did you mean {near}?" if near else "Write one that Enerflo lists, or no voided one ([]).",
+                (f"Did you mean {near}?" if near else "Write one that Enerflo lists for the company.") + none,
             )

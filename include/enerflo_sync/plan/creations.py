@@ -51,7 +51,7 @@ NO_MARK = (
 )
 
 _NOT_CREATED = "the CRM's rows are not created here (create_in)"
-_NEVER_READ = "Enerflo's list of {} was never read whole, and may have it: a poll has to end first"
+_NEVER_READ = "Enerflo may have it already: its list of {} was never read whole, so run a poll first"
 
 _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_value, policy, cause, rule,
   reason, changed_at, observed_at"""

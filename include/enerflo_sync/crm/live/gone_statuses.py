@@ -76,7 +76,7 @@ def gone_labels(
             yield Notice(
                 "warning",
                 (mapping.section, column, "values"),
-                f"a label for {', '.join(gone)}, which no status of the company is called",
+                f"a label for {', '.join(name.strip() for name in gone)}, and the company has no such status",
                 listed(known),
                 "Write the name that the status has by now. Until then, a status without a label is not"
                 " written to the CRM, and a person is asked.",
