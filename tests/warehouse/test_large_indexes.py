@@ -101,6 +101,19 @@ def test_two_that_build_at_once_both_succeed(older: sa.Engine) -> None:
         engine.dispose()
 
 
+def test_an_index_that_a_migration_makes_before_its_build_is_left_as_it_is(older: sa.Engine) -> None:
+    """One process has found an index missing; another ends the migration that adds its column and makes it."""
+
+    def migrated_elsewhere(index: str) -> None:
+        if index == "sync.plan_changes_unconfirmed":
+            with older.begin() as other:
+                command.upgrade(alembic_config(other), "head")
+
+    build_large_indexes(older, alembic_config(None), migrated_elsewhere)
+    assert migrate(older) == (LATEST_REVISION, LATEST_REVISION)
+    assert number(older, VALID.format("indisvalid")) == 1
+
+
 def test_an_index_whose_column_a_migration_adds_is_left_to_its_migration(older: sa.Engine) -> None:
     with older.begin() as connection:
         connection.exec_driver_sql("alter table sync.plan_changes rename column rule to its_rule")

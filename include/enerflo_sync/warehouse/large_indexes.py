@@ -110,7 +110,8 @@ def _build(connection: sa.Connection, name: str, statement: str, tell: Callable[
     try:
         connection.exec_driver_sql(statement.format("concurrently"))
     except sa.exc.ProgrammingError as error:
-        if not isinstance(error.orig, psycopg.errors.UndefinedColumn):
+        # Its migration, or one before it, adds the column, and nobody fills it until then; or another process
+        # ended that migration, which makes the index, since this one looked.
+        if not isinstance(error.orig, psycopg.errors.UndefinedColumn | psycopg.errors.DuplicateTable):
             raise
-        # A migration before this one adds the column; until then nobody fills it.
         log.info("migrate_index index=%s left to=its migration", name)
