@@ -24,3 +24,14 @@ def test_no_note_is_sent_before_the_list_of_notes_was_read_whole(agreed: Desk) -
     ]
     assert change.key == {"note_id": "N1"}
     assert posts(agreed) == []
+
+
+def test_the_plan_of_an_account_that_was_never_polled_asks_nobody_about_its_rows(agreed: Desk) -> None:
+    for table in ("change_orders", "notes", "milestones", "appointments", "installs", "customers"):
+        agreed.sql(f"delete from enerflo.{table}")
+    agreed.sql("delete from sync.watermarks")
+    agreed.sql("delete from sync.agreed")
+    assert agreed.undecided(agreed.plan()) == []
+    kept = agreed.one("select summary::text from sync.plans order by created_at desc limit 1")
+    for kind in ("installs", "milestones", "notes", "leads"):
+        assert f"not known yet: Enerflo's {kind} were not all read, so run a poll first" in kept

@@ -51,6 +51,9 @@ NO_MARK = (
 )
 
 _NOT_CREATED = "the CRM's rows are not created here (create_in)"
+_NO_RECORD = "the mirror of Enerflo has no record of this id"
+# One word for all such rows: a question for each would be the whole table.
+_NOT_KNOWN = "not known yet: Enerflo's {} were not all read, so run a poll first"
 _NEVER_READ = "Enerflo may have it already: its list of {} was never read whole, so run a poll first"
 
 _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_value, policy, cause, rule,
@@ -112,7 +115,7 @@ select case when o.reason is null then 'to_enerflo' else o.otherwise end, $table
 from (
   select o.*, $cause as cause, case
       when o.quarantined then 'its record stands in quarantine'
-      when not ($loose) then 'the mirror of Enerflo has no record of this id'
+      when not ($loose) then $no_record
       when $unreadable then $no_key
       when not $may_create then $not_created
       when not ($due) then 'it is not due yet (create_when)'
@@ -120,8 +123,8 @@ from (
       $of_another
       $no_install
       when forgotten.yes then $forgotten end as reason,
-    case when not o.quarantined and ($loose)
-        and (forgotten.yes or not ($unreadable or $may_create and ($due))) then 'keep'
+    case when o.quarantined then 'review' when not ($loose) then $without_record
+      when forgotten.yes or not ($unreadable or $may_create and ($due)) then 'keep'
       else 'review' end as otherwise
   from $judged join $crm t on $on_row
   cross join lateral (select $of_forgotten as yes offset 0) forgotten
@@ -237,6 +240,8 @@ def _into_enerflo(
         not_adopted=known.format("d.key = o.key"),
         may_create=_yes(may_create and is_read),
         not_created=literal(not_created),
+        no_record=literal(_NO_RECORD if is_read else _NOT_KNOWN.format(noun)),
+        without_record=literal("review" if is_read else "keep"),
         unreadable=" or ".join(join.is_unreadable("t") for join in comparison.joins),
         no_key=literal(
             f"{' or '.join(join.crm_name for join in comparison.joins)} holds no key as it is declared"
