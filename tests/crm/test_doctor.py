@@ -249,6 +249,45 @@ def test_rows_that_count_as_deleted_by_a_value_that_says_none_are_told(
     )
 
 
+@pytest.mark.parametrize(
+    ("mark", "found"),
+    [
+        ("false", "30 records that count as deleted, and 5 that live"),
+        ("true", None),
+    ],
+)
+def test_marks_that_are_turned_around_are_told(
+    crm: sa.Engine, tmp_path: Path, mark: str, found: str | None
+) -> None:
+    text = CONFIG.replace("    fields:\n", f"    deleted_when: {{gone: {mark}}}\n    fields:\n")
+    findings = check(
+        crm,
+        tmp_path,
+        text,
+        "alter table crm.installs add gone boolean",
+        "insert into crm.installs (enerflo_install_id, gone) select n, n > 30 from generate_series(1, 35) n",
+    )
+    assert [(one.severity, one.line, one.found) for one in findings] == (
+        [] if found is None else [(Severity.WARNING, 8, found)]
+    )
+
+
+def test_former_versions_that_a_copy_keeps_as_deleted_rows_are_no_sign_of_that(
+    crm: sa.Engine, tmp_path: Path
+) -> None:
+    text = CONFIG.replace("    fields:\n", "    deleted_when: {gone: true}\n    fields:\n")
+    findings = check(
+        crm,
+        tmp_path,
+        text,
+        "alter table crm.installs add gone boolean, drop constraint installs_pkey",
+        "create index on crm.installs (enerflo_install_id)",
+        "insert into crm.installs (enerflo_install_id, gone)"
+        " select n, version < 3 from generate_series(1, 35) n, generate_series(1, 3) version",
+    )
+    assert [one.found for one in findings if "count as deleted" in one.found] == []
+
+
 def test_a_day_as_the_time_of_the_last_change_is_a_hint_where_the_later_side_wins(
     crm: sa.Engine, tmp_path: Path
 ) -> None:

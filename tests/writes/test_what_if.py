@@ -231,6 +231,14 @@ def test_personal_data_in_samples_is_masked_by_the_stricter_mapping(desk: Desk, 
     assert "nmistakable" not in render_what_if(report)
 
 
+def test_the_text_says_how_many_changes_it_does_not_show(desk: Desk, install: int) -> None:
+    desk.sql("update crm.installs set status = 'On Hold', updated_at = '2020-01-01'")
+    report = what_if(desk, CRM_DECIDES)
+    one = max(report.plan, key=lambda one: one.count)
+    assert one.count > len(one.samples) > 0
+    assert f"      and {one.count - len(one.samples):,} more\n" in render_what_if(report)
+
+
 def test_mistakes_in_the_new_file_are_said_as_ever(desk: Desk, tmp_path: Path) -> None:
     path = tmp_path / "new.yaml"
     path.write_text(SHIPPED.read_text().replace("source_of_truth: newest", "source_of_truth: oldest"))

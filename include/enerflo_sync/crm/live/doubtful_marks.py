@@ -1,4 +1,4 @@
-"""Rows that count as deleted by a value that is no time of a deletion: a tool wrote it for none."""
+"""Rows that may count as deleted wrongly: by a value that says no deletion, or by the opposite value."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveColumn, LiveTable
+from enerflo_sync.crm.chosen_rows import unmarked
 from enerflo_sync.crm.mapping import NOT_NULL, TableMapping
 from enerflo_sync.crm.names import quoted
 from enerflo_sync.crm.notice import Notice
+from enerflo_sync.crm.where import rows_where
 
 _NUMBERS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT})
+# Of a table with fewer deleted records, most may be deleted in truth.
+_FEWEST_DELETED = 10
 
 
 def doubtful_marks(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
@@ -34,6 +38,40 @@ def doubtful_marks(connection: sa.Connection, mapping: TableMapping, table: Live
                 "null in each row that is not deleted",
                 "They are compared with nothing: if they are not deleted, map a view that has null there.",
             )
+
+
+def mostly_marked(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
+    """Yield that more records count as deleted than as living: ``deleted_when`` may be turned around.
+
+    A copy may keep the former versions of a row as deleted rows, so a key with a living row counts as living.
+    """
+    if not mapping.deleted_when or not all(_is_readable(table, name) for name in mapping.key_columns):
+        return
+    lives = unmarked(mapping).removeprefix(" and ")
+    key = ", ".join(quoted(name) for name in mapping.key_columns)
+    named = " and ".join(f"{quoted(name)} is not null" for name in mapping.key_columns)
+    rows = f"{rows_where(mapping.where, table)} t where {named}"
+    more = f"select count(*) filter (where {lives}) * 2 < count(*) from {rows}"  # noqa: S608 - quoted names
+    query = f"""
+    /* enerflo-sync doctor: records that count as deleted, and as living */
+    select count(*) filter (where not alive) as gone, count(*) filter (where alive) as living
+    from (select bool_or({lives}) as alive from {rows} and ({more}) group by {key}) k
+    """  # noqa: S608 - quoted names
+    found = connection.exec_driver_sql(query, {}).one()
+    if found.gone > found.living and found.gone >= _FEWEST_DELETED:
+        yield Notice(
+            "warning",
+            ("deleted_when",),
+            f"{found.gone:,} records that count as deleted, and {found.living:,} that live",
+            "more records that live",
+            "Those that count as deleted are compared with nothing. If they are the living ones, write here"
+            " what a deleted row holds.",
+        )
+
+
+def _is_readable(table: LiveTable, name: str) -> bool:
+    live = table.columns.get(name)
+    return live is not None and live.readable
 
 
 def _says_none(live: LiveColumn) -> tuple[str, str] | None:
