@@ -29,6 +29,7 @@ from tests.writes.test_wide_milestones import (
 __all__ = ["renamed", "wide"]
 
 INTERCONNECTION = 3904
+BY_ITS_ID = "Name the milestone by its id in sync.yaml, which stays the same."
 ASKED = "another milestone has this title by now: name the milestone by its id in sync.yaml"
 
 
@@ -75,7 +76,7 @@ def test_two_milestones_that_swap_titles_move_no_dates(wide: Desk, renamed: Any,
         assert dates(wide) == before
     moved = "the title 'Permitting' is that of milestone 3904 by now, and was that of milestone 3903"
     assert moved in warned(wide)
-    assert f"Permit_Due__c: {moved}: name it by its id." in of_permits(wide).remarks
+    assert f"Permit_Due__c: {moved}. {BY_ITS_ID}" in of_permits(wide).remarks
     # Nor is an edit of the CRM sent to the other milestone.
     site = two_sites(wide)[0]
     there = of_enerflo(wide, site, INTERCONNECTION, "due_at")
@@ -107,7 +108,7 @@ def test_a_title_that_some_installs_do_not_have_any_more_is_told_where_both_side
     found = (
         "1 install(s) have milestone 3903 under another title than 'Permitting', which is not compared there"
     )
-    assert f"Permit_Due__c: {found}: name it by its id." in of_permits(wide).remarks
+    assert f"Permit_Due__c: {found}. {BY_ITS_ID}" in of_permits(wide).remarks
     assert warned(wide) == [found]
     # One question for a column, however many installs there are.
     assert asked(wide) == {
@@ -190,3 +191,27 @@ def test_dates_stay_when_a_milestone_is_removed_and_one_of_its_title_is_put_in_i
         assert [one for one in due(planned(wide)) if one[:2] == ("permits", "to_crm")] == []
         wide.carried()
         assert said(wide, site, "Permit_Due__c") == before
+
+
+@pytest.mark.parametrize("called", ["Permitting", "3903"])
+def test_a_milestone_that_no_install_has_any_more_stops_its_columns_alone(wide: Desk, called: str) -> None:
+    named = TABLE.replace("milestone: Permitting", f"milestone: {called}")
+    wide.switched_on("both", QUICK, (END, END + named))
+    wide.carried()
+    wide.sql(
+        "update enerflo.milestones set deleted_at = now(), observed_at = now() where milestone_id = 3903"
+    )
+    shown = repr(called) if called == "Permitting" else called
+    gone = f"no install has milestone {shown} any more, so nothing is compared there"
+    assert warned(wide) == [gone]
+    assert [one for one in of_permits(wide).remarks if one.startswith(f"Permit_Due__c: {gone}")]
+    before = dates(wide)
+    site, other = two_sites(wide)
+    edited(wide, site, "Permit_Due__c", MIDNIGHT)
+    edited(wide, other, "PTO_Date__c", MIDNIGHT)
+    found = due(planned(wide))
+    assert ("permits", "to_enerflo", "PTO_Date__c") in found
+    assert not [one for one in found if one[2] in ("Permit_Due__c", "Permit_Date__c")]
+    wide.carried()
+    assert [row["Permit_Date__c"] for row in dates(wide)] == [row["Permit_Date__c"] for row in before]
+    assert said(wide, site, "Permit_Due__c") == MIDNIGHT

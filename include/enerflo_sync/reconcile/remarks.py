@@ -287,7 +287,7 @@ def milestone_remarks(
     changed = retitled(connection, comparison.mapping, parameters["account"])
     return [
         *(f"{row.field}: {_unclear(comparison, row)}" for row in rows),
-        *(f"{one.column}: {one.found}: name it by its id." for one in changed),
+        *(f"{one.column}: {one.found}. {one.next_step}" for one in changed),
     ]
 
 

@@ -54,6 +54,7 @@ from pg_catalog.pg_class t join pg_catalog.pg_namespace n on n.oid = t.relnamesp
 where n.nspname = 'enerflo' and t.relname = 'milestones'
 """)
 _LIVING = "from enerflo.milestones m where m.account = %(account)s and m.deleted_at is null"
+_GONE = "from enerflo.milestones m where m.account = %(account)s and m.deleted_at is not null"
 _TITLES = sa.text("""
 /* enerflo-sync doctor: titles of milestones, the most frequent first */
 select btrim(title) as title, min(milestone_id) as milestone_id from enerflo.milestones
@@ -87,10 +88,10 @@ class Titles(NamedTuple):
 
 
 class Retitled(NamedTuple):
-    """A column whose milestone has another title by now, in some installs or in all.
+    """A column whose milestone has another title by now, in some installs or in all, or is gone from all.
 
     :param renamed: the milestones that have another title in some installs; none where the column's title
-        went to another milestone.
+        went to another milestone, or no install has the milestone any more.
     :param found: what is to be known of it.
     """
 
@@ -98,6 +99,8 @@ class Retitled(NamedTuple):
     title: str
     renamed: Sequence[int]
     found: str
+    expected: str = "one milestone of this title"
+    next_step: str = "Name the milestone by its id in sync.yaml, which stays the same."
 
 
 def titled_columns(mapping: TableMapping) -> dict[str, str]:
@@ -131,9 +134,17 @@ def present_titles(connection: sa.Connection, account: str) -> Titles:
 
 
 def retitled(connection: sa.Connection, mapping: TableMapping, account: str) -> Iterator[Retitled]:
-    """Yield the columns whose milestone has another title by now."""
-    if not (titled := titled_columns(mapping)):
-        return
+    """Yield the columns whose milestone has another title by now, or that no install has any more."""
+    if titled := titled_columns(mapping):
+        yield from _retitled(connection, titled, account)
+    for column, one in _nowhere(connection, mapping, account):
+        if _is_of_before(connection, account, one.milestone):
+            found = f"no install has {one.called} any more, so nothing is compared there"
+            step = "Write the milestone that took its place, or remove the column from sync.yaml."
+            yield Retitled(column, str(one.milestone), (), found, "a milestone that installs have", step)
+
+
+def _retitled(connection: sa.Connection, titled: Mapping[str, str], account: str) -> Iterator[Retitled]:
     titles = present_titles(connection, account)
     for column, title in titled.items():
         moved = titles.moved_to(title)
@@ -152,13 +163,11 @@ def retitled(connection: sa.Connection, mapping: TableMapping, account: str) -> 
 
 
 def title_notices(connection: sa.Connection, mapping: TableMapping, account: str) -> Iterator[Notice]:
-    """Yield the columns whose milestone has another title by now."""
-    if not titled_columns(mapping) or not connection.scalar(_MAY_READ):
+    """Yield the columns whose milestone has another title by now, or that no install has any more."""
+    if not mapping.is_wide or not connection.scalar(_MAY_READ):
         return
     for one in retitled(connection, mapping, account):
-        step = "Name the milestone by its id in sync.yaml, which stays the same."
-        place = ("columns", one.column, "milestone")
-        yield Notice("warning", place, one.found, "one milestone of this title", step)
+        yield Notice("warning", ("columns", one.column, "milestone"), one.found, one.expected, one.next_step)
 
 
 def _lacking(connection: sa.Connection, title: str, milestones: Sequence[int], account: str) -> int:
@@ -174,22 +183,19 @@ def _called(milestones: Sequence[int]) -> str:
 def unknown_milestones(
     connection: sa.Connection, mapping: TableMapping, account: str
 ) -> Iterator[tuple[tuple[str, ...], str, str, str]]:
-    """Yield columns whose milestone no install has: place, what was found and expected, and what to do.
+    """Yield columns whose milestone no install has or had: place, what was found and expected, what to do.
 
     Yields nothing while no install has any milestone, because then none was read yet. A milestone that has
-    another title by now is a warning (:func:`title_notices`): its column alone is not compared.
+    another title by now, or that all installs lost, is a warning (:func:`title_notices`): its column alone is
+    not compared.
     """
-    if (
-        not mapping.is_wide
-        or not connection.scalar(_MAY_READ_MILESTONES)
-        or not _exists(connection, account, "true")
-    ):
+    if not mapping.is_wide or not connection.scalar(_MAY_READ_MILESTONES):
         return
     lacking = [
         (column, one)
-        for column, one in mapping.columns.items()
-        if not _exists(connection, account, is_milestone(one.milestone, "m"))
-        and not _was_renamed(connection, account, one.milestone)
+        for column, one in _nowhere(connection, mapping, account)
+        if not _was_renamed(connection, account, one.milestone)
+        and not _is_of_before(connection, account, one.milestone)
     ]
     if not lacking:
         return
@@ -209,8 +215,21 @@ def unknown_milestones(
         )
 
 
-def _exists(connection: sa.Connection, account: str, condition: str) -> bool:
-    query = f"/* enerflo-sync doctor: has an install it? */ select exists (select {_LIVING} and {condition})"
+def _nowhere(
+    connection: sa.Connection, mapping: TableMapping, account: str
+) -> Iterator[tuple[str, WideColumn]]:
+    """Yield the columns whose milestone no install has; none while no install has any milestone."""
+    columns = list(mapping.columns.items())
+    found = [f"exists (select {_LIVING} and {is_milestone(one.milestone, 'm')})" for _, one in columns]
+    query = f"/* enerflo-sync: which milestones has some install? */ select {', '.join(found)}"
+    if not mapping.is_wide or not _exists(connection, account, _LIVING):
+        return
+    there = connection.exec_driver_sql(query, {"account": account}).one()
+    yield from (named for named, has in zip(columns, there, strict=True) if not has)
+
+
+def _exists(connection: sa.Connection, account: str, rows: str) -> bool:
+    query = f"/* enerflo-sync doctor: has an install it? */ select exists (select {rows})"
     return bool(connection.exec_driver_sql(query, {"account": account}).scalar())
 
 
@@ -218,4 +237,10 @@ def _was_renamed(connection: sa.Connection, account: str, wanted: str | int) -> 
     if isinstance(wanted, int) or not connection.scalar(_MAY_READ):
         return False
     had = kept_titles(connection, account).of(wanted)
-    return bool(had) and _exists(connection, account, f"m.milestone_id in ({', '.join(map(str, had))})")
+    named = f"{_LIVING} and m.milestone_id in ({', '.join(map(str, had))})"
+    return bool(had) and _exists(connection, account, named)
+
+
+def _is_of_before(connection: sa.Connection, account: str, wanted: str | int) -> bool:
+    """Return whether installs had the milestone, and none has it any more under any title."""
+    return _exists(connection, account, f"{_GONE} and {is_milestone(wanted, 'm')}")
