@@ -27,7 +27,7 @@ from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.live.arrivals import no_arrivals, untold_arrivals
 from enerflo_sync.crm.live.copies import copy_hints
-from enerflo_sync.crm.live.doubtful_marks import doubtful_marks, mostly_marked
+from enerflo_sync.crm.live.doubtful_marks import doubtful_marks
 from enerflo_sync.crm.live.milestone_titles import unknown_milestones
 from enerflo_sync.crm.live.renamed_at_enerflo import renamed_at_enerflo
 from enerflo_sync.crm.live.rights import present_role
@@ -155,7 +155,6 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
                 *no_arrivals(connection, mapping, table),
                 *hidden_rows(connection, table),
                 *doubtful_marks(connection, mapping, table),
-                *mostly_marked(connection, mapping, table),
                 *renamed_at_enerflo(connection, name, mapping, account),
                 *(taken_back(connection, mapping, account, name) if writes else ()),
             ]

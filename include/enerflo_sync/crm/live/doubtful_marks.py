@@ -19,6 +19,12 @@ _FEWEST_DELETED = 10
 
 
 def doubtful_marks(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
+    """Yield what makes it doubtful that the rows which count as deleted are deleted."""
+    yield from _saying_none(connection, mapping, table)
+    yield from _mostly_marked(connection, mapping, table)
+
+
+def _saying_none(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
     """Yield the columns of ``not_null`` in which rows hold 1970-01-01, a time to come, 0 or no text."""
     for name, value in mapping.deleted_when.items():
         live = table.columns.get(name)
@@ -40,7 +46,7 @@ def doubtful_marks(connection: sa.Connection, mapping: TableMapping, table: Live
             )
 
 
-def mostly_marked(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
+def _mostly_marked(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
     """Yield that more records count as deleted than as living: ``deleted_when`` may be turned around.
 
     A copy may keep the former versions of a row as deleted rows, so a key with a living row counts as living.
