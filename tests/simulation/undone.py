@@ -37,13 +37,14 @@ where p.kind = 'undo' and (p.plan_hash = %(plan)s or exists (
     and h.ended_at is null and (h.table_name, h.key) = (c.table_name, c.key)))
 """
 # The changes that an undo has taken back, as if they were to be made once more: what is restored stands before,
-# and what the undone plan had written comes after.
+# and what the undone plan had written comes after. One that no tool had taken over yet is superseded by then.
 _TAKEN_BACK = """
 select o.table_name, o.key, o.enerflo_key, o.op, o.field, o.direction,
        case when o.op = 'update' then u.after else o.before end, case when o.op = 'update' then u.before else o.after end,
        o.position, o.plan_hash, u.plan_hash, u.position
 from told.plan_changes u join sync.plans p using (account, plan_hash)
-join told.plan_changes o on o.account = p.account and o.plan_hash = p.stands_on and o.state = 'applied'
+join told.plan_changes o on o.account = p.account and o.plan_hash = p.stands_on
+  and o.state in ('applied', 'superseded')
   and (o.table_name, o.key, o.direction) = (u.table_name, u.key, u.direction)
   and (o.op = 'update' and u.op = 'update' and o.field = u.field
     or (o.op, u.op) in (('insert', 'delete'), ('delete', 'insert')))

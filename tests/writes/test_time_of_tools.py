@@ -19,8 +19,8 @@ from tests.writes.test_newest import crm_status, direction, mirror_status
 __all__ = ["copied"]
 
 
-def carried_beside(desk: Desk, install: int, panels: int) -> None:
-    """Let a tool write another column of the row, as our plan says, and the copy show it."""
+def handed_beside(desk: Desk, install: int, panels: int) -> None:
+    """Hand another column of the row to a tool."""
     desk.sql(
         "update enerflo.installs set panel_count = :n, observed_at = now() where install_id = :i",
         n=panels,
@@ -30,6 +30,11 @@ def carried_beside(desk: Desk, install: int, panels: int) -> None:
     part = Part(only=["installs.panel_count"])
     assert run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=part).handed_over == 1
     time.sleep(1.1)
+
+
+def carried_beside(desk: Desk, install: int, panels: int) -> None:
+    """Let a tool write another column of the row, as our plan says, and the copy show it."""
+    handed_beside(desk, install, panels)
     copy_shows(desk, install, panel_count=panels)
 
 
@@ -122,6 +127,19 @@ def test_nor_is_a_new_row_that_appears_meanwhile(
     shown_too_late.append(lambda: copied_as_said(copied, "installs", "enerflo_install_id"))
     assert "to_enerflo" not in direction(copied)
     assert direction(copied) == ["to_crm"]
+
+
+def test_nor_makes_it_an_edit_of_before_the_later_one(
+    copied: Desk, shown_too_late: list[Callable[[], None]]
+) -> None:
+    install = copied.a_site().install_id
+    copied.plan()
+    crm_status(copied, install, "On Hold")
+    time.sleep(1.1)
+    mirror_status(copied, install, "Completed", "now()")
+    handed_beside(copied, install, 77)
+    shown_too_late.append(lambda: copy_shows(copied, install, panel_count=77))
+    assert "does not tell whether the CRM or Enerflo changed it later" in asked(copied)
 
 
 def test_where_one_side_changed_it_that_one_stands(copied: Desk) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import agree_moved
-from enerflo_sync.agreed.arrivals import record_arrivals
+from enerflo_sync.agreed.arrivals import note_arriving, record_arrivals
 from enerflo_sync.agreed.changed_meanings import follow_meanings
 from enerflo_sync.agreed.key_changes import follow_keys
 from enerflo_sync.agreed.last_look import last_looks
@@ -174,6 +174,7 @@ def make_plans(
             _agreeing(engine, comparisons, config, account, reconciliation_id) as agreed,
             connection.begin(),
         ):
+            note_arriving(connection, comparisons, account)
             decide_all(connection, comparisons, config, account, reconciliation_id, tick)
             hold_parked(connection, config, account)
             make_planned(connection, comparisons, account)
