@@ -76,7 +76,8 @@ class Mapped:
         if self.labels:
             tables["installs"]["fields"]["status"]["values"] = dict(self.labels)
         for table, column in self.unmapped:
-            del tables[table]["fields"][column]
+            # The data team may have declared the column no more.
+            tables[table]["fields"].pop(column, None)
         for said in tables.values() if self.whole else ():
             said.pop("where", None)
         for table in self.rerouted:

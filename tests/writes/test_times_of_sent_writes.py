@@ -10,6 +10,7 @@ import pytest
 from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.plan.decided_plan import Part
 from tests.writes.conftest import Desk
 from tests.writes.sending import cut_off_after_the_request
 from tests.writes.test_newest import a_milestone, crm_status, direction
@@ -83,3 +84,40 @@ def test_a_request_that_was_refused_leaves_no_time(agreed: Desk) -> None:
     agreed.world.set_milestone(install, milestone, {"due": NEW_DUE})
     run_poll(agreed.context)
     assert direction(agreed, "due_at") == ["to_crm"]
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_our_own_time_stays_ours_where_a_list_tells_less_than_a_direct_read(agreed: Desk, lean: bool) -> None:
+    """The next poll brings the record in other bytes: nothing that Enerflo says in it was changed."""
+    assert agreed.api is not None
+    agreed.api.lean_lists = lean
+    run_poll(agreed.context)
+    install, milestone = a_milestone(agreed)
+    agreed.plan()
+    agreed.world.set_status(install, 4)
+    time.sleep(1.1)
+    crm_status(agreed, install, "Cancelled")
+    due_in_crm(agreed, install, milestone, "2033-01-01")
+    time.sleep(1.1)
+    # Enerflo's status is not known yet when the date is sent, which moves the time of the install.
+    plan = agreed.plan()
+    part = Part(only=["milestones.due_at"])
+    assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat", part=part).applied == 1
+    run_poll(agreed.context)
+    assert direction(agreed) == ["to_enerflo"]
+
+
+def test_a_change_within_the_second_of_our_request_is_somebody_elses(agreed: Desk) -> None:
+    install, milestone = a_milestone(agreed)
+    agreed.plan()
+    crm_status(agreed, install, "Cancelled")
+    due_in_crm(agreed, install, milestone, "2033-01-01")
+    time.sleep(1.1)
+    plan = agreed.plan()
+    part = Part(only=["milestones.due_at"])
+    assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat", part=part).applied == 1
+    agreed.sql(
+        "update enerflo.installs set status_name = 'Completed', observed_at = now() where install_id = :i",
+        i=install,
+    )
+    assert direction(agreed) == ["to_crm"]

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from enerflo_sync.agreed.written import of_key
 from enerflo_sync.crm.names import literal
-from enerflo_sync.reconcile.changed import needs_own_times, times_record
+from enerflo_sync.reconcile.changed import needs_own_times, record_digest, times_record
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.observation import seen_at
 
@@ -103,11 +103,11 @@ where w.account = :account and w.side = 'enerflo' and w.table_name = '$mirror'
 """)
 _WRITTEN = Template("""
 /* enerflo-sync push: what our write left as a record's time of change in $mirror */
-insert into sync.own_writes as w (account, side, table_name, key, left_at, left_seen_at)
-select :account, 'enerflo', '$mirror', jsonb_build_object('$id', e.$id), e.updated_at, e.observed_at
+insert into sync.own_writes as w (account, side, table_name, key, left_at, left_seen_at, left_digest)
+select :account, 'enerflo', '$mirror', jsonb_build_object('$id', e.$id), e.updated_at, e.observed_at, $digest
 from enerflo.$mirror e where e.account = :account and e.$id = any(:ids)
 on conflict (account, side, table_name, key) do update
-set left_at = excluded.left_at, left_seen_at = excluded.left_seen_at,
+set left_at = excluded.left_at, left_seen_at = excluded.left_seen_at, left_digest = excluded.left_digest,
     others_at = coalesce(w.sent_others_at, w.others_at), sent_others_at = null
 """)
 
@@ -238,6 +238,6 @@ def _note(
         if record is not None and key.get(record[1]) is not None:
             ids.setdefault(record, set()).add(int(key[record[1]]))
     for (mirror, name), some in sorted(ids.items()):
-        query = sa.text(statement.substitute(mirror=mirror, id=name))
+        query = sa.text(statement.substitute(mirror=mirror, id=name, digest=record_digest(mirror)))
         query = query.bindparams(sa.bindparam("ids", type_=ARRAY(sa.BigInteger)))
         connection.execute(query, {"account": account, "ids": sorted(some)})

@@ -40,9 +40,15 @@ _BROUGHT_ALONE = Template("""(o.changed_in_crm > $in_enerflo and o.changed_in_cr
         where m.account = %(account)s and m.install_id = o.owner and m.milestone_id = $milestone
           and m.observed_by = 'webhook' and m.observed_at > o.install_observed_at))""")
 _IN_ENERFLO = Template("""least(
-      case when $own_time = we.left_at and o.observed_at <= we.left_seen_at
+      case when $own_time = we.left_at and (o.observed_at <= we.left_seen_at or we.left_digest = $digest)
         then coalesce(we.others_at, '-infinity') else $own_time end,
       o.observed_at)""")
+# A list may tell less of a record than a direct read, and addresses of files may change with each read.
+_OF_READS = "observed_at,observed_by,raw_hash,content_hash,detail_read_at,absent_since"
+_SAYS = Template(f"(to_jsonb($row) - '{{{_OF_READS}}}'::text[])::text")
+_MILESTONES_SAY = f"""
+        || coalesce((select string_agg({_SAYS.substitute(row="m")}, '' order by m.milestone_id)
+          from enerflo.milestones m where m.account = e.account and m.install_id = e.install_id), '')"""  # noqa: S608 - constants
 
 # Of a request whose record was not read back nobody knows which time it left. Then the record's time may be
 # ours, or somebody's: somebody else changed it at ``since`` at least, and at ``until`` at most.
@@ -74,6 +80,14 @@ def times_record(kind: str) -> tuple[str, str] | None:
     return _RECORDS.get(kind)
 
 
+def record_digest(mirror: str) -> str:
+    """Return the digest of what Enerflo says in a record ``e`` of the mirror, whatever read brought it.
+
+    :param mirror: the mirror's table: one that carries the time of a kind's changes.
+    """
+    return f"md5({_SAYS.substitute(row='e')}{_MILESTONES_SAY if mirror == 'installs' else ''})"
+
+
 def needs_own_times(comparison: Comparison) -> bool:
     """Return whether this table, or a sibling, needs the times that our own writes leave on rows."""
     siblings = any(sibling.keeps_times for sibling in comparison.siblings.values())
@@ -91,8 +105,9 @@ def own_writes(comparison: Comparison) -> str:
         return ""
     of_enerflo, record = "", times_record(comparison.kind)
     if record is not None:
-        value = "o.owner" if comparison.kind == RecordKind.MILESTONES else "o.p1"
-        of_enerflo = _WRITES_TO_ENERFLO.substitute(mirror=record[0], id=record[1], value=value)
+        of_enerflo = _WRITES_TO_ENERFLO.substitute(
+            mirror=record[0], id=record[1], value=_record_id(comparison)
+        )
     writes = _WRITES_TO_TABLE if comparison.siblings else _WRITES
     return writes.substitute(
         table=literal(comparison.name),
@@ -100,6 +115,10 @@ def own_writes(comparison: Comparison) -> str:
         key=difference_key(comparison),
         of_enerflo=of_enerflo,
     )
+
+
+def _record_id(comparison: Comparison) -> str:
+    return "o.owner" if comparison.kind == RecordKind.MILESTONES else "o.p1"
 
 
 def changed_in_crm(comparison: Comparison) -> str:
@@ -215,7 +234,12 @@ def changed_in_enerflo(comparison: Comparison) -> str:
     """
     if not comparison.goes_by_time or times_record(comparison.kind) is None:
         return "o.said_at"
-    return _IN_ENERFLO.substitute(own_time=record_time(comparison, "o.own_time", "i.install_updated_at"))
+    mirror, name = _RECORDS[comparison.kind]
+    return _IN_ENERFLO.substitute(
+        own_time=record_time(comparison, "o.own_time", "i.install_updated_at"),
+        digest=f"(select {record_digest(mirror)} from enerflo.{mirror} e"  # noqa: S608 - constants
+        f" where e.account = %(account)s and e.{name} = {_record_id(comparison)})",
+    )
 
 
 def maybe_ours(comparison: Comparison) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from enerflo_sync.warehouse.schema.columns import required, sync_table, time
+from enerflo_sync.warehouse.schema.columns import required, sync_table, text, time
 
 # The values on which both sides last agreed: one row (a pair) for each field of a CRM row.
 agreed = sync_table(
@@ -78,9 +78,11 @@ own_writes = sync_table(
     required("table_name"),
     required("key", JSONB),
     time("left_at"),
-    # Enerflo's times have whole seconds: content first seen after this is somebody else's, even in the same
-    # second.
+    # Enerflo's times have whole seconds: other content that is first seen after this is somebody else's, even
+    # in the same second.
     time("left_seen_at"),
+    # enerflo: digest of the mirror's values then.
+    *text("left_digest"),
     # Null: nobody else ever changed it.
     time("others_at"),
     # crm: the row's time just before our write, whoever left it. Null: nobody knows.
