@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from enerflo_sandbox.changes import ChangeKind
-from enerflo_sync.agreed import arrivals
+from enerflo_sync.agreed import copy_look
 from enerflo_sync.apply import crm_statements
 from enerflo_sync.plan import make as plan_of_sync
 from enerflo_sync.reconcile import levels
@@ -63,18 +63,18 @@ def _alone_of_all(plan: object) -> str:
 
 def acknowledged_is_arrived(patch: pytest.MonkeyPatch) -> None:
     """What a tool acknowledged counts as arrived, whatever the copy shows."""
-    template = arrivals._LOOK.template
+    template = copy_look._LOOK.template
     hasty = template.replace("when o.shows then", "when o.shows or o.acknowledged_at is not null then")
     assert hasty != template
-    patch.setattr(arrivals, "_LOOK", Template(hasty))
+    patch.setattr(copy_look, "_LOOK", Template(hasty))
 
 
 def older_change_is_an_edit(patch: pytest.MonkeyPatch) -> None:
     """A change whose place a later one took is not looked for any more: what comes of it is a person's edit."""
-    template = arrivals._LOOK.template
+    template = copy_look._LOOK.template
     forgotten = template.replace("when o.shows then", "when o.shows and o.state = 'open' then")
     assert forgotten != template
-    patch.setattr(arrivals, "_LOOK", Template(forgotten))
+    patch.setattr(copy_look, "_LOOK", Template(forgotten))
 
 
 def planned_while_on_its_way(patch: pytest.MonkeyPatch) -> None:

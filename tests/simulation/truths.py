@@ -109,6 +109,9 @@ class Truths:
                 self._watch.breaks(f"{what}, though the CRM's value stands")
             elif self._is_decided(table, column, self._shape.join_of(table, after), said):
                 self._watch.breaks(f"{what}, though its words stand for others, and a person decides")
+            if self._agreed is not None and (table, column) == ("installs", "status"):
+                # So does a status that a job wrote.
+                self._agreed.add(self._shape.join_of(table, after))
 
     def _is_of_its_mapping(self, written: Written) -> bool:
         """Return whether more changed in a row than the wide columns in it, which have a mapping of their own."""
