@@ -124,12 +124,23 @@ def test_a_title_that_some_installs_do_not_have_any_more_is_told_where_both_side
     assert not any("another title" in one for one in of_permits(wide).remarks)
 
 
-def test_a_title_that_no_install_has_any_more_stops_its_column_alone(wide: Desk, renamed: Any) -> None:
+@pytest.mark.parametrize("with_a_deleted_one", [False, True])
+def test_a_title_that_no_install_has_any_more_stops_its_column_alone(
+    wide: Desk, renamed: Any, with_a_deleted_one: bool
+) -> None:
     wide.plan()
+    if with_a_deleted_one:
+        wide.sql(
+            "insert into enerflo.milestones"
+            " (account, install_id, milestone_id, title, observed_at, observed_by, deleted_at)"
+            " values ('default', 1, 3903, 'Permitting', now(), 'poll', now())"
+        )
     renamed(PERMITTING, "Permit approval")
     wide.sql(
-        "update enerflo.milestones set title = 'Permit approval', observed_at = now() where milestone_id = 3903"
+        "update enerflo.milestones set title = 'Permit approval', observed_at = now()"
+        " where milestone_id = 3903 and deleted_at is null"
     )
+    assert all("under another title" in one for one in warned(wide))
     before = dates(wide)
     site, other = two_sites(wide)
     edited(wide, site, "Permit_Due__c", MIDNIGHT)

@@ -135,10 +135,12 @@ def present_titles(connection: sa.Connection, account: str) -> Titles:
 
 def retitled(connection: sa.Connection, mapping: TableMapping, account: str) -> Iterator[Retitled]:
     """Yield the columns whose milestone has another title by now, or that no install has any more."""
-    if titled := titled_columns(mapping):
-        yield from _retitled(connection, titled, account)
+    titled = titled_columns(mapping)
+    renamed = list(_retitled(connection, titled, account)) if titled else []
+    yield from renamed
+    told = {one.column for one in renamed}
     for column, one in _nowhere(connection, mapping, account):
-        if _is_of_before(connection, account, one.milestone):
+        if column not in told and _is_of_before(connection, account, one.milestone):
             found = f"no install has {one.called} any more, so nothing is compared there"
             step = "Write the milestone that took its place, or remove the column from sync.yaml."
             yield Retitled(column, str(one.milestone), (), found, "a milestone that installs have", step)
