@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.arrivals import record_arrivals
 from enerflo_sync.agreed.handing_over import end_unmade, hand_over_link, note_taken
 from enerflo_sync.agreed.outcomes import Applying, Decision
 from enerflo_sync.agreed.whole_rows import row_digest
@@ -32,6 +33,8 @@ def rows(request: pytest.FixtureRequest, warehouse: sa.Engine, tmp_path: Path) -
 
 def handed_over(rows: HandedRows, undone: str | None = None) -> dict[str, int]:
     plan = rows.plan()
+    # As an apply does before it hands anything over.
+    record_arrivals(rows.connection, [plan], "default")
     counts = hand_over(
         rows.connection, APPLYING, {"milestones": plan}, undone=undone, evidence="a-look", file="sync.yaml"
     )

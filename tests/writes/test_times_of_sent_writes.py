@@ -38,6 +38,13 @@ def due_in_crm(desk: Desk, install: int, milestone: int, value: str) -> None:
     )
 
 
+def sent_alone(desk: Desk) -> None:
+    """Send the date, and nothing else, which moves the time of the install."""
+    plan = desk.plan()
+    part = Part(only=["milestones.due_at"])
+    assert run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=part).applied == 1
+
+
 @pytest.fixture
 def cut_off(agreed: Desk, monkeypatch: pytest.MonkeyPatch) -> tuple[Desk, int]:
     """A date that both sides changed, the CRM later, before our request moved the time of the install.
@@ -99,10 +106,8 @@ def test_our_own_time_stays_ours_where_a_list_tells_less_than_a_direct_read(agre
     crm_status(agreed, install, "Cancelled")
     due_in_crm(agreed, install, milestone, "2033-01-01")
     time.sleep(1.1)
-    # Enerflo's status is not known yet when the date is sent, which moves the time of the install.
-    plan = agreed.plan()
-    part = Part(only=["milestones.due_at"])
-    assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat", part=part).applied == 1
+    # Enerflo's status is not known yet by then.
+    sent_alone(agreed)
     run_poll(agreed.context)
     assert direction(agreed) == ["to_enerflo"]
 
@@ -113,9 +118,7 @@ def test_a_change_within_the_second_of_our_request_is_somebody_elses(agreed: Des
     crm_status(agreed, install, "Cancelled")
     due_in_crm(agreed, install, milestone, "2033-01-01")
     time.sleep(1.1)
-    plan = agreed.plan()
-    part = Part(only=["milestones.due_at"])
-    assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat", part=part).applied == 1
+    sent_alone(agreed)
     agreed.sql(
         "update enerflo.installs set status_name = 'Completed', observed_at = now() where install_id = :i",
         i=install,

@@ -133,6 +133,9 @@ def record_arrivals(
     is superseded; the next plan decides again. Changes whose column or row ``sync.yaml`` now maps differently
     end first. Tables without handed-over changes are not read.
 
+    Call it in a transaction that sees one moment of the copies. Otherwise an edit between two statements
+    would become part of the agreed values.
+
     :param read_back: the rows that we wrote ourselves were read back after it, and their times are stored.
     """
     end_mapped_otherwise(connection, comparisons, account)

@@ -16,7 +16,7 @@ from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.apply.crm import apply_to_crm
 from enerflo_sync.apply.enerflo.push import push
 from enerflo_sync.apply.enerflo.report import PushReport
-from enerflo_sync.apply.handed_over import hand_over
+from enerflo_sync.apply.handed_over import hand_over, record_earlier_arrivals
 from enerflo_sync.apply.report import (
     NOT_SWITCHED_ON,
     ApplyReport,
@@ -238,6 +238,7 @@ class _Application:
 
     def make(self) -> None:
         """Make the changes of the CRM, then those of Enerflo, and count them in the run's report."""
+        record_earlier_arrivals(self.connection, self.config, self.plan.account)
         with self.connection.begin():
             comparisons = _comparisons(self.connection, self.config, self.plan.account)
             orders = self.config.tables_of(self.plan.account, RecordKind.CHANGE_ORDERS)

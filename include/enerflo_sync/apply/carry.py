@@ -19,7 +19,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.reconcile.live import live_comparisons
 from enerflo_sync.warehouse.alone import alone
-from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.engine import at_one_moment, warehouse_errors
 
 _NOW = sa.text("""
 /* enerflo-sync carry: the present state of changes */
@@ -73,7 +73,7 @@ def carry_open_changes(
     :raises ConfigurationError: the login, the object, or the mapping is wrong.
     """
     with warehouse_errors("carry"), engine.connect() as connection, alone(connection, account):
-        with connection.begin():
+        with at_one_moment(connection):
             fold = case_folding(connection)
             found = live_comparisons(connection, config, account, fold, all_tables=True)
             elsewhere = [comparison for comparison in found if comparison.mapping.is_carried]

@@ -22,16 +22,19 @@ from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, ou
 from enerflo_sync.agreed.soft_deletes import mark_of, shown_row, unmark_condition
 from enerflo_sync.agreed.whole_rows import may_take_link, one_of_its_key, row_digest, whole_row
 from enerflo_sync.agreed.written import alone_of_key, of_key, record_lives, shown
+from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copies import copy_columns
+from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.plan.on_its_way import require_not_copied
 from enerflo_sync.plan.undoing import WITHDRAW
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judged_rows import names_record
+from enerflo_sync.reconcile.live import live_comparisons
 from enerflo_sync.reconcile.near_keys import no_near_row
 from enerflo_sync.warehouse.bulk import driver_connection
-from enerflo_sync.warehouse.engine import transaction_time
+from enerflo_sync.warehouse.engine import at_one_moment, transaction_time
 from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.statistics import note_growth
 
@@ -84,6 +87,15 @@ _DELETED = Template("""select p.id, $whole as deleted_row from due p join $crm t
     and $same_record and $due_still""")
 
 
+def record_earlier_arrivals(connection: sa.Connection, config: SyncConfig, account: str) -> None:
+    """Record what became of changes that were handed over, in a transaction of its own."""
+    if not any(mapping.handed_to is not None for mapping in config.tables_for(account).values()):
+        return
+    with at_one_moment(connection):
+        found = live_comparisons(connection, config, account, case_folding(connection), all_tables=True)
+        record_arrivals(connection, [comparison for comparison in found if comparison.hands_over], account)
+
+
 def hand_over(
     connection: sa.Connection,
     applying: Applying,
@@ -95,8 +107,8 @@ def hand_over(
 ) -> Counter[str]:
     """Hand over the plan's changes to copied tables in the caller's transaction, and count their outcomes.
 
-    The outcomes of earlier handed-over changes are recorded first. A change of an undo that withdraws a
-    handed-over change succeeds if no tool has acknowledged that change.
+    Call :func:`record_earlier_arrivals` before it. A change of an undo that withdraws a handed-over change
+    succeeds if no tool has acknowledged that change.
 
     :param undone: the hash of the plan that this plan undoes.
     :param evidence: the source of the values, as the ledger names it.
@@ -115,7 +127,6 @@ def hand_over(
             require_not_copied(comparison, file)
     if not copies:
         return counts
-    record_arrivals(connection, copies, applying.account)
     values = outcome_values(applying, transaction_time(connection), evidence)
     values |= {"undone": undone, "kind": "sync" if undone is None else "undo"}
     for comparison in copies:

@@ -314,6 +314,14 @@ def check_server(connection: sa.Connection) -> None:
         )
 
 
+@contextmanager
+def at_one_moment(connection: sa.Connection) -> Iterator[None]:
+    """Open a transaction whose statements all see the database as it was when the first of them began."""
+    with connection.begin():
+        connection.exec_driver_sql("set transaction isolation level repeatable read")
+        yield
+
+
 def transaction_time(connection: sa.Connection) -> datetime:
     """Return when the caller's transaction began, by the server's clock."""
     return _time(connection, "now()")
