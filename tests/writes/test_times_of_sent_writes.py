@@ -108,6 +108,8 @@ def test_our_own_time_stays_ours_where_a_list_tells_less_than_a_direct_read(agre
     time.sleep(1.1)
     # Enerflo's status is not known yet by then.
     sent_alone(agreed)
+    # A column that sync.yaml declares since is no change either.
+    agreed.sql("alter table enerflo.installs add declared text default 'Some lender'")
     run_poll(agreed.context)
     assert direction(agreed) == ["to_enerflo"]
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from string import Template
 
+import sqlalchemy as sa
+
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.fields import EITHER_SIDE
 from enerflo_sync.crm.mapping import RecordKind
@@ -16,6 +18,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import believed_change, difference_key
 from enerflo_sync.reconcile.observation import seen_at
 from enerflo_sync.reconcile.still_asked import still_asked
+from enerflo_sync.warehouse import schema as tables
 
 # By kind: the mirror's table and key of the record whose updated_at is the time of a change.
 _RECORDS: Mapping[str, tuple[str, str]] = {
@@ -44,11 +47,7 @@ _IN_ENERFLO = Template("""least(
         then coalesce(we.others_at, '-infinity') else $own_time end,
       o.observed_at)""")
 # A list may tell less of a record than a direct read, and addresses of files may change with each read.
-_OF_READS = "observed_at,observed_by,raw_hash,content_hash,detail_read_at,absent_since"
-_SAYS = Template(f"(to_jsonb($row) - '{{{_OF_READS}}}'::text[])::text")
-_MILESTONES_SAY = f"""
-        || coalesce((select string_agg({_SAYS.substitute(row="m")}, '' order by m.milestone_id)
-          from enerflo.milestones m where m.account = e.account and m.install_id = e.install_id), '')"""  # noqa: S608 - constants
+_OF_READS = {"observed_at", "observed_by", "raw_hash", "content_hash", "detail_read_at", "absent_since"}
 
 # Of a request whose record was not read back nobody knows which time it left. Then the record's time may be
 # ours, or somebody's: somebody else changed it at ``since`` at least, and at ``until`` at most.
@@ -83,9 +82,23 @@ def times_record(kind: str) -> tuple[str, str] | None:
 def record_digest(mirror: str) -> str:
     """Return the digest of what Enerflo says in a record ``e`` of the mirror, whatever read brought it.
 
+    Columns that ``sync.yaml`` declares are left out: one that is declared later is no change at Enerflo.
+
     :param mirror: the mirror's table: one that carries the time of a kind's changes.
     """
-    return f"md5({_SAYS.substitute(row='e')}{_MILESTONES_SAY if mirror == 'installs' else ''})"
+    said = _said(tables.customers if mirror == "customers" else tables.installs, "e")
+    if mirror == "installs":
+        of_milestones = f"string_agg({_said(tables.milestones, 'm')}, '' order by m.milestone_id)"
+        said += (
+            f" || coalesce((select {of_milestones} from enerflo.milestones m"  # noqa: S608 - constants
+            " where m.account = e.account and m.install_id = e.install_id), '')"
+        )
+    return f"md5({said})"
+
+
+def _said(table: sa.Table, alias: str) -> str:
+    names = [column.name for column in table.c if column.name not in _OF_READS]
+    return f"jsonb_build_array({', '.join(f'{alias}.{name}' for name in names)})::text"
 
 
 def needs_own_times(comparison: Comparison) -> bool:
