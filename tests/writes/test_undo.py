@@ -163,6 +163,24 @@ def test_an_undone_row_is_asked_about_once_enerflo_moves(desk: Desk, in_progress
     assert again.undecided == {"it was deleted from the CRM since both agreed": 1}
 
 
+@pytest.mark.parametrize("table", ["installs", "jobs"])
+def test_an_undone_row_is_asked_about_where_enerflo_moved_before_the_undo_and_a_poll_came_after(
+    desk: Desk, in_progress: int, table: str
+) -> None:
+    """The times of Enerflo are of whole seconds, and no later than the undo; what it says is new to us all the same."""
+    new = desk.world.create_install()
+    plan = polled(desk)
+    applied(desk, plan)
+    desk.world.set_status(new, ON_HOLD)
+    undone(desk, plan)
+    if table != "installs":
+        desk.sql(f"alter table crm.installs rename to {table}")
+        desk.switched_on("both", ("crm_table: crm.installs", f"crm_table: crm.{table}"))
+    again = polled(desk)
+    assert again.change_count == 0
+    assert again.undecided == {"it was deleted from the CRM since both agreed": 1}
+
+
 def test_an_undo_of_an_undo_writes_it_all_again(desk: Desk, in_progress: int) -> None:
     desk.world.set_status(in_progress, ON_HOLD)
     note = desk.world.add_note(in_progress, "Twice.")

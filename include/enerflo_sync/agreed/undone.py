@@ -32,14 +32,15 @@ set value = excluded.value, crm_value = null, agreed_at = excluded.agreed_at, ag
     is_link = excluded.is_link, enerflo_key = excluded.enerflo_key
 """)
 
-# A pair of a field that is mapped otherwise by now has no value. There the time of the record tells whether
-# Enerflo changed it since.
+# A pair of a field that is mapped otherwise by now has no value. There it counts whether the mirror took in
+# another version of the record since. Enerflo's own time would not tell: it has whole seconds, of another
+# clock, and a change from before the undo may come with a later poll.
 _CREATION_UNDONE = Template("""(o.was_agreed and exists (
         select from sync.agreed a where $which and a.agreed_by in ($undone) and not exists (
           select from sync.agreed b join lateral ($fields) f on f.field = b.field
           where b.account = a.account and b.table_name = a.table_name and b.key = a.key$of_record
             and case when b.agreed_by like 'former%%' and b.agreed_by not like 'former_row%%'
-              then o.said_at > b.agreed_at else not f.same or $by_others end)$no_row_since))""")
+              then o.observed_at > b.agreed_at else not f.same or $by_others end)$no_row_since))""")
 # A record whose row had another key since the undo had a row, whatever the two sides say of its fields.
 _NO_ROW_SINCE = Template("""
         and not exists (
