@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from enerflo_sync.reconcile.render.verdict import Verdict, verdict_of, were_compared
+from enerflo_sync.reconcile.render.doubts import were_compared
+from enerflo_sync.reconcile.render.verdict import Verdict, verdict_of
 from tests.reconcile.conftest import NOW, TwoSides
 from tests.reconcile.test_key_spellings import opportunities, row
 

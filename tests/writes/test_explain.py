@@ -16,6 +16,7 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.kept import brought
@@ -220,6 +221,19 @@ def test_what_waits_is_told_of_a_plan_a_question_and_a_fresh_difference(desk: De
         f"Waiting for a person: the company has no status of this name (plan {plan.plan_hash[:12]})."
         in text(desk, install, "status")
     )
+
+
+def test_a_difference_that_stays_is_not_in_flight_because_its_row_is_written_again(
+    desk: Desk, install: int
+) -> None:
+    edit(desk, install, status="On Hold")
+    run_reconcile(desk.context)
+    assert told(desk, install).waiting[0].kind is WaitingKind.IN_FLIGHT
+    desk.sql("update sync.differences set unchanged_since = now() - interval '1 hour'")
+    edit(desk, install, status="On Hold")
+    assert told(desk, install).waiting[0].kind is WaitingKind.DIFFERENT
+    edit(desk, install, status="Completed")
+    assert told(desk, install).waiting[0].kind is WaitingKind.IN_FLIGHT
 
 
 def test_what_moved_under_a_plan_is_told_until_it_is_settled(desk: Desk, install: int) -> None:

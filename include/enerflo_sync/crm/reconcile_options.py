@@ -11,7 +11,10 @@ class ReconcileOptions(Options):
     """How differences are judged and kept."""
 
     in_flight_minutes: int = Field(
-        30, ge=0, description="A difference is in_flight if one side changed within so many minutes."
+        30,
+        ge=0,
+        description="A difference is in_flight if one side changed, or came into the mirror, within so many"
+        " minutes, and no reconciliation found the same two values before that.",
     )
     unexplained_budget: int = Field(
         0, ge=0, description="How many unexplained differences a report may have and still be an all-clear."

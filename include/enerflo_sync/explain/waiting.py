@@ -75,7 +75,8 @@ order by w.number
 # The causes of a record's differences in the newest reconciliation.
 _CAUSES = sa.text("""
 /* enerflo-sync explain: why a record differed in the last reconciliation */
-select d.field, d.cause, d.reconciliation_id, d.since from sync.differences d
+select d.field, d.cause, d.reconciliation_id, d.since, d.unchanged_since, d.enerflo_value, d.crm_value
+from sync.differences d
 where d.account = :account and d.table_name = :table
   and d.key = any(cast(cast(:keys as text[]) as jsonb[]))
   and d.reconciliation_id = (
@@ -89,11 +90,15 @@ class FoundDifference:
     """The difference of a field in the newest reconciliation.
 
     :param since: when a reconciliation first found the difference; None if that is not known.
+    :param unchanged_since: when one first found it with these two values; None if that is not known.
+    :param values: Enerflo's value and the CRM's.
     """
 
     cause: Cause
     reconciliation_id: str
     since: datetime | None
+    unchanged_since: datetime | None
+    values: tuple[Any, Any]
 
 
 def read_found(
@@ -102,7 +107,13 @@ def read_found(
     """Return the differences of the newest reconciliation by field; the key None is the whole record."""
     named = {"account": account, "table": str(record.comparison.name), "keys": record.key_texts}
     return {
-        row.field: FoundDifference(Cause(row.cause), row.reconciliation_id, row.since)
+        row.field: FoundDifference(
+            cause=Cause(row.cause),
+            reconciliation_id=row.reconciliation_id,
+            since=row.since,
+            unchanged_since=row.unchanged_since,
+            values=(row.enerflo_value, row.crm_value),
+        )
         for row in connection.execute(_CAUSES, named)
     }
 
@@ -242,7 +253,9 @@ def _differing(
     agreed: Mapping[str, Agreement],
     differing: Mapping[str | None, FoundDifference],
 ) -> Iterator[Waiting]:
-    young = _is_young(connection, record, timedelta(minutes=config.reconcile.in_flight_minutes))
+    delay = timedelta(minutes=config.reconcile.in_flight_minutes)
+    now = transaction_time(connection)
+    young = _is_young(record, now, delay)
     one_sided = record.in_enerflo != bool(record.crm_rows) or record.crm_rows > 1
     fields = [None] if one_sided else [name for name, same in (record.equal or {}).items() if not same]
     for field in fields:
@@ -250,14 +263,14 @@ def _differing(
         if apart is not None:
             yield Waiting(kind=WaitingKind.LEFT_APART, field=field, why=apart)
             continue
-        if young:
+        row = differing.get(field)
+        if young and not _stays(record, field, row, now - delay):
             yield Waiting(
                 kind=WaitingKind.IN_FLIGHT,
                 field=field,
                 why=f"a side moved within the last {config.reconcile.in_flight_minutes} minutes",
             )
             continue
-        row = differing.get(field)
         if row is None:
             why = "no reconciliation has seen this difference yet"
         else:
@@ -288,8 +301,15 @@ def _left_apart(record: FoundRecord, field: str | None, agreed: Mapping[str, Agr
     return f"{how}, until a side moves"
 
 
-def _is_young(connection: sa.Connection, record: FoundRecord, delay: timedelta) -> bool:
-    now = transaction_time(connection)
+def _stays(record: FoundRecord, field: str | None, row: FoundDifference | None, since: datetime) -> bool:
+    """Return whether a difference of a field was found by then with the values that both sides still have."""
+    if field is None or row is None or row.unchanged_since is None:
+        return False
+    mine, theirs = record.enerflo_values or {}, record.crm_values or {}
+    return row.unchanged_since <= since and row.values == (mine.get(field), theirs.get(field))
+
+
+def _is_young(record: FoundRecord, now: datetime, delay: timedelta) -> bool:
     # A modification time in the CRM that is far in the future is ignored; otherwise its row would always
     # count as young.
     times = [at for at in (record.observed_at, record.changed_at) if at is not None and at <= now + delay]

@@ -11,13 +11,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.notify.late import polled_lists
-from enerflo_sync.reconcile.render.verdict import (
-    Verdict,
-    hardly_matched_tables,
-    is_all_clear,
-    unmatched_tables,
-    verdict_text,
-)
+from enerflo_sync.reconcile.render.doubts import hardly_matched_tables, unmatched_tables
+from enerflo_sync.reconcile.render.verdict import Verdict, is_all_clear, verdict_text
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.resources.registry import KINDS
 

@@ -121,16 +121,16 @@ _ENERFLOS = "('missing_in_crm', 'deleted_in_crm', 'voided')"
 _CARRY = Template(f"""
 /* enerflo-sync reconcile $name: differences whose rows did not move */
 with carried as materialized (
-  select d.key, d.field, d.enerflo_value, d.crm_value, d.cause, d.since,
+  select d.key, d.field, d.enerflo_value, d.crm_value, d.cause, d.since, d.unchanged_since,
          $word as hint, $detail as hint_detail, $keys
   from sync.differences d
   where {_CARRIED_BEFORE} and not exists (select from $wanted w where $on)
 ), stored as (
   insert into sync.differences
     (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause,
-     since, first_seen_at, hint, hint_detail)
+     since, first_seen_at, unchanged_since, hint, hint_detail)
   select %(account)s, %(reconciliation_id)s, $table, key, field, enerflo_value, crm_value, cause,
-         since, since, hint, hint_detail
+         since, since, unchanged_since, hint, hint_detail
   from carried
 )
 select count(*) filter (where field is null and cause in {_ENERFLOS}) as only_enerflo,

@@ -46,7 +46,8 @@ FIELD_RULES: Sequence[tuple[Cause, str]] = (
     (Cause.VOIDED, "o.voided"),
     (Cause.MISSING_IN_ENERFLO, "x.milestone_missing"),
     (Cause.EQUAL_AFTER_NORMALISATION, f"f.equal or (d.winner in ({_AGREED_APART}) and a.agreed_by = 'push')"),
-    (Cause.IN_FLIGHT, "o.young"),
+    # A copy that is loaded again gives its rows a new time. What stood as it is for longer is not on its way.
+    (Cause.IN_FLIGHT, "o.young and u.unchanged_since > %(now)s::timestamptz - %(delay)s"),
     (Cause.PLANNED, "(o.key, f.field) in ($pending and p.op = 'update')"),
     (Cause.POLICY, "$declared"),
     (Cause.LEFT_APART, f"d.blocking in ({_KEEPING}) or d.winner in ({_AGREED_APART})"),
@@ -135,16 +136,20 @@ _DIFFERING = Template("""
 /* enerflo-sync reconcile $name: differing fields with their causes */
 insert into sync.differences
   (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause,
-   since, first_seen_at, hint, hint_detail)
+   since, first_seen_at, unchanged_since, hint, hint_detail)
 select %(account)s, %(reconciliation_id)s, $table, d.key, d.field, d.enerflo_value, d.crm_value, d.cause,
-       d.since, d.since, $word, $detail
+       d.since, d.since, d.unchanged_since, $word, $detail
 from (
   select d.*, coalesce($hint, $newer) as hint from (
     select $table as table_name, o.key, f.field, f.mine as enerflo_value, f.theirs as crm_value,
-           $cause as cause, coalesce(s.since, %(moment)s) as since,
-           $in_time as newer
+           $cause as cause, coalesce(s.since, %(moment)s) as since, u.unchanged_since, $in_time as newer
     from $judged
     left join $before s on s.key = o.key and s.field = f.field
+    cross join lateral (
+      select coalesce(case when s.enerflo_value is not distinct from f.mine
+                            and s.crm_value is not distinct from f.theirs then s.unchanged_since end,
+                      %(moment)s) as unchanged_since offset 0
+    ) u
     offset 0
   ) d
   offset 0
@@ -199,7 +204,10 @@ def differences_statements(
 _BEFORE = Template("""
 /* enerflo-sync reconcile $name: since when it has differed */
 create temporary table $before on commit drop as
-select key, field, min(coalesce(since, %(earlier_at)s)) as since from sync.differences d
+select key, field, min(coalesce(since, %(earlier_at)s)) as since,
+       max(unchanged_since) as unchanged_since,
+       (array_agg(enerflo_value))[1] as enerflo_value, (array_agg(crm_value))[1] as crm_value
+from sync.differences d
 where account = %(account)s and reconciliation_id = %(earlier)s and table_name = $table$of_wanted
 group by key, field
 """)

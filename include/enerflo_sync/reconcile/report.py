@@ -204,6 +204,11 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
         return sum(table.by_cause.get(Cause.UNEXPLAINED, 0) for table in self.tables)
 
     @property
+    def in_flight(self) -> int:
+        """Return the number of differences that are too young to be judged."""
+        return sum(table.by_cause.get(Cause.IN_FLIGHT, 0) for table in self.tables)
+
+    @property
     def waiting(self) -> int:
         """Return the number of explained differences that wait for a person."""
         return sum(table.waiting for table in self.tables)

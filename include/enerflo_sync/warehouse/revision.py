@@ -14,7 +14,7 @@ from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE
 
 # The revision that this code expects. A constant, because every job compares it, and Alembic would load all
 # migrations to look it up.
-LATEST_REVISION = "0040"
+LATEST_REVISION = "0041"
 
 _TABLE = f"{SYNC_SCHEMA}.{VERSION_TABLE}"
 # A migration writes the oldest programs that may go on as the version table's comment: whoever reads the

@@ -62,6 +62,63 @@ def test_the_budget_itself_is_allowed_and_one_more_is_not() -> None:
     assert verdict_text(msgspec.structs.replace(typical(), budget=11)).tone is Tone.BAD
 
 
+@pytest.mark.parametrize(
+    ("by_cause", "expected", "headline"),
+    [
+        (
+            {Cause.IN_FLIGHT: 1},
+            Verdict.EXPLAINED,
+            "1 difference is in flight, and not judged yet, and no other",
+        ),
+        (
+            {Cause.IN_FLIGHT: 34, Cause.POLICY: 1},
+            Verdict.EXPLAINED,
+            "1 difference is explained, and 34 are in flight, and not judged yet",
+        ),
+        (
+            {Cause.IN_FLIGHT: 35, Cause.POLICY: 2000},
+            Verdict.TOO_EARLY,
+            "35 of 2,035 differences are in flight, and not judged yet",
+        ),
+        (
+            {Cause.IN_FLIGHT: 1, Cause.UNEXPLAINED: 1},
+            Verdict.TOLERATED,
+            "1 of 2 differences is unexplained, 1 allowed",
+        ),
+        (
+            {Cause.IN_FLIGHT: 600, Cause.UNEXPLAINED: 1},
+            Verdict.TOO_EARLY,
+            "600 of 601 differences are in flight, and not judged yet",
+        ),
+        (
+            {Cause.IN_FLIGHT: 600, Cause.UNEXPLAINED: 2},
+            Verdict.OVER_BUDGET,
+            "2 of 602 differences are unexplained, 1 allowed",
+        ),
+    ],
+)
+def test_what_is_in_flight_is_not_called_explained(
+    by_cause: dict[Cause, int], expected: Verdict, headline: str
+) -> None:
+    table = msgspec.structs.replace(typical().tables[2], by_cause=by_cause, by_field=[])
+    assert table.matched == 689
+    report = msgspec.structs.replace(typical(), tables=[table], budget=1)
+    words = verdict_text(report)
+    assert (words.verdict, words.headline) == (expected, headline)
+    assert (words.tone is Tone.GOOD) == (expected in (Verdict.EXPLAINED, Verdict.TOLERATED))
+
+
+def test_few_rows_in_flight_are_no_matter_of_shares() -> None:
+    table = msgspec.structs.replace(
+        typical().tables[2],
+        by_cause={Cause.IN_FLIGHT: 19},
+        by_field=[],
+        **dict.fromkeys(("matched", "enerflo_rows", "crm_rows"), 19),
+    )
+    report = msgspec.structs.replace(typical(), tables=[table])
+    assert verdict_text(report).verdict is Verdict.EXPLAINED
+
+
 def test_one_is_not_spoken_of_in_the_plural() -> None:
     table = msgspec.structs.replace(typical().tables[2], by_cause={Cause.UNEXPLAINED: 1}, by_field=[])
     words = verdict_text(msgspec.structs.replace(typical(), tables=[table]))

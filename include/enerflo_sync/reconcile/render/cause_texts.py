@@ -125,8 +125,9 @@ CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
         ),
         Cause.IN_FLIGHT: CauseText(
             "In flight",
-            "One side changed more recently than the configured delay, so the other had no time to follow.",
-            "Wait for the next run; if the same record is still here then, check that the poll runs.",
+            "One side changed, or came into the mirror, less than reconcile.in_flight_minutes ago, so the"
+            " other may not have followed yet.",
+            "Reconcile again after that time: a difference that stays gets another cause.",
             Urgency.NONE,
         ),
         Cause.POLICY: CauseText(

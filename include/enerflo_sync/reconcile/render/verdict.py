@@ -7,6 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from enerflo_sync.reconcile.render.doubts import (
+    hardly_matched_tables,
+    is_too_early,
+    unmatched_tables,
+    were_compared,
+)
 from enerflo_sync.reconcile.render.summary import compared_rows
 from enerflo_sync.reconcile.render.wording import count_of, duration, number, utc
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport
@@ -38,14 +44,12 @@ class Verdict(StrEnum):
     OVERDUE = "overdue"
     # No row of a copy arrived for longer than the mapping says, so the CRM may say something else by now.
     COPY_OVERDUE = "copy_overdue"
+    # So many differences are in flight that little can be said yet, as after a first poll.
+    TOO_EARLY = "too_early"
     TOLERATED = "tolerated"
     EXPLAINED = "explained"
     AGREED = "agreed"
 
-
-# The share of the smaller side's rows, and the least number of rows to judge it by.
-_LEAST_SHARE = 0.5
-_FEWEST_ROWS = 20
 
 _TONES = {
     Verdict.NEVER_POLLED: Tone.UNSURE,
@@ -57,6 +61,7 @@ _TONES = {
     Verdict.KEYS_APART: Tone.UNSURE,
     Verdict.OVERDUE: Tone.UNSURE,
     Verdict.COPY_OVERDUE: Tone.UNSURE,
+    Verdict.TOO_EARLY: Tone.UNSURE,
     Verdict.TOLERATED: Tone.GOOD,
     Verdict.EXPLAINED: Tone.GOOD,
     Verdict.AGREED: Tone.GOOD,
@@ -99,41 +104,11 @@ def verdict_of(report: ReconciliationReport) -> Verdict:
         return Verdict.OVERDUE
     if report.late_copies:
         return Verdict.COPY_OVERDUE
+    if is_too_early(report):
+        return Verdict.TOO_EARLY
     if report.unexplained:
         return Verdict.TOLERATED
     return Verdict.EXPLAINED if report.differences else Verdict.AGREED
-
-
-def unmatched_tables(report: ReconciliationReport) -> list[TableReport]:
-    """Return the tables that have rows, but none on both sides."""
-    return [t for t in report.tables if not t.matched and (t.enerflo_rows or t.crm_rows)]
-
-
-def hardly_matched_tables(report: ReconciliationReport) -> list[TableReport]:
-    """Return the tables in which less than half of the smaller side's rows have a match.
-
-    Each row without a match has a cause that sounds harmless, and a wrong key gives thousands of them. A
-    small table can have few matches for good reasons.
-    """
-    return [
-        table
-        for table in report.tables
-        if table.matched
-        and (smaller := min(table.enerflo_rows, table.crm_rows)) >= _FEWEST_ROWS
-        and table.matched < smaller * _LEAST_SHARE
-    ]
-
-
-def were_compared(report: ReconciliationReport) -> bool:
-    """Return whether rows matched: if most do not, or only in another spelling, the key is wrong."""
-    never_meet = any(table.enerflo_rows and table.crm_rows for table in unmatched_tables(report))
-    spelled_apart = any(table.near_keys for table in report.tables)
-    return (
-        compared_rows(report) > 0
-        and not never_meet
-        and not hardly_matched_tables(report)
-        and not spelled_apart
-    )
 
 
 def is_all_clear(report: ReconciliationReport) -> bool:
@@ -206,15 +181,19 @@ def _in_words(report: ReconciliationReport) -> VerdictText:
                 f"{compared}; {_share_unexplained(report)}. {_late_copies(report)}",
                 _COPY_AGAIN,
             )
+        case Verdict.TOO_EARLY:
+            return VerdictText(
+                verdict,
+                f"{number(report.in_flight)} of {count_of(report.differences, 'difference')} are in flight,"
+                " and not judged yet",
+                f"{compared}; {_share_unexplained(report)}.",
+                "Reconcile again after `reconcile.in_flight_minutes`: what stays gets another cause by then."
+                " After a first poll that is usual.",
+            )
         case Verdict.OVER_BUDGET | Verdict.TOLERATED:
             return _unexplained(report, verdict)
         case Verdict.EXPLAINED:
-            headline = (
-                "The only difference is explained"
-                if report.differences == 1
-                else f"All {number(report.differences)} differences are explained"
-            )
-            return VerdictText(verdict, headline, f"{compared}.", "")
+            return VerdictText(verdict, _explained(report), f"{compared}.", "")
         case Verdict.AGREED:
             headline = "Both sides agree, except for records that could not be read"
             headline = headline if report.quarantined else "Both sides agree"
@@ -242,6 +221,23 @@ def _compared(report: ReconciliationReport) -> str:
     if report.scope is Scope.FULL:
         return f"{rows} compared in {tables}"
     return f"{rows} in {tables} (compared now: those that changed)"
+
+
+def _explained(report: ReconciliationReport) -> str:
+    """Return the headline of a report without an unexplained difference."""
+    judged = report.differences - report.in_flight
+    if not report.in_flight:
+        return (
+            "The only difference is explained"
+            if judged == 1
+            else f"All {number(judged)} differences are explained"
+        )
+    verb = "is" if report.in_flight == 1 else "are"
+    waits = f"{verb} in flight, and not judged yet"
+    if not judged:
+        return f"{count_of(report.in_flight, 'difference')} {waits}, and no other"
+    others = f"{count_of(judged, 'difference')} {'is' if judged == 1 else 'are'} explained"
+    return f"{others}, and {number(report.in_flight)} {waits}"
 
 
 def _lists_overdue(report: ReconciliationReport) -> list[tuple[str, datetime]]:

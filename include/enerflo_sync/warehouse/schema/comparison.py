@@ -51,6 +51,8 @@ differences = sync_table(
     time("since"),
     # The same time by the name that analysts were promised.
     time("first_seen_at"),
+    # Since when each reconciliation found it with these two values; null for a record that one side lacks.
+    time("unchanged_since"),
     # Which spelling the two values seem to differ by; null where none fits. Older programs wrote a detail
     # after a colon.
     Column("hint", Text),
