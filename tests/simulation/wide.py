@@ -27,6 +27,13 @@ where plan_hash = '{0}' and table_name = 'permits'
 union select key, field from told.plan_changes
 where plan_hash = '{0}' and table_name = 'permits' and state in ('parked', 'refused')
 """
+# What an undo has written last, and what the undone plan had left there, which the other side says.
+_TAKEN_BACK = """
+select distinct on (u.key, u.field) u.key, u.field, p.kind, u.before, u.after
+from told.plan_changes u join sync.plans p using (account, plan_hash)
+where u.table_name = 'permits' and u.state = 'applied'
+order by u.key, u.field, p.created_at desc
+"""
 _LEDGER = """
 select key, field, old_value, new_value from told.ledger
 where table_name = 'permits' and decision = 'applied' and direction = 'to_crm'
@@ -186,6 +193,11 @@ class Wide:
     def check(self, rows: Callable[[str], list[tuple[Any, ...]]], plan: str) -> list[tuple[str, list[Any]]]:
         """Return what is wrong once the dust has settled, by what it is."""
         left = {(_text(key), field) for key, field in rows(_LEFT.format(plan))}
+        taken_back = {
+            (_text(key), column): {said(column, before), said(column, after)}
+            for key, column, kind, before, after in rows(_TAKEN_BACK)
+            if kind == "undo" and column in WIDE_COLUMNS
+        }
         table = self._shape.wide_table
         living = self._shape.living if table == "installs" else "true"
         found = [row for (row,) in rows(f"select to_jsonb(t) from crm.{table} t where {living}")]
@@ -197,6 +209,7 @@ class Wide:
             for row in found
             if counts[int(row["enerflo_install_id"])] == 1
             for one in self._apart(row, left)
+            if taken_back.get((_text(self._key(row)), one[1])) != {*one[2:]}
         ]
         known = [
             _Overwritten(_text(key), column, said(column, old), said(column, new))
