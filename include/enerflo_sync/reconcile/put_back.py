@@ -46,10 +46,24 @@ _REPLACED_UNDER_ANOTHER_KEY = Template("""(o.enerflo_key, f.field, coalesce(f.th
       )) w (enerflo_key jsonb, field text, before jsonb))""")
 
 # The inner query does not depend on the row, so PostgreSQL runs it once for all rows.
-_LOADED = Template("""exists (with loads as materialized (
-        select date_trunc('minute', $changed) as minute from $rows t where $changed is not null
-        group by 1 having count(*) >= $many)
+_LOADED = Template("""exists (with $loads
       select from loads l where l.minute = date_trunc('minute', o.changed_at))""")
+_LOADS = Template("""loads as materialized (
+        select date_trunc('minute', $changed) as minute from $rows t where $changed is not null$and_wanted
+        group by 1 having count(*) >= $many$or_looked_up)""")
+# With an index of the time, only minutes in which a mismatched row changed are looked at, if they are few: a
+# look at all rows of a million would take most of the time of a comparison of those that changed.
+_MINUTES = Template("""minutes as materialized (
+        select distinct date_trunc('minute', m.changed_at) as minute from $mismatched m
+        where m.changed_at is not null
+      ), many as materialized (select count(*) > $most as yes from minutes), """)
+_LOOKED_UP = Template("""
+        union all
+        select minute from minutes where not (select yes from many) and $many <= (
+          select count(*) from (
+            select from $rows t
+            where $changed >= minute and $changed < minute + interval '1 minute' limit $many) x)""")
+_MOST_LOOKED_UP = 10_000
 
 
 def put_back(comparison: Comparison) -> str:
@@ -66,12 +80,27 @@ def put_back(comparison: Comparison) -> str:
         same=same_as_agreed(comparison, "f.theirs", "l.old_value", in_crm=True),
     )
     under_another_key = _REPLACED_UNDER_ANOTHER_KEY.substitute(tables=comparison.names_of_table)
-    loaded = _LOADED.substitute(
-        changed=comparison.changed_at("t"), rows=comparison.crm_rows, many=LOADED_ROWS
-    )
+    loaded = _LOADED.substitute(loads=_loads(comparison, updated_at))
     either = f"coalesce({replaced} or {under_another_key}, false)"
     # Rows that are written after the load have other times, and the load is not seen any more.
     asked = still_asked(comparison, "put_back")
     return (
         f"((v.theirs or a.account is null) and (case when {loaded} then {either} else false end or {asked}))"
+    )
+
+
+def _loads(comparison: Comparison, updated_at: str) -> str:
+    """Return the common table expression ``loads``: minutes in which many rows of the CRM's table changed."""
+    named = {
+        "changed": comparison.changed_at("t"),
+        "rows": comparison.crm_rows,
+        "many": LOADED_ROWS,
+        "mismatched": comparison.mismatched,
+        "most": _MOST_LOOKED_UP,
+    }
+    is_instant = comparison.live.columns[updated_at].kind is Kind.TIMESTAMPTZ
+    if not (is_instant and updated_at in comparison.live.first_indexed):
+        return _LOADS.substitute(named, and_wanted="", or_looked_up="")
+    return _MINUTES.substitute(named) + _LOADS.substitute(
+        named, and_wanted=" and (select yes from many)", or_looked_up=_LOOKED_UP.substitute(named)
     )
