@@ -186,23 +186,29 @@ def test_a_load_that_dates_each_row_at_its_own_moment_is_one(loaded: Desk) -> No
 
 
 @pytest.mark.parametrize(
-    "found_by", ["an index of the times", "a look at all rows", "a look at all rows again"]
+    "index",
+    [
+        *("(updated_at, status)", "(updated_at) of few minutes", "", "(updated_at) where status is not null"),
+        *("using brin (updated_at)", "using hash (updated_at)", "(status, updated_at)"),
+    ],
 )
 def test_a_load_is_found_with_and_without_an_index_of_the_times(
-    agreed: Desk, monkeypatch: pytest.MonkeyPatch, found_by: str
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch, index: str
 ) -> None:
-    if found_by == "a look at all rows":
-        agreed.sql("drop index crm.installs_updated_at")
-    if found_by == "a look at all rows again":
+    agreed.sql("drop index crm.installs_updated_at")
+    if index.endswith("of few minutes"):
         # More minutes than are looked up one by one.
         monkeypatch.setattr("enerflo_sync.reconcile.put_back._MOST_LOOKED_UP", 0)
+    if index:
+        agreed.sql(f"create index on crm.installs {index.removesuffix('of few minutes')}")
     install, load = on_hold(agreed)
     load("now() - enerflo_install_id % 5 * interval '1 day'")
     with agreed.context.engine.connect() as connection:
         (comparison, *_) = live_comparisons(
             connection, agreed.context.config, "default", case_folding(connection)
         )
-    assert ("minutes as" in put_back(comparison)) == (found_by != "a look at all rows")
+    looked_up = index in ("(updated_at, status)", "(updated_at) of few minutes")
+    assert ("minutes as" in put_back(comparison)) == looked_up
     assert [PUT_BACK in reason for reason in asked(agreed)] == [True]
     assert status_at_enerflo(agreed, install) == 4
 

@@ -85,15 +85,19 @@ order by b.attnum"""
 
 # The index of a table holds no rows of tables that inherit from it; a partitioned table's index does.
 _INDEXES = """
-select i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid
-         and not exists (
-           select from pg_catalog.pg_inherits h join pg_catalog.pg_class c on c.oid = h.inhparent
-           where h.inhparent = i.indrelid and c.relkind <> 'p') as proves_unique,
+select i.indisunique and w.whole as proves_unique, w.whole and m.amname = 'btree' as orders,
        i.indexprs is not null as of_expressions,
        array(select a.attname::text from unnest(i.indkey::int[]) with ordinality as k(attnum, place)
              join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
              where k.place <= i.indnkeyatts order by k.place) as columns
-from pg_catalog.pg_index i where i.indrelid = r.oid and i.indislive"""
+from pg_catalog.pg_index i
+join pg_catalog.pg_class x on x.oid = i.indexrelid join pg_catalog.pg_am m on m.oid = x.relam
+cross join lateral (
+  select i.indpred is null and i.indexprs is null and i.indisvalid and not exists (
+    select from pg_catalog.pg_inherits h join pg_catalog.pg_class c on c.oid = h.inhparent
+    where h.inhparent = i.indrelid and c.relkind <> 'p') as whole
+) w
+where i.indrelid = r.oid and i.indislive"""
 
 # One statement for all tables of a job: PostgreSQL takes longer to plan it than to execute it.
 _TABLES = sa.text(f"""
@@ -188,6 +192,8 @@ class LiveTable(msgspec.Struct, frozen=True):
     columns: Mapping[str, LiveColumn]
     unique_keys: Sequence[tuple[str, ...]]
     first_indexed: frozenset[str]
+    # Columns by whose value a B-tree finds any row.
+    ordered_by: frozenset[str] = frozenset()
     has_expression_index: bool = False
 
     def unique_by(self, columns: Sequence[str]) -> bool:
@@ -234,6 +240,7 @@ def _live(row: sa.Row[Any]) -> LiveTable:
         },
         unique_keys=[tuple(index["columns"]) for index in row.indexes if index["proves_unique"]],
         first_indexed=frozenset(index["columns"][0] for index in row.indexes if index["columns"]),
+        ordered_by=frozenset(index["columns"][0] for index in row.indexes if index["orders"]),
         has_expression_index=any(index["of_expressions"] for index in row.indexes),
     )
 

@@ -99,7 +99,7 @@ def _loads(comparison: Comparison, updated_at: str) -> str:
         "most": _MOST_LOOKED_UP,
     }
     is_instant = comparison.live.columns[updated_at].kind is Kind.TIMESTAMPTZ
-    if not (is_instant and updated_at in comparison.live.first_indexed):
+    if not (is_instant and updated_at in comparison.live.ordered_by):
         return _LOADS.substitute(named, and_wanted="", or_looked_up="")
     return _MINUTES.substitute(named) + _LOADS.substitute(
         named, and_wanted=" and (select yes from many)", or_looked_up=_LOOKED_UP.substitute(named)
