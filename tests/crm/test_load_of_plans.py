@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from enerflo_sync.crm.mapping import RecordKind
+from enerflo_sync.crm.sent_along import sent_columns
 from tests.crm.conftest import load, mistakes
 
 CONFIG = """\
@@ -45,6 +47,37 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, expected: str) -
     assert old in CONFIG
     found = mistakes(tmp_path, CONFIG.replace(old, new))
     assert any(expected in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("writes", "expected"),
+    [
+        (
+            "{note: {text: '{body'}}",
+            "3: writes.note.text: found the text '{body', expected text with {column} in it, and not a brace without its"
+            " other half",
+        ),
+        (
+            "{lead: {also: {createDeal: ['{kind}', '{}']}}}",
+            "3: writes.lead.also.createDeal: found a list, expected text with {column} in it, and not {} names"
+            " no column",
+        ),
+    ],
+)
+def test_a_mistake_in_what_is_sent_along_is_named(tmp_path: Path, writes: str, expected: str) -> None:
+    text = CONFIG.replace("accounts: {default: {}}\n", f"accounts: {{default: {{}}}}\nwrites: {writes}\n")
+    assert text != CONFIG
+    found = mistakes(tmp_path, text)
+    assert any(expected in line for line in found), found
+
+
+@pytest.mark.parametrize("name", ["Deal Type", "Größe in kW", "%s :x", "o'neil", " led "])
+def test_a_column_of_any_name_may_stand_in_a_text(tmp_path: Path, name: str) -> None:
+    text = CONFIG.replace(
+        "accounts: {default: {}}\n",
+        f'accounts: {{default: {{}}}}\nwrites: {{lead: {{also: {{createDeal: "{{{name}}}"}}}}}}\n',
+    )
+    assert sent_columns(RecordKind.LEADS, load(tmp_path, text)) == [name]
 
 
 NEWEST = """\

@@ -34,3 +34,14 @@ def test_statements_and_floats_mean_the_same_whatever_the_database_says(warehous
         assert not connection.exec_driver_sql(f"select '7x5' ~ '{NUMBER_TEXT}'").scalar_one()
         assert connection.exec_driver_sql("select 23616.05::real::text").scalar_one() == "23616.05"
     engine.dispose()
+
+
+def test_a_value_that_a_list_lacks_is_no_text_whatever_the_database_says(warehouse: sa.Engine) -> None:
+    with warehouse.begin() as connection:
+        name = connection.exec_driver_sql("select current_database()").scalar_one()
+        connection.exec_driver_sql(f"alter database {name} set array_nulls = off")
+    engine = warehouse_engine(warehouse.url.render_as_string(hide_password=False))
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("select unnest(%(some)s::text[])", {"some": ["a", None]})
+        assert found.scalars().all() == ["a", None]
+    engine.dispose()

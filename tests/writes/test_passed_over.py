@@ -10,7 +10,7 @@ from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 
 ON_HOLD = 4
-PASSES_OVER = "the CRM's table passes over the write, by a trigger or rule of its own"
+PASSES_OVER = "the CRM's table passes over the write, by a trigger, rule or policy of its own"
 RULE = "the CRM's table has a rule (CREATE RULE) that such a write cannot pass: use a trigger instead"
 _NOTHING = """create function crm.nothing() returns trigger language plpgsql as $$ begin
   {does} return null; end $$;

@@ -1,8 +1,9 @@
 """Rows that a statement wrote without an error and that the CRM's table does not have afterwards.
 
-A table may pass over a write (its trigger returns null, or writes nothing although it returns the row), put
-back the former value, or have a view that does not show the new row. Each check runs after the statement, so
-that an edit that another session committed meanwhile is seen as an edit.
+A table may pass over a write (its trigger returns null, or writes nothing although it returns the row; a
+policy shows a row that it does not let us write), put back the former value, or have a view that does not
+show the new row. Each check runs after the statement, so that an edit that another session committed
+meanwhile is seen as an edit.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from enerflo_sync.crm.where import (
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
 
-PASSED_OVER = "the CRM's table passes over the write, by a trigger or rule of its own"
+PASSED_OVER = "the CRM's table passes over the write, by a trigger, rule or policy of its own"
 NOT_KEPT = "the CRM's table keeps the value from before, by a trigger or rule of its own"
 
 # Runs after the triggers that may fill columns which the insert left out.
@@ -142,7 +143,7 @@ def rows_passed_over(
 ) -> Sequence[str]:
     """Return the keys of rows that count as moved, or removed, and that are still as the plan expects.
 
-    Only a trigger or rule of the table can pass over a write.
+    Only a trigger, rule or policy of the table can pass over a write.
 
     :param values: as the statement got them that recorded the outcomes.
     :param undone: whether the plan is an undo.

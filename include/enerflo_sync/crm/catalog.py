@@ -99,13 +99,26 @@ cross join lateral (
 ) w
 where i.indrelid = r.oid and i.indislive"""
 
+# Whether policies choose rows for the present role, and none of them shows it all rows.
+_HIDES = """
+with policies as (
+  select y.polpermissive, coalesce(pg_get_expr(y.polqual, y.polrelid), '') = 'true' as shows_all
+  from pg_catalog.pg_policy y
+  where y.polrelid = r.oid and y.polcmd in ('r', '*')
+    and exists (select from unnest(y.polroles) one where one = 0 or pg_has_role(one, 'usage'))
+)
+select row_security_active(r.oid) and (
+  not exists (select from policies where polpermissive and shows_all)
+  or exists (select from policies where not polpermissive and not shows_all))"""
+
 # One statement for all tables of a job: PostgreSQL takes longer to plan it than to execute it.
 _TABLES = sa.text(f"""
 /* enerflo-sync catalog: relations */
 select n.nspname::text as schema, r.relname::text as name, r.relkind in ('v', 'm', 'f') as view,
        has_schema_privilege(n.oid, 'usage') and has_table_privilege(r.oid, 'select') as readable,
        has_schema_privilege(n.oid, 'usage') as usable,
-       r.relkind <> 'r' or r.relhasrules or r.relhassubclass or exists (
+       ({_HIDES}) as hides_rows,
+       r.relkind <> 'r' or r.relhasrules or r.relhassubclass or row_security_active(r.oid) or exists (
          select from pg_catalog.pg_trigger g where g.tgrelid = r.oid and not g.tgisinternal) as has_own_rules,
        ({_HEAP}) as heap,
        array(select to_json(one) from ({_COLUMNS}) one) as columns,
@@ -172,8 +185,11 @@ class LiveColumn(msgspec.Struct, frozen=True):
 class LiveTable(msgspec.Struct, frozen=True):
     """One table or view. ``readable`` is whether all of it may be selected.
 
-    ``has_own_rules`` is whether it may store other values than written: by triggers or rules, as a view, or
-    in tables behind it.
+    ``has_own_rules`` is whether it may store other values than written, or pass over a write: by triggers,
+    rules or policies, as a view, or in tables behind it.
+
+    ``hides_rows`` is whether policies of row-level security may hide rows from the present role. Those of
+    tables behind a view do not count.
 
     ``heap`` identifies its storage: another table of the same name has another text. It is None if a row's
     transaction does not show when the row changed: views, foreign tables, other kinds of storage, and tables
@@ -195,6 +211,7 @@ class LiveTable(msgspec.Struct, frozen=True):
     # Columns by whose value a B-tree finds any row.
     ordered_by: frozenset[str] = frozenset()
     has_expression_index: bool = False
+    hides_rows: bool = False
 
     def unique_by(self, columns: Sequence[str]) -> bool:
         """Return whether an index proves that no two rows share these columns' values."""
@@ -242,6 +259,7 @@ def _live(row: sa.Row[Any]) -> LiveTable:
         first_indexed=frozenset(index["columns"][0] for index in row.indexes if index["columns"]),
         ordered_by=frozenset(index["columns"][0] for index in row.indexes if index["orders"]),
         has_expression_index=any(index["of_expressions"] for index in row.indexes),
+        hides_rows=row.hides_rows,
     )
 
 

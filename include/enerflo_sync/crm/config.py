@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import AfterValidator, Field, PrivateAttr
 
 from enerflo_sync.crm.account import NAMED_TABLES, AccountDefaults
 from enerflo_sync.crm.account import AccountConfig as AccountConfig
@@ -23,12 +23,14 @@ from enerflo_sync.crm.reconcile_options import ReconcileOptions
 from enerflo_sync.crm.retention import RetentionOptions
 from enerflo_sync.crm.routes import NotifyOptions
 from enerflo_sync.crm.source import Places, Spot
+from enerflo_sync.crm.templates import checked
 from enerflo_sync.crm.webhook_options import WebhookOptions
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.resources.registry import USUAL
 
 _Lax = Field(strict=False)
+_Texts = Annotated[str | list[str], AfterValidator(checked)]
 
 # Raised by a release that compares differently, so that its first run compares everything again.
 COMPARISON_VERSION = 2
@@ -94,7 +96,7 @@ class NoteBody(Options):
     """Field names of the body that adds a note."""
 
     body: str = Field("note", description="The field name for the text.")
-    text: str | list[str] = Field(
+    text: _Texts = Field(
         ["{body}\n\n{author} (CRM)", "{body}"],
         description="The text that is sent; {name} stands for a column of the CRM's note. The first text of"
         " which all columns have a value is used.",
@@ -104,7 +106,7 @@ class NoteBody(Options):
 class LeadBody(Options):
     """Fields of a new lead's request besides its mapped fields."""
 
-    also: dict[str, str | list[str]] = Field(
+    also: dict[str, _Texts] = Field(
         default_factory=dict,
         description="{field of lead/add: text}; {name} stands for a column of the CRM's lead. A field whose"
         " column is null is left out.",

@@ -153,7 +153,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
                 *(unfilled(mapping, table) if makes_rows else ()),
                 *unindexed(connection, mapping, table, fold),
                 *no_arrivals(connection, mapping, table),
-                *hidden_rows(connection, table),
+                *hidden_rows(table),
                 *doubtful_marks(connection, mapping, table),
                 *renamed_at_enerflo(connection, name, mapping, account),
                 *(taken_back(connection, mapping, account, name) if writes else ()),

@@ -13,7 +13,8 @@ from typing import Any
 from enerflo_sync.crm.names import literal
 
 _HOLE = re.compile(r"\{([^{}]*)\}")
-_COLUMN = re.compile(r"[^\s|{}]+")
+# A column may have blanks in its name, but not blanks alone.
+_COLUMN = re.compile(r"[^|{}]*[^\s|{}][^|{}]*")
 
 
 def columns_of(templates: str | Sequence[str]) -> list[str]:
@@ -32,6 +33,18 @@ def columns_of(templates: str | Sequence[str]) -> list[str]:
                     raise ValueError(f"{{{names}}} names no column")
                 found[name] = None
     return list(found)
+
+
+def checked(templates: str | list[str]) -> str | list[str]:
+    """Return templates as they are, for a check of a configuration.
+
+    :raises ValueError: what is expected instead of them.
+    """
+    try:
+        columns_of(templates)
+    except ValueError as error:
+        raise ValueError(f"text with {{column}} in it, and not {error}") from None
+    return templates
 
 
 def filled(templates: str | Sequence[str], row: Mapping[str, Any]) -> str | None:

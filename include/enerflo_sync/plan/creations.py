@@ -18,6 +18,7 @@ from enerflo_sync.crm.problems import listed
 from enerflo_sync.crm.sent_along import sent_columns
 from enerflo_sync.crm.templates import template_sql
 from enerflo_sync.plan.adopt import adopted_table
+from enerflo_sync.plan.hidden_rows import where_unseen
 from enerflo_sync.plan.new_key import mirror_text, new_key, taken
 from enerflo_sync.plan.other_accounts import of_another_account
 from enerflo_sync.plan.row_kinds import RowKinds
@@ -78,11 +79,11 @@ from (
       when o.undone then '$creation_undone'
       when o.was_agreed and $names_nothing then $lost_row
       when o.marked_deleted then 'its row in the CRM is marked as deleted (deleted_when)'
-      when o.was_agreed then 'it was deleted from the CRM since both agreed'
+      when o.was_agreed then $gone
       when o.stands_outside then '$outside'
       when o.voided then 'a voided install is not created'
       when $near then $other_spelling
-      when not $may_create then $not_created
+      when not $may_create then $not_created$may_be_hidden
       when o.new_key is null then 'no key can be made for it (on_insert)'
       when o.taken then 'another row has, or would get, the key that on_insert makes for it' end as reason,
     case when not o.quarantined and (o.undone or o.stands_outside and not o.was_agreed) then 'keep'
@@ -197,7 +198,7 @@ def decide_rows(
 def _into_crm(comparison: Comparison, common: dict[str, Any], known: str, near: str, not_created: str) -> str:
     columns = [*_crm_columns(comparison)]
     return _INTO_CRM.substitute(
-        common,
+        common | where_unseen(comparison),
         new_key=new_key(comparison),
         taken=taken(comparison),
         not_adopted=known.format("d.p1 = o.p1"),

@@ -145,7 +145,7 @@ def chosen_remarks(
     last: LastArrival | None,
     parameters: dict[str, Any],
 ) -> list[str]:
-    """Return which CRM rows the mapping's options for rows and keys left out, and the age of a copy.
+    """Return which CRM rows the mapping's options or policies left out, and the age of a copy.
 
     :param last: when the newest row of a copied table arrived.
     """
@@ -161,6 +161,11 @@ def chosen_remarks(
         found.append(
             f"No row of {table} arrived since {last.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({last.column}):"
             " the table may be a copy that stopped, and what the CRM says by now was not compared then."
+        )
+    if comparison.live.hides_rows:
+        found.append(
+            f"Row-level security of {table} may hide rows from this role: a record whose row is hidden"
+            " counts as missing or deleted."
         )
     if sizes.unlinked and not comparison.compares_loose:
         found.append(f"{sizes.unlinked:,} rows of {table} have no key (unlinked: ignore): they do not count.")
