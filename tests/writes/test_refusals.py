@@ -63,6 +63,7 @@ def test_a_new_row_that_breaks_another_unique_index_is_parked_under_its_name(agr
         ("raise exception 'locked' using errcode = '55000';", "ObjectNotInPrerequisiteState, SQLSTATE 55000"),
         ("raise exception 'locked' using errcode = '40001';", "SerializationFailure, SQLSTATE 40001"),
         ("select 1 into strict new.panel_count where false;", "NoDataFound, SQLSTATE P0002"),
+        ("new.panel_count = cast('x' as integer);", "InvalidTextRepresentation, SQLSTATE 22P02"),
         ("new.panel_count = (select 1 union select 2);", "CardinalityViolation, SQLSTATE 21000"),
         ("raise check_violation using constraint = 'season';", "CheckViolation (season)"),
     ],
@@ -115,3 +116,34 @@ def test_what_a_deferred_constraint_allows_in_the_end_is_written(desk: Desk) -> 
     report = desk.carried()
     assert (report.parked, report.moved) == (0, 0)
     assert desk.one("select count(*) from crm.installs where enerflo_install_id = :i", i=install) == 0
+
+
+@pytest.mark.parametrize(
+    ("alters", "why"),
+    [
+        (
+            "create type crm.panels as enum ('A'); alter table crm.installs alter panel_type"
+            " type crm.panels using null",
+            "InvalidTextRepresentation, SQLSTATE 22P02 (the column's type has no such value)",
+        ),
+        (
+            "alter table crm.installs alter panel_type type varchar(4) using left(panel_type, 4)",
+            "StringDataRightTruncation, SQLSTATE 22001 (the value is too long for the column)",
+        ),
+        (
+            "alter table crm.installs rename to base; create view crm.installs as"
+            " select * from crm.base where panel_type is distinct from 'A new panel' with check option",
+            "WithCheckOptionViolation, SQLSTATE 44000 (the view's check option does not let such a row be)",
+        ),
+    ],
+    ids=["enum", "length", "view"],
+)
+def test_a_value_that_the_column_cannot_hold_is_parked_with_words(desk: Desk, alters: str, why: str) -> None:
+    desk.sql("update enerflo.installs set panel_type = null")
+    desk.sql("update crm.installs set panel_type = null")
+    desk.switched_on("crm")
+    desk.carried()
+    for statement in alters.split(";"):
+        desk.sql(statement)
+    moved(desk, panel_type="A new panel")
+    assert parked(desk.carried()) == [f"the CRM's table refuses it: {why}"]
