@@ -37,7 +37,7 @@ def test_an_edit_of_the_crm_that_left_its_rows_time_as_it_was(both: Desk) -> Non
     mirror_status(both, install, "On Hold", "now() - interval '1 minute'")
     silent_status(both, install, "Cancelled")
     (reason,) = asked(both)
-    assert "or one that did not move forward with it" in reason
+    assert "or one that did not move with it alone" in reason
 
 
 def test_an_edit_of_the_crm_that_set_its_rows_time_back(both: Desk) -> None:
@@ -47,7 +47,7 @@ def test_an_edit_of_the_crm_that_set_its_rows_time_back(both: Desk) -> None:
     mirror_status(both, install, "On Hold", "now() - interval '1 minute'")
     crm_status(both, install, "Cancelled", "now() - interval '1 hour'")
     (reason,) = asked(both)
-    assert "or one that did not move forward with it" in reason
+    assert "or one that did not move with it alone" in reason
 
 
 def test_an_edit_that_moved_its_time_is_judged_by_it(both: Desk) -> None:
@@ -181,6 +181,30 @@ def test_pairs_of_an_older_version_get_their_time_at_the_first_look(both: Desk) 
 
 
 @pytest.mark.parametrize("agreed_once", [True, False])
+def test_an_edit_that_a_plan_saw_is_not_later_than_enerflos_because_another_column_was_edited(
+    both: Desk, agreed_once: bool
+) -> None:
+    """The plan waited for its approval, and the time of the row moved on by the other column."""
+    install = both.a_site().install_id
+    if not agreed_once:
+        both.sql("delete from sync.agreed where table_name = 'installs' and field = 'status'")
+    crm_status(both, install, "Cancelled")
+    for _ in range(2):
+        assert direction(both) == ["to_enerflo"]
+    mirror_status(both, install, "On Hold", "now()")
+    # A column that is not mapped.
+    both.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
+    for _ in range(2):
+        (reason,) = asked(both)
+        assert "does not tell whether the CRM or Enerflo changed it later" in reason
+    # What Enerflo says next comes after the question, and what the CRM says next has a time of its own.
+    mirror_status(both, install, "Pending KCA", "now()")
+    assert direction(both) == ["to_crm"]
+    crm_status(both, install, "On Hold")
+    assert direction(both) == ["to_enerflo"]
+
+
+@pytest.mark.parametrize("agreed_once", [True, False])
 def test_an_edit_is_later_than_the_plan_that_saw_another_value(both: Desk, agreed_once: bool) -> None:
     """Whatever the row's time says, which an edit of another column has moved before that plan."""
     install = both.a_site().install_id
@@ -195,7 +219,7 @@ def test_an_edit_is_later_than_the_plan_that_saw_another_value(both: Desk, agree
     silent_status(both, install, "Cancelled")
     for _ in range(2):
         (reason,) = asked(both)
-        assert "or one that did not move forward with it" in reason
+        assert "or one that did not move with it alone" in reason
     # Enerflo's next change comes after it, and a row that is saved again says when.
     mirror_status(both, install, "Pending KCA", "now()")
     assert direction(both) == ["to_crm"]

@@ -134,7 +134,7 @@ WINNER_RULES: Sequence[Rule] = (
         "time_unsure",
         Resolution.REVIEW,
         "the time of a change (none, one in the future, a day, an hour that comes twice, or one that did not"
-        " move forward with it) does not tell whether the CRM or Enerflo changed it later",
+        " move with it alone) does not tell whether the CRM or Enerflo changed it later",
     ),
     Rule(
         "later_time",

@@ -144,7 +144,7 @@ def judged(comparison: Comparison) -> str:
         in_enerflo_then=in_enerflo_then,
         unsure=is_time_unsure(comparison, in_enerflo_then),
         unmoved=left_its_time(comparison),
-        seen_otherwise=seen_otherwise(comparison),
+        seen_otherwise=seen_otherwise(comparison, in_enerflo_then),
         crm_older=crm_older,
         enerflo_older=enerflo_older,
         names=", ".join(f"{value} as {name}" for name, value in _FACTS_OF_FIELD),
