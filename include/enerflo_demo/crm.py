@@ -34,7 +34,10 @@ order by 1 limit 200
 
 # What the CRM's users do, in words that every database takes.
 # A difference that stays as an earlier report found it would not be in flight.
-_EDIT = "update crm.installs set panel_count = panel_count + 1, updated_at = now() where enerflo_install_id in :ids"
+_EDIT = (
+    "update crm.installs set panel_count = panel_count + 1, updated_at = now()"
+    " where enerflo_install_id in :ids"
+)
 _CHOOSE = """
 select min(enerflo_install_id) from crm.installs where status = 'In progress' and enerflo_install_id in :ids
 """
