@@ -95,7 +95,7 @@ class Promises:
         self._clock = clock
         self.lineage = Lineage(shape, self.watch, self.stands, self.stored)
         self.refusals = Refusals(connection, shape, self.watch, self.stands)
-        self.sources = Sources(connection, shape, self.watch, self.stands)
+        self.sources = Sources(connection, shape, self.watch, self.stands, api.kept)
         self.undone = Undone(connection, shape, self.watch, clock, self.refusals, self.stands)
         self.watch.listeners += [
             *(self.lineage.written, self.undone.written),

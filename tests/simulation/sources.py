@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import psycopg
@@ -12,7 +12,7 @@ from tests.simulation.shapes import Shape
 from tests.simulation.values import Row, whole
 from tests.simulation.watch import Watch
 from tests.simulation.wide import Wide
-from tests.simulation.writes import Arrival
+from tests.simulation.writes import Arrival, Place
 
 COMPLETED = "Completed"
 
@@ -30,12 +30,14 @@ class Sources:
         shape: Shape,
         watch: Watch,
         stands: Callable[[str, tuple[Any, ...]], Row | None],
+        kept: Mapping[Place, tuple[Any, Any]],
     ) -> None:
         self.wide: Wide | None = None
         self._connection = connection
         self._shape = shape
         self._watch = watch
         self._stands = stands
+        self._kept = kept
 
     def arrived(self, write: Arrival) -> None:
         """Complain where no row of the CRM says what was sent."""
@@ -81,13 +83,16 @@ class Sources:
         return right and self._same(row, write)
 
     def _same(self, row: Row, write: Arrival) -> bool:
-        # A call that takes a whole lead says again what Enerflo has of the fields that it does not set.
+        # A call that takes a whole lead says again what Enerflo has of the fields that it does not set: as it
+        # was sent, where Enerflo respelled it.
         stands = {} if write.record is None else self._stands(write.table, write.record) or {}
         plain = self._shape.plain
         return all(
             plain(write.table, column, row[column]) == plain(write.table, column, value)
             for column, value in write.values.items()
-            if column in row and (column not in stands or stands[column] != value)
+            if column in row
+            and (column not in stands or stands[column] != value)
+            and self._kept.get((write.table, write.record or (), column)) != (value, stands.get(column))
         )
 
     def _completes(self, write: Arrival, since: int) -> bool:
