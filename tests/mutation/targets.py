@@ -139,7 +139,8 @@ TARGETS = (
     Target("reconcile/judged_rows.py", _COMPARE),
     Target("reconcile/values.py", ("tests/reconcile/test_values.py", *_COMPARE)),
     Target(
-        "reconcile/changed.py", ("tests/writes/test_later_rows.py", "tests/writes/test_newest.py", *_COMPARE)
+        "reconcile/changed.py",
+        ("tests/reconcile/test_times_of_sides.py", "tests/writes/test_later_rows.py", *_COMPARE),
     ),
     Target(
         "reconcile/incremental.py",

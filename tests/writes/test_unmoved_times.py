@@ -204,6 +204,16 @@ def test_an_edit_that_a_plan_saw_is_not_later_than_enerflos_because_another_colu
     assert direction(both) == ["to_enerflo"]
 
 
+def test_a_change_at_enerflo_within_the_second_of_that_plan_may_have_come_after_it(both: Desk) -> None:
+    """Enerflo's times are of whole seconds."""
+    install = both.a_site().install_id
+    crm_status(both, install, "Cancelled")
+    assert direction(both) == ["to_enerflo"]
+    mirror_status(both, install, "On Hold", "date_trunc('second', (select max(created_at) from sync.plans))")
+    both.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
+    assert len(asked(both)) == 1
+
+
 @pytest.mark.parametrize("agreed_once", [True, False])
 def test_an_edit_is_later_than_the_plan_that_saw_another_value(both: Desk, agreed_once: bool) -> None:
     """Whatever the row's time says, which an edit of another column has moved before that plan."""
@@ -222,6 +232,8 @@ def test_an_edit_is_later_than_the_plan_that_saw_another_value(both: Desk, agree
         assert "or one that did not move with it alone" in reason
     # Enerflo's next change comes after it, and a row that is saved again says when.
     mirror_status(both, install, "Pending KCA", "now()")
+    # In another second than Enerflo's change: a plan of the same one may have come before it.
+    time.sleep(1.1)
     assert direction(both) == ["to_crm"]
     crm_status(both, install, "Cancelled")
     assert direction(both) == ["to_enerflo"]

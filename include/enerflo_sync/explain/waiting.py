@@ -268,7 +268,8 @@ def _differing(
             yield Waiting(
                 kind=WaitingKind.IN_FLIGHT,
                 field=field,
-                why=f"a side moved within the last {config.reconcile.in_flight_minutes} minutes",
+                why="a side changed, or came into the mirror, within the last"
+                f" {config.reconcile.in_flight_minutes} minutes",
             )
             continue
         if row is None:

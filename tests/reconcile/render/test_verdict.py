@@ -68,17 +68,17 @@ def test_the_budget_itself_is_allowed_and_one_more_is_not() -> None:
         (
             {Cause.IN_FLIGHT: 1},
             Verdict.EXPLAINED,
-            "1 difference is in flight, and not judged yet, and no other",
+            "The only difference is in flight, not judged yet",
         ),
         (
             {Cause.IN_FLIGHT: 34, Cause.POLICY: 1},
             Verdict.EXPLAINED,
-            "1 difference is explained, and 34 are in flight, and not judged yet",
+            "1 difference is explained; 34 are in flight, not judged yet",
         ),
         (
             {Cause.IN_FLIGHT: 35, Cause.POLICY: 2000},
             Verdict.TOO_EARLY,
-            "35 of 2,035 differences are in flight, and not judged yet",
+            "35 of 2,035 differences are in flight, not judged yet",
         ),
         (
             {Cause.IN_FLIGHT: 1, Cause.UNEXPLAINED: 1},
@@ -88,7 +88,7 @@ def test_the_budget_itself_is_allowed_and_one_more_is_not() -> None:
         (
             {Cause.IN_FLIGHT: 600, Cause.UNEXPLAINED: 1},
             Verdict.TOO_EARLY,
-            "600 of 601 differences are in flight, and not judged yet",
+            "600 of 601 differences are in flight, not judged yet",
         ),
         (
             {Cause.IN_FLIGHT: 600, Cause.UNEXPLAINED: 2},

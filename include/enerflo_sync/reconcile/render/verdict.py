@@ -185,7 +185,7 @@ def _in_words(report: ReconciliationReport) -> VerdictText:
             return VerdictText(
                 verdict,
                 f"{number(report.in_flight)} of {count_of(report.differences, 'difference')} are in flight,"
-                " and not judged yet",
+                " not judged yet",
                 f"{compared}; {_share_unexplained(report)}.",
                 "Reconcile again after `reconcile.in_flight_minutes`: what stays gets another cause by then."
                 " After a first poll that is usual.",
@@ -232,12 +232,13 @@ def _explained(report: ReconciliationReport) -> str:
             if judged == 1
             else f"All {number(judged)} differences are explained"
         )
-    verb = "is" if report.in_flight == 1 else "are"
-    waits = f"{verb} in flight, and not judged yet"
+    waits = "in flight, not judged yet"
     if not judged:
-        return f"{count_of(report.in_flight, 'difference')} {waits}, and no other"
-    others = f"{count_of(judged, 'difference')} {'is' if judged == 1 else 'are'} explained"
-    return f"{others}, and {number(report.in_flight)} {waits}"
+        one = report.in_flight == 1
+        all_of_them = f"All {number(report.in_flight)} differences are"
+        return f"{'The only difference is' if one else all_of_them} {waits}"
+    explained = f"{count_of(judged, 'difference')} {'is' if judged == 1 else 'are'} explained"
+    return f"{explained}; {number(report.in_flight)} {'is' if report.in_flight == 1 else 'are'} {waits}"
 
 
 def _lists_overdue(report: ReconciliationReport) -> list[tuple[str, datetime]]:
