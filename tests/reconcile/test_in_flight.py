@@ -88,3 +88,21 @@ def test_a_difference_that_is_carried_over_keeps_its_age(sides: TwoSides) -> Non
     later = NOW + timedelta(minutes=41)
     sides.sql(TOUCHED["the CRM's rows"], now=later)
     assert cause(sides, later) == "unexplained"
+
+
+@HOW
+@pytest.mark.parametrize(
+    "changed", ["update crm.installs set panel_count = :n", "update enerflo.installs set panel_count = :n"]
+)
+def test_a_value_that_is_another_at_each_load_is_in_flight_for_a_day_at_most(
+    sides: TwoSides, changed: str, *, full: bool
+) -> None:
+    sides.install(1, crm_panel_count=1)
+    found = {}
+    for hours in range(27):
+        now = NOW + timedelta(hours=hours)
+        sides.sql(changed, n=100 + hours)
+        sides.sql(TOUCHED["the CRM's rows"], now=now)
+        found[hours] = cause(sides, now, full=full)
+    assert {hours for hours, one in found.items() if one == "in_flight"} == set(range(24))
+    assert {found[hours] for hours in (24, 25, 26)} == {"unexplained"}

@@ -234,6 +234,9 @@ def test_a_difference_that_stays_is_not_in_flight_because_its_row_is_written_aga
     assert told(desk, install).waiting[0].kind is WaitingKind.DIFFERENT
     edit(desk, install, status="Completed")
     assert told(desk, install).waiting[0].kind is WaitingKind.IN_FLIGHT
+    # Another value each time, for a day.
+    desk.sql("update sync.differences set since = now() - interval '24 hours'")
+    assert told(desk, install).waiting[0].kind is WaitingKind.DIFFERENT
 
 
 def test_what_moved_under_a_plan_is_told_until_it_is_settled(desk: Desk, install: int) -> None:

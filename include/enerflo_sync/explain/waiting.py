@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.explain.explanation import BY_ITS_TABLE, Agreement, Step, Waiting, WaitingKind
 from enerflo_sync.inbox.quarantine_items import QuarantineItem
+from enerflo_sync.reconcile.causes import LONGEST_IN_FLIGHT
 from enerflo_sync.reconcile.record import FoundRecord
 from enerflo_sync.reconcile.render.cause_texts import CAUSES
 from enerflo_sync.reconcile.report import Cause
@@ -264,7 +265,7 @@ def _differing(
             yield Waiting(kind=WaitingKind.LEFT_APART, field=field, why=apart)
             continue
         row = differing.get(field)
-        if young and not _stays(record, field, row, now - delay):
+        if young and not _stays(record, field, row, now, delay):
             yield Waiting(
                 kind=WaitingKind.IN_FLIGHT,
                 field=field,
@@ -302,12 +303,17 @@ def _left_apart(record: FoundRecord, field: str | None, agreed: Mapping[str, Agr
     return f"{how}, until a side moves"
 
 
-def _stays(record: FoundRecord, field: str | None, row: FoundDifference | None, since: datetime) -> bool:
-    """Return whether a difference of a field was found by then with the values that both sides still have."""
-    if field is None or row is None or row.unchanged_since is None:
+def _stays(
+    record: FoundRecord, field: str | None, row: FoundDifference | None, now: datetime, delay: timedelta
+) -> bool:
+    """Return whether a field has differed for too long to be in flight: at all, or with these two values."""
+    if field is None or row is None:
         return False
+    if row.since is not None and row.since <= now - max(delay, LONGEST_IN_FLIGHT):
+        return True
     mine, theirs = record.enerflo_values or {}, record.crm_values or {}
-    return row.unchanged_since <= since and row.values == (mine.get(field), theirs.get(field))
+    unchanged = row.values == (mine.get(field), theirs.get(field))
+    return unchanged and row.unchanged_since is not None and row.unchanged_since <= now - delay
 
 
 def _is_young(record: FoundRecord, now: datetime, delay: timedelta) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 from string import Template
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Resolution
@@ -21,6 +22,9 @@ from enerflo_sync.reconcile.judged_rows import judged_rows
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import field_on_its_way, row_on_its_way
 from enerflo_sync.reconcile.report import Cause
+
+# What has differed for longer is not in flight, unless reconcile.in_flight_minutes is longer.
+LONGEST_IN_FLIGHT = timedelta(days=1)
 
 _AGREED_APART = ", ".join(str(n) for n, rule in enumerate(WINNER_RULES) if rule.name == "agreed_apart")
 
@@ -47,7 +51,12 @@ FIELD_RULES: Sequence[tuple[Cause, str]] = (
     (Cause.MISSING_IN_ENERFLO, "x.milestone_missing"),
     (Cause.EQUAL_AFTER_NORMALISATION, f"f.equal or (d.winner in ({_AGREED_APART}) and a.agreed_by = 'push')"),
     # A copy that is loaded again gives its rows a new time. What stood as it is for longer is not on its way.
-    (Cause.IN_FLIGHT, "o.young and u.unchanged_since > %(now)s::timestamptz - %(delay)s"),
+    # Nor is what has differed for a day, with whatever values: one side may compute another value each time.
+    (
+        Cause.IN_FLIGHT,
+        "o.young and u.unchanged_since > %(now)s::timestamptz - %(delay)s"
+        f" and u.since > %(now)s::timestamptz - greatest(%(delay)s, interval '{LONGEST_IN_FLIGHT.days} day')",
+    ),
     (Cause.PLANNED, "(o.key, f.field) in ($pending and p.op = 'update')"),
     (Cause.POLICY, "$declared"),
     (Cause.LEFT_APART, f"d.blocking in ({_KEEPING}) or d.winner in ({_AGREED_APART})"),
@@ -142,13 +151,15 @@ select %(account)s, %(reconciliation_id)s, $table, d.key, d.field, d.enerflo_val
 from (
   select d.*, coalesce($hint, $newer) as hint from (
     select $table as table_name, o.key, f.field, f.mine as enerflo_value, f.theirs as crm_value,
-           $cause as cause, coalesce(s.since, %(moment)s) as since, u.unchanged_since, $in_time as newer
+           $cause as cause, u.since, u.unchanged_since, $in_time as newer
     from $judged
     left join $before s on s.key = o.key and s.field = f.field
     cross join lateral (
-      select coalesce(case when s.enerflo_value is not distinct from f.mine
+      select coalesce(s.since, %(moment)s) as since,
+             coalesce(case when s.enerflo_value is not distinct from f.mine
                             and s.crm_value is not distinct from f.theirs then s.unchanged_since end,
-                      %(moment)s) as unchanged_since offset 0
+                      %(moment)s) as unchanged_since
+      offset 0
     ) u
     offset 0
   ) d
