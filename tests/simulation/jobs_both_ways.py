@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from enerflo_sync.apply.apply_plan import apply_plan
+from enerflo_sync.apply.apply_plan import Approval, Systems, apply_plan
 from enerflo_sync.apply.carry import CarryReport, carry_open_changes
 from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.copies.database import CrmConnections
@@ -85,16 +85,18 @@ class JobsBothWays(Jobs):
         def job(process: Process, warehouse: Server) -> ApplyReport:
             calls = CallCounter()
             self._copy(warehouse)
+            systems = Systems(
+                lambda: self._client(process, calls),
+                self._crm_database(),
+                lambda: self._salesforce_session(process),
+            )
             return apply_plan(
                 warehouse.engine,
-                lambda: self._client(process, calls),
+                systems,
                 self.configuration(),
                 self.account,
                 plan_hash,
-                approved_by=APPROVER,
-                part=part,
-                crm=self._crm_database(),
-                salesforce=lambda: self._salesforce_session(process),
+                Approval(APPROVER, part),
                 clock=process.clock,
                 rng=self._rng,
                 calls=calls,

@@ -87,18 +87,42 @@ where account = :account and plan_hash = :plan_hash
 """)
 
 
+@dataclass(frozen=True)
+class Approval:
+    """What a person approves of a plan. Without a person, only what the rules allow is applied.
+
+    :param by: the person who approves a plan that waits for an approval.
+    :param part: the part to approve; the other changes stay open, or are refused by the same person.
+    :param known: the plan as it was when this person approved it; by default, as it is now.
+    """
+
+    by: str | None = None
+    part: Part = WHOLE
+    known: PlanReport | None = None
+
+
+@dataclass(frozen=True)
+class Systems:
+    """The systems outside the warehouse that changes go to.
+
+    :param enerflo: opens the account's client; called only if a change is sent to Enerflo.
+    :param crm: the CRM's own database, if its tables are not in the warehouse.
+    :param salesforce: opens a session at Salesforce, for tables whose changes are carried there.
+    """
+
+    enerflo: Callable[[], EnerfloClient]
+    crm: CrmConnections | None = None
+    salesforce: Callable[[], SalesforceSession] | None = None
+
+
 def apply_plan(
     engine: sa.Engine,
-    client: Callable[[], EnerfloClient],
+    systems: Systems,
     config: SyncConfig,
     account: str,
     plan_hash: str,
+    approval: Approval = Approval(),
     *,
-    approved_by: str | None,
-    known: PlanReport | None = None,
-    part: Part = WHOLE,
-    crm: CrmConnections | None = None,
-    salesforce: Callable[[], SalesforceSession] | None = None,
     clock: Clock,
     rng: random.Random,
     calls: CallCounter,
@@ -109,15 +133,9 @@ def apply_plan(
 
     The process may be killed at any time and run again. A plan that was applied is left as it is.
 
-    :param client: opens the account's client; called only if a change is sent to Enerflo.
-    :param approved_by: the person who approves a plan that waits for an approval.
-    :param known: the plan as it was when this person approved it; by default, as it is now.
-    :param crm: the CRM's own database, if its tables are not in the warehouse.
-    :param salesforce: opens a session at Salesforce, for tables whose changes are carried there.
-    :param part: the part to approve; the other changes stay open, or are refused by the same person.
     :raises ConfigurationError: nothing may be written (mode), or the plan may not be applied: it expired, was
         rejected, needs an approval, or the mapping changed since it was made.
-    :raises ConflictError: somebody rejected it since ``known``.
+    :raises ConflictError: somebody rejected it since it was as ``approval`` knows it.
     :raises RetriableError: another plan or apply is running, or the warehouse or Enerflo is away.
     """
     with warehouse_errors("apply"), engine.connect() as connection, alone(connection, account):
@@ -129,7 +147,7 @@ def apply_plan(
                 outcomes = outcomes_of(connection, plan)
             return report_of(plan, outcomes, run.run_id, None, already=True)
         with connection.begin():
-            plan, reasons = _allowed(connection, config, plan, approved_by, part, known or plan)
+            plan, reasons = _allowed(connection, config, plan, approval)
         if reasons:
             raise _needs_approval(plan, reasons)
         if plan.state is not PlanState.APPROVED:
@@ -142,11 +160,9 @@ def apply_plan(
         with connection.begin():
             before = sum(count for state, _, count in outcomes_of(connection, plan) if state == "applied")
         with run.recording(calls):
-            carry = _carrying(connection, crm, salesforce, config, applying, clock, stopped)
+            carry = _carrying(connection, systems, config, applying, clock, stopped)
             tick = progress or (lambda _name, _done, _total: None)
-            _Application(
-                connection, run, client, crm, carry, config, plan, applying, clock, tick, stopped
-            ).make()
+            _Application(connection, run, systems, carry, config, plan, applying, clock, tick, stopped).make()
             with connection.begin():
                 outcomes = outcomes_of(connection, plan)
                 plan = _ended(connection, plan, outcomes)
@@ -165,15 +181,14 @@ def _allowed(
     connection: sa.Connection,
     config: SyncConfig,
     plan: PlanReport,
-    approved_by: str | None,
-    part: Part,
-    known: PlanReport,
+    approval: Approval,
 ) -> tuple[PlanReport, Sequence[str]]:
     """Return the approved plan if it may be applied now; from then on it can no longer be rejected.
 
     If stricter rules now require a person, return the waiting plan and the reasons instead; the caller must
     commit this state.
     """
+    known = approval.known or plan
     plan = hold_plan(connection, plan.account, plan.plan_hash, counted=False)
     now = server_time(connection)
     where = f"plan {plan.plan_hash[:12]}"
@@ -192,11 +207,11 @@ def _allowed(
         raise ConfigurationError("its changes were edited since it was made.", where=where, next_step=again)
     if plan.config_hash != config.hash(plan.account):
         raise ConfigurationError("the mapping changed since it was made.", where=where, next_step=again)
-    if approved_by is not None:
+    if approval.by is not None:
         require_no_new_no(known, plan)
         plan = under_two_persons(connection, config, plan)
-        return approve_plan(connection, plan, approved_by, now, config=config, part=part), ()
-    if part.rest is Rest.REFUSE:
+        return approve_plan(connection, plan, approval.by, now, config=config, part=approval.part), ()
+    if approval.part.rest is Rest.REFUSE:
         raise ConfigurationError(
             "nobody is named who refuses the rest.", where="--rest", next_step='Add --approve "NAME".'
         )
@@ -213,7 +228,7 @@ def _allowed(
     if plan.waits_for_approval:
         raise _needs_approval(plan, plan.reasons)
     if plan.state is PlanState.OPEN:
-        return approve_plan(connection, plan, BY_RULE, now, config=config, part=part), ()
+        return approve_plan(connection, plan, BY_RULE, now, config=config, part=approval.part), ()
     return plan, ()
 
 
@@ -226,8 +241,7 @@ class _Application:
 
     connection: sa.Connection
     run: Run
-    client: Callable[[], EnerfloClient]
-    crm: CrmConnections | None
+    systems: Systems
     carry: Carry
     config: SyncConfig
     plan: PlanReport
@@ -289,16 +303,16 @@ class _Application:
 
     def _send(self, comparisons: dict[str, Comparison]) -> PushReport:
         """Send the changes of Enerflo, and note why some of them wait."""
-        account = self.plan.account
+        crm = self.systems.crm
         sent = push(
-            self.client(),
+            self.systems.enerflo(),
             self.connection,
             self.applying,
             self.config,
             comparisons,
             clock=self.clock,
             component_keys=ComponentKeys(**self.config.change_orders.model_dump()),
-            fresh=FreshRows(self.crm, self.config, account) if self.crm is not None else None,
+            fresh=FreshRows(crm, self.config, self.plan.account) if crm is not None else None,
             progress=lambda name, done, total: self.tick(name, done, total or 0),
         )
         if sent.stopped:
@@ -308,8 +322,7 @@ class _Application:
 
 def _carrying(
     connection: sa.Connection,
-    crm: CrmConnections | None,
-    salesforce: Callable[[], SalesforceSession] | None,
+    systems: Systems,
     config: SyncConfig,
     applying: Applying,
     clock: Clock,
@@ -317,6 +330,7 @@ def _carrying(
 ) -> Carry:
     """Return the function that carries handed-over changes to a CRM outside the warehouse (:data:`Carry`)."""
     account, run_id = applying.account, applying.run_id
+    crm, salesforce = systems.crm, systems.salesforce
 
     def carry(comparisons: Collection[Comparison]) -> bool:
         if crm is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from enerflo_sync.apply.apply_plan import apply_plan
+from enerflo_sync.apply.apply_plan import Approval, Systems, apply_plan
 from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.apply.verify import Verification, verify_plan
 from enerflo_sync.jobs.context import AccountContext
@@ -36,15 +36,11 @@ def run_apply(
     run_copy(context, progress=progress)
     return apply_plan(
         context.engine,
-        lambda: context.client,
+        Systems(lambda: context.client, context.crm, lambda: context.salesforce),
         context.config,
         context.account,
         plan_hash,
-        approved_by=approved_by,
-        known=known,
-        part=part,
-        crm=context.crm,
-        salesforce=lambda: context.salesforce,
+        Approval(approved_by, part, known),
         clock=context.clock,
         rng=context.rng,
         calls=context.calls,
