@@ -18,6 +18,20 @@ from tests.writes.sending import (
     posts,
 )
 
+CUSTOMERS = (
+    "select enerflo_customer_id from crm.leads where enerflo_customer_id is not null"
+    " order by enerflo_customer_id desc limit 2"
+)
+# What people make of the row of customer ``c``.
+RELINKED = {
+    "relinked": "update crm.leads set enerflo_customer_id = :o where enerflo_customer_id = :c",
+    "one of two": "update crm.leads set enerflo_customer_id = :c where enerflo_customer_id = :o",
+    "swapped": "update crm.leads set enerflo_customer_id = case enerflo_customer_id when :c then :o else :c end"
+    " where enerflo_customer_id in (:c, :o)",
+}
+
+PAIRS = "select key, enerflo_key, value, crm_value from sync.agreed where field = 'mobile' order by key"
+
 
 @pytest.mark.parametrize("seen_first", [True, False])
 def test_a_date_that_was_sent_before_a_kill_is_ours_also_for_a_plan_that_is_made_anew(
@@ -148,3 +162,29 @@ def test_one_whose_row_is_gone_by_now_is_told_as_what_became_of_it(
     wanted = ("applied", "found there") if arrived else ("moved", ELSEWHERE)
     assert (row["decision"], row["reason"]) == wanted
     assert len(agreed.world.received) == before
+
+
+@pytest.mark.parametrize("how", ["relinked", "one of two", "swapped"])
+@pytest.mark.parametrize("arrived", [True, False])
+def test_one_whose_row_names_another_record_by_now_is_told_as_what_became_of_it(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch, how: str, arrived: bool
+) -> None:
+    """Nothing counts as agreed between this row and that record."""
+    desk = agreed
+    other, customer = (row["enerflo_customer_id"] for row in desk.sql(CUSTOMERS))
+    named = {"c": customer, "o": other}
+    desk.sql(
+        "update crm.leads set mobile = '5125550177', updated_at = now() where enerflo_customer_id = :c",
+        **named,
+    )
+    plan = desk.plan()
+    cut_off_after_the_request(desk, monkeypatch, plan.plan_hash)
+    if not arrived:
+        desk.world.edit_customer(customer, {"mobile": "5125550100"})
+    desk.sql(RELINKED[how], **named)
+    before, pairs = len(desk.world.received), desk.sql(PAIRS)
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+    (row,) = desk.ledger(plan_hash=plan.plan_hash, field="mobile")
+    assert row["decision"] == ("applied" if arrived else "moved")
+    assert len(desk.world.received) == before
+    assert desk.sql(PAIRS) == pairs

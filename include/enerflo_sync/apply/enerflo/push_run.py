@@ -18,7 +18,7 @@ from enerflo_sync.agreed.own_writes import note_sending, note_unsent, note_writt
 from enerflo_sync.agreed.refusals import why_refused
 from enerflo_sync.apply.enerflo.attempt import Attempt, CallOutcome, attempted
 from enerflo_sync.apply.enerflo.report import PushReport
-from enerflo_sync.apply.enerflo.source import GONE, Sources
+from enerflo_sync.apply.enerflo.source import Sources
 from enerflo_sync.clock import Clock
 from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
@@ -100,6 +100,8 @@ class PushRun:
         self._sent: set[int] = set()
         self._read_at: datetime | None = None
         self._sources = Sources(connection, applying, config, comparisons, fresh)
+        # Positions of sent changes whose CRM row is not the one of their record any more.
+        self._astray: set[int] = set()
         # Positions of changes for which an earlier request of this run may still be executed.
         self._in_doubt: set[int] = set()
         self._company = CompanyGuard(client, connection.engine, applying.account, configured=config.names)
@@ -170,8 +172,8 @@ class PushRun:
     def leave_moved(self, changes: Sequence[OutboxChange], record: Mapping[str, Any] | None = None) -> None:
         """Record changes as moved whose value the CRM no longer has, before Enerflo is read.
 
-        A change that an earlier run sent is kept even if its value changed or its row is gone, because
-        Enerflo may have received it.
+        A change that an earlier run sent is kept even if its value changed, or its row is gone or names
+        another record, because Enerflo may have received it.
 
         :param record: the record of Enerflo that a new CRM row already became, if the row may have its id.
         """
@@ -179,8 +181,8 @@ class PushRun:
         sent = [change for change in changes if change.sent_at is not None and change.op == "update"]
         with self.connection.begin():
             moved = self._sources.moved(fresh, record=record)
-            of_sent = self._sources.moved(sent, values=False)
-            moved |= {position: why for position, why in of_sent.items() if why != GONE}
+            # If Enerflo did not receive it, it is not sent either: ``send`` looks at its row once more.
+            self._astray.update(self._sources.moved(sent, values=False))
         self._finish_moved(changes, moved)
 
     def _finish_moved(self, changes: Sequence[OutboxChange], moved: Mapping[int, str]) -> None:
@@ -320,10 +322,13 @@ class PushRun:
         return any(change.sent_at is not None or change.position in self._sent for change in changes)
 
     def _agree(self, changes: Sequence[OutboxChange]) -> None:
-        """Store the agreed values of written changes, so that the next plan does not see them as changes."""
+        """Store the agreed values of written changes, so that the next plan does not see them as changes.
+
+        A row that by now is gone, names another record or is one of two agrees on nothing with this record.
+        """
         by_table: dict[str, list[int]] = {}
         for change in changes:
-            if change.rule != LAST_MILESTONE:
+            if change.rule != LAST_MILESTONE and change.position not in self._astray:
                 by_table.setdefault(change.table, []).append(change.position)
         for table, positions in by_table.items():
             comparison = self.comparisons[table]
