@@ -108,7 +108,7 @@ def _twice_as_spelled(comparison: Comparison, common: dict[str, str]) -> str:
     pairs = list(enumerate(comparison.joins, 1))
     spelled = [(n, join) for n, join in pairs if join.varies]
     plain = [
-        f"t.{quoted(join.crm_name)} = {join.as_stored(f'o.j{n}')}"
+        f"{join.raw('t')} = {join.as_stored(f'o.j{n}')}"
         if join.varies
         else f"({join.crm})::{join.type} = o.j{n}"
         for n, join in pairs
@@ -119,7 +119,7 @@ def _twice_as_spelled(comparison: Comparison, common: dict[str, str]) -> str:
         common,
         known=" and ".join(f"{join.crm} is not null" for join in others) or "true",
         is_respelled=" or ".join(
-            f"t.{quoted(join.crm_name)} <> {join.as_stored(f'({join.crm})')}" for _, join in spelled
+            f"{join.raw('t')} <> {join.as_stored(f'({join.crm})')}" for _, join in spelled
         ),
         respelled_joins=comparison.join_names("o"),
         plainly=" and ".join(plain),
