@@ -182,6 +182,11 @@ class LiveColumn(msgspec.Struct, frozen=True):
         return self.type == "text" or self.type.startswith("character varying")
 
     @property
+    def folds(self) -> bool:
+        """Return whether PostgreSQL calls different texts of the column equal: by collation, or citext."""
+        return self.loose or self.base == "citext"
+
+    @property
     def is_listed(self) -> bool:
         """Return whether the type is an enumeration, or a domain over one."""
         return self.kind is Kind.TEXT and _KINDS.get(self.base) is not Kind.TEXT

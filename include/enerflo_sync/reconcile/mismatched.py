@@ -70,6 +70,11 @@ _TWICE_ON_ONE_SIDE = Template("""select $joins from (
   select $keys from $table where $rows
 ) k $wanted group by $joins having count(*) > 1""")
 
+# A write finds its row by what PostgreSQL calls equal, which may be more rows than those of one join key.
+_TWICE_IN_THE_CRM = Template("""select $joins from (
+  select $keys, count(*) over (partition by $plain) as same from $table where $rows
+) k $wanted where same > 1""")
+
 
 # Where a unique index separates all rows, two rows can only share a key if one of them spells it differently
 # from Enerflo.
@@ -96,6 +101,10 @@ def twice_statement(comparison: Comparison, *, wanted_only: bool) -> str:
             selects.append(_twice_as_spelled(comparison, common | {"keys": keys, "table": table}))
         else:
             selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=table))
+            if comparison.mapping.joined_by_key and any(join.live.folds for join in comparison.joins):
+                plain = ", ".join(f"t.{quoted(join.crm_name)}" for join in comparison.joins)
+                parts = common | {"plain": plain, "keys": keys, "rows": rows, "table": table}
+                selects.append(_TWICE_IN_THE_CRM.substitute(parts))
     if not comparison.mirror_unique:
         keys, rows = comparison.select_join("mirror"), f"{comparison.mirror_rows} and e.deleted_at is null"
         selects.append(
