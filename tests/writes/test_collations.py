@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.reconcile.report import Cause
 from tests.writes.conftest import Desk
@@ -111,6 +112,23 @@ def test_a_key_in_another_case_that_the_mapping_folds_is_no_duplicate(
     agreed.carried()
     assert agreed.crm("installs", enerflo_install_id=install)["panel_count"] == 71
     agreed.settled()
+
+
+def test_a_note_in_another_case_is_another_note(agreed: Desk, loose: Callable[[str, str], None]) -> None:
+    agreed.sql("alter table crm.notes alter body type text collate any_case")
+    install = agreed.a_site().install_id
+    agreed.world.add_note(install, "Call first")
+    agreed.sql(
+        "insert into crm.notes (note_id, enerflo_install_id, body, created_at, updated_at)"
+        " values ('N-1', :i, 'CALL FIRST', now(), now())",
+        i=install,
+    )
+    run_poll(agreed.context)
+    plan = agreed.plan()
+    assert agreed.changes(plan, table_name="notes") == []
+    assert all("it may be a note of the other side" in one.reason for one in agreed.undecided(plan))
+    agreed.carried()
+    assert agreed.crm("notes", note_id="N-1")["enerflo_note_id"] is None
 
 
 @pytest.mark.parametrize("type_", ["text", "citext"])
