@@ -62,6 +62,16 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, expected: str) -
             "3: writes.lead.also.createDeal: found a list, expected text with {column} in it, and not {} names"
             " no column",
         ),
+        (
+            "{appointment: {type: 1, start: '{appointment_at}'}}",
+            "3: writes.appointment.start: found the text '{appointment_at}', expected the name of a column alone,"
+            " as in appointment_at, without braces",
+        ),
+        (
+            "{appointment: {type: 1, start: 'first|second'}}",
+            "found the text 'first|second', expected the name of a column alone",
+        ),
+        ("{appointment: {type: 1, start: ''}}", "found the text '', expected the name of a column alone"),
     ],
 )
 def test_a_mistake_in_what_is_sent_along_is_named(tmp_path: Path, writes: str, expected: str) -> None:

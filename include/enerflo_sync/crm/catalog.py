@@ -68,15 +68,18 @@ from parts p join pg_catalog.pg_class c on c.oid = p.oid left join pg_catalog.pg
 _COLUMNS = """
 with recursive base as (
   select a.attnum, a.attname, a.atttypid as typid, a.atttypid as shown, a.atttypmod, a.attnotnull,
-         a.attcollation
+         a.attcollation, a.atttypmod as typmod
   from pg_catalog.pg_attribute a
   where a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
   union all
-  select b.attnum, b.attname, t.typbasetype, b.shown, b.atttypmod, b.attnotnull, b.attcollation
+  select b.attnum, b.attname, t.typbasetype, b.shown, b.atttypmod, b.attnotnull, b.attcollation,
+         greatest(b.typmod, t.typtypmod)
   from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype = 'd'
 )
 select b.attname as name, case when t.typtype = 'e' then 'text' else t.typname end as base,
-       t.typname as plain, format_type(b.shown, b.atttypmod) as type, b.attnotnull as not_null,
+       t.typname as plain, format_type(b.shown, b.atttypmod) as type,
+       case when b.shown <> b.typid then format_type(b.typid, b.typmod) end as of_domain,
+       b.attnotnull as not_null,
        has_column_privilege(r.oid, b.attnum, 'select') as readable,
        exists (select from pg_catalog.pg_collation c
                where c.oid = b.attcollation and not c.collisdeterministic) as loose
@@ -160,7 +163,8 @@ class LiveColumn(msgspec.Struct, frozen=True):
     """One column: ``type`` as SQL writes it, ``kind`` with domains and enumerations resolved.
 
     ``base`` is the catalog's name of its type, or of its domain's type: ``varchar``, ``int4``. ``loose`` is
-    whether its collation treats different texts as equal, such as ``Abc`` and ``ABC``.
+    whether its collation treats different texts as equal, such as ``Abc`` and ``ABC``. ``of_domain`` is the
+    type below its domain, as SQL writes it; None if its type is no domain.
     """
 
     name: str
@@ -170,11 +174,27 @@ class LiveColumn(msgspec.Struct, frozen=True):
     readable: bool
     base: str
     loose: bool = False
+    of_domain: str | None = None
 
     @property
     def is_plain_text(self) -> bool:
         """Return whether a value is plain text; other text types are padded or have their own equality."""
         return self.type == "text" or self.type.startswith("character varying")
+
+    @property
+    def folds(self) -> bool:
+        """Return whether PostgreSQL calls different texts of the column equal: by collation, or citext."""
+        return self.loose or self.base == "citext"
+
+    @property
+    def is_listed(self) -> bool:
+        """Return whether the type is an enumeration, or a domain over one."""
+        return self.kind is Kind.TEXT and _KINDS.get(self.base) is not Kind.TEXT
+
+    @property
+    def unchecked_type(self) -> str:
+        """Return the type for a statement, below a domain: a cast to it meets no check of the domain."""
+        return (self.of_domain or self.type).replace("%", "%%")
 
     @property
     def sql_type(self) -> str:
@@ -252,6 +272,7 @@ def _live(row: sa.Row[Any]) -> LiveTable:
                 column["readable"],
                 column["plain"],
                 column["loose"],
+                column["of_domain"],
             )
             for column in row.columns
         },

@@ -8,7 +8,15 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.keys import INTEGER_KINDS, is_indexed, key_value, may_meet, proves_unique, sql_type
+from enerflo_sync.crm.keys import (
+    INTEGER_KINDS,
+    as_text,
+    is_indexed,
+    key_value,
+    may_meet,
+    proves_unique,
+    sql_type,
+)
 from enerflo_sync.crm.mapping import NOT_NULL, TableMapping
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.notice import Notice
@@ -37,6 +45,17 @@ def misfits(connection: sa.Connection, mapping: TableMapping, table: LiveTable) 
                 f"a column of one of these: {listed(sorted(INTEGER_KINDS))}",
                 "Write type: text.",
             )
+    for option in ("key", "join"):
+        for column in getattr(mapping, option) or ():
+            live = table.columns.get(column)
+            if live is not None and live.of_domain and live.is_listed:
+                yield Notice(
+                    "error",
+                    (option, column),
+                    f"column {column} of type {live.type}, a domain over an enumeration",
+                    f"the enumeration {live.of_domain} itself, or text",
+                    "Change the column's type: PostgreSQL does not compare two values of such a domain.",
+                )
 
 
 def _where_step(text: str, found: str, table: LiveTable) -> str:
@@ -151,9 +170,9 @@ def key_expressions(
         options, live = mapping.key_options(column), table.columns[column]
         raw = f"{alias}{quoted(column)}"
         if options is None:
-            found.append((raw, live.sql_type))
+            found.append((as_text(raw, live), "text") if live.loose else (raw, live.sql_type))
         else:
-            plain = raw if live.is_plain_text or live.kind is not Kind.TEXT else f"{raw}::text"
+            plain = as_text(raw, live) if live.kind is Kind.TEXT else raw
             found.append((key_value(plain, live.kind, options, fold), sql_type(options)))
     return found
 

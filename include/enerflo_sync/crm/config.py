@@ -23,7 +23,7 @@ from enerflo_sync.crm.reconcile_options import ReconcileOptions
 from enerflo_sync.crm.retention import RetentionOptions
 from enerflo_sync.crm.routes import NotifyOptions
 from enerflo_sync.crm.source import Places, Spot
-from enerflo_sync.crm.templates import checked
+from enerflo_sync.crm.templates import checked, checked_column
 from enerflo_sync.crm.webhook_options import WebhookOptions
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -117,7 +117,9 @@ class AppointmentBody(Options):
     """The appointment that is made for a new lead whose row has a time for one."""
 
     type: int = Field(description="Enerflo's appointment type.")
-    start: str = Field(description="The CRM column with the start time.")
+    start: Annotated[str, AfterValidator(checked_column)] = Field(
+        description="The CRM column with the start time."
+    )
     minutes: int = Field(60, ge=5, le=1440, description="The length in minutes.")
 
 

@@ -82,6 +82,17 @@ def _is_digits(text: str) -> str:
     return f"btrim({text}, '0123456789') = '' and octet_length({text}) between 1 and 18"
 
 
+def as_text(raw: str, live: LiveColumn) -> str:
+    """Return a value of a column of texts as plain text, to which only the same text is equal.
+
+    char(n) pads its values. A nondeterministic collation is no option of the mapping (``fold_case`` is), and
+    PostgreSQL allows no pattern match under one.
+    """
+    if live.loose:
+        return f'({raw}::text collate "default")'
+    return raw if live.is_plain_text else f"{raw}::text"
+
+
 def fitting(live: LiveColumn, text: str) -> str:
     """Return an SQL text in the type of a key column, to compare with it; null where it is no value of it.
 

@@ -47,6 +47,16 @@ def checked(templates: str | list[str]) -> str | list[str]:
     return templates
 
 
+def checked_column(name: str) -> str:
+    """Return a column's name as it is, for a check of a configuration: it becomes a template of its own.
+
+    :raises ValueError: what is expected instead of it.
+    """
+    if not _COLUMN.fullmatch(name):
+        raise ValueError("the name of a column alone, as in appointment_at, without braces")
+    return name
+
+
 def filled(templates: str | Sequence[str], row: Mapping[str, Any]) -> str | None:
     """Return the first template whose columns ``row`` fills, as text; None where it fills none."""
     return next((text for text in (_fill(one, row) for one in _listed(templates)) if text is not None), None)

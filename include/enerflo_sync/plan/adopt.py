@@ -22,7 +22,7 @@ from enerflo_sync.crm.templates import template_sql
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import difference_key
 from enerflo_sync.reconcile.join_columns import join_column
-from enerflo_sync.reconcile.values import BLANK, Field
+from enerflo_sync.reconcile.values import BLANK, Field, crm_raw
 
 # If several rows and records match each other, they are paired in their order: the first row with the first
 # record. A note can match by its text and by its text with the author; then equal ranks alone could give one
@@ -141,7 +141,7 @@ def _same(comparison: Comparison, config: SyncConfig, fold: str) -> list[str]:
 
 def _same_key(comparison: Comparison, crm: str, pair: str | KeyColumn, fold: str) -> str:
     if isinstance(pair, str):
-        return f"t.{quoted(crm)}::text = r.{quoted(pair)}::text"
+        return f"{crm_raw(f't.{quoted(crm)}', comparison.live.columns[crm])}::text = r.{quoted(pair)}::text"
     column = mirror_type(comparison.kind, comparison.mapping, pair.enerflo)
     join = join_column(crm, pair.enerflo, column, comparison.live.columns[crm], pair, fold)
     return f"{join.crm} = {join.of_mirror('r')}"
@@ -153,6 +153,8 @@ def _same_field(comparison: Comparison, config: SyncConfig, field: Field) -> str
     live = comparison.live.columns
     written = template_sql(
         config.writes.note.text,
-        lambda column: f"t.{quoted(column)}::text" if column in live else "null::text",
+        lambda column: (
+            f"{crm_raw(f't.{quoted(column)}', live[column])}::text" if column in live else "null::text"
+        ),
     )
     return f"({field.equal} or btrim(r.body, {BLANK}) = btrim({written}, {BLANK}))"

@@ -29,6 +29,7 @@ from enerflo_sync.reconcile.judged_rows import judged_rows, names_nothing_now
 from enerflo_sync.reconcile.near_keys import OTHER_SPELLING, keep_near_keys
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.store import read_whole
+from enerflo_sync.reconcile.values import crm_raw
 from enerflo_sync.reconcile.waiting import UNWRITTEN
 
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
@@ -348,11 +349,8 @@ def _enerflo_fields(comparison: Comparison, config: SyncConfig) -> Iterator[str]
     for column in sent_columns(comparison.kind, config):
         if column not in taken and column in comparison.live.columns:
             taken.add(column)
-            yield (
-                f"union all select {literal(column)}, to_jsonb(t.{quoted(column)}),"
-                f" to_jsonb(t.{quoted(column)}), 'sent_along'"
-                " where o.reason is null"
-            )
+            value = f"to_jsonb({crm_raw(f't.{quoted(column)}', comparison.live.columns[column])})"
+            yield f"union all select {literal(column)}, {value}, {value}, 'sent_along' where o.reason is null"
 
 
 def due(comparison: Comparison) -> str:

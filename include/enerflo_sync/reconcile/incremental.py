@@ -25,6 +25,7 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.keys import fitting
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.carried_over import can_carry, lasting_causes, one_sided_keys, rejudged_keys
 from enerflo_sync.reconcile.compare import Comparison
@@ -268,14 +269,15 @@ def differing_keys(comparison: Comparison) -> str:
         which="" if comparison.mapping.joined_by_key else f"and jsonb_exists(d.key, {literal(first)})",
     )
     if not comparison.mapping.joined_by_key:
-        columns = {name: comparison.live.columns[name].sql_type for name in comparison.mapping.key_columns}
+        columns = {name: comparison.live.columns[name] for name in comparison.mapping.key_columns}
         before += _BEFORE_BY_CRM_KEY.substitute(
             theirs=comparison.select_join("crm"),
             crm=comparison.crm,
             known=comparison.crm_key_known,
             table=literal(comparison.name),
             on=" and ".join(
-                f"t.{quoted(name)} = (d.key->>{literal(name)})::{kind}" for name, kind in columns.items()
+                f"t.{quoted(name)} = {fitting(live, f'd.key->>{literal(name)}')}"
+                for name, live in columns.items()
             ),
         )
         if empty := [f"t.{quoted(name)} is null" for name in comparison.empty_key_columns]:

@@ -40,6 +40,11 @@ class JoinColumn:
         """Return the key of a row ``t`` of the CRM, as an expression; null where it has none."""
         return self.of_crm(f"t.{quoted(self.crm_name)}")
 
+    def raw(self, alias: str) -> str:
+        """Return the CRM column's own value of a row, to which only the same text is equal."""
+        raw = f"{alias}.{quoted(self.crm_name)}"
+        return crm_raw(raw, self.live) if self.live.loose else raw
+
     def of_mirror(self, alias: str) -> str:
         """Return the key of a row of the mirror."""
         raw = f"{alias}.{quoted(self.mirror_name)}"
@@ -48,7 +53,7 @@ class JoinColumn:
     def of_crm(self, raw: str) -> str:
         """Return the key that a value of the CRM's column stands for, as an expression."""
         if self.options is None:
-            return raw
+            return crm_raw(raw, self.live) if self.live.loose else raw
         return key_value(crm_raw(raw, self.live), self.live.kind, self.options, self.fold)
 
     def of_stored(self, text: str) -> str:

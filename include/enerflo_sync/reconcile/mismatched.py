@@ -70,6 +70,11 @@ _TWICE_ON_ONE_SIDE = Template("""select $joins from (
   select $keys from $table where $rows
 ) k $wanted group by $joins having count(*) > 1""")
 
+# A write finds its row by what PostgreSQL calls equal, which may be more rows than those of one join key.
+_TWICE_IN_THE_CRM = Template("""select $joins from (
+  select $keys, count(*) over (partition by $plain) as same from $table where $rows
+) k $wanted where same > 1""")
+
 
 # Where a unique index separates all rows, two rows can only share a key if one of them spells it differently
 # from Enerflo.
@@ -96,6 +101,10 @@ def twice_statement(comparison: Comparison, *, wanted_only: bool) -> str:
             selects.append(_twice_as_spelled(comparison, common | {"keys": keys, "table": table}))
         else:
             selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=table))
+            if comparison.mapping.joined_by_key and any(join.live.folds for join in comparison.joins):
+                plain = ", ".join(f"t.{quoted(join.crm_name)}" for join in comparison.joins)
+                parts = common | {"plain": plain, "keys": keys, "rows": rows, "table": table}
+                selects.append(_TWICE_IN_THE_CRM.substitute(parts))
     if not comparison.mirror_unique:
         keys, rows = comparison.select_join("mirror"), f"{comparison.mirror_rows} and e.deleted_at is null"
         selects.append(
@@ -108,7 +117,7 @@ def _twice_as_spelled(comparison: Comparison, common: dict[str, str]) -> str:
     pairs = list(enumerate(comparison.joins, 1))
     spelled = [(n, join) for n, join in pairs if join.varies]
     plain = [
-        f"t.{quoted(join.crm_name)} = {join.as_stored(f'o.j{n}')}"
+        f"{join.raw('t')} = {join.as_stored(f'o.j{n}')}"
         if join.varies
         else f"({join.crm})::{join.type} = o.j{n}"
         for n, join in pairs
@@ -119,7 +128,7 @@ def _twice_as_spelled(comparison: Comparison, common: dict[str, str]) -> str:
         common,
         known=" and ".join(f"{join.crm} is not null" for join in others) or "true",
         is_respelled=" or ".join(
-            f"t.{quoted(join.crm_name)} <> {join.as_stored(f'({join.crm})')}" for _, join in spelled
+            f"{join.raw('t')} <> {join.as_stored(f'({join.crm})')}" for _, join in spelled
         ),
         respelled_joins=comparison.join_names("o"),
         plainly=" and ".join(plain),

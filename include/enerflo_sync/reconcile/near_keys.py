@@ -215,7 +215,7 @@ def _is_number_in_text(join: JoinColumn) -> bool:
 
 
 def _text(join: JoinColumn) -> str:
-    return f"t.{quoted(join.crm_name)}::text"
+    return f"{join.raw('t')}::text"
 
 
 def _is_spelled(join: JoinColumn) -> str:

@@ -234,7 +234,7 @@ class _Search:
         return [part.strip() for part in parts]
 
     def _crm_type(self, column: str) -> str:
-        return self.comparison.live.columns[column].sql_type
+        return self.comparison.live.columns[column].unchecked_type
 
     def _typed_key(self, columns: Sequence[str], values: Mapping[str, str]) -> Mapping[str, Any]:
         made = self.comparison.crm_key(

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveColumn
+from enerflo_sync.crm.keys import as_text
 from enerflo_sync.crm.mapping import NOT_NULL, FieldMapping, FieldType, NullRule, Precision
 from enerflo_sync.crm.names import literal
 
@@ -154,17 +155,11 @@ def domain_of(mapping: FieldMapping, live: LiveColumn) -> FieldType:
 
 
 def crm_raw(raw: str, live: LiveColumn) -> str:
-    """Return a CRM column's value; other kinds of text as plain text, since char(n) pads its values.
-
-    A float of four bytes is read as the number in its text. A nondeterministic collation is no option of the
-    mapping (``fold_case`` is), and PostgreSQL allows no pattern match under one.
-    """
-    if live.loose:
-        return f'({raw}::text collate "default")'
+    """Return a CRM column's value; a text as :func:`as_text`, a float of four bytes as its text's number."""
     if live.base == "float4":
         # As a numeric it would have six digits alone.
         return f"{raw}::text::float8"
-    return raw if live.kind is not Kind.TEXT or live.is_plain_text else f"{raw}::text"
+    return as_text(raw, live) if live.kind is Kind.TEXT else raw
 
 
 def _of_enerflo(
@@ -301,7 +296,7 @@ def is_marked(raw: str, live: LiveColumn, value: bool | int | str) -> str:
     if isinstance(value, bool):
         return f"{_boolean(crm_raw(raw, live), live.kind).value} = {str(value).lower()}"
     if live.kind is Kind.TEXT or isinstance(value, str):
-        return f"{raw}::text = {literal(str(value))}"
+        return f"{crm_raw(raw, live)}::text = {literal(str(value))}"
     return f"{raw} = {value}"
 
 

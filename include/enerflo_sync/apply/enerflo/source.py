@@ -25,6 +25,7 @@ from enerflo_sync.plan.undoing import UNDO
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
+from enerflo_sync.reconcile.values import crm_raw
 
 GONE = "the CRM's row is gone by now."
 OTHER_VALUE = "the CRM says something else than when the plan was made."
@@ -228,7 +229,10 @@ class Sources:
             # With a unique index the rows need not be counted.
             twins="1" if comparison.crm_unique else repeated,
             crm_side=crm_side(comparison),
-            sent=jsonb_object((name, f"to_jsonb(t.{quoted(name)})") for name in sent),
+            sent=jsonb_object(
+                (name, f"to_jsonb({crm_raw(f't.{quoted(name)}', comparison.live.columns[name])})")
+                for name in sent
+            ),
             due=due(comparison),
             linked=" or ".join(links) or "false",
             crm=comparison.crm_rows,

@@ -22,6 +22,7 @@ from enerflo_sync.reconcile.fit.advice import ZONES, FieldAdvice, field_advice, 
 from enerflo_sync.reconcile.fit.keys import KeyFit, KeyProposal, key_fit, key_proposal, written
 from enerflo_sync.reconcile.fit.sample import Sample, sample_of
 from enerflo_sync.reconcile.fit.trial import proven_advice
+from enerflo_sync.reconcile.fit.unlisted import unlisted_texts, unlisted_values
 from enerflo_sync.reconcile.fit.values import FieldFit, field_fits, fitting_zones
 from enerflo_sync.reconcile.values import mirror_kind
 
@@ -94,6 +95,9 @@ def _table_fit(
         *_key_findings(connection, config, account, path, comparison, sample, keys),
         *_field_findings(connection, config, account, path, comparison, sample.of_values),
     ]
+    for one, values in unlisted_values(connection, comparison, account):
+        place, texts = (comparison.mapping.section, one.name), unlisted_texts(comparison, one, values)
+        found.append((_finding(config, account, path, comparison, Severity.WARNING, place, *texts), None))
     proposed = tuple(option for _, option in found if option is not None)
     return TableFit(name, table, keys, findings=tuple(finding for finding, _ in found), proposed=proposed)
 
