@@ -18,21 +18,23 @@ from enerflo_sync.reconcile.still_asked import LAST_PLAN, still_asked
 _SEEN = Template("""exists (
       select from sync.plan_changes c join sync.plans p using (account, plan_hash)
       cross join lateral (select
-        coalesce(case c.direction when 'to_crm' then c.before else c.source_value end, 'null') as theirs
+        coalesce(case c.direction when 'to_crm' then c.before else c.source_value end, 'null') as theirs,
+        coalesce(case c.direction when 'to_crm' then c.source_value else c.before end, 'null') as mine
       ) s
       where c.key = o.key and c.account = %(account)s and c.table_name in ($tables) and c.field = f.field
         and c.op = 'update' and c.state <> 'applied' and p.kind = 'sync'
         and case when s.theirs <> coalesce(f.theirs, 'null') then p.created_at >= o.left_by_others
-          else date_trunc('second', p.created_at) <= $in_enerflo and $in_enerflo < o.changed_in_crm
+          else case when s.mine <> coalesce(f.mine, 'null') then date_trunc('second', p.created_at)
+              else p.created_at end <= $in_enerflo and $in_enerflo < o.changed_in_crm
             and (a.account is null or p.created_at > a.agreed_at) end)""")
 
 
 def seen_otherwise(comparison: Comparison, in_enerflo: str) -> str:
     """Return the condition that an earlier plan shows that the CRM's ``f`` was not edited at its row's time.
 
-    It saw another value at that time or later, or this value before Enerflo's change or within the second of
-    it: Enerflo's times are of whole seconds. Yet what changes at Enerflo after the last plan is later than a
-    value about which that plan asked.
+    It saw another value at that time or later, or this value before Enerflo's change. Enerflo's times are of
+    whole seconds: within one, the plan came before the change if it saw another value of Enerflo. Yet what
+    changes at Enerflo after the last plan is later than a value about which that plan asked.
 
     :param in_enerflo: SQL of when Enerflo's value changed.
     """
