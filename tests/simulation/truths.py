@@ -140,10 +140,12 @@ class Truths:
             plain = self._shape.plain
             if plain(write.table, column, value) == plain(write.table, column, stands.get(column)):
                 continue
+            by_rows = not self._is_of_a_wide_column(write, stands, column)
             if not policy:
-                self._watch.breaks(f"{write.words}: {column} is set, though it is not mapped")
+                if by_rows:
+                    self._watch.breaks(f"{write.words}: {column} is set, though it is not mapped")
             elif policy == "enerflo" and stands.get(column) is not None and value != "Completed":
-                if self._is_of_a_wide_column(write, stands, column):
+                if not by_rows:
                     continue
                 self._watch.breaks(f"{write.words}: {column} is set, though Enerflo's value stands")
             elif value != "Completed" and self._is_decided(

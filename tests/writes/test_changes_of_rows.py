@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
+from enerflo_sync.agreed.handing_over import end_unmade
+from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.jobs.undo import run_undo
+from enerflo_sync.plan.creations import LINK_LOST, ROW_LOST_LINK
 from tests.writes.conftest import Desk
 from tests.writes.sending import in_crm, note, posts
 from tests.writes.test_changes import ALONE, AT_ONCE, HANDED, INSTALLS, approved, copied, handed
@@ -207,6 +212,39 @@ def test_a_note_that_is_edited_while_its_id_is_on_its_way_is_neither_sent_nor_ma
     assert plan.change_count == 0
     assert not agreed.undecided(plan)
     assert {reason for reason in plan.kept if "id of its record" in reason}
+    assert len(posts(agreed)) == 1
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+def test_a_note_whose_id_the_crm_refuses_is_neither_sent_nor_made_again(
+    agreed: Desk, corrected: bool
+) -> None:
+    """Its text was corrected in the CRM since, so the two are not the same by their words."""
+    agreed.switched_on("both", NOTES, AT_ONCE)
+    agreed.carried()
+    install = agreed.a_site().install_id
+    note(agreed, "N1", install, "Called back")
+    approved(agreed)
+    (link,) = handed(agreed)
+    with agreed.engine.begin() as connection:
+        reason = "Salesforce refuses the record (FIELD_CUSTOM_VALIDATION_EXCEPTION)"
+        end_unmade(connection, "default", "a run", [link["number"]], Decision.PARKED, reason)
+    if corrected:
+        agreed.sql("update crm.notes set body = 'Called back twice', updated_at = now() where note_id = 'N1'")
+    run_poll(agreed.context)
+    plan = agreed.plan()
+    changes = agreed.changes(plan, table_name="notes")
+    if corrected:
+        assert changes == []
+        assert {one.reason for one in agreed.undecided(plan) if one.table_name == "notes"} == {
+            LINK_LOST,
+            ROW_LOST_LINK.format("enerflo_note_id"),
+        }
+    else:
+        # By its words the row is still the record's, and gets the id once more.
+        assert [(one.op, one.field, one.after) for one in changes] == [
+            ("update", "enerflo_note_id", link["after"])
+        ]
     assert len(posts(agreed)) == 1
 
 

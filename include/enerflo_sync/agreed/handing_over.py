@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.agree import AgreedBy
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.crm.catalog import live_table, writable_columns
 from enerflo_sync.crm.copies import NEEDED_COLUMNS, OUR_CHANGES
@@ -104,6 +105,15 @@ update sync.crm_changes set state = 'superseded', reason = %(reason)s, state_at 
 where account = %(account)s and number = any(%(numbers)s::bigint[]) and ended_at is null and state = 'open'
 returning plan_hash, approved_by, position
 """
+# The record was made of this row, so the row makes no second one, whatever it says by then.
+_REFUSED_LINKS = f"""
+/* enerflo-sync carry: rows that do not take the ids of their records */
+insert into sync.agreed (account, table_name, key, field, value, agreed_at, agreed_by, is_link, enerflo_key)
+select account, table_name, key, "column", after, %(now)s, '{AgreedBy.PUSH}', true, enerflo_key
+from sync.crm_changes
+where account = %(account)s and number = any(%(numbers)s::bigint[]) and kind = 'link' and state = 'superseded'
+on conflict do nothing
+"""  # noqa: S608 - a constant
 _SENDING = """
 /* enerflo-sync carry: a request with changes goes out, or changed nothing */
 update sync.crm_changes set sent_as_of = %(as_of)s::timestamptz
@@ -292,6 +302,8 @@ def end_unmade(
     for row in connection.exec_driver_sql(_UNMADE, values):
         if row.position is not None:
             ended.setdefault((row.plan_hash, row.approved_by), []).append(row.position)
+    if decision is Decision.PARKED:
+        connection.exec_driver_sql(_REFUSED_LINKS, values)
     for (plan_hash, approved_by), positions in ended.items():
         applying = Applying(account, plan_hash, run_id, approved_by)
         record_outcome(connection, applying, positions, decision, now, reason=reason)

@@ -37,13 +37,11 @@ CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
 
 FORGOTTEN = "its customer was forgotten: what the CRM says of them is not sent, and not kept"
 LINK_LOST = (
-    "it named a record of Enerflo when both sides agreed, and names none now: let it name that record again,"
-    " or give it another key if it is a new one"
+    "Enerflo has a record of this row, which names none: let it name that record, or give it another key if"
+    " it is a new one"
 )
-# The question about a record whose row the CRM still has, and that names no record any more.
-ROW_LOST_LINK = (
-    "its row in the CRM is still there, but does not name it any more ({}): let the row name its record again"
-)
+# The question about a record whose row the CRM still has, and that names no record.
+ROW_LOST_LINK = "its row in the CRM is still there, but does not name it ({}): let the row name its record"
 NO_VALUE = "no mapped field of its record has a value that a new row could get"
 OUTSIDE = "its row in the CRM stands outside the table''s where"
 # The question about a row whose record Enerflo deleted, if we cannot mark the row.
