@@ -117,7 +117,7 @@ _MEANT_OTHERWISE = Template("""and a.key in (
           and n."column" = w."column" and n.state = 'open' and n.ended_at is null))""")
 
 _CREATED = sa.text("""
-select position from sync.plan_changes
+select array_agg(position) as positions, max(done_at) as read_at from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and table_name = :table and op = 'insert'
   and direction = 'to_enerflo' and state = 'applied' and key = cast(:key as jsonb)
 """)
@@ -250,9 +250,15 @@ def _agree_on_link(connection: sa.Connection, comparison: Comparison, applying: 
         "table": str(comparison.name),
         "key": key,
     }
-    positions = connection.execute(_CREATED, named).scalars().all()
-    if positions:
-        read_at = transaction_time(connection)
+    created = connection.execute(_CREATED, named).one()
+    if created.positions:
+        # What Enerflo says since it was read back then is no spelling of what we sent.
         agree_written(
-            connection, comparison, applying.account, applying.plan_hash, positions, AgreedBy.PUSH, read_at
+            connection,
+            comparison,
+            applying.account,
+            applying.plan_hash,
+            created.positions,
+            AgreedBy.PUSH,
+            created.read_at,
         )
