@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.test_changed_mapping import QUICK, STATUS
+from tests.writes.test_identity import KEY, OWN_KEY, in_progress, projects, status_of
 from tests.writes.test_refused import refused_cancellation
+from tests.writes.test_twins import edited, twin
 from tests.writes.test_undo import applied
 
 STAGE = (STATUS, STATUS.replace("status: {", "stage: {"))
@@ -68,3 +72,23 @@ def test_what_an_undo_left_apart_stays_so(agreed: Desk) -> None:
     assert agreed.plan().change_count == 0
     renamed(agreed)
     assert agreed.changes(agreed.plan()) == []
+
+
+@pytest.mark.parametrize("also", ["", ", values: {On Hold: On Hold}"])
+def test_what_is_left_of_two_rows_proposes_nothing_under_another_name(desk: Desk, also: str) -> None:
+    projects(desk, unique=False, status="crm")
+    install = in_progress(desk)[0]
+    twin(desk, install, "copy", "In progress")
+    desk.carried()
+    edited(desk, "copy", "On Hold")
+    desk.carried()
+    desk.sql("delete from crm.installs where project_id = :id", id=f"p-{install}")
+    desk.carried()
+    desk.sql("alter table crm.installs rename status to stage")
+    stage = STATUS.replace("status: {", "stage: {").replace("newest}", f"crm{also}}}")
+    desk.switched_on("both", (KEY, OWN_KEY), (STATUS, stage))
+    plan = desk.plan()
+    assert desk.changes(plan) == []
+    assert {one.cause for one in desk.undecided(plan) if one.field == "stage"} == {"duplicate_identity"}
+    desk.carried()
+    assert status_of(desk, install) == "In progress"

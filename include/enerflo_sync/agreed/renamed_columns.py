@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
 
@@ -52,14 +52,28 @@ where account = %(account)s and table_name = $table and field = $before
 """),
 )
 
+# Marks that rows were one of several go to every name that the column may have now: one too many asks a
+# person, one too few writes the value of a row that is gone.
+_TWINS = Template("""
+/* enerflo-sync plan $name: rows that were one of several, of a column under another name */
+insert into sync.agreed_twins (account, table_name, key, field, seen_at)
+select account, table_name, key, $after, min(seen_at) from sync.agreed_twins
+where account = %(account)s and table_name = $table and field in ($befores) group by account, table_name, key
+on conflict do nothing
+""")
+_TWINS_MOVED = Template("""
+/* enerflo-sync plan $name: marks under former names of columns */
+delete from sync.agreed_twins where account = %(account)s and table_name = $table and field in ($befores)
+""")
+
 
 def follow_columns(
     connection: sa.Connection, comparison: Comparison, account: str, stored: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Move what is stored under a column's former name to its new name, if the column is unambiguous.
 
-    A column counts as renamed if both names are mapped to the same field of Enerflo in the same CRM table,
-    and the former name is not mapped any more. Runs in the caller's transaction.
+    A column counts as renamed if both names are mapped to the same field of Enerflo and the former name is
+    not mapped any more, whatever else of its mapping changed. Runs in the caller's transaction.
 
     :param stored: the stored meaning of each column's pairs; returned with the present names.
     """
@@ -69,11 +83,12 @@ def follow_columns(
         {name: meaning for name, meaning in comparison.meanings.items() if name not in stored} if gone else {}
     )
     befores = {
-        name: [one for one in gone if not changed_parts(stored[one], meaning)]
+        name: sorted(one for one in gone if "enerflo" not in changed_parts(stored[one], meaning))
         for name, meaning in news.items()
         if name != OF_ROWS
     }
     claimed = [one for names in befores.values() for one in names]
+    _follow_twins(connection, comparison, account, befores)
     for after, names in befores.items():
         if len(names) == 1 and claimed.count(names[0]) == 1:
             _rename(connection, comparison, account, names[0], after)
@@ -115,3 +130,20 @@ def _rename(connection: sa.Connection, comparison: Comparison, account: str, bef
     for statement in (_REPLACED, _PAIRS, *_OTHERS):
         connection.exec_driver_sql(statement.substitute(named, same=same), {"account": account})
     make_former(connection, comparison, account, before)
+
+
+def _follow_twins(
+    connection: sa.Connection, comparison: Comparison, account: str, befores: Mapping[str, Sequence[str]]
+) -> None:
+    def run(template: Template, names: Sequence[str], after: str = "") -> None:
+        listed = ", ".join(map(literal, names))
+        statement = template.substitute(
+            name=comparison.name, table=literal(comparison.name), after=literal(after), befores=listed
+        )
+        connection.exec_driver_sql(statement, {"account": account})
+
+    for after, names in befores.items():
+        if names:
+            run(_TWINS, names, after)
+    if moved := sorted({one for names in befores.values() for one in names}):
+        run(_TWINS_MOVED, moved)
