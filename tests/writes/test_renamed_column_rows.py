@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.renamed_columns import follow_columns
-from tests.writes.test_renamed_rows import MOMENT, ROWS, comparisons, put, tables
+from tests.writes.test_renamed_rows import MOMENT, ROWS, comparisons, put, put_plans, tables
 
 __all__ = ["tables"]
 
@@ -86,6 +86,68 @@ def test_what_else_goes_along(tables: sa.Engine, tmp_path: Path, target: str) ->
         follow_columns(connection, plan, "default", {"name": plan.meanings["office"]})
         rows = connection.execute(sa.text(f"select plan_hash, field from sync.{target}"))
         assert dict(row._tuple() for row in rows) == wanted
+
+
+def test_the_questions_of_the_last_plan_go_along(tables: sa.Engine, tmp_path: Path) -> None:
+    with tables.begin() as connection:
+        (plan,) = comparisons(connection, tmp_path, {"installs": "office"})
+        put_plans(connection)
+        follow_columns(connection, plan, "default", {"name": plan.meanings["office"]})
+        rows = connection.execute(
+            sa.text("select plan_hash, table_name, field from sync.plan_undecided where field = 'office'")
+        )
+        assert {tuple(row) for row in rows} == {
+            (plan, "installs", "office") for plan in ("last", "last, second part")
+        }
+
+
+# Columns of before by what they mean now; columns of now; marks of before; and what these become.
+MARKS: list[tuple[dict[str, str], str, str, str]] = [
+    ({"name": "office"}, "office", "name", "office"),
+    ({"name": "office"}, "office", "name state", "office state"),
+    # A mark of an earlier time is there under the new name.
+    ({"name": "office"}, "office", "name office", "office"),
+    # It cannot be told which column got the name: the mark goes to it from each, and to each.
+    ({"name": "office", "panel": "office"}, "office", "name", "office"),
+    ({"name": "office", "panel": "office"}, "office", "name panel", "office"),
+    # Still mapped, or of something else.
+    ({"name": "office", "office": "office"}, "office", "name", "name"),
+    ({"name": "state"}, "office", "name", "name"),
+]
+
+
+@pytest.mark.parametrize(("before", "now", "marked", "then"), MARKS)
+def test_rows_that_were_one_of_several_stay_so(
+    tables: sa.Engine, tmp_path: Path, before: dict[str, str], now: str, marked: str, then: str
+) -> None:
+    with tables.begin() as connection:
+        (every,) = comparisons(connection, tmp_path, {"jobs": "name office state panel"})
+        (plan,) = comparisons(connection, tmp_path, {"jobs": now})
+        stored = {name: every.meanings[meaning] for name, meaning in before.items()}
+        for other in (("default", "jobs"), ("other", "jobs"), ("default", "notes")):
+            for field in marked.split():
+                named = dict(zip(("account", "table_name"), other, strict=True))
+                put(connection, "agreed_twins", named | {"key": "{}", "field": field, "seen_at": MOMENT})
+        follow_columns(connection, plan, "default", stored)
+        rows = connection.execute(sa.text("select account, table_name, field from sync.agreed_twins"))
+        assert {tuple(row) for row in rows} == {
+            *(("default", "jobs", field) for field in then.split()),
+            *(("other", "jobs", field) for field in marked.split()),
+            *(("default", "notes", field) for field in marked.split()),
+        }
+
+
+@pytest.mark.parametrize(
+    ("part", "is_renamed"), [("enerflo", False), ("crm", True), ("reads", True), ("clock", True)]
+)
+def test_a_column_is_renamed_whatever_else_of_its_mapping_changed(
+    tables: sa.Engine, tmp_path: Path, part: str, is_renamed: bool
+) -> None:
+    with tables.begin() as connection:
+        (plan,) = comparisons(connection, tmp_path, {"jobs": "office"})
+        before = {**plan.meanings["office"], part: ["something else"]}
+        found = follow_columns(connection, plan, "default", {"name": before})
+        assert found == {"office" if is_renamed else "name": before}
 
 
 @pytest.mark.parametrize(

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.test_changed_mapping import QUICK, STATUS
 from tests.writes.test_identity import KEY, OWN_KEY, in_progress, projects, status_of
 from tests.writes.test_refused import refused_cancellation
+from tests.writes.test_renamed_tables import RENAMED
 from tests.writes.test_twins import edited, twin
 from tests.writes.test_undo import applied
+from tests.writes.test_unmoved_times import asked, crm_status, mirror_status, silent_status, written_beside
 
+WORDS = ", values: {On Hold: On Hold}"
 STAGE = (STATUS, STATUS.replace("status: {", "stage: {"))
 
 
-def renamed(desk: Desk) -> None:
+def renamed(desk: Desk, also: str = "") -> None:
     desk.sql("alter table crm.installs rename status to stage")
-    desk.switched_on("both", QUICK, STAGE)
+    desk.switched_on("both", QUICK, (STATUS, STAGE[1].replace("}", f"{also}}}")))
 
 
-def test_what_a_person_refused_stays_refused(agreed: Desk) -> None:
+def renamed_table(desk: Desk) -> None:
+    desk.switched_on("both", QUICK, RENAMED)
+
+
+@pytest.mark.parametrize("also", ["", WORDS])
+def test_what_a_person_refused_stays_refused(agreed: Desk, also: str) -> None:
     agreed.switched_on("both", QUICK)
     refused_cancellation(agreed)
-    renamed(agreed)
+    renamed(agreed, also)
     plan = agreed.plan()
     assert agreed.changes(plan) == []
     (one,) = (one for one in agreed.undecided(plan) if one.field == "stage")
@@ -74,7 +85,7 @@ def test_what_an_undo_left_apart_stays_so(agreed: Desk) -> None:
     assert agreed.changes(agreed.plan()) == []
 
 
-@pytest.mark.parametrize("also", ["", ", values: {On Hold: On Hold}"])
+@pytest.mark.parametrize("also", ["", WORDS])
 def test_what_is_left_of_two_rows_proposes_nothing_under_another_name(desk: Desk, also: str) -> None:
     projects(desk, unique=False, status="crm")
     install = in_progress(desk)[0]
@@ -92,3 +103,53 @@ def test_what_is_left_of_two_rows_proposes_nothing_under_another_name(desk: Desk
     assert {one.cause for one in desk.undecided(plan) if one.field == "stage"} == {"duplicate_identity"}
     desk.carried()
     assert status_of(desk, install) == "In progress"
+
+
+def test_a_refused_write_to_the_crm_stays_refused_where_the_words_change_with_the_name(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK)
+    install = agreed.a_site().install_id
+    mirror_status(agreed, install, "On Hold", "now()")
+    plan = agreed.plan()
+    assert [one.direction for one in agreed.changes(plan)] == ["to_crm"]
+    run_reject(agreed.context, plan.plan_hash, by="Sam Hill", reason="the customer stays")
+    renamed(agreed, WORDS)
+    (reason,) = asked(agreed, "stage")
+    assert reason.startswith("refused by Sam Hill")
+
+
+@pytest.mark.parametrize(("rename", "field"), [(renamed, "stage"), (renamed_table, "status")])
+@pytest.mark.parametrize("agreed_once", [True, False])
+def test_an_edit_that_a_plan_saw_under_the_name_before_is_not_later_than_enerflos(
+    agreed: Desk, rename: Callable[[Desk], None], field: str, agreed_once: bool
+) -> None:
+    """The time of the row moved on by another column, after Enerflo's change."""
+    agreed.switched_on("both", QUICK)
+    install = agreed.a_site().install_id
+    if not agreed_once:
+        agreed.sql("delete from sync.agreed where table_name = 'installs' and field = 'status'")
+    crm_status(agreed, install, "Cancelled")
+    assert len(agreed.changes(agreed.plan())) == 1
+    mirror_status(agreed, install, "On Hold", "now()")
+    agreed.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
+    rename(agreed)
+    for _ in range(2):
+        assert len(asked(agreed, field)) == 1
+
+
+@pytest.mark.parametrize(("rename", "field"), [(renamed, "stage"), (renamed_table, "status")])
+def test_a_question_whose_evidence_our_own_write_has_hidden_stands_under_another_name(
+    agreed: Desk, rename: Callable[[Desk], None], field: str
+) -> None:
+    agreed.switched_on("both", QUICK)
+    install = agreed.a_site().install_id
+    mirror_status(agreed, install, "On Hold", "now() - interval '1 minute'")
+    silent_status(agreed, install, "Cancelled")
+    assert len(asked(agreed)) == 1
+    written_beside(agreed, install, "Silfab")
+    assert len(asked(agreed)) == 1
+    rename(agreed)
+    for _ in range(2):
+        assert len(asked(agreed, field)) == 1
+    # Whoever saves the row again says when.
+    agreed.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
+    assert [one.direction for one in agreed.changes(agreed.plan(), field=field)] == ["to_enerflo"]

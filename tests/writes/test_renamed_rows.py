@@ -80,12 +80,14 @@ ROWS: dict[str, list[tuple[dict[str, Any], bool]]] = {
     "plan_changes": [
         (
             {
-                **{"key": "{}", "op": "update", "direction": "to_crm", "policy": "-", "cause": "-", "rule": "-"},
-                **{"plan_hash": f"{sent}{state}", "position": 1, "sent_at": sent, "state": state},
+                **{"key": "{}", "op": op, "direction": "to_crm", "policy": "-", "cause": "-", "rule": "-"},
+                **{"plan_hash": f"{op}{sent}{state}", "position": 1, "sent_at": sent, "state": state},
             },
-            sent is not None and state != "applied",
+            state != "applied" and (op == "update" or sent is not None),
         )
-        for sent, state in product((None, MOMENT), ("planned", "sent", "parked", "applied"))
+        for op, sent, state in product(
+            ("insert", "update"), (None, MOMENT), ("planned", "sent", "parked", "applied")
+        )
     ],
     "crm_changes": [
         (
@@ -153,6 +155,7 @@ def test_a_change_goes_along_as_long_as_it_is_looked_for(tables: sa.Engine, tmp_
         remember(connection, tmp_path, {"installs": "name"})
         for number, (other, _) in enumerate(LOOKED_FOR):
             change = ROWS["plan_changes"][0][0] | {"plan_hash": str(number), "table_name": "installs"}
+            assert (change["op"], change["sent_at"]) == ("insert", None)
             put(connection, "plan_changes", change | {"account": "default", "state": "handed_over"})
             handed_over = ROWS["crm_changes"][0][0] | {"plan_hash": str(number), "table_name": "installs"}
             put(
@@ -167,6 +170,54 @@ def test_a_change_goes_along_as_long_as_it_is_looked_for(tables: sa.Engine, tmp_
         }
 
 
+def put_plan(connection: sa.Connection, name: str, kind: str, days: int, account: str = "default") -> None:
+    """Put a plan, and a question of it about each of three columns."""
+    values = {"a": account, "p": name, "k": kind, "at": f"2026-03-{days:02}"}
+    columns = "plan_hash, account, kind, created_at, expires_at, state, change_count, needs_approval, mode"
+    connection.execute(
+        sa.text(
+            f"insert into sync.plans ({columns}, config_hash) values (:p, :a, :k, cast(:at as timestamptz),"
+            " cast(:at as timestamptz), 'superseded', 0, false, 'both', '-')"
+        ),
+        values,
+    )
+    for position, table in enumerate(("installs", "notes"), 1):
+        for more, field in enumerate(("name", "state", None)):
+            connection.execute(
+                sa.text(
+                    "insert into sync.plan_undecided (account, plan_hash, position, table_name, key, field, cause,"
+                    " reason) values (:a, :p, :n, :t, '{}', :f, '-', '-')"
+                ),
+                values | {"n": 10 * position + more, "t": table, "f": field},
+            )
+
+
+def put_plans(connection: sa.Connection) -> None:
+    put_plan(connection, "before", "sync", 1)
+    # A plan comes in parts, which have one time.
+    put_plan(connection, "last", "sync", 2)
+    put_plan(connection, "last, second part", "sync", 2)
+    put_plan(connection, "undo", "undo", 3)
+    put_plan(connection, "theirs", "sync", 4, account="other")
+
+
+def test_the_questions_of_the_last_plan_go_along(tables: sa.Engine, tmp_path: Path) -> None:
+    with tables.begin() as connection:
+        remember(connection, tmp_path, {"installs": "name"})
+        put_plans(connection)
+        follow_names(connection, comparisons(connection, tmp_path, {"jobs": "name"}), "default")
+        rows = connection.execute(
+            sa.text(
+                "select plan_hash, position < 20, table_name, count(*) from sync.plan_undecided group by 1, 2, 3"
+            )
+        )
+        assert {tuple(row) for row in rows} == {
+            (plan, is_first, ("jobs" if plan.startswith("last") else "installs") if is_first else "notes", 3)
+            for plan in ("before", "last", "last, second part", "undo", "theirs")
+            for is_first in (True, False)
+        }
+
+
 def put(connection: sa.Connection, table: str, row: Mapping[str, Any]) -> None:
     names = ", ".join(row)
     values = ", ".join(f"cast(:{one} as jsonb)" if one == "key" else f":{one}" for one in row)
@@ -176,7 +227,7 @@ def put(connection: sa.Connection, table: str, row: Mapping[str, Any]) -> None:
 def said(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what tells the rows of a case apart, beside account and table."""
     times = [row.get(name) is not None for name in ("ended_at", "sent_at")]
-    return (*times, row.get("side"), row.get("state"))
+    return (*times, row.get("side"), row.get("state"), row.get("op"))
 
 
 # Names from before with their fields, names of now, and which of these has what of those before.

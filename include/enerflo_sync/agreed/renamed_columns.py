@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.renamed_tables import ASKED_LAST, NEEDED_CHANGES
 from enerflo_sync.agreed.written import shown
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
@@ -45,25 +46,29 @@ update sync.refusals set field = $after
 where account = %(account)s and table_name = $table and field = $before and ended_at is null
 """),
     Template("""
-/* enerflo-sync plan $name: what was sent of a column under another name, and is not confirmed */
+/* enerflo-sync plan $name: what plans saw of a column under another name, or sent and is not confirmed */
 update sync.plan_changes set field = $after
-where account = %(account)s and table_name = $table and field = $before
-  and sent_at is not null and confirmed is null and state <> 'applied'
+where account = %(account)s and table_name = $table and field = $before and $needed
+"""),
+    Template("""
+/* enerflo-sync plan $name: what the last plan asked of a column under another name */
+update sync.plan_undecided set field = $after
+where account = %(account)s and table_name = $table and field = $before and $asked
 """),
 )
 
-# Marks that rows were one of several go to every name that the column may have now: one too many asks a
-# person, one too few writes the value of a row that is gone.
-_TWINS = Template("""
-/* enerflo-sync plan $name: rows that were one of several, of a column under another name */
+# The mark that a row was one of several goes to every name that the column may have now. One mark too many
+# asks a person; one too few lets a plan write the value of a row that is gone.
+_MARK_UNDER = sa.text("""
+/* enerflo-sync plan: rows that were one of several, by the present name of a column */
 insert into sync.agreed_twins (account, table_name, key, field, seen_at)
-select account, table_name, key, $after, min(seen_at) from sync.agreed_twins
-where account = %(account)s and table_name = $table and field in ($befores) group by account, table_name, key
+select account, table_name, key, :after, min(seen_at) from sync.agreed_twins
+where account = :account and table_name = :table and field = any(:befores) group by account, table_name, key
 on conflict do nothing
 """)
-_TWINS_MOVED = Template("""
-/* enerflo-sync plan $name: marks under former names of columns */
-delete from sync.agreed_twins where account = %(account)s and table_name = $table and field in ($befores)
+_UNMARK_FORMER = sa.text("""
+/* enerflo-sync plan: rows that were one of several, by former names of columns */
+delete from sync.agreed_twins where account = :account and table_name = :table and field = any(:befores)
 """)
 
 
@@ -83,12 +88,12 @@ def follow_columns(
         {name: meaning for name, meaning in comparison.meanings.items() if name not in stored} if gone else {}
     )
     befores = {
-        name: sorted(one for one in gone if "enerflo" not in changed_parts(stored[one], meaning))
+        name: [one for one in gone if "enerflo" not in changed_parts(stored[one], meaning)]
         for name, meaning in news.items()
         if name != OF_ROWS
     }
-    claimed = [one for names in befores.values() for one in names]
     _follow_twins(connection, comparison, account, befores)
+    claimed = [one for names in befores.values() for one in names]
     for after, names in befores.items():
         if len(names) == 1 and claimed.count(names[0]) == 1:
             _rename(connection, comparison, account, names[0], after)
@@ -127,23 +132,17 @@ def _rename(connection: sa.Connection, comparison: Comparison, account: str, bef
     named |= {"before": literal(before), "after": literal(after)}
     make_former(connection, comparison, account, after)
     same = says_the_same(comparison, after)
+    named |= {"same": same, "needed": NEEDED_CHANGES, "asked": ASKED_LAST}
     for statement in (_REPLACED, _PAIRS, *_OTHERS):
-        connection.exec_driver_sql(statement.substitute(named, same=same), {"account": account})
+        connection.exec_driver_sql(statement.substitute(named), {"account": account})
     make_former(connection, comparison, account, before)
 
 
 def _follow_twins(
     connection: sa.Connection, comparison: Comparison, account: str, befores: Mapping[str, Sequence[str]]
 ) -> None:
-    def run(template: Template, names: Sequence[str], after: str = "") -> None:
-        listed = ", ".join(map(literal, names))
-        statement = template.substitute(
-            name=comparison.name, table=literal(comparison.name), after=literal(after), befores=listed
-        )
-        connection.exec_driver_sql(statement, {"account": account})
-
+    named = {"account": account, "table": str(comparison.name)}
     for after, names in befores.items():
-        if names:
-            run(_TWINS, names, after)
-    if moved := sorted({one for names in befores.values() for one in names}):
-        run(_TWINS_MOVED, moved)
+        connection.execute(_MARK_UNDER, {**named, "after": after, "befores": names})
+    for names in befores.values():
+        connection.execute(_UNMARK_FORMER, {**named, "befores": names})

@@ -29,6 +29,15 @@ _LOOKED_FOR = """exists (
     select from sync.crm_changes w
     where w.account = plan_changes.account and w.plan_hash = plan_changes.plan_hash
       and w.table_name = plan_changes.table_name and w.key = plan_changes.key and w.ended_at is null)"""
+# Changes that were sent and may still arrive at Enerflo, and changes that show which values a plan saw
+# (enerflo_sync.reconcile.seen_otherwise). A change that was applied keeps the name of its time.
+NEEDED_CHANGES = "state <> 'applied' and (op = 'update' or sent_at is not null and confirmed is null)"
+# The questions of the last plan, which the next one asks again (enerflo_sync.reconcile.still_asked).
+ASKED_LAST = """plan_hash in (
+    select p.plan_hash from sync.plans p
+    where p.account = plan_undecided.account and p.kind = 'sync'
+      and p.created_at = (select max(q.created_at) from sync.plans q
+                          where q.account = p.account and q.kind = 'sync'))"""
 # Rows that are still in use. Rows about something that ended keep the name that the table had then.
 _UNDER_NAMES = (
     ("agreed", "true"),
@@ -36,8 +45,9 @@ _UNDER_NAMES = (
     ("agreed_keys", "true"),
     ("own_writes", "side = 'crm'"),
     ("refusals", "ended_at is null"),
-    ("plan_changes", "sent_at is not null and confirmed is null and state <> 'applied'"),
+    ("plan_changes", NEEDED_CHANGES),
     ("plan_changes", _LOOKED_FOR),
+    ("plan_undecided", ASKED_LAST),
     ("crm_changes", "ended_at is null"),
 )
 

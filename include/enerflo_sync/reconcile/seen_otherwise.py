@@ -36,10 +36,16 @@ def seen_otherwise(comparison: Comparison, in_enerflo: str) -> str:
     whole seconds: within one, the plan came before the change if it saw another value of Enerflo. Yet what
     changes at Enerflo after the last plan is later than a value about which that plan asked.
 
+    Where nothing is agreed on any more, because the column got another name, the question of the last plan
+    stands until somebody changes Enerflo's record or saves the CRM's row.
+
     :param in_enerflo: SQL of when Enerflo's value changed.
     """
     if not comparison.goes_by_time:
         return "false"
     seen = _SEEN.substitute(tables=comparison.names_of_table, in_enerflo=in_enerflo)
-    later = f"coalesce({CHANGED} > {LAST_PLAN}, false) and {still_asked(comparison, 'time_unsure')}"
-    return f"(f.newest and {seen} and not ({later}))"
+    asked = still_asked(comparison, "time_unsure")
+    later = f"coalesce({CHANGED} > {LAST_PLAN}, false)"
+    saved = f"coalesce(o.left_by_others > {LAST_PLAN}, false)"
+    stands = f"a.account is null and {asked} and not {later} and not {saved}"
+    return f"(f.newest and ({seen} and not ({later} and {asked}) or {stands}))"
