@@ -44,6 +44,10 @@ BESIDE = {
     ): "what became of each change that was applied, with its row of the ledger",
     ("agreed", "sync.refusals"): "the column of what a person refused, where it has another name by now",
     (
+        "agreed",
+        "sync.plan_undecided",
+    ): "the column of what the last plan asked, where it has another name by now",
+    (
         "outbox",
         "sync.plan_changes",
     ): "which requests were sent and accepted, before anybody knows what came of them",
