@@ -45,6 +45,7 @@ AGAINST_THE_ORDER = {
     ("reconcile", "sync.plan_changes"): "the cause pending, and requests whose outcome is unknown",
     ("reconcile", "sync.plan_undecided"): "explained differences that wait for a person: what a plan asks",
     ("reconcile", "sync.retries"): "the same: what could not be made, and nobody wants tried again",
+    ("agreed", "sync.refusals"): "what a person refused of one of several columns, by each name it may have",
     ("agreed", "sync.plans"): "a pair is agreed on by the plan that wrote it",
     ("agreed", "sync.plan_changes"): "what a plan expected, and what became of it",
     ("outbox", "sync.plan_changes"): "what is to be sent",

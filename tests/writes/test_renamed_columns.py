@@ -153,3 +153,36 @@ def test_a_question_whose_evidence_our_own_write_has_hidden_stands_under_another
     # Whoever saves the row again says when.
     agreed.sql("update crm.installs set updated_at = now() where enerflo_install_id = :i", i=install)
     assert [one.direction for one in agreed.changes(agreed.plan(), field=field)] == ["to_enerflo"]
+
+
+LABEL = STATUS.replace("newest", "enerflo")
+TWO = f"{LABEL}\n      label: {LABEL.removeprefix('status: ')}"
+
+
+@pytest.mark.parametrize("now", [("stage", "word"), ("word", "stage"), ("stage", "label")])
+def test_a_refused_write_stays_refused_where_columns_of_one_field_are_renamed_at_once(
+    agreed: Desk, now: tuple[str, str]
+) -> None:
+    """Which column got which name cannot be told: one question too many is better than a refused write."""
+    agreed.sql("alter table crm.installs add label text")
+    agreed.sql("update crm.installs set label = status")
+    agreed.switched_on("both", QUICK, (STATUS, TWO))
+    agreed.carried()
+    install = agreed.a_site().install_id
+    mirror_status(agreed, install, "On Hold", "now()")
+    agreed.sql("update crm.installs set label = 'On Hold' where enerflo_install_id = :i", i=install)
+    plan = agreed.plan()
+    assert [one.field for one in agreed.changes(plan)] == ["status"]
+    run_reject(agreed.context, plan.plan_hash, by="Sam Hill", reason="the customer stays")
+    before = agreed.one("select count(*) from sync.refusals where ended_at is null")
+    agreed.sql("alter table crm.installs rename status to s")
+    agreed.sql("alter table crm.installs rename label to l")
+    agreed.sql(f"alter table crm.installs rename s to {now[0]}")
+    agreed.sql(f"alter table crm.installs rename l to {now[1]}")
+    named = TWO.replace("status: {", f"{now[0]}: {{").replace("label: {", f"{now[1]}: {{")
+    agreed.switched_on("both", QUICK, (STATUS, named))
+    for _ in range(2):
+        assert agreed.changes(agreed.plan()) == []
+        (reason,) = asked(agreed, now[0])
+        assert reason.startswith("refused by Sam Hill")
+    assert agreed.one("select count(*) from sync.refusals where ended_at is null") >= before

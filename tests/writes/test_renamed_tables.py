@@ -11,7 +11,11 @@ from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
+from tests.writes.copies import mapped
+from tests.writes.kept import brought
 from tests.writes.test_changes import ALONE, AT_ONCE, HANDED, approved, copied, copy_shows, handed, install
+from tests.writes.test_moved_rows import AT_ONCE as TRIED_AT_ONCE
+from tests.writes.test_moved_rows import BOARDS, CANCELLED, KEYS, ON_HOLD, _boards, at_enerflo
 
 __all__ = ["copied", "install"]
 
@@ -168,3 +172,90 @@ def test_where_it_cannot_be_told_nothing_is_planned(agreed: Desk) -> None:
     agreed.switched_on("both", QUICK, ("\n  milestones:", *both))
     agreed.plan()
     assert agreed.one("select count(*) from sync.agreed where table_name = 'works'") == 0
+
+
+# The tables of two boards change their names with each other, or give theirs to a table that is new.
+SWAPPED = (
+    BOARDS.replace("installs:", "w:")
+    .replace("  west:\n    of: installs", "  installs:")
+    .replace("  w:", "  west:\n    of: installs")
+)
+GIVEN_ON = SWAPPED.replace("  west:", "  east:")
+
+
+@pytest.mark.parametrize("how", KEYS)
+@pytest.mark.parametrize("tables", [SWAPPED, GIVEN_ON], ids=["swapped", "given on"])
+def test_what_a_person_refused_goes_along_where_another_table_takes_the_name(
+    agreed: Desk, tables: str, how: str
+) -> None:
+    kind, key = KEYS[how]
+    brought(agreed, _boards, kind, key)
+    site = agreed.one("select min(record::bigint) from crm.east where label = 'In progress'")
+    agreed.sql(
+        "insert into crm.west select item, record, label, updated_at from crm.east where record::bigint = :i",
+        i=site,
+    )
+    agreed.carried()
+    at_enerflo(agreed, site, ON_HOLD)
+    plan = agreed.plan()
+    assert {one.table_name for one in agreed.changes(plan)} == {"installs", "west"}
+    run_reject(agreed.context, plan.plan_hash, by="Sam Hill", reason="a clerk looks at it")
+    assert agreed.plan().change_count == 0
+    mapped(agreed, "both", tables.format(key=key), TRIED_AT_ONCE)
+    for _ in range(2):
+        plan = agreed.plan()
+        assert agreed.changes(plan) == []
+        told = {
+            (one.field, str(one.reason).endswith("a clerk looks at it"))
+            for one in agreed.undecided(plan)
+            if one.key in ({"record": site}, {"record": str(site)}, {"item": f"i{site}"})
+        }
+        assert told == {("label", True), ("stage", True)}, agreed.undecided(plan)
+    # And back again.
+    mapped(agreed, "both", BOARDS.format(key=key), TRIED_AT_ONCE)
+    assert agreed.changes(agreed.plan()) == []
+    at_enerflo(agreed, site, CANCELLED)
+    assert {one.table_name for one in agreed.changes(agreed.plan())} == {"installs", "west"}
+
+
+def _beside_an_equal_row(desk: Desk, kind: str, key: str) -> int:
+    """Refuse a write to one board; the other one shows Enerflo's value already."""
+    _boards(desk, kind, key)
+    site = int(desk.one("select min(record::bigint) from crm.east where label = 'In progress'"))
+    at_enerflo(desk, site, ON_HOLD)
+    desk.sql(
+        "insert into crm.west select item, record, 'On Hold', now() from crm.east where record::bigint = :i",
+        i=site,
+    )
+    plan = desk.plan()
+    assert {one.table_name for one in desk.changes(plan)} == {"installs"}
+    run_reject(desk.context, plan.plan_hash, by="Sam Hill", reason="a clerk looks at it")
+    assert desk.plan().change_count == 0
+    return site
+
+
+@pytest.mark.parametrize("how", KEYS)
+@pytest.mark.parametrize("tables", [SWAPPED, GIVEN_ON], ids=["swapped", "given on"])
+def test_what_a_person_refused_of_one_of_two_rows_goes_along(agreed: Desk, tables: str, how: str) -> None:
+    kind, key = KEYS[how]
+    site = brought(agreed, _beside_an_equal_row, kind, key)
+    mapped(agreed, "both", tables.format(key=key), TRIED_AT_ONCE)
+    for _ in range(2):
+        assert agreed.changes(agreed.plan()) == []
+    assert agreed.one("select label from crm.east where record::bigint = :i", i=site) == "In progress"
+
+
+@pytest.mark.parametrize("how", KEYS)
+def test_what_is_stored_of_a_table_that_is_mapped_no_more_makes_room(agreed: Desk, how: str) -> None:
+    """One table of two is left, under the other one's name; later the other one comes back under a third."""
+    kind, key = KEYS[how]
+    brought(agreed, _beside_an_equal_row, kind, key)
+    stored = "select count(*) from sync.agreed where table_name = :table"
+    installs, west = agreed.one(stored, table="installs"), agreed.one(stored, table="west")
+    alone = GIVEN_ON[: GIVEN_ON.index("  east:")] + GIVEN_ON[GIVEN_ON.index("  installs:") :]
+    mapped(agreed, "both", alone.format(key=key), TRIED_AT_ONCE)
+    assert agreed.changes(agreed.plan()) == []
+    assert (agreed.one(stored, table="installs"), agreed.one(stored, table="west")) == (west, installs)
+    mapped(agreed, "both", GIVEN_ON.format(key=key), TRIED_AT_ONCE)
+    assert agreed.changes(agreed.plan()) == []
+    assert agreed.one(stored, table="east") == installs

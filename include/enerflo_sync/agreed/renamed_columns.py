@@ -41,11 +41,6 @@ where a.account = %(account)s and a.table_name = $table and a.field = $before an
 """)
 _OTHERS = (
     Template("""
-/* enerflo-sync plan $name: what a person refused of a column under another name */
-update sync.refusals set field = $after
-where account = %(account)s and table_name = $table and field = $before and ended_at is null
-"""),
-    Template("""
 /* enerflo-sync plan $name: what plans saw of a column under another name, or sent and is not confirmed */
 update sync.plan_changes set field = $after
 where account = %(account)s and table_name = $table and field = $before and $needed
@@ -71,6 +66,23 @@ _UNMARK_FORMER = sa.text("""
 delete from sync.agreed_twins where account = :account and table_name = :table and field = any(:befores)
 """)
 
+# So does what a person refused: of several columns of one field, it is not known which got which name.
+_REFUSE_TOO = sa.text("""
+/* enerflo-sync plan: what a person refused, by a further name that the column may have */
+insert into sync.refusals (account, table_name, key, enerflo_key, op, field, direction, before, after,
+  source_value, plan_hash, decided_by, decided_at, reason)
+select account, table_name, key, enerflo_key, op, :after, direction, before, after, source_value, plan_hash,
+  decided_by, decided_at, reason
+from sync.refusals
+where account = :account and table_name = :table and field = :before and ended_at is null
+order by refusal_id
+""")
+_REFUSED_UNDER = sa.text("""
+/* enerflo-sync plan: what a person refused of a column under another name */
+update sync.refusals set field = :after
+where account = :account and table_name = :table and field = :before and ended_at is null
+""")
+
 
 def follow_columns(
     connection: sa.Connection, comparison: Comparison, account: str, stored: Mapping[str, Any]
@@ -93,6 +105,7 @@ def follow_columns(
         if name != OF_ROWS
     }
     _follow_twins(connection, comparison, account, befores)
+    _follow_refusals(connection, comparison, account, befores)
     claimed = [one for names in befores.values() for one in names]
     for after, names in befores.items():
         if len(names) == 1 and claimed.count(names[0]) == 1:
@@ -146,3 +159,14 @@ def _follow_twins(
         connection.execute(_MARK_UNDER, {**named, "after": after, "befores": names})
     for names in befores.values():
         connection.execute(_UNMARK_FORMER, {**named, "befores": names})
+
+
+def _follow_refusals(
+    connection: sa.Connection, comparison: Comparison, account: str, befores: Mapping[str, Sequence[str]]
+) -> None:
+    for before in sorted({name for names in befores.values() for name in names}):
+        named = {"account": account, "table": str(comparison.name), "before": before}
+        first, *further = (after for after, names in befores.items() if before in names)
+        for after in further:
+            connection.execute(_REFUSE_TOO, {**named, "after": after})
+        connection.execute(_REFUSED_UNDER, {**named, "after": first})

@@ -8,9 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, full_name
-from enerflo_sync.reconcile.meanings import STORED_AS, changed_parts
+from enerflo_sync.reconcile.meanings import OF_ROWS, STORED_AS, changed_parts, with_changed_meanings
 
 _STORED = sa.text("""
 /* enerflo-sync plan: names of tables under which pairs are stored */
@@ -52,39 +53,96 @@ _UNDER_NAMES = (
 )
 
 
-def follow_names(connection: sa.Connection, comparisons: Sequence[Comparison], account: str) -> None:
-    """Move what is stored under a table's former name to its new name.
+def follow_names(
+    connection: sa.Connection, comparisons: Sequence[Comparison], config: SyncConfig, account: str
+) -> list[Comparison]:
+    """Move what is stored under a table's former name to its new name; return comparisons that know of it.
 
-    A name that is not mapped any more is the former name of a new one if its pairs belong to the same CRM
-    table and kind of record. Of several candidates the one that shares most fields is taken. Runs in the
-    caller's transaction.
+    A name that is not mapped any more, or that is now the name of another CRM table, is the former name of a
+    new one if its pairs belong to the same CRM table and kind of record. Of several candidates the one that
+    shares most fields is taken. Runs in the caller's transaction.
 
     :raises ConfigurationError: several candidates share equally many fields. Nothing is moved then, so that
         no refusal is lost.
     """
     rows = connection.execute(_STORED, {"account": account})
     stored: dict[str, Any] = {row.table_name: row.columns for row in rows}
-    names = {comparison.name for comparison in comparisons}
+    kept = {one.name for one in comparisons if _of(one) in _stood_for(one.name, stored)}
     shared = {
         (before, comparison.name): count
         for comparison in comparisons
-        if stored.keys().isdisjoint((comparison.name, STORED_AS.format(comparison.name)))
-        and not connection.scalar(_HAS_PAIRS, {"account": account, "table": comparison.name})
-        for before, count in _former_names(comparison, stored, names).items()
+        if comparison.name not in kept and _may_be_new(connection, comparison, account, stored)
+        for before, count in _former_names(comparison, stored, kept).items()
     }
-    for before, after in _matched(shared):
-        for target, which in _UNDER_NAMES:
-            _rename(connection, account, target, which, before, after)
-        _rename(connection, account, "agreed_keys", "true", *map(STORED_AS.format, (before, after)))
+    moves = _with_what_they_displace(_matched(shared), stored)
+    if not moves:
+        return list(comparisons)
+    for step in _steps(moves):
+        for before, after in step:
+            for target, which in _UNDER_NAMES:
+                _rename(connection, account, target, which, before, after)
+            _rename(connection, account, "agreed_keys", "true", *map(STORED_AS.format, (before, after)))
+    return with_changed_meanings(connection, config, account, comparisons)
 
 
-def _former_names(comparison: Comparison, stored: Mapping[str, Any], names: set[str]) -> dict[str, int]:
-    """Return the possible former names of a table, each with the number of fields that both names share."""
-    table = full_name(comparison.mapping)
+def _with_what_they_displace(
+    matched: Sequence[tuple[str, str]], stored: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """Return the moves, and those that make room: under a new name another CRM table may have its rows."""
+    former, befores = {after: before for before, after in matched}, {before for before, _ in matched}
+    moves = list(matched)
+    for after in former:
+        if after in stored and after not in befores:
+            free = after
+            while free in former:
+                free = former[free]
+            moves.append((after, free))
+    return moves
+
+
+def _steps(moves: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """Return the moves, in two steps if a name that one table gives up is taken by another."""
+    befores, afters = zip(*moves, strict=True)
+    if set(befores).isdisjoint(afters):
+        return [list(moves)]
+    # No table can have such a name.
+    between = [f"{after}/moving" for after in afters]
+    return [list(zip(befores, between, strict=True)), list(zip(between, afters, strict=True))]
+
+
+def _of(comparison: Comparison) -> tuple[str, str]:
+    """Return the CRM table and the kind of record that a table maps."""
+    return full_name(comparison.mapping), str(comparison.kind)
+
+
+def _stood_for(name: str, stored: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return the CRM table and the kind of record of the pairs that are stored under a name.
+
+    Columns that are not mapped any more may name an earlier table; the meaning of the rows does not.
+    """
+    fields = stored.get(STORED_AS.format(name), {})
+    said = [fields[OF_ROWS]] if OF_ROWS in fields else fields.values()
+    return {(one["crm"][0], one["enerflo"][0]) for one in said}
+
+
+def _may_be_new(
+    connection: sa.Connection, comparison: Comparison, account: str, stored: Mapping[str, Any]
+) -> bool:
+    """Return whether nothing is stored under a table's name, or only pairs of another CRM table."""
+    if not stored.keys().isdisjoint((comparison.name, STORED_AS.format(comparison.name))):
+        return bool(_stood_for(comparison.name, stored))
+    return not connection.scalar(_HAS_PAIRS, {"account": account, "table": comparison.name})
+
+
+def _former_names(comparison: Comparison, stored: Mapping[str, Any], kept: set[str]) -> dict[str, int]:
+    """Return the possible former names of a table, each with the number of fields that both names share.
+
+    :param kept: names whose table is the one that it was.
+    """
     found = {}
-    for name in sorted(stored.keys() - names):
-        fields = stored.get(STORED_AS.format(name), {})
-        if any((one["crm"][0], one["enerflo"][0]) == (table, comparison.kind) for one in fields.values()):
+    for name in sorted(stored.keys() - kept - {comparison.name}):
+        if _of(comparison) in _stood_for(name, stored):
+            fields = stored[STORED_AS.format(name)]
             found[name] = sum(
                 field in fields and not changed_parts(fields[field], meaning)
                 for field, meaning in comparison.meanings.items()

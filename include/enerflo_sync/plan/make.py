@@ -160,7 +160,7 @@ def make_plans(
             fold = case_folding(connection)
             comparisons = live_comparisons(connection, config, account, fold, all_tables=True)
             require_rows(connection, config, account, comparisons)
-            follow_names(connection, comparisons, account)
+            comparisons = follow_names(connection, comparisons, config, account)
             follow_keys(connection, comparisons, account)
             comparisons = follow_meanings(connection, comparisons, account)
             follow_titles(connection, comparisons, account)

@@ -71,7 +71,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         connection.execute(_KEEP, {"account": account, "plan_hash": undone.plan_hash})
         fold = case_folding(connection)
         comparisons = live_comparisons(connection, config, account, fold, all_tables=True)
-        follow_names(connection, comparisons, account)
+        comparisons = follow_names(connection, comparisons, config, account)
         comparisons = follow_meanings(connection, comparisons, account)
         record_arrivals(connection, comparisons, account)
         _reverse(connection, comparisons, account, undone)

@@ -142,7 +142,7 @@ def _decide(
         connection.exec_driver_sql(f"set transaction snapshot '{moment}'")
         comparisons = live_comparisons(connection, config, account, case_folding(connection), all_tables=True)
         # A plan takes these steps too. Without them, a table with a new name, key or meaning would look new.
-        follow_names(connection, comparisons, account)
+        comparisons = follow_names(connection, comparisons, config, account)
         follow_keys(connection, comparisons, account)
         comparisons = follow_meanings(connection, comparisons, account)
         agree_on_sent(connection, comparisons, account)
