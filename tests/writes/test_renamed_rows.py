@@ -32,18 +32,23 @@ def tables(warehouse: sa.Engine) -> sa.Engine:
 
 
 def comparisons(connection: sa.Connection, folder: Path, names: Mapping[str, str]) -> list[Comparison]:
-    """Return tables of installs in ``crm.projects``, each of some columns."""
+    """Return tables of installs, each of some columns of ``crm.projects``, or of another table: ``sites: name``."""
     lines = ["version: 1", "accounts: {default: {mode: both}}", "tables:"]
     for name, columns in names.items():
-        options = ("of: installs", "crm_table: crm.projects", "key: {id: install_id}", "fields:")
+        table = columns.partition(": ")[0] if ": " in columns else "projects"
+        options = ("of: installs", f"crm_table: crm.{table}", "key: {id: install_id}", "fields:")
         lines += [f"  {name}:", *(f"    {option}" for option in options)]
         lines += [
             f"      {column}: {{enerflo: {MIRROR[column]}, type: text, source_of_truth: review}}"
-            for column in columns.split()
+            for column in columns.rpartition(": ")[2].split()
         ]
     (folder / "sync.yaml").write_text("\n".join(lines))
     config = load_config(folder / "sync.yaml", {})
     return live_comparisons(connection, config, "default", "", all_tables=True)
+
+
+def followed(connection: sa.Connection, folder: Path, plans: list[Comparison]) -> list[Comparison]:
+    return follow_names(connection, plans, load_config(folder / "sync.yaml", {}), "default")
 
 
 def stored(connection: sa.Connection, table: str, columns: Any = None, account: str = "default") -> None:
@@ -124,7 +129,7 @@ def test_what_goes_along_with_a_name(tables: sa.Engine, tmp_path: Path) -> None:
                     put(connection, target, every)
                     moves = goes and (account, table) == ("default", "installs")
                     wanted.add((target, account, "jobs" if moves else table, *said(row)))
-        follow_names(connection, plans, "default")
+        followed(connection, tmp_path, plans)
         found = set()
         for target in ROWS:
             for row in connection.execute(sa.text(f"select * from sync.{target}")).mappings():
@@ -163,7 +168,7 @@ def test_a_change_goes_along_as_long_as_it_is_looked_for(tables: sa.Engine, tmp_
                 "crm_changes",
                 handed_over | {"account": "default", "change_id": str(number)} | other,
             )
-        follow_names(connection, comparisons(connection, tmp_path, {"jobs": "name"}), "default")
+        followed(connection, tmp_path, comparisons(connection, tmp_path, {"jobs": "name"}))
         rows = connection.execute(sa.text("select plan_hash::int, table_name from sync.plan_changes"))
         assert dict(row._tuple() for row in rows) == {
             number: "jobs" if goes else "installs" for number, (_, goes) in enumerate(LOOKED_FOR)
@@ -205,7 +210,7 @@ def test_the_questions_of_the_last_plan_go_along(tables: sa.Engine, tmp_path: Pa
     with tables.begin() as connection:
         remember(connection, tmp_path, {"installs": "name"})
         put_plans(connection)
-        follow_names(connection, comparisons(connection, tmp_path, {"jobs": "name"}), "default")
+        followed(connection, tmp_path, comparisons(connection, tmp_path, {"jobs": "name"}))
         rows = connection.execute(
             sa.text(
                 "select plan_hash, position < 20, table_name, count(*) from sync.plan_undecided group by 1, 2, 3"
@@ -276,7 +281,7 @@ def test_which_name_a_table_had(
         for name in now:
             paired(connection, name, account="other")
         plans = comparisons(connection, tmp_path, now)
-        follow_names(connection, plans, "default")
+        followed(connection, tmp_path, plans)
         assert having(connection) == (before.keys() - set(matched.values())) | matched.keys()
         rows = connection.execute(sa.text("select table_name, columns from sync.agreed_keys"))
         fields = {name.removesuffix("/fields"): columns for name, columns in rows if name.endswith("/fields")}
@@ -297,11 +302,11 @@ def test_which_name_a_table_had_is_asked(
         remember(connection, tmp_path, before)
         plans = comparisons(connection, tmp_path, now)
         with pytest.raises(ConfigurationError) as raised:
-            follow_names(connection, plans, "default")
+            followed(connection, tmp_path, plans)
         assert having(connection) == before.keys()
     befores, nows = (names.replace(", ", " and ") for names in (asked_before, asked_now))
     verb = "are" if ", " in asked_now else "is"
-    said = f"{nows} {verb} new and of the same CRM table as {befores}, which sync.yaml does not map any more."
+    said = f"{nows} {verb} new and of the same CRM table as {befores}, which sync.yaml does not map to it any more."
     assert said in str(raised.value)
     assert f"Name the table that was {asked_before[0]} so once more" in str(raised.value)
 
@@ -311,7 +316,7 @@ def test_a_name_that_has_something_already_takes_nothing(tables: sa.Engine, tmp_
         with tables.connect() as connection:
             remember(connection, tmp_path, {"a": "name"})
             known(connection, name)
-            follow_names(connection, comparisons(connection, tmp_path, {"x": "name"}), "default")
+            followed(connection, tmp_path, comparisons(connection, tmp_path, {"x": "name"}))
             assert "a" in having(connection), (known, name)
 
 
@@ -325,5 +330,65 @@ def test_a_name_of_another_table_or_kind_is_another(
         stored(connection, "a")
         stored(connection, STORED_AS.format("a"), meanings)
         paired(connection, "a")
-        follow_names(connection, plans, "default")
+        followed(connection, tmp_path, plans)
         assert having(connection) == {"a"}
+
+
+# Names from before with their CRM tables, names of now, and where what was stored under each name is now.
+GIVEN: list[tuple[dict[str, str], dict[str, str], dict[str, str]]] = [
+    ({"a": "projects", "b": "sites"}, {"b": "projects", "a": "sites"}, {"a": "b", "b": "a"}),
+    ({"a": "projects"}, {"b": "projects", "a": "sites"}, {"a": "b"}),
+    ({"a": "projects", "b": "sites"}, {"b": "projects", "c": "sites"}, {"a": "b", "b": "c"}),
+    (
+        {"a": "projects", "b": "sites", "c": "rooms"},
+        {"b": "projects", "c": "sites", "a": "rooms"},
+        {"a": "b", "b": "c", "c": "a"},
+    ),
+    # What is stored of a table that is mapped no more makes room, under the name that is free.
+    ({"a": "projects", "b": "sites"}, {"a": "sites"}, {"b": "a", "a": "b"}),
+    (
+        {"a": "projects", "b": "sites", "c": "rooms"},
+        {"a": "sites", "b": "rooms"},
+        {"b": "a", "c": "b", "a": "c"},
+    ),
+    # Nobody has the former table: records that went to another one.
+    ({"a": "projects"}, {"a": "sites"}, {}),
+    ({"a": "projects"}, {"a": "sites", "b": "rooms"}, {}),
+]
+
+
+@pytest.mark.parametrize(("before", "now", "moved"), GIVEN)
+def test_names_that_tables_give_to_each_other(
+    tables: sa.Engine, tmp_path: Path, before: dict[str, str], now: dict[str, str], moved: dict[str, str]
+) -> None:
+    with tables.begin() as connection:
+        connection.exec_driver_sql("create table crm.rooms (like crm.projects including all)")
+        remember(connection, tmp_path, {name: f"{table}: name" for name, table in before.items()})
+        connection.exec_driver_sql("update sync.agreed set key = to_jsonb(table_name)")
+        connection.exec_driver_sql(
+            "update sync.agreed_keys set columns = to_jsonb(table_name) where table_name not like '%%/%%'"
+        )
+        plans = comparisons(connection, tmp_path, {name: f"{table}: name" for name, table in now.items()})
+        plans = followed(connection, tmp_path, plans)
+        wanted = {name: moved.get(name, name) for name in before}
+        for table in ("agreed", "agreed_keys"):
+            said = "key" if table == "agreed" else "columns"
+            rows = connection.execute(
+                sa.text(
+                    f"select {said} #>> '{{}}', table_name from sync.{table} where table_name not like '%/%'"
+                )
+            )
+            assert dict(row._tuple() for row in rows) == wanted
+        meanings = connection.execute(
+            sa.text(
+                "select table_name, columns #>> '{name,crm,0}' from sync.agreed_keys where table_name like '%/%'"
+            )
+        )
+        assert dict(row._tuple() for row in meanings) == {
+            STORED_AS.format(wanted[name]): f"crm.{table}" for name, table in before.items()
+        }
+        # Pairs of the very table are read as they stand.
+        known = {wanted[name]: table for name, table in before.items()}
+        for plan in plans:
+            is_other = known.get(plan.name, now[plan.name]) != now[plan.name]
+            assert bool(plan.remeant) == is_other, plan.name

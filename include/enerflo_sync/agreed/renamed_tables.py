@@ -173,8 +173,8 @@ def _which_is_it(pairs: Sequence[tuple[str, str]]) -> ConfigurationError:
     befores, afters = (sorted({pair[at] for pair in pairs}) for at in (0, 1))
     return ConfigurationError(
         f"{' and '.join(afters)} {'is' if len(afters) == 1 else 'are'} new and of the same CRM table as"
-        f" {' and '.join(befores)}, which sync.yaml does not map any more. Which table got which name"
-        " cannot be told, and what people refused belongs to one of them.",
+        f" {' and '.join(befores)}, which sync.yaml does not map to it any more. Which table got which"
+        " name cannot be told, and what people refused belongs to one of them.",
         where="sync.yaml: tables",
         next_step=(
             f"Name the table that was {befores[0]} so once more, run enerflo-sync plan, and then rename it."
