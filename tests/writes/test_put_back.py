@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from enerflo_sync.crm.decision import BLOCKING_RULES
 from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.reconcile.live import live_comparisons
@@ -236,13 +237,26 @@ def test_many_earlier_changes_are_looked_up_and_not_read_for_each_difference(loa
           generate_series(1, 5000) n
         """
     loaded.sql(copied)
+    loaded.plan()
+    words = next(one.words for one in BLOCKING_RULES if one.name == "put_back")
+    asked = """
+        insert into sync.plan_undecided (account, plan_hash, position, table_name, key, cause, reason)
+        select account, plan_hash, 1000 + n, 'installs', jsonb_build_object('install_id', n), 'unexplained', :words
+        from sync.plans p, generate_series(1, 5000) n
+        where created_at = (select max(created_at) from sync.plans) and part = 1
+        """
+    loaded.sql(asked, words=words)
     with loaded.context.engine.connect() as connection:
         (comparison, *_) = live_comparisons(
             connection, loaded.context.config, "default", case_folding(connection)
         )
-        connection.exec_driver_sql("analyze sync.plan_changes")
+        connection.exec_driver_sql("analyze sync.plan_changes, sync.plan_undecided")
         connection.exec_driver_sql("set local work_mem = '64kB'")
-        connection.exec_driver_sql(f"create temporary table {comparison.mismatched} (changed_at timestamptz)")
+        columns = "changed_at timestamptz, p1 bigint, in_enerflo boolean, in_crm boolean"
+        connection.exec_driver_sql(f"create temporary table {comparison.mismatched} ({columns})")
+        connection.exec_driver_sql(
+            f"insert into {comparison.mismatched} select now(), n, true, true from generate_series(1, 5000) n"
+        )
         rows = """
             (select '{}'::jsonb as key, '{}'::jsonb as enerflo_key, now() as changed_at) o,
             (select 'status' as field, '1'::jsonb as theirs) f, (select true as theirs) v,
@@ -254,6 +268,7 @@ def test_many_earlier_changes_are_looked_up_and_not_read_for_each_difference(loa
         ).scalars()
         # A query that is gone through for each row is (SubPlan 4), one that is looked up (hashed SubPlan 4).
         text = "\n".join(lines)
+        assert "c.enerflo_key = (hashed SubPlan" in text
         assert "= (hashed SubPlan" in text
         assert " = (SubPlan" not in text
         connection.rollback()

@@ -58,6 +58,7 @@ from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
+from enerflo_sync.warehouse.statistics import note_growth
 
 if TYPE_CHECKING:
     from enerflo_sync.enerflo.client import EnerfloClient
@@ -166,6 +167,7 @@ def apply_plan(
             with connection.begin():
                 outcomes = outcomes_of(connection, plan)
                 plan = _ended(connection, plan, outcomes)
+                _note_outcomes(connection, sum(number for *_, number in outcomes))
         return report_of(plan, outcomes, run.run_id, stopped[0] if stopped else None, before=before)
 
 
@@ -368,6 +370,12 @@ def _refuse_not_switched_on(
                 connection, applying, positions, Decision.REFUSED, server_time(connection), reason=reason
             )
     return left
+
+
+def _note_outcomes(connection: sa.Connection, number: int) -> None:
+    """Let PostgreSQL know of many outcomes: the next plan looks up the history of each change."""
+    note_growth(connection, "sync.ledger", number, "account", "table_name", "key", "field", "decision")
+    note_growth(connection, "sync.plan_changes", number, "account", "table_name", "state")
 
 
 def _ended(connection: sa.Connection, plan: PlanReport, outcomes: Outcomes) -> PlanReport:

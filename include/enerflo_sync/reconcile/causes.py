@@ -153,7 +153,6 @@ from (
     select $table as table_name, o.key, f.field, f.mine as enerflo_value, f.theirs as crm_value,
            $cause as cause, u.since, u.unchanged_since, $in_time as newer
     from $judged
-    left join $before s on s.key = o.key and s.field = f.field
     cross join lateral (
       select coalesce(s.since, %(moment)s) as since,
              coalesce(case when s.enerflo_value is not distinct from f.mine
@@ -196,7 +195,7 @@ def differences_statements(
             cause=cause_of_field(differing),
             newer=f"case when d.cause = '{Cause.UNEXPLAINED}' then d.newer end",
             in_time=newer_hint(comparison),
-            judged=judged(differing),
+            judged=judged(differing, f"left join {named['before']} s on s.key = o.key and s.field = f.field"),
             # It depends only on the two values and the mapping; so later runs can copy it.
             hint=difference_hint(
                 {comparison.name: comparison.mapping}, "d", fields=[field.name for field in differing.fields]

@@ -77,6 +77,7 @@ _JUDGED = Template("""$rows
     select $names where false
     $fields
   ) f
+  $beside
   left join sync.agreed_twins n on n.account = %(account)s and n.table_name = $table and n.key = o.key
     and n.field = f.field
   $pair
@@ -124,13 +125,15 @@ _FIELD = Template("""union all
     where $differs""")
 
 
-def judged(comparison: Comparison) -> str:
+def judged(comparison: Comparison, beside: str = "") -> str:
     """Return the ``from`` part with ``o``, ``f``, ``a``, ``x``, ``y`` and ``d``: a row per differing field.
 
     Only rows that both sides have: :func:`enerflo_sync.reconcile.judged_rows.judged_rows` gives the others.
     Takes ``account`` and the parameters of :func:`enerflo_sync.reconcile.conditions.cause_parameters`.
 
     :param comparison: of the fields to judge (:func:`enerflo_sync.reconcile.differing_fields.of_differing`).
+    :param beside: a further join with ``o`` and ``f``. It belongs before the facts: PostgreSQL takes these
+        for so expensive that after them every way to join costs the same to it, and it took nested loops.
     """
     sides = {
         outcome: ", ".join(str(n) for n, rule in enumerate(WINNER_RULES) if rule.outcome is outcome)
@@ -141,6 +144,7 @@ def judged(comparison: Comparison) -> str:
     in_enerflo_then = f"least({CHANGED}, f.seen_at)" if comparison.is_wide else CHANGED
     return _JUDGED.substitute(
         rows=judged_rows(comparison, on_both=True),
+        beside=beside,
         in_enerflo_then=in_enerflo_then,
         unsure=is_time_unsure(comparison, in_enerflo_then),
         unmoved=left_its_time(comparison),

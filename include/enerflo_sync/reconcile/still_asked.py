@@ -16,11 +16,15 @@ from enerflo_sync.reconcile.compare import Comparison
 # it up once.
 LAST_PLAN = """(select max(created_at) from sync.plans where account = %(account)s and kind = 'sync')"""
 
+# An array counts as few rows, so that each difference is looked up by a hash. PostgreSQL would go through
+# more questions than fit into work_mem for each difference anew.
 _ASKED = Template("""coalesce((o.key, f.field, coalesce(f.theirs, 'null')) in (
-      select u.key, u.field, coalesce(u.crm_value, 'null')
-      from sync.plans p join sync.plan_undecided u using (account, plan_hash)
-      where p.account = %(account)s and p.kind = 'sync' and p.created_at = $last
-        and u.table_name in ($tables) and u.reason = $reason), false)""")
+      select w.key, w.field, w.theirs from unnest(array(
+        select row(u.key, u.field, coalesce(u.crm_value, 'null'))
+        from sync.plans p join sync.plan_undecided u using (account, plan_hash)
+        where p.account = %(account)s and p.kind = 'sync' and p.created_at = $last
+          and u.table_name in ($tables) and u.reason = $reason
+      )) w (key jsonb, field text, theirs jsonb)), false)""")
 
 
 def still_asked(comparison: Comparison, rule: str) -> str:
