@@ -80,7 +80,8 @@ def _drafted(
         why |= _told(story, section)
         if story.keys.without_key and match.kind == "installs":
             options["unlinked"] = "ignore"
-            why["unlinked"] = f"{story.keys.without_key:,} rows name no record of Enerflo"
+            rows = "row names" if story.keys.without_key == 1 else "rows name"
+            why["unlinked"] = f"{story.keys.without_key:,} {rows} no record of Enerflo"
     else:
         options = _trusting(match, options)
         why |= {f"{section}.{column}": "by its name" for column in sure}

@@ -36,11 +36,13 @@ class ProposedOption(msgspec.Struct, frozen=True):
     :param option: its path within the table: ``("key",)`` or ``("fields", NAME)``.
     :param value: all that it is to say.
     :param found: the rows that it is for.
+    :param choices: what a person has to know who takes it, as other options that fit as well.
     """
 
     option: tuple[str, ...]
     value: Mapping[str, Any]
     found: str
+    choices: tuple[str, ...] = ()
 
 
 class TableFit(msgspec.Struct, frozen=True):
@@ -177,7 +179,8 @@ def _field_findings(
         place, found = (comparison.mapping.section, name), f"{sample.words}{advice.found}"
         same, step = "the same values on both sides", _step(advice)
         finding = _finding(config, account, path, comparison, Severity.HINT, place, found, same, step)
-        yield finding, ProposedOption(place, advice.options, found) if advice.options else None
+        proposed = ProposedOption(place, advice.options, found, tuple(advice.choices))
+        yield finding, proposed if advice.options else None
 
 
 def advice_of(
@@ -200,4 +203,4 @@ def advice_of(
 
 def _step(advice: FieldAdvice) -> str:
     lines = [f"Where that is no difference to you, write {advice.line}"] if advice.line else []
-    return " ".join([*lines, *advice.further])
+    return " ".join([*lines, *advice.choices, *advice.further])

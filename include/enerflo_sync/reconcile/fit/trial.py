@@ -45,7 +45,7 @@ def proven_advice(
     for name, one in advice.items():
         declared = comparison.mapping.fields[name]
         why = " ".join(_objections(declared, one, fits[name].differing, after[name].differing))
-        proven[name] = msgspec.structs.replace(one, options={}, further=(why, *one.further)) if why else one
+        proven[name] = _without_options(one, why, *one.further) if why else one
     return dict(_whole_exchanges(comparison.mapping.fields, fits, proven))
 
 
@@ -62,9 +62,13 @@ def _whole_exchanges(
         others = fits[name].details(Hint.SWAPPED)
         if name in exchanged and not exchanged.issuperset(others):
             why = f"Not all rows of {' and '.join(others)} have this column's value: correct those that do."
-            yield name, msgspec.structs.replace(one, options={}, further=(why,))
+            yield name, _without_options(one, why)
         else:
             yield name, one
+
+
+def _without_options(advice: FieldAdvice, *further: str) -> FieldAdvice:
+    return msgspec.structs.replace(advice, options={}, further=further, choices=())
 
 
 def _objections(declared: FieldMapping, advice: FieldAdvice, before: int, after: int) -> Iterator[str]:
