@@ -374,3 +374,17 @@ def test_a_line_of_which_several_zones_fit_says_so(desk: Desk) -> None:
     use(desk, drafted(desk).text.replace(", time_zone: America/Los_Angeles", ""))
     (suggested,) = run_suggest(desk.context, desk.folder / "s.yaml", desk.environ).lines
     assert "As well would fit America/Denver" in suggested.choices[0]
+
+
+def test_a_table_whose_keys_no_option_reads_stands_behind_comment_marks(desk: Desk) -> None:
+    run(desk, "drop schema crm cascade", "create schema crm")
+    run(
+        desk,
+        "create table crm.deals as select install_id || chr(160) as install_id, customer_name, contract_amount"
+        " from enerflo.installs",
+    )
+    draft = drafted(desk)
+    assert tables(draft) == {}
+    assert "  #   key: {install_id: " in draft.text
+    assert "no key of its rows is that of a record" in draft.text
+    assert "installs stands behind #: no key of its rows" in " ".join(draft.remarks)

@@ -139,6 +139,16 @@ def test_no_reading_is_proposed_where_none_helps(untidy: TwoSides) -> None:
     assert "key" not in findings(fit_of(untidy))
 
 
+def test_keys_none_of_which_meets_are_a_warning_also_where_no_reading_helps(untidy: TwoSides) -> None:
+    untidy.sql("""update salesforce."Opportunity" set "Enerflo_Id__c" = '2024-' || trim("Enerflo_Id__c")""")
+    fit = fit_of(untidy)
+    (finding,) = [one for one in fit.findings if one.what.endswith(".key")]
+    assert finding.severity is Severity.WARNING
+    assert finding.found == "no CRM row whose key is that of one of Enerflo's records"
+    assert finding.next_step.startswith("No option of the key makes most of them meet: map another column")
+    assert fit.proposed == ()
+
+
 @pytest.mark.parametrize(
     ("field", "found", "line"),
     [

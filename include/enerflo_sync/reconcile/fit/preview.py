@@ -29,6 +29,11 @@ from enerflo_sync.reconcile.values import mirror_kind
 # The timeout of one statement of a preview; a reconciliation has the whole answer.
 SECONDS = 30
 
+_NO_READING = (
+    "No option of the key makes most of them meet: map another column, or a view that shows Enerflo's id"
+    " without anything beside it."
+)
+
 
 class ProposedOption(msgspec.Struct, frozen=True):
     """An option of ``sync.yaml`` that settles differences.
@@ -131,9 +136,13 @@ def _key_findings(
     if not keys.only_enerflo or not (keys.only_crm or keys.without_key):
         return
     proposal = key_proposal(connection, comparison, account, sample)
-    if proposal is None:
-        return
     option = "key" if comparison.mapping.joined_by_key else "join"
+    if proposal is None:
+        if keys.only_crm and not keys.matched:
+            found = f"{sample.words}no CRM row whose key is that of one of Enerflo's records"
+            texts = found, "keys that meet", _NO_READING
+            yield _finding(config, account, path, comparison, Severity.WARNING, (option,), *texts), None
+        return
     columns = {
         column: {"enerflo": mirror, **proposal.options[column]} if column in proposal.options else mirror
         for column, mirror in comparison.mapping.join_columns.items()
