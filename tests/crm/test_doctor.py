@@ -227,9 +227,15 @@ def test_columns_that_mark_a_row_as_deleted_are_there_and_can_hold_the_mark(
         ("date", "'2024-02-29'", None),
         ("bigint", "0", "1 rows that count as deleted by the number 0"),
         ("bigint", "1700000000", None),
-        ("text", "' '", "1 rows that count as deleted by an empty text"),
+        *(
+            ("text", value, "1 rows that count as deleted by a text that says none, as an empty one or false")
+            for value in ("' '", "'False'", "'no '", "'0'", "'N/A'", "'-'", "'1970-01-01T00:00:00Z'")
+        ),
         ("text", "'2024-02-29'", None),
-        ("boolean", "false", None),
+        ("text", "'not any more'", None),
+        ("text", "'yes'", None),
+        ("boolean", "false", "1 rows that count as deleted by false"),
+        ("boolean", "true", None),
         ("timestamptz", "null", None),
     ],
 )

@@ -190,3 +190,53 @@ def test_a_row_that_a_policy_of_the_table_does_not_let_it_write_is_parked_and_th
     parked = desk.changes(plan, state="parked")
     assert {one.key["enerflo_install_id"] for one in parked} == {first, second}
     assert {one.reason for one in parked} == {"the CRM's table refuses it: a policy of row-level security"}
+
+
+def test_types_of_another_schema_are_granted_too(desk: Desk, role: str) -> None:
+    for statement in (
+        "create schema types",
+        "create type types.state as enum ('In progress', 'Completed', 'On Hold', 'Cancelled', 'Voided',"
+        " 'Pending KCA')",
+        "create domain types.kw as numeric",
+        "revoke usage on type types.state, types.kw from public",
+        "alter table crm.installs alter status type types.state using status::types.state,"
+        " alter system_size_kw type types.kw",
+    ):
+        desk.sql(statement)
+    applied(desk, role)
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_tables_behind_a_view_that_reads_with_the_rights_of_its_user_are_granted_too(
+    desk: Desk, role: str, renamed: bool
+) -> None:
+    if desk.one("select current_setting('server_version_num')::int") < 150000:
+        pytest.skip("PostgreSQL has security_invoker from 15 on")
+    if renamed:
+        desk.sql("alter table crm.installs rename panel_count to modules")
+    shown = "deal_id, customer_name, status, system_size_kw, panel_type, battery_configuration, updated_at"
+    for statement in (
+        "create schema inner_crm",
+        "alter table crm.installs set schema inner_crm",
+        "create view inner_crm.between with (security_invoker = on) as select * from inner_crm.installs",
+        f"create view crm.installs with (security_invoker) as select enerflo_install_id, {shown},"
+        f" contract_amount, {'modules as ' if renamed else ''}panel_count from inner_crm.between",
+    ):
+        desk.sql(statement)
+    applied(desk, role)
+    assert not may(desk, role, "inner_crm.installs", "delete")
+
+
+def applied(desk: Desk, role: str) -> None:
+    """Assert that the role writes installs of a plan, and makes one, with what is printed for it."""
+    desk.switched_on("crm")
+    differ(desk)
+    paste(desk, role)
+    context = as_role(desk, role)
+    plan = run_plan(context)[0]
+    report = run_apply(context, plan.plan_hash, approved_by="Ann")
+    assert report.parked == 0, report.reasons
+    assert {one.op for one in desk.changes(plan, table_name="installs", state="applied")} == {
+        "insert",
+        "update",
+    }

@@ -49,6 +49,7 @@ def _lines(found: Suggestions) -> Iterator[str]:
     for one in found.lines:
         yield f"{one.file}:{one.line}: {one.what}: {one.found}."
         yield f"    {one.write}" + ("" if one.written else f"  ({_BY_HAND})")
+        yield from (f"    {choice}" for choice in one.choices)
     if any(one.of_every_account for one in found.lines):
         yield f"These lines count for every account; only the rows of {found.account} were looked at."
     for table, why in found.not_looked_at.items():

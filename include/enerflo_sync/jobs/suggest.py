@@ -29,6 +29,7 @@ class SuggestedLine(msgspec.Struct, frozen=True):
     :param write: the suggested option.
     :param written: whether the copy has the line; otherwise a person has to write it, because the option
         contains a variable, or because an anchor or a merge of YAML shares it with other options.
+    :param choices: what a person has to know who takes it, as other options that fit as well.
     :param of_every_account: whether the line also counts for other accounts, whose rows were not read.
     """
 
@@ -39,6 +40,7 @@ class SuggestedLine(msgspec.Struct, frozen=True):
     write: str
     written: bool
     of_every_account: bool
+    choices: Sequence[str] = ()
 
 
 class Suggestions(msgspec.Struct, frozen=True):
@@ -104,7 +106,8 @@ def _line(context: AccountContext, table: str, one: ProposedOption, texts: dict[
     what = ".".join(("tables", table, *one.option))
     write = yaml_line({one.option[-1]: one.value})
     is_shared = spot.place[:1] != ("accounts",) and len(context.config.names) > 1
-    return SuggestedLine(str(spot.file), spot.line, what, one.found, write, is_written, is_shared)
+    file = str(spot.file)
+    return SuggestedLine(file, spot.line, what, one.found, write, is_written, is_shared, one.choices)
 
 
 def _copies(context: AccountContext, files: Sequence[Path], out: Path | None) -> dict[Path, Path]:

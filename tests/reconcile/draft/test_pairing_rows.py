@@ -370,6 +370,22 @@ def test_fields_of_milestones_stand_in_columns_of_installs(mirror: Mirror) -> No
     assert found.keys() == {"permit_completed", "something", "inspection_due", "inspection_started"}
 
 
+def test_a_second_column_of_a_milestones_values_is_not_given_to_another_milestone(mirror: Mirror) -> None:
+    """The other milestone ends two hours later: an offset as of a time zone."""
+    with_times = [f"2026-01-{n:02d} 10:00:00" for n in range(1, 11)]
+    columns: Columns = {
+        "id": whole_numbers(*range(1, 11)),
+        "inspection_completed": (Kind.TIMESTAMP, with_times),
+        "inspection_local": (Kind.TIMESTAMP, with_times),
+    }
+    (installs,) = matches(candidate(columns), mirror)
+    found = {one.column: one for one in wide_columns(installs, mirror, [])}
+    assert found["inspection_completed"].place == ("Inspection", "completed_at")
+    assert found["inspection_completed"].why_not == ""
+    assert found["inspection_local"].place == ("Inspection", "completed_at")
+    assert found["inspection_local"].why_not == "10 of 10 rows agree, as inspection_completed does"
+
+
 def test_which_tables_are_looked_at(connection: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     for statement in (
         "create schema crm",

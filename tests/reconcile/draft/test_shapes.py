@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from enerflo_sync.jobs.reconcile import run_reconcile
+from enerflo_sync.jobs.suggest import run_suggest
 from enerflo_sync.reconcile.draft import draft as module
 from enerflo_sync.reconcile.draft import look
 from enerflo_sync.reconcile.draft.draft import Draft
@@ -325,3 +326,65 @@ def test_a_mark_that_living_records_have_is_only_suggested(desk: Desk) -> None:
     assert line in draft.text
     use(desk, draft.text)
     assert found(desk, run_reconcile(desk.context)) == set()
+
+
+def test_rows_of_which_one_side_is_empty_are_counted_with_the_others(desk: Desk) -> None:
+    desk.sql("update enerflo.installs set panel_type = 'P' || install_id, battery_configuration = null")
+    desk.sql("update crm.installs set panel_type = 'P' || enerflo_install_id, battery_configuration = 'TBD'")
+    few = "(select install_id from enerflo.installs order by 1 limit 6)"
+    desk.sql(
+        f"update enerflo.installs set battery_configuration = 'B' || install_id where install_id in {few}"
+    )
+    desk.sql(
+        "update crm.installs set battery_configuration = 'B' || enerflo_install_id, panel_type = null"
+        f" where enerflo_install_id in {few}"
+    )
+    text = drafted(desk).text
+    assert line_of(text, "panel_type").endswith("# 34 of 40 rows say the same")
+    battery = line_of(text, "battery_configuration")
+    assert battery.startswith("# battery_configuration: {")
+    assert battery.endswith("# 34 of 40 rows differ.")
+
+
+def line_of(text: str, column: str) -> str:
+    """Return the first line of a draft that has a column's options."""
+    options = f"{column}: {{enerflo"
+    return next(line.strip() for line in text.splitlines() if line.strip(" #").startswith(options))
+
+
+def test_a_line_of_which_several_zones_fit_says_so(desk: Desk) -> None:
+    day = "date '2025-01-01' + (install_id % 20)::int"
+    late, noon = f"({day} + time '05:30') at time zone 'UTC'", f"({day} + time '20:00') at time zone 'UTC'"
+    desk.sql(
+        f"update enerflo.milestones set completed_at = case when install_id % 2 = 0 then {late} else {noon} end"
+        " where title = 'Inspection'"
+    )
+    desk.sql("create schema pm")
+    desk.sql(
+        "create table pm.projects as select i.install_id as project, i.customer_name as client,"
+        " (m.completed_at at time zone 'America/Denver')::date as inspection_day"
+        " from enerflo.installs i join enerflo.milestones m on m.install_id = i.install_id"
+        " where m.title = 'Inspection'"
+    )
+    run(desk, "drop schema crm cascade")
+    (line,) = [line for line in drafted(desk).text.splitlines() if "inspection_day" in line]
+    assert "time_zone: America/Los_Angeles" in line
+    assert "As well would fit America/Denver" in line
+    # The same is said where suggest writes the line.
+    use(desk, drafted(desk).text.replace(", time_zone: America/Los_Angeles", ""))
+    (suggested,) = run_suggest(desk.context, desk.folder / "s.yaml", desk.environ).lines
+    assert "As well would fit America/Denver" in suggested.choices[0]
+
+
+def test_a_table_whose_keys_no_option_reads_stands_behind_comment_marks(desk: Desk) -> None:
+    run(desk, "drop schema crm cascade", "create schema crm")
+    run(
+        desk,
+        "create table crm.deals as select install_id || chr(160) as install_id, customer_name, contract_amount"
+        " from enerflo.installs",
+    )
+    draft = drafted(desk)
+    assert tables(draft) == {}
+    assert "  #   key: {install_id: " in draft.text
+    assert "no key of its rows is that of a record" in draft.text
+    assert "installs stands behind #: no key of its rows" in " ".join(draft.remarks)

@@ -177,7 +177,23 @@ def test_people_read_what_seems_to_be_spelling_and_who_proposes_the_line(
 ) -> None:
     shown = " ".join(render(spelled.reconcile(), form, []).decode().split())
     assert "Perhaps mere spelling: contract_amount 3 by one side being rounded; customer_name 1 by" in shown
-    assert "enerflo-sync suggest writes these lines" in " ".join(shown.split())
+    assert "where a line of sync.yaml does, enerflo-sync suggest writes it into a copy" in shown
+
+
+def test_what_no_line_settles_is_not_said_to_be_written_and_days_differ_by_no_quarters_of_an_hour(
+    sides: TwoSides, tmp_path: Path
+) -> None:
+    sides.install(1, crm_customer_name="Jane  Doe")
+    sides.sql("alter table crm.installs add made date")
+    sides.sql("update enerflo.installs set created_at = '2025-06-02 03:00+00'")
+    sides.sql("update crm.installs set made = '2025-06-01'")
+    text = (tmp_path / "sync.yaml").read_text()
+    made = "      made: {enerflo: created_at, type: date, source_of_truth: enerflo}\n      customer_name:"
+    sides.with_config(text.replace("      customer_name:", made, 1), tmp_path)
+    sides.polled()
+    shown = " ".join(render(sides.reconcile(), ReportFormat.TEXT, []).decode().split())
+    assert "made 1 by an offset as between two time zones" in shown
+    assert "suggest writes these lines" not in shown
 
 
 def test_what_moved_gets_the_hints_of_a_full_run(spelled: TwoSides) -> None:

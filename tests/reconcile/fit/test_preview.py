@@ -139,6 +139,16 @@ def test_no_reading_is_proposed_where_none_helps(untidy: TwoSides) -> None:
     assert "key" not in findings(fit_of(untidy))
 
 
+def test_keys_none_of_which_meets_are_a_warning_also_where_no_reading_helps(untidy: TwoSides) -> None:
+    untidy.sql("""update salesforce."Opportunity" set "Enerflo_Id__c" = '2024-' || trim("Enerflo_Id__c")""")
+    fit = fit_of(untidy)
+    (finding,) = [one for one in fit.findings if one.what.endswith(".key")]
+    assert finding.severity is Severity.WARNING
+    assert finding.found == "no CRM row whose key is that of one of Enerflo's records"
+    assert finding.next_step.startswith("No option of the key makes most of them meet: map another column")
+    assert fit.proposed == ()
+
+
 @pytest.mark.parametrize(
     ("field", "found", "line"),
     [
@@ -392,3 +402,38 @@ def test_a_line_that_would_hide_other_differences_is_not_proposed(untidy: TwoSid
     step = findings(fit_of(untidy))["fields.Created__c"].next_step
     assert "write" not in step
     assert "type: date would make them equal, and 1 further row that differs by more than that" in step
+
+
+def exact(sides: TwoSides) -> None:
+    """Let the CRM's numbers and times be Enerflo's, with all their places."""
+    sides.sql("""update salesforce."Opportunity" o set "Created__c" = e.created_at at time zone 'UTC',
+        "Size__c" = e.system_size_kw
+      from enerflo.installs e where e.install_id = cast(trim(o."Enerflo_Id__c") as int)""")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("Size__c", "7", "tolerance: 0.05 would make them equal"),
+        ("Created__c", "'2025-01-08'", "type: date would make them equal"),
+        ("Created__c", "'2025-01-08 12:30'", "precision: minute would make them equal"),
+    ],
+)
+def test_one_rounded_value_among_exact_ones_is_no_coarse_column(
+    untidy: TwoSides, field: str, value: str, said: str
+) -> None:
+    exact(untidy)
+    untidy.sql(f"""update salesforce."Opportunity" set "{field}" = {value} where "Enerflo_Id__c" = '1002'""")
+    finding = findings(fit_of(untidy))[f"fields.{field}"]
+    assert finding.found.startswith("1 rows that differ, 1 by ")
+    assert "write" not in finding.next_step
+    assert said in finding.next_step
+    assert "rows are equal in more than that: look at those that differ." in finding.next_step
+
+
+def test_a_rounded_column_with_a_few_exact_values_gets_its_line(untidy: TwoSides) -> None:
+    """Most values are rounded to 2 places; those of 2 places at Enerflo, too, are equal."""
+    untidy.sql(
+        "update enerflo.installs set system_size_kw = round(system_size_kw, 2) where install_id % 4 = 0"
+    )
+    assert "tolerance: 0.005" in findings(fit_of(untidy))["fields.Size__c"].next_step

@@ -14,6 +14,8 @@ from enerflo_sync.crm.notice import Notice
 from enerflo_sync.crm.where import rows_where
 
 _NUMBERS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT})
+# Everything in a table may be text: flags as people spell them, and a day that stands for none.
+_NO_DELETION = "^(|false|f|no|n|off|0|none|null|n/a|-|(1970-01-01|0000-00-00|0001-01-01|9999-12-31).*)$"
 # Of a table with fewer deleted records, most may be deleted in truth.
 _FEWEST_DELETED = 10
 
@@ -25,7 +27,7 @@ def doubtful_marks(connection: sa.Connection, mapping: TableMapping, table: Live
 
 
 def _saying_none(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
-    """Yield the columns of ``not_null`` in which rows hold 1970-01-01, a time to come, 0 or no text."""
+    """Yield the columns of ``not_null`` in which rows hold 1970-01-01, a time to come, 0 or false."""
     for name, value in mapping.deleted_when.items():
         live = table.columns.get(name)
         if value != NOT_NULL or live is None or not live.readable or (none := _says_none(live)) is None:
@@ -89,4 +91,11 @@ def _says_none(live: LiveColumn) -> tuple[str, str] | None:
         )
     if live.kind in _NUMBERS:
         return f"{column} = 0", "the number 0"
-    return (f"btrim({column}::text) = ''", "an empty text") if live.kind is Kind.TEXT else None
+    if live.kind is Kind.BOOLEAN:
+        return f"not {column}", "false"
+    if live.kind is Kind.TEXT:
+        return (
+            f"lower(btrim({column}::text)) ~ '{_NO_DELETION}'",
+            "a text that says none, as an empty one or false",
+        )
+    return None

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import LiveTable, live_table
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.live.rights import Writes, sequences_of, writes_of
+from enerflo_sync.crm.live.rights_behind import grants_behind
 from enerflo_sync.crm.mapping import Mode, TableMapping
 from enerflo_sync.crm.names import pasted, relation
 from enerflo_sync.warehouse.schema import OWN_SCHEMAS
@@ -106,6 +107,7 @@ def _mapped(
     writes = writes_of(mapping, table, mode)
     yield from _outlet(mapping, mode, role)
     yield from _written(connection, table, writes, on, role)
+    yield from grants_behind(connection, table, writes, role)
 
 
 def _outlet(mapping: TableMapping, mode: Mode, role: str) -> Iterator[str]:

@@ -102,7 +102,12 @@ def wide_columns(match: Match, mirror: Mirror, taken: Collection[str]) -> list[P
             by_field = 0.5 * (nearness(name, MEANINGS["milestones"][field]) > 0)
             typed = _type(kind, Kind.TIMESTAMPTZ, column)
             found.append(Pairing(name, field, typed, agreement, by_title + by_field, title))
-    return [one for one in _chosen(found) if not one.why_not or one.by_name == 1]
+    # What only a part of a name says is no suggestion, unless the values say so, too.
+    return [
+        one
+        for one in _chosen(found)
+        if not one.why_not or one.by_name == 1 or (one.by_name > 0 and is_sure(one))
+    ]
 
 
 def _agreement(crm: Kind, mirror: Kind, column: Column, beside: Column, *, labels: bool) -> Agreement | None:
@@ -144,10 +149,19 @@ def _chosen(found: Iterable[Pairing]) -> list[Pairing]:
 
 
 def _sure(ranked: Sequence[Pairing]) -> Iterator[Pairing]:
+    """Yield the certain pairings, each column and field once.
+
+    A column whose best field another column has does not get the next best one: that may have alike values by
+    chance (a milestone begins when the last one ends). It does where the name of the column says so.
+    """
     columns: set[str] = set()
     places: set[tuple[str | None, str]] = set()
+    best: dict[str, float] = {}
     for one in ranked:
-        if is_sure(one) and one.column not in columns and one.place not in places:
+        if not is_sure(one):
+            continue
+        is_best = one.score >= best.setdefault(one.column, one.score) or one.by_name >= _NAMED
+        if is_best and one.column not in columns and one.place not in places:
             columns.add(one.column)
             places.add(one.place)
             yield one

@@ -118,7 +118,9 @@ class _Drafter:
             used.add(match.candidate.crm_table)
         if "milestones" not in drafted and (wide := self._wide(found)) is not None:
             drafted["milestones"] = wide
-        return [drafted[kind] for kind in _KINDS if kind in drafted]
+        chosen = [drafted[kind] for kind in _KINDS if kind in drafted]
+        self.remarks += [f"{one.name} stands behind #: {one.refused}" for one in chosen if one.refused]
+        return chosen
 
     def without_errors(self, whole: str, tables: list[DraftedTable]) -> list[DraftedTable]:
         """Return the tables; a table that does not load, or that the doctor rejects, becomes a suggestion."""
@@ -142,14 +144,14 @@ class _Drafter:
                     yield from by_names(candidate, _KINDS)
 
     def _drafts(self, found: Sequence[Match]) -> list[tuple[Match, DraftedTable]]:
-        """Return every match with its mapping, the ones with the most rows and fields first."""
+        """Return every match with its mapping: usable ones first, then by their rows and fields."""
         drafts = []
         for match in found:
             with self._skipping(match.candidate.crm_table):
                 table = draft_table(self._connection, self._account, match, self._fold)
                 if table is not None:
                     drafts.append((match, table))
-        return sorted(drafts, key=lambda one: -_weight(*one))
+        return sorted(drafts, key=lambda one: (bool(one[1].refused), -_weight(*one)))
 
     def _wide(self, found: Sequence[Match]) -> DraftedTable | None:
         """Return the table of installs with the most milestone columns; None if no table has any."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +25,10 @@ _ROUNDS = 3
 class FieldStory:
     """What all matched rows show about one field.
 
+    :param compared: rows in which a side has a value.
     :param before: the differences without options, in words; empty if no option was proposed.
     :param left: how many of ``compared`` rows still differ with the options.
-    :param further: what else to do.
+    :param further: what else to do, and what to know about the options.
     """
 
     compared: int
@@ -64,16 +65,22 @@ def refined(
             comparison = _planned(name, options, live, fold)
             keys = key_fit(connection, comparison, account, sample)
     first: dict[str, FieldAdvice] = {}
+    choices: dict[str, dict[str, None]] = {}
     for _ in range(_ROUNDS):
         fits = field_fits(connection, comparison, account, sample.of_values)
         advice = advice_of(connection, comparison, account, sample.of_values, fits)
         better = {one.field: dict(one.options) for one in advice.values() if one.options}
         first = advice | first
+        for one in advice.values():
+            choices.setdefault(one.field, {}).update(dict.fromkeys(one.choices))
         if not better:
             break
         options = {**options, section: {**options[section], **better}}
         comparison = _planned(name, options, live, fold)
-    stories = {name: _story(fit, first.get(name), advice.get(name)) for name, fit in fits.items()}
+    stories = {
+        name: _story(fit, first.get(name), advice.get(name), choices.get(name, {}))
+        for name, fit in fits.items()
+    }
     return Refined(options, keys, stories)
 
 
@@ -91,6 +98,9 @@ def _keyed(options: dict[str, Any], proposal: KeyProposal) -> dict[str, Any]:
     return {**options, place: columns}
 
 
-def _story(fit: FieldFit, first: FieldAdvice | None, last: FieldAdvice | None) -> FieldStory:
+def _story(
+    fit: FieldFit, first: FieldAdvice | None, last: FieldAdvice | None, choices: Iterable[str]
+) -> FieldStory:
     before = first.found if first is not None else ""
-    return FieldStory(fit.compared, fit.differing, before, tuple(last.further) if last is not None else ())
+    further = (*choices, *(last.further if last is not None else ()))
+    return FieldStory(fit.with_value, fit.differing, before, further)

@@ -71,6 +71,7 @@ def _drafted(
     options[section] = {column: one.options for column, one in sure.items()}
     suggestions = _suggested(match, pairings)
     why = _why(match)
+    refused = ""
     if match.places:
         story, of_marks = _compared(connection, account, match, kind, options, fold)
         options, of_fields = _without_differing(story, section)
@@ -80,14 +81,19 @@ def _drafted(
         why |= _told(story, section)
         if story.keys.without_key and match.kind == "installs":
             options["unlinked"] = "ignore"
-            why["unlinked"] = f"{story.keys.without_key:,} rows name no record of Enerflo"
+            rows = "row names" if story.keys.without_key == 1 else "rows name"
+            why["unlinked"] = f"{story.keys.without_key:,} {rows} no record of Enerflo"
+        if story.keys.crm and not story.keys.matched:
+            refused = (
+                "no key of its rows is that of a record as it is spelled: map a view that shows the id alone."
+            )
     else:
         options = _trusting(match, options)
         why |= {f"{section}.{column}": "by its name" for column in sure}
     if not options[section]:
         return None
     options[section] = _with_truth(kind, options, section)
-    return DraftedTable(kind, kind, _about(match, kind), _ordered(options), why, suggestions)
+    return DraftedTable(kind, kind, _about(match, kind), _ordered(options), why, suggestions, refused)
 
 
 def _compared(

@@ -69,6 +69,8 @@ class FieldAdvice(msgspec.Struct, frozen=True):
     :param options: all options of the field with the helpful ones added; empty if no option helps.
     :param further: what to do besides or instead.
     :param accepted: how many of the rows that differ are those that the options are for.
+    :param choices: what a person has to know who takes the options: zones that fit as well, labels of several
+        values.
     """
 
     field: str
@@ -76,6 +78,7 @@ class FieldAdvice(msgspec.Struct, frozen=True):
     options: Mapping[str, Any]
     further: Sequence[str] = ()
     accepted: int = 0
+    choices: Sequence[str] = ()
 
     @property
     def line(self) -> str | None:
@@ -99,6 +102,7 @@ def field_advice(
     counts = fit.counts()
     options: dict[str, Any] = {}
     further: list[str] = []
+    choices: list[str] = []
     accepted = 0
     labels = labels_of(fit)
     for hint, number in counts.items():
@@ -106,7 +110,7 @@ def field_advice(
             # With labels a flag is also written as the CRM spells it.
             continue
         if hint is Hint.CONSTANT_OFFSET:
-            is_accepted = _zone(one, fit, number, zones, options, further)
+            is_accepted = _zone(one, fit, number, zones, options, further, choices)
         elif hint is Hint.SWAPPED:
             is_accepted = _swapped(fit, number, fields, options, further)
         else:
@@ -120,14 +124,14 @@ def field_advice(
         taken = [theirs for _, theirs, _, _ in labels] + list(one.mapping.values.values())
         twice = sorted({theirs for theirs in taken if taken.count(theirs) > 1})
         if twice:
-            further.append(
+            choices.append(
                 f"{', '.join(twice)} would stand for several of Enerflo's values: add direction: to_crm."
             )
     if not counts and not labels:
         return None
     found = _found(one, fit, counts, labels)
     whole = _whole(one, options) if options else {}
-    return FieldAdvice(one.name, found, whole, tuple(dict.fromkeys(further)), accepted)
+    return FieldAdvice(one.name, found, whole, tuple(dict.fromkeys(further)), accepted, tuple(choices))
 
 
 def labels_of(fit: FieldFit) -> list[tuple[str, str, int, int]]:
@@ -179,6 +183,7 @@ def _zone(
     zones: Callable[[], Sequence[str]],
     options: dict[str, Any],
     further: list[str],
+    choices: list[str],
 ) -> bool:
     """Add the zone that makes the times equal; return whether there is one."""
     # If other rows are equal already, another zone would make them differ. Days of two zones differ only in
@@ -191,7 +196,7 @@ def _zone(
     if fitting:
         options["time_zone"] = fitting[0]
         if len(fitting) > 1:
-            further.append(f"As well would fit {', '.join(fitting[1 : ZONES_SHOWN + 1])}.")
+            choices.append(f"As well would fit {', '.join(fitting[1 : ZONES_SHOWN + 1])}.")
     else:
         further.append(
             "No time_zone makes them equal: map a view that converts the CRM's times, or correct its copy."

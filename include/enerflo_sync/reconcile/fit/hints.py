@@ -58,7 +58,7 @@ HINT_TEXTS: Mapping[Hint, str] = {
     Hint.FACTOR_1000: "a factor of 1,000, as kW and W",
     Hint.SAME_INSTANT: "how a time is written",
     Hint.DAY_ONLY: "the time of day, which one side leaves out",
-    Hint.CONSTANT_OFFSET: "whole quarters of an hour, as two time zones do",
+    Hint.CONSTANT_OFFSET: "an offset as between two time zones",
     Hint.BOOLEAN_SPELLING: "how yes and no are written",
     Hint.SWAPPED: "two columns having each other's value",
     Hint.LABEL: "a word of the CRM's own, in nearly all rows with Enerflo's value",

@@ -29,6 +29,11 @@ from enerflo_sync.reconcile.values import mirror_kind
 # The timeout of one statement of a preview; a reconciliation has the whole answer.
 SECONDS = 30
 
+_NO_READING = (
+    "No option of the key makes most of them meet: map another column, or a view that shows Enerflo's id"
+    " without anything beside it."
+)
+
 
 class ProposedOption(msgspec.Struct, frozen=True):
     """An option of ``sync.yaml`` that settles differences.
@@ -36,11 +41,13 @@ class ProposedOption(msgspec.Struct, frozen=True):
     :param option: its path within the table: ``("key",)`` or ``("fields", NAME)``.
     :param value: all that it is to say.
     :param found: the rows that it is for.
+    :param choices: what a person has to know who takes it, as other options that fit as well.
     """
 
     option: tuple[str, ...]
     value: Mapping[str, Any]
     found: str
+    choices: tuple[str, ...] = ()
 
 
 class TableFit(msgspec.Struct, frozen=True):
@@ -129,9 +136,13 @@ def _key_findings(
     if not keys.only_enerflo or not (keys.only_crm or keys.without_key):
         return
     proposal = key_proposal(connection, comparison, account, sample)
-    if proposal is None:
-        return
     option = "key" if comparison.mapping.joined_by_key else "join"
+    if proposal is None:
+        if keys.only_crm and not keys.matched:
+            found = f"{sample.words}no CRM row whose key is that of one of Enerflo's records"
+            texts = found, "keys that meet", _NO_READING
+            yield _finding(config, account, path, comparison, Severity.WARNING, (option,), *texts), None
+        return
     columns = {
         column: {"enerflo": mirror, **proposal.options[column]} if column in proposal.options else mirror
         for column, mirror in comparison.mapping.join_columns.items()
@@ -177,7 +188,8 @@ def _field_findings(
         place, found = (comparison.mapping.section, name), f"{sample.words}{advice.found}"
         same, step = "the same values on both sides", _step(advice)
         finding = _finding(config, account, path, comparison, Severity.HINT, place, found, same, step)
-        yield finding, ProposedOption(place, advice.options, found) if advice.options else None
+        proposed = ProposedOption(place, advice.options, found, tuple(advice.choices))
+        yield finding, proposed if advice.options else None
 
 
 def advice_of(
@@ -200,4 +212,4 @@ def advice_of(
 
 def _step(advice: FieldAdvice) -> str:
     lines = [f"Where that is no difference to you, write {advice.line}"] if advice.line else []
-    return " ".join([*lines, *advice.further])
+    return " ".join([*lines, *advice.choices, *advice.further])

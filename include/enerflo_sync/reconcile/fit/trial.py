@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.mapping import FieldMapping, FieldType
 from enerflo_sync.reconcile.compare import Comparison, plan_comparison
 from enerflo_sync.reconcile.fit.advice import MAPPED_TO, FieldAdvice
+from enerflo_sync.reconcile.fit.finer import finer_rows
 from enerflo_sync.reconcile.fit.hints import Hint
 from enerflo_sync.reconcile.fit.sample import Sample
 from enerflo_sync.reconcile.fit.values import FieldFit, field_fits
@@ -41,11 +42,13 @@ def proven_advice(
     fold = comparison.fields[0].fold
     trial = plan_comparison(comparison.name, mapping, comparison.live, fold=fold, mode=comparison.mode)
     after = field_fits(connection, trial, account, sample)
+    finer = finer_rows(connection, comparison, account, sample, wanted)
     proven = {}
     for name, one in advice.items():
         declared = comparison.mapping.fields[name]
-        why = " ".join(_objections(declared, one, fits[name].differing, after[name].differing))
-        proven[name] = msgspec.structs.replace(one, options={}, further=(why, *one.further)) if why else one
+        counts = fits[name].differing, after[name].differing, finer.get(name, 0)
+        why = " ".join(_objections(declared, one, *counts))
+        proven[name] = _without_options(one, why, *one.further) if why else one
     return dict(_whole_exchanges(comparison.mapping.fields, fits, proven))
 
 
@@ -62,15 +65,22 @@ def _whole_exchanges(
         others = fits[name].details(Hint.SWAPPED)
         if name in exchanged and not exchanged.issuperset(others):
             why = f"Not all rows of {' and '.join(others)} have this column's value: correct those that do."
-            yield name, msgspec.structs.replace(one, options={}, further=(why,))
+            yield name, _without_options(one, why)
         else:
             yield name, one
 
 
-def _objections(declared: FieldMapping, advice: FieldAdvice, before: int, after: int) -> Iterator[str]:
+def _without_options(advice: FieldAdvice, *further: str) -> FieldAdvice:
+    return msgspec.structs.replace(advice, options={}, further=further, choices=())
+
+
+def _objections(
+    declared: FieldMapping, advice: FieldAdvice, before: int, after: int, finer: int
+) -> Iterator[str]:
     """Yield why a field's options are not proposed.
 
     :param before: how many rows differ without the options; ``after``: with them.
+    :param finer: how many rows are equal in more than the options would compare.
     """
     if not advice.options:
         return
@@ -85,6 +95,11 @@ def _objections(declared: FieldMapping, advice: FieldAdvice, before: int, after:
         yield (
             f"{options} would make them equal, and {hidden:,} further {rows} by more than that: look at"
             f" {'that one' if hidden == 1 else 'those'} first."
+        )
+    elif finer > advice.accepted:
+        yield (
+            f"{options} would make them equal, and {finer:,} rows are equal in more than that: look at those"
+            " that differ."
         )
 
 

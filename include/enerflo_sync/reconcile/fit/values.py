@@ -43,8 +43,8 @@ where not same and a is not null and btrim(b) <> '' and n >= $label_rows and n >
   -- If a value equals itself in other rows, it is a value of Enerflo: this row is late, and shows no label.
   and not exists (select from h s where s.field = l.field and s.a = l.b and s.b = l.b)
 union all
-select 'compared', f.name, null, null, f.compared, null from (select $compared from pairs) p
-cross join lateral (values $named) f (name, compared)
+select 'compared', f.name, null, null, f.compared, f.with_value from (select $compared from pairs) p
+cross join lateral (values $named) f (name, compared, with_value)
 """)
 
 _MATCHED = Template("""
@@ -57,7 +57,7 @@ _MATCHED = Template("""
 class FieldFit:
     """What the matched rows show about one field.
 
-    :param compared: rows in which both sides have a value.
+    :param compared: rows in which both sides have a value; ``with_value``: rows in which a side has one.
     :param hints: numbers of differing rows by hint with its detail; None for rows that no hint fits.
     :param labels: (Enerflo's value, the CRM's value, rows with both, rows with Enerflo's value).
     """
@@ -65,6 +65,7 @@ class FieldFit:
     compared: int = 0
     hints: dict[str | None, int] = field(default_factory=dict)
     labels: list[tuple[str, str, int, int]] = field(default_factory=list)
+    with_value: int = 0
 
     @property
     def differing(self) -> int:
@@ -111,7 +112,7 @@ def field_fits(
         elif row.what == "label":
             fit.labels.append((row.a, row.b, row.n, row.total))
         else:
-            fit.compared = row.n
+            fit.compared, fit.with_value = row.n, row.total
     unhinted = {name: fit.hints.get(None, 0) for name, fit in found.items()}
     pairs = matched_rows(comparison, sample)
     for name, others in swapped_rows(connection, comparison, account, pairs, unhinted).items():
@@ -165,9 +166,11 @@ def _statement(comparison: Comparison, sample: Sample, labelled: Sequence[str]) 
         label_share=LABEL_SHARE,
         labelled=", ".join(literal(one) for one in (Hint.BOOLEAN_SPELLING, Hint.TRUNCATED, Hint.PUNCTUATION)),
         compared=", ".join(
-            f"count(*) filter (where e{n} is not null and c{n} is not null) as n{n}" for n, _ in numbered
+            f"count(*) filter (where e{n} is not null and c{n} is not null) as n{n},"
+            f" count(*) filter (where e{n} is not null or c{n} is not null) as v{n}"
+            for n, _ in numbered
         ),
-        named=", ".join(f"({literal(one.name)}, p.n{n})" for n, one in numbered),
+        named=", ".join(f"({literal(one.name)}, p.n{n}, p.v{n})" for n, one in numbered),
     )
 
 

@@ -8,8 +8,8 @@ from enerflo_sync.reconcile.report import FieldCount, TableReport
 
 _FIELDS = 8
 _NEXT = (
-    "enerflo-sync doctor says what settles each, and enerflo-sync suggest writes these lines into a copy of"
-    " sync.yaml."
+    "enerflo-sync doctor says what settles each: where a line of sync.yaml does, enerflo-sync suggest writes"
+    " it into a copy of the file."
 )
 _BY_TIME = (
     "source_of_truth: newest goes by these times, and enerflo-sync what-if says what such a line would"
