@@ -45,6 +45,10 @@ _WORDS = """'refused by ' || r.decided_by || ' on '
       || to_char(r.decided_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
       || coalesce(': ' || nullif(btrim(r.reason), ''), '')"""
 
+# Whether two values, Enerflo's and the CRM's, are exactly those of the change that was refused.
+_OF_REFUSAL = """case r.direction when 'to_crm' then ({1}, {0}) else ({0}, {1}) end
+      is not distinct from (nullif(r.before, 'null'), nullif(r.source_value, 'null'))"""
+
 # The changes that are due now, each with a refusal that may be of it: of the same change of the same row
 # (``is_own``), or of the same write to Enerflo that another row or column asks for.
 _MAKE_MET = """
@@ -60,12 +64,12 @@ _MET = Template("""
 insert into pg_temp.refused_met
 with due as (
   select table_name, $decided as record, op, outcome as direction, null::text as field, null::jsonb as before,
-         jsonb_object_agg(field, after) as after, max(agreed_at) as agreed_at
+         jsonb_object_agg(field, after) as after, max(agreed_at) as agreed_at, null::text as agreed_row
   from pg_temp.decided d
   where table_name = $table and outcome in ('to_crm', 'to_enerflo') and op = 'insert' and field is not null
   group by 1, 2, 3, 4
   union all
-  select table_name, $decided, op, outcome, field, before, after, agreed_at
+  select table_name, $decided, op, outcome, field, before, after, agreed_at, agreed_row
   from pg_temp.decided d
   where table_name = $table and outcome in ('to_crm', 'to_enerflo') and op <> 'insert'
 )
@@ -73,7 +77,7 @@ select m.refusal_id, $table, m.record, m.op, m.direction, m.field, m.words, m.is
        m.alike and m.in_time
 from (
   select r.refusal_id, d.record, d.op, d.direction, d.field, $words as words, o.is_own, $same as alike,
-         coalesce(d.agreed_at <= r.decided_at, true) as in_time
+         coalesce(d.agreed_at <= r.decided_at, true) or $agreed_loosely as in_time
   from sync.refusals r
   join due d on $same_record and d.op = r.op and d.direction = r.direction
   cross join lateral (
@@ -82,6 +86,14 @@ from (
     and (o.is_own or $of_same_write and d.record = $refused)
 ) m
 """)
+
+# While looser options (tolerance, precision, null) made the two refused values equal, they became the agreed
+# pair: no value of the change differs for that.
+_AGREED_LOOSELY = f"""exists (
+           select from sync.agreed a
+           cross join lateral (select coalesce(a.crm_value, a.value) as crm_value) b
+           where r.op = 'update' and a.ctid = d.agreed_row::tid and a.agreed_by = 'comparison'
+             and {_OF_REFUSAL.format("a.value", "nullif(b.crm_value, 'null')")})"""
 
 # Both sides may have agreed since on another row or column. That does not end a refusal whose own change is
 # still due.
@@ -112,7 +124,8 @@ where r.account = %(account)s and $of_same_row and r.ended_at is null and r.op =
   and exists (
     select from (
       select $values from ($mirror_side) m join ($crm_side) c on $of_row where m.lives and $of_record
-    ) o where case r.field $equal else false end$and_moved)
+    ) o where case r.field $equal else false end
+      and not case r.field $as_refused else false end$and_moved)
 """)  # noqa: S608 - a constant
 
 # If the refused change would have completed an install with its last milestone, both sides had the same
@@ -227,7 +240,9 @@ def keep_out_refused(
     of_account = {"account": account}
     for comparison in comparisons:
         if comparison.name in parts:
-            met = _MET.substitute(parts[comparison.name], words=_WORDS, same=_same(comparison))
+            met = _MET.substitute(
+                parts[comparison.name], words=_WORDS, same=_same(comparison), agreed_loosely=_AGREED_LOOSELY
+            )
             connection.exec_driver_sql(met, {**of_account, "config_hash": config_hash})
             if Side.ENERFLO in comparison.mapping.create_in:
                 for remade in remade_statements(comparison, comparisons, _WORDS):
@@ -319,6 +334,10 @@ def _both_sides(comparison: Comparison) -> dict[str, str]:
             ]
         ),
         "equal": " ".join(f"when {literal(field.name)} then {field.equal}" for field in comparison.fields),
+        "as_refused": " ".join(
+            f"when {literal(field.name)} then {_OF_REFUSAL.format(field.enerflo.shown, field.crm.shown)}"
+            for field in comparison.fields
+        ),
         "and_moved": _AND_MOVED.substitute(as_before=_as_before(comparison))
         if comparison.is_installs
         else "",

@@ -1,0 +1,67 @@
+"""Looser options make two refused values equal for a while: no value of the change differs, and the no stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from enerflo_sync.jobs.approval import read_refusals, run_reject
+from tests.writes.conftest import Desk
+from tests.writes.test_changed_mapping import QUICK
+from tests.writes.test_refused import edit
+
+SIZE = "type: number, tolerance: 0.005, source_of_truth: enerflo}\n      panel_type"
+COUNT = "panel_count: {enerflo: panel_count, type: integer, "
+TIME = "started_at: {enerflo: started_at, type: timestamp, precision: "
+BY_CRM = (f"{TIME}second, source_of_truth: newest", f"{TIME}second, source_of_truth: crm")
+
+
+def kept_out(desk: Desk, looser: tuple[str, str], *others: tuple[str, str]) -> None:
+    """Refuse what is planned, and assert that it stays refused under looser options and after them."""
+    plan = desk.plan()
+    assert plan.change_count == 1
+    run_reject(desk.context, plan.plan_hash, by="Sam Hill")
+    desk.switched_on("both", QUICK, *others, looser)
+    for _ in range(2):
+        assert desk.plan().change_count == 0
+    desk.switched_on("both", QUICK, *others)
+    for _ in range(2):
+        plan = desk.plan()
+        assert desk.changes(plan) == []
+        (told,) = desk.undecided(plan)
+        assert told.reason.startswith("refused by Sam Hill")
+    assert [one.decided_by for one in read_refusals(desk.context)] == ["Sam Hill"]
+
+
+def test_a_tolerance_that_was_larger_for_a_while(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK)
+    install = agreed.a_site().install_id
+    size = agreed.crm("installs", enerflo_install_id=install)["system_size_kw"]
+    edit(agreed, install, system_size_kw=size + 1)
+    kept_out(agreed, (SIZE, SIZE.replace("0.005", "5")))
+    # A value that both sides have is another one, and ends the refusal.
+    edit(agreed, install, system_size_kw=size)
+    assert agreed.plan().change_count == 0
+    assert read_refusals(agreed.context) == []
+    edit(agreed, install, system_size_kw=size + 1)
+    assert agreed.plan().change_count == 1
+
+
+def test_a_null_that_was_ignored_for_a_while(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK)
+    edit(agreed, agreed.a_site().install_id, panel_count=None)
+    kept_out(agreed, (f"{COUNT}source", f"{COUNT}null: ignore, source"))
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_a_day_that_was_enough_for_a_while(agreed: Desk, both: bool) -> None:
+    agreed.switched_on("both", QUICK, BY_CRM)
+    agreed.sql(
+        "update crm.milestones set started_at = date_trunc('day', started_at) + interval '61 minutes',"
+        " updated_at = now() where (enerflo_install_id, milestone_id) = (select enerflo_install_id, milestone_id"
+        "   from crm.milestones where enerflo_install_id = :i and started_at is not null limit 1)",
+        i=agreed.a_site().install_id,
+    )
+    if not both:
+        # As where both sides never agreed on it before.
+        agreed.sql("delete from sync.agreed where table_name = 'milestones' and field = 'started_at'")
+    kept_out(agreed, (f"{TIME}second", f"{TIME}day"), BY_CRM)
