@@ -1,16 +1,20 @@
-"""Looser options make two refused values equal for a while: no value of the change differs, and the no stands."""
+"""Another mapping for a while, looser or mistaken: no value of a refused change differs for that, and the no stands."""
 
 from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import read_refusals, run_reject
+from enerflo_sync.jobs.poll import run_poll
 from tests.writes.conftest import Desk
 from tests.writes.test_changed_mapping import QUICK
 from tests.writes.test_refused import edit
 
 SIZE = "type: number, tolerance: 0.005, source_of_truth: enerflo}\n      panel_type"
 COUNT = "panel_count: {enerflo: panel_count, type: integer, "
+MISTAKEN = (f"{COUNT}source", f"{COUNT.replace('panel_count, ', 'install_id, ')}source")
+BODY = "      body:\n        {enerflo: body, type: text,"
 TIME = "started_at: {enerflo: started_at, type: timestamp, precision: "
 BY_CRM = (f"{TIME}second, source_of_truth: newest", f"{TIME}second, source_of_truth: crm")
 
@@ -65,3 +69,47 @@ def test_a_day_that_was_enough_for_a_while(agreed: Desk, both: bool) -> None:
         # As where both sides never agreed on it before.
         agreed.sql("delete from sync.agreed where table_name = 'milestones' and field = 'started_at'")
     kept_out(agreed, (f"{TIME}second", f"{TIME}day"), BY_CRM)
+
+
+def test_a_column_that_was_mapped_by_mistake_for_a_while(agreed: Desk) -> None:
+    """Nobody approved a plan of the mistake."""
+    agreed.switched_on("both", QUICK)
+    install = agreed.a_site().install_id
+    edit(agreed, install, panel_count=99)
+    run_reject(agreed.context, agreed.plan().plan_hash, by="Sam Hill")
+    agreed.switched_on("both", QUICK, MISTAKEN)
+    assert agreed.plan().change_count > 1
+    agreed.switched_on("both", QUICK)
+    assert agreed.changes(agreed.plan()) == []
+    # A value that differs is planned.
+    edit(agreed, install, panel_count=98)
+    assert [change.before for change in agreed.changes(agreed.plan())] == [98]
+    edit(agreed, install, panel_count=99)
+    assert [change.before for change in agreed.changes(agreed.plan())] == [99]
+
+
+def test_a_new_row_of_which_a_field_was_mapped_by_mistake_for_a_while(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK)
+    agreed.world.add_note(agreed.a_site().install_id, "Not for the CRM.")
+    run_poll(agreed.context)
+    run_reject(agreed.context, agreed.plan().plan_hash, by="Sam Hill")
+    agreed.switched_on("both", QUICK, (BODY, BODY.replace("enerflo: body", "enerflo: author_id")))
+    agreed.plan()
+    agreed.switched_on("both", QUICK)
+    assert agreed.changes(agreed.plan()) == []
+    assert [one.decided_by for one in read_refusals(agreed.context)] == ["Sam Hill"]
+
+
+def test_under_a_mapping_that_is_in_use_a_value_that_differs_ends_a_refusal(agreed: Desk) -> None:
+    agreed.switched_on("both", QUICK)
+    install = agreed.a_site().install_id
+    edit(agreed, install, panel_count=99)
+    run_reject(agreed.context, agreed.plan().plan_hash, by="Sam Hill")
+    agreed.switched_on("both", QUICK, (f"{TIME}second", f"{TIME}minute"))
+    edit(agreed, install, panel_count=98)
+    plan = agreed.plan()
+    assert [change.before for change in agreed.changes(plan)] == [98]
+    assert len(read_refusals(agreed.context)) == 1
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    assert agreed.plan().change_count == 0
+    assert read_refusals(agreed.context) == []
