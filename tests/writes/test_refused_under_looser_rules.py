@@ -1,4 +1,4 @@
-"""Another mapping for a while, looser or mistaken: no value of a refused change differs for that, and the no stands."""
+"""Another mapping for a while, looser or mistaken: what a person refused or took back stays so, as no value differs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import read_refusals, run_reject
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.test_changed_mapping import QUICK
 from tests.writes.test_refused import edit
@@ -113,3 +114,28 @@ def test_under_a_mapping_that_is_in_use_a_value_that_differs_ends_a_refusal(agre
     run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
     assert agreed.plan().change_count == 0
     assert read_refusals(agreed.context) == []
+
+
+@pytest.mark.parametrize("policy", ["newest", "enerflo"])
+def test_what_an_undo_left_apart_is_not_judged_anew(agreed: Desk, policy: str) -> None:
+    """A column of `newest` keeps the times of its pairs, which move on as somebody writes the row."""
+    strict = SIZE.replace("source_of_truth: enerflo}", f"source_of_truth: {policy}, direction: to_crm}}")
+    agreed.switched_on("both", QUICK, (SIZE, strict))
+    agreed.carried()
+    install = agreed.a_site().install_id
+    agreed.sql(
+        "update enerflo.installs set system_size_kw = system_size_kw + 1, updated_at = now(), observed_at = now()"
+        " where install_id = :i",
+        i=install,
+    )
+    plan = agreed.plan()
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    run_apply(agreed.context, run_undo(agreed.context, plan.plan_hash).plan_hash, approved_by="Pat")
+    # Somebody saves the row as it is.
+    edit(agreed, install, enerflo_install_id=install)
+    agreed.switched_on("both", QUICK, (SIZE, strict.replace("0.005", "5")))
+    assert agreed.plan().change_count == 0
+    agreed.switched_on("both", QUICK, (SIZE, strict))
+    plan = agreed.plan()
+    assert (plan.change_count, plan.undecided) == (0, {})
+    assert any("as they were left" in reason for reason in plan.kept)
