@@ -12,7 +12,10 @@ import sqlalchemy as sa
 from enerflo_sync.copies.database import place_of
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_approve
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
+from enerflo_sync.plan.report import PlanState
 from tests.copies.conftest import CRM, DuckDB, Elsewhere
 from tests.writes.conftest import Desk
 from tests.writes.test_changes import ALONE, AT_ONCE, counted
@@ -90,6 +93,21 @@ def test_a_plan_of_one_database_is_not_applied_to_another_one(
     # A plan that is made of that database is applied there.
     assert run_apply(away.context, away.plan().plan_hash, approved_by="Pat").applied == (not undone)
     assert there(production, said) == 41
+
+
+def test_an_approval_of_one_database_is_none_of_the_same_plan_of_another_one(
+    away: Desk, production: Path
+) -> None:
+    """A new row, on which no side agreed before, makes the same plan there."""
+    note = away.world.add_note(away.a_site().install_id, "The roof is new.")
+    run_poll(away.context)
+    run_approve(away.context, away.plan().plan_hash, by="Pat")
+    away.environ["CRM_URL"] = f"duckdb:///{production}"
+    away.switched_on("both", CRM, ALONE, AT_ONCE, REVIEW)
+    away.context.__dict__.pop("crm", None)
+    plan = away.plan()
+    assert {change.key["note_id"] for change in away.changes(plan)} == {f"enerflo-{note}"}
+    assert (plan.state, plan.decided_by) == (PlanState.OPEN, None)
 
 
 @pytest.mark.parametrize(
