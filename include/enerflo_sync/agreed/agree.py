@@ -76,11 +76,17 @@ from (
 $which
 on conflict (account, table_name, key, field) do update
 set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
-    agreed_by = excluded.agreed_by, is_link = excluded.is_link, enerflo_key = excluded.enerflo_key$set_times
+    agreed_by = $kept_by, is_link = excluded.is_link, enerflo_key = excluded.enerflo_key$set_times
 where (agreed.value, agreed.crm_value, agreed.enerflo_key)
       is distinct from (excluded.value, excluded.crm_value, excluded.enerflo_key)$times_differ
    or agreed.agreed_by like 'former%%' or agreed.agreed_by = 'reworded' or $always
 """)
+
+# Two values that an undo left apart, and that looser options call equal for a while, stay left apart.
+_KEPT_BY = """case when agreed.crm_value is not null and agreed.agreed_by = 'undo'
+        and (agreed.value, agreed.crm_value, agreed.enerflo_key)
+          is not distinct from (excluded.value, excluded.crm_value, excluded.enerflo_key)
+      then agreed.agreed_by else excluded.agreed_by end"""
 
 # The upsert locks each row that it meets, changed or not. So the agreed pairs of a record are read once, and
 # pairs that did not change are left out before the upsert.
@@ -301,6 +307,7 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False, undo
         **stored_times(comparison),
         alone=f"and {alone(comparison)}" if not written and may_have_twins(comparison) else "",
         always=str(written).lower(),
+        kept_by="excluded.agreed_by" if written else _KEPT_BY,
     )
 
 

@@ -55,6 +55,7 @@ from enerflo_sync.plan.second_person import first_words, one_is_half
 from enerflo_sync.plan.store import is_as_it_was_made
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.reconcile.meanings import moved_elsewhere
 from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
@@ -135,7 +136,7 @@ def apply_plan(
     The process may be killed at any time and run again. A plan that was applied is left as it is.
 
     :raises ConfigurationError: nothing may be written (mode), or the plan may not be applied: it expired, was
-        rejected, needs an approval, or the mapping changed since it was made.
+        rejected, needs an approval, or the mapping or the CRM's database changed since it was made.
     :raises ConflictError: somebody rejected it since it was as ``approval`` knows it.
     :raises RetriableError: another plan or apply is running, or the warehouse or Enerflo is away.
     """
@@ -209,6 +210,10 @@ def _allowed(
         raise ConfigurationError("its changes were edited since it was made.", where=where, next_step=again)
     if plan.config_hash != config.hash(plan.account):
         raise ConfigurationError("the mapping changed since it was made.", where=where, next_step=again)
+    if moved := moved_elsewhere(connection, config, plan.account, sorted(planned)):
+        raise ConfigurationError(
+            f"the CRM of {moved[0]} is another database than when it was made.", where=where, next_step=again
+        )
     if approval.by is not None:
         require_no_new_no(known, plan)
         plan = under_two_persons(connection, config, plan)

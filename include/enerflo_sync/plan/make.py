@@ -39,7 +39,7 @@ from enerflo_sync.plan.contradictions import ask_where_tables_contradict, ask_wh
 from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, note_decisions, prepare
 from enerflo_sync.plan.empty_keys import ask_about_empty_keys
-from enerflo_sync.plan.end import bring_plans_to_present
+from enerflo_sync.plan.end import bring_plans_to_present, end_other_plans
 from enerflo_sync.plan.gone_at_once import leave_gone
 from enerflo_sync.plan.held import hold_checked, note_held
 from enerflo_sync.plan.late_appointments import plan_late_appointments
@@ -61,6 +61,7 @@ from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.differing_fields import of_differing
 from enerflo_sync.reconcile.levels import tables_in_doubt
 from enerflo_sync.reconcile.live import case_folding, live_comparisons, require_rows
+from enerflo_sync.reconcile.meanings import moved_elsewhere
 from enerflo_sync.reconcile.observation import OBSERVATION, observe
 from enerflo_sync.reconcile.waiting import UNWRITTEN
 from enerflo_sync.warehouse.alone import alone
@@ -162,6 +163,9 @@ def make_plans(
             require_rows(connection, config, account, comparisons)
             comparisons = follow_names(connection, comparisons, config, account)
             follow_keys(connection, comparisons, account)
+            if moved_elsewhere(connection, config, account, [one.name for one in comparisons]):
+                # What a person approved was meant for the CRM's former database.
+                end_other_plans(connection, account, [])
             comparisons = follow_meanings(connection, comparisons, account)
             follow_titles(connection, comparisons, account)
             now = transaction_time(connection)

@@ -1,10 +1,8 @@
 """Refusals: changes that a person refused are kept out of every later plan.
 
-A refusal ends when a value of the change differs (compared as the mapping declares, so another spelling of
-the same value does not end it), when both sides have agreed since, or when a person opens the change again. A
-refusal is about the change, not about the rule that produced it: any change that would write the same value
-to the same field of the same record is refused. Plans of ``undo`` are a person's own decision, so refusals do
-not apply to them.
+When a refusal ends: :mod:`.ended_refusals`. A refusal is about the change, not about the rule that produced
+it: any change that would write the same value to the same field of the same record is refused. Plans of
+``undo`` are a person's own decision, so refusals do not apply to them.
 """
 
 from __future__ import annotations
@@ -18,19 +16,15 @@ from enerflo_sync.agreed.written import fitting_key
 from enerflo_sync.crm.mapping import Side
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.plan.ended_refusals import OF_REFUSAL, end_refusals
 from enerflo_sync.plan.remade import remade_statements
 from enerflo_sync.plan.same_writes import SameWrite, same_writes
 from enerflo_sync.reconcile.agreed_pairs import is_alone
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.judged_rows import row_stands
-from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import names_array
 
 # The outcome in ``decided`` of a change that a person refused.
 REFUSED = "refused"
-# The reason of a refusal that ended without a person.
-VALUE_CHANGED = "a value changed"
-
 _TABLES = sa.text("""
 /* enerflo-sync plan: tables with something that a person refused */
 select distinct table_name from sync.refusals where account = :account and ended_at is null
@@ -60,12 +54,12 @@ _MET = Template("""
 insert into pg_temp.refused_met
 with due as (
   select table_name, $decided as record, op, outcome as direction, null::text as field, null::jsonb as before,
-         jsonb_object_agg(field, after) as after, max(agreed_at) as agreed_at
+         jsonb_object_agg(field, after) as after, max(agreed_at) as agreed_at, null::text as agreed_row
   from pg_temp.decided d
   where table_name = $table and outcome in ('to_crm', 'to_enerflo') and op = 'insert' and field is not null
   group by 1, 2, 3, 4
   union all
-  select table_name, $decided, op, outcome, field, before, after, agreed_at
+  select table_name, $decided, op, outcome, field, before, after, agreed_at, agreed_row
   from pg_temp.decided d
   where table_name = $table and outcome in ('to_crm', 'to_enerflo') and op <> 'insert'
 )
@@ -73,7 +67,7 @@ select m.refusal_id, $table, m.record, m.op, m.direction, m.field, m.words, m.is
        m.alike and m.in_time
 from (
   select r.refusal_id, d.record, d.op, d.direction, d.field, $words as words, o.is_own, $same as alike,
-         coalesce(d.agreed_at <= r.decided_at, true) as in_time
+         coalesce(d.agreed_at <= r.decided_at, true) or $agreed_loosely as in_time
   from sync.refusals r
   join due d on $same_record and d.op = r.op and d.direction = r.direction
   cross join lateral (
@@ -83,6 +77,14 @@ from (
 ) m
 """)
 
+# While looser options (tolerance, precision, null) made the two refused values equal, they became the agreed
+# pair: no value of the change differs for that.
+_AGREED_LOOSELY = f"""exists (
+           select from sync.agreed a
+           cross join lateral (select coalesce(a.crm_value, a.value) as crm_value) b
+           where r.op = 'update' and a.ctid = d.agreed_row::tid and a.agreed_by = 'comparison'
+             and {OF_REFUSAL.format("a.value", "nullif(b.crm_value, 'null')")})"""
+
 # Both sides may have agreed since on another row or column. That does not end a refusal whose own change is
 # still due.
 _STAND_TOO = """
@@ -91,37 +93,6 @@ update pg_temp.refused_met m set stands = true
 where m.alike and not m.is_own and exists (
   select from pg_temp.refused_met o where o.refusal_id = m.refusal_id and o.is_own and o.stands)
 """
-
-_END = f"""
-/* enerflo-sync plan: refusals of changes whose values differ now */
-update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
-from pg_temp.refused_met m where r.account = %(account)s and r.refusal_id = m.refusal_id and m.is_own
-  and not exists (select from pg_temp.refused_met o where o.refusal_id = m.refusal_id and o.stands)
-"""  # noqa: S608 - a constant
-
-# If both sides agree now, a value of the refused change has changed; to change it back is a new change. That
-# no change is due does not prove that the sides agree, because a duplicate row or an unread record can hide a
-# difference; so the values are compared.
-_END_AGREED = Template(f"""
-/* enerflo-sync plan $name: refusals of changes of fields on which both sides agree now */
-update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
-where r.account = %(account)s and $of_same_row and r.ended_at is null and r.op = 'update'
-  and not exists (select from pg_temp.refused_met o where o.refusal_id = r.refusal_id and o.stands)
-  and not exists (select from pg_temp.decided d where d.table_name = $table and d.field = r.field
-                  and d.op = 'update' and $same_decided)
-  and exists (
-    select from (
-      select $values from ($mirror_side) m join ($crm_side) c on $of_row where m.lives and $of_record
-    ) o where case r.field $equal else false end$and_moved)
-""")  # noqa: S608 - a constant
-
-# If the refused change would have completed an install with its last milestone, both sides had the same
-# status already at that time. Such a refusal ends only when the status is a different one.
-_AND_MOVED = Template(f"""
-      and not (case r.field $as_before else false end and exists (
-        select from sync.plan_changes p
-        where p.key = r.key and p.account = r.account and p.plan_hash = r.plan_hash
-          and p.table_name = r.table_name and p.field = r.field and p.rule = '{LAST_MILESTONE}'))""")
 
 # A refused change is stored like a question: Enerflo's value in ``before``, the CRM's in ``source_value``.
 _KEEP_OUT = Template(f"""
@@ -202,7 +173,7 @@ def keep_out_refused(
 ) -> None:
     """Mark changes in ``decided`` as refused if a person refused the same change before.
 
-    A refusal ends if its change has another value now. Tables without refusals are not read.
+    Tables without refusals are not read.
 
     :param config_hash: the hash of the mapping under which the changes are due.
     """
@@ -227,18 +198,17 @@ def keep_out_refused(
     of_account = {"account": account}
     for comparison in comparisons:
         if comparison.name in parts:
-            met = _MET.substitute(parts[comparison.name], words=_WORDS, same=_same(comparison))
+            met = _MET.substitute(
+                parts[comparison.name], words=_WORDS, same=_same(comparison), agreed_loosely=_AGREED_LOOSELY
+            )
             connection.exec_driver_sql(met, {**of_account, "config_hash": config_hash})
             if Side.ENERFLO in comparison.mapping.create_in:
                 for remade in remade_statements(comparison, comparisons, _WORDS):
                     connection.exec_driver_sql(remade, of_account)
     connection.exec_driver_sql(_STAND_TOO)
-    connection.exec_driver_sql(_END, of_account)
+    end_refusals(connection, comparisons, parts, {**of_account, "config_hash": config_hash})
     for comparison in comparisons:
         if comparison.name in parts:
-            if comparison.fields:
-                agreed = _END_AGREED.substitute(parts[comparison.name], **_both_sides(comparison))
-                connection.exec_driver_sql(agreed, of_account)
             connection.exec_driver_sql(_KEEP_OUT.substitute(parts[comparison.name]))
     installs = [
         comparison.name for comparison in comparisons if comparison.is_installs and comparison.name in tables
@@ -298,52 +268,6 @@ def _parts(
         if of_same_write
         else "false",
     }
-
-
-def _both_sides(comparison: Comparison) -> dict[str, str]:
-    """Return the SQL parts that read the present values of both sides for the record of a refusal ``r``."""
-    numbers = range(1, len(comparison.fields) + 1)
-    return {
-        "mirror_side": mirror_side(comparison),
-        "crm_side": crm_side(comparison),
-        "of_record": " and ".join(
-            f"m.p{n} = (r.enerflo_key ->> {literal(column)})::bigint"
-            for n, column in enumerate(comparison.mirror_key, 1)
-        ),
-        "of_row": _row_of_refusal(comparison),
-        "values": ", ".join(
-            [
-                *(f"m.e{n}" for n in numbers),
-                *(f"c.c{n}" for n in numbers),
-                *(f"m.mc{n}" for n in numbers if comparison.is_wide),
-            ]
-        ),
-        "equal": " ".join(f"when {literal(field.name)} then {field.equal}" for field in comparison.fields),
-        "and_moved": _AND_MOVED.substitute(as_before=_as_before(comparison))
-        if comparison.is_installs
-        else "",
-    }
-
-
-def _row_of_refusal(comparison: Comparison) -> str:
-    """Return the condition that ``c`` is the row of the CRM that a refusal ``r`` is about, under any key."""
-    of_key = " and ".join(
-        f"c.k{n} = {fitting_key(comparison, 'r.key', column)}"
-        for n, column in enumerate(comparison.mapping.key_columns, 1)
-    )
-    if comparison.key_is_record:
-        return of_key
-    # An import may have given the key to another record's row.
-    stands = row_stands(comparison, "r.key", "r.enerflo_key")
-    return f"{comparison.on('m', 'c')} and ({of_key} or not {stands})"
-
-
-def _as_before(comparison: Comparison) -> str:
-    """Return SQL cases, one for each field: whether Enerflo still has the value that the refusal stored."""
-    return " ".join(
-        f"when {literal(field.name)} then {field.same_shown('r.before', field.enerflo.shown)}"
-        for field in comparison.fields
-    )
 
 
 def _same(comparison: Comparison) -> str:

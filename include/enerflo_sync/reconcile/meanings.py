@@ -52,9 +52,7 @@ def with_changed_meanings(
 ) -> list[Comparison]:
     """Return comparisons that know the meanings of their fields, and which meanings changed."""
     stored = stored_meanings(connection, account, [comparison.name for comparison in comparisons])
-    places = dict[str, str]()
-    if config.account(account).crm is not None:
-        places = {row.table_name: row.place for row in connection.execute(_PLACES, {"account": account})}
+    places = _places(connection, config, account)
     found = []
     for comparison in comparisons:
         place = places.get(comparison.name)
@@ -154,6 +152,22 @@ def stored_meanings(
     values = {"account": account, "stored_as": [STORED_AS.format(table) for table in tables]}
     rows = {row.table_name: row.columns for row in connection.execute(_STORED, values)}
     return {table: rows.get(STORED_AS.format(table), {}) for table in tables}
+
+
+def moved_elsewhere(
+    connection: sa.Connection, config: SyncConfig, account: str, tables: Sequence[str]
+) -> list[str]:
+    """Return the tables whose copies are of another database than when the last plan was made."""
+    places, stored = _places(connection, config, account), stored_meanings(connection, account, tables)
+    before = {table: said[OF_ROWS]["crm"][1] for table, said in stored.items() if OF_ROWS in said}
+    return [table for table, place in places.items() if before.get(table, place) != place]
+
+
+def _places(connection: sa.Connection, config: SyncConfig, account: str) -> dict[str, str]:
+    """Return by table the database that its copy is of; empty where the CRM is in the warehouse."""
+    if config.account(account).crm is None:
+        return {}
+    return {row.table_name: row.place for row in connection.execute(_PLACES, {"account": account})}
 
 
 def changed_parts(stored: Mapping[str, Any] | None, meaning: Mapping[str, Any]) -> set[str]:
