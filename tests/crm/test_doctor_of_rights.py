@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,13 @@ grant select on crm."Odd %% name" to clerk;
 
 
 @pytest.fixture
-def clerk(warehouse: sa.Engine) -> str:
+def clerk(warehouse: sa.Engine) -> Iterator[str]:
     with warehouse.begin() as connection:
         connection.exec_driver_sql(TABLE, {})
-    return "clerk"
+    yield "clerk"
+    # A role belongs to the server, and so would be there in later tests.
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql("drop owned by clerk; drop role clerk")
 
 
 def told(engine: sa.Engine, folder: Path, text: str, *statements: str, role: str = "") -> list[Finding]:
