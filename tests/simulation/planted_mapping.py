@@ -45,7 +45,7 @@ def applied_as_it_was_mapped(patch: pytest.MonkeyPatch) -> None:
 
 def names_of_tables_not_followed(patch: pytest.MonkeyPatch) -> None:
     """A table that sync.yaml calls otherwise is a new one."""
-    patch.setattr(plan_of_sync, "follow_names", lambda *_: None)
+    patch.setattr(plan_of_sync, "follow_names", lambda _connection, comparisons, *_: list(comparisons))
 
 
 def words_of_before_are_a_base(patch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ FOUND_BY = {
     "acknowledged_is_arrived": 1,
     "any_of_two_titles": 1,
     "archive_before_commit": 10,
-    "base_of_the_key_alone": 16,
+    "base_of_the_key_alone": 58,
     "copies_counted_again": 40,
     "edits_of_former_rows_unseen": 1,
     "former_rows_forgotten": 33,
