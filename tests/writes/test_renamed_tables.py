@@ -259,3 +259,23 @@ def test_what_is_stored_of_a_table_that_is_mapped_no_more_makes_room(agreed: Des
     mapped(agreed, "both", GIVEN_ON.format(key=key), TRIED_AT_ONCE)
     assert agreed.changes(agreed.plan()) == []
     assert agreed.one(stored, table="east") == installs
+
+
+@pytest.mark.parametrize("how", KEYS)
+def test_what_a_person_refused_holds_in_both_tables_where_rows_were_moved_and_the_old_ones_kept(
+    agreed: Desk, how: str
+) -> None:
+    """The name is that of a new table of the same rows, and the former table stays mapped as an archive."""
+    kind, key = KEYS[how]
+    site = brought(agreed, _beside_an_equal_row, kind, key)
+    agreed.sql("create table crm.north (like crm.east including all)")
+    agreed.sql("insert into crm.north select * from crm.east")
+    moved = BOARDS.replace("crm.east", "crm.north")
+    archive = moved[moved.index("  installs:") : moved.index("  west:")]
+    archive = archive.replace("  installs:", "  archive:\n    of: installs").replace("crm.north", "crm.east")
+    mapped(agreed, "both", (moved + archive).format(key=key), TRIED_AT_ONCE)
+    for _ in range(2):
+        assert [one for one in agreed.changes(agreed.plan()) if one.after == "On Hold"] == []
+    for table in ("north", "east"):
+        said = agreed.one(f"select label from crm.{table} where record::bigint = :i", i=site)
+        assert said == "In progress"

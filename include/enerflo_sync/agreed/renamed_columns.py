@@ -8,12 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.renamed_tables import ASKED_LAST, NEEDED_CHANGES
+from enerflo_sync.agreed.renamed_tables import ASKED_LAST, NEEDED_CHANGES, copy_rows
 from enerflo_sync.agreed.written import shown
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judged_rows import stored_key
 from enerflo_sync.reconcile.meanings import OF_ROWS, changed_parts, zone_read_in
+from enerflo_sync.warehouse.schema import refusals
 
 _SAME_VALUE = Template("""exists (
     select from $rows t where $on
@@ -64,23 +65,6 @@ on conflict do nothing
 _UNMARK_FORMER = sa.text("""
 /* enerflo-sync plan: rows that were one of several, by former names of columns */
 delete from sync.agreed_twins where account = :account and table_name = :table and field = any(:befores)
-""")
-
-# So does what a person refused: of several columns of one field, it is not known which got which name.
-_REFUSE_TOO = sa.text("""
-/* enerflo-sync plan: what a person refused, by a further name that the column may have */
-insert into sync.refusals (account, table_name, key, enerflo_key, op, field, direction, before, after,
-  source_value, plan_hash, decided_by, decided_at, reason)
-select account, table_name, key, enerflo_key, op, :after, direction, before, after, source_value, plan_hash,
-  decided_by, decided_at, reason
-from sync.refusals
-where account = :account and table_name = :table and field = :before and ended_at is null
-order by refusal_id
-""")
-_REFUSED_UNDER = sa.text("""
-/* enerflo-sync plan: what a person refused of a column under another name */
-update sync.refusals set field = :after
-where account = :account and table_name = :table and field = :before and ended_at is null
 """)
 
 
@@ -164,9 +148,16 @@ def _follow_twins(
 def _follow_refusals(
     connection: sa.Connection, comparison: Comparison, account: str, befores: Mapping[str, Sequence[str]]
 ) -> None:
+    """Let refusals stand under every name that their column may have now.
+
+    :param befores: by new name, the former names of columns of the same field.
+    """
+    columns = refusals.c
+    of_table = sa.and_(columns.account == account, columns.table_name == str(comparison.name))
     for before in sorted({name for names in befores.values() for name in names}):
-        named = {"account": account, "table": str(comparison.name), "before": before}
+        which = sa.and_(of_table, columns.field == before, columns.ended_at.is_(None))
         first, *further = (after for after, names in befores.items() if before in names)
+        # Of several columns of one field, it is not known which got which name.
         for after in further:
-            connection.execute(_REFUSE_TOO, {**named, "after": after})
-        connection.execute(_REFUSED_UNDER, {**named, "after": first})
+            copy_rows(connection, refusals, which, field=after)
+        connection.execute(sa.update(refusals).where(which).values(field=first))

@@ -12,6 +12,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.meanings import OF_ROWS, STORED_AS, changed_parts, with_changed_meanings
+from enerflo_sync.warehouse.schema import agreed, agreed_keys, agreed_twins, refusals
 
 _STORED = sa.text("""
 /* enerflo-sync plan: names of tables under which pairs are stored */
@@ -60,7 +61,8 @@ def follow_names(
 
     A name that is not mapped any more, or that is now the name of another CRM table, is the former name of a
     new one if its pairs belong to the same CRM table and kind of record. Of several candidates the one that
-    shares most fields is taken. Runs in the caller's transaction.
+    shares most fields is taken. A name that now belongs to a CRM table that is new keeps what was agreed on
+    and refused, too: the rows may have been moved there. Runs in the caller's transaction.
 
     :raises ConfigurationError: several candidates share equally many fields. Nothing is moved then, so that
         no refusal is lost.
@@ -82,7 +84,32 @@ def follow_names(
             for target, which in _UNDER_NAMES:
                 _rename(connection, account, target, which, before, after)
             _rename(connection, account, "agreed_keys", "true", *map(STORED_AS.format, (before, after)))
+    taken = {after for _, after in moves}
+    for before, after in moves:
+        if before not in taken and before in {one.name for one in comparisons}:
+            _leave_too(connection, account, after, before)
     return with_changed_meanings(connection, config, account, comparisons)
+
+
+def _leave_too(connection: sa.Connection, account: str, after: str, before: str) -> None:
+    """Copy what was agreed on and refused back to the name from which it was moved."""
+    for table in (agreed, agreed_twins, agreed_keys, refusals):
+        which = sa.and_(table.c.account == account, table.c.table_name == after)
+        if table is refusals:
+            which = sa.and_(which, refusals.c.ended_at.is_(None))
+        copy_rows(connection, table, which, table_name=before)
+    meanings = sa.and_(agreed_keys.c.account == account, agreed_keys.c.table_name == STORED_AS.format(after))
+    copy_rows(connection, agreed_keys, meanings, table_name=STORED_AS.format(before))
+
+
+def copy_rows(
+    connection: sa.Connection, table: sa.Table, which: sa.ColumnElement[bool], **other: str
+) -> None:
+    """Copy rows of one of our tables, with other values in some columns."""
+    columns = [one for one in table.c if one.computed is None and one.identity is None]
+    values = [sa.literal(other[one.name]) if one.name in other else one for one in columns]
+    rows = sa.select(*values).where(which)
+    connection.execute(table.insert().from_select([one.name for one in columns], rows))
 
 
 def _with_what_they_displace(
