@@ -28,7 +28,9 @@ def rows(desk: Desk, table: str) -> int:
         return int(connection.execute(ROWS, {"table": table}).scalar_one())
 
 
-def test_of_a_plan_before_it_is_applied_and_of_an_undo_before_it_is_made(agreed: Desk) -> None:
+def test_of_a_plan_before_it_is_applied_and_of_what_was_applied_before_the_next_one_or_an_undo(
+    agreed: Desk,
+) -> None:
     agreed.switched_on("crm")
     agreed.sql(
         "update crm.installs set panel_count = panel_count + 1 where ctid in (select ctid from crm.installs limit 3)"
@@ -37,10 +39,8 @@ def test_of_a_plan_before_it_is_applied_and_of_an_undo_before_it_is_made(agreed:
     assert plan.change_count == 3
     assert rows(agreed, "sync.plan_changes") == agreed.one("select count(*) from sync.plan_changes")
     run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
-    written = agreed.one("select count(*) from sync.ledger")
-    assert rows(agreed, "sync.ledger") != written
+    assert rows(agreed, "sync.ledger") == agreed.one("select count(*) from sync.ledger")
     assert run_undo(agreed.context, plan.plan_hash).change_count == 3
-    assert rows(agreed, "sync.ledger") == written
 
 
 def test_of_changes_that_were_handed_over_and_of_what_the_copy_shows(agreed: Desk) -> None:

@@ -52,7 +52,7 @@ from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.report import PlanReport, PlanState
 from enerflo_sync.plan.second_person import first_words, one_is_half
-from enerflo_sync.plan.store import is_as_it_was_made
+from enerflo_sync.plan.store import SEARCHED, is_as_it_was_made
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.meanings import moved_elsewhere
@@ -377,10 +377,14 @@ def _refuse_not_switched_on(
     return left
 
 
+# The columns by which the outcomes of earlier changes are found.
+_OF_LEDGER = ("account", "table_name", "key", "plan_hash", "op", "field", "direction", "decision")
+
+
 def _note_outcomes(connection: sa.Connection, number: int) -> None:
-    """Let PostgreSQL know of many outcomes: the next plan looks up the history of each change."""
-    note_growth(connection, "sync.ledger", number, "account", "table_name", "key", "field", "decision")
-    note_growth(connection, "sync.plan_changes", number, "account", "table_name", "state")
+    """Let PostgreSQL know of many outcomes: a plan or an undo looks up the history of each change."""
+    note_growth(connection, "sync.ledger", number, *_OF_LEDGER)
+    note_growth(connection, "sync.plan_changes", number, *SEARCHED)
 
 
 def _ended(connection: sa.Connection, plan: PlanReport, outcomes: Outcomes) -> PlanReport:

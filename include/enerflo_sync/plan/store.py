@@ -144,8 +144,8 @@ select :account, :plan_hash, row_number() over (order by table_name, key::text, 
 from pg_temp.decided where outcome in ('review', '{REFUSED}') and :part = 1
 """)  # noqa: S608 - a constant
 
-# The columns by which an apply finds its changes.
-_SEARCHED = ("account", "plan_hash", "position", "table_name", "op", "field", "direction", "state")
+# The columns by which changes are found.
+SEARCHED = ("account", "plan_hash", "position", "table_name", "op", "field", "direction", "state")
 
 
 def store_plan(
@@ -222,7 +222,7 @@ def store_plan(
     )
     connection.execute(_UNDECIDED, {**named, "part": part})
     # The plan may be applied at once, before the server's own autovacuum has looked at it.
-    note_growth(connection, "sync.plan_changes", count, *_SEARCHED)
+    note_growth(connection, "sync.plan_changes", count, *SEARCHED)
     note_questions(connection, account, plan_hash, before)
     return plan_hash
 

@@ -37,7 +37,6 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
-from enerflo_sync.warehouse.statistics import note_growth
 
 # The row lock keeps the retention job from pruning the plan before the undo refers to it.
 _KEEP = sa.text("""
@@ -103,9 +102,6 @@ def _reverse(
     """Fill ``decided`` with the reverse of each applied change of a plan."""
     plan_hash = undone.plan_hash
     values = {"account": account, "plan_hash": plan_hash}
-    # The plan may have been applied a moment ago.
-    for table in ("sync.plan_changes", "sync.ledger"):
-        note_growth(connection, table, undone.change_count)
     connection.exec_driver_sql(MAKE_DECIDED)
     connection.exec_driver_sql(MAKE_UNDOING, values)
     note_other_writes(connection, comparisons, account, plan_hash)
