@@ -226,8 +226,19 @@ def test_the_list_of_reports_is_in_the_menu(told: Told, page: Page) -> None:
     frame.locator(f"a[href*='{told.reconciliation_id}']").first.wait_for()
 
 
+# Seconds between two polls (sync.yaml, schedule), and those that a question takes at most.
+POLLED_EACH = 15 * 60
+ASKED_FOR = 90
+
+
 def quiet(told: Told) -> None:
-    """Return when nothing is under way that could plan the change by itself, under the settings of before."""
+    """Return when nothing is under way that could plan the change by itself, under the settings of before.
+
+    A poll begins at each quarter of an hour, and a plan after it takes the place of one that waits.
+    """
+    to_poll = POLLED_EACH - time.time() % POLLED_EACH
+    if to_poll < ASKED_FOR:
+        time.sleep(to_poll + 10)
     # A slow machine needs minutes for one round of the DAGs.
     deadline = time.monotonic() + 480
     while time.monotonic() < deadline:
