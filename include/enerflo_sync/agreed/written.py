@@ -119,6 +119,33 @@ def record_lives(comparison: Comparison, record_key: str) -> str:
     )
 
 
+def says_as_planned(comparison: Comparison, change: str) -> str:
+    """Return ``and …``, the condition that Enerflo still says what the plan saw of a new row, or nothing.
+
+    Only where rows are never changed later (``create_only``): any other row gets the new values by the next
+    plan. Takes ``account`` and ``plan_hash``.
+
+    :param change: the new row, with its ``key`` and ``enerflo_key``.
+    """
+    if not comparison.mapping.create_only or comparison.is_wide or not comparison.fields:
+        return ""
+    columns = ", ".join(f"e.{quoted(field.mirror_column)} as e{field.number}" for field in comparison.fields)
+    record = " and ".join(
+        f"e.{quoted(name)} = ({change}.enerflo_key ->> {literal(name)})::bigint"
+        for name in comparison.mirror_key
+    )
+    said = ", ".join(f"({literal(field.name)}, {field.enerflo.shown})" for field in comparison.fields)
+    return (
+        " and not exists (select from"  # noqa: S608 - names of the mapping
+        f" (select {columns} from {comparison.mirror} e where e.account = %(account)s and {record}) o"
+        f" cross join lateral (values {said}) f (field, now)"
+        " join sync.plan_changes c on c.account = %(account)s and c.plan_hash = %(plan_hash)s"
+        f" and c.table_name = {literal(comparison.name)} and c.key = {change}.key and c.op = 'insert'"
+        " and c.field = f.field"
+        " where nullif(c.source_value, 'null') is distinct from nullif(f.now, 'null'))"
+    )
+
+
 def shown(comparison: Comparison, column: str, *, zone: str | None = None) -> str:
     """Return a column of a CRM row ``t`` as plans show it.
 

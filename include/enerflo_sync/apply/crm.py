@@ -51,6 +51,7 @@ _ROOM = "set local work_mem = '32MB'"
 # Checks deferred constraints now, and all constraints immediately from now on.
 _CHECK = "set constraints all immediate"
 _MOVED = "the CRM says something else than when the plan was made"
+_OTHERWISE = "the CRM or Enerflo says something else than when the plan was made"
 
 _OTHER_KEY = "the CRM's table gives the new row another key, by a trigger or rule of its own"
 
@@ -80,7 +81,7 @@ _WRITE = Template(f"""
 /* enerflo-sync apply $name: what still is as the plan expects it, and how each change ended */
 with due as materialized ($due), made as ($made), $agreed ended as (
   select id, case when not_kept then 'parked' when done then 'applied' else 'moved' end as decision,
-         case when not_kept then $why_not_kept when not done then '{_MOVED}' end as reason, deleted_row
+         case when not_kept then $why_not_kept when not done then $moved end as reason, deleted_row
   from ($told_apart) e
 ), {RECORD_OUTCOMES}
 select state as decision, count(*) as number, $pairs as pairs from recorded group by 1
@@ -294,6 +295,7 @@ class _Job:
             pairs="(select count(*) from agreed)" if agreed else _OTHER_KEYS if by_record else "0",
             told_apart=_TOLD_APART[self.op],
             why_not_kept=literal(NOT_KEPT),
+            moved=literal(_OTHERWISE if by_record and self.comparison.mapping.create_only else _MOVED),
         )
         park = _PARK.substitute(name=name, due=due)
         of_group = {"fields": group.fields, "field": group.fields[0]}

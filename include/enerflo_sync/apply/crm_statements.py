@@ -13,6 +13,7 @@ from enerflo_sync.agreed.written import (
     not_kept,
     of_key,
     record_lives,
+    says_as_planned,
     shown,
     touched,
     typed_key,
@@ -86,6 +87,7 @@ def insert_condition(comparison: Comparison, fields: Sequence[str]) -> str:
     # No row is inserted if Enerflo deleted the record since the plan.
     lives, unlinked = record_lives(comparison, "p.enerflo_key"), no_row_named(comparison, links)
     on = of_key(comparison, "p.key")
+    lives += says_as_planned(comparison, "p")
     return f"not exists (select from {comparison.crm} t where {on}) and {lives} {unlinked}"
 
 

@@ -21,7 +21,7 @@ from enerflo_sync.agreed.handing_over import deliver, hand_over_sql, note_not_ma
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.soft_deletes import mark_of, shown_row, unmark_condition
 from enerflo_sync.agreed.whole_rows import may_take_link, one_of_its_key, row_digest, whole_row
-from enerflo_sync.agreed.written import alone_of_key, of_key, record_lives, shown
+from enerflo_sync.agreed.written import alone_of_key, of_key, record_lives, says_as_planned, shown
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copies import copy_columns
 from enerflo_sync.crm.keys import case_folding
@@ -39,6 +39,7 @@ from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.statistics import note_growth
 
 _MOVED = "the CRM's copy says something else than when the plan was made"
+_OTHERWISE = "the CRM's copy or Enerflo says something else than when the plan was made"
 _TAKEN_OVER = "it arrived, or a tool took it over, since its undo was planned: undo it again"
 
 _GROUPS = sa.text("""
@@ -188,7 +189,7 @@ def _statement(comparison: Comparison, op: str, made: str) -> str:
         table=literal(comparison.name),
         take_back=take_back_sql(comparison, op, WITHDRAW),
         made=made,
-        moved=literal(_MOVED),
+        moved=literal(_OTHERWISE if op == "insert" and comparison.mapping.create_only else _MOVED),
         taken_over=literal(_TAKEN_OVER),
         hand_over=hand_over_sql(comparison),
     )
@@ -209,7 +210,7 @@ def _made(connection: sa.Connection, comparison: Comparison, values: Mapping[str
             alone=alone_of_key(comparison),
         )
     if op == "insert":
-        lives = f"and {record_lives(comparison, 'p.enerflo_key')}"
+        lives = f"and {record_lives(comparison, 'p.enerflo_key')}{says_as_planned(comparison, 'p')}"
         return _INSERTED.substitute(
             common,
             unmarked=unmark_condition(connection, comparison, values) if undone else "false",
