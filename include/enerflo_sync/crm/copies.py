@@ -36,7 +36,7 @@ _OF_TOOLS = re.compile(r"_(fivetran|airbyte|sdc|dlt|_hevo_)_\w+", re.IGNORECASE)
 class ChangesTo(BaseModel):
     """Where approved changes are handed over, and how long they may be on their way."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     changes: str = Field(
         OUR_CHANGES,
