@@ -183,7 +183,7 @@ def decide_rows(
         declared = config.tables_for(values["account"])[comparison.name]
         not_created = UNWRITTEN if Side.CRM in declared.create_in else _NOT_CREATED
         near = keep_near_keys(connection, comparison, values["account"])
-        unseen = where_unseen(connection, comparison)
+        unseen = where_unseen(connection, comparison, values)
         statement = _into_crm(comparison, common | unseen, known, near, not_created)
         connection.exec_driver_sql(statement, values)
     if kinds.only_crm:
