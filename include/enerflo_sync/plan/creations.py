@@ -183,7 +183,8 @@ def decide_rows(
         declared = config.tables_for(values["account"])[comparison.name]
         not_created = UNWRITTEN if Side.CRM in declared.create_in else _NOT_CREATED
         near = keep_near_keys(connection, comparison, values["account"])
-        statement = _into_crm(comparison, common, known, near, not_created)
+        unseen = where_unseen(connection, comparison, values)
+        statement = _into_crm(comparison, common | unseen, known, near, not_created)
         connection.exec_driver_sql(statement, values)
     if kinds.only_crm:
         common["of_another"] = of_another_account(connection, comparison, config, values["account"])
@@ -197,7 +198,7 @@ def decide_rows(
 def _into_crm(comparison: Comparison, common: dict[str, Any], known: str, near: str, not_created: str) -> str:
     columns = [*_crm_columns(comparison)]
     return _INTO_CRM.substitute(
-        common | where_unseen(comparison),
+        common,
         new_key=new_key(comparison),
         taken=taken(comparison),
         not_adopted=known.format("d.p1 = o.p1"),
