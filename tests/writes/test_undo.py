@@ -237,6 +237,22 @@ def test_what_moved_since_is_left_to_a_person(desk: Desk, in_progress: int) -> N
     assert undo.undecided == {"the CRM says something else than the plan wrote: it moved since": 2}
 
 
+def test_a_row_under_another_key_is_not_called_gone(desk: Desk, in_progress: int) -> None:
+    """Its new key may be any: nothing says that the row was deleted."""
+    desk.world.set_status(in_progress, ON_HOLD)
+    plan = applied_plan(desk)
+    desk.sql(
+        "update crm.installs set enerflo_install_id = -1 where enerflo_install_id = :id",
+        id=in_progress,
+    )
+    undo = run_undo(desk.context, plan.plan_hash)
+    assert undo.change_count == 0
+    reasons = {one.reason for one in desk.undecided(undo) if one.table_name == "installs"}
+    assert reasons == {
+        "no row of the CRM has its key any more (deleted or marked so, left out by where, or given another key)"
+    }
+
+
 def test_a_question_shows_what_enerflo_says_now_and_not_what_the_plan_wrote(
     desk: Desk, in_progress: int
 ) -> None:

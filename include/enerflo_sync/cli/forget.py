@@ -121,10 +121,10 @@ def _lines_of_all(found: ForgetReports) -> Iterator[str]:
     if len(reports) == 1:
         yield from _lines(reports[0])
     for report in reports if len(reports) > 1 else ():
-        rows = number(sum(report.counts.values()))
+        rows = _rows_and_files(report)
         shared = f"; shared with others, left: {', '.join(report.shared)}" if report.shared else ""
         installs = count_of(len(report.installs), "install")
-        yield f"{report.customer_id}: {installs}, {rows} rows and files{shared}"
+        yield f"{report.customer_id}: {installs}, {rows}{shared}"
     if len(reports) > 1:
         verb = "Erased" if reports[0].erased else "Would erase"
         yield f"{verb} personal data of {len(reports):,} customers."
@@ -136,15 +136,19 @@ def _lines_of_all(found: ForgetReports) -> Iterator[str]:
 def _lines(report: ForgetReport) -> Iterator[str]:
     verb = "Erased" if report.erased else "Would erase"
     installs = count_of(len(report.installs), "install")
-    total = sum(report.counts.values())
     whose = f"customer {report.customer_id} with {installs}"
-    yield f"{verb} personal data of {whose} in {number(total)} rows and files."
+    yield f"{verb} personal data of {whose} in {_rows_and_files(report)}."
     for name, rows in report.counts.items():
         yield f"  {name:<32} {number(rows):>8}"
     if report.shared:
         left = "was left" if report.erased else "would be left"
         yield f"Other customers have {', '.join(report.shared)} too: a document that only this names {left}."
     yield from _ends([report])
+
+
+def _rows_and_files(report: ForgetReport) -> str:
+    total = sum(report.counts.values())
+    return "1 row or file" if total == 1 else f"{number(total)} rows and files"
 
 
 def _ends(reports: Sequence[ForgetReport]) -> Iterator[str]:

@@ -20,7 +20,8 @@ from enerflo_sync.warehouse.refused import refuses_a_row
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
 _MARKED = "a row of the CRM that is marked as deleted has its key"
-_GONE = "its row is gone from the CRM"
+_GONE = "no row of the CRM has its key any more"
+_NOT_SHOWN = f"{_GONE} (deleted or marked so, left out by where, or given another key)"
 _REUSED = "another row of the CRM has its key by now"
 _RELINKED = "its row names another record of Enerflo by now"
 _BARRED = "the column of the CRM may not be written any more (direction)"
@@ -44,7 +45,7 @@ from pg_temp.undoing u left join $rows t on $on
 cross join lateral (select $now as now, $written as written) v
 cross join lateral (
   select case when u.rule = 'adopted' then 'the row names its record of Enerflo, and keeps its id'
-    when t.$known is null then '{_GONE}'
+    when t.$known is null then '{_NOT_SHOWN}'
     when not ($same_record) then '{_RELINKED}'
     when v.now is distinct from v.written then '{_MOVED}'
     when u.written_later then '{WRITTEN_LATER}'
@@ -70,7 +71,7 @@ from (
 ) u
 left join lateral (select distinct on (t.$known) t.* from $rows t where $on) t on true
 cross join lateral (
-  select case when t.$known is null then '{_GONE}'
+  select case when t.$known is null then '{_NOT_SHOWN}'
     when not ($one_of_its_key) then '{_TWICE}'
     when not ($same_record) then '{_RELINKED}'
     when u.row_digest is null then '{_NOT_KNOWN}'

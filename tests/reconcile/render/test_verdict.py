@@ -157,7 +157,8 @@ def test_where_most_rows_stand_on_one_side_only_it_is_not_green(
     assert is_all_clear(report) is green
     if not green:
         assert verdict_text(report).verdict is Verdict.FEW_MATCHED
-        assert f"{matched} rows meet" in verdict_text(report).detail
+        rows = "row" if matched == 1 else "rows"
+        assert f"{matched} {rows} on both sides" in verdict_text(report).detail
 
 
 def test_a_report_that_compares_no_table_says_nothing_of_polls() -> None:

@@ -325,7 +325,7 @@ def _listed(report: ReconciliationReport) -> str:
 def _few_matched(report: ReconciliationReport) -> VerdictText:
     tables = hardly_matched_tables(report)
     shares = "; ".join(
-        f"{t.table_name}: {number(t.matched)} rows meet, of {number(t.enerflo_rows)} in Enerflo"
+        f"{t.table_name}: {count_of(t.matched, 'row')} on both sides, of {number(t.enerflo_rows)} in Enerflo"
         f" and {number(t.crm_rows)} in the CRM"
         for t in tables
     )
