@@ -3,7 +3,8 @@
 It is unknown which of these rows has the right values. So twins give no agreed values, and no change is
 decided from them. That still holds when only one row is left, because a difference may come from the row that
 is gone. So each field of a twin is stored here, and gets an agreed value only after both sides were equal
-once.
+once. The row that is left may get another key, so each field is stored under the row's key and under its
+record's (:mod:`enerflo_sync.reconcile.twin_marks`).
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import differing_keys
 from enerflo_sync.reconcile.judged_rows import stored_key
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side, twice_statement
+from enerflo_sync.reconcile.twin_marks import marked_records, record_mark
 
 _WATCHED = Template("""
 /* enerflo-sync agree $name: join keys of rows that were one of several */
 create temporary table $watched on commit drop as
 select distinct $joins from sync.agreed_twins w join $crm t on $on
 where w.account = %(account)s and w.table_name = $table and $known
+$of_records
 """)
 
 _FURTHER_KEYS = Template("""
@@ -45,19 +48,21 @@ select $columns from $crm t $which group by $numbers having count(*) > 1
 _MARK = Template("""
 /* enerflo-sync agree $name: rows that are one of several */
 insert into sync.agreed_twins (account, table_name, key, field, seen_at)
-select distinct %(account)s, $table, r.key, f.field, %(now)s::timestamptz
-from ($rows) r cross join unnest(%(fields)s::text[]) as f (field)
+select distinct %(account)s, $table, k.key, f.field, %(now)s::timestamptz
+from ($rows) r cross join lateral (values (r.key), (r.record)) k (key)
+  cross join unnest(%(fields)s::text[]) as f (field)
+where k.key is not null
 on conflict do nothing
 """)
 
 _CLEAR = Template("""
 /* enerflo-sync agree $name: rows that were one of several, and are equal by themselves */
 delete from sync.agreed_twins w using (
-  select o.key, f.field
+  select k.key, f.field
   from (
-    select $key as key, m.*, $crm_columns
+    select $key as key, $record as record, m.*, $crm_columns
     from $watched w join ($mirror) m on $on_mirror join ($crm) c on $on_crm where m.lives and $alone
-  ) o cross join lateral ($equal) f
+  ) o cross join lateral (values (o.key), (o.record)) k (key) cross join lateral ($equal) f
 ) n
 where w.account = %(account)s and w.table_name = $table and w.key = n.key and w.field = n.field
 """)
@@ -79,6 +84,9 @@ def watch(connection: sa.Connection, comparison: Comparison, account: str) -> bo
     known = "select exists (select from sync.agreed_twins where account = :account and table_name = :table)"
     if not connection.scalar(sa.text(f"/* enerflo-sync agree: is any row one of several */ {known}"), named):
         return False
+    of_records = ""
+    if not comparison.key_is_record:
+        of_records = f"union select {comparison.select_join('mirror')} from {marked_records(comparison)}"  # noqa: S608
     statement = _WATCHED.substitute(
         name=comparison.name,
         watched=_watched(comparison),
@@ -90,6 +98,7 @@ def watch(connection: sa.Connection, comparison: Comparison, account: str) -> bo
         ),
         table=literal(comparison.name),
         known=comparison.crm_key_known,
+        of_records=of_records,
     )
     connection.exec_driver_sql(statement, {"account": account})
     return True
@@ -142,17 +151,15 @@ def mark_twins(
     values = {"account": account, "now": now, "fields": list(fields)}
     rows = []
     key = comparison.crm_key(f"t.{quoted(name)}" for name in comparison.mapping.key_columns)
+    selected, beside = f"select {key} as key, {_record_of_row(comparison)} as record", _record(comparison)
     if not comparison.unique:
         connection.exec_driver_sql(twice_statement(comparison, wanted_only=wanted_only), values)
         on = " and ".join(f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(comparison.joins, 1))
-        rows.append(f"select {key} as key from {comparison.twice} d join {comparison.crm_rows} t on {on}")  # noqa: S608
+        rows.append(f"{selected} from {comparison.twice} d join {comparison.crm_rows} t on {on}{beside}")
     if _may_share_keys(comparison):
         connection.exec_driver_sql(_shared_statement(comparison, wanted_only), values)
         same = _same_key(comparison, "t", "d")
-        rows.append(
-            f"select {key} as key from {_shared(comparison)} d"  # noqa: S608 - quoted names
-            f" join {comparison.crm_rows} t on {same}"
-        )
+        rows.append(f"{selected} from {_shared(comparison)} d join {comparison.crm_rows} t on {same}{beside}")
     statement = _MARK.substitute(
         name=comparison.name, table=literal(comparison.name), rows="\n  union all ".join(rows)
     )
@@ -183,6 +190,7 @@ def clear_equal(
         name=comparison.name,
         table=literal(comparison.name),
         key=comparison.crm_key(f"c.k{n}" for n, _ in enumerate(names, 1)),
+        record=record_mark(comparison.record_of("m")),
         crm_columns=", ".join(f"c.c{n}" for n, _ in enumerate(comparison.fields, 1)),
         watched=_watched(comparison),
         mirror=mirror_side(comparison),
@@ -208,6 +216,23 @@ def _watched(comparison: Comparison) -> str:
 
 def _shared(comparison: Comparison) -> str:
     return f"pg_temp.shared_{comparison.name}"
+
+
+def _record(comparison: Comparison) -> str:
+    """Return the join of a CRM row ``t`` with the record ``e`` that it names; ``""`` if its key tells."""
+    if comparison.key_is_record:
+        return ""
+    same = " and ".join(
+        f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in comparison.joins
+    )
+    return f" left join {comparison.mirror} e on {comparison.mirror_rows} and {same}"
+
+
+def _record_of_row(comparison: Comparison) -> str:
+    if comparison.key_is_record:
+        return "null::jsonb"
+    record = jsonb_object((name, f"e.{quoted(name)}") for name in comparison.mirror_key)
+    return f"case when e.account is not null then {record_mark(record)} end"
 
 
 def _shared_statement(comparison: Comparison, wanted_only: bool) -> str:

@@ -39,7 +39,8 @@ from sync.agreed a where account = :account and table_name = :table and agreed_b
   and key = any(cast(cast(:keys as text[]) as jsonb[]))
   and (cast(:record as jsonb) is null or enerflo_key = cast(:record as jsonb))
   and not exists (select from sync.agreed_twins n where n.account = a.account
-    and n.table_name = a.table_name and n.key = a.key and n.field = a.field)
+    and n.table_name = a.table_name and n.field = a.field
+    and n.key in (a.key, jsonb_build_object('', a.enerflo_key)))
 order by field, agreed_at desc
 """).bindparams(sa.bindparam("record", type_=sa.Text))
 

@@ -36,6 +36,7 @@ from enerflo_sync.reconcile.late_tools import tool_late
 from enerflo_sync.reconcile.put_back import put_back
 from enerflo_sync.reconcile.rewritten import rewritten
 from enerflo_sync.reconcile.seen_otherwise import seen_otherwise
+from enerflo_sync.reconcile.twin_marks import mark_of_field
 from enerflo_sync.reconcile.values import (
     BLANK,
     Field,
@@ -78,8 +79,7 @@ _JUDGED = Template("""$rows
     $fields
   ) f
   $beside
-  left join sync.agreed_twins n on n.account = %(account)s and n.table_name = $table and n.key = o.key
-    and n.field = f.field
+  $twin
   $pair
   cross join lateral (
     select case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end as theirs offset 0
@@ -153,7 +153,7 @@ def judged(comparison: Comparison, beside: str = "") -> str:
         enerflo_older=enerflo_older,
         names=", ".join(f"{value} as {name}" for name, value in _FACTS_OF_FIELD),
         fields="\n    ".join(_field(comparison, field) for field in comparison.fields),
-        table=literal(comparison.name),
+        twin=mark_of_field(comparison),
         doubts=", ".join(f"f.{name}" for name in _DOUBTS),
         pair=agreed_pair(comparison),
         row_moved=row_moved(comparison),

@@ -19,6 +19,7 @@ from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.counts import Sizes
 from enerflo_sync.reconcile.render.wording import count_of, size_text
 from enerflo_sync.reconcile.report import Cause, LateCopy
+from enerflo_sync.reconcile.twin_marks import marked_rows
 from enerflo_sync.reconcile.values import Field, normal_text, translated
 
 _QUARANTINED = sa.text("""
@@ -265,13 +266,12 @@ def _stranger_sentence(field: Field, found: Sequence[tuple[str, int]], is_status
     return f"{field.name}: the CRM holds a value {known}: {', '.join(shown)}{more}."
 
 
-_UNCLEAR = sa.text("""
-/* enerflo-sync reconcile: columns of a wide table whose milestone is missing, or there more than once */
+_UNCLEAR = Template("""
+/* enerflo-sync reconcile $name: columns whose milestone is missing, or there more than once */
 select d.field, d.cause, t.field is not null as was_twin, count(*) as rows
 from sync.differences d
-left join sync.agreed_twins t on d.cause = 'duplicate_identity' and t.account = d.account
-  and t.table_name = d.table_name and t.key = d.key and t.field = d.field
-where d.account = :account and d.reconciliation_id = :reconciliation_id and d.table_name = :table
+left join ($marked) t on d.cause = 'duplicate_identity' and t.key = d.key and t.field = d.field
+where d.account = %(account)s and d.reconciliation_id = %(reconciliation_id)s and d.table_name = $table
   and d.field is not null and d.cause in ('duplicate_identity', 'missing_in_enerflo')
 group by 1, 2, 3 order by 1, 2, 3
 """)
@@ -288,7 +288,10 @@ def milestone_remarks(
     """
     if not comparison.is_wide:
         return []
-    rows = connection.execute(_UNCLEAR, {**parameters, "table": comparison.name})
+    statement = _UNCLEAR.substitute(
+        name=comparison.name, table=literal(comparison.name), marked=marked_rows(comparison)
+    )
+    rows = connection.exec_driver_sql(statement, parameters)
     changed = retitled(connection, comparison.mapping, parameters["account"])
     return [
         *(f"{row.field}: {_unclear(comparison, row)}" for row in rows),

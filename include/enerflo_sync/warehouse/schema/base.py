@@ -51,6 +51,7 @@ agreed = sync_table(
 agreed_twins = sync_table(
     "agreed_twins",
     required("table_name"),
+    # The row's key; {"": …} with the mirror's key of its record, because the row may get another key.
     required("key", JSONB),
     required("field"),
     time("seen_at", nullable=False),
