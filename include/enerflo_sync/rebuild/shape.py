@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.rebuild.report import SAMPLES
+from enerflo_sync.resources.resource import Row
 from enerflo_sync.warehouse.bulk import stage_name
 
 # Types whose text is also their JSON; every other type is written as text in quotes.
@@ -55,6 +58,11 @@ class Shape:
         return tuple(self.columns.index(name) for name in self.key)
 
     @cached_property
+    def key_of(self) -> Callable[[Row], Any]:
+        """Return the function that gives a row's key without the account."""
+        return itemgetter(*self.key_at)
+
+    @cached_property
     def owner_at(self) -> int:
         """Return the index of the record's id in a record's rows."""
         return self.columns.index(self.owner or self.key[0])
@@ -82,15 +90,41 @@ class Shape:
         deleted follows. Parameters: ``account`` and ``ids``. Equal lines mean equal rows, but unequal lines
         may also be equal rows.
         """
-        parts = [_json(f"t.{name}", self.table.c[name].type) for name in self.compared]
-        if self.owner is not None:
-            parts.append("(t.deleted_at is not null)::text")
-        listed = ", ',', ".join(parts)
-        record = self.owner or self.key[0]
+        deleted = () if self.owner is None else ("(t.deleted_at is not null)::text",)
         return (
             f"/* enerflo-sync rebuild: rows of {self.name} */"  # noqa: S608 - names of the schema
-            f" select string_agg(concat('[', {listed}, ']'), E'\\n') from unnest(%(ids)s::{self._id_type}[])"
-            f" u(id) join {self.table.fullname} t on t.account = %(account)s and t.{record} = u.id"
+            f" select string_agg({self._line(deleted)}, E'\\n') from {self._of_records}"
+        )
+
+    @cached_property
+    def lists(self) -> str:
+        """Return the statement that reads the rows of some records as JSON, one line for each record.
+
+        A line has the record's id, and the list of its rows that are not deleted, in the order of their keys.
+        Parameters: ``account`` and ``ids``. A record without any row, deleted ones included, has no line.
+        """
+        order = ", ".join(
+            f't.{name} collate "C"' if isinstance(self.table.c[name].type, sa.Text) else f"t.{name}"
+            for name in self.key
+        )
+        rows = f"string_agg({self._line()}, ',' order by {order}) filter (where t.deleted_at is null)"
+        record = _json("u.id", self.table.c[self.owner or self.key[0]].type)
+        return (
+            f"/* enerflo-sync rebuild: rows of {self.name} by record */"  # noqa: S608 - names of the schema
+            f" select string_agg(r.line, E'\\n') from (select concat('[', {record}, ',[', {rows}, ']]')"
+            f" from {self._of_records} group by u.id) r (line)"
+        )
+
+    def _line(self, further: Iterable[str] = ()) -> str:
+        parts = [_json(f"t.{name}", self.table.c[name].type) for name in self.compared]
+        return "concat('[', {}, ']')".format(", ',', ".join([*parts, *further]))
+
+    @property
+    def _of_records(self) -> str:
+        record = self.owner or self.key[0]
+        return (
+            f"unnest(%(ids)s::{self._id_type}[]) u(id) join {self.table.fullname} t"
+            f" on t.account = %(account)s and t.{record} = u.id"
         )
 
     @property
