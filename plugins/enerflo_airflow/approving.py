@@ -195,7 +195,7 @@ class PlanApprovalOperator(ApprovalOperator):
 
     def _go_on(self, context: Context, plan: PlanReport) -> dict[str, Any]:
         """Let the later tasks apply a plan that was approved elsewhere; note who approved it, and when."""
-        from enerflo_sync.plan.decided_plan import decided_words
+        from enerflo_sync.plan.earlier_decisions import decided_words
 
         words = decided_words(plan)
         if plan.state == "open":
@@ -214,7 +214,7 @@ class PlanApprovalOperator(ApprovalOperator):
 
     def _end(self, context: Context, plan: PlanReport) -> NoReturn:
         """End without an answer and without an error, because there is nothing left to decide."""
-        from enerflo_sync.plan.decided_plan import decided_words
+        from enerflo_sync.plan.earlier_decisions import decided_words
 
         words = {
             "superseded": "was superseded: a later plan took its place, and is asked about by itself",

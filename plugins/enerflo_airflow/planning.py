@@ -181,7 +181,7 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
         from enerflo_sync.jobs.ledger import run_seal
         from enerflo_sync.jobs.lineage import apply_lineage
         from enerflo_sync.jobs.plan import read_stored_plan
-        from enerflo_sync.plan.decided_plan import decided_words
+        from enerflo_sync.plan.earlier_decisions import decided_words
 
         if not self.plan_hash:
             self._carry(context)

@@ -43,10 +43,9 @@ from enerflo_sync.plan.decided_plan import (
     WHOLE,
     approve_plan,
     hold_plan,
-    require_no_new_no,
-    require_not_expired,
     wait_again,
 )
+from enerflo_sync.plan.earlier_decisions import require_no_new_no, require_not_expired
 from enerflo_sync.plan.held import move_held
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.reads import read_plan

@@ -15,11 +15,12 @@ from enerflo_sync.plan.backfilled import note_backfilled
 from enerflo_sync.plan.decided_plan import BY_RULE
 from enerflo_sync.plan.report import PlanReport, PlanState
 
-# The approval rules read the table ``planned``. This makes it from the changes of a stored plan.
+# The approval rules read the table ``planned``. This makes it from the changes of a stored plan. Of a
+# rejected plan the refused ones count, too, because an approval after all would make them.
 _STORED = """
 /* enerflo-sync apply: changes of a plan that are left to make */
 create temporary table planned as select *, false as from_backfill from sync.plan_changes
-where account = {account} and plan_hash = {plan_hash} and state in ('planned', 'sent')
+where account = {account} and plan_hash = {plan_hash} and state in ({states})
 """
 _DROP = "/* enerflo-sync apply: it is needed no more */ drop table pg_temp.planned"
 
@@ -90,7 +91,8 @@ def _named(plan: PlanReport) -> dict[str, str]:
 
 def why_a_person_is_needed(connection: sa.Connection, config: SyncConfig, plan: PlanReport) -> list[str]:
     """Return why a stored plan needs a person now, as sentences; an empty list if it does not."""
-    view = _STORED.format(account=literal(plan.account), plan_hash=literal(plan.plan_hash))
+    states = "'planned', 'sent'" + (", 'refused'" if plan.state is PlanState.REJECTED else "")
+    view = _STORED.format(account=literal(plan.account), plan_hash=literal(plan.plan_hash), states=states)
     # ``literal`` doubles percent signs, so the statement must be executed with parameters, even without any.
     connection.exec_driver_sql(view, {})
     note_backfilled(connection, plan.account)

@@ -17,7 +17,7 @@ from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.ledger import run_seal
 from enerflo_sync.jobs.plan import read_stored_plan
-from enerflo_sync.plan.decided_plan import decided_words, require_not_expired
+from enerflo_sync.plan.earlier_decisions import decided_words, require_not_expired
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.report import PlanReport, PlanState
 from enerflo_sync.reconcile.render.wording import count_of, number

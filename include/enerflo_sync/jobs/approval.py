@@ -11,13 +11,11 @@ from enerflo_sync.jobs.ledger import run_seal
 from enerflo_sync.plan.decided_plan import (
     WHOLE,
     approve_plan,
-    decided_words,
     hold_plan,
     reject_plan,
-    require_no_new_no,
-    require_undecided,
     withdraw_approval,
 )
+from enerflo_sync.plan.earlier_decisions import decided_words, require_no_new_no, require_undecided
 from enerflo_sync.plan.parts import Part
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.reopen import Refusal, WhichRefusals, reopen, standing_refusals

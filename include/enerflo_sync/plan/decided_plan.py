@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.errors import ConfigurationError, ConflictError
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.plan.earlier_decisions import require_not_expired, require_undecided
 from enerflo_sync.plan.parts import Part, Rest, choose
 from enerflo_sync.plan.reads import read_plan
-from enerflo_sync.plan.remembered import open_again, refused_since, remember_refused
+from enerflo_sync.plan.remembered import REFUSED_LAST, open_again, refused_since, remember_refused
 from enerflo_sync.plan.report import PlanReport, PlanState
 from enerflo_sync.plan.second_person import (
     both_names,
@@ -42,10 +43,18 @@ where account = :account and plan_hash = :plan_hash
 returning decided_as
 """).bindparams(sa.bindparam("until", type_=sa.DateTime(timezone=True)))
 
-_REOPEN = sa.text("""
+# A part that somebody refused before the rejection stays refused: who approves after all is told of the
+# rejection alone.
+_REOPEN = sa.text(f"""
 /* enerflo-sync apply: changes of a plan that was rejected before */
-update sync.plan_changes set state = 'planned', reason = null, done_at = null
-where account = :account and plan_hash = :plan_hash and state = 'refused'
+update sync.plan_changes c set state = 'planned', reason = null, done_at = null
+where account = :account and plan_hash = :plan_hash and {REFUSED_LAST}
+""")  # noqa: S608 - a constant
+
+_TAKE_IN = sa.text("""
+/* enerflo-sync apply: changes that were left out of an approval, of a plan that is approved whole since */
+update sync.plan_changes set state = 'planned'
+where account = :account and plan_hash = :plan_hash and state = 'left_out'
 """)
 
 _LEAVE_OUT = sa.text("""
@@ -123,43 +132,6 @@ def hold_plan(connection: sa.Connection, account: str, plan_hash: str, *, counte
     return read_plan(connection, account, plan.plan_hash, counted=counted)
 
 
-def require_undecided(plan: PlanReport) -> None:
-    """Refuse a second decision about a plan; a rejection because nobody answered in time is no decision.
-
-    :raises ConflictError: somebody decided before. The text names the person and the time.
-    """
-    if plan.state is PlanState.OPEN or (plan.state is PlanState.REJECTED and plan.decided_by is None):
-        return
-    what = {
-        PlanState.SUPERSEDED: "a later plan superseded it and contains the changes that are still due.",
-        PlanState.EXPIRED: "its time ran out before anybody decided.",
-    }.get(plan.state, f"it is {decided_words(plan)}.")
-    raise ConflictError(what, where=f"plan {plan.plan_hash[:12]}", next_step="Nothing was changed now.")
-
-
-def require_no_new_no(known: PlanReport, plan: PlanReport) -> None:
-    """Refuse an approval that crosses a person's rejection: who approves cannot have known of it.
-
-    :param known: the plan as it was when the person approved it.
-    :param plan: the plan now, under its lock.
-    :raises ConflictError: somebody rejected it meanwhile. The text names the person and the time.
-    """
-    is_a_no = plan.state is PlanState.REJECTED and plan.decided_by is not None
-    if is_a_no and (known.state, known.decided_at) != (plan.state, plan.decided_at):
-        raise ConflictError(
-            f"it is {decided_words(plan)}, while this approval was on its way.",
-            where=f"plan {plan.plan_hash[:12]}",
-            next_step="Nothing was changed now. If it is to be written after all, approve it once more.",
-        )
-
-
-def decided_words(plan: PlanReport) -> str:
-    """Return a plan's state, who decided, and when, as words."""
-    when = f" on {plan.decided_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if plan.decided_at else ""
-    state = "carried out in part and its rest rejected" if plan.rest_rejected else plan.state
-    return f"{state} already by {plan.decided_by or 'nobody in time'}{when}"
-
-
 def wait_again(connection: sa.Connection, plan: PlanReport) -> PlanReport:
     """Let a plan wait for a person again, with what was left out of its approval; return it."""
     connection.execute(_WAIT_AGAIN, _named(plan))
@@ -185,31 +157,6 @@ def withdraw_approval(connection: sa.Connection, plan: PlanReport) -> PlanReport
     return wait_again(connection, plan)
 
 
-def require_not_expired(plan: PlanReport, now: datetime) -> None:
-    """Refuse a plan that has expired, whose approval has expired, or that a later plan superseded.
-
-    :raises ConfigurationError: the plan has ended in one of these ways.
-    """
-    if plan.state is PlanState.APPLIED:
-        return
-    if plan.state is PlanState.SUPERSEDED:
-        problem = "it was superseded: a later plan took its place."
-    elif plan.state is PlanState.EXPIRED or plan.expires_at <= now:
-        problem = "its approval has expired." if plan.state is PlanState.APPROVED else "it has expired."
-    else:
-        return
-    raise ConfigurationError(
-        problem,
-        where=f"plan {plan.plan_hash[:12]}",
-        next_step=f"Make a new one with enerflo-sync {remake(plan)}.",
-    )
-
-
-def remake(plan: PlanReport) -> str:
-    """Return the command that makes a plan of this kind anew."""
-    return f"undo {(plan.stands_on or '')[:12]}" if plan.kind == "undo" else "plan"
-
-
 def approve_plan(
     connection: sa.Connection,
     plan: PlanReport,
@@ -221,8 +168,9 @@ def approve_plan(
 ) -> PlanReport:
     """Approve a plan or a part of it, in the caller's transaction, which holds the plan's lock.
 
-    A plan that a person rejected may be approved later; that ends its refusals. This is not possible if a
-    person has since refused the same change in a later plan. The approval expires after
+    A plan that a person rejected may be approved later; that ends its refusals, but not those of a part that
+    somebody refused before. This is not possible if a person has since refused the same change in a later
+    plan. A plan that was approved in part may be approved whole. The approval expires after
     ``approval.expires_hours``. A plan that was applied is left as it is. If two persons have to approve it,
     the first approval is stored, and the plan keeps waiting (:mod:`.second_person`). Returns the plan with
     the decision; the states of its changes are not counted again.
@@ -262,7 +210,10 @@ def approve_plan(
             )
         connection.execute(_REOPEN, _named(plan))
         open_again(connection, plan.account, plan.plan_hash, who)
-    if not part.whole:
+    if part.whole:
+        if plan.state is PlanState.APPROVED:
+            connection.execute(_TAKE_IN, _named(plan))
+    else:
         _require_open(plan)
         _, others = choose(connection, plan.account, plan.plan_hash, part, config.tables_for(plan.account))
         if part.rest is Rest.REFUSE:
@@ -295,12 +246,16 @@ def reject_plan(
     :param part: the part that is rejected; the rest stays open unless it is to be refused too.
     :raises ConfigurationError: there is no such plan, or it is already approved or applied
         (:func:`withdraw_approval`).
+    :raises ConflictError: somebody rejected it before, and nobody approved it after all since.
     """
     plan = hold_plan(connection, account, plan_hash)
     who = None if who is None else require_person(who, "--reject")
+    is_a_no = plan.state is PlanState.REJECTED and plan.decided_by is not None
     waits = plan.state in {PlanState.OPEN, PlanState.REJECTED}
-    if plan.state in {PlanState.EXPIRED, PlanState.SUPERSEDED} or (who is None and not waits):
+    if plan.state in {PlanState.EXPIRED, PlanState.SUPERSEDED} or (who is None and (is_a_no or not waits)):
         return plan
+    if is_a_no and plan.first_approved_by is None:
+        require_undecided(plan)
     if not waits:
         raise ConfigurationError(
             f"it is {plan.state} and can no longer be rejected.",

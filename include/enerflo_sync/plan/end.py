@@ -27,15 +27,18 @@ _OVERDUE = sa.text(
     "/* enerflo-sync plan: plans and approvals whose time is over */"
     + _END.format(which="state in ('open', 'approved') and expires_at <= now()")
 )
+# A plan that nobody answered in time could still be approved. It ends too, so that it cannot override a
+# decision about a later plan.
+_WAITS = "(state in ('open', 'approved') or state = 'rejected' and decided_by is null)"
 _OTHERS = sa.text(
     "/* enerflo-sync plan: plans that a later one takes the place of */"
-    # A plan that nobody answered in time could still be approved. It ends too, so that it cannot override a
-    # decision about a later plan.
-    + _END.format(
-        which="(state in ('open', 'approved') or state = 'rejected' and decided_by is null)"
-        " and not plan_hash = any(:kept)"
-    )
+    + _END.format(which=f"{_WAITS} and not plan_hash = any(:kept)")
 ).bindparams(sa.bindparam("kept", type_=sa.ARRAY(sa.Text)))
+
+_OF_ANOTHER_MAPPING = sa.text(
+    "/* enerflo-sync plan: plans that were made under another mapping */"
+    + _END.format(which=f"{_WAITS} and config_hash <> :config_hash")
+)
 
 # The newest plan is found by its time, and its approval ends by it.
 _OF_THE_FUTURE = sa.text("""
@@ -104,6 +107,16 @@ def end_other_plans(connection: sa.Connection, account: str, kept: Sequence[str]
     """End the account's waiting plans, except those with the hashes in ``kept``."""
     named = {"account": account, "kept": list(kept)}
     _end_changes(connection, account, connection.execute(_OTHERS, named).scalars().all())
+
+
+def end_plans_of_another_mapping(connection: sa.Connection, account: str, config_hash: str) -> None:
+    """End the account's waiting plans that were made under another mapping: none of them can be applied.
+
+    Runs in the transaction that moves refusals to the present names of tables. A person's later no to such a
+    plan would be stored under the former name, where no plan finds it.
+    """
+    named = {"account": account, "config_hash": config_hash}
+    _end_changes(connection, account, connection.execute(_OF_ANOTHER_MAPPING, named).scalars().all())
 
 
 def _end_changes(connection: sa.Connection, account: str, ended: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ from enerflo_sync.plan.contradictions import ask_where_tables_contradict, ask_wh
 from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, note_decisions, prepare
 from enerflo_sync.plan.empty_keys import ask_about_empty_keys
-from enerflo_sync.plan.end import bring_plans_to_present, end_other_plans
+from enerflo_sync.plan.end import bring_plans_to_present, end_other_plans, end_plans_of_another_mapping
 from enerflo_sync.plan.gone_at_once import leave_gone
 from enerflo_sync.plan.held import hold_checked, note_held
 from enerflo_sync.plan.late_appointments import plan_late_appointments
@@ -166,6 +166,7 @@ def make_plans(
             if moved_elsewhere(connection, config, account, [one.name for one in comparisons]):
                 # What a person approved was meant for the CRM's former database.
                 end_other_plans(connection, account, [])
+            end_plans_of_another_mapping(connection, account, config.hash(account))
             comparisons = follow_meanings(connection, comparisons, account)
             follow_titles(connection, comparisons, account)
             now = transaction_time(connection)

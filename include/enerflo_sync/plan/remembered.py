@@ -9,6 +9,11 @@ import sqlalchemy as sa
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.plan.same_writes import same_writes
 
+# Condition on a change ``c`` of a rejected plan: it was refused with the plan, and not as a part before.
+REFUSED_LAST = """c.state = 'refused' and c.done_at = (
+    select max(done_at) from sync.plan_changes
+    where account = :account and plan_hash = :plan_hash and state = 'refused')"""
+
 _REMEMBER = sa.text("""
 /* enerflo-sync apply: what a person refuses, to be remembered for each change */
 insert into sync.refusals (account, table_name, key, enerflo_key, op, field, direction, before, after,
@@ -30,14 +35,16 @@ _OPEN_AGAIN = sa.text("""
 /* enerflo-sync apply: refusals of a plan that a person approves after all */
 update sync.refusals set ended_at = now(), ended_by = :who, end_reason = 'the plan was approved after all'
 where account = :account and plan_hash = :plan_hash and ended_at is null
+  and decided_at = (select max(decided_at) from sync.refusals
+                    where account = :account and plan_hash = :plan_hash)
 """)
 
-_REFUSED_SINCE = sa.text("""
+_REFUSED_SINCE = sa.text(f"""
 /* enerflo-sync apply: who refused a change of a rejected plan again, as one of a later plan */
 select r.decided_by from sync.plan_changes c
 join sync.refusals r on r.account = c.account and r.op = c.op
   and r.direction = c.direction and coalesce(r.enerflo_key, r.key) = coalesce(c.enerflo_key, c.key)
-where c.account = :account and c.plan_hash = :plan_hash and c.state = 'refused'
+where c.account = :account and c.plan_hash = :plan_hash and {REFUSED_LAST}
   and r.plan_hash <> c.plan_hash and r.ended_at is null
   and (r.table_name = c.table_name and (c.op = 'insert' or r.field is not distinct from c.field)
     or c.op = 'update' and c.direction = 'to_enerflo' and c.enerflo_key is not null and exists (
@@ -45,7 +52,7 @@ where c.account = :account and c.plan_hash = :plan_hash and c.state = 'refused'
         as w("table" text, there text, name text, here text)
       where w.name = c.table_name and w.here = c.field and w."table" = r.table_name and w.there = r.field))
 order by r.decided_at desc limit 1
-""").bindparams(sa.bindparam("writes", type_=sa.JSON))
+""").bindparams(sa.bindparam("writes", type_=sa.JSON))  # noqa: S608 - a constant
 
 
 def remember_refused(
@@ -74,7 +81,7 @@ def remember_refused(
 
 
 def open_again(connection: sa.Connection, account: str, plan_hash: str, who: str) -> None:
-    """End the refusals of a plan that a person approves after all."""
+    """End the refusals of a plan's rejection: a person approves it after all."""
     connection.execute(_OPEN_AGAIN, {"account": account, "plan_hash": plan_hash, "who": who})
 
 

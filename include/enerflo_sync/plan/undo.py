@@ -17,6 +17,7 @@ from enerflo_sync.agreed.renamed_tables import follow_names
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.decide import MAKE_DECIDED, note_decisions
+from enerflo_sync.plan.end import end_plans_of_another_mapping
 from enerflo_sync.plan.leaving import ask_about_leaving
 from enerflo_sync.plan.make import keep_not_switched_on, make_planned
 from enerflo_sync.plan.on_its_way import require_no_copy_is_written, withdraw_handed_over
@@ -51,8 +52,8 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
     """Store the plan that reverses the applied changes of a plan, and return it; nothing is applied yet.
 
     The undo is approved and applied like any other plan, and supersedes older waiting plans. If the plan has
-    no applied change, the undo is empty and supersedes none. To make the same undo again gives the same plan
-    with the same hash.
+    no applied change, the undo is empty and supersedes only plans of another mapping. To make the same undo
+    again gives the same plan with the same hash.
 
     :param plan_hash: the hash of the plan to undo, or its first eight characters; it may itself be an undo.
     :raises ConfigurationError: there is no such plan, the mapping does not fit the live tables, or the former
@@ -72,6 +73,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         comparisons = live_comparisons(connection, config, account, fold, all_tables=True)
         comparisons = follow_names(connection, comparisons, config, account)
         comparisons = follow_meanings(connection, comparisons, account)
+        end_plans_of_another_mapping(connection, account, config.hash(account))
         record_arrivals(connection, comparisons, account)
         _reverse(connection, comparisons, account, undone)
         leave_unvoided(connection, comparisons, account, config.statuses.voided)
