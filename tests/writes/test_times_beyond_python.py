@@ -41,3 +41,25 @@ def test_a_row_of_before_our_era_is_an_older_row_and_waits_for_a_person(agreed: 
     assert (after.fields[0].steps, len(after.fields[0].waiting)) == ([], 1)
     assert "an older row may have come back" in after.fields[0].waiting[0].why
     assert "On Hold" in render_explanation(after)
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp", "date"])
+@pytest.mark.parametrize("time", ["infinity", "-infinity", "12000-01-01", "0044-03-15 BC"])
+def test_a_value_that_is_such_a_time_is_explained(agreed: Desk, kind: str, time: str) -> None:
+    install = agreed.a_site().install_id
+    agreed.sql(f"alter table crm.milestones alter due_at type {kind}")
+    agreed.sql(
+        f"update crm.milestones set due_at = cast(:time as {kind}), updated_at = now()"
+        " where enerflo_install_id = :id",
+        time=time,
+        id=install,
+    )
+    milestone = agreed.one(
+        "select max(milestone_id) from crm.milestones where enerflo_install_id = :id", id=install
+    )
+    run_reconcile(agreed.context, full=True)
+    agreed.plan()
+    found = run_explain(agreed.context, "milestone", f"{install}/{milestone}", field="due_at")
+    assert found.fields[0].crm is not None
+    assert str(found.fields[0].crm.value).startswith(time.split()[0])
+    assert time.split()[0] in render_explanation(found)

@@ -21,11 +21,13 @@ from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 
 _BY_ENERFLO_ID = "enerflo:"
 
-# Both sides of one record. The parameter says on which side the record is looked up first.
+# Both sides of one record. The parameter says on which side the record is looked up first. Values are read as
+# JSON alone: Python has no time without end, and none of the year 12000.
 _RECORD = Template("""
 /* enerflo-sync explain: one record of $name on both sides */
-select count(*) over () as rows, o.*, to_jsonb(array[$mine]::jsonb[]) as mine,
-       to_jsonb(array[$theirs]::jsonb[]) as theirs, to_jsonb(array[$equal]) as equal,
+select count(*) over () as rows, o.here, o.crm_here, o.lives, o.owner, o.observed_at, o.changed_at,
+       to_jsonb(array[$mine]::jsonb[]) as mine, to_jsonb(array[$theirs]::jsonb[]) as theirs,
+       to_jsonb(array[$equal]) as equal,
        $crm_key as crm_key, $join_key as join_key, $enerflo_key as enerflo_key, $named_key as named_key,
        $outside as outside, o.crm_here is not true and $marked as marked
 from (
