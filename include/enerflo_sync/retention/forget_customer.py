@@ -73,6 +73,14 @@ set install_ids = excluded.install_ids, uuids = excluded.uuids, run_id = exclude
       from (select jsonb_object_keys(f.counts || excluded.counts) as key) k)
 """)
 
+# A decision about a plan locks the plan's row, and copies values of its changes into the ledger and the
+# refusals. While these rows are locked, it has ended before the values are erased, or reads them erased.
+_HOLD_PLANS = sa.text("""
+/* enerflo-sync forget: plans about which a person may decide */
+select from sync.plans where account = :account and state in ('open', 'approved', 'rejected')
+order by plan_hash for update
+""")
+
 
 class ForgetReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was erased of a customer, or would be erased.
@@ -218,6 +226,7 @@ class CustomerErasure:
         connection, account = self._connection, self._account
         before = dict(self._counts)
         with connection.begin() as transaction:
+            connection.execute(_HOLD_PLANS, {"account": account})
             documents = documents_of(connection, account, self._who, self._values)
             theirs = texts_of_nobody_else(connection, account, self._together, self._values.all)
             for rows in self._rows:
