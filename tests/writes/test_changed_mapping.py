@@ -196,3 +196,25 @@ def test_nor_does_newest_send_one_without_a_person(agreed: Desk) -> None:
     run_apply(agreed.context, waiting.plan_hash, approved_by="Pat")
     agreed.sql("update crm.milestones set started_at = started_at + interval '1 day', updated_at = now()")
     assert not any(plan.needs_approval for plan in run_plan(agreed.context))
+
+
+@pytest.mark.parametrize("policy", ["newest", "review"])
+@pytest.mark.parametrize("later", [False, True])
+def test_a_tolerance_that_became_smaller_makes_no_edit_of_either_side(
+    agreed: Desk, policy: str, later: bool
+) -> None:
+    size = "system_size_kw: {enerflo: system_size_kw, type: number, tolerance: 0.005, source_of_truth: "
+    strict = size + policy
+    agreed.switched_on(
+        "both", QUICK, (size + "enerflo", strict.replace("tolerance: 0.005", "tolerance: 0.5"))
+    )
+    install = agreed.a_site().install_id
+    touched = "update crm.installs set {} updated_at = now() where enerflo_install_id = :i"
+    agreed.sql(touched.format("system_size_kw = system_size_kw + 0.3,"), i=install)
+    agreed.settled()
+    if later:
+        agreed.sql(touched.format(""), i=install)
+    agreed.switched_on("both", QUICK, (size + "enerflo", strict))
+    plan = agreed.plan()
+    assert agreed.changes(plan) == []
+    assert len(questions(agreed, plan, "system_size_kw")) == 1

@@ -34,13 +34,13 @@ def test_an_emptied_text_waits_for_a_person(agreed: Desk, blank: str) -> None:
     (free,), (held,) = agreed.changes(without), agreed.changes(waiting)
     assert (free.field, without.needs_approval) == ("city", False)
     assert (held.field, held.direction) == ("mobile", "to_enerflo")
-    assert waiting.reasons == ["It takes 1 values away (approval.nulling)."]
+    assert waiting.reasons == ["It takes 1 value away (approval.nulling)."]
 
 
 def test_where_everything_waits_it_is_counted_among_the_reasons(agreed: Desk) -> None:
     emptied(agreed, mobile="")
     (plan,) = plans(agreed)
-    assert "It takes 1 values away (approval.nulling)." in plan.reasons
+    assert "It takes 1 value away (approval.nulling)." in plan.reasons
 
 
 def test_another_text_does_not(agreed: Desk) -> None:

@@ -175,9 +175,9 @@ def test_taking_a_value_away_and_deleting_wait(agreed: Desk) -> None:
     plan = agreed.plan()
     deleted = agreed.changes(plan, op="delete")
     assert [change.key for change in deleted] == [{"enerflo_change_order_id": gone}]
-    assert any("deletes 1 rows" in reason for reason in plan.reasons)
+    assert any("deletes 1 row " in reason for reason in plan.reasons)
     if orders[0]["panel_type"] is None:
-        assert any("takes 1 values away" in reason for reason in plan.reasons)
+        assert any("takes 1 value away" in reason for reason in plan.reasons)
     run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
     assert agreed.sql("select 1 from crm.change_orders where enerflo_change_order_id = :o", o=gone) == []
     assert agreed.plan().change_count == 0

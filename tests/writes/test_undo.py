@@ -111,7 +111,7 @@ def test_a_row_that_was_made_in_the_crm_is_deleted_and_not_made_again(desk: Desk
     undo = run_undo(desk.context, plan.plan_hash)
     (change,) = desk.changes(undo)
     assert (change.op, change.field, change.before["body"]) == ("delete", None, "A note that nobody wants.")
-    assert any("deletes 1 rows" in reason for reason in undo.reasons)
+    assert any("deletes 1 row " in reason for reason in undo.reasons)
     applied(desk, undo)
     assert desk.one("select count(*) from crm.notes where enerflo_note_id = :id", id=note) == 0
     for _ in range(2):

@@ -1,10 +1,12 @@
-"""The text for a row that the CRM's database refuses."""
+"""The texts for rows that the CRM's database refuses or passes over."""
 
 from __future__ import annotations
 
 import psycopg
 
 from enerflo_sync.warehouse.refused import refused_by_policy, refused_by_rule
+
+PASSED_OVER = "the CRM's table passes over the write, by a trigger, rule or policy of its own"
 
 # What the codes of refusals mean that name no constraint.
 _MEANS = {

@@ -23,14 +23,13 @@ from enerflo_sync.agreed.agree_column import agree_column, column_agreed
 from enerflo_sync.agreed.altered import note_altered, note_filled
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.own_writes import note_made, noting_updates
-from enerflo_sync.agreed.refusals import why_refused
+from enerflo_sync.agreed.refusals import PASSED_OVER, why_refused
 from enerflo_sync.agreed.soft_deletes import note_marked_rows, removal_statement, return_statement
 from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.apply.crm_pages import OF_PLAN, pages_of_plan
 from enerflo_sync.apply.crm_statements import insert_statement, update_statement
 from enerflo_sync.apply.left_out import (
     NOT_KEPT,
-    PASSED_OVER,
     rows_outside,
     rows_passed_over,
     rows_put_back,

@@ -30,7 +30,6 @@ from enerflo_sync.crm.where import (
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
 
-PASSED_OVER = "the CRM's table passes over the write, by a trigger, rule or policy of its own"
 NOT_KEPT = "the CRM's table keeps the value from before, by a trigger or rule of its own"
 
 # Runs after the triggers that may fill columns which the insert left out.

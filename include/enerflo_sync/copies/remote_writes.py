@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.refusals import PASSED_OVER
 from enerflo_sync.copies.database import error_name
 from enerflo_sync.copies.dialects.base import RemoteColumn
 from enerflo_sync.copies.due import RowWrite
@@ -274,12 +275,24 @@ class RemoteWriter:
         if result.rowcount > 1:
             self._connection.rollback()
             raise _RefusedError(_SEVERAL)
+        if result.rowcount == 0 and self._is_passed_over(write):
+            self._connection.rollback()
+            raise _RefusedError(PASSED_OVER)
         if result.rowcount == 1 and self._remote.dialect.takes_back:
             reason = self._unlike_the_plan(write)
             if reason is not None:
                 self._connection.rollback()
                 raise _RefusedError(reason)
         return result.rowcount != 0
+
+    def _is_passed_over(self, write: RowWrite) -> bool:
+        """Return whether a row that was not written could be: it is as the copy has it, or a new key is free.
+
+        The look comes after the write, so that what another session committed meanwhile is seen.
+        """
+        if write.op == "insert":
+            return not self._there({0: write}, self._remote.inside)
+        return self._as_copied({0: write}) == {0}
 
     def _may_leave(self, write: RowWrite) -> bool:
         """Return whether a change could take its row out of ``where`` and could not be taken back."""

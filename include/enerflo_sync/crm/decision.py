@@ -127,7 +127,12 @@ WINNER_RULES: Sequence[Rule] = (
         Resolution.TO_ENERFLO,
         "only the CRM changed it since both agreed",
     ),
-    Rule("both_moved", "review and base_known", Resolution.REVIEW, "both sides changed it since they agreed"),
+    Rule(
+        "both_moved",
+        "review and base_known",
+        Resolution.REVIEW,
+        "both sides changed it since they agreed, or sync.yaml compares it more strictly than then",
+    ),
     Rule("never_agreed", "review", Resolution.REVIEW, "the two sides never agreed on it"),
     Rule(
         "time_unsure",

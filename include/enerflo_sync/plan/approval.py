@@ -17,6 +17,7 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.where import condition
 from enerflo_sync.plan.backfilled import changes_from_backfills
 from enerflo_sync.plan.second_person import TWO_PERSONS
+from enerflo_sync.reconcile.render.wording import count_of
 from enerflo_sync.reconcile.values import BLANK
 
 _EMPTY = "coalesce(btrim({value} #>> '{{}}', {blank}), '') = ''"
@@ -103,7 +104,7 @@ def _of_size(connection: sa.Connection, config: SyncConfig, account: str, change
     if rules.always:
         yield "Every plan waits for a person (approval.always)."
     if changes > rules.changes:
-        yield f"It makes {changes:,} changes, more than {rules.changes:,} (approval.changes)."
+        yield f"It makes {count_of(changes, 'change')}, more than {rules.changes:,} (approval.changes)."
     from_backfills = changes_from_backfills(connection)
     if from_backfills > rules.backfill_changes:
         yield (
@@ -143,11 +144,11 @@ def _of_kind(connection: sa.Connection, config: SyncConfig, account: str) -> Ite
     rules = config.approval
     counts = connection.execute(_COUNTS).mappings().one()
     if rules.deletions and counts["deletions"]:
-        yield f"It deletes {counts['deletions']:,} rows (approval.deletions)."
+        yield f"It deletes {count_of(counts['deletions'], 'row')} (approval.deletions)."
     if rules.nulling and counts["nulled"]:
-        yield f"It takes {counts['nulled']:,} values away (approval.nulling)."
+        yield f"It takes {count_of(counts['nulled'], 'value')} away (approval.nulling)."
     for name, count in _protected(connection, config, account):
-        yield f"It changes the protected field {name} {count:,} times (protected)."
+        yield f"It changes the protected field {name} {count_of(count, 'time')} (protected)."
     for _, sentence in key_change_reasons(connection, account):
         yield sentence
     clocks = {(table, field): sentence for table, field, sentence in changed_clocks(connection, account)}
@@ -176,10 +177,9 @@ def _of_empty_columns(connection: sa.Connection, config: SyncConfig, account: st
         table = quoted(*mapping.relation)
         holds = f"select exists (select from {table} where {quoted(field)} is not null)"  # noqa: S608 - names
         if not connection.exec_driver_sql(holds).scalar():
-            rows = "row" if changes == 1 else "rows"
             yield (
-                f"It fills {name}.{field} in {changes:,} {rows}, and no row of the copy has a value there: a"
-                " copy that got the column late does not show what the CRM has."
+                f"It fills {name}.{field} in {count_of(changes, 'row')}, and no row of the copy has a value"
+                " there: a copy that got the column late does not show what the CRM has."
             )
 
 
