@@ -252,7 +252,10 @@ def quiet(told: Told) -> None:
         if not restless:
             return
         for run_id in restless:
-            if run_id.startswith("ask_") and told.demo.api.task_state(APPROVE, run_id, ASK) == "awaiting_input":
+            if (
+                run_id.startswith("ask_")
+                and told.demo.api.task_state(APPROVE, run_id, ASK) == "awaiting_input"
+            ):
                 told.demo.way_back.answer(run_id, "Approve")
         time.sleep(1)
     pytest.fail(f"the DAGs do not come to rest: {restless}")

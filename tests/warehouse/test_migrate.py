@@ -238,7 +238,7 @@ def test_the_words_of_a_function_stay_out(warehouse: sa.Engine, condition: str) 
     """A trigger may name a customer where the server itself names a table."""
     raising = f"do $$ begin raise exception 'not for Ann Lee' using errcode = '{condition}'; end $$"
     with (
-        pytest.raises(ConfigurationError, match=r"a function or trigger.*SQLSTATE 42") as caught,
+        pytest.raises(ConfigurationError, match=r"the function inline_code_block of.*SQLSTATE 42") as caught,
         warehouse_errors("apply"),
         warehouse.connect() as connection,
     ):

@@ -81,7 +81,8 @@ def test_what_fails_whatever_the_row_is_said_and_parks_nothing(agreeing: Desk) -
     agreeing.sql("create trigger no before update on crm.installs for each row execute function crm.no()")
     moved(agreeing, panel_count=77)
     plan = agreeing.plan()
-    with pytest.raises(ConfigurationError, match=r"function or trigger.*SQLSTATE 42P01.*server's log"):
+    said = r"the function crm\.no of the database, or what it calls, failed \(SQLSTATE 42P01\).*server's log"
+    with pytest.raises(ConfigurationError, match=said):
         run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
     assert agreeing.ledger(plan_hash=plan.plan_hash) == []
 

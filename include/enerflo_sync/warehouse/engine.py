@@ -141,6 +141,8 @@ READS_ONLY = "25006"
 _CROSSED = "40001"
 
 # Advice by SQLSTATE; the server's message names the table, column or right.
+# The server tells where a statement of a function failed, innermost first.
+_FUNCTION = re.compile(r'^(?:PL/\w+|SQL) function (?P<name>(?:"[^"\n]+"|[\w.$])+)', re.MULTILINE)
 _TO_CHANGE = {
     **dict.fromkeys(("42P01", "3F000", "42703"), "Run enerflo-sync migrate, then enerflo-sync doctor."),
     "42501": "Grant what is missing: enerflo-sync doctor --grants ROLE prints what the role needs.",
@@ -290,10 +292,12 @@ def read_only_error(place: str, *, standby: bool | None) -> EnerfloSyncError:
 def _to_change(diagnosis: psycopg.errors.Diagnostic | None, state: str, place: str) -> ConfigurationError:
     """Return an error with the server's message; but not a function's message, which may name a customer."""
     if diagnosis is not None and diagnosis.context:
+        found = _FUNCTION.search(diagnosis.context)
+        name = f"the function {found['name']}" if found else "a function"
         return ConfigurationError(
-            f"a function or trigger of the database failed (SQLSTATE {state}).",
+            f"{name} of the database, or what it calls, failed (SQLSTATE {state}).",
             where=place,
-            next_step="Correct it: the server's log has its words.",
+            next_step="Correct it, or drop the trigger that runs it: the server's log has its words.",
         )
     words = diagnosis and diagnosis.message_primary
     return ConfigurationError(
