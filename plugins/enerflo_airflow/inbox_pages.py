@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from enerflo_airflow.page_parts import Acting, Page, Reading, Visit, reading
 from enerflo_airflow.page_runs import going_run, is_paused, start_run
 from enerflo_sync.addresses import Place
+from enerflo_sync.counted import count_of
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.quality import run_release
@@ -22,7 +23,6 @@ from enerflo_sync.pages.inbox_group import read_inbox_group, render_inbox_group
 from enerflo_sync.pages.resolved import resolved_items, resolved_parked
 from enerflo_sync.plan.retry import RetrySelection
 from enerflo_sync.reconcile.render import render_message
-from enerflo_sync.reconcile.render.wording import count_of
 
 inbox = APIRouter()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ParamSpec
 from airflow.listeners import hookimpl
 from airflow.sdk import BaseXCom
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.steering import shown
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def poll_note(report: RunReport) -> str:
             f"unchanged {report.unchanged:,}": 0,
             f"{report.quarantined:,} quarantined": report.quarantined,
             f"{report.skipped:,} skipped": report.skipped,
-            f"{report.requests:,} requests": 0,
+            count_of(report.requests, "request"): 0,
         }
     )
     return _in_lines(report, first)
@@ -77,13 +78,13 @@ def ingest_note(report: RunReport) -> str:
     waiting = {why: count for why, count in notices.items() if why.startswith(_WAITING)}
     first = _gravest_first(
         {
-            f"{events.get('read', 0):,} events": 0,
+            count_of(events.get("read", 0), "event"): 0,
             f"{events.get('unchanged', 0):,} of them copies": 0,
             f"{notices.get('applied', 0):,} applied": 0,
             f"{sum(waiting.values()):,} waiting": sum(waiting.values()),
             f"{report.quarantined:,} quarantined": report.quarantined,
             f"{events.get('skipped', 0):,} ignored": 0,
-            f"{report.requests:,} requests": 0,
+            count_of(report.requests, "request"): 0,
         }
     )
     note = _in_lines(report, first)
@@ -110,7 +111,7 @@ def replay_note(report: ReplayReport, by: str) -> str:
     first = [f"dry run for {by}, nothing was changed" if report.dry else f"replayed by {by}"]
     if report.needs_a_person and not report.dry:
         first.insert(0, "partial")
-    first.append(f"{len(report.results):,} items")
+    first.append(count_of(len(report.results), "item"))
     first += [f"{count:,} {outcome.replace('_', ' ')}" for outcome, count in report.counts.items()]
     lines = [" · ".join(first), "item by item in the task's log"]
     if report.run_id:
@@ -131,7 +132,7 @@ def backfill_note(report: BackfillReport) -> str:
 @_as_shown
 def dismissal_note(count: int, by: str) -> str:
     """Return the number of dismissed items."""
-    return f"dismissed by {by} · {count:,} items\nsync.quarantine keeps them, with the reason"
+    return f"dismissed by {by} · {count_of(count, 'item')}\nsync.quarantine keeps them, with the reason"
 
 
 @_as_shown
@@ -146,7 +147,7 @@ def reconciliation_note(report: ReconciliationReport) -> str:
     doubt = f"{words.headline} · " if words.tone is Tone.UNSURE else ""
     return (
         f"{doubt}{report.unexplained:,} unexplained of {report.budget:,} allowed · "
-        f"{report.differences:,} differences in all · {report.scope} comparison: open the report"
+        f"{count_of(report.differences, 'difference')} in all · {report.scope} comparison: open the report"
     )
 
 
@@ -157,7 +158,7 @@ def plan_note(plan: PlanReport) -> str:
         first = "no change"
     else:
         counts = {"in the CRM": plan.count("to_crm"), "at Enerflo": plan.count("to_enerflo")}
-        first = " · ".join(f"{count:,} changes {where}" for where, count in counts.items() if count)
+        first = " · ".join(f"{count_of(count, 'change')} {where}" for where, count in counts.items() if count)
     questions = sum(plan.undecided.values())
     parts = ["waits for a person"] if plan.asks_a_person else []
     parts += [f"{questions:,} left to a person"] if questions else []

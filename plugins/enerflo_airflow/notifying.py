@@ -17,6 +17,7 @@ from enerflo_airflow.links import OverviewLink, page_address
 from enerflo_airflow.metrics import send_notifications
 from enerflo_airflow.notes import keep_note
 from enerflo_sync.addresses import Addresses, Place
+from enerflo_sync.counted import count_of
 from enerflo_sync.errors import ConfigurationError, RetriableError
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class NotifyOperator(BaseOperator):
             keep_note(context, note)
         if report.waiting:
             raise RetriableError(
-                f"{report.waiting:,} messages could not be sent.",
+                f"{count_of(report.waiting, 'message')} could not be sent.",
                 where=f"account {report.account}",
                 next_step=" ".join(report.errors),
             )
@@ -192,7 +193,11 @@ def message_link(message: Message) -> str:
 
 
 def _note(report: NotifyReport) -> str:
-    parts = [f"told {report.sent:,} messages"] if report.sent else []
+    parts = [f"told {count_of(report.sent, 'message')}"] if report.sent else []
     parts += [f"{report.waiting:,} could not be sent yet"] if report.waiting else []
-    parts += [f"{report.given_up:,} were given up: enerflo-sync notify"] if report.given_up else []
+    parts += (
+        [f"{count_of(report.given_up, 'was', 'were')} given up: enerflo-sync notify"]
+        if report.given_up
+        else []
+    )
     return " · ".join(parts)

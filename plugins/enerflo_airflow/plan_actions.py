@@ -20,6 +20,7 @@ from enerflo_airflow.approver_check import approver_problem, who_alone_may_decid
 from enerflo_airflow.page_parts import Acting, Page, Visit, reading
 from enerflo_airflow.page_runs import is_paused, start_run
 from enerflo_sync.addresses import Place
+from enerflo_sync.counted import count_of
 from enerflo_sync.errors import ConfigurationError, ConflictError
 from enerflo_sync.jobs.approval import read_first_approval, run_approve, run_reject, run_reopen
 from enerflo_sync.jobs.context import AccountContext
@@ -31,7 +32,6 @@ from enerflo_sync.plan.render.text import undo_words
 from enerflo_sync.plan.reopen import WhichRefusals
 from enerflo_sync.plan.second_person import first_words
 from enerflo_sync.reconcile.render import render_message
-from enerflo_sync.reconcile.render.wording import count_of
 
 plan_actions = APIRouter()
 

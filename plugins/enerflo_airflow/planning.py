@@ -16,6 +16,7 @@ from enerflo_airflow.links import PlanLink, ReportLink
 from enerflo_airflow.metrics import send_apply, send_plans
 from enerflo_airflow.notes import apply_note, carry_note, keep_note, plan_note, reconciliation_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
+from enerflo_sync.counted import count_of
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.steering import shown
 
@@ -221,7 +222,7 @@ class ApplyPlanOperator(WithLineage, BaseOperator):
         context["ti"].xcom_push(key="return_value", value=result)
         if report.waiting:
             raise RetriableError(
-                f"{report.waiting:,} changes wait.",
+                f"{count_of(report.waiting, 'change waits', 'changes wait')}.",
                 where=f"plan {report.plan_hash[:12]}",
                 next_step=report.stopped or "They are tried again.",
             )
@@ -273,11 +274,12 @@ class VerifyPlanOperator(BaseOperator):
             report = run_reconcile(opened)
             found = run_verify(opened, str(self.plan_hash), report)
         verified = found.applied - found.not_compared
-        note = f"verified {verified:,} changes, {found.differing:,} differ again"
+        note = (
+            f"verified {count_of(verified, 'change')}, {count_of(found.differing, 'differs', 'differ')} again"
+        )
         if found.not_compared:
-            note += (
-                f"; {found.not_compared:,} others were not checked (reconcile: false, on_insert, sent along)"
-            )
+            others = count_of(found.not_compared, "other was", "others were")
+            note += f"; {others} not checked (reconcile: false, on_insert, sent along)"
         self.log.info("verified plan_hash=%s %s", found.plan_hash, note)
         keep_note(context, f"{note}\n{reconciliation_note(report)}")
         return {

@@ -9,12 +9,12 @@ from fastapi.responses import Response
 
 from enerflo_airflow.page_parts import Acting, Page, Reading, Visit, reading
 from enerflo_sync.addresses import Place
+from enerflo_sync.counted import count_of
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.quality import open_life_cycle, open_suite, run_release
 from enerflo_sync.pages.quality import ChecksFilter, Listing, read_checks_page, render_checks
 from enerflo_sync.reconcile.render import PageLinks, render_message
-from enerflo_sync.reconcile.render.wording import count_of
 
 quality = APIRouter()
 

@@ -11,6 +11,7 @@ from enerflo_airflow.page_parts import Acting, Page, Reading, Revealing, Visit, 
 from enerflo_airflow.page_runs import going_run, start_run
 from enerflo_airflow.page_tokens import token_for
 from enerflo_airflow.replay import Action, Selection
+from enerflo_sync.counted import count_of
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.quarantine import read_item
 from enerflo_sync.jobs.reveal import run_reveal
@@ -18,7 +19,7 @@ from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.pages.record import RecordPage, read_record_page, render_record
 from enerflo_sync.reconcile.render import render_message
 from enerflo_sync.reconcile.render.frame import Frame
-from enerflo_sync.reconcile.render.wording import count_of, utc
+from enerflo_sync.reconcile.render.wording import utc
 
 records = APIRouter()
 

@@ -155,10 +155,10 @@ def test_ids_come_from_text_file_and_query(desk: Desk, tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("12\nabc\n13\n-4", "2 entries are neither .*line 2, 4"),
-        ("1.5", "1 entries"),
-        ("0", "1 entries"),
-        ("99999999999999999999", "1 entries"),
-        ("0f5b8a52-1c7e-5d4a-a2b3", "1 entries"),
+        ("1.5", "1 entry is"),
+        ("0", "1 entry is"),
+        ("99999999999999999999", "1 entry is"),
+        ("0f5b8a52-1c7e-5d4a-a2b3", "1 entry is"),
         ("\n".join("x" * 8), "8 entries are neither .*and 3 more"),
     ],
 )

@@ -220,21 +220,21 @@ def test_columns_that_mark_a_row_as_deleted_are_there_and_can_hold_the_mark(
         (
             "timestamptz",
             "'1970-01-01 00:00+00'",
-            "1 rows that count as deleted by a time before 1971 or of the future",
+            "1 row that counts as deleted by a time before 1971 or of the future",
         ),
-        ("timestamp", "'9999-12-31'", "1 rows that count as deleted by a time before 1971 or of the future"),
-        ("date", "'infinity'", "1 rows that count as deleted by a time before 1971 or of the future"),
+        ("timestamp", "'9999-12-31'", "1 row that counts as deleted by a time before 1971 or of the future"),
+        ("date", "'infinity'", "1 row that counts as deleted by a time before 1971 or of the future"),
         ("date", "'2024-02-29'", None),
-        ("bigint", "0", "1 rows that count as deleted by the number 0"),
+        ("bigint", "0", "1 row that counts as deleted by the number 0"),
         ("bigint", "1700000000", None),
         *(
-            ("text", value, "1 rows that count as deleted by a text that says none, as an empty one or false")
+            ("text", value, "1 row that counts as deleted by a text that says none, as an empty one or false")
             for value in ("' '", "'False'", "'no '", "'0'", "'N/A'", "'-'", "'1970-01-01T00:00:00Z'")
         ),
         ("text", "'2024-02-29'", None),
         ("text", "'not any more'", None),
         ("text", "'yes'", None),
-        ("boolean", "false", "1 rows that count as deleted by false"),
+        ("boolean", "false", "1 row that counts as deleted by false"),
         ("boolean", "true", None),
         ("timestamptz", "null", None),
     ],

@@ -146,8 +146,8 @@ def test_two_accounts_that_read_the_same_rows_are_told(
 @pytest.mark.parametrize(
     ("theirs", "rows"),
     [
-        ('\\"RecordTypeName\\" is not null', "1 rows of"),
-        ("\\\"RecordTypeName\\\" <> 'Roofing'", "1 rows of"),
+        ('\\"RecordTypeName\\" is not null', "1 row of"),
+        ("\\\"RecordTypeName\\\" <> 'Roofing'", "1 row of"),
         ("\\\"RecordTypeName\\\" <> 'Solar'", ""),
         ("missing = 1", ""),
     ],
@@ -181,9 +181,9 @@ def test_two_accounts_that_have_the_same_records_are_told_before_one_makes_rows_
         one for one in check(crm, tmp_path, text, installs.format("'default'")) if "records" in one.found
     ] == []
     found = check(crm, tmp_path, text, installs.format("'other'"))
-    (told,) = [one for one in found if "records" in one.found]
+    (told,) = [one for one in found if "of Enerflo that" in one.found]
     assert (told.severity, told.line) == ("warning", 8)
-    assert told.found == "1 records of Enerflo that installs of account other has, too"
+    assert told.found == "1 record of Enerflo that installs of account other has, too"
     made_elsewhere = text.replace("    on_insert", "    create_in: []\n    on_insert")
     assert [one for one in check(crm, tmp_path, made_elsewhere) if "records" in one.found] == []
 

@@ -165,7 +165,7 @@ def test_a_replay_is_dry_unless_told_otherwise(drop: Path, warehouse: sa.Engine,
     item, fingerprint = quarantined(drop, warehouse)
     ran = run("enerflo_replay", value=fingerprint)
     assert states(ran) == {"settle": "success", "announce_change": "skipped"}
-    assert str(ran.note).startswith(f"dry run for {WHO}, nothing was changed · 1 items")
+    assert str(ran.note).startswith(f"dry run for {WHO}, nothing was changed · 1 item")
     assert values(warehouse, "select state from sync.quarantine") == ["open"]
     assert values(warehouse, "select 1 from sync.runs where job = 'replay'") == []
     assert result(ran, "settle")["items"] == 1
@@ -181,13 +181,13 @@ def test_a_replay_takes_in_what_a_correction_has_made_readable(
     """Events of this name are declared to ask for nothing, so the item is settled."""
     item, _ = quarantined(drop, warehouse)
     failing = run("enerflo_replay", selection="items", value=item, action="replay")
-    assert str(failing.note).startswith(f"partial · replayed by {WHO} · 1 items · 1 still failing")
+    assert str(failing.note).startswith(f"partial · replayed by {WHO} · 1 item · 1 still failing")
     config = tmp_path / "sync.yaml"
     config.write_text(
         config.read_text().replace("ignored_events: []", "ignored_events: [install_teleported]")
     )
     ran = run("enerflo_replay", selection="items", value=item, action="replay")
-    assert str(ran.note).startswith(f"replayed by {WHO} · 1 items · 1 replayed")
+    assert str(ran.note).startswith(f"replayed by {WHO} · 1 item · 1 replayed")
     assert result(ran, "settle")["outcomes"] == {"replayed": 1}
     assert values(warehouse, "select state from sync.quarantine") == ["replayed"]
     assert values(warehouse, "select decided_by from sync.quarantine") == [WHO]
@@ -201,7 +201,7 @@ def test_a_dismissal_needs_a_reason_and_keeps_it(drop: Path, warehouse: sa.Engin
     assert str(refused.state) == "failed"
     assert "no reason is given" in str(refused.note)
     ran = run("enerflo_replay", value=fingerprint, action="dismiss", reason="a test of the gateway")
-    assert str(ran.note).startswith(f"dismissed by {WHO} · 1 items")
+    assert str(ran.note).startswith(f"dismissed by {WHO} · 1 item")
     assert values(warehouse, "select decision_reason from sync.quarantine") == ["a test of the gateway"]
     assert values(warehouse, "select state from sync.quarantine") == ["dismissed"]
 

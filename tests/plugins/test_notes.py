@@ -112,7 +112,7 @@ def test_a_replay_that_leaves_items_open_is_partial() -> None:
     note = replay_note(replayed(False, ReplayOutcome.REPLAYED, ReplayOutcome.STILL_FAILING), "ana")
     assert note.startswith("partial · replayed by ana · 2 items · 1 replayed · 1 still failing\n")
     assert "sync.runs has it under replay-1" in note
-    assert replay_note(replayed(False, ReplayOutcome.REPLAYED), "ana").startswith("replayed by ana · 1 items")
+    assert replay_note(replayed(False, ReplayOutcome.REPLAYED), "ana").startswith("replayed by ana · 1 item")
 
 
 def test_a_backfill_that_did_not_read_all_says_so_first() -> None:

@@ -77,8 +77,8 @@ def test_what_is_no_whole_number_is_a_row_without_a_key_and_said_masked(
     assert {cause for *_, cause in found(sides, report)} == {"missing_in_enerflo"}
     table = report.tables[0]
     assert (table.crm_rows, table.only_crm, table.unlinked) == (8, 7, 7)
-    (said,) = [one for one in table.remarks if "hold no key" in one]
-    assert said.startswith("4 rows of crm.Opportunity hold no key of type integer in Enerflo_Install_Id__c")
+    (said,) = [one for one in table.remarks if "have no key" in one]
+    assert said.startswith("4 rows of crm.Opportunity have no key of type integer in Enerflo_Install_Id__c")
     assert "a/a, Aa-99" in said
     assert "n/a" not in said
 

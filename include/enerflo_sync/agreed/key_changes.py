@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
@@ -202,7 +203,7 @@ def _of_sample(connection: sa.Connection, comparison: Comparison, named: dict[st
 def _sentence(table: str, row: Mapping[str, Any] | sa.RowMapping) -> str:
     lost = row["rows_lost"] or 0
     rest = (
-        f"the agreed values of {lost:,} rows are not found any more"
+        f"the agreed values of {count_of(lost, 'row')} are not found any more"
         if lost
         else "all agreed values moved along"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import sqlalchemy as sa
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.enerflo.ids import integer_or_uuid
 from enerflo_sync.errors import BadRecordError, ConfigurationError
 from enerflo_sync.warehouse.engine import warehouse_errors
@@ -54,7 +55,8 @@ def _sorted_out(words: Iterable[tuple[int, str]], where: str) -> tuple[list[int]
         lines = ", ".join(str(number) for number in dict.fromkeys(wrong[:_SHOWN]))
         more = f" and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
         raise ConfigurationError(
-            f"{len(wrong):,} entries are neither an install id nor the uuid of a deal (line {lines}{more}).",
+            f"{count_of(len(wrong), 'entry is', 'entries are')} neither an install id nor the uuid of a deal"
+            f" (line {lines}{more}).",
             where=where,
             next_step="Nothing was read. Correct them: an id is a whole number, a uuid has 36 characters.",
         )

@@ -8,6 +8,7 @@ from enerflo_sync.backfill.collisions import WORDS
 from enerflo_sync.backfill.estimate import Compared, Estimate
 from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.backfill.store import ChunkState, State
+from enerflo_sync.counted import count_of
 
 # As many unknown installs are named; the report has them all.
 _NAMED = 10
@@ -18,18 +19,19 @@ def estimate_lines(report: BackfillReport) -> Iterator[str]:
     estimate = report.estimate
     if estimate is None:
         return
-    yield f"{report.words}: about {estimate.records:,} installs by {_requests(estimate)}"
-    parts = "1 part" if estimate.chunks == 1 else f"{estimate.chunks:,} parts"
+    yield f"{report.words}: about {count_of(estimate.records, 'install')} by {_requests(estimate)}"
     yield (
         f"about {_minutes(estimate.minutes_alone)} alone,"
-        f" {_minutes(estimate.minutes_beside_live)} beside live work, in {parts}"
+        f" {_minutes(estimate.minutes_beside_live)} beside live work,"
+        f" in {count_of(estimate.chunks, 'part')}"
     )
     if estimate.sampled:
         yield (
             f"about {estimate.changed:,} differ from the mirror, {estimate.new:,} of them new"
             f" (by {estimate.sampled:,} that were looked at)"
         )
-        yield f"the plan after it would write about {estimate.plan_changes:,} fields more to the CRM"
+        fields = count_of(estimate.plan_changes, "field")
+        yield f"the plan after it would write about {fields} more to the CRM"
     for name, count in estimate.collisions.items():
         yield f"{count:,} {WORDS[name]}"
 
@@ -41,7 +43,7 @@ def _requests(estimate: Estimate) -> str:
         **{f"for {name.replace('_', ' ')}": count for name, count in estimate.list_requests.items()},
     }
     shown = ", ".join(f"{count:,} {name}" for name, count in parts.items() if count)
-    return f"{estimate.requests:,} requests ({shown})" if shown else "no request"
+    return f"{count_of(estimate.requests, 'request')} ({shown})" if shown else "no request"
 
 
 def _minutes(minutes: float) -> str:
@@ -59,7 +61,7 @@ def report_lines(report: BackfillReport) -> Iterator[str]:
     )
     took = "" if report.minutes is None else f" in {report.minutes:,.1f} minutes"
     among = f"the estimate's among them, {report.throttled:,} answered by 429"
-    yield f"{report.requests:,} requests{took}, {among}"
+    yield f"{count_of(report.requests, 'request')}{took}, {among}"
     for why in report.reasons.get("incomplete", {}):
         yield f"not read whole: {why}"
     if unknown := report.unknown:
@@ -71,7 +73,7 @@ def report_lines(report: BackfillReport) -> Iterator[str]:
         yield f"noticed: {why} ({count:,})"
     if report.state is not State.FINISHED:
         done = sum(one.state is ChunkState.DONE for one in report.chunks)
-        yield f"{done:,} of {len(report.chunks):,} parts are read"
+        yield f"{done:,} of {count_of(len(report.chunks), 'part')} {'is' if done == 1 else 'are'} read"
     if report.compared:
         yield "estimated and real: " + ", ".join(_compared(one) for one in report.compared)
 

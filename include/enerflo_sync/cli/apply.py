@@ -11,6 +11,7 @@ import typer
 from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.counted import count_of, number
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
@@ -20,7 +21,6 @@ from enerflo_sync.jobs.plan import read_stored_plan
 from enerflo_sync.plan.earlier_decisions import decided_words, require_not_expired
 from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.report import PlanReport, PlanState
-from enerflo_sync.reconcile.render.wording import count_of, number
 
 
 def command(

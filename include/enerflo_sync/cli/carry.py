@@ -8,9 +8,9 @@ import msgspec
 
 from enerflo_sync.apply.carry import CarryReport
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.counted import count_of, number
 from enerflo_sync.jobs.carry import run_carry
 from enerflo_sync.jobs.context import open_account
-from enerflo_sync.reconcile.render.wording import count_of, number
 
 
 def command(account: Account = "default", as_json: Json = False) -> None:

@@ -6,11 +6,11 @@ from enerflo_sync.cli.check import Check
 from enerflo_sync.copies.check import notices_there
 from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.trust import untried
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.doctor import Finding, Severity, finding
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.copy import run_copy
-from enerflo_sync.reconcile.render.wording import count_of
 
 
 def crm_check(context: AccountContext) -> Check:
@@ -26,8 +26,8 @@ def crm_check(context: AccountContext) -> Check:
         sum(getattr(one, name) for one in reports) for name in ("rows", "rows_read", "statements")
     )
     detail = (
-        f"{crm.dialect.title}: {rows:,} rows in {len(reports)} tables, {read:,} of them read by"
-        f" {count_of(sent, 'statement')}"
+        f"{crm.dialect.title}: {count_of(rows, 'row')} in {count_of(len(reports), 'table')},"
+        f" {read:,} of them read by {count_of(sent, 'statement')}"
     )
     findings = [finding(config, account, name, one, context.config_path) for name, one in found]
     return Check("CRM database", detail, findings=[*_trust(context, crm), *findings])

@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from enerflo_sync.cli.check import Check
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.doctor import Finding, Severity
 from enerflo_sync.drop.drop import Content, Drop, DropFile
 from enerflo_sync.drop.local import LocalDrop
@@ -17,7 +18,7 @@ from enerflo_sync.drop.refusals import read_refusals
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.ingest import open_account_drop
-from enerflo_sync.reconcile.render.wording import count_of, utc, visible
+from enerflo_sync.reconcile.render.wording import utc, visible
 
 # Posts that the receiver refused longer ago are not mentioned.
 _DAYS = 7

@@ -14,9 +14,10 @@ from rich.text import Text
 from enerflo_sync.catalogue.report import FieldCatalogue, FieldEntry, yaml_line
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.counted import count_of
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.fields import run_fields
-from enerflo_sync.reconcile.render.wording import count_of, utc, visible
+from enerflo_sync.reconcile.render.wording import utc, visible
 from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.registry import STORED
 

@@ -14,10 +14,10 @@ from rich.text import Text
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.cli.quarantine import By, who
+from enerflo_sync.counted import count_of, number
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.forget import run_forget_customers
-from enerflo_sync.reconcile.render.wording import count_of, number
 from enerflo_sync.retention.forget import ForgetReport, ForgetReports
 
 _LARGEST = 2**63 - 1

@@ -11,12 +11,13 @@ import typer
 from rich.text import Text
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.counted import number
 from enerflo_sync.gaps.find import DAYS
 from enerflo_sync.gaps.report import GapReport, Hole
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.gaps import read_gaps
 from enerflo_sync.reconcile.render.lines import Line, grid, wrapped
-from enerflo_sync.reconcile.render.wording import duration, number, utc, visible
+from enerflo_sync.reconcile.render.wording import duration, utc, visible
 
 
 def command(

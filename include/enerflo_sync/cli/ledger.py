@@ -11,9 +11,9 @@ import typer
 
 from enerflo_sync.agreed.seal_check import LedgerCheck, UnknownSeal
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.counted import count_of, number
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.ledger import run_ledger_check
-from enerflo_sync.reconcile.render.wording import count_of, number
 
 app = typer.Typer(
     no_args_is_help=True,

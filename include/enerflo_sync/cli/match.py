@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import msgspec
 
 from enerflo_sync.cli.check import Check
+from enerflo_sync.counted import count_of
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.reconcile.fit.keys import KeyFit
 from enerflo_sync.reconcile.fit.preview import TableFit, table_fits
-from enerflo_sync.reconcile.render.wording import count_of
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 

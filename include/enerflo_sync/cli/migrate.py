@@ -12,10 +12,10 @@ import typer
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.groups import Group, finish_each
 from enerflo_sync.cli.output import Account, Exit, Json, console, print_json
+from enerflo_sync.counted import count_of
 from enerflo_sync.jobs.columns import ColumnsReport, run_columns
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.process import moving_records
-from enerflo_sync.reconcile.render.wording import count_of
 from enerflo_sync.warehouse.migrate import migrate
 from enerflo_sync.warehouse.revision import LATEST_REVISION
 

@@ -10,6 +10,7 @@ import typer
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.groups import Group, finish_each
 from enerflo_sync.cli.output import Account, Exit, Json, print_json, say
+from enerflo_sync.counted import count_of
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -89,7 +90,7 @@ def print_run(report: RunReport, nothing: str = NOTHING_LISTED) -> None:
             f"  unchanged {counts['unchanged']:>9,}  quarantined {counts['quarantined']:>5,}"
             f"  skipped {counts['skipped']:>5,}"
         )
-    say(f"  {report.requests:,} requests")
+    say(f"  {count_of(report.requests, 'request')}")
     for group, title in (("incomplete", "Not read whole"), ("quarantined", "Quarantined")):
         for reason, count in sorted(report.reasons.get(group, {}).items()):
             say(f"  {title}: {reason}" + ("" if group == "incomplete" else f" ({count:,})"))

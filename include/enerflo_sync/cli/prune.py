@@ -12,10 +12,11 @@ from rich.text import Text
 
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.counted import number
 from enerflo_sync.crm.retention import Kept
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.prune import run_prune
-from enerflo_sync.reconcile.render.wording import number, size_text
+from enerflo_sync.reconcile.render.wording import size_text
 from enerflo_sync.retention.report import PrunedKind, PruneReport
 
 

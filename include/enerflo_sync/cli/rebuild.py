@@ -12,12 +12,13 @@ from rich.text import Text
 
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.counted import count_of, number
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.rebuild import run_rebuild
 from enerflo_sync.process import moving_records
 from enerflo_sync.rebuild.report import RebuildReport, TableDifference
 from enerflo_sync.rebuild.tables import RebuildTable
-from enerflo_sync.reconcile.render.wording import count_of, number, visible
+from enerflo_sync.reconcile.render.wording import visible
 
 _VALUE_WIDTH = 40
 

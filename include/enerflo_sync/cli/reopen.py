@@ -10,6 +10,7 @@ import typer
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.cli.quarantine import By, who
+from enerflo_sync.counted import count_of
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.approval import read_refusals, run_reopen
 from enerflo_sync.jobs.context import AccountContext, open_account
@@ -17,7 +18,7 @@ from enerflo_sync.plan.parts import record_name
 from enerflo_sync.plan.render.shown_plan import masked_refusals
 from enerflo_sync.plan.reopen import Refusal, WhichRefusals
 from enerflo_sync.reconcile.record import RECORD_WORDS, table_of
-from enerflo_sync.reconcile.render.wording import count_of, utc, visible
+from enerflo_sync.reconcile.render.wording import utc, visible
 
 
 def command(

@@ -12,12 +12,13 @@ import typer
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.cli.quarantine import By, who
+from enerflo_sync.counted import count_of
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.retry import run_retry
 from enerflo_sync.plan.parts import record_name
 from enerflo_sync.plan.retry import ParkedChange, RetryReport, RetrySelection
 from enerflo_sync.reconcile.record import RECORD_WORDS
-from enerflo_sync.reconcile.render.wording import count_of, visible
+from enerflo_sync.reconcile.render.wording import visible
 
 _MOST_LINES = 50
 

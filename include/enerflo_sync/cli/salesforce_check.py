@@ -5,6 +5,7 @@ from __future__ import annotations
 from enerflo_sync.cli.check import Check
 from enerflo_sync.copies.salesforce.api import SalesforceObjectApi
 from enerflo_sync.copies.salesforce.check import object_notices
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.doctor import Finding, finding
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext
@@ -33,5 +34,5 @@ def salesforce_check(context: AccountContext) -> Check:
         usage = context.salesforce.usage
     except EnerfloSyncError as error:
         return Check("Salesforce", str(error), failed=True)
-    used = f"; {usage[0]:,} of {usage[1]:,} requests of the day are used" if usage is not None else ""
+    used = f"; {usage[0]:,} of {count_of(usage[1], 'request')} of the day used" if usage is not None else ""
     return Check("Salesforce", f"accepts the login; {', '.join(sorted(objects))}{used}", findings=findings)

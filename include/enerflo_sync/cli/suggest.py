@@ -12,9 +12,9 @@ import msgspec
 import typer
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.counted import count_of
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.suggest import Suggestions, run_suggest
-from enerflo_sync.reconcile.render.wording import count_of
 
 _BY_HAND = "write it yourself: the option contains a variable, or YAML shares it with others"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.catalog import Kind, LiveTable
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.keys import (
@@ -233,8 +234,8 @@ def shared_rows(
         """  # noqa: S608 - checked conditions
         rows = connection.exec_driver_sql(query, {}).scalar_one()
         if rows:
-            several = f"{_ENOUGH:,} and more" if rows == _ENOUGH else f"{rows:,}"
-            found = f"{several} rows of {mapping.crm_table} that also meet the where of {whose}"
+            several = f"{_ENOUGH:,} and more rows" if rows == _ENOUGH else count_of(rows, "row")
+            found = f"{several} of {mapping.crm_table} that also meet the where of {whose}"
             yield Notice("warning", ("where",), found, "rows of one mapping each", _PART)
 
 

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from enerflo_sync.enerflo.envelopes import Envelope, Listing
 from enerflo_sync.enerflo.ids import integer_or_uuid
-from enerflo_sync.enerflo.objects import object_body, row_list
+from enerflo_sync.enerflo.objects import object_body
+from enerflo_sync.enerflo.pages import ASKED_AGAIN
+from enerflo_sync.errors import ContractDriftError
 
 if TYPE_CHECKING:
     from enerflo_sync.enerflo.client import EnerfloClient
 
+_LIST = "/api/v1/customers"
+_ENVELOPE = Envelope("data", "dataCount")
+_ROWS = 100
+_MOST_PAGES = 20
 
-def search_customers(client: EnerfloClient, words: str, *, most: int = 25) -> list[msgspec.Raw]:
-    """Return the v1 rows of the customers that match ``words``, undecoded.
+
+def search_customers(client: EnerfloClient, words: str) -> Iterator[msgspec.Raw]:
+    """Yield the v1 rows of the customers that match ``words``, undecoded, page by page.
+
+    A short key is a part of many others, so the row that is meant may stand on a later page.
 
     :param words: a name, e-mail, phone, uuid or external id (REFERENCE.md §3); sent in the query, which is
         never logged.
+    :raises ContractDriftError: a page lacks rows although it was requested again, or too many rows match.
     """
-    params: dict[str, str | int] = {"search": words, "page": 1, "pageSize": most}
-    return row_list(client, "/api/v1/customers", ("data",), params, whole=False)
+    seen = 0
+    for page in range(1, _MOST_PAGES + 1):
+        answer = _page(client, words, page, seen)
+        yield from answer.records
+        seen += len(answer.records)
+        full = len(answer.records) >= _ROWS
+        if seen >= answer.total if answer.total is not None else not full:
+            return
+        if not full:
+            break
+    raise ContractDriftError(
+        f"the search gives {seen:,} rows, and more customers match it.",
+        where=f"GET {_LIST}",
+        next_step="Nothing is concluded from it. If it stays so, look for the customer in Enerflo.",
+    )
+
+
+def _page(client: EnerfloClient, words: str, page: int, seen: int) -> Listing:
+    """Return a page of the search, requested again while it lacks rows that its total says."""
+    params: dict[str, str | int] = {"search": words, "page": page, "pageSize": _ROWS}
+    for _ in range(1 + ASKED_AGAIN):
+        answer = client.read(_LIST, params, _ENVELOPE.decode).value
+        if answer.total is None or len(answer.records) >= min(answer.total - seen, _ROWS):
+            break
+    return answer
 
 
 def read_customer(client: EnerfloClient, customer_id: int | str) -> bytes:

@@ -64,16 +64,14 @@ def row_list(
     path: str,
     keys: tuple[str, ...],
     params: dict[str, str | int] | None = None,
-    *,
-    whole: bool = True,
 ) -> list[msgspec.Raw]:
-    """Return the rows at ``path`` from one answer, bare or under one of ``keys``.
+    """Return all rows at ``path`` from one answer, bare or under one of ``keys``.
 
-    :param whole: the caller needs all rows: an answer with fewer rows than its total says, or with a next
-        page, is requested again.
+    An answer with fewer rows than its total says, or with a next page, is requested again.
+
     :raises ContractDriftError: no key holds the rows, or there are more rows than the answer holds.
     """
-    envelope = Envelope(keys, ("total", "dataCount"), "totalPages") if whole else Envelope(keys)
+    envelope = Envelope(keys, ("total", "dataCount"), "totalPages")
 
     def decode(body: bytes) -> Listing:
         return Listing(_bare_rows(body), None, None) if body[:1] == b"[" else envelope.decode(body)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.explain.explanation import (
     BY_ITS_TABLE,
     Agreement,
@@ -20,7 +21,7 @@ from enerflo_sync.explain.explanation import (
     Waiting,
     WaitingKind,
 )
-from enerflo_sync.reconcile.render.wording import count_of, visible
+from enerflo_sync.reconcile.render.wording import visible
 
 WIDTH: Final = 100
 _MARGIN: Final = "  "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.gaps.looks import JobRun, Look, Looks
 from enerflo_sync.gaps.report import SAMPLES, Evidence, Hole, HoleKind, account_option, backfill_command
 from enerflo_sync.gaps.schedule import Due
@@ -106,23 +107,19 @@ def _why(runs: Sequence[JobRun], names: Sequence[str], due_times: int, never: bo
     parts = []
     if failed:
         reasons = ", ".join(sorted({run.trouble for run in failed}))
-        parts.append(f"{_count(len(failed), 'poll')} failed ({reasons})")
+        parts.append(f"{count_of(len(failed), 'poll')} failed ({reasons})")
     if partial:
         reasons = "; ".join(
             sorted({reason for run in partial for name in names for reason in run.incomplete.get(name, ())})
         )
-        parts.append(f"{_count(len(partial), 'poll')} did not read all ({reasons})")
+        parts.append(f"{count_of(len(partial), 'poll')} did not read all ({reasons})")
     absent = due_times - len(runs)
     if absent > 0:
         more = " or more" if due_times >= _MOST_DUE - 1 else ""
-        parts.append(f"{_count(absent, 'due poll')}{more} did not run")
+        parts.append(f"{count_of(absent, 'due poll')}{more} did not run")
     elif not parts:
         parts.append("the polls left it out" if runs else "the first poll has not ended")
     return ("Never read whole: " if never else "") + ", ".join(parts) + "."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def note_edit_holes(
@@ -159,7 +156,7 @@ def drop_holes(
         inside = [
             r for r in runs if one.start <= r.started_at and (end is None or r.started_at < end) and r.trouble
         ]
-        what = f"{_count(len(inside), 'ingest')} failed" if inside else "No ingest ran when it was due"
+        what = f"{count_of(len(inside), 'ingest')} failed" if inside else "No ingest ran when it was due"
         yield Hole(
             kind=HoleKind.DROP,
             start=one.start,

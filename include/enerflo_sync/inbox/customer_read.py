@@ -49,11 +49,15 @@ def read_customer_of(client: EnerfloClient, key: str, bodies: Sequence[Body]) ->
 def _listed(client: EnerfloClient, key: str, all_words: Iterable[str]) -> bytes | None:
     """Return the list's row of a customer; None if no word finds it."""
     for words in all_words:
-        found = given(partial(search_customers, client, words))
-        for raw in found or ():
-            if _is_customer(bytes(raw), key, words):
-                return bytes(raw)
+        row = given(partial(_found, client, key, words))
+        if row is not None:
+            return row
     return None
+
+
+def _found(client: EnerfloClient, key: str, words: str) -> bytes | None:
+    rows = map(bytes, search_customers(client, words))
+    return next((row for row in rows if _is_customer(row, key, words)), None)
 
 
 def _is_customer(raw: bytes, key: str, words: str) -> bool:

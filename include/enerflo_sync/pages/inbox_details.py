@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.addresses import Addresses, Place
+from enerflo_sync.counted import number
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.inbox.quarantine import next_step
 from enerflo_sync.inbox.quarantine_items import SEEN_ITEMS
@@ -24,7 +25,7 @@ from enerflo_sync.plan.render.shown_plan import headline
 from enerflo_sync.plan.retry import PARKED
 from enerflo_sync.reconcile.record import singular
 from enerflo_sync.reconcile.render.cause_texts import CAUSES
-from enerflo_sync.reconcile.render.wording import key_values, number, utc
+from enerflo_sync.reconcile.render.wording import key_values, utc
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.store import Classes, masked_key, personal_data_classes
 from enerflo_sync.resources.registry import KINDS

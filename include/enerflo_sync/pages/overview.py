@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.addresses import Addresses, Place
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.gaps.schedule import cron
@@ -22,7 +23,7 @@ from enerflo_sync.pages.waiting import EntryKind, waiting_by_kind
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
 from enerflo_sync.reconcile.render.verdict import Tone
-from enerflo_sync.reconcile.render.wording import count_of, key_values
+from enerflo_sync.reconcile.render.wording import key_values
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.store import difference, masked_key, personal_data_classes, read_whole
 from enerflo_sync.warehouse.engine import transaction_time

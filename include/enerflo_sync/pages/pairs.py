@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from enerflo_sync.reconcile.render.wording import ShownValue, ValueKind, count_of, shown_values
+from enerflo_sync.counted import count_of
+from enerflo_sync.reconcile.render.wording import ShownValue, ValueKind, shown_values
 from enerflo_sync.reconcile.report import Difference
 
 _WIDTH: Final = 120

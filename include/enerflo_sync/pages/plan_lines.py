@@ -9,6 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from enerflo_sync.counted import number
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.plan.parts import has_personal_key, record_name
 from enerflo_sync.plan.questions import GROUP
@@ -18,13 +19,7 @@ from enerflo_sync.plan.render.shown_plan import (
     question_values,
 )
 from enerflo_sync.plan.report import Change, Undecided
-from enerflo_sync.reconcile.render.wording import (
-    ShownValue,
-    ValueKind,
-    key_values,
-    number,
-    record_words,
-)
+from enerflo_sync.reconcile.render.wording import ShownValue, ValueKind, key_values, record_words
 
 PAGE: Final = 50
 SAMPLES: Final = 3

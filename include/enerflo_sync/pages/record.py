@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.addresses import Addresses
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.explain.explanation import Explanation, FieldMasks, FieldStory, masked_explanation
@@ -26,14 +27,7 @@ from enerflo_sync.pages.record_neighbours import Neighbours, read_neighbours
 from enerflo_sync.reconcile.record import singular
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import VALUE_WIDTH, render_page
-from enerflo_sync.reconcile.render.wording import (
-    NO_RECORD,
-    NOT_IN_MIRROR,
-    ShownValue,
-    ValueKind,
-    count_of,
-    shown_value,
-)
+from enerflo_sync.reconcile.render.wording import NO_RECORD, NOT_IN_MIRROR, ShownValue, ValueKind, shown_value
 from enerflo_sync.reconcile.report import Cause, Difference
 from enerflo_sync.warehouse.engine import transaction_time
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.explain.explanation import FieldMasks, Step
 from enerflo_sync.explain.read import KnownRecord
@@ -19,7 +20,7 @@ from enerflo_sync.explain.versions import MOST_VERSIONS, Version
 from enerflo_sync.inbox.quarantine_items import QuarantineItem
 from enerflo_sync.masking import PersonalData
 from enerflo_sync.reconcile.record import FoundRecord
-from enerflo_sync.reconcile.render.wording import ShownValue, count_of, shown_value, visible
+from enerflo_sync.reconcile.render.wording import ShownValue, shown_value, visible
 
 PAGE = 20
 _WIDTH = 60

@@ -11,13 +11,13 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.changed_clocks import changed_clocks
 from enerflo_sync.agreed.key_changes import key_change_reasons
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.chosen_rows import unmarked
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.where import condition
 from enerflo_sync.plan.backfilled import changes_from_backfills
 from enerflo_sync.plan.second_person import TWO_PERSONS
-from enerflo_sync.reconcile.render.wording import count_of
 from enerflo_sync.reconcile.values import BLANK
 
 _EMPTY = "coalesce(btrim({value} #>> '{{}}', {blank}), '') = ''"

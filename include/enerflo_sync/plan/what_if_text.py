@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.plan.parts import record_name
 from enerflo_sync.plan.what_if import WhatIf
 from enerflo_sync.plan.what_if_ledger import NOT_MAPPED, DecisionDifference
 from enerflo_sync.plan.what_if_plan import PlanDifference, PlanSample
-from enerflo_sync.reconcile.render.wording import count_of, day, visible
+from enerflo_sync.reconcile.render.wording import day, visible
 
 _MOST_CHARACTERS: Final = 40
 _OUTCOMES: Final = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.live.arrivals import LastArrival, longest_silence
 from enerflo_sync.crm.live.milestone_titles import retitled
 from enerflo_sync.crm.mapping import MIRROR_TABLES, RecordKind, WideColumn
@@ -17,7 +18,7 @@ from enerflo_sync.masking import PersonalData, mask, shape
 from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.counts import Sizes
-from enerflo_sync.reconcile.render.wording import count_of, size_text
+from enerflo_sync.reconcile.render.wording import size_text
 from enerflo_sync.reconcile.report import Cause, LateCopy
 from enerflo_sync.reconcile.twin_marks import marked_rows
 from enerflo_sync.reconcile.values import Field, normal_text, translated
@@ -155,8 +156,8 @@ def chosen_remarks(
         copy = connection.execute(_COPY, {**parameters, "table": comparison.name}).one()
         found.append(
             f"{table} is in another database: compared is what it said at"
-            f" {copy.read_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({copy.rows:,} rows, of which"
-            f" {copy.rows_read:,} were read again{_cost(copy)})."
+            f" {copy.read_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({count_of(copy.rows, 'row')}, of which"
+            f" {count_of(copy.rows_read, 'was', 'were')} read again{_cost(copy)})."
         )
     if last is not None and last.ago >= longest_silence(comparison.mapping, QUIET):
         found.append(
@@ -169,7 +170,10 @@ def chosen_remarks(
             " counts as missing or deleted."
         )
     if sizes.unlinked and not comparison.compares_loose:
-        found.append(f"{sizes.unlinked:,} rows of {table} have no key (unlinked: ignore): they do not count.")
+        found.append(
+            f"{count_of(sizes.unlinked, 'row')} of {table} {'has' if sizes.unlinked == 1 else 'have'} no key"
+            f" (unlinked: ignore): {'it does' if sizes.unlinked == 1 else 'they do'} not count."
+        )
     if sizes.unreadable:
         found.append(_unreadable_sentence(connection, comparison, sizes.unreadable))
     if comparison.mapping.condition is not None:
@@ -198,8 +202,10 @@ def _unreadable_sentence(connection: sa.Connection, comparison: Comparison, rows
     names = " or ".join(one.crm_name for one in typed)
     kinds = " or ".join(dict.fromkeys(str(one.options.type) for one in typed if one.options))
     return (
-        f"{rows:,} rows of {full_name(comparison.mapping)} hold no key of type {kinds} in {names}"
-        f"{f', but values of the form {shapes}' if shapes else ''}: they count as rows without a key."
+        f"{count_of(rows, 'row')} of {full_name(comparison.mapping)} {'has' if rows == 1 else 'have'}"
+        f" no key of type {kinds} in {names}"
+        f"{f', but values of the form {shapes}' if shapes else ''}:"
+        f" {'it counts as a row' if rows == 1 else 'they count as rows'} without a key."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.mirror.witness_report import WitnessReport
 
 
@@ -145,7 +146,8 @@ class GoneAtOnce(msgspec.Struct, frozen=True):
     def sentence(self) -> str:
         """Return what happened in one sentence, for a report and for a plan."""
         return (
-            f"{self.gone:,} rows of {self.table_name} are gone or marked as deleted since"
+            f"{count_of(self.gone, 'row')} of {self.table_name} {'is' if self.gone == 1 else 'are'} gone"
+            f" or marked as deleted since"
             f" {self.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC: a copy that is being re-synced?"
         )
 

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.seals import note_rewritten
+from enerflo_sync.counted import count_of
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.forgotten_files import Theirs
 from enerflo_sync.masking import PersonalData, mask
@@ -17,7 +18,6 @@ from enerflo_sync.mirror.forgotten import Forgotten
 from enerflo_sync.mirror.reading_run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.render.wording import count_of
 from enerflo_sync.resources.event import Body
 from enerflo_sync.retention.forget_documents import (
     Values,

@@ -425,7 +425,7 @@ def test_one_rounded_value_among_exact_ones_is_no_coarse_column(
     exact(untidy)
     untidy.sql(f"""update salesforce."Opportunity" set "{field}" = {value} where "Enerflo_Id__c" = '1002'""")
     finding = findings(fit_of(untidy))[f"fields.{field}"]
-    assert finding.found.startswith("1 rows that differ, 1 by ")
+    assert finding.found.startswith("1 row that differs, 1 by ")
     assert "write" not in finding.next_step
     assert said in finding.next_step
     assert "rows are equal in more than that: look at those that differ." in finding.next_step

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.reconcile.render.wording import (
     ValueKind,
     compact,
-    count_of,
     duration,
     iso,
     share,

@@ -144,6 +144,42 @@ def test_1_1_without_a_search_by_key_the_answers_id_serves(outbox: Outbox) -> No
     assert linked(outbox) == outbox.customer("L1").customer_id
 
 
+def test_1_1_a_search_that_leaves_rows_out_sends_no_lead_again(outbox: Outbox) -> None:
+    outbox.lead("L1")
+    outbox.fault("answer_lost", ADD, method="POST")
+    outbox.fault("empty_page", "/api/v1/customers", 2, 99)
+    assert outbox.push().waiting == 9
+    assert outbox.push().waiting == 9
+    assert len(outbox.received("POST")) == 1
+    outbox.no_faults()
+    assert outbox.push().applied == 9
+    assert len(outbox.received("POST")) == 1
+    assert linked(outbox) == outbox.customer("L1").customer_id
+
+
+def test_1_1_a_search_that_is_refused_sends_no_lead_again(outbox: Outbox) -> None:
+    outbox.lead("L1")
+    outbox.fault("answer_lost", ADD, method="POST")
+    outbox.answering("GET", "/api/v1/customers", 422)
+    assert outbox.push().waiting == 9
+    outbox.company.clock.advance(4 * 86400)
+    assert outbox.push().parked == 9
+    assert "look for it there" in (outbox.reasons()[0] or "")
+    assert len(outbox.received("POST")) == 1
+
+
+def test_1_1_a_customer_is_found_among_many_that_its_key_is_a_part_of(outbox: Outbox) -> None:
+    values: dict[str, object] = dict(zip(FIELDS, SENT, strict=True))
+    customer = outbox.world.add_lead(values, "L1")
+    for at in range(10, 70):
+        outbox.world.add_lead({**values, "email": f"{at}@example.com"}, f"L{at}0")
+        outbox.world.add_lead({**values, "email": f"a{at}@example.com"}, f"L1{at}")
+    outbox.lead("L1")
+    assert outbox.push().applied == 9
+    assert linked(outbox) == customer
+    assert outbox.received("POST") == []
+
+
 def test_1_1_what_became_of_the_crms_row_is_looked_at_first(outbox: Outbox) -> None:
     outbox.lead("L1")
     outbox.lead("L2")

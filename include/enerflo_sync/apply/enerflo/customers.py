@@ -14,8 +14,9 @@ from enerflo_sync.apply.enerflo.push_run import PushRun
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.crm.names import quoted
 from enerflo_sync.enerflo.customers import search_customers
-from enerflo_sync.errors import BadRecordError, NotFoundError
-from enerflo_sync.inbox.answers import Answer, given
+from enerflo_sync.enerflo.failures import AuthenticationError, VendorRefusedError
+from enerflo_sync.errors import BadRecordError, ContractDriftError, EnerfloSyncError, NotFoundError
+from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.customer_read import read_customer_of
 from enerflo_sync.outbox.changes import OutboxChange, key_text
 from enerflo_sync.reconcile.compare import Comparison
@@ -81,29 +82,46 @@ def is_sole_owner(
     return int(found) == 0
 
 
-def find_customer(run: PushRun, key: str, known: int | None, words: Mapping[str, object]) -> Customer | None:
-    """Read the customer that has a lead's key from Enerflo; return None if there is none.
+def find_customer(
+    run: PushRun, key: str, known: int | None, words: Mapping[str, object]
+) -> tuple[Customer | None, EnerfloSyncError | None]:
+    """Read the customer that has a lead's key from Enerflo; None if there is none.
+
+    The second value is the reason why the search by key does not show that there is none: Enerflo refused
+    the search, or left rows out.
 
     :param known: the customer's id, if the response to the lead's request contained it.
     :param words: the lead's fields, by which the list of customers is searched if the key finds nothing.
     """
-    for raw in given(partial(search_customers, run.client, key)) or ():
-        row = _row_of(bytes(raw))
-        if row is not None and row["integration_record_id"] == key and row["deleted_at"] is None:
-            run.bring_in(partial(_as_answer, bytes(raw)), CUSTOMERS)
-            return _present(run, row["customer_id"])
+    doubt: EnerfloSyncError | None = None
+    try:
+        raw = next((raw for raw in map(bytes, search_customers(run.client, key)) if _has_key(raw, key)), None)
+    except AuthenticationError:
+        raise
+    except (NotFoundError, VendorRefusedError, ContractDriftError, BadRecordError) as error:
+        raw, doubt = None, error
+    if raw is not None:
+        run.bring_in(partial(_as_answer, raw), CUSTOMERS)
+        return _present(run, CUSTOMERS.record_id(raw)), None
     # The mirror's row may be older than the moment when the customer got the key.
     its_keys = (key,) if known is None else (key, None)
     if known is None:
         with run.connection.begin():
             known = run.connection.scalar(_OF_KEY, {"account": run.account, "key": key})
     if known is None:
-        return None
+        return None, doubt
     try:
         customer = read_customer_again(run, known, words)
     except NotFoundError:
-        return None
-    return customer if customer is not None and customer["integration_record_id"] in its_keys else None
+        return None, doubt
+    if customer is not None and customer["integration_record_id"] in its_keys:
+        return customer, None
+    return None, doubt
+
+
+def _has_key(raw: bytes, key: str) -> bool:
+    row = _row_of(raw)
+    return row is not None and row["integration_record_id"] == key and row["deleted_at"] is None
 
 
 def read_customer_again(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from enerflo_sync.agreed.outcomes import Decision
@@ -22,7 +23,7 @@ from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
 from enerflo_sync.crm.mapping import Direction
 from enerflo_sync.enerflo.customers import update_customer
 from enerflo_sync.enerflo.leads import add_lead
-from enerflo_sync.errors import BadRecordError
+from enerflo_sync.errors import BadRecordError, ContractDriftError, EnerfloSyncError
 from enerflo_sync.outbox.carried import agree_on_carried, whole_lead
 from enerflo_sync.outbox.changes import OutboxChange
 from enerflo_sync.outbox.lead_fields import (
@@ -37,6 +38,12 @@ from enerflo_sync.outbox.links import Link, LinkState, link_state, linked_id
 from enerflo_sync.outbox.reasons import NOT_KEPT
 from enerflo_sync.reconcile.compare import Comparison
 
+# How long a lead whose request was sent is looked for, where the search does not show that it is not there.
+_SEARCHED_FOR = timedelta(days=3)
+_NOT_FOUND = (
+    "its request was sent, and Enerflo's search does not tell whether it arrived: look for it there, and put"
+    " the customer's id into the CRM's row."
+)
 _UNCONVERTED = {403: "still an unconverted lead (403): Enerflo takes no change of it before it is converted."}
 
 
@@ -99,9 +106,11 @@ def _deliver(
     def look(requests: Sequence[WriteRequest]) -> list[PushOutcome]:
         last = requests[0].last if requests else None
         known = last.value if last is not None and isinstance(last.value, int) else None
-        customer = find_customer(run, key, known, body)
+        customer, doubt = find_customer(run, key, known, body)
         if customer is None and last is None:
             customer = _of_earlier_key(run, comparison, lead[0], body)
+        if customer is None and doubt is not None:
+            return _in_doubt(run, requests, doubt)
         if customer is None or not requests:
             return []
         found.append(int(customer["customer_id"]))
@@ -111,12 +120,35 @@ def _deliver(
     return found[-1] if found else None
 
 
+def _in_doubt(run: PushRun, requests: Sequence[WriteRequest], doubt: EnerfloSyncError) -> list[PushOutcome]:
+    """Return the outcomes where the search does not show whether the lead is there.
+
+    A lead whose request may have arrived is not sent again: it would overwrite what people changed since. One
+    that was never sent is sent where Enerflo offers no search, and not where the search leaves rows out.
+
+    :raises ContractDriftError, BadRecordError: the search leaves rows out, and nothing was sent.
+    """
+    verdicts = []
+    for request in requests:
+        if request.accepted:
+            continue
+        if not request.may_be_there:
+            if isinstance(doubt, ContractDriftError | BadRecordError):
+                raise doubt
+            continue
+        request.unseen = True
+        sent_at = min((change.sent_at for change in request.changes if change.sent_at), default=None)
+        if sent_at is not None and run.clock.now() - sent_at > _SEARCHED_FOR:
+            verdicts.append(PushOutcome(run.open(request.changes), Decision.PARKED, _NOT_FOUND))
+    return verdicts
+
+
 def _of_earlier_key(
     run: PushRun, comparison: Comparison, change: OutboxChange, words: Mapping[str, object]
 ) -> Customer | None:
     """Return the customer that an earlier version created from the same row; None if that is not certain."""
     earlier = earlier_key(comparison.mapping, change)
-    customer = None if earlier is None else find_customer(run, earlier, None, words)
+    customer = None if earlier is None else find_customer(run, earlier, None, words)[0]
     if earlier is None or customer is None:
         return None
     sole = is_sole_owner(run, comparison, change, earlier, int(customer["customer_id"]))

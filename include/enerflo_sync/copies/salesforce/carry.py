@@ -17,6 +17,7 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.copies.salesforce.changes import open_changes
 from enerflo_sync.copies.salesforce.session import NotTakenError, SalesforceSession
 from enerflo_sync.copies.salesforce.table import TableCarrier
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.alone import alone
@@ -60,8 +61,8 @@ def carry_to_salesforce(
                 with connection.begin():
                     left = sum(len(one.numbers) for one in open_changes(connection, comparison, account))
                 why = (
-                    f"{error.what} {left:,} changes of {comparison.name} stay open:"
-                    " run enerflo-sync carry later."
+                    f"{error.what} {count_of(left, 'change')} of {comparison.name}"
+                    f" {'stays' if left == 1 else 'stay'} open: run enerflo-sync carry later."
                 )
                 return " ".join([*failed, why])
             failed += [

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.catalog import Kind, LiveColumn, LiveTable
 from enerflo_sync.crm.chosen_rows import unmarked
 from enerflo_sync.crm.mapping import NOT_NULL, TableMapping
@@ -42,7 +43,7 @@ def _saying_none(connection: sa.Connection, mapping: TableMapping, table: LiveTa
             yield Notice(
                 "warning",
                 ("deleted_when", name),
-                f"{rows:,} rows that count as deleted by {words}",
+                f"{count_of(rows, 'row that counts', 'rows that count')} as deleted by {words}",
                 "null in each row that is not deleted",
                 "They are compared with nothing: if they are not deleted, map a view that has null there.",
             )

@@ -7,6 +7,7 @@ from string import Template
 
 import sqlalchemy as sa
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.chosen_rows import of_one_table
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import MIRROR_TABLES
@@ -51,11 +52,11 @@ def shared_records(
             continue
         values = {"account": account, "other": other, "enough": _ENOUGH}
         if rows := connection.exec_driver_sql(statement, values).scalar_one():
-            several = f"{_ENOUGH:,} and more" if rows == _ENOUGH else f"{rows:,}"
+            several = f"{_ENOUGH:,} and more records" if rows == _ENOUGH else count_of(rows, "record")
             yield Notice(
                 "warning",
                 ("where",),
-                f"{several} records of Enerflo that {whose} has, too",
+                f"{several} of Enerflo that {whose} has, too",
                 "records of one account each: where chooses rows of the CRM, and none of Enerflo's records",
                 "The account that plans first makes the row of a new record. Use keys that see one company"
                 " each, or write create_in: [] here.",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.crm.notice import Notice
 
@@ -41,8 +42,8 @@ def taken_back(connection: sa.Connection, mapping: TableMapping, account: str, n
         yield Notice(
             "warning",
             ("crm_table",),
-            f"{number:,} values of {mapping.crm_table} that plans wrote {OFTEN} times or more within {DAYS}"
-            " days, each time in place of the same value",
+            f"{count_of(number, 'value')} of {mapping.crm_table} that plans wrote {OFTEN} times or more"
+            f" within {DAYS} days, each time in place of the same value",
             "a table that keeps what is written to it",
             "See what loads the table anew, or puts the values back. If it is a copy, hand changes over to"
             " the CRM (write_to: changes); if the CRM is right, say source_of_truth: crm for these fields.",

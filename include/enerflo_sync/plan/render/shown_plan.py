@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.masking import PersonalData, mask
@@ -17,7 +18,7 @@ from enerflo_sync.plan.parts import has_personal_key
 from enerflo_sync.plan.reads import read_changes, read_plan, read_undecided
 from enerflo_sync.plan.reopen import Refusal
 from enerflo_sync.plan.report import Change, Group, PlanReport, PlanState, Undecided
-from enerflo_sync.reconcile.render.wording import NO_RECORD, NOT_IN_MIRROR, count_of, record_words
+from enerflo_sync.reconcile.render.wording import NO_RECORD, NOT_IN_MIRROR, record_words
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.store import Classes, masked_key, masked_record, personal_data_classes
 from enerflo_sync.warehouse.engine import transaction_time

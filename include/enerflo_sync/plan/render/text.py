@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from enerflo_sync.counted import count_of, number
 from enerflo_sync.plan.render.shown_plan import ShownPlan, group_title, headline, question_values, state_words
 from enerflo_sync.plan.report import Change, Group, PlanReport, Undecided
 from enerflo_sync.reconcile.render.lines import Line, grid, section, wrapped
-from enerflo_sync.reconcile.render.wording import (
-    count_of,
-    key_names,
-    key_values,
-    number,
-    record_words,
-    utc,
-    visible,
-)
+from enerflo_sync.reconcile.render.wording import key_names, key_values, record_words, utc, visible
 
 _VALUE_WIDTH = 30
 

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from enerflo_sync.counted import count_of, number
 from enerflo_sync.quality.report import Finding, LifeCycleReport, StepCount
-from enerflo_sync.reconcile.render.wording import count_of, number, visible
+from enerflo_sync.reconcile.render.wording import visible
 
 _SHOWN = 10
 _TITLES = 5

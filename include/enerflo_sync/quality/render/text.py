@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.quality.render.life_cycle import life_cycle_lines
 from enerflo_sync.quality.report import FailedOrder, QualityReport
 from enerflo_sync.quality.suite import Severity
-from enerflo_sync.reconcile.render.wording import count_of, visible
+from enerflo_sync.reconcile.render.wording import visible
 
 _SHOWN = 20
 _LONGEST_VALUE = 200

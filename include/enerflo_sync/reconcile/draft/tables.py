@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.mapping import TableMapping
@@ -193,7 +194,8 @@ def _without_differing(story: Refined, section: str) -> tuple[dict[str, Any], li
     for column, options in story.options[section].items():
         told = story.stories[column]
         if told.left > _MOST_DIFFER * max(told.compared, 1):
-            why = " ".join([f"{told.left:,} of {told.compared:,} rows differ.", *told.further])
+            differs = "differs" if told.left == 1 else "differ"
+            why = " ".join([f"{told.left:,} of {count_of(told.compared, 'row')} {differs}.", *told.further])
             doubtful.append(Suggestion({column: options}, why, of_field=True))
         else:
             fields[column] = options
@@ -232,8 +234,7 @@ def _told(story: Refined, section: str) -> dict[str, str]:
     sample = f"of one key in {keys.every:,} " if keys.every > 1 else ""
     met = f"{sample}{keys.matched:,} rows meet {keys.enerflo - keys.only_enerflo:,} of {keys.enerflo:,}"
     if keys.duplicate_keys:
-        noun = "key" if keys.duplicate_keys == 1 else "keys"
-        met += f"; {keys.duplicate_rows:,} rows share {keys.duplicate_keys:,} {noun}"
+        met += f"; {keys.duplicate_rows:,} rows share {count_of(keys.duplicate_keys, 'key')}"
     fields = {f"{section}.{column}": _field_why(told) for column, told in story.stories.items()}
     return {place: met, **fields}
 
@@ -244,9 +245,9 @@ def _field_why(told: FieldStory) -> str:
     if not told.before:
         equal = max(told.compared - told.left, 0)
         return f"{equal:,} of {told.compared:,} rows say the same"
-    left = f"; with this {told.left:,} rows differ" if told.left else ""
+    left = f"; with this {count_of(told.left, 'row differs', 'rows differ')}" if told.left else ""
     further = [one.removesuffix(".") for one in told.further]
-    return ". ".join([f"of {told.compared:,} rows: {told.before}{left}", *further])
+    return ". ".join([f"of {count_of(told.compared, 'row')}: {told.before}{left}", *further])
 
 
 def _about(match: Match, kind: str) -> str:
@@ -254,7 +255,7 @@ def _about(match: Match, kind: str) -> str:
     tool = f", a copy that {candidate.tool.name} keeps" if candidate.tool is not None else ""
     if not match.places:
         return f"{candidate.crm_table}{tool}: {kind} by the names of its columns alone."
-    where = "in columns of the rows of installs" if kind != match.kind else f"{len(match.places):,} rows"
+    where = "in columns of the rows of installs" if kind != match.kind else count_of(len(match.places), "row")
     return f"{candidate.crm_table}{tool}: {kind}, {where}, by the keys and values that they hold."
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.mapping import FieldMapping, FieldType
 from enerflo_sync.reconcile.fit.hints import HINT_TEXTS, Hint
@@ -150,7 +151,7 @@ def _found(
     told = [f"{n:,} of {total:,} {mine} are {theirs}" for mine, theirs, n, total in labels[:SHOWN_LABELS]]
     if len(labels) > SHOWN_LABELS:
         told.append(f"and {len(labels) - SHOWN_LABELS} labels more")
-    return f"{fit.differing:,} rows that differ" + "".join(
+    return count_of(fit.differing, "row that differs", "rows that differ") + "".join(
         f", {text}" for text in ["; ".join(parts), "; ".join(told)] if text
     )
 

@@ -12,6 +12,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.chosen_rows import keys_proven
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.doctor import Finding, Severity, check_table
@@ -165,13 +166,12 @@ def _proposed_step(proposal: KeyProposal, option: Mapping[str, Any]) -> str:
         text += f", and {proposal.less:,} no longer"
     text += f". Write {yaml_line(option)}."
     if proposal.duplicate_keys:
-        noun = "key" if proposal.duplicate_keys == 1 else "keys"
         text += (
-            f" Then {proposal.duplicate_rows:,} CRM rows share {proposal.duplicate_keys:,} {noun}: they are"
-            " reported as duplicate_identity and not compared field by field."
+            f" Then {proposal.duplicate_rows:,} CRM rows share {count_of(proposal.duplicate_keys, 'key')}:"
+            " they are reported as duplicate_identity and not compared field by field."
         )
     if proposal.ambiguous:
-        text += f" {proposal.ambiguous:,} keys would be those of several of Enerflo's records."
+        text += f" {count_of(proposal.ambiguous, 'key')} would belong to several of Enerflo's records."
     return text
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from enerflo_sync.counted import count_of
 from enerflo_sync.crm.fields import FieldType
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.reconcile.fit.hints import HINT_TEXTS, Hint
 from enerflo_sync.reconcile.render.cause_texts import CAUSES
-from enerflo_sync.reconcile.render.wording import count_of, key_values, shown_values
+from enerflo_sync.reconcile.render.wording import key_values, shown_values
 from enerflo_sync.reconcile.report import Difference, ReconciliationReport, StoredDifference
 
 # The header of the install's Enerflo id, whatever the CRM calls its column.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from enerflo_sync.counted import count_of, number
 from enerflo_sync.reconcile.render import chart, summary, witness_texts, wording
 from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
 from enerflo_sync.reconcile.render.frame import Frame
@@ -61,7 +62,7 @@ def page_environment(*packages: str) -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        number=wording.number,
+        number=number,
         compact=wording.compact,
         utc=wording.utc,
         day=wording.day,
@@ -75,7 +76,7 @@ def page_environment(*packages: str) -> Environment:
         URGENCY_LABELS=URGENCY_LABELS,
         UNEXPLAINED=Cause.UNEXPLAINED,
         style_version=style_version,
-        count_of=wording.count_of,
+        count_of=count_of,
         share=wording.share,
     )
     return environment

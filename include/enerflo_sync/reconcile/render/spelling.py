@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from enerflo_sync.counted import number
 from enerflo_sync.reconcile.fit.hints import HINT_TEXTS, NEWER, Hint
-from enerflo_sync.reconcile.render.wording import number
 from enerflo_sync.reconcile.report import FieldCount, TableReport
 
 _FIELDS = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
+from enerflo_sync.counted import count_of, number
 from enerflo_sync.mirror.witness_report import WitnessReport
 from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
 from enerflo_sync.reconcile.render.chart import trend_points
@@ -19,12 +20,10 @@ from enerflo_sync.reconcile.render.summary import (
 from enerflo_sync.reconcile.render.verdict import Tone, verdict_text
 from enerflo_sync.reconcile.render.witness_texts import HEAD, event_rows, witness_sentence
 from enerflo_sync.reconcile.render.wording import (
-    count_of,
     day,
     duration,
     key_names,
     key_under,
-    number,
     share,
     shown_values,
     utc,

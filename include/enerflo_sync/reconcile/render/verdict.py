@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from enerflo_sync.counted import count_of, number
 from enerflo_sync.reconcile.render.doubts import (
     hardly_matched_tables,
     is_too_early,
@@ -14,7 +15,7 @@ from enerflo_sync.reconcile.render.doubts import (
     were_compared,
 )
 from enerflo_sync.reconcile.render.summary import compared_rows
-from enerflo_sync.reconcile.render.wording import count_of, duration, number, utc
+from enerflo_sync.reconcile.render.wording import duration, utc
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport
 
 

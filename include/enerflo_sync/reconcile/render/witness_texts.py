@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+from enerflo_sync.counted import count_of, number
 from enerflo_sync.mirror.witness_report import WitnessFigures, WitnessReport
-from enerflo_sync.reconcile.render.wording import count_of, number
 
 HEAD: Final = (
     *("changes", "told", "late", "missed", "unconf.", "replaced", "waiting"),

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from enerflo_sync.counted import count_of, number
 from enerflo_sync.reconcile.report import Cause, Difference
 
 # Invisible joiners that scripts and emoji need; every other invisible character is shown as an escape.
@@ -43,11 +44,6 @@ class ShownValue:
         return self.short != self.full
 
 
-def number(value: int) -> str:
-    """Return ``value`` with a comma between thousands: ``4,310``."""
-    return f"{value:,}"
-
-
 def compact(value: int) -> str:
     """Return ``value`` in about seven characters for an axis: ``10,000``, ``120 k``, ``2.5 M``."""
     if value < 100_000:
@@ -66,11 +62,6 @@ def size_text(size: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
-
-
-def count_of(value: int, noun: str) -> str:
-    """Return the number with its noun, in the plural where it has to be: ``1 row``, ``4,310 rows``."""
-    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
 
 
 def share(part: int, whole: int) -> str:
