@@ -180,6 +180,24 @@ def test_1_1_a_customer_is_found_among_many_that_its_key_is_a_part_of(outbox: Ou
     assert outbox.received("POST") == []
 
 
+@pytest.mark.parametrize("polled", [False, True])
+def test_1_1_a_key_that_several_customers_have_is_a_question(outbox: Outbox, polled: bool) -> None:
+    values: dict[str, object] = dict(zip(FIELDS, SENT, strict=True))
+    outbox.world.add_lead(values, "L1")
+    other = outbox.world.add_lead({**values, "email": "other@example.com"}, "L2")
+    outbox.world.edit_customer(other, {"external_id": "L1"})
+    if polled:
+        outbox.company.poll()
+        outbox.answering("GET", "/api/v1/customers", 422)
+    outbox.lead("L1")
+    assert outbox.push().parked == 9
+    assert set(outbox.reasons()) == {
+        "several customers of Enerflo have its key: leave the key to one of them."
+    }
+    assert linked(outbox) is None
+    assert outbox.received("POST") == []
+
+
 def test_1_1_what_became_of_the_crms_row_is_looked_at_first(outbox: Outbox) -> None:
     outbox.lead("L1")
     outbox.lead("L2")
@@ -214,6 +232,19 @@ def test_1_1_a_change_of_our_own_lead_is_the_same_call_again(outbox: Outbox) -> 
     assert (last.method, last.path) == ("POST", ADD)
     assert "createDeal" not in last.body["lead"]
     assert last.body["lead"]["integration_record_id"] == "L1"
+
+
+def test_1_1_a_change_of_our_own_lead_does_not_reach_another_customer_of_its_key(outbox: Outbox) -> None:
+    outbox.lead("L1")
+    outbox.push()
+    lead = outbox.customer("L1")
+    other = outbox.world.add_lead({**dict(zip(FIELDS, SENT, strict=True)), "city": "Salem"}, "L2")
+    outbox.world.edit_customer(other, {"external_id": "L1"})
+    outbox.company.poll()
+    outbox.lead_change("L1", lead, "city", "Cambridge")
+    outbox.push()
+    assert outbox.world.customer(other).city == "Salem"
+    assert [one.path for one in outbox.received()[1:]] == [f"/api/v3/customers/{lead.customer_id}"]
 
 
 def converted(outbox: Outbox) -> CustomerRow:

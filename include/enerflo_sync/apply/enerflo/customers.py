@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +25,11 @@ from enerflo_sync.resources.fingerprint import decode, stable_bytes
 
 Customer = Mapping[str, Any]
 
+
+class RepeatedKeyError(Exception):
+    """Several customers of Enerflo have the key of one lead."""
+
+
 # Stands for null in a key; a quoted text never equals it, because PostgreSQL's texts have no NUL character.
 _NO_VALUE = "%00"
 
@@ -34,10 +39,10 @@ select to_jsonb(c.*) from enerflo.customers c
 where c.account = :account and c.customer_id = :customer and c.deleted_at is null
 """)
 _OF_KEY = sa.text("""
-/* enerflo-sync push: the customer of a lead */
+/* enerflo-sync push: the customers of a lead's key */
 select c.customer_id from enerflo.customers c
 where c.account = :account and c.integration_record_id = :key and c.deleted_at is null
-order by c.customer_id limit 1
+limit 2
 """)
 
 
@@ -92,22 +97,27 @@ def find_customer(
 
     :param known: the customer's id, if the response to the lead's request contained it.
     :param words: the lead's fields, by which the list of customers is searched if the key finds nothing.
+    :raises RepeatedKeyError: several customers have the key, and no response says which is the lead's.
     """
     doubt: EnerfloSyncError | None = None
+    found: dict[int, bytes] = {}
     try:
-        raw = next((raw for raw in map(bytes, search_customers(run.client, key)) if _has_key(raw, key)), None)
+        for raw in map(bytes, search_customers(run.client, key)):
+            if _has_key(raw, key):
+                found[CUSTOMERS.record_id(raw)] = raw
     except AuthenticationError:
         raise
     except (NotFoundError, VendorRefusedError, ContractDriftError, BadRecordError) as error:
-        raw, doubt = None, error
-    if raw is not None:
-        run.bring_in(partial(_as_answer, raw), CUSTOMERS)
-        return _present(run, CUSTOMERS.record_id(raw)), None
+        found, doubt = {}, error
+    if found:
+        customer_id = _sole(found, known)
+        run.bring_in(partial(_as_answer, found[customer_id]), CUSTOMERS)
+        return _present(run, customer_id), None
     # The mirror's row may be older than the moment when the customer got the key.
     its_keys = (key,) if known is None else (key, None)
     if known is None:
-        with run.connection.begin():
-            known = run.connection.scalar(_OF_KEY, {"account": run.account, "key": key})
+        mirrored = customers_of_key(run, key)
+        known = _sole(mirrored, None) if mirrored else None
     if known is None:
         return None, doubt
     try:
@@ -117,6 +127,20 @@ def find_customer(
     if customer is not None and customer["integration_record_id"] in its_keys:
         return customer, None
     return None, doubt
+
+
+def customers_of_key(run: PushRun, key: str) -> Sequence[int]:
+    """Return the ids of the customers in the mirror that have a lead's key, two at most."""
+    with run.connection.begin():
+        return run.connection.scalars(_OF_KEY, {"account": run.account, "key": key}).all()
+
+
+def _sole(ids: Collection[int], known: int | None) -> int:
+    if known is not None and known in ids:
+        return known
+    if len(ids) > 1:
+        raise RepeatedKeyError
+    return next(iter(ids))
 
 
 def _has_key(raw: bytes, key: str) -> bool:

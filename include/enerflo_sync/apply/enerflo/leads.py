@@ -11,6 +11,8 @@ from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.apply.enerflo.appointments import push_appointment
 from enerflo_sync.apply.enerflo.customers import (
     Customer,
+    RepeatedKeyError,
+    customers_of_key,
     earlier_key,
     find_customer,
     is_sole_owner,
@@ -38,6 +40,7 @@ from enerflo_sync.outbox.links import Link, LinkState, link_state, linked_id
 from enerflo_sync.outbox.reasons import NOT_KEPT
 from enerflo_sync.reconcile.compare import Comparison
 
+_SEVERAL = "several customers of Enerflo have its key: leave the key to one of them."
 # How long a lead whose request was sent is looked for, where the search does not show that it is not there.
 _SEARCHED_FOR = timedelta(days=3)
 _NOT_FOUND = (
@@ -106,9 +109,12 @@ def _deliver(
     def look(requests: Sequence[WriteRequest]) -> list[PushOutcome]:
         last = requests[0].last if requests else None
         known = last.value if last is not None and isinstance(last.value, int) else None
-        customer, doubt = find_customer(run, key, known, body)
-        if customer is None and last is None:
-            customer = _of_earlier_key(run, comparison, lead[0], body)
+        try:
+            customer, doubt = find_customer(run, key, known, body)
+            if customer is None and last is None:
+                customer = _of_earlier_key(run, comparison, lead[0], body)
+        except RepeatedKeyError:
+            return [PushOutcome(run.open(lead), Decision.PARKED, _SEVERAL)]
         if customer is None and doubt is not None:
             return _in_doubt(run, requests, doubt)
         if customer is None or not requests:
@@ -244,8 +250,8 @@ def _update(run: PushRun, changes: Sequence[OutboxChange]) -> None:
         sent = {field: wanted[field] for field in fields}
         key = seen.get("integration_record_id")
         own = (lead_key(comparison.mapping, open_[0]), earlier_key(comparison.mapping, open_[0]))
-        # Without a key this call would create another customer.
-        if key is None or key not in own:
+        # Without a key that is its alone, this call would create or change another customer.
+        if key is None or key not in own or len(customers_of_key(run, key)) > 1:
             return update_customer(run.client, customer_id, sent)
         before.update(seen)
         with run.connection.begin():
