@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -194,6 +195,39 @@ def test_1_1_a_key_that_several_customers_have_is_a_question(outbox: Outbox, pol
     assert set(outbox.reasons()) == {
         "several customers of Enerflo have its key: leave the key to one of them."
     }
+    assert linked(outbox) is None
+    assert outbox.received("POST") == []
+
+
+SPELLED = [(" L1 ", str.strip), ("l1", str.upper), ("0017", lambda key: key.lstrip("0"))]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize(("key", "spells"), SPELLED, ids=["blanks", "case", "zeros"])
+def test_1_1_a_key_that_enerflo_spells_otherwise_is_the_leads(
+    outbox: Outbox, key: str, spells: Callable[[str], str], lost: bool
+) -> None:
+    book = outbox.world.customers
+    by_key, add = book.by_key, book.add_lead
+    book.by_key = lambda key: by_key(spells(key))  # type: ignore[method-assign]
+    book.add_lead = lambda at, key: add(at, spells(key or ""))  # type: ignore[method-assign]
+    outbox.lead(key)
+    if lost:
+        outbox.fault("answer_lost", ADD, method="POST")
+    assert outbox.push().applied == 9
+    customer = outbox.customer(spells(key))
+    assert linked(outbox, key) == customer.customer_id
+    outbox.lead_change(key, customer, "city", "Cambridge")
+    assert outbox.push().applied == 1
+    assert outbox.customer(spells(key)).city == "Cambridge"
+
+
+def test_1_1_a_customer_whose_key_is_another_spelling_of_a_new_leads_is_a_question(outbox: Outbox) -> None:
+    values: dict[str, object] = dict(zip(FIELDS, SENT, strict=True))
+    outbox.world.add_lead(values, "l1")
+    outbox.lead("L1")
+    assert outbox.push().parked == 9
+    assert "has its key in another spelling" in (outbox.reasons()[0] or "")
     assert linked(outbox) is None
     assert outbox.received("POST") == []
 

@@ -26,8 +26,15 @@ from enerflo_sync.resources.fingerprint import decode, stable_bytes
 Customer = Mapping[str, Any]
 
 
-class RepeatedKeyError(Exception):
-    """Several customers of Enerflo have the key of one lead."""
+_SEVERAL = "several customers of Enerflo have its key: leave the key to one of them."
+_SPELLED_OTHERWISE = (
+    "a customer of Enerflo has its key in another spelling: put the customer's id into the CRM's row, or"
+    " change one of the two keys."
+)
+
+
+class DoubtfulKeyError(Exception):
+    """Nothing says which customer of Enerflo a lead is; the text is the question for a person."""
 
 
 # Stands for null in a key; a quoted text never equals it, because PostgreSQL's texts have no NUL character.
@@ -88,7 +95,7 @@ def is_sole_owner(
 
 
 def find_customer(
-    run: PushRun, key: str, known: int | None, words: Mapping[str, object]
+    run: PushRun, key: str, known: int | None, words: Mapping[str, object], *, sent: bool
 ) -> tuple[Customer | None, EnerfloSyncError | None]:
     """Read the customer that has a lead's key from Enerflo; None if there is none.
 
@@ -97,36 +104,52 @@ def find_customer(
 
     :param known: the customer's id, if the response to the lead's request contained it.
     :param words: the lead's fields, by which the list of customers is searched if the key finds nothing.
-    :raises RepeatedKeyError: several customers have the key, and no response says which is the lead's.
+    :param sent: whether a request for the lead may have arrived. Enerflo may have spelled its key otherwise.
+    :raises DoubtfulKeyError: several customers have the key, or one has it in another spelling, and nothing
+        says which is the lead's.
     """
     doubt: EnerfloSyncError | None = None
-    found: dict[int, bytes] = {}
+    found: dict[int, tuple[str, bytes]] = {}
     try:
         for raw in map(bytes, search_customers(run.client, key)):
-            if _has_key(raw, key):
-                found[CUSTOMERS.record_id(raw)] = raw
+            spelled = _key_of(raw)
+            if spelled is not None and is_spelling(spelled, key):
+                found[CUSTOMERS.record_id(raw)] = spelled, raw
     except AuthenticationError:
         raise
     except (NotFoundError, VendorRefusedError, ContractDriftError, BadRecordError) as error:
         found, doubt = {}, error
     if found:
-        customer_id = _sole(found, known)
-        run.bring_in(partial(_as_answer, found[customer_id]), CUSTOMERS)
+        exact = [customer_id for customer_id, (spelled, _) in found.items() if spelled.strip() == key.strip()]
+        if not exact and not sent:
+            raise DoubtfulKeyError(_SPELLED_OTHERWISE)
+        customer_id = _sole(exact or found, known)
+        run.bring_in(partial(_as_answer, found[customer_id][1]), CUSTOMERS)
         return _present(run, customer_id), None
-    # The mirror's row may be older than the moment when the customer got the key.
-    its_keys = (key,) if known is None else (key, None)
-    if known is None:
-        mirrored = customers_of_key(run, key)
-        known = _sole(mirrored, None) if mirrored else None
+    is_told = known is not None
+    if known is None and (mirrored := customers_of_key(run, key)):
+        known = _sole(mirrored, None)
     if known is None:
         return None, doubt
     try:
         customer = read_customer_again(run, known, words)
     except NotFoundError:
         return None, doubt
-    if customer is not None and customer["integration_record_id"] in its_keys:
+    # The mirror's row may be older than the moment when the customer got the key.
+    spelled = None if customer is None else customer["integration_record_id"]
+    if customer is not None and (is_told if spelled is None else is_spelling(spelled, key)):
         return customer, None
     return None, doubt
+
+
+def is_spelling(spelled: str, key: str) -> bool:
+    """Return whether a key at Enerflo may be a lead's key, but for blanks, case and zeros in front."""
+    return _bare(spelled) == _bare(key)
+
+
+def _bare(key: str) -> str:
+    bare = key.strip().casefold()
+    return bare.lstrip("0") if bare.isdigit() else bare
 
 
 def customers_of_key(run: PushRun, key: str) -> Sequence[int]:
@@ -139,13 +162,13 @@ def _sole(ids: Collection[int], known: int | None) -> int:
     if known is not None and known in ids:
         return known
     if len(ids) > 1:
-        raise RepeatedKeyError
+        raise DoubtfulKeyError(_SEVERAL)
     return next(iter(ids))
 
 
-def _has_key(raw: bytes, key: str) -> bool:
+def _key_of(raw: bytes) -> str | None:
     row = _row_of(raw)
-    return row is not None and row["integration_record_id"] == key and row["deleted_at"] is None
+    return None if row is None or row["deleted_at"] is not None else row["integration_record_id"]
 
 
 def read_customer_again(

@@ -11,11 +11,12 @@ from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.apply.enerflo.appointments import push_appointment
 from enerflo_sync.apply.enerflo.customers import (
     Customer,
-    RepeatedKeyError,
+    DoubtfulKeyError,
     customers_of_key,
     earlier_key,
     find_customer,
     is_sole_owner,
+    is_spelling,
     lead_key,
     read_customer_again,
 )
@@ -40,7 +41,6 @@ from enerflo_sync.outbox.links import Link, LinkState, link_state, linked_id
 from enerflo_sync.outbox.reasons import NOT_KEPT
 from enerflo_sync.reconcile.compare import Comparison
 
-_SEVERAL = "several customers of Enerflo have its key: leave the key to one of them."
 # How long a lead whose request was sent is looked for, where the search does not show that it is not there.
 _SEARCHED_FOR = timedelta(days=3)
 _NOT_FOUND = (
@@ -109,12 +109,13 @@ def _deliver(
     def look(requests: Sequence[WriteRequest]) -> list[PushOutcome]:
         last = requests[0].last if requests else None
         known = last.value if last is not None and isinstance(last.value, int) else None
+        sent = any(request.may_be_there for request in requests)
         try:
-            customer, doubt = find_customer(run, key, known, body)
+            customer, doubt = find_customer(run, key, known, body, sent=sent)
             if customer is None and last is None:
                 customer = _of_earlier_key(run, comparison, lead[0], body)
-        except RepeatedKeyError:
-            return [PushOutcome(run.open(lead), Decision.PARKED, _SEVERAL)]
+        except DoubtfulKeyError as error:
+            return [PushOutcome(run.open(lead), Decision.PARKED, str(error))]
         if customer is None and doubt is not None:
             return _in_doubt(run, requests, doubt)
         if customer is None or not requests:
@@ -154,7 +155,7 @@ def _of_earlier_key(
 ) -> Customer | None:
     """Return the customer that an earlier version created from the same row; None if that is not certain."""
     earlier = earlier_key(comparison.mapping, change)
-    customer = None if earlier is None else find_customer(run, earlier, None, words)[0]
+    customer = None if earlier is None else find_customer(run, earlier, None, words, sent=False)[0]
     if earlier is None or customer is None:
         return None
     sole = is_sole_owner(run, comparison, change, earlier, int(customer["customer_id"]))
@@ -250,8 +251,9 @@ def _update(run: PushRun, changes: Sequence[OutboxChange]) -> None:
         sent = {field: wanted[field] for field in fields}
         key = seen.get("integration_record_id")
         own = (lead_key(comparison.mapping, open_[0]), earlier_key(comparison.mapping, open_[0]))
+        is_own = key is not None and any(is_spelling(key, one) for one in own if one is not None)
         # Without a key that is its alone, this call would create or change another customer.
-        if key is None or key not in own or len(customers_of_key(run, key)) > 1:
+        if key is None or not is_own or len(customers_of_key(run, key)) > 1:
             return update_customer(run.client, customer_id, sent)
         before.update(seen)
         with run.connection.begin():
