@@ -8,6 +8,8 @@ import pytest
 
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.plan.near_adopted import NEAR_RECORD
+from enerflo_sync.reconcile.near_keys import OTHER_SPELLING
 from tests.writes.conftest import Desk
 
 
@@ -61,3 +63,34 @@ def test_notes_that_are_alike_in_two_ways_take_one_record_each(agreed: Desk) -> 
     ]
     agreed.carried()
     agreed.settled()
+
+
+@pytest.mark.parametrize("status", ["new", "qualified"])
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("L-700", "l-700"),
+        ("L-700", " L-700 "),
+        ("700", "00700"),
+        ("00Q5e000001AbCd", "00Q5e000001AbCdEAV"),
+        ("00Q5e000001AbCdEAV", "00Q5e000001AbCd"),
+    ],
+)
+def test_a_lead_whose_key_enerflo_spells_otherwise_is_made_on_neither_side(
+    agreed: Desk, theirs: str, ours: str, status: str
+) -> None:
+    lead = {"first_name": "Jane", "last_name": "Doe", "email": "jane@example.com", "mobile": "5125550100"}
+    lead |= {"address": "12 Main St", "city": "Boston", "state": "MA", "zip": "02139"}
+    agreed.world.add_lead({**lead}, theirs)
+    agreed.sql(
+        f"insert into crm.leads (lead_id, status, updated_at, {', '.join(lead)})"
+        f" values (:lead_id, :status, now(), {', '.join(f':{name}' for name in lead)})",
+        lead_id=ours,
+        status=status,
+        **lead,
+    )
+    run_poll(agreed.context)
+    plan = agreed.plan()
+    assert agreed.changes(plan, table_name="leads") == []
+    asked = {one.reason for one in agreed.undecided(plan) if one.table_name == "leads"}
+    assert asked == {OTHER_SPELLING, *([NEAR_RECORD] if status == "qualified" else [])}

@@ -19,6 +19,7 @@ from enerflo_sync.crm.sent_along import sent_columns
 from enerflo_sync.crm.templates import template_sql
 from enerflo_sync.plan.adopt import adopted_table
 from enerflo_sync.plan.hidden_rows import where_unseen
+from enerflo_sync.plan.near_adopted import keep_near_adopted
 from enerflo_sync.plan.new_key import mirror_text, new_key, taken
 from enerflo_sync.plan.other_accounts import of_another_account
 from enerflo_sync.plan.row_kinds import RowKinds
@@ -179,15 +180,17 @@ def decide_rows(
         "cause": cause_of_row(comparison, Cause.ON_ITS_WAY),
     }
     known = f"and not exists (select from {adopted_table(comparison)} d where {{}})" if adopted else ""
+    near_adopted = keep_near_adopted(connection, comparison, values["account"], kinds)
     if kinds.only_enerflo:
         declared = config.tables_for(values["account"])[comparison.name]
         not_created = UNWRITTEN if Side.CRM in declared.create_in else _NOT_CREATED
-        near = keep_near_keys(connection, comparison, values["account"])
+        near = f"({keep_near_keys(connection, comparison, values['account'])} or {near_adopted.record})"
         unseen = where_unseen(connection, comparison, values)
         statement = _into_crm(comparison, common | unseen, known, near, not_created)
         connection.exec_driver_sql(statement, values)
     if kinds.only_crm:
-        common["of_another"] = of_another_account(connection, comparison, config, values["account"])
+        of_another = of_another_account(connection, comparison, config, values["account"])
+        common["of_another"] = f"{of_another} {near_adopted.row}"
         is_read = comparison.kind in read_whole(connection, values["account"])
         connection.exec_driver_sql(_into_enerflo(comparison, config, common, known, is_read=is_read), values)
     if kinds.deleted:

@@ -132,11 +132,11 @@ def no_near_row(comparison: Comparison, links: Mapping[str, str]) -> str:
 
 def is_near_any(connection: sa.Connection, key: str, others: Sequence[str]) -> bool:
     """Return whether one of the other texts is the same key in another spelling."""
-    of_number = f"m.key ~ '^[0-9]+$' and {_ONE_NUMBER.format(_normal('o.key'))} = {_normal('m.key')}"
+    of_number = f"m.key ~ '^[0-9]+$' and {_ONE_NUMBER.format(normal_key('o.key'))} = {normal_key('m.key')}"
     query = (
         f"/* enerflo-sync carry: keys in another spelling */ select exists (select"  # noqa: S608 - constants
         f" from unnest(%(others)s::text[]) o(key), (select %(key)s::text as key offset 0) m"
-        f" where {_normal('o.key')} = {_normal('m.key')} or {of_number})"
+        f" where {normal_key('o.key')} = {normal_key('m.key')} or {of_number})"
     )
     named = {"others": list(others), "key": key}
     return bool(connection.exec_driver_sql(query, named).scalar_one())
@@ -188,18 +188,19 @@ def _columns(comparison: Comparison) -> str:
     return ", ".join(f"t.{quoted(join.crm_name)}" for join in comparison.joins)
 
 
-def _normal(text: str) -> str:
+def normal_key(text: str) -> str:
+    """Return the plain spelling of a key, as an expression."""
     return _NORMAL.format(text)
 
 
 def _normal_text(join: JoinColumn) -> str:
     """Return the plain spelling of a CRM row's key."""
-    normal = _normal(_text(join))
+    normal = normal_key(_text(join))
     return _ONE_NUMBER.format(normal) if _is_number_in_text(join) else normal
 
 
 def _is_near(join: JoinColumn, key: str) -> str:
-    return f"{_normal(key)} = {_normal_text(join)}"
+    return f"{normal_key(key)} = {_normal_text(join)}"
 
 
 def _near_or_rounded(join: JoinColumn, key: str) -> str:
