@@ -8,7 +8,7 @@ import pytest
 
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.plan.near_adopted import NEAR_RECORD
+from enerflo_sync.plan.near_adopted import NEAR_RECORD, NOT_ONE_TO_ONE
 from enerflo_sync.reconcile.near_keys import OTHER_SPELLING
 from tests.writes.conftest import Desk
 
@@ -65,6 +65,22 @@ def test_notes_that_are_alike_in_two_ways_take_one_record_each(agreed: Desk) -> 
     agreed.settled()
 
 
+LEAD = {
+    **{"first_name": "Jane", "last_name": "Doe", "email": "jane@example.com", "mobile": "5125550100"},
+    **{"address": "12 Main St", "city": "Boston", "state": "MA", "zip": "02139"},
+}
+
+
+def crm_lead(desk: Desk, key: str, status: str) -> None:
+    desk.sql(
+        f"insert into crm.leads (lead_id, status, updated_at, {', '.join(LEAD)})"
+        f" values (:lead_id, :status, now(), {', '.join(f':{name}' for name in LEAD)})",
+        lead_id=key,
+        status=status,
+        **LEAD,
+    )
+
+
 @pytest.mark.parametrize("status", ["new", "qualified"])
 @pytest.mark.parametrize(
     ("theirs", "ours"),
@@ -79,18 +95,37 @@ def test_notes_that_are_alike_in_two_ways_take_one_record_each(agreed: Desk) -> 
 def test_a_lead_whose_key_enerflo_spells_otherwise_is_made_on_neither_side(
     agreed: Desk, theirs: str, ours: str, status: str
 ) -> None:
-    lead = {"first_name": "Jane", "last_name": "Doe", "email": "jane@example.com", "mobile": "5125550100"}
-    lead |= {"address": "12 Main St", "city": "Boston", "state": "MA", "zip": "02139"}
-    agreed.world.add_lead({**lead}, theirs)
-    agreed.sql(
-        f"insert into crm.leads (lead_id, status, updated_at, {', '.join(lead)})"
-        f" values (:lead_id, :status, now(), {', '.join(f':{name}' for name in lead)})",
-        lead_id=ours,
-        status=status,
-        **lead,
-    )
+    agreed.world.add_lead({**LEAD}, theirs)
+    crm_lead(agreed, ours, status)
     run_poll(agreed.context)
     plan = agreed.plan()
     assert agreed.changes(plan, table_name="leads") == []
     asked = {one.reason for one in agreed.undecided(plan) if one.table_name == "leads"}
     assert asked == {OTHER_SPELLING, *([NEAR_RECORD] if status == "qualified" else [])}
+
+
+@pytest.mark.parametrize("status", ["new", "qualified"])
+def test_a_key_that_two_customers_have_links_the_lead_to_neither(agreed: Desk, status: str) -> None:
+    agreed.world.add_lead({**LEAD}, "L-700")
+    other = agreed.world.add_lead({**LEAD, "email": "bob@example.com"}, "L-701")
+    agreed.world.edit_customer(other, {"external_id": "L-700"})
+    crm_lead(agreed, "L-700", status)
+    run_poll(agreed.context)
+    plan = agreed.plan()
+    assert agreed.changes(plan, table_name="leads") == []
+    asked = [one.reason for one in agreed.undecided(plan) if one.table_name == "leads"]
+    assert asked == [NOT_ONE_TO_ONE] * (2 if status == "new" else 3)
+
+
+def test_a_key_that_two_rows_have_links_neither_to_the_customer(agreed: Desk) -> None:
+    agreed.switched_on(
+        "both", ("adopt: {lead_id: integration_record_id}", "adopt: {email: integration_record_id}")
+    )
+    agreed.world.add_lead({**LEAD}, "jane@example.com")
+    for key in ("A", "B"):
+        crm_lead(agreed, key, "new")
+    run_poll(agreed.context)
+    plan = agreed.plan()
+    assert agreed.changes(plan, table_name="leads") == []
+    (asked,) = [one.reason for one in agreed.undecided(plan) if one.table_name == "leads"]
+    assert asked == NOT_ONE_TO_ONE

@@ -24,9 +24,10 @@ from enerflo_sync.reconcile.conditions import difference_key
 from enerflo_sync.reconcile.join_columns import join_column
 from enerflo_sync.reconcile.values import BLANK, Field, crm_raw
 
-# If several rows and records match each other, they are paired in their order: the first row with the first
-# record. A note can match by its text and by its text with the author; then equal ranks alone could give one
-# row two records, or one record two rows. So row numbers keep each row and each record once.
+# If several rows and records match each other by their fields, they are paired in their order: the first row
+# with the first record. By a declared key only one row and one record match. A note can match by its text and
+# by its text with the author; then equal ranks alone could give one row two records, or one record two rows.
+# So row numbers keep each row and each record once.
 _PAIRS = Template("""
 /* enerflo-sync plan $name: CRM rows that are a record of Enerflo without saying so */
 create temporary table $adopted on commit drop as
@@ -37,7 +38,8 @@ select o.p1, o.key, o.link, o.alike from (
   select m.p1, $link as link, c.key,
          dense_rank() over (partition by c.key order by m.p1) as of_record,
          dense_rank() over (partition by m.p1 order by c.key) as of_row,
-         array_agg(c.key) over (partition by m.p1) as alike
+         array_agg(c.key) over (partition by m.p1) as alike,
+         count(*) over (partition by c.key) as records, count(*) over (partition by m.p1) as rows
   from (select o.p1, o.j1, o.owner, $mine from $mismatched o where o.in_enerflo and not o.in_crm $unmarked) m
   join $mirror r on r.account = %(account)s and r.$p1 = m.p1
   cross join (
@@ -46,7 +48,7 @@ select o.p1, o.key, o.link, o.alike from (
   ) c
   join $crm t on $on_key
   where $readable and $same
-  ) o where o.of_record = o.of_row
+  ) o where o.of_record = o.of_row $alone
 ) o where o.nth_record = 1 and o.nth_row = 1
 """)
 
@@ -103,6 +105,7 @@ def adopt(
             key_columns=", ".join(f"o.k{n}" for n, _ in enumerate(keys, 1)),
             crm=comparison.crm_rows,
             on_key=" and ".join(f"t.{quoted(column)} = c.k{n}" for n, column in enumerate(keys, 1)),
+            alone="and o.records = 1 and o.rows = 1" if comparison.mapping.adopt else "",
             same=" and ".join(_same(comparison, config, case_folding(connection))),
         ),
         values,

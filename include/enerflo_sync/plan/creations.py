@@ -27,7 +27,7 @@ from enerflo_sync.reconcile.causes import cause_of_row
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm
 from enerflo_sync.reconcile.judged_rows import judged_rows, names_nothing_now
-from enerflo_sync.reconcile.near_keys import OTHER_SPELLING, keep_near_keys
+from enerflo_sync.reconcile.near_keys import keep_near_keys
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.store import read_whole
 from enerflo_sync.reconcile.values import crm_raw
@@ -181,6 +181,7 @@ def decide_rows(
     }
     known = f"and not exists (select from {adopted_table(comparison)} d where {{}})" if adopted else ""
     near_adopted = keep_near_adopted(connection, comparison, values["account"], kinds)
+    common["other_spelling"] = near_adopted.why
     if kinds.only_enerflo:
         declared = config.tables_for(values["account"])[comparison.name]
         not_created = UNWRITTEN if Side.CRM in declared.create_in else _NOT_CREATED
@@ -213,7 +214,6 @@ def _into_crm(comparison: Comparison, common: dict[str, Any], known: str, near: 
         may_create=_yes(Side.CRM in comparison.mapping.create_in),
         not_created=literal(not_created),
         near=near,
-        other_spelling=literal(OTHER_SPELLING),
         mirror=comparison.mirror,
         on_record=" and ".join(
             f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(comparison.mirror_key, 1)
