@@ -31,6 +31,7 @@ from tests.simulation.files import WatchedDrop
 from tests.simulation.plan import Plan
 from tests.simulation.process import Boundary, End, Killed, Process
 from tests.simulation.promises import Promises
+from tests.simulation.selectors import ChosenPart
 from tests.simulation.shapes import Shape
 from tests.simulation.statements import Server
 from tests.simulation.troubles import Trouble
@@ -69,6 +70,8 @@ class Jobs:
         self._fates = random.Random(f"{seed}/fates")
         self._other_keys = random.Random(f"{seed}/keys")
         self._people_say = random.Random(f"{seed}/approvals")
+        # What was chosen of each plan at its last approval, where that was a part.
+        self._chosen: dict[str, ChosenPart] = {}
         self._takes_back = random.Random(f"{seed}/undos")
         self._crm = crm
         self._lengths: dict[str, int] = {}

@@ -152,12 +152,19 @@ class JobsBothWays(Jobs):
         return bool(rate) and self._people_say.random() < rate
 
     def _chosen_part(self, plan_hash: str) -> ChosenPart | None:
-        """Now and then choose a part of a plan that waits, to be approved without the rest."""
-        if not self._people_may_say_no(0.6) or self.promises.refusals.was_decided(plan_hash):
+        """Now and then choose a part of a plan that waits, to be approved without the rest.
+
+        Who goes on with an application that was cut off approves what was approved then, and no more.
+        """
+        if self.promises.refusals.was_decided(plan_hash):
+            return self._chosen.get(plan_hash)
+        self._chosen.pop(plan_hash, None)
+        if not self._people_may_say_no(0.6):
             return None
         self.promises.watch.look()
-        changes = self.promises.refusals.planned(plan_hash)
-        return drawn_part(self._people_say, self.shape, changes) if changes else None
+        if changes := self.promises.refusals.planned(plan_hash):
+            self._chosen[plan_hash] = drawn_part(self._people_say, self.shape, changes)
+        return self._chosen.get(plan_hash)
 
     def _refuses(self, plan_hash: str) -> bool:
         """Now and then say no to a plan that waits, or to a part; return whether nothing of it is left."""
