@@ -66,6 +66,21 @@ def test_one_that_waits_when_a_later_plan_is_made_is_made_by_it(
     assert len(desk.world.appointments) == 1
 
 
+def test_one_is_made_where_enerflo_spells_the_key_of_its_lead_otherwise(
+    scheduling: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = scheduling
+    monkeypatch.setattr("enerflo_sync.apply.enerflo.push_run.PushRun.pause", lambda *_: None)
+    lead(desk, "L-1")
+    faulty(desk, "503", "/api/v1/appointments", "POST")
+    assert a_round(desk).waiting == 1
+    desk.api.faults = Faults()  # type: ignore[union-attr]
+    customer = desk.one("select enerflo_customer_id from crm.leads where lead_id = 'L-1'")
+    desk.world.edit_customer(customer, {"external_id": "l-1"})
+    a_round(desk)
+    assert len(desk.world.appointments) == 1
+
+
 def test_one_that_was_parked_is_a_question_until_a_person_wants_it_tried_again(scheduling: Desk) -> None:
     desk = scheduling
     lead(desk, "L-1")

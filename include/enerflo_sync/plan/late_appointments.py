@@ -20,6 +20,7 @@ from enerflo_sync.crm.retention import APPOINTMENT_DAYS
 from enerflo_sync.outbox.links import link_columns
 from enerflo_sync.plan.creations import due
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.near_keys import normal_key
 
 KEY_AT_ENERFLO = "integration_record_id"
 # After this time a missing appointment is not planned any more; a person has to handle it.
@@ -94,5 +95,5 @@ def _of_another_lead(comparison: Comparison) -> str:
     )
     return (
         f"exists (select from {comparison.mirror} e where e.account = %(account)s and {same}"
-        f" and e.{KEY_AT_ENERFLO} <> t.{quoted(columns[0])}::text)"
+        f" and {normal_key(f'e.{KEY_AT_ENERFLO}')} <> {normal_key(f't.{quoted(columns[0])}::text')})"
     )
