@@ -226,6 +226,7 @@ class SandboxApi:
             match = pattern.fullmatch(path)
             known = known or match is not None
             if match is not None and method == request.method:
+                self.world.customers.compared_key = self.spelling.key
                 answer = writer(self.world, self.spelling.kept(body), *match.groups())
                 return self._sign(self.spelling.answered(answer, body))
         return refusal(405 if known else 404, "Method Not Allowed" if known else "Not Found")

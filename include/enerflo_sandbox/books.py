@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from enerflo_sandbox import seeded
 from enerflo_sandbox.catalogue import NOTE_TEXTS, USERS
@@ -81,6 +81,10 @@ class InstallBook:
         del self._live[bisect.bisect_left(self._live, number)]
 
 
+def _folded(key: str) -> str:
+    return key.strip().casefold()
+
+
 class CustomerBook:
     """All customers and leads by id; a customer of an install has an even offset, a lead an odd one."""
 
@@ -89,7 +93,9 @@ class CustomerBook:
         self.leads = era.installs // 5
         self._installs = installs
         self._held: dict[int, CustomerState] = {}
-        self._by_key: dict[str, int] = {}
+        self._by_key: dict[str, list[int]] = {}
+        #: How the vendor compares two keys.
+        self.compared_key: Callable[[str], str] = str
         self._unborn: set[int] = set()
         self._ids: list[int] | None = None
 
@@ -119,14 +125,19 @@ class CustomerBook:
 
     def by_key(self, external_id: str) -> int | None:
         """Return the id of the customer with this ``integration_record_id``, or None."""
-        held = self._by_key.get(external_id)
-        if held is not None and self.get(held).external_id == external_id:
-            return held
-        if external_id.startswith("LEAD-") and external_id[5:].isdigit():
+        key = self.compared_key(external_id)
+        for held in reversed(self._by_key.get(_folded(external_id), [])):
+            if self._has_key(held, key):
+                return held
+        if external_id.upper().startswith("LEAD-") and external_id[5:].isdigit():
             customer_id = seeded.FIRST_CUSTOMER_ID + int(external_id[5:])
-            if self.exists(customer_id) and self.get(customer_id).external_id == external_id:
+            if self.exists(customer_id) and self._has_key(customer_id, key):
                 return customer_id
         return None
+
+    def _has_key(self, customer_id: int, key: str) -> bool:
+        own = self.get(customer_id).external_id
+        return own is not None and self.compared_key(own) == key
 
     def add_lead(self, created: int, external_id: str | None) -> CustomerState:
         """Add a lead created at an epoch second and return its held state."""
@@ -136,7 +147,7 @@ class CustomerBook:
         lead.created = lead.updated = created
         lead.external_id = external_id
         if external_id is not None:
-            self._by_key[external_id] = customer_id
+            self._by_key.setdefault(_folded(external_id), []).append(customer_id)
         return lead
 
     def never_born(self, customer_id: int) -> None:

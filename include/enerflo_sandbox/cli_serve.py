@@ -68,7 +68,9 @@ def serve(
     slow_seconds: Annotated[float, typer.Option(help="How long a slow answer takes.")] = 30.0,
     respell: Annotated[
         list[str] | None,
-        typer.Option(help="How it keeps what it is sent: html, blanks, cut=N, emoji, days, echo; repeat."),
+        typer.Option(
+            help="How it keeps what it is sent: html, blanks, cut=N, emoji, days, echo, keys; repeat."
+        ),
     ] = None,
     largest_page: Annotated[
         int | None, typer.Option(min=1, help="Installs a page may hold; a larger one gets 504.")

@@ -20,7 +20,8 @@ from enerflo_sandbox.reads import parse_time
 
 _TEXT_FIELDS = frozenset(("note", "first_name", "last_name", "address", "city", "lead_source"))
 _DATE_FIELDS = frozenset(("started_at", "due_at", "completed_at"))
-_NAMES = ("html", "blanks", "emoji", "days", "echo")
+_NAMES = ("html", "blanks", "emoji", "days", "echo", "keys")
+_KEY_FIELD = "integration_record_id"
 # MySQL's three-byte utf8 holds no character beyond the basic plane.
 _EMOJI = re.compile("[\U00010000-\U0010ffff]")
 _NAIVE = "%Y-%m-%d %H:%M:%S"
@@ -37,7 +38,8 @@ class Spelling:
     :param days: a milestone's date keeps its day alone: midnight of ``zone``.
     :param zone: whose day it is; an IANA name.
     :param echo: the answer of a write repeats what was sent; only later reads show what was kept.
-    :param share: share of the values, 0 to 1, that are re-spelled; drawn by ``seed`` in order of arrival.
+    :param keys: a lead's external key is kept in small letters, without blanks around it: each of them.
+    :param share: share of the other values, 0 to 1, that are re-spelled; drawn by ``seed`` as they arrive.
     """
 
     html: bool = False
@@ -47,6 +49,7 @@ class Spelling:
     days: bool = False
     zone: str = "UTC"
     echo: bool = False
+    keys: bool = False
     share: float = 1.0
     seed: int = 0
 
@@ -64,11 +67,17 @@ class Spelling:
     def _kept(self, name: str, value: Any) -> Any:
         if isinstance(value, dict):
             return self.kept(value)
+        if name == _KEY_FIELD and isinstance(value, str):
+            return self.key(value)
         if not isinstance(value, str) or name not in _TEXT_FIELDS | _DATE_FIELDS:
             return value
         if self.share < 1 and self._random.random() >= self.share:
             return value
         return self.text(value) if name in _TEXT_FIELDS else self._date(value)
+
+    def key(self, value: str) -> str:
+        """Return a lead's external key as it is kept."""
+        return value.strip().lower() if self.keys else value
 
     def text(self, value: str) -> str:
         """Return a text as it is kept."""
@@ -107,8 +116,9 @@ class Spelling:
 def parse_spelling(
     words: tuple[str, ...], *, zone: str = "UTC", share: float = 1.0, seed: int = 0
 ) -> Spelling:
-    """Return the spelling of words: ``html``, ``blanks``, ``cut=60``, ``emoji``, ``days``, ``echo``.
+    """Return the spelling that words name.
 
+    :param words: each ``html``, ``blanks``, ``cut=60``, ``emoji``, ``days``, ``echo`` or ``keys``.
     :raises ValueError: a word is none of them, or ``cut`` has no number.
     """
     spelling = Spelling(zone=zone, share=share, seed=seed)

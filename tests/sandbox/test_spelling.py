@@ -77,6 +77,26 @@ def test_of_a_lead_the_texts_are_re_spelled_and_its_key_is_not(world: World) -> 
     assert (row["id"], row["first_name"], row["external_id"]) == (customer_id, "D &amp; D", "A&B")
 
 
+def test_a_key_is_kept_in_small_letters_and_a_lead_is_found_by_it_however_it_is_written(world: World) -> None:
+    ask = asking(SandboxApi(world, spelling=parse_spelling(("keys",))))
+    first = body_of(ask("POST", ADD, {"lead": {**LEAD, "integration_record_id": " Account.ABC"}}))[
+        "customer_id"
+    ]
+    again = {**LEAD, "city": "Reno", "integration_record_id": "account.abc "}
+    assert body_of(ask("POST", ADD, {"lead": again}))["customer_id"] == first
+    row = body_of(ask("GET", "/api/v1/customers?search=account.abc"))["data"][0]
+    assert (row["id"], row["city"], row["external_id"]) == (first, "Reno", "account.abc")
+
+
+def test_keys_that_differ_in_case_are_two_leads_where_the_vendor_keeps_them_as_sent(world: World) -> None:
+    ask = asking(SandboxApi(world))
+    ids = [
+        body_of(ask("POST", ADD, {"lead": {**LEAD, "integration_record_id": key}}))["customer_id"]
+        for key in ("Account.ABC", "account.abc", "Account.ABC")
+    ]
+    assert ids[0] == ids[2] != ids[1]
+
+
 def test_a_share_is_drawn_by_the_seed() -> None:
     def drawn(seed: int) -> list[Mapping[str, Any]]:
         spelling = Spelling(html=True, share=0.5, seed=seed)

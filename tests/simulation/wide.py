@@ -38,6 +38,11 @@ _LEDGER = """
 select key, field, old_value, new_value from told.ledger
 where table_name = 'permits' and decision = 'applied' and direction = 'to_crm'
 """
+# How the vendor spelled what it was sent.
+_SPELLED = """
+select key, field, new_value, kept_value from told.ledger
+where table_name = 'permits' and decision = 'applied' and direction = 'to_enerflo' and kept_value is not null
+"""
 Cell = tuple[int, str]
 
 
@@ -193,8 +198,17 @@ class Wide:
     def check(self, rows: Callable[[str], list[tuple[Any, ...]]], plan: str) -> list[tuple[str, list[Any]]]:
         """Return what is wrong once the dust has settled, by what it is."""
         left = {(_text(key), field) for key, field in rows(_LEFT.format(plan))}
+        spelled = {
+            (_text(key), column, said(column, sent)): said(column, kept)
+            for key, column, sent, kept in rows(_SPELLED)
+            if column in WIDE_COLUMNS
+        }
+
+        def as_kept(key: str, column: str, *values: Any) -> set[Any]:
+            return {spelled.get((key, column, value), value) for value in values}
+
         taken_back = {
-            (_text(key), column): {said(column, before), said(column, after)}
+            (_text(key), column): as_kept(_text(key), column, said(column, before), said(column, after))
             for key, column, kind, before, after in rows(_TAKEN_BACK)
             if kind == "undo" and column in WIDE_COLUMNS
         }
@@ -209,7 +223,8 @@ class Wide:
             for row in found
             if counts[int(row["enerflo_install_id"])] == 1
             for one in self._apart(row, left)
-            if taken_back.get((_text(self._key(row)), one[1])) != {*one[2:]}
+            if (key := _text(self._key(row)), one[1]) not in taken_back
+            or taken_back[key, one[1]] != as_kept(key, *one[1:])
         ]
         known = [
             _Overwritten(_text(key), column, said(column, old), said(column, new))

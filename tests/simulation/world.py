@@ -189,6 +189,7 @@ class SimulatedDay(JobsBothWays):
             spelling.cut = cut
             for name in kinds or ("html",):
                 setattr(spelling, name, True)
+            spelling.keys = seed % 2 == 0
         if Trouble.DAYS_KEPT in plan.troubles:
             spelling.days, spelling.zone = True, zone
         spelling.echo = echo and (spelling.days or Trouble.RESPELLING in plan.troubles)
