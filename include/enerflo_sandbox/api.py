@@ -102,6 +102,8 @@ class SandboxApi:
         self.throttle = FixedWindow(rate_limit)
         self.faults = faults if faults is not None else Faults()
         self.spelling = spelling if spelling is not None else Spelling()
+        # A running company may be told to spell otherwise, so the spelling is looked up for each key.
+        world.customers.kept_key = lambda key: self.spelling.key(key)
         self.largest_page = largest_page
         self.seconds_per_record = seconds_per_record
         self.lean_lists = lean_lists
@@ -226,7 +228,6 @@ class SandboxApi:
             match = pattern.fullmatch(path)
             known = known or match is not None
             if match is not None and method == request.method:
-                self.world.customers.compared_key = self.spelling.key
                 answer = writer(self.world, self.spelling.kept(body), *match.groups())
                 return self._sign(self.spelling.answered(answer, body))
         return refusal(405 if known else 404, "Method Not Allowed" if known else "Not Found")

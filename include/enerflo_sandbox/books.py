@@ -82,6 +82,7 @@ class InstallBook:
 
 
 def _folded(key: str) -> str:
+    """Return what keys share that a vendor may take for one."""
     return key.strip().casefold()
 
 
@@ -93,9 +94,10 @@ class CustomerBook:
         self.leads = era.installs // 5
         self._installs = installs
         self._held: dict[int, CustomerState] = {}
+        # By ``_folded``; the vendor's own spelling decides among those that share one.
         self._by_key: dict[str, list[int]] = {}
-        #: How the vendor compares two keys.
-        self.compared_key: Callable[[str], str] = str
+        #: Return a key as the vendor keeps it; two keys that are kept alike are one.
+        self.kept_key: Callable[[str], str] = str
         self._unborn: set[int] = set()
         self._ids: list[int] | None = None
 
@@ -125,19 +127,19 @@ class CustomerBook:
 
     def by_key(self, external_id: str) -> int | None:
         """Return the id of the customer with this ``integration_record_id``, or None."""
-        key = self.compared_key(external_id)
+        key = self.kept_key(external_id)
         for held in reversed(self._by_key.get(_folded(external_id), [])):
             if self._has_key(held, key):
                 return held
-        if external_id.upper().startswith("LEAD-") and external_id[5:].isdigit():
-            customer_id = seeded.FIRST_CUSTOMER_ID + int(external_id[5:])
+        if key.upper().startswith("LEAD-") and key[5:].isdigit():
+            customer_id = seeded.FIRST_CUSTOMER_ID + int(key[5:])
             if self.exists(customer_id) and self._has_key(customer_id, key):
                 return customer_id
         return None
 
     def _has_key(self, customer_id: int, key: str) -> bool:
         own = self.get(customer_id).external_id
-        return own is not None and self.compared_key(own) == key
+        return own is not None and self.kept_key(own) == key
 
     def add_lead(self, created: int, external_id: str | None) -> CustomerState:
         """Add a lead created at an epoch second and return its held state."""

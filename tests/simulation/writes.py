@@ -205,7 +205,6 @@ class WritesApi(SandboxApi):
         lead = body.get("lead") or {}
         values = {name: lead[name] for name in _LEAD_COLUMNS if name in lead}
         key = str(lead.get("integration_record_id"))
-        self.world.customers.compared_key = self.spelling.key
         known = self.world.customers.by_key(key)
         return Arrival("leads", None if known is None else (known,), {**values, "lead_id": key}, words)
 
