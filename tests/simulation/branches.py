@@ -6,7 +6,7 @@ import random
 from copy import deepcopy
 from typing import Any
 
-from tests.simulation.desk import Desk
+from tests.simulation.desk import BY_CONTENT, Desk
 from tests.simulation.mapped import WEST
 
 ADD_BRANCH = "alter table crm.installs add branch text not null default 'east'"
@@ -54,7 +54,7 @@ class Branches:
         if not self._desk.run(f"select exists ({outside})")[0][0]:
             return
         rows = self._desk.run(
-            "select branch, min(ctid)::text, count(*) from crm.installs t"
+            f"select branch, (array_agg(ctid::text order by {BY_CONTENT}))[1], count(*) from crm.installs t"
             f" where to_jsonb(t) ->> 'record_type' is distinct from '{self._outside}' group by 1"
         )
         if len(rows) == 1 and rows[0][2] > 1:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.simulation.branches import Branches
-from tests.simulation.desk import Desk
+from tests.simulation.desk import BY_CONTENT, Desk
 from tests.simulation.shapes import DATES, OTHER_TYPE, Shape
 from tests.simulation.troubles import Trouble
 
@@ -178,8 +178,8 @@ class Meddling:
         table = self._rng.choice(_COPIED)
         (link,) = self._shape.tables[table].joins
         twins = self._desk.run(
-            f"select ctid::text, {link} from crm.{table} where {link} in"
-            f" (select {link} from crm.{table} group by 1 having count(*) > 1) order by 2, 1"
+            f"select ctid::text, {link} from crm.{table} t where {link} in"
+            f" (select {link} from crm.{table} group by 1 having count(*) > 1) order by 2, {BY_CONTENT}"
         )
         roll = self._rng.random()
         if not twins or roll < 0.3:

@@ -245,7 +245,7 @@ class People:
         if self._marks and self._rng.random() < 0.7:
             self._mark(table)
             return
-        row = self._some(table, f"ctid, {key}") if table == "milestones" else self._some(table, key)
+        row = self._some(table, key)
         if row is None:
             return
         if table == "milestones":

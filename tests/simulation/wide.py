@@ -246,8 +246,12 @@ class Wide:
                 if mine == ours or None in may_be_empty or {(key, column), (key, None)} & left:
                     continue
                 place = ("milestones", (install, milestone["milestone_id"]), declared.enerflo)
-                sent, stored = self._api.kept.get(place, (None, None))
-                if sent is not None and said(column, sent) == ours and stored == milestone[declared.enerflo]:
+                # Undoing an undo may put back Enerflo's earlier spelling of what the column says again.
+                if any(
+                    said(column, sent) == ours and stored == milestone[declared.enerflo]
+                    for sent, stored in self._api.spelled[place]
+                    if sent is not None
+                ):
                     continue
                 yield install, column, mine, ours
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -73,6 +74,7 @@ class WritesApi(SandboxApi):
     :ivar arrivals: told of each write before it is carried out.
     :ivar writes: what was carried out.
     :ivar kept: what was sent last of a field, and what Enerflo made of it, until somebody else changes it.
+    :ivar spelled: everything that was ever sent of a field, each with what Enerflo made of it.
     :ivar faulty: writes that should not have come, in words.
     :ivar withheld: notes that a last page lacked. The list of notes says only how many pages it has, so its
         answer cannot show that its last page is short (REFERENCE.md §6.3).
@@ -91,6 +93,7 @@ class WritesApi(SandboxApi):
         self.faulty: list[str] = []
         self.arrivals: list[Callable[[Arrival], None]] = []
         self.kept: dict[Place, tuple[Any, Any]] = {}
+        self.spelled: dict[Place, list[tuple[Any, Any]]] = defaultdict(list)
         self.withheld: set[int] = set()
         self.met_old_key: list[UnderWay] = []
         self._at_hand: tuple[Arrival, Response] | None = None
@@ -180,6 +183,7 @@ class WritesApi(SandboxApi):
         write.stored = self._stands(write)
         for place, value in self._places(write).items():
             self.kept[place] = (value, write.stored[place[2]])
+            self.spelled[place].append(self.kept[place])
 
     def _places(self, write: Arrival) -> Values:
         if write.record is None or write.table == "notes":

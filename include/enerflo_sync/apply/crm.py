@@ -187,7 +187,7 @@ def _make(
     values: Mapping[str, Any],
     by: AgreedBy,
     tick: Callable[[int], None],
-) -> tuple[Counter[str], dict[str, set[str]]]:
+) -> tuple[Counter[str], dict[str, list[str]]]:
     """Make the changes page by page; return their outcomes, and by operation the tables that were changed.
 
     Rows are deleted last, and from the last table to the first: rows of a later table may refer to those of
@@ -218,10 +218,10 @@ def _make(
         driver_connection(connection).execute(_CHECK)
     for job in jobs:
         job.remember()
-    changed: dict[str, set[str]] = defaultdict(set)
+    changed: dict[str, list[str]] = defaultdict(list)
     for job in jobs:
-        if job.counts[Decision.APPLIED]:
-            changed[job.op].add(job.comparison.name)
+        if job.counts[Decision.APPLIED] and job.comparison.name not in changed[job.op]:
+            changed[job.op].append(job.comparison.name)
     return counts, changed
 
 
