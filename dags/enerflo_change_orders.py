@@ -22,8 +22,8 @@ command line: `enerflo-sync quality`.
 **An order is held?** Correct it in Enerflo, change the limit, or let it through as it is:
 `enerflo-sync quarantine release ITEM --reason TEXT --by NAME`. The ledger records who released it.
 
-**Failed:** the note says what to change. The run may be started again at any time. A plan first judges orders
-that were not judged yet, so no unchecked order reaches the CRM meanwhile.
+**Failed:** the note says what to change. The run may be started again at any time. A plan and an
+apply first judge orders that were not judged yet, so no unchecked order reaches the CRM meanwhile.
 """
 
 from __future__ import annotations

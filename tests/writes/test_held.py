@@ -89,8 +89,28 @@ def test_an_order_that_is_held_after_its_plan_was_made_is_not_written(both: Desk
     )
     report = run_apply(both.context, plan.plan_hash, approved_by="Pat")
     assert report.moved > 0
-    assert report.reasons["moved"] == {"held: it was not checked yet": report.moved}
+    [why] = report.reasons["moved"]
+    assert "panel_count_range" in why
     assert in_crm(both, order_id) == []
+
+
+def test_an_order_whose_install_turns_out_to_be_voided_after_its_plan_was_made_is_not_written(
+    both: Desk,
+) -> None:
+    order_id, _ = signed(both, 40)
+    plan = run_plan(both.context)[-1]
+    assert both.changes(plan, table_name="change_orders", key={"enerflo_change_order_id": order_id})
+    # Only now a poll reads the install, which was voided before the order was signed.
+    both.sql(
+        "update enerflo.installs i set status_name = 'Voided', updated_at = o.signed_at - interval '1 hour',"
+        " observed_at = now() from enerflo.change_orders o"
+        " where o.change_order_id = :order and i.install_id = o.install_id",
+        order=order_id,
+    )
+    report = run_apply(both.context, plan.plan_hash, approved_by="Pat")
+    assert in_crm(both, order_id) == []
+    [why] = report.reasons["moved"]
+    assert "install_not_voided" in why
 
 
 def test_a_dismissed_order_is_kept_from_the_crm_without_a_question(both: Desk) -> None:

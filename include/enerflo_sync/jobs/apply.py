@@ -9,6 +9,7 @@ from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.apply.verify import Verification, verify_plan
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.copy import require_trusted, run_copy
+from enerflo_sync.jobs.quality import judge_new_orders
 from enerflo_sync.plan.decided_plan import WHOLE
 from enerflo_sync.plan.parts import Part
 from enerflo_sync.plan.reads import read_plan
@@ -34,6 +35,8 @@ def run_apply(
     require_trusted(context)
     # Changes are sent to Enerflo only if the CRM still has their values, so bring its copies up to date.
     run_copy(context, progress=progress)
+    # A poll may have read meanwhile what makes a check hold an order of the plan.
+    judge_new_orders(context)
     return apply_plan(
         context.engine,
         Systems(lambda: context.client, context.crm, lambda: context.salesforce),

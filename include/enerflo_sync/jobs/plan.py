@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.copy import require_trusted
-from enerflo_sync.jobs.quality import run_quality
+from enerflo_sync.jobs.quality import judge_new_orders
 from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.plan.make import make_plans
 from enerflo_sync.plan.reads import read_plan
@@ -22,11 +21,10 @@ def run_plan(
     """Reconcile, and decide about every difference (:func:`enerflo_sync.plan.make.make_plans`).
 
     Returns one plan, or two if only some of the changes wait for a person. First checks new change orders
-    (:func:`enerflo_sync.jobs.quality.run_quality`). Never reads Enerflo, and writes only its own tables.
+    (:func:`enerflo_sync.jobs.quality.judge_new_orders`). Never reads Enerflo, and writes only its own tables.
     """
     require_trusted(context)
-    if context.config.tables_of(context.account, RecordKind.CHANGE_ORDERS):
-        run_quality(context, with_expectations=False, with_life_cycle=False)
+    judge_new_orders(context)
     report = run_reconcile(context, progress=progress)
     return make_plans(
         context.engine, context.config, context.account, report.reconciliation_id, progress=progress

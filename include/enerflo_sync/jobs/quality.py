@@ -46,6 +46,15 @@ def run_quality(
     )
 
 
+def judge_new_orders(context: AccountContext) -> None:
+    """Check the change orders that changed since they were checked, if the CRM has a table of them.
+
+    A plan and an apply begin with this, so that an order which a check fails is held before it is written.
+    """
+    if context.config.tables_of(context.account, RecordKind.CHANGE_ORDERS):
+        run_quality(context, with_expectations=False, with_life_cycle=False)
+
+
 def read_quality(context: AccountContext, *, most: int = SHOWN) -> QualityReport:
     """Return the stored results of the last check of change orders and life cycles.
 
