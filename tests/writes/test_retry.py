@@ -147,6 +147,28 @@ def test_what_is_parked_again_is_held_again(desk: Desk) -> None:
     assert len(run_retry(desk.context, RetrySelection(), by="Ann").changes) == 1
 
 
+def test_what_was_made_since_it_was_parked_is_made_again_at_once(desk: Desk) -> None:
+    install = agreeing(desk)
+    truth = desk.crm("installs", enerflo_install_id=install)["panel_count"]
+
+    def set_to(panels: int) -> None:
+        desk.sql(
+            "update crm.installs set panel_count = :n, updated_at = now() where enerflo_install_id = :id",
+            n=panels,
+            id=install,
+        )
+
+    desk.sql("alter table crm.installs add constraint few check (panel_count > 90) not valid")
+    set_to(99)
+    assert apply(desk).parked == 1
+    desk.sql("alter table crm.installs drop constraint few")
+    set_to(98)
+    assert apply(desk).applied == 1
+    set_to(99)
+    assert apply(desk).applied == 1
+    assert desk.crm("installs", enerflo_install_id=install)["panel_count"] == truth
+
+
 def test_one_field_of_a_new_record_is_never_tried_without_the_others(desk: Desk) -> None:
     install = agreeing(desk)
     desk.sql("alter table crm.notes add constraint short check (length(body) < 12) not valid")

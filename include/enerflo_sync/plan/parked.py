@@ -1,7 +1,8 @@
 """Parked changes: a change that could not be made is not retried for a day; plans show it as a question.
 
 A change is planned at once if any of its values differs from the parked one, if it is sent to Enerflo and
-``writes`` in sync.yaml now makes another request of it, or if a person asks for a retry.
+``writes`` in sync.yaml now makes another request of it, if another plan made it since, or if a person asks for
+a retry.
 """
 
 from __future__ import annotations
@@ -47,7 +48,13 @@ HELD = f"""
   ) p
   where (p.direction = 'to_crm' or p.writes is null
          or p.writes is not distinct from cast(:writes as jsonb) ->> p.table_name)
-    and not exists (select from sync.retries r where r.account = :account and r.ledger_id = p.ledger_id)"""  # noqa: S608 - a constant
+    and not exists (select from sync.retries r where r.account = :account and r.ledger_id = p.ledger_id)
+    and not exists (
+      select from sync.plan_changes m
+      where m.account = :account and m.key = p.key and m.table_name = p.table_name and m.op = p.op
+        and m.field is not distinct from p.field and m.direction = p.direction
+        and m.after is not distinct from p.new_value
+        and m.state = 'applied' and m.done_at > p.recorded_at)"""  # noqa: S608 - a constant
 
 # A question has Enerflo's value in `before` and the CRM's in `source_value`. A held new record is one
 # question, not one for each field.
