@@ -1,8 +1,8 @@
 """Parked changes: a change that could not be made is not retried for a day; plans show it as a question.
 
-A change is planned at once if any of its values differs from the parked one, if it is sent to Enerflo and
-``writes`` in sync.yaml now makes another request of it, if another plan made it since, or if a person asks for
-a retry.
+A change is planned at once if any of its values differs from the parked one, if another plan made it since,
+if a person asks for a retry, or if it is sent to Enerflo and ``writes`` in sync.yaml now makes another
+request of it.
 """
 
 from __future__ import annotations
