@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
 from enerflo_sync.apply.enerflo.customers import lead_key
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.errors import ConfigurationError
@@ -107,6 +108,20 @@ def test_a_customer_of_an_earlier_version_is_found_where_it_can_only_be_this_one
     desk.carried()
     assert [one.body["lead"]["integration_record_id"] for one in desk.world.received] == ["US-1-2"]  # type: ignore[index,call-overload]
     assert desk.world.customer(customer).city == "Salem"
+
+
+def test_a_search_by_the_earlier_key_that_leaves_rows_out_sends_no_second_customer(regional: Desk) -> None:
+    desk = regional
+    lead(desk, "US-1", "2", "Jane")
+    plan = desk.plan()
+    customer_of(desk, "US-1-2")
+    fault = ScriptedFault(FaultKind.EMPTY_PAGE, "/api/v1/customers", 2, 99)
+    desk.api.faults = Faults(script=[fault])  # type: ignore[union-attr]
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+    assert linked(desk, "US-1", "2") is None
+    assert [one for one in desk.world.received if one.method == "POST"] == []
+    parked = desk.sql("select distinct reason from sync.plan_changes where state = 'parked'")
+    assert "more customers match it" in parked[0]["reason"]
 
 
 def test_where_it_may_be_anothers_it_is_left_alone(regional: Desk) -> None:

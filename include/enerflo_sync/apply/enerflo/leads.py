@@ -113,7 +113,8 @@ def _deliver(
         try:
             customer, doubt = find_customer(run, key, known, body, sent=sent)
             if customer is None and last is None:
-                customer = _of_earlier_key(run, comparison, lead[0], body)
+                customer, doubt_of_earlier = _of_earlier_key(run, comparison, lead[0], body)
+                doubt = doubt or doubt_of_earlier
         except DoubtfulKeyError as error:
             return [PushOutcome(run.open(lead), Decision.PARKED, str(error))]
         if customer is None and doubt is not None:
@@ -152,14 +153,19 @@ def _in_doubt(run: PushRun, requests: Sequence[WriteRequest], doubt: EnerfloSync
 
 def _of_earlier_key(
     run: PushRun, comparison: Comparison, change: OutboxChange, words: Mapping[str, object]
-) -> Customer | None:
-    """Return the customer that an earlier version created from the same row; None if that is not certain."""
+) -> tuple[Customer | None, EnerfloSyncError | None]:
+    """Return the customer that an earlier version created from the same row; None if that is not certain.
+
+    The second value is the reason why the search does not show that there is none.
+    """
     earlier = earlier_key(comparison.mapping, change)
-    customer = None if earlier is None else find_customer(run, earlier, None, words, sent=False)[0]
-    if earlier is None or customer is None:
-        return None
+    if earlier is None:
+        return None, None
+    customer, doubt = find_customer(run, earlier, None, words, sent=False)
+    if customer is None:
+        return None, doubt
     sole = is_sole_owner(run, comparison, change, earlier, int(customer["customer_id"]))
-    return customer if sole else None
+    return (customer if sole else None), None
 
 
 def _new_body(
